@@ -1,0 +1,102 @@
+"""Every error that hwnas raises on purpose, and the exit code that the command line gives it.
+
+    HwnasError                      1   a defect: please report it
+    ├── InputError                  2   usage or bad input
+    │   ├── DataError               2   images that cannot be used
+    │   └── TableError              2   a latency table that is missing, corrupt or stale
+    │       └── MissingRowsError    2   rows that the table lacks, or whose lowering has changed
+    ├── InfeasibleBudgetError       3   no network of the space is that fast
+    ├── BudgetMissedError           4   the exported file is slower than the budget on the device
+    ├── DeviceError                 5   the device cannot be reached or fails while measuring
+    ├── ExportError                 6   the model file could not be written, or differs from the trained network
+    ├── DivergedError               7   the loss is not a number
+    └── StorageError                8   the disk is full, read-only, or a file cannot be written
+
+A message says the rule and the value that broke it; the hint says what to do next.
+"""
+
+from __future__ import annotations
+
+
+class HwnasError(Exception):
+    """Base of the tree.
+
+    Attributes:
+        exit_code: what the process exits with when this error ends a command.
+        hint: one sentence on what to do next; may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class InputError(HwnasError):
+    """Usage or bad input."""
+
+    exit_code = 2
+
+
+class DataError(InputError):
+    """Images or labels that cannot be used."""
+
+
+class TableError(InputError):
+    """A latency table that is missing, corrupt or stale."""
+
+
+class MissingRowsError(TableError):
+    """Rows that a table lacks, or whose fingerprint no longer matches the lowering."""
+
+    def __init__(self, message: str, *, keys: tuple[str, ...], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.keys = keys
+
+
+class InfeasibleBudgetError(HwnasError):
+    """No network of the space is as fast as the budget asks.
+
+    Attributes:
+        smallest_ms: the smallest reachable latency, in milliseconds.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, smallest_ms: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.smallest_ms = smallest_ms
+
+
+class BudgetMissedError(HwnasError):
+    """The exported file is slower than the budget on the device."""
+
+    exit_code = 4
+
+
+class DeviceError(HwnasError):
+    """The device cannot be reached, or fails while measuring."""
+
+    exit_code = 5
+
+
+class ExportError(HwnasError):
+    """A model file could not be written, or does not compute what the trained network computes."""
+
+    exit_code = 6
+
+
+class DivergedError(HwnasError):
+    """The loss is not a number."""
+
+    exit_code = 7
+
+
+class StorageError(HwnasError):
+    """A file cannot be written: the disk is full, read-only, or the path is not allowed."""
+
+    exit_code = 8
+
+
+INTERRUPTED_EXIT_CODE = 130

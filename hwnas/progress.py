@@ -1,0 +1,36 @@
+"""How long work reports what it is doing. The library knows only this protocol; the command line draws it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """Report `steps` finished steps; `note` says in a few words how it goes (say, 'loss 0.31')."""
+
+    def __call__(self, steps: int = 1, note: str = "") -> None: ...
+
+
+class Progress(Protocol):
+    """Where long work reports."""
+
+    def track(self, label: str, total: int, *, done: int = 0) -> contextlib.AbstractContextManager[Advance]:
+        """Open a stage of `total` steps, `done` of which were finished in an earlier run."""
+        ...
+
+    def say(self, message: str) -> None:
+        """Tell the user one thing, in one line."""
+        ...
+
+
+class Silent:
+    """Reports nothing."""
+
+    @contextlib.contextmanager
+    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:  # noqa: ARG002
+        yield lambda steps=1, note="": None
+
+    def say(self, message: str) -> None:
+        pass

@@ -22,7 +22,8 @@ def storage_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(
-            f"cannot write {path}: {reason}", hint="free some space or choose another folder; what was there is untouched"
+            f"cannot write {path}: {reason}",
+            hint="free some space or choose another folder; what was there is untouched",
         ) from error
 
 
@@ -40,11 +41,10 @@ def write_bytes(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+            Path(name).unlink(missing_ok=True)
             raise
 
 

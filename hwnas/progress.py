@@ -25,12 +25,16 @@ class Progress(Protocol):
         ...
 
 
+def _ignore(steps: int = 1, note: str = "") -> None:
+    pass
+
+
 class Silent:
     """Reports nothing."""
 
     @contextlib.contextmanager
-    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:  # noqa: ARG002
-        yield lambda steps=1, note="": None
+    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+        yield _ignore
 
     def say(self, message: str) -> None:
         pass

@@ -1,0 +1,26 @@
+"""The description layer: what networks are, and what they cost without a device. Standard library only."""
+
+from hwnas.arch import kinds as _kinds
+from hwnas.arch.costs import Costs, costs
+from hwnas.arch.network import Network
+from hwnas.arch.op import OpSpec, op
+from hwnas.arch.space import Architecture, Decision, SearchSpace, Slot
+from hwnas.arch.spaces import mobilenet_v2, parse_instance, space_instance, space_names
+
+__all__ = [
+    "Architecture",
+    "Costs",
+    "Decision",
+    "Network",
+    "OpSpec",
+    "SearchSpace",
+    "Slot",
+    "costs",
+    "mobilenet_v2",
+    "op",
+    "parse_instance",
+    "space_instance",
+    "space_names",
+]
+
+del _kinds

@@ -1,0 +1,181 @@
+"""`OpSpec`: one operation, described once. Its key names a row of a latency table and parses back to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import TypeAlias
+
+from hwnas.arch.primitives import ACTIVATIONS, Builder, Graph, Shape, Value
+from hwnas.errors import InputError
+
+_CODES = {
+    "cin": "i",
+    "cout": "o",
+    "height": "h",
+    "width": "w",
+    "kernel": "k",
+    "stride": "s",
+    "expand": "e",
+    "groups": "g",
+    "dilation": "d",
+    "se": "se",
+}
+_FIELD_OF_CODE = {code: field for field, code in _CODES.items()}
+_ALWAYS = ("cin", "cout", "height", "width")
+_LARGEST = 1 << 20
+
+Lowering: TypeAlias = "Callable[[Builder, OpSpec, Value], Value]"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A registered kind of op: the optional fields it uses and how it lowers."""
+
+    name: str
+    uses: frozenset[str]
+    lower: Lowering
+
+
+_kinds: dict[str, Kind] = {}
+
+
+def op(name: str, uses: str = "") -> Callable[[Lowering], Lowering]:
+    """Register a kind of op.
+
+    Args:
+        name: letters and digits, first a letter.
+        uses: the optional fields of `OpSpec` that the kind uses, separated by blanks. A field that a kind does not use
+            keeps its default, so one op has exactly one key.
+
+    Raises:
+        InputError: the name is taken or malformed, or a field is unknown.
+    """
+    used = frozenset(uses.split())
+    unknown = used - {field.name for field in fields(OpSpec)} - {"kind"}
+    if unknown:
+        raise InputError(f"op {name!r} uses unknown fields: {', '.join(sorted(unknown))}")
+    if not re.fullmatch(r"[a-z][a-z0-9]*", name):
+        raise InputError(f"the name of an op is lower-case letters and digits, not {name!r}")
+    if name in _kinds:
+        raise InputError(f"an op named {name!r} is registered already: choose another name")
+
+    def register(lower: Lowering) -> Lowering:
+        _kinds[name] = Kind(name, used, lower)
+        return lower
+
+    return register
+
+
+def kinds() -> tuple[str, ...]:
+    """Names of the registered kinds, sorted."""
+    return tuple(sorted(_kinds))
+
+
+@dataclass(frozen=True, slots=True)
+class OpSpec:
+    """One operation on a (cin, height, width) map.
+
+    Attributes:
+        kind: a registered kind, for example `mbconv`.
+        cin, cout: channels in and out.
+        height, width: of the input, in pixels.
+        kernel, stride, groups, dilation: as in a convolution.
+        expand: channels inside are `expand · cin`.
+        se: squeeze-excite; 0 is none, n squeezes to 1/n of the channels it gates.
+        act: one of `ACTIVATIONS`.
+
+    Raises:
+        InputError: the kind is unknown, a value is out of range, or a field is set that the kind does not use.
+    """
+
+    kind: str
+    cin: int
+    cout: int
+    height: int
+    width: int
+    kernel: int = 1
+    stride: int = 1
+    expand: int = 1
+    groups: int = 1
+    dilation: int = 1
+    se: int = 0
+    act: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.kind not in _kinds:
+            raise InputError(f"unknown op {self.kind!r}", hint=f"known ops: {', '.join(kinds())}")
+        uses = _kinds[self.kind].uses
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            if field.name not in _ALWAYS and field.name not in uses and value != field.default:
+                raise InputError(f"op {self.kind!r} does not use {field.name}, so it cannot be {value!r}")
+            if field.name == "act":
+                if value not in ACTIVATIONS:
+                    raise InputError(f"an activation is one of {', '.join(ACTIVATIONS)}, not {value!r}")
+            elif type(value) is not int or not (0 if field.name == "se" else 1) <= value <= _LARGEST:
+                raise InputError(f"{field.name} of op {self.kind!r} must be a positive integer, not {value!r}")
+        if self.kernel % 2 == 0:
+            raise InputError(f"a kernel is odd, so that padding is symmetric, not {self.kernel}")
+        if self.cin % self.groups or self.cout % self.groups:
+            raise InputError(f"groups must divide both channel counts: {self.groups} against {self.cin}, {self.cout}")
+
+    @property
+    def input_shape(self) -> Shape:
+        return (self.cin, self.height, self.width)
+
+    @property
+    def key(self) -> str:
+        """Canonical text of this op, for example `mbconv-i16-o24-h32-w32-k3-s2-e6-relu6`."""
+        parts = [self.kind]
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            if field.name in _ALWAYS or value != field.default:
+                parts.append(value if field.name == "act" else f"{_CODES[field.name]}{value}")
+        return "-".join(parts)
+
+    @classmethod
+    def parse(cls, key: str) -> OpSpec:
+        """The op whose `key` this is.
+
+        Raises:
+            InputError: the text is not the key of any op, or not in its canonical form.
+        """
+        kind, *parts = key.split("-")
+        values: dict[str, int | str] = {}
+        for part in parts:
+            match = re.fullmatch(r"([a-z]+)([0-9]{1,7})", part, re.ASCII)
+            field = "act" if part in ACTIVATIONS else _FIELD_OF_CODE.get(match[1]) if match else None
+            if field is None or field in values:
+                raise InputError(f"{part!r} does not belong in the op key {key!r}")
+            values[field] = part if field == "act" or match is None else int(match[2])
+        missing = [field for field in _ALWAYS if field not in values]
+        if missing:
+            raise InputError(f"the op key {key!r} lacks {', '.join(missing)}")
+        spec = cls(kind, **values)  # type: ignore[arg-type]
+        if spec.key != key:
+            raise InputError(f"the op key {key!r} is not canonical", hint=f"write it as {spec.key!r}")
+        return spec
+
+    def lower(self, builder: Builder, x: Value) -> Value:
+        """Append this op's primitives to `builder`, reading `x`."""
+        if x.shape != self.input_shape:
+            raise InputError(f"{self.key} reads a {self.input_shape} map, not {x.shape}")
+        return _kinds[self.kind].lower(builder, self, x)
+
+    @property
+    def graph(self) -> Graph:
+        """The primitives of this op alone."""
+        return _graph(self)
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.graph.output_shape
+
+
+@lru_cache(maxsize=65536)
+def _graph(spec: OpSpec) -> Graph:
+    builder = Builder(spec.input_shape)
+    return builder.graph(spec.lower(builder, builder.input()))

@@ -1,0 +1,117 @@
+"""`SearchSpace`: decisions, the slots they fill, and `Architecture`, one choice per decision."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from hwnas.arch.network import Network
+from hwnas.arch.op import OpSpec
+from hwnas.arch.primitives import Shape
+from hwnas.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One thing to choose: its name and the names of its options."""
+
+    name: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One place in the network: `ops[k]` fills it when its decision takes option k; without a decision, `ops[0]`."""
+
+    name: str
+    ops: tuple[OpSpec, ...]
+    decision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The genotype: option index per decision of the space named `space`."""
+
+    space: str
+    choices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A chain of slots. Several slots may share one decision: that is all a repeated cell is.
+
+    Attributes:
+        name: of the instance, for example `mobile@w0.5-r32`; width and resolution are constants of an instance.
+        decisions: what is chosen.
+        slots: where it goes, in execution order.
+
+    Raises:
+        InputError: a slot does not offer one op per option, or the ops of a slot do not share input and output shapes.
+    """
+
+    name: str
+    decisions: tuple[Decision, ...]
+    slots: tuple[Slot, ...]
+
+    def __post_init__(self) -> None:
+        for slot in self.slots:
+            options = 1 if slot.decision is None else len(self.decisions[slot.decision].options)
+            if len(slot.ops) != options:
+                raise InputError(f"slot {slot.name} offers {len(slot.ops)} ops for {options} options")
+            if len({(spec.input_shape, spec.output_shape) for spec in slot.ops}) != 1:
+                raise InputError(f"the ops of slot {slot.name} must all read one shape and write one shape")
+
+    @property
+    def input_shape(self) -> Shape:
+        return self.slots[0].ops[0].input_shape
+
+    @property
+    def classes(self) -> int:
+        return self.slots[-1].ops[0].cout
+
+    @property
+    def size(self) -> int:
+        """Number of architectures."""
+        return math.prod(len(decision.options) for decision in self.decisions)
+
+    @cached_property
+    def ops(self) -> tuple[OpSpec, ...]:
+        """Every op that costs something, once, in order of first use: the rows that a latency table needs."""
+        return tuple(dict.fromkeys(spec for slot in self.slots for spec in slot.ops if spec.graph.nodes))
+
+    def architecture(self, choices: Sequence[int]) -> Architecture:
+        """Checked genotype.
+
+        Raises:
+            InputError: the number of choices or an option index is wrong.
+        """
+        choices = tuple(int(choice) for choice in choices)
+        if len(choices) != len(self.decisions):
+            raise InputError(f"{self.name} has {len(self.decisions)} decisions, not {len(choices)}")
+        for choice, decision in zip(choices, self.decisions, strict=True):
+            if not 0 <= choice < len(decision.options):
+                raise InputError(f"decision {decision.name} has options 0..{len(decision.options) - 1}, not {choice}")
+        return Architecture(self.name, choices)
+
+    def network(self, architecture: Architecture) -> Network:
+        """The network of a genotype; skipped slots stay in it as ops that lower to nothing."""
+        if architecture.space != self.name:
+            raise InputError(f"an architecture of {architecture.space} does not belong to {self.name}")
+        picked = (
+            (slot.name, slot.ops[0 if slot.decision is None else architecture.choices[slot.decision]])
+            for slot in self.slots
+        )
+        return Network(tuple(picked))
+
+    def describe(self, architecture: Architecture) -> dict[str, str]:
+        """Option name per decision name."""
+        pairs = zip(self.decisions, architecture.choices, strict=True)
+        return {decision.name: decision.options[choice] for decision, choice in pairs}
+
+    def enumerate(self) -> Iterator[Architecture]:
+        """Every architecture; for small spaces only."""
+        for choices in itertools.product(*(range(len(decision.options)) for decision in self.decisions)):
+            yield Architecture(self.name, choices)

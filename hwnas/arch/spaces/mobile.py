@@ -1,0 +1,90 @@
+"""`mobile`: stages of inverted residuals with searched kernel, expansion, squeeze-excite and depth; and MobileNetV2."""
+
+from __future__ import annotations
+
+from hwnas.arch.kinds import make_divisible
+from hwnas.arch.network import Network
+from hwnas.arch.op import OpSpec
+from hwnas.arch.space import Decision, SearchSpace, Slot
+
+_STAGES = ((24, 2), (40, 2), (80, 2), (112, 1), (160, 2))  # channels at width 1, stride of the first block
+_BLOCKS = 3  # per stage; all but the first can be skipped
+_STEM, _HEAD = 16, 640  # channels at width 1
+_SMALLEST_MAP = 4  # strides beyond this map size become 1, so that small images keep something to look at
+_OPTIONS = tuple((kernel, expand, se) for expand in (3, 6) for kernel in (3, 5, 7) for se in (0, 4))
+
+_MOBILENET_V2 = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+def mobile(width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 10) -> SearchSpace:
+    """MobileNet-like chains: 5 stages of 3 blocks, each with kernel 3/5/7, expansion 3/6 and squeeze-excite or not.
+
+    Depth is searched by skipping: every block but the first of a stage may be the identity.
+
+    Args:
+        width: channel multiplier; channels are rounded to multiples of 8.
+        resolution: of the square input, in pixels.
+        channels: of the input image.
+        classes: number of logits.
+    """
+    size = resolution
+    stem = OpSpec("conv", channels, make_divisible(_STEM * width), size, size, kernel=3, stride=2, act="relu6")
+    slots = [Slot("stem", (stem,))]
+    decisions: list[Decision] = []
+    cin, size = stem.output_shape[:2]
+    for stage, (stage_channels, first_stride) in enumerate(_STAGES):
+        cout = make_divisible(stage_channels * width)
+        for block in range(_BLOCKS):
+            stride = first_stride if block == 0 and size >= 2 * _SMALLEST_MAP else 1
+            ops = [
+                OpSpec("mbconv", cin, cout, size, size, kernel, stride, expand, se=se, act="relu6")
+                for kernel, expand, se in _OPTIONS
+            ]
+            names = [f"k{kernel}e{expand}{'se' if se else ''}" for kernel, expand, se in _OPTIONS]
+            if block > 0:
+                ops.append(OpSpec("skip", cin, cout, size, size))
+                names.append("skip")
+            name = f"s{stage}b{block}"
+            slots.append(Slot(name, tuple(ops), decision=len(decisions)))
+            decisions.append(Decision(name, tuple(names)))
+            cin, size = ops[0].output_shape[:2]
+    head = OpSpec("conv", cin, make_divisible(_HEAD * max(1.0, width)), size, size, act="relu6")
+    slots.append(Slot("head", (head,)))
+    slots.append(Slot("classifier", (OpSpec("classifier", head.cout, classes, size, size),)))
+    return SearchSpace(f"mobile@w{width:g}-r{resolution}", tuple(decisions), tuple(slots))
+
+
+def mobilenet_v2(width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 1000) -> Network:
+    """MobileNetV2 (Sandler et al., 2018, table 2): the fixed network that everything is compared with.
+
+    At width 1, 224 pixels and 1,000 classes it has 300.8 M MACs and 3.5 M parameters.
+    """
+    stem = OpSpec("conv", channels, make_divisible(32 * width), resolution, resolution, 3, 2, act="relu6")
+    ops = [("stem", stem)]
+    for stage, (expand, stage_channels, blocks, first_stride) in enumerate(_MOBILENET_V2):
+        cout = make_divisible(stage_channels * width)
+        for block in range(blocks):
+            stride = first_stride if block == 0 else 1
+            spec = OpSpec(
+                "mbconv",
+                *ops[-1][1].output_shape[:1],
+                cout,
+                *ops[-1][1].output_shape[1:],
+                3,
+                stride,
+                expand,
+                act="relu6",
+            )
+            ops.append((f"s{stage}b{block}", spec))
+    cin, height, _ = ops[-1][1].output_shape
+    ops.append(("head", OpSpec("conv", cin, make_divisible(1280 * max(1.0, width)), height, height, act="relu6")))
+    ops.append(("classifier", OpSpec("classifier", ops[-1][1].cout, classes, height, height)))
+    return Network(tuple(ops))

@@ -1,0 +1,134 @@
+"""Primitives to torch modules, for the supernet and for training. Parameter names are those of the graph."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hwnas.arch.network import Network
+from hwnas.arch.primitives import NORM_EPSILON, Activation, Add, Conv, GlobalPool, Graph, Linear, Mul, Node
+from hwnas.backends.weights import Weights
+from hwnas.errors import ExportError
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "hsigmoid": F.hardsigmoid,
+    "hswish": F.hardswish,
+}
+
+
+class ConvNorm(nn.Conv2d):
+    """A convolution with its batch norm."""
+
+    def __init__(self, cin: int, primitive: Conv) -> None:
+        super().__init__(
+            cin,
+            primitive.cout,
+            primitive.kernel,
+            primitive.stride,
+            primitive.padding,
+            primitive.dilation,
+            primitive.groups,
+            bias=False,
+        )
+        self.norm = nn.BatchNorm2d(primitive.cout, eps=NORM_EPSILON)
+        self.norm.num_batches_tracked = None  # not a statistic of the graph, and nobody reads it
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.norm(super().forward(x)))
+
+
+class FlatLinear(nn.Linear):
+    """A linear layer on a (batch, C, 1, 1) map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(1))
+
+
+class GraphModule(nn.Module):
+    """A graph with one input as a module: (batch, C, H, W) to a map of the same rank, or to (batch, classes)."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self._output = graph.output
+        self._plan: list[tuple[Callable[..., Tensor], tuple[int, ...]]] = []
+        for node in graph.nodes:
+            compute = _compute(node, graph.shape(node.inputs[0])[0])
+            if isinstance(compute, nn.Module):
+                self.add_module(node.name, compute)
+            self._plan.append((compute, node.inputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = [x]
+        for compute, inputs in self._plan:
+            values.append(compute(*[values[i] for i in inputs]))
+        return values[self._output]
+
+
+def network_module(network: Network) -> nn.Sequential:
+    """The network as a module whose state has exactly the names and shapes of `network.graph`."""
+    module = nn.Sequential(OrderedDict((name, GraphModule(spec.graph)) for name, spec in network.ops))
+    initialise(module)
+    return module
+
+
+def initialise(module: nn.Module) -> None:
+    """Draw convolutions as He et al. (2015), by fan-out; the linear layer small, so that first logits are near zero."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)  # twice as fast on CPUs
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=0.01)
+            nn.init.zeros_(part.bias)
+
+
+def export_weights(module: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """The module's parameters and running statistics as numpy arrays on the host."""
+    return {name: tensor.detach().cpu().numpy().copy(order="C") for name, tensor in module.state_dict().items()}
+
+
+def load_weights(module: nn.Module, weights: Weights) -> None:
+    """Copy `weights` into the module.
+
+    Raises:
+        ExportError: names or shapes differ from the module's.
+    """
+    try:
+        module.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in weights.items()})
+    except RuntimeError as error:
+        raise ExportError(f"the weights do not fit the network: {error}") from error
+
+
+def _compute(node: Node, cin: int) -> Callable[..., Tensor]:
+    match node.primitive:
+        case Conv(norm=True):
+            return ConvNorm(cin, node.primitive)
+        case Conv(cout, kernel, stride, dilation, groups, bias):
+            return nn.Conv2d(cin, cout, kernel, stride, node.primitive.padding, dilation, groups, bias=bias)
+        case Linear(cout):
+            return FlatLinear(cin, cout)
+        case GlobalPool():
+            return _global_pool
+        case Activation(fn):
+            return _ACTIVATIONS[fn]
+        case Add():
+            return torch.add
+        case Mul():
+            return torch.mul
+        case _:
+            raise ExportError(f"the torch backend does not know {node.primitive}")
+
+
+def _global_pool(x: Tensor) -> Tensor:
+    return x.mean((2, 3), keepdim=True)

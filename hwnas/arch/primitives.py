@@ -171,31 +171,34 @@ class Builder:
         primitive = Conv(cout, kernel, stride, dilation, groups, bias=bias, norm=not bias)
         reach = dilation * (kernel - 1) + 1
         height, width = ((size + 2 * primitive.padding - reach) // stride + 1 for size in x.shape[1:])
-        return self.activation(self._append(name, primitive, (cout, height, width), x), act)
+        return self.activation(self._append(name, primitive, (cout, height, width), x), f"{name}_act", act)
 
     def linear(self, x: Value, name: str, cout: int) -> Value:
         return self._append(name, Linear(cout), (cout, 1, 1), x)
 
-    def global_pool(self, x: Value) -> Value:
-        return self._append("pool", GlobalPool(), (x.shape[0], 1, 1), x)
+    def global_pool(self, x: Value, name: str = "pool") -> Value:
+        return self._append(name, GlobalPool(), (x.shape[0], 1, 1), x)
 
-    def activation(self, x: Value, fn: str) -> Value:
+    def activation(self, x: Value, name: str, fn: str) -> Value:
         if fn not in ACTIVATIONS:
             raise InputError(f"an activation is one of {', '.join(ACTIVATIONS)}, not {fn!r}")
-        return x if fn == "none" else self._append(fn, Activation(fn), x.shape, x)
+        return x if fn == "none" else self._append(name, Activation(fn), x.shape, x)
 
-    def add(self, x: Value, y: Value) -> Value:
+    def add(self, x: Value, y: Value, name: str = "add") -> Value:
         if x.shape != y.shape:
             raise InputError(f"only maps of one shape can be added, not {x.shape} and {y.shape}")
-        return self._append("add", Add(), x.shape, x, y)
+        return self._append(name, Add(), x.shape, x, y)
 
-    def mul(self, x: Value, gate: Value) -> Value:
+    def mul(self, x: Value, gate: Value, name: str = "mul") -> Value:
         if gate.shape != (x.shape[0], 1, 1):
             raise InputError(f"a gate of a {x.shape} map has shape {(x.shape[0], 1, 1)}, not {gate.shape}")
-        return self._append("mul", Mul(), x.shape, x, gate)
+        return self._append(name, Mul(), x.shape, x, gate)
 
     def _append(self, name: str, primitive: Primitive, shape: Shape, *inputs: Value) -> Value:
         if min(shape) < 1:
             raise InputError(f"{name} would produce an empty map {shape}: use fewer strides or a larger resolution")
-        self._nodes.append(Node(self._prefix + name, primitive, tuple(x.index for x in inputs), shape))
+        name = self._prefix + name
+        if any(node.name == name for node in self._nodes):
+            raise InputError(f"two primitives of one op cannot both be named {name!r}")
+        self._nodes.append(Node(name, primitive, tuple(x.index for x in inputs), shape))
         return Value(len(self._inputs) + len(self._nodes) - 1, shape)

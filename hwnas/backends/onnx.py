@@ -92,6 +92,7 @@ class _Writer:
         self._graph = graph
         self._weights = weights
         self._flat: set[int] = set()
+        self._written: set[str] = set()
 
     def is_flat(self, value: int) -> bool:
         return value in self._flat
@@ -134,7 +135,7 @@ class _Writer:
             case Activation("relu"):
                 self._node("Relu", inputs, node, value)
             case Activation("relu6"):
-                bounds = [self._constant(f"{node.name}.{k}", np.array(k, np.float32)) for k in (0, 6)]
+                bounds = [self._constant(f"constant_{k}", np.array(k, np.float32)) for k in (0, 6)]
                 self._node("Clip", [*inputs, *bounds], node, value)
             case Activation("hsigmoid"):
                 self._node("HardSigmoid", inputs, node, value, alpha=1 / 6, beta=0.5)
@@ -156,5 +157,7 @@ class _Writer:
         return names if bias is None else [*names, self._constant(f"{node.name}.bias", bias)]
 
     def _constant(self, name: str, values: NDArray[np.float32]) -> str:
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        if name not in self._written:
+            self._written.add(name)
+            self.initializers.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
         return name

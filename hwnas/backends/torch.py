@@ -104,10 +104,14 @@ def load_weights(module: nn.Module, weights: Weights) -> None:
     Raises:
         ExportError: names or shapes differ from the module's.
     """
-    try:
-        module.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in weights.items()})
-    except RuntimeError as error:
-        raise ExportError(f"the weights do not fit the network: {error}") from error
+    state = module.state_dict()
+    if state.keys() != weights.keys():
+        odd = sorted(state.keys() ^ weights.keys())
+        raise ExportError(f"the weights do not fit the network: {len(odd)} names differ, the first is {odd[0]}")
+    for name, tensor in state.items():
+        if tuple(tensor.shape) != weights[name].shape:
+            raise ExportError(f"{name} must have shape {tuple(tensor.shape)}, not {weights[name].shape}")
+        tensor.copy_(torch.from_numpy(np.array(weights[name])))
 
 
 def _compute(node: Node, cin: int) -> Callable[..., Tensor]:

@@ -1,0 +1,10 @@
+"""Train and evaluate one network."""
+
+from __future__ import annotations
+
+from hwnas.train.accelerator import deterministic, resolve
+from hwnas.train.evaluate import Evaluation, evaluate, recalibrate
+from hwnas.train.loop import train
+from hwnas.train.recipe import Recipe
+
+__all__ = ["Evaluation", "Recipe", "deterministic", "evaluate", "recalibrate", "resolve", "train"]

@@ -1,0 +1,52 @@
+"""Turn stored pixels into batches that a network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from hwnas.data import augment as augmentation
+from hwnas.data.dataset import Dataset, Images
+from hwnas.errors import InputError
+
+
+def to_input(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """uint8 pixels (B, C, H, W) as float32 (pixels / 255 - mean) / std, channels last in memory, on the same device."""
+    mean_, std_ = (torch.tensor(v, dtype=torch.float32, device=pixels.device).view(1, -1, 1, 1) for v in (mean, std))
+    return ((pixels.to(torch.float32) / 255 - mean_) / std_).contiguous(memory_format=torch.channels_last)
+
+
+def batches(
+    images: Images,
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    device: torch.device,
+    generator: torch.Generator | None,
+    augment: bool,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (inputs float32 (B, C, H, W), labels int64 (B,)) over `images`, once, on `device`.
+
+    With a `generator` (on the CPU) the order is shuffled for training, and a last batch of a single image is dropped,
+    because batch norm cannot use it. Without one the images come in order, all of them. `dataset` gives mean, std and
+    whether augmented images may be mirrored.
+
+    Raises:
+        InputError: the batch size is not positive, or augmentation is asked for without a generator.
+    """
+    if batch_size < 1:
+        raise InputError(f"the batch size must be at least 1, but it is {batch_size}", hint="for example 64")
+    if augment and generator is None:
+        raise InputError("augmentation needs a random generator, but none was given", hint="pass a seeded generator")
+    order = torch.arange(len(images)) if generator is None else torch.randperm(len(images), generator=generator)
+    for chosen in torch.split(order, batch_size):
+        if generator is not None and len(chosen) == 1:
+            continue
+        pixels = torch.from_numpy(images.pixels[chosen.numpy()]).to(device)
+        x = to_input(pixels, dataset.mean, dataset.std)
+        if augment and generator is not None:
+            matrices = augmentation.draw(len(chosen), generator, flip=dataset.flip).to(device)
+            x = augmentation.warp(x, matrices).contiguous(memory_format=torch.channels_last)
+        yield x, torch.from_numpy(images.labels[chosen.numpy()]).to(device)

@@ -1,0 +1,44 @@
+"""Choose where torch computes, and make it repeat itself."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from hwnas.errors import InputError
+
+NAMES = ("auto", "cpu", "cuda", "mps")
+
+
+def resolve(name: str) -> torch.device:
+    """The device called `name`; `auto` takes cuda, else mps, else the CPU.
+
+    Raises:
+        InputError: there is no such name, or this machine or build of torch lacks it.
+    """
+    if name not in NAMES:
+        raise InputError(f"the accelerator must be one of {', '.join(NAMES)}, but it is {name!r}", hint="use auto")
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(candidate for candidate, there in present.items() if there)
+    if not present[name]:
+        raise InputError(
+            f"the accelerator {name!r} was asked for, but torch {torch.__version__} finds none on this machine",
+            hint="use auto or cpu, or install the build of torch for it",
+        )
+    return torch.device(name)
+
+
+def deterministic(seed: int, threads: int) -> None:
+    """Seed torch's global generators, use `threads` CPU threads, and choose deterministic kernels where they exist.
+
+    Raises:
+        InputError: the number of threads is not positive.
+    """
+    if threads < 1:
+        raise InputError(f"the number of threads must be at least 1, but it is {threads}", hint="for example 2")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)

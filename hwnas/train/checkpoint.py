@@ -1,0 +1,118 @@
+"""Tensors and a little JSON in one safetensors file: written atomically, checked when read, no code inside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from hwnas.errors import InputError
+from hwnas.files import write_bytes
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """Write `tensors` (of any device, layout or sharing; the values are kept) and the JSON object `info` to `path`.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    # Cloned, because safetensors refuses tensors that share memory or are not contiguous.
+    plain = {
+        name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    text = json.dumps(info, sort_keys=True, allow_nan=False)
+    metadata = {"info": text, "sha256": _digest(plain, text)}
+    write_bytes(path, safetensors.torch.save(plain, metadata))
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save` wrote: the tensors, on the CPU, and the JSON object.
+
+    Raises:
+        InputError: the file cannot be read, is damaged, or was not written by `save`.
+    """
+    try:
+        content = path.read_bytes()
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = header["__metadata__"]
+        text = metadata["info"]
+        if metadata["sha256"] != _digest(tensors, text):
+            raise ValueError("its contents do not match its checksum")
+        info = json.loads(text)
+        if not isinstance(info, dict):
+            raise ValueError("its info is not a JSON object")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+        raise InputError(
+            f"{path} is damaged or not a checkpoint of hwnas: {error}", hint="delete the file to start again without it"
+        ) from error
+    return tensors, info
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """The optimizer's state as tensors named `{prefix}{parameter index}.{state name}`.
+
+    Parameters without state yet (no gradient so far) have no entry. Learning rate and other settings are not packed:
+    they belong to whoever made the optimizer. The tensors are the live ones, as in `state_dict`: `save` copies them.
+
+    Raises:
+        InputError: the state holds something other than tensors.
+    """
+    packed = {}
+    for index, entries in optimizer.state_dict()["state"].items():
+        for key, value in entries.items():
+            if isinstance(value, Tensor):
+                packed[f"{prefix}{index}.{key}"] = value
+            elif value is not None:
+                raise InputError(
+                    f"the state of an optimizer must be tensors to be stored, but {key!r} of "
+                    f"{type(optimizer).__name__} is {type(value).__name__}",
+                    hint="use SGD, Adam or AdamW",
+                )
+    return packed
+
+
+def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    """Give `optimizer`, built over the same parameters in the same order, the state in `tensors` under `prefix`.
+
+    Its earlier state is replaced; names without the prefix are ignored.
+
+    Raises:
+        InputError: an entry belongs to no parameter, or its shape differs from the parameter's.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if not name.startswith(prefix):
+            continue
+        index, _, key = name.removeprefix(prefix).partition(".")
+        fits = index.isdecimal() and int(index) < len(parameters) and key
+        if not fits or (tensor.ndim and tensor.shape != parameters[int(index)].shape):
+            raise InputError(
+                f"the stored entry {name!r} of shape {tuple(tensor.shape)} fits none of the optimizer's "
+                f"{len(parameters)} parameters",
+                hint="the checkpoint belongs to another network: delete it or choose another folder",
+            )
+        # Laid out in memory as the parameter is, so that the next step runs the same kernels.
+        like = parameters[int(index)] if tensor.ndim else tensor
+        state.setdefault(int(index), {})[key] = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 over the names, types, shapes and bytes of contiguous CPU tensors, and over `text`."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name}\n{tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

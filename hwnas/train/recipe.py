@@ -1,0 +1,63 @@
+"""How one network is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hwnas.errors import InputError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of `train`; `dataclasses.asdict` of it is JSON.
+
+    Attributes:
+        epochs: passes over the train images.
+        batch_size: images per step, at least 2 (batch norm).
+        lr: peak learning rate of AdamW.
+        weight_decay: decoupled, on weights of two or more dimensions only, not on norms and biases.
+        label_smoothing: share of the target spread evenly over the classes.
+        warmup_epochs: epochs of linear warm-up before the cosine.
+        ema_decay: per step, of the moving average of the weights; 0 turns the average off.
+        clip: largest L2 norm of the gradient.
+        augment: whether train images are randomly moved, turned, scaled and, if the set allows it, mirrored.
+    """
+
+    epochs: int = 30
+    batch_size: int = 64
+    lr: float = 4e-3
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.1
+    warmup_epochs: float = 2.0
+    ema_decay: float = 0.98
+    clip: float = 5.0
+    augment: bool = True
+
+    def __post_init__(self) -> None:
+        rules = {
+            "epochs": ("at least 1", self.epochs >= 1),
+            "batch_size": ("at least 2", self.batch_size >= 2),
+            "lr": ("a positive number", 0 < self.lr < math.inf),
+            "weight_decay": ("0 or more", 0 <= self.weight_decay < math.inf),
+            "label_smoothing": ("from 0 up to, not including, 1", 0 <= self.label_smoothing < 1),
+            "warmup_epochs": ("0 or more", 0 <= self.warmup_epochs < math.inf),
+            "ema_decay": ("from 0 up to, not including, 1", 0 <= self.ema_decay < 1),
+            "clip": ("a positive number", 0 < self.clip < math.inf),
+        }
+        for name, (rule, holds) in rules.items():
+            if not holds:
+                raise InputError(
+                    f"{name} of a training recipe must be {rule}, but it is {getattr(self, name)}",
+                    hint=f"the default is {getattr(type(self), name)}",
+                )
+
+    def learning_rate(self, epoch: float) -> float:
+        """The rate after `epoch` epochs (a fraction within an epoch): linear warm-up, then a cosine to 0.
+
+        Source: Loshchilov and Hutter, SGDR, ICLR 2017, equation 5 with one period.
+        """
+        warmup = min(self.warmup_epochs, self.epochs / 2)
+        if epoch < warmup:
+            return self.lr * epoch / warmup
+        return self.lr * 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (self.epochs - warmup)))

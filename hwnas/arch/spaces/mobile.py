@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hwnas.arch.kinds import make_divisible
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
@@ -11,7 +13,7 @@ _STAGES = ((24, 2), (40, 2), (80, 2), (112, 1), (160, 2))  # channels at width 1
 _BLOCKS = 3  # per stage; all but the first can be skipped
 _STEM, _HEAD = 16, 640  # channels at width 1
 _SMALLEST_MAP = 4  # strides beyond this map size become 1, so that small images keep something to look at
-_OPTIONS = tuple((kernel, expand, se) for expand in (3, 6) for kernel in (3, 5, 7) for se in (0, 4))
+_KERNELS, _EXPANSIONS, _SQUEEZES = (3, 5, 7), (3, 6), (0, 4)
 
 _MOBILENET_V2 = (
     (1, 16, 1, 1),
@@ -27,7 +29,8 @@ _MOBILENET_V2 = (
 def mobile(width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 10) -> SearchSpace:
     """MobileNet-like chains: 5 stages of 3 blocks, each with kernel 3/5/7, expansion 3/6 and squeeze-excite or not.
 
-    Depth is searched by skipping: every block but the first of a stage may be the identity.
+    Depth is searched by skipping: every block but the first of a stage may be the identity. A kernel larger than the map
+    that it reads is not offered: most of its weights would only ever see padding.
 
     Args:
         width: channel multiplier; channels are rounded to multiples of 8.
@@ -44,11 +47,13 @@ def mobile(width: float = 1.0, resolution: int = 224, channels: int = 3, classes
         cout = make_divisible(stage_channels * width)
         for block in range(_BLOCKS):
             stride = first_stride if block == 0 and size >= 2 * _SMALLEST_MAP else 1
+            kernels = [kernel for kernel in _KERNELS if kernel <= max(size, _KERNELS[0])]
+            options = list(itertools.product(kernels, _EXPANSIONS, _SQUEEZES))
             ops = [
                 OpSpec("mbconv", cin, cout, size, size, kernel, stride, expand, se=se, act="relu6")
-                for kernel, expand, se in _OPTIONS
+                for kernel, expand, se in options
             ]
-            names = [f"k{kernel}e{expand}{'se' if se else ''}" for kernel, expand, se in _OPTIONS]
+            names = [f"k{kernel}e{expand}{'se' if se else ''}" for kernel, expand, se in options]
             if block > 0:
                 ops.append(OpSpec("skip", cin, cout, size, size))
                 names.append("skip")

@@ -1,0 +1,95 @@
+"""The latency of an architecture as a sum over decisions, calibrated on whole networks. Numbers only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hwnas.arch.op import OpSpec
+from hwnas.arch.space import SearchSpace
+from hwnas.errors import InfeasibleBudgetError, InputError
+
+
+@dataclass(frozen=True)
+class LatencyModel:
+    """`latency = intercept_ms + slope · (fixed_ms + Σ_d costs_ms[d][choice_d])`: additive, so exact to optimise over.
+
+    Attributes:
+        costs_ms: raw row sum of every option of every decision; slots that share a decision are summed.
+        fixed_ms: raw row sum of what is not chosen (stem, head, classifier).
+        slope, intercept_ms: the affine fitted on whole measured networks; slope > 0, so budgets map back to raw sums.
+        sigma: standard deviation of measured / predicted - 1 on networks that took no part in the fit.
+    """
+
+    costs_ms: tuple[tuple[float, ...], ...]
+    fixed_ms: float
+    slope: float = 1.0
+    intercept_ms: float = 0.0
+    sigma: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.slope <= 0:
+            raise InputError(f"a calibration must increase with the raw sum, so its slope cannot be {self.slope:g}")
+
+    def predict_ms(self, choices: Sequence[int]) -> float:
+        """Calibrated latency of an architecture."""
+        return self.calibrated_ms(sum(row[choice] for row, choice in zip(self.costs_ms, choices, strict=True)))
+
+    def calibrated_ms(self, raw_ms: float) -> float:
+        """Calibrated latency of decisions whose raw costs sum to `raw_ms`."""
+        return self.intercept_ms + self.slope * (self.fixed_ms + raw_ms)
+
+    @property
+    def smallest_ms(self) -> float:
+        return self.calibrated_ms(sum(map(min, self.costs_ms)))
+
+    @property
+    def largest_ms(self) -> float:
+        return self.calibrated_ms(sum(map(max, self.costs_ms)))
+
+    def target_ms(self, budget_ms: float, z: float = 1.645) -> float:
+        """The predicted latency to stay under, so that a network measures under `budget_ms` with 95 % confidence."""
+        return budget_ms / (1.0 + z * self.sigma)
+
+    def raw_budget_ms(self, target_ms: float) -> float:
+        """What the raw costs of the decisions may sum to for a calibrated latency of `target_ms`.
+
+        Raises:
+            InfeasibleBudgetError: not even the fastest network of the space is that fast.
+        """
+        if target_ms < self.smallest_ms:
+            raise InfeasibleBudgetError(
+                f"no network of this space is predicted to run within {target_ms:.4g} ms: the fastest one takes "
+                f"{self.smallest_ms:.4g} ms",
+                smallest_ms=self.smallest_ms,
+                hint=f"ask for at least --budget-ms {self.smallest_ms * (1.0 + 1.645 * self.sigma) * 1.005:.3g}, "
+                "or use a smaller --width or --resolution",
+            )
+        return (target_ms - self.intercept_ms) / self.slope - self.fixed_ms
+
+
+def latency_model(
+    space: SearchSpace,
+    row_ms: Callable[[OpSpec], float],
+    *,
+    slope: float = 1.0,
+    intercept_ms: float = 0.0,
+    sigma: float = 0.0,
+) -> LatencyModel:
+    """The model of `space` from the rows of a table.
+
+    Args:
+        space: its slots say which rows are summed.
+        row_ms: latency of one op in milliseconds; ops that lower to nothing are not asked for and cost nothing.
+        slope, intercept_ms, sigma: see `LatencyModel`.
+    """
+    fixed_ms = 0.0
+    costs_ms = [[0.0] * len(decision.options) for decision in space.decisions]
+    for slot in space.slots:
+        row = [row_ms(spec) if spec.graph.nodes else 0.0 for spec in slot.ops]
+        if slot.decision is None:
+            fixed_ms += row[0]
+        else:
+            for option, cost in enumerate(row):
+                costs_ms[slot.decision][option] += cost
+    return LatencyModel(tuple(map(tuple, costs_ms)), fixed_ms, slope, intercept_ms, sigma)

@@ -1,0 +1,57 @@
+"""The two interfaces that cover the field. A strategy sees numbers: no table, device or backend is known here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from hwnas.search.supernet import Gate
+
+
+class Relaxation(Protocol):
+    """Architecture choice as continuous parameters, trained by gradient together with the shared weights."""
+
+    logits: Tensor
+    """(decisions, most options) architecture parameters α, a leaf with gradient; -inf where there is no option."""
+
+    def weight_gates(self, generator: torch.Generator) -> list[Gate]:
+        """Gates of one step on the shared weights; no gradient reaches α."""
+        ...
+
+    def arch_gates(self, generator: torch.Generator) -> list[Gate]:
+        """Gates of one step on α, through which the loss reaches `logits`."""
+        ...
+
+    def anneal(self, progress: float) -> None:
+        """Set temperatures for `progress` in 0..1 of the search after warm-up."""
+        ...
+
+
+class Sampler(Protocol):
+    """Proposes architectures and learns from their scores; how a score was made it never sees."""
+
+    def ask(self) -> tuple[int, ...]:
+        """Choices of the next architecture, within the budget."""
+        ...
+
+    def tell(self, choices: Sequence[int], score: float) -> None:
+        """The score of an architecture; higher is better."""
+        ...
+
+
+def uniform_logits(options: Sequence[int], device: torch.device | None = None) -> Tensor:
+    """Zero logits for decisions with `options` options each, -inf where there is none: no option is preferred."""
+    logits = torch.zeros(len(options), max(options), device=device)
+    for row, count in zip(logits, options, strict=True):
+        row[count:] = -torch.inf
+    return logits
+
+
+def log_probabilities(logits: Tensor) -> list[list[float]]:
+    """Per decision the log-probability of each option that exists."""
+    rows = torch.log_softmax(logits.detach().double(), dim=1).tolist()
+    finite = torch.isfinite(logits).sum(dim=1).tolist()
+    return [row[:count] for row, count in zip(rows, finite, strict=True)]

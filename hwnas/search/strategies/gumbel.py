@@ -1,0 +1,65 @@
+"""Gumbel relaxations: soft as SNAS (Xie et al., 2019) and FBNet (Wu et al., 2019), or hard with two paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hwnas.search.strategies.base import uniform_logits
+from hwnas.search.supernet import Gate, single_path
+
+_TEMPERATURES = (5.0, 0.5)
+
+
+class Gumbel:
+    """Options are weighted by a Gumbel softmax of the logits (Jang et al., 2017), g = softmax((α + noise) / τ).
+
+    Soft: all options are computed, for weights and for α, as in FBNet. Hard: weight steps compute one option, drawn
+    from softmax(α) by the Gumbel-max trick. A step on α computes two, drawn without replacement (Gumbel top-2): the
+    forward value is the first alone, and the gradient reaches α straight through the softmax over the pair, so it
+    compares what the rival would have computed with what was computed. Cost: soft all options, hard one and two.
+
+    τ falls geometrically from 5 to 0.5.
+    """
+
+    def __init__(self, options: Sequence[int], *, hard: bool, device: torch.device | None = None) -> None:
+        self.logits = uniform_logits(options, device).requires_grad_()
+        self._options = tuple(options)
+        self._hard = hard
+        self._temperature = _TEMPERATURES[0]
+
+    def weight_gates(self, generator: torch.Generator) -> list[Gate]:
+        with torch.no_grad():
+            perturbed = self._perturbed(generator)
+            if self._hard:
+                return single_path(perturbed.argmax(dim=1).tolist())
+            return self._soft(perturbed)
+
+    def arch_gates(self, generator: torch.Generator) -> list[Gate]:
+        perturbed = self._perturbed(generator)
+        if not self._hard:
+            return self._soft(perturbed)
+        top = perturbed.topk(min(2, max(self._options)), dim=1)
+        soft = torch.softmax(top.values / self._temperature, dim=1)
+        one_hot = torch.zeros_like(soft)
+        one_hot[:, 0] = 1.0
+        weights = one_hot + soft - soft.detach()
+        pairs: list[list[int]] = top.indices.tolist()
+        return [
+            Gate(tuple(pair[:count]), row[: len(pair[:count])])
+            for pair, row, count in zip(pairs, weights, self._options, strict=True)
+        ]
+
+    def anneal(self, progress: float) -> None:
+        start, end = _TEMPERATURES
+        self._temperature = start * (end / start) ** progress
+
+    def _perturbed(self, generator: torch.Generator) -> Tensor:
+        uniform = torch.rand(self.logits.shape, generator=generator).clamp_(1e-10, 1.0 - 1e-7)
+        return self.logits - torch.log(-torch.log(uniform)).to(self.logits.device)
+
+    def _soft(self, perturbed: Tensor) -> list[Gate]:
+        weights = torch.softmax(perturbed / self._temperature, dim=1)
+        return [Gate(tuple(range(count)), row[:count]) for row, count in zip(weights, self._options, strict=True)]

@@ -1,0 +1,75 @@
+"""The supernet: every option of every slot with weights of its own. Which ones compute is said from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hwnas.arch.space import Architecture, SearchSpace
+from hwnas.backends.torch import GraphModule, initialise, network_module
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What one decision does in one forward pass.
+
+    Attributes:
+        active: the options that are computed.
+        weights: (len(active),) factors of their outputs, or None for a single option with factor one.
+    """
+
+    active: tuple[int, ...]
+    weights: Tensor | None = None
+
+
+class Supernet(nn.Module):
+    """Mixed op of every slot: `Σ_k weights[k] · ops[k](x)` over the active options k. No architecture parameters here.
+
+    The parameters of option k of slot `s` are called `s.k.<primitive>.<parameter>`; those of the network that chose it
+    are `s.<primitive>.<parameter>`.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__()
+        self.space = space
+        for slot in space.slots:
+            self.add_module(slot.name, nn.ModuleList([GraphModule(spec.graph) for spec in slot.ops]))
+        self._slots = [(self.get_submodule(slot.name), slot.decision) for slot in space.slots]
+        initialise(self)
+
+    def forward(self, x: Tensor, gates: Sequence[Gate]) -> Tensor:
+        """Logits (batch, classes) of images `x` (batch, C, H, W) with one gate per decision."""
+        for options, decision in self._slots:
+            x = _mixed(options, x, _FIXED if decision is None else gates[decision])
+        return x
+
+    def extract(self, architecture: Architecture) -> nn.Sequential:
+        """The network of `architecture` as a module of its own, with a copy of the shared weights."""
+        module = network_module(self.space.network(architecture))
+        with torch.no_grad():
+            source = self.state_dict()
+            for slot in self.space.slots:
+                option = 0 if slot.decision is None else architecture.choices[slot.decision]
+                part = module.get_submodule(slot.name)
+                for name, tensor in part.state_dict().items():
+                    tensor.copy_(source[f"{slot.name}.{option}.{name}"])
+        return module.to(next(self.parameters()).device)
+
+
+_FIXED = Gate((0,))
+
+
+def single_path(choices: Sequence[int]) -> list[Gate]:
+    """The gates of one architecture."""
+    return [Gate((int(choice),)) for choice in choices]
+
+
+def _mixed(options: nn.Module, x: Tensor, gate: Gate) -> Tensor:
+    assert isinstance(options, nn.ModuleList)
+    if gate.weights is None:
+        return options[gate.active[0]](x)  # type: ignore[no-any-return]
+    first, *rest = (weight * options[k](x) for k, weight in zip(gate.active, gate.weights, strict=True))
+    return sum(rest, start=first)  # type: ignore[no-any-return]

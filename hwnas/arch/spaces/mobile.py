@@ -29,8 +29,8 @@ _MOBILENET_V2 = (
 def mobile(width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 10) -> SearchSpace:
     """MobileNet-like chains: 5 stages of 3 blocks, each with kernel 3/5/7, expansion 3/6 and squeeze-excite or not.
 
-    Depth is searched by skipping: every block but the first of a stage may be the identity. A kernel larger than the map
-    that it reads is not offered: most of its weights would only ever see padding.
+    Depth is searched by skipping: every block but the first of a stage may be the identity. A kernel larger than the
+    map that it reads is not offered: most of its weights would only ever see padding.
 
     Args:
         width: channel multiplier; channels are rounded to multiples of 8.

@@ -1,0 +1,261 @@
+"""The latency table of one condition: rows by op key, where they came from, and how far they can be trusted.
+
+On disk it is a folder with `table.csv` (sorted by key) and `meta.toml`, which holds the checksum of the rows. Both are
+replaced atomically; the checksum before the last change is kept, so that a kill between the two leaves a valid table.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+
+from hwnas.arch.op import OpSpec
+from hwnas.errors import InputError, MissingRowsError, TableError
+from hwnas.files import sha256, write_bytes, write_text
+
+SCHEMA = 1
+_KINDS = ("measured", "imported", "adapted")
+_LARGEST_FILE = 64 << 20
+_Record = TypeVar("_Record", "Calibration", "Validation")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured op.
+
+    Attributes:
+        key: of the op.
+        fingerprint: of the micro-model that was measured; a row whose op now lowers differently is stale.
+        median_us: undisturbed latency in microseconds: the minimum over accepted rounds of each round's median.
+        p10_us, p90_us: of single runs in accepted rounds.
+        runs: accepted rounds.
+        measured_at: UTC, ISO 8601.
+    """
+
+    key: str
+    fingerprint: str
+    median_us: float
+    p10_us: float
+    p90_us: float
+    runs: int
+    measured_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Whole-network latency of one space instance from its rows: `intercept_us + slope · Σ (row_us + per_op_us)`.
+
+    Attributes:
+        n: whole networks that it was fitted on.
+    """
+
+    slope: float
+    intercept_us: float
+    per_op_us: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """How far predictions were from measurements on `n` whole networks that took no part in the calibration.
+
+    Attributes:
+        spearman, kendall: rank correlations.
+        mape: mean |predicted / measured - 1|; `within_5`, `within_10`: share of networks within ±5 %, ±10 %.
+        sigma: root mean square of measured / predicted - 1, which becomes the margin of searches.
+        repeatability: mean |second / first - 1| of the same networks measured twice: no prediction beats it.
+    """
+
+    n: int
+    spearman: float
+    kendall: float
+    mape: float
+    within_5: float
+    within_10: float
+    sigma: float
+    repeatability: float
+
+
+@dataclass
+class Table:
+    """Rows by key, with their provenance.
+
+    Attributes:
+        device, condition: the ids that name the table's folder.
+        kind: measured, imported or adapted.
+        provenance: facts about the machine, its versions and settings, as they were when measuring.
+        canary_us: undisturbed latency of the reference network at that time.
+    """
+
+    device: str
+    condition: str
+    kind: str = "measured"
+    provenance: dict[str, Any] = field(default_factory=dict)
+    canary_us: float = 0.0
+    rows: dict[str, Row] = field(default_factory=dict)
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
+    validations: dict[str, Validation] = field(default_factory=dict)
+
+    def lacking(self, specs: Iterable[OpSpec], fingerprint: Callable[[OpSpec], str]) -> list[OpSpec]:
+        """Those of `specs` whose row is missing, or stale because the op lowers differently now."""
+        rows = self.rows
+        return [spec for spec in specs if spec.key not in rows or rows[spec.key].fingerprint != fingerprint(spec)]
+
+    def row_ms(self, spec: OpSpec) -> float:
+        """Latency of one op in milliseconds.
+
+        Raises:
+            MissingRowsError: there is no such row.
+        """
+        if spec.key not in self.rows:
+            raise missing_rows(self, [spec])
+        return self.rows[spec.key].median_us / 1e3
+
+
+def missing_rows(table: Table, specs: list[OpSpec], command: str = "hwnas profile-device") -> MissingRowsError:
+    """The error that names the first of the lacking rows and the command that measures them."""
+    return MissingRowsError(
+        f"the latency table {table.device}/{table.condition} lacks {len(specs)} rows or holds stale ones, "
+        f"the first is {specs[0].key}",
+        keys=tuple(spec.key for spec in specs),
+        hint=f"measure them with: {command}",
+    )
+
+
+def save_table(table: Table, folder: Path) -> None:
+    """Write `table.csv` and `meta.toml`, replacing what is there.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    content = _csv(table).encode()
+    before = folder / "table.csv"
+    meta = {
+        "schema": SCHEMA,
+        "kind": table.kind,
+        "device": table.device,
+        "condition": table.condition,
+        "rows": len(table.rows),
+        "canary_us": table.canary_us,
+        "sha256": sha256(content),
+        "sha256_before": sha256(before.read_bytes()) if before.is_file() else "",
+        "provenance": table.provenance,
+        "calibration": {name: asdict(entry) for name, entry in sorted(table.calibrations.items())},
+        "validation": {name: asdict(entry) for name, entry in sorted(table.validations.items())},
+    }
+    write_text(folder / "meta.toml", tomli_w.dumps(meta))
+    write_bytes(before, content)
+
+
+def load_table(folder: Path) -> Table:
+    """Read a table.
+
+    Raises:
+        TableError: a file is missing, malformed, or was edited (its checksum does not match).
+    """
+    meta = _read_meta(folder / "meta.toml")
+    content = _read(folder / "table.csv")
+    if sha256(content) not in (meta["sha256"], meta["sha256_before"]):
+        raise TableError(
+            f"{folder / 'table.csv'} was changed after it was measured: its checksum is {sha256(content)[:12]}…, "
+            f"not {str(meta['sha256'])[:12]}…",
+            hint="measure it again with hwnas profile-device, or restore the file",
+        )
+    try:
+        table = Table(
+            device=_text(meta, "device"),
+            condition=_text(meta, "condition"),
+            kind=_text(meta, "kind"),
+            provenance=dict(meta["provenance"]),
+            canary_us=_number(meta, "canary_us"),
+            rows=_rows(content.decode()),
+            calibrations={name: _record(Calibration, entry) for name, entry in meta["calibration"].items()},
+            validations={name: _record(Validation, entry) for name, entry in meta["validation"].items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TableError(f"the table in {folder} is malformed: {error}", hint="measure it again") from error
+    if table.kind not in _KINDS:
+        raise TableError(f"the kind of the table in {folder} is one of {', '.join(_KINDS)}, not {table.kind!r}")
+    return table
+
+
+def _csv(table: Table) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(column.name for column in fields(Row))
+    for key in sorted(table.rows):
+        row = table.rows[key]
+        numbers = (f"{value:.3f}" for value in (row.median_us, row.p10_us, row.p90_us))
+        writer.writerow([row.key, row.fingerprint, *numbers, row.runs, row.measured_at])
+    return buffer.getvalue()
+
+
+def _rows(text: str) -> dict[str, Row]:
+    reader = csv.DictReader(io.StringIO(text))
+    columns = [column.name for column in fields(Row)]
+    if reader.fieldnames != columns:
+        raise ValueError(f"the columns are {','.join(columns)}, not {','.join(reader.fieldnames or [])}")
+    rows: dict[str, Row] = {}
+    for line in reader:
+        try:
+            spec = OpSpec.parse(line["key"])
+        except InputError as error:
+            raise ValueError(f"line {reader.line_num}: {error}") from error
+        median, p10, p90 = (float(line[name]) for name in ("median_us", "p10_us", "p90_us"))
+        if not all(math.isfinite(time) and time > 0 for time in (median, p10, p90)):
+            raise ValueError(f"line {reader.line_num}: latencies are positive numbers")
+        if not re.fullmatch(r"[0-9a-f]{16}", line["fingerprint"]) or spec.key in rows:
+            raise ValueError(f"line {reader.line_num}: bad fingerprint or repeated key")
+        rows[spec.key] = Row(spec.key, line["fingerprint"], median, p10, p90, int(line["runs"]), line["measured_at"])
+    return rows
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise TableError(f"{path} is larger than any latency table ({_LARGEST_FILE >> 20} MiB)")
+        return path.read_bytes()
+    except OSError as error:
+        raise TableError(
+            f"cannot read {path}: {error.strerror or error}", hint="make a table with hwnas profile-device"
+        ) from error
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    try:
+        meta = tomllib.loads(_read(path).decode())
+    except ValueError as error:
+        raise TableError(f"{path} is not valid TOML: {error}", hint="measure the table again") from error
+    if meta.get("schema") != SCHEMA:
+        raise TableError(
+            f"{path} has table schema {meta.get('schema')!r}; this version of hwnas reads schema {SCHEMA}",
+            hint="measure the table again",
+        )
+    return {"sha256": "", "sha256_before": "", "provenance": {}, "calibration": {}, "validation": {}} | meta
+
+
+def _text(meta: dict[str, Any], name: str) -> str:
+    if not isinstance(meta[name], str):
+        raise TypeError(f"{name} must be a text, not {meta[name]!r}")
+    return str(meta[name])
+
+
+def _number(meta: dict[str, Any], name: str) -> float:
+    value = meta[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError(f"{name} must be a finite number, not {value!r}")
+    return value
+
+
+def _record(cls: type[_Record], entry: dict[str, Any]) -> _Record:
+    values: dict[str, Any] = {column.name: _number(entry, column.name) for column in fields(cls)}
+    return cls(**values | {"n": int(values["n"])})

@@ -16,9 +16,9 @@ MAX_SCALE = 0.1
 def affine(shift_x: Tensor, shift_y: Tensor, radians: Tensor, scale: Tensor, mirror: Tensor) -> Tensor:
     """Matrices of shape (B, 2, 3) for `warp`; every argument has shape (B,).
 
-    An image is mirrored left-right where `mirror` is -1 (else 1), enlarged by `scale`, turned by `radians`, then moved
-    right by `shift_x` and down by `shift_y`, both in fractions of its width. The matrix maps output to input
-    coordinates (-1..1), hence is the inverse: x_in = M R(-φ)(x_out - 2·shift) / scale.
+    An image is mirrored left-right where `mirror` is -1 (else 1), enlarged by `scale`, turned clockwise by `radians`,
+    then moved right by `shift_x` and down by `shift_y`, both in fractions of its width. The matrix maps output to
+    input coordinates (-1..1), hence is the inverse: x_in = M R(-φ)(x_out - 2·shift) / scale.
     """
     cos, sin = torch.cos(radians) / scale, torch.sin(radians) / scale
     rows = torch.stack([torch.stack([mirror * cos, mirror * sin], 1), torch.stack([-sin, cos], 1)], 1)

@@ -81,6 +81,7 @@ class _Run:
                 {"params": [p for p in self.parameters if p.ndim <= 1], "weight_decay": 0.0},
             ],
             lr=recipe.lr,
+            fused=device.type != "mps",
         )
         self.average = Average(model, recipe.ema_decay)
 

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+
+import pytest
+
+from hwnas.errors import InputError
+from hwnas.train import Recipe
+
+
+def test_the_rate_rises_linearly_and_falls_as_a_cosine() -> None:
+    recipe = Recipe(epochs=12, lr=0.4, warmup_epochs=2)
+    assert [recipe.learning_rate(e) for e in (0, 0.5, 1)] == pytest.approx([0, 0.1, 0.2])
+    assert [recipe.learning_rate(e) for e in (2, 7, 12)] == pytest.approx([0.4, 0.2, 0])
+    assert recipe.learning_rate(2 + 10 / 3) == pytest.approx(0.4 * (1 + math.cos(math.pi / 3)) / 2)
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 50])
+def test_one_epoch_has_a_finite_rate(warmup: float) -> None:
+    recipe = Recipe(epochs=1, warmup_epochs=warmup)
+    assert all(0 <= recipe.learning_rate(e) <= recipe.lr for e in (0, 0.25, 0.5, 1))
+
+
+def test_a_recipe_is_json() -> None:
+    recipe = Recipe(epochs=3)
+    assert Recipe(**json.loads(json.dumps(asdict(recipe), allow_nan=False))) == recipe
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"epochs": 0}, {"batch_size": 1}, {"lr": math.nan}, {"lr": 0}, {"weight_decay": -1}, {"clip": math.inf},
+     {"label_smoothing": 1}, {"warmup_epochs": -1}, {"ema_decay": 1}],
+)  # fmt: skip
+def test_impossible_settings_are_refused(setting: dict[str, float]) -> None:
+    (name,) = setting
+    with pytest.raises(InputError, match=f"{name} of a training recipe must be") as caught:
+        Recipe(**setting)
+    assert "default" in caught.value.hint

@@ -84,8 +84,8 @@ def load(folder: Path, *, resolution: int, seed: int) -> Dataset:
         try:
             pixels[index] = image.read(files[index], resolution=resolution)
         except image.UNREADABLE as error:
-            reason = str(error).replace(str(files[index]), "the file") or type(error).__name__
-            return f"{files[index].relative_to(folder)} ({reason})"
+            reason = str(error).replace(repr(str(files[index])), "the file") or type(error).__name__
+            return f"{str(files[index].relative_to(folder))!r} ({reason})"
         return ""
 
     with _bombs_are_errors(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

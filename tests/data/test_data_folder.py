@@ -82,12 +82,13 @@ def test_unreadable_images_are_counted_and_named(folder: Path) -> None:
     (folder / "red" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "red" / "empty.png").write_bytes(b"")
     (folder / "green" / "text.png").write_text("hello")
-    (folder / "green" / "gone.png").symlink_to("nowhere.png")
+    (folder / "green" / "gone\x1b.png").symlink_to("nowhere.png")
     with pytest.raises(DataError) as caught:
         load_dataset(str(folder), resolution=8, seed=0)
     message = str(caught.value)
     assert message.startswith("4 of 14 images")
-    assert all(name in message for name in ("red/cut.jpg", "red/empty.png", "green/text.png", "green/gone.png"))
+    assert all(name in message for name in ("red/cut.jpg", "red/empty.png", "green/text.png", r"green/gone\x1b.png"))
+    assert message.isprintable()
 
 
 def test_only_the_first_few_unreadable_images_are_listed(folder: Path) -> None:
@@ -102,7 +103,7 @@ def test_decompression_bombs_are_refused(folder: Path, monkeypatch: pytest.Monke
     """Pillow warns above its limit and raises above twice of it; both are errors here."""
     Image.new("RGB", (50, height)).save(folder / "red" / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
-    with pytest.raises(DataError, match=r"1 of 11 .*red/bomb\.png \(.*pixels.*exceeds limit"):
+    with pytest.raises(DataError, match=r"1 of 11 .*red/bomb\.png' \(.*pixels.*exceeds limit"):
         load_dataset(str(folder), resolution=8, seed=0)
 
 

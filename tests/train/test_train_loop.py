@@ -18,6 +18,7 @@ from hwnas.errors import DivergedError, InputError
 from hwnas.progress import Advance
 from hwnas.train import Recipe, evaluate, train
 from hwnas.train.average import Average
+from hwnas.train.checkpoint import load
 
 CPU = torch.device("cpu")
 SHORT = Recipe(epochs=2, batch_size=16, warmup_epochs=1)
@@ -175,6 +176,16 @@ def test_the_average_follows_its_recurrence(decay: float) -> None:
     for name, value in average.values.items():
         if value.is_floating_point():
             torch.testing.assert_close(value.double(), expected[name], atol=1e-6, rtol=1e-6)
+
+
+def test_the_network_ends_with_its_average(tmp_path: Path) -> None:
+    model = network()
+    train(model, stripes(), SHORT, seed=0, device=CPU, checkpoint=tmp_path / "state")
+    stored = load(tmp_path / "state")[0]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, stored[f"average.{name}"])
+    assert not torch.equal(stored["average.1.running_mean"], stored["model.1.running_mean"])
+    assert not torch.equal(stored["average.0.weight"], stored["model.0.weight"])
 
 
 class Breaks(nn.Module):

@@ -24,10 +24,10 @@ class Recipe:
         augment: whether train images are randomly moved, turned, scaled and, if the set allows it, mirrored.
     """
 
-    epochs: int = 30
+    epochs: int = 25
     batch_size: int = 64
-    lr: float = 4e-3
-    weight_decay: float = 0.02
+    lr: float = 8e-3
+    weight_decay: float = 0.05
     label_smoothing: float = 0.1
     warmup_epochs: float = 2.0
     ema_decay: float = 0.98

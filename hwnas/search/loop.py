@@ -1,0 +1,230 @@
+"""One loop for every strategy: shared weights on the train images, architecture parameters on the validation images."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from hwnas.data import Dataset, batches
+from hwnas.errors import DivergedError, InputError
+from hwnas.files import sha256
+from hwnas.progress import Progress
+from hwnas.search.objective import BudgetPenalty, ExpectedLatency
+from hwnas.search.settings import SearchSettings
+from hwnas.search.strategies.base import Relaxation
+from hwnas.search.supernet import Gate, Supernet
+from hwnas.train import checkpoint as store
+
+Paths = Callable[[torch.Generator], list[Gate]]
+
+
+@dataclass(frozen=True)
+class Budgeted:
+    """A relaxation with what holds it to the budget."""
+
+    relaxation: Relaxation
+    expected: ExpectedLatency
+    penalty: BudgetPenalty
+
+
+class SearchLoop:
+    """Trains a supernet, and the logits of a relaxation with it.
+
+    Bilevel as in DARTS (Liu et al., 2019), first order: a step on α on a validation batch after every few steps on the
+    shared weights on train batches. The budget enters as a penalty on the expected latency, never through the weights.
+
+    Beside α runs `unbudgeted`: logits that get only the gradient of the images. What they prefer is what would be
+    chosen if there were no budget, so comparing both tells whether the budget binds.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        dataset: Dataset,
+        settings: SearchSettings,
+        *,
+        budgeted: Budgeted | None = None,
+        paths: Paths | None = None,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """Prepare a search.
+
+        Args:
+            budgeted: the relaxation to train, or None to train the supernet alone.
+            paths: draws the gates of the weight steps of a supernet that is trained alone.
+        """
+        self.supernet, self.dataset, self.settings = supernet.to(device), dataset, settings
+        self.budgeted, self.paths = budgeted, paths
+        self.seed, self.device = seed, device
+        full, rest = divmod(len(dataset.train), settings.batch_size)
+        self.steps = full + (rest > 1)
+        self.class_weights = torch.tensor(dataset.class_weights(), device=device)
+        self.parameters = list(supernet.parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+        self._alphas: list[Tensor] = []
+        if budgeted is not None:
+            logits = budgeted.relaxation.logits
+            self._alphas = [logits, logits.detach().clone().requires_grad_()]
+        self._arch_optimizers = [
+            torch.optim.Adam([logits], lr=settings.arch_lr, betas=(0.5, 0.999)) for logits in self._alphas
+        ]
+
+    @property
+    def unbudgeted(self) -> Tensor:
+        """Logits as the images alone would have them."""
+        return self._alphas[1]
+
+    def run(self, *, checkpoint: Path, progress: Progress, log: Callable[[dict[str, Any]], None]) -> None:
+        """Search to the end, from `checkpoint` if it is there; the same seed gives the same result to the bit.
+
+        Raises:
+            DivergedError: the loss is not a finite number.
+            InputError: the checkpoint is damaged or belongs to another search.
+            StorageError: the checkpoint cannot be written.
+        """
+        total = self.settings.all_epochs
+        done = self._restore(checkpoint) if checkpoint.exists() else 0
+        with progress.track("search", total * self.steps, done=done * self.steps) as advance:
+            for epoch in range(done, total):
+                note = ""
+                mean = 0.0
+                for step, loss in enumerate(self._epoch(epoch), 1):
+                    mean += (loss - mean) / step
+                    warm = "warm-up, " if epoch < self.settings.warmup_epochs else ""
+                    note = f"{warm}epoch {epoch + 1} of {total}, loss {mean:.3f}{self._expectation()}"
+                    advance(1, note)
+                self._save(checkpoint, epoch + 1)
+                log({"event": "epoch", "epoch": epoch + 1, "loss": mean} | self._budget_facts())
+
+    def _epoch(self, epoch: int) -> Iterator[float]:
+        settings, budgeted = self.settings, self.budgeted
+        seed = int(sha256(f"search {self.seed} {epoch}".encode())[:15], 16)
+        generator = torch.Generator().manual_seed(seed)
+        searching = budgeted is not None and epoch >= settings.warmup_epochs
+        validation = self._validation_batches(seed) if searching else None
+        self.supernet.train()
+        train = self._batches(self.dataset.train, generator, augment=True)
+        for step, (x, y) in enumerate(train):
+            at = epoch + step / self.steps
+            if validation is not None and budgeted is not None and step % settings.arch_every == 0:
+                budgeted.relaxation.anneal((at - settings.warmup_epochs) / settings.epochs)
+                self._arch_step(budgeted, *next(validation), generator)
+            yield self._weight_step(x, y, at, generator)
+        if searching and budgeted is not None:
+            budgeted.penalty.update(float(self._expected(budgeted)))
+
+    def _weight_step(self, x: Tensor, y: Tensor, at: float, generator: torch.Generator) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate(at)
+        if self.budgeted is not None:
+            gates = self.budgeted.relaxation.weight_gates(generator)
+        else:
+            assert self.paths is not None
+            gates = self.paths(generator)
+        self.optimizer.zero_grad()
+        loss = self._loss(x, y, gates)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], self.settings.clip)
+        self._check(float(loss), float(norm), at)
+        self.optimizer.step()
+        return float(loss)
+
+    def _arch_step(self, budgeted: Budgeted, x: Tensor, y: Tensor, generator: torch.Generator) -> None:
+        logits = budgeted.relaxation.logits
+        loss = self._loss(x, y, budgeted.relaxation.arch_gates(generator))
+        (from_images,) = torch.autograd.grad(loss, logits)
+        (from_budget,) = torch.autograd.grad(budgeted.penalty(self._expected(budgeted)), logits)
+        for alpha, gradient in zip(self._alphas, (from_images + from_budget, from_images), strict=True):
+            alpha.grad = torch.where(torch.isfinite(alpha), gradient, 0.0)
+        for optimizer in self._arch_optimizers:
+            optimizer.step()
+
+    def _loss(self, x: Tensor, y: Tensor, gates: list[Gate]) -> Tensor:
+        logits = self.supernet(x, gates)
+        return cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.settings.label_smoothing)
+
+    def _expected(self, budgeted: Budgeted) -> Tensor:
+        return budgeted.expected(torch.softmax(budgeted.relaxation.logits, dim=1))
+
+    def _check(self, loss: float, norm: float, at: float) -> None:
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise DivergedError(
+                f"the loss of the supernet must be a finite number, but it is {loss:.4g} with a gradient of {norm:.4g} "
+                f"in epoch {int(at) + 1} of {self.settings.all_epochs}",
+                hint="check the images, or search with a smaller learning rate",
+            )
+
+    def _batches(self, images: Any, generator: torch.Generator, *, augment: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        return batches(
+            images,
+            self.dataset,
+            batch_size=self.settings.batch_size,
+            device=self.device,
+            generator=generator,
+            augment=augment,
+        )
+
+    def _validation_batches(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(seed + 1)
+        for _ in itertools.count():
+            yield from self._batches(self.dataset.val, generator, augment=False)
+
+    def _expectation(self) -> str:
+        return "" if self.budgeted is None else f", expected {float(self._expected(self.budgeted)):.3g} ms"
+
+    def _budget_facts(self) -> dict[str, float]:
+        if self.budgeted is None:
+            return {}
+        return {"expected_ms": float(self._expected(self.budgeted)), "multiplier": self.budgeted.penalty.multiplier}
+
+    def _digest(self) -> str:
+        identity = {
+            "space": [self.supernet.space.name, self.supernet.space.input_shape, self.supernet.space.classes],
+            "settings": asdict(self.settings),
+            "seed": self.seed,
+            "dataset": [self.dataset.name, self.dataset.train.pixels.shape],
+            "relaxation": None if self.budgeted is None else type(self.budgeted.relaxation).__name__,
+            "budget_ms": None if self.budgeted is None else self.budgeted.penalty.budget_ms,
+        }
+        return sha256(json.dumps(identity).encode())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        alphas = {f"alpha.{index}": alpha for index, alpha in enumerate(self._alphas)}
+        return {f"supernet.{name}": value for name, value in self.supernet.state_dict().items()} | alphas
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        optimizers: list[torch.optim.Optimizer] = [self.optimizer, *self._arch_optimizers]
+        return {f"optimizer.{index}.": optimizer for index, optimizer in enumerate(optimizers)}
+
+    def _save(self, path: Path, epochs_done: int) -> None:
+        tensors = self._tensors()
+        for prefix, optimizer in self._optimizers().items():
+            tensors |= store.pack_optimizer(optimizer, prefix)
+        multiplier = 0.0 if self.budgeted is None else self.budgeted.penalty.multiplier
+        store.save(path, tensors, {"run": self._digest(), "epochs_done": epochs_done, "multiplier": multiplier})
+
+    def _restore(self, path: Path) -> int:
+        stored, info = store.load(path)
+        if info.get("run") != self._digest():
+            raise InputError(
+                f"{path} belongs to a search with other settings, data or seed",
+                hint="use the settings of that run, another --out, or --force to start again",
+            )
+        with torch.no_grad():
+            for name, value in self._tensors().items():
+                value.copy_(stored[name])
+        for prefix, optimizer in self._optimizers().items():
+            store.unpack_optimizer(optimizer, stored, prefix)
+        if self.budgeted is not None:
+            self.budgeted.penalty.multiplier = float(info["multiplier"])
+        return int(info["epochs_done"])

@@ -1,0 +1,43 @@
+"""How a search is run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Settings of the supernet's training and of the architecture parameters; `dataclasses.asdict` of it is JSON.
+
+    Attributes:
+        warmup_epochs: epochs of shared weights only, on uniformly drawn paths.
+        epochs: epochs after that, in which both learn.
+        batch_size: images per step.
+        lr: peak learning rate of AdamW on the shared weights; cosine to zero over all epochs.
+        weight_decay: of the shared weights.
+        arch_lr: learning rate of Adam on α; betas (0.5, 0.999) as in DARTS.
+        arch_every: weight steps per step on α.
+        label_smoothing: share of the target spread evenly over the classes.
+        clip: largest L2 norm of the gradient of the shared weights.
+        candidates: feasible architectures that are scored with the shared weights at the end.
+    """
+
+    warmup_epochs: int = 10
+    epochs: int = 15
+    batch_size: int = 64
+    lr: float = 4e-3
+    weight_decay: float = 0.02
+    arch_lr: float = 0.05
+    arch_every: int = 2
+    label_smoothing: float = 0.1
+    clip: float = 5.0
+    candidates: int = 16
+
+    @property
+    def all_epochs(self) -> int:
+        return self.warmup_epochs + self.epochs
+
+    def learning_rate(self, epoch: float) -> float:
+        """Cosine from `lr` to zero (Loshchilov and Hutter, 2017), after a linear first epoch."""
+        return self.lr * min(1.0, epoch + 0.1) * 0.5 * (1.0 + math.cos(math.pi * epoch / self.all_epochs))

@@ -28,8 +28,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
         name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     text = json.dumps(info, sort_keys=True, allow_nan=False)
-    metadata = {"info": text, "sha256": _digest(plain, text)}
-    write_bytes(path, safetensors.torch.save(plain, metadata))
+    # One entry: several would come in an order of their own each time.
+    write_bytes(path, safetensors.torch.save(plain, {"hwnas": f"{_digest(plain, text)} {text}"}))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -42,9 +42,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = path.read_bytes()
         tensors = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        metadata = header["__metadata__"]
-        text = metadata["info"]
-        if metadata["sha256"] != _digest(tensors, text):
+        digest, _, text = header["__metadata__"]["hwnas"].partition(" ")
+        if digest != _digest(tensors, text):
             raise ValueError("its contents do not match its checksum")
         info = json.loads(text)
         if not isinstance(info, dict):

@@ -1,0 +1,125 @@
+"""From rounds to a latency: the accepted-rounds rule and the estimators built on it. Pure functions.
+
+Neighbours disturb a machine in bursts. A round counts only when the canary beside it ran undisturbed: within 3 % of
+the canary's own minimum. `floor_us` states the undisturbed latency and is what tables hold; `median_us` is what a
+budget is judged on.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.stats import binom
+
+from hwnas.devices.rounds import Round
+from hwnas.errors import InputError
+
+CANARY_TOLERANCE = 0.03
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Latency of one model; times are microseconds of one call.
+
+    Every field but the last counts accepted rounds, or all rounds when none was accepted (`accepted` is 0 then).
+
+    Attributes:
+        floor_us: smallest of the rounds' medians.
+        median_us: median of the rounds' medians.
+        p10_us: median of the rounds' 10th percentiles.
+        p90_us: median of the rounds' 90th percentiles.
+        ci95_us: 95 % interval of `median_us`; see `median_interval`.
+        rounds: how many rounds were measured.
+        accepted: how many of them were accepted.
+        all_rounds_median_us: median over all rounds, disturbed ones too.
+    """
+
+    floor_us: float
+    median_us: float
+    p10_us: float
+    p90_us: float
+    ci95_us: tuple[float, float]
+    rounds: int
+    accepted: int
+    all_rounds_median_us: float
+
+    @property
+    def rejected(self) -> float:
+        """Share of the rounds that were rejected, 0 to 1."""
+        return 1 - self.accepted / self.rounds
+
+
+def canary_floor_us(rounds: Sequence[Round]) -> float:
+    """The canary's own minimum over the rounds, in microseconds; infinity without rounds."""
+    return min((one.canary_us for one in rounds), default=float("inf"))
+
+
+def accepted(rounds: Sequence[Round], *, floor_us: float | None = None) -> list[Round]:
+    """The rounds whose canary is within 3 % of its own minimum.
+
+    Args:
+        rounds: of one model or of many, of one process or of many, under one condition.
+        floor_us: that minimum, where it is known from more rounds than these.
+    """
+    limit_us = (canary_floor_us(rounds) if floor_us is None else floor_us) * (1 + CANARY_TOLERANCE)
+    return [one for one in rounds if one.canary_us <= limit_us]
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Distribution-free interval of the median: two order statistics, k-th smallest and k-th largest.
+
+    k is the largest for which P(Binomial(n, 1/2) < k) stays within half of 1 - confidence, so the coverage is at
+    least `confidence` for independent values (David and Nagaraja, Order Statistics, 3rd edition, section 7.1). Below
+    six values no k is enough for 95 %, and the interval is the whole range.
+
+    Raises:
+        InputError: no values.
+    """
+    if not values:
+        raise InputError("the median of no rounds has no interval", hint="measure at least one round")
+    ordered = sorted(values)
+    k = max(1, int(binom.ppf((1 - confidence) / 2, len(ordered), 0.5)))
+    return ordered[k - 1], ordered[-k]
+
+
+def estimate(rounds: Sequence[Round], *, floor_us: float | None = None) -> Estimate:
+    """The latency of one model from its rounds.
+
+    Args:
+        floor_us: the canary's minimum, where it is known from more rounds than these; see `accepted`.
+
+    Raises:
+        InputError: no rounds.
+    """
+    if not rounds:
+        raise InputError("a latency needs at least one round", hint="measure the model")
+    good = accepted(rounds, floor_us=floor_us)
+    used = good or rounds
+    medians = [one.median_us for one in used]
+    return Estimate(
+        floor_us=min(medians),
+        median_us=statistics.median(medians),
+        p10_us=statistics.median(one.p10_us for one in used),
+        p90_us=statistics.median(one.p90_us for one in used),
+        ci95_us=median_interval(medians),
+        rounds=len(rounds),
+        accepted=len(good),
+        all_rounds_median_us=statistics.median(one.median_us for one in rounds),
+    )
+
+
+def by_name(rounds: Sequence[Round]) -> dict[str, list[Round]]:
+    """The rounds of each model, in the order they were measured."""
+    result: defaultdict[str, list[Round]] = defaultdict(list)
+    for one in rounds:
+        result[one.name].append(one)
+    return dict(result)
+
+
+def estimates(rounds: Sequence[Round]) -> dict[str, Estimate]:
+    """`estimate` of every model, with the canary's minimum taken over all the rounds."""
+    floor_us = canary_floor_us(rounds)
+    return {name: estimate(own, floor_us=floor_us) for name, own in by_name(rounds).items()}

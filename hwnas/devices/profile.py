@@ -1,0 +1,92 @@
+"""Keep measuring until every model has enough rounds, and enough of them undisturbed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hwnas.devices.device import Device
+from hwnas.devices.estimate import accepted, by_name
+from hwnas.devices.measure import ROUND_MS, Stream, stream_rounds
+from hwnas.devices.rounds import Round
+from hwnas.progress import Progress, Silent
+
+
+def profile_rounds(
+    device: Device,
+    models: Mapping[str, Path],
+    canary: Path,
+    *,
+    rounds: int = 7,
+    min_accepted: int = 3,
+    max_extra: int = 3,
+    deadline_s: float | None = None,
+    round_ms: float = ROUND_MS,
+    seed: int = 0,
+    done: Sequence[Round] = (),
+    on_round: Callable[[Round], None] | None = None,
+    progress: Progress | None = None,
+    stream: Stream = stream_rounds,
+) -> list[Round]:
+    """Measure every model for `rounds` rounds, then those again which ran in a burst.
+
+    Every pass is a fresh process. The passes that complete `rounds` are not counted; a pass for models of which fewer
+    than `min_accepted` rounds were accepted is, and there are at most `max_extra` of them. What is then still
+    disturbed stays so: `estimate` says how many rounds were accepted.
+
+    Args:
+        deadline_s: stop this many seconds after the start, wherever the measurement is.
+        done: rounds of an earlier, interrupted run under the same condition; only what is missing is measured.
+        on_round: called with every new round as it comes.
+        stream: measures one pass; another than `stream_rounds` in tests.
+
+    Returns:
+        `done` (without models that are not asked for) followed by the new rounds.
+
+    Raises:
+        InputError, DeviceError: as `stream_rounds`.
+    """
+    end_s = None if deadline_s is None else time.monotonic() + deadline_s
+    taken = [one for one in done if one.name in models]
+    first_round = 1 + max((one.round for one in done), default=-1)
+    extra = 0
+    while True:
+        names, count = _missing(models, taken, rounds)
+        if not names:
+            names, count = _disturbed(models, taken, min_accepted), min_accepted
+            extra += 1
+        if not names or extra > max_extra:
+            return taken
+        part = stream(
+            device,
+            {name: models[name] for name in names},
+            canary,
+            rounds=count,
+            round_ms=round_ms,
+            first_round=first_round,
+            seed=seed,
+            progress=progress or Silent(),
+        )
+        with contextlib.closing(part):
+            for one in part:
+                taken.append(one)
+                if on_round is not None:
+                    on_round(one)
+                if end_s is not None and time.monotonic() >= end_s:
+                    return taken
+        first_round += count
+
+
+def _missing(models: Mapping[str, Path], taken: Sequence[Round], rounds: int) -> tuple[list[str], int]:
+    """Models with fewer than `rounds` rounds, and how many rounds all of them lack at least."""
+    own = by_name(taken)
+    lacks = {name: rounds - len(own.get(name, [])) for name in models}
+    lacking = {name: count for name, count in lacks.items() if count > 0}
+    return list(lacking), min(lacking.values(), default=0)
+
+
+def _disturbed(models: Mapping[str, Path], taken: Sequence[Round], min_accepted: int) -> list[str]:
+    good = by_name(accepted(taken))
+    return [name for name in models if len(good.get(name, [])) < min_accepted]

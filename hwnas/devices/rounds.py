@@ -1,0 +1,50 @@
+"""One round of measuring one model: the unit that is streamed, stored, accepted or rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hwnas.errors import InputError
+
+
+@dataclass(frozen=True)
+class Round:
+    """A model was called for about 15 ms; times are microseconds of one call.
+
+    Attributes:
+        name: of the model.
+        round: number of the round; (name, round) is unique among the rounds of a measurement.
+        process: first round of the process that measured it, so that each process has its own number.
+        median_us: over the samples of the round.
+        p10_us: 10th percentile over the samples of the round.
+        p90_us: 90th percentile over the samples of the round.
+        calls: how many calls were timed.
+        canary_us: the worse of the canary's two medians, just before and just after the model's group.
+    """
+
+    name: str
+    round: int
+    process: int
+    median_us: float
+    p10_us: float
+    p90_us: float
+    calls: int
+    canary_us: float
+
+    def to_json(self) -> dict[str, Any]:
+        """A flat dictionary, one line of a JSON-lines file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Round:
+        """The inverse of `to_json`; a key 'event' is ignored.
+
+        Raises:
+            InputError: a field is missing or unknown.
+        """
+        try:
+            return cls(**{key: value for key, value in content.items() if key != "event"})
+        except TypeError as error:
+            raise InputError(f"not a measured round: {error}", hint="measure again") from error

@@ -50,7 +50,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise ValueError("its info is not a JSON object")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
-    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+    except (SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(
             f"{path} is damaged or not a checkpoint of hwnas: {error}", hint="delete the file to start again without it"
         ) from error

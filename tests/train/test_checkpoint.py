@@ -83,8 +83,11 @@ def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         load(tmp_path / "none")
     safetensors.torch.save_file({"w": torch.ones(1)}, tmp_path / "foreign")
-    with pytest.raises(InputError, match="not a checkpoint"):
-        load(tmp_path / "foreign")
+    header = b'{"__metadata__":null}   '
+    (tmp_path / "null").write_bytes(len(header).to_bytes(8, "little") + header)
+    for name in ("foreign", "null"):
+        with pytest.raises(InputError, match="not a checkpoint"):
+            load(tmp_path / name)
     with pytest.raises(StorageError):
         save(tmp_path / "foreign" / "below", {}, {})
 

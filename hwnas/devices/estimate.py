@@ -1,8 +1,9 @@
 """From rounds to a latency: the accepted-rounds rule and the estimators built on it. Pure functions.
 
-Neighbours disturb a machine in bursts. A round counts only when the canary beside it ran undisturbed: within 3 % of
-the canary's own minimum. `floor_us` states the undisturbed latency and is what tables hold; `median_us` is what a
-budget is judged on.
+Neighbours disturb a machine in bursts. A round is accepted when the canary beside it ran undisturbed: within 3 % of
+the canary's own minimum. `median_us`, over accepted rounds, is what a budget is judged on. `floor_us` states the
+undisturbed latency and is what tables hold; a disturbance only ever makes a round slower, so the floor needs no
+acceptance and is taken over all rounds.
 """
 
 from __future__ import annotations
@@ -24,11 +25,9 @@ CANARY_TOLERANCE = 0.03
 class Estimate:
     """Latency of one model; times are microseconds of one call.
 
-    Every field but the last counts accepted rounds, or all rounds when none was accepted (`accepted` is 0 then).
-
     Attributes:
-        floor_us: smallest of the rounds' medians.
-        median_us: median of the rounds' medians.
+        floor_us: smallest median of any round.
+        median_us: median of the medians of accepted rounds; of all rounds when none was accepted, like the next three.
         p10_us: median of the rounds' 10th percentiles.
         p90_us: median of the rounds' 90th percentiles.
         ci95_us: 95 % interval of `median_us`; see `median_interval`.
@@ -100,7 +99,7 @@ def estimate(rounds: Sequence[Round], *, floor_us: float | None = None) -> Estim
     used = good or rounds
     medians = [one.median_us for one in used]
     return Estimate(
-        floor_us=min(medians),
+        floor_us=min(one.median_us for one in rounds),
         median_us=statistics.median(medians),
         p10_us=statistics.median(one.p10_us for one in used),
         p90_us=statistics.median(one.p90_us for one in used),

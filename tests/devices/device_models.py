@@ -1,0 +1,77 @@
+"""Tiny models and synthetic rounds for the tests of the device layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from hwnas.devices.device import Device
+from hwnas.devices.rounds import Round
+from hwnas.progress import Progress
+
+HOST = Device("host", "this machine", "local", "onnxruntime", 1, "fp32")
+
+
+def write_convs(path: Path, depth: int, *, channels: int = 16, size: int = 16) -> Path:
+    """A chain of `depth` 3×3 convolutions."""
+    generator = np.random.default_rng(0)
+    shape = [1, channels, size, size]
+    weights, nodes = [], []
+    for index in range(depth):
+        weight = generator.standard_normal((channels, channels, 3, 3)).astype(np.float32) / (3 * channels**0.5)
+        weights.append(numpy_helper.from_array(weight, f"w{index}"))
+        nodes.append(helper.make_node("Conv", [f"x{index}", f"w{index}"], [f"x{index + 1}"], pads=[1, 1, 1, 1]))
+    inputs = [helper.make_tensor_value_info("x0", TensorProto.FLOAT, shape)]
+    outputs = [helper.make_tensor_value_info(f"x{depth}", TensorProto.FLOAT, shape)]
+    return save(path, helper.make_graph(nodes, "convs", inputs, outputs, weights))
+
+
+def write_cast(path: Path, kind: int) -> Path:
+    """A model with an input of type `kind` and an open batch dimension."""
+    inputs = [helper.make_tensor_value_info("x", kind, ["batch", 3, 8, 8])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3, 8, 8])]
+    node = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
+    return save(path, helper.make_graph([node], "cast", inputs, outputs))
+
+
+def save(path: Path, graph: onnx.GraphProto) -> Path:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 8
+    onnx.save(model, path)
+    return path
+
+
+def a_round(median_us: float, canary_us: float = 100.0, *, name: str = "a", round: int = 0, process: int = 0) -> Round:
+    return Round(name, round, process, median_us, 0.9 * median_us, 1.2 * median_us, 10, canary_us)
+
+
+class FakeStream:
+    """Measures nothing: the canary's and the model's times come from functions of (name, round)."""
+
+    def __init__(
+        self, canary_us: Callable[[str, int], float], median_us: Callable[[str, int], float] = lambda name, turn: 50.0
+    ) -> None:
+        self.canary_us, self.median_us = canary_us, median_us
+        self.passes: list[tuple[list[str], int]] = []
+
+    def __call__(
+        self,
+        device: Device,
+        models: Mapping[str, Path],
+        canary: Path,
+        *,
+        rounds: int,
+        round_ms: float,
+        first_round: int,
+        seed: int,
+        progress: Progress,
+    ) -> Iterator[Round]:
+        self.passes.append((list(models), rounds))
+        for turn in range(first_round, first_round + rounds):
+            for name in models:
+                median_us, canary_us = self.median_us(name, turn), self.canary_us(name, turn)
+                yield a_round(median_us, canary_us, name=name, round=turn, process=first_round)

@@ -1,0 +1,96 @@
+"""Device descriptions, conditions, and the name of the CPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hwnas.devices.device import Condition, list_devices, load_device
+from hwnas.devices.host import cpu_fields, cpu_slug, host_facts, host_slug, package_version
+from hwnas.errors import InputError
+from hwnas.resources import resource_folder
+
+GOOD = 'id = "x"\ndescription = "d"\ntransport = "local"\nruntime = "onnxruntime"\nthreads = 1\nprecision = "fp32"\n'
+
+
+def test_the_host_is_described() -> None:
+    host = load_device("host")
+    assert host in list_devices()
+    assert (host.transport, host.runtime, host.threads, host.precision) == ("local", "onnxruntime", 1, "fp32")
+
+
+def test_the_host_resolves_to_its_condition() -> None:
+    condition = load_device("host").condition()
+    assert condition.device == host_slug()
+    assert condition.id == f"onnxruntime-{package_version('onnxruntime')}-t1-fp32"
+    assert condition.folder == Path(host_slug()) / condition.id
+
+
+def test_condition_id() -> None:
+    condition = Condition("amd-epyc-f25m1", "onnxruntime", "1.32.0", 2, "int8")
+    assert condition.folder.as_posix() == "amd-epyc-f25m1/onnxruntime-1.32.0-t2-int8"
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(GOOD + "pin = 0\n")
+    assert load_device(str(path)).pin == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message", "hint"),
+    [
+        ("threads = 1", "thread = 1", "unknown key 'thread'", "threads"),
+        ("threads = 1", "threads = 0", "at least 1", ""),
+        ("threads = 1", "threads = true", "integer", ""),
+        ("threads = 1", 'threads = "1"', "integer", ""),
+        ("threads = 1", "threads =", "not valid TOML", ""),
+        ("threads = 1\n", "", "'threads' is missing", ""),
+        ('"d"', "3", "description must be a string", ""),
+        ('"x"', '"X/../y"', "id must be", ""),
+        ('"local"', '"pigeon"', "unknown transport 'pigeon'", "local"),
+        ('"onnxruntime"', '"tvm"', "unknown runtime 'tvm'", "onnxruntime"),
+        ('"fp32"', '"fp8"', "unknown precision 'fp8'", "fp32, int8"),
+    ],
+)
+def test_refuses(tmp_path: Path, before: str, after: str, message: str, hint: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(GOOD.replace(before, after))
+    with pytest.raises(InputError, match=message) as caught:
+        load_device(str(path))
+    assert hint in caught.value.hint
+
+
+def test_unknown_devices_and_files() -> None:
+    with pytest.raises(InputError, match="no device 'toaster'") as caught:
+        load_device("toaster")
+    assert "host" in caught.value.hint
+    with pytest.raises(InputError, match="cannot read"):
+        load_device("nowhere/x.toml")
+    with pytest.raises(InputError, match="no folder"):
+        resource_folder("nothing")
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "slug"),
+    [
+        ("cpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC", "amd-epyc-f25m1"),
+        ("cpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC 7763 64-Core Processor", "amd-epyc-7763"),
+        ("cpu family : 6\nmodel : 158\nmodel name : Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "intel-core-i7-8700"),
+        ("cpu family : 6\nmodel : 143\nmodel name : Intel(R) Xeon(R) Processor @ 2.70GHz", "intel-xeon-f6m143"),
+        (
+            "CPU implementer : 0x41\nCPU part : 0xd08\n\nHardware : BCM2711\nModel : Raspberry Pi 4 Model B Rev 1.1",
+            "raspberry-pi-4-model-b-rev-1-1-0x41-0xd08",
+        ),
+    ],
+)
+def test_slug(cpuinfo: str, slug: str) -> None:
+    assert cpu_slug(cpu_fields(cpuinfo)) == slug
+
+
+def test_facts_are_json() -> None:
+    facts = json.loads(json.dumps(host_facts(), allow_nan=False))
+    assert facts["logical_cores"] >= 1
+    assert facts["packages"]["onnxruntime"] == package_version("onnxruntime")

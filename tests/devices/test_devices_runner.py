@@ -1,0 +1,141 @@
+"""The real runner on real models, and what happens when it cannot go on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from device_models import HOST, write_cast, write_convs
+from onnx import TensorProto
+
+from hwnas.devices import runner
+from hwnas.devices.estimate import estimates
+from hwnas.devices.measure import measure, stream_rounds
+from hwnas.devices.process import events
+from hwnas.devices.profile import profile_rounds
+from hwnas.devices.rounds import Round
+from hwnas.errors import DeviceError, InputError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    write_convs(folder / "shallow.onnx", 2)
+    write_convs(folder / "deep.onnx", 8)
+    write_convs(folder / "canary.onnx", 4)
+    return folder
+
+
+def test_every_round_of_every_model_and_deeper_is_slower(folder: Path) -> None:
+    names = ["shallow", "deep", 'mbconv/k3 "é"\n✓', "", "canary"] + [f"m{index}" for index in range(6)]
+    models = dict.fromkeys(names, folder / "shallow.onnx") | {"deep": folder / "deep.onnx"}
+    seen: list[Round] = []
+    rounds = measure(HOST, models, folder / "canary.onnx", rounds=4, round_ms=3, first_round=5, on_round=seen.append)
+    assert seen == rounds
+    assert Counter((one.name, one.round) for one in rounds) == Counter((n, r) for n in names for r in range(5, 9))
+    assert {one.process for one in rounds} == {5}
+    assert all(0 < one.p10_us <= one.median_us <= one.p90_us for one in rounds)
+    assert all(one.calls * one.median_us >= 500 and one.canary_us > 0 for one in rounds)
+    results = estimates(rounds)
+    assert results["deep"].floor_us > 1.5 * results["shallow"].floor_us
+    orders = [[one.name for one in rounds if one.round == turn] for turn in range(5, 9)]
+    assert any(order != orders[0] for order in orders)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.INT8, TensorProto.FLOAT16])
+def test_inputs_of_other_types(folder: Path, tmp_path: Path, kind: int) -> None:
+    path = write_cast(tmp_path / "cast.onnx", kind)
+    assert len(measure(HOST, {"cast": path}, folder / "canary.onnx", rounds=1, round_ms=0.1)) == 1
+
+
+def test_unsupported_input_type_is_named(folder: Path, tmp_path: Path) -> None:
+    path = write_cast(tmp_path / "cast.onnx", TensorProto.BOOL)
+    with pytest.raises(DeviceError, match=r"'cast'.*tensor\(bool\)"):
+        measure(HOST, {"cast": path}, folder / "canary.onnx", rounds=1)
+
+
+@pytest.mark.parametrize("content", [b"not a model", None])
+def test_a_model_that_cannot_be_loaded_is_named(folder: Path, tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "broken.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DeviceError, match="model 'the broken one'"):
+        measure(HOST, {"good": folder / "deep.onnx", "the broken one": path}, folder / "canary.onnx", rounds=1)
+
+
+def test_closing_the_stream_kills_the_runner(folder: Path) -> None:
+    stream = stream_rounds(HOST, {"a": folder / "deep.onnx"}, folder / "canary.onnx", rounds=10**6)
+    assert next(stream).round == 0
+    stream.close()
+    assert _children() == set()
+
+
+def test_an_interrupt_kills_the_runner(folder: Path) -> None:
+    def interrupt(one: Round) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(HOST, {"a": folder / "deep.onnx"}, folder / "canary.onnx", rounds=10**6, on_round=interrupt)
+    assert _children() == set()
+
+
+def _children() -> set[str]:
+    """Running processes that this one started (Linux; elsewhere nothing is seen)."""
+    listed = Path(f"/proc/self/task/{os.getpid()}/children")
+    return set(listed.read_text().split()) if listed.is_file() else set()
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "code -9"),
+        ("print('{\"event\": \"loaded\"}', flush=True); raise SystemExit('out of memory')", "code 1: out of memory"),
+        ("print('hello')", "no event"),
+        ("print('[1]')", "no event"),
+        ("pass", "code 0: no message"),
+    ],
+)
+def test_a_program_that_dies(program: str, message: str) -> None:
+    with pytest.raises(DeviceError, match=message) as caught:
+        list(events([sys.executable, "-c", program], {}, environment=dict(os.environ), stall_s=60))
+    assert caught.value.hint
+
+
+def test_a_program_that_hangs() -> None:
+    command = [sys.executable, "-c", "import threading; threading.Event().wait()"]
+    with pytest.raises(DeviceError, match=r"silent for 0.5 s"):
+        list(events(command, {}, environment=dict(os.environ), stall_s=0.5))
+    assert _children() == set()
+
+
+def test_a_program_that_is_not_there() -> None:
+    with pytest.raises(DeviceError, match="cannot start"):
+        list(events(["no-such-program"], {}, environment={}, stall_s=1))
+
+
+def test_profile_resumes_with_the_real_runner(folder: Path) -> None:
+    models = {"a": folder / "shallow.onnx", "b": folder / "deep.onnx"}
+    done = measure(HOST, models, folder / "canary.onnx", rounds=2, round_ms=0.1)[:3]
+    rounds = profile_rounds(HOST, models, folder / "canary.onnx", rounds=3, max_extra=1, round_ms=0.1, done=done)
+    assert rounds[:3] == done
+    assert all(count >= 3 for count in Counter(one.name for one in rounds).values())
+    assert {one.name for one in rounds} == set(models)
+    assert len({(one.name, one.round) for one in rounds}) == len(rounds)
+
+
+def test_nothing_to_measure(folder: Path) -> None:
+    assert measure(HOST, {}, folder / "canary.onnx") == []
+    with pytest.raises(InputError, match="rounds"):
+        measure(HOST, {"a": folder / "deep.onnx"}, folder / "canary.onnx", rounds=0)
+
+
+def test_rounds_visit_all_models_in_their_own_order() -> None:
+    names = [str(index) for index in range(20)]
+    orders = [[name for group in runner.groups(names, 8, 0, turn) for name in group] for turn in range(3)]
+    assert all(sorted(order) == sorted(names) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    assert [len(group) for group in runner.groups(names, 8, 0, 0)] == [8, 8, 4]
+    assert list(runner.groups(names, 8, 0, 1)) == list(runner.groups(names, 8, 0, 1))

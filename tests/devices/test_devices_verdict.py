@@ -1,0 +1,77 @@
+"""Every state of the budget verdict, from synthetic rounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from device_models import HOST, FakeStream, a_round
+
+from hwnas.devices.rounds import Round
+from hwnas.devices.verdict import judge, verdicts
+from hwnas.errors import InputError
+
+MODELS = {name: Path(f"{name}.onnx") for name in "ab"}
+CANARY = Path("canary.onnx")
+
+
+def spread(n: int = 20, processes: int = 2) -> list[Round]:
+    """Medians of 1000, 1010, ... microseconds, dealt to the processes in turn."""
+    return [a_round(1000 + 10 * index, round=index, process=index % processes) for index in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("budget_ms", "state", "met"),
+    [
+        (1.095, "met", True),
+        (1.094, "straddles", None),
+        (1.05, "straddles", None),
+        (1.049, "missed", False),
+        (None, "no budget", None),
+    ],
+)
+def test_states(budget_ms: float | None, state: str, met: bool | None) -> None:
+    verdict = verdicts(spread(), budget_ms=budget_ms)["a"]
+    assert (verdict.state, verdict.budget_met, verdict.n, verdict.rejected) == (state, met, 20, 0)
+    assert verdict.median_ms == pytest.approx(1.095)
+    assert verdict.ci95_ms == pytest.approx((1.05, 1.14))
+    assert verdict.p90_ms == pytest.approx(1.2 * 1.095)
+
+
+@pytest.mark.parametrize("rounds", [spread(19), spread(40, processes=1)])
+def test_too_few_rounds_or_processes_are_unstable(rounds: list[Round]) -> None:
+    verdict = verdicts(rounds, budget_ms=100)["a"]
+    assert (verdict.state, verdict.budget_met) == ("unstable", None)
+
+
+def test_rejected_rounds_do_not_count() -> None:
+    disturbed = [a_round(9000, 140, round=100 + index, process=2) for index in range(60)]
+    verdict = verdicts(spread() + disturbed, budget_ms=1.1)["a"]
+    assert (verdict.state, verdict.n, verdict.rejected) == ("met", 20, 0.75)
+    assert verdict.all_rounds_median_ms == 9
+
+
+def test_judges_several_models_in_the_same_processes() -> None:
+    stream = FakeStream(lambda name, turn: 100.0, lambda name, turn: {"a": 900.0, "b": 1100.0}[name])
+    result = judge(HOST, MODELS, CANARY, budget_ms=1, stream=stream)
+    assert stream.passes == [(["a", "b"], 20)] * 2
+    assert {name: one.state for name, one in result.items()} == {"a": "met", "b": "missed"}
+
+
+def test_measures_the_unstable_again_and_no_more_than_asked() -> None:
+    stream = FakeStream(lambda name, turn: 100.0 if name == "a" or turn >= 60 else 120.0)
+    result = judge(HOST, MODELS, CANARY, budget_ms=1, stream=stream)
+    assert stream.passes == [(["a", "b"], 20)] * 2 + [(["b"], 20)] * 3
+    assert result["b"].state == "met"
+    stream = FakeStream(lambda name, turn: 100.0 if name == "a" else 120.0)
+    result = judge(HOST, MODELS, CANARY, budget_ms=1, max_extra=1, stream=stream)
+    assert len(stream.passes) == 3
+    assert (result["a"].state, result["b"].state, result["b"].n) == ("met", "unstable", 0)
+
+
+def test_refuses_what_cannot_be_judged() -> None:
+    with pytest.raises(InputError, match="above 0"):
+        judge(HOST, MODELS, CANARY, budget_ms=0)
+    with pytest.raises(InputError, match="processes"):
+        judge(HOST, MODELS, CANARY, budget_ms=1, processes=1)
+    assert judge(HOST, {}, CANARY, budget_ms=1) == {}

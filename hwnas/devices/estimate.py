@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import binom
+import numpy as np
+from scipy.special import bdtr
 
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
@@ -80,7 +81,9 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
     if not values:
         raise InputError("the median of no rounds has no interval", hint="measure at least one round")
     ordered = sorted(values)
-    k = max(1, int(binom.ppf((1 - confidence) / 2, len(ordered), 0.5)))
+    n = len(ordered)
+    tails = bdtr(np.arange(n), n, 0.5)  # P(Binomial(n, 1/2) <= 0), P(... <= 1), ...
+    k = max(1, int(np.searchsorted(tails, (1 - confidence) / 2, side="right")))
     return ordered[k - 1], ordered[-k]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def test_every_round_of_every_model_and_deeper_is_slower(folder: Path) -> None:
 def test_inputs_of_other_types(folder: Path, tmp_path: Path, kind: int) -> None:
     path = write_cast(tmp_path / "cast.onnx", kind)
     assert len(measure(HOST, {"cast": path}, folder / "canary.onnx", rounds=1, round_ms=0.1)) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind a process to a CPU")
+def test_bound_to_a_cpu(folder: Path) -> None:
+    model = {"a": folder / "deep.onnx"}
+    device = replace(HOST, pin=min(os.sched_getaffinity(0)))
+    assert len(measure(device, model, folder / "canary.onnx", rounds=1, round_ms=0.1)) == 1
+    with pytest.raises(DeviceError, match="Invalid argument"):
+        measure(replace(HOST, pin=100_000), model, folder / "canary.onnx", rounds=1)
 
 
 def test_unsupported_input_type_is_named(folder: Path, tmp_path: Path) -> None:

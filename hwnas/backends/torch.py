@@ -65,12 +65,25 @@ class GraphModule(nn.Module):
             if isinstance(compute, nn.Module):
                 self.add_module(node.name, compute)
             self._plan.append((compute, node.inputs))
+        self._ends_of_residuals = [
+            self._plan[value - 1][0]
+            for node in graph.nodes
+            if node.primitive == Add()
+            for value in node.inputs
+            if value
+        ]
 
     def forward(self, x: Tensor) -> Tensor:
         values = [x]
         for compute, inputs in self._plan:
             values.append(compute(*[values[i] for i in inputs]))
         return values[self._output]
+
+    def start_as_identity(self) -> None:
+        """Zero the scale of the norm that ends each residual branch: it adds nothing yet (Goyal et al., 2017)."""
+        for compute in self._ends_of_residuals:
+            if isinstance(compute, ConvNorm):
+                nn.init.zeros_(compute.norm.weight)
 
 
 def network_module(network: Network) -> nn.Sequential:
@@ -81,8 +94,10 @@ def network_module(network: Network) -> nn.Sequential:
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw convolutions as He et al. (2015), by fan-out; the linear layer small, so that first logits are near zero."""
+    """Draw convolutions as He et al. (2015), by fan-out; residual branches and logits start near zero."""
     for part in module.modules():
+        if isinstance(part, GraphModule):
+            part.start_as_identity()
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
             part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)  # twice as fast on CPUs

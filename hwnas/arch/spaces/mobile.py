@@ -10,7 +10,7 @@ from hwnas.arch.op import OpSpec
 from hwnas.arch.space import Decision, SearchSpace, Slot
 
 _STAGES = ((24, 2), (40, 2), (80, 2), (112, 1), (160, 2))  # channels at width 1, stride of the first block
-_BLOCKS = 3  # per stage; all but the first can be skipped
+_BLOCKS = 3  # per stage; the first is fixed, the others are chosen
 _STEM, _HEAD = 16, 640  # channels at width 1
 _SMALLEST_MAP = 4  # strides beyond this map size become 1, so that small images keep something to look at
 _KERNELS, _EXPANSIONS, _SQUEEZES = (3, 5, 7), (3, 6), (0, 4)
@@ -27,10 +27,11 @@ _MOBILENET_V2 = (
 
 
 def mobile(width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 10) -> SearchSpace:
-    """MobileNet-like chains: 5 stages of 3 blocks, each with kernel 3/5/7, expansion 3/6 and squeeze-excite or not.
+    """MobileNet-like chains: 5 stages of a fixed first block and 2 searched ones.
 
-    Depth is searched by skipping: every block but the first of a stage may be the identity. A kernel larger than the
-    map that it reads is not offered: most of its weights would only ever see padding.
+    A searched block has kernel 3/5/7, expansion 3/6, squeeze-excite or not, or is skipped: that is how depth is
+    searched. All of them are residual, so a supernet has a working path through every choice from its first step; see
+    docs/decisions. A kernel larger than the map that it reads is not offered: most of its weights would see padding.
 
     Args:
         width: channel multiplier; channels are rounded to multiples of 8.
@@ -45,22 +46,19 @@ def mobile(width: float = 1.0, resolution: int = 224, channels: int = 3, classes
     cin, size = stem.output_shape[:2]
     for stage, (stage_channels, first_stride) in enumerate(_STAGES):
         cout = make_divisible(stage_channels * width)
-        for block in range(_BLOCKS):
-            stride = first_stride if block == 0 and size >= 2 * _SMALLEST_MAP else 1
-            kernels = [kernel for kernel in _KERNELS if kernel <= max(size, _KERNELS[0])]
-            options = list(itertools.product(kernels, _EXPANSIONS, _SQUEEZES))
-            ops = [
-                OpSpec("mbconv", cin, cout, size, size, kernel, stride, expand, se=se, act="relu6")
-                for kernel, expand, se in options
-            ]
-            names = [f"k{kernel}e{expand}{'se' if se else ''}" for kernel, expand, se in options]
-            if block > 0:
-                ops.append(OpSpec("skip", cin, cout, size, size))
-                names.append("skip")
+        stride = first_stride if size >= 2 * _SMALLEST_MAP else 1
+        first = OpSpec("mbconv", cin, cout, size, size, 3, stride, 3, act="relu6")
+        slots.append(Slot(f"s{stage}b0", (first,)))
+        cin, size = first.output_shape[:2]
+        kernels = [kernel for kernel in _KERNELS if kernel <= max(size, _KERNELS[0])]
+        options = list(itertools.product(kernels, _EXPANSIONS, _SQUEEZES))
+        ops = [OpSpec("mbconv", cin, cout, size, size, kernel, 1, e, se=se, act="relu6") for kernel, e, se in options]
+        ops.append(OpSpec("skip", cin, cout, size, size))
+        names = [f"k{kernel}e{expand}{'se' if se else ''}" for kernel, expand, se in options] + ["skip"]
+        for block in range(1, _BLOCKS):
             name = f"s{stage}b{block}"
             slots.append(Slot(name, tuple(ops), decision=len(decisions)))
             decisions.append(Decision(name, tuple(names)))
-            cin, size = ops[0].output_shape[:2]
     head = OpSpec("conv", cin, make_divisible(_HEAD * max(1.0, width)), size, size, act="relu6")
     slots.append(Slot("head", (head,)))
     slots.append(Slot("classifier", (OpSpec("classifier", head.cout, classes, size, size),)))

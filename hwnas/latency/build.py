@@ -1,0 +1,251 @@
+"""Measure a table: the rows that a space needs, and whole networks to calibrate and to validate it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hwnas.arch.network import Network
+from hwnas.arch.op import OpSpec
+from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import mobilenet_v2
+from hwnas.backends.onnx import fingerprint, micro_model, onnx_model
+from hwnas.backends.weights import random_weights
+from hwnas.devices.device import Device
+from hwnas.devices.estimate import Estimate, canary_floor_us, estimate, estimates
+from hwnas.devices.host import host_facts
+from hwnas.devices.measure import measure
+from hwnas.devices.profile import profile_rounds
+from hwnas.devices.rounds import Round
+from hwnas.errors import InputError
+from hwnas.files import sha256, storage_errors, write_bytes, write_text
+from hwnas.latency.calibrate import (
+    CALIBRATION_NETWORKS,
+    VALIDATION_NETWORKS,
+    Measured,
+    fit,
+    row_sum,
+    spread_architectures,
+    validate,
+)
+from hwnas.latency.model import LatencyModel, latency_model
+from hwnas.latency.table import Row, Table, load_table, save_table
+from hwnas.progress import Progress
+
+CANARY = mobilenet_v2(width=0.5, resolution=64, classes=10)
+CANARY_DRIFT = 0.05
+_ROUNDS_PER_PROCESS = 5
+_PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a table lacks for a space.
+
+    Attributes:
+        rows: ops without a row, or whose row is stale.
+        calibration: whether whole networks of the space are to be measured.
+        drifted: the reference network no longer runs as fast as it did, so every row is measured again.
+    """
+
+    rows: tuple[OpSpec, ...]
+    calibration: bool
+    drifted: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.rows) or self.calibration
+
+
+def open_table(device: Device, folder: Path) -> Table:
+    """The table in `folder`, or an empty one for the device's condition.
+
+    Raises:
+        TableError: there is a table, but it is corrupt.
+        InputError: the table is of another condition.
+    """
+    condition = device.condition()
+    if not (folder / "meta.toml").exists():
+        return Table(condition.device, condition.id)
+    table = load_table(folder)
+    if (table.device, table.condition) != (condition.device, condition.id):
+        raise InputError(
+            f"the table in {folder} is of {table.device}/{table.condition}, "
+            f"but this device is {condition.device}/{condition.id}",
+            hint="tables never serve another CPU, runtime, thread count or precision: profile this one",
+        )
+    return table
+
+
+def lacking(table: Table, space: SearchSpace) -> Need:
+    """What has to be measured before `space` can be searched with `table`."""
+    rows = table.lacking(space.ops, fingerprint)
+    return Need(tuple(rows), bool(rows) or space.name not in table.calibrations)
+
+
+def drift(table: Table, device: Device) -> float:
+    """How much slower (or, below zero, faster) the reference network runs than when the table was made.
+
+    Raises:
+        DeviceError: the device cannot measure.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        canary = Path(folder) / "canary.onnx"
+        write_bytes(canary, canary_model())
+        floor_us = float("inf")
+        for _ in range(3):
+            floor_us = min(floor_us, canary_floor_us(measure(device, {"canary": canary}, canary, rounds=8)))
+            if abs(floor_us / table.canary_us - 1.0) <= CANARY_DRIFT:
+                break
+    return floor_us / table.canary_us - 1.0
+
+
+def canary_model() -> bytes:
+    """The reference network that runs beside everything that is measured: MobileNetV2-0.5 at 64 pixels."""
+    return onnx_model(CANARY, random_weights(CANARY.graph, 0))
+
+
+def complete(
+    table: Table, space: SearchSpace, device: Device, folder: Path, need: Need, *, progress: Progress, seed: int = 0
+) -> Table:
+    """Measure what `need` names, calibrate, validate, and save the table to `folder`.
+
+    Rows and whole networks are measured side by side, in interleaved rounds of two processes. Every round is kept in
+    `folder` until the table is written, so that an interrupted measurement continues where it was.
+
+    Raises:
+        DeviceError: the device cannot measure.
+        StorageError: the table cannot be written.
+    """
+    if need.drifted:
+        table = Table(table.device, table.condition)
+    networks = _networks(space, seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        models = _write_models(Path(temporary), need.rows, networks)
+        canary = models.pop("canary")
+        journal = folder / f"rounds-{space.name}.jsonl"
+        with _Journal(journal, _digest(models)) as kept:
+            rounds: Sequence[Round] = kept.rounds
+            for process in range(1, _PROCESSES + 1):
+                rounds = profile_rounds(
+                    device,
+                    models,
+                    canary,
+                    rounds=process * _ROUNDS_PER_PROCESS,
+                    max_extra=process - 1,
+                    done=rounds,
+                    seed=seed,
+                    on_round=kept.add,
+                    progress=progress,
+                )
+    _take_rows(table, need.rows, estimates(rounds))
+    table.provenance = host_facts() | {"threads": device.threads, "precision": device.precision, "pin": device.pin}
+    table.canary_us = canary_floor_us(rounds)
+    measured = [_measured(table, network, name, rounds) for name, network in networks.items()]
+    calibration = fit(measured[:CALIBRATION_NETWORKS])
+    table.calibrations[space.name] = calibration
+    table.validations[space.name] = validate(calibration, measured[CALIBRATION_NETWORKS:])
+    save_table(table, folder)
+    with storage_errors(journal):
+        journal.unlink()
+    return table
+
+
+def model_of(table: Table, space: SearchSpace) -> LatencyModel:
+    """The calibrated latency model of `space`.
+
+    Raises:
+        MissingRowsError: the table lacks rows.
+        InputError: the table has no calibration for this space.
+    """
+    if space.name not in table.calibrations:
+        raise InputError(
+            f"the table {table.device}/{table.condition} is not calibrated for {space.name}",
+            hint="hwnas profile-device calibrates it",
+        )
+    calibration = table.calibrations[space.name]
+    return latency_model(
+        space,
+        lambda spec: table.row_ms(spec) + calibration.per_op_us / 1e3,
+        slope=calibration.slope,
+        intercept_ms=calibration.intercept_us / 1e3,
+        sigma=table.validations[space.name].sigma,
+    )
+
+
+def _networks(space: SearchSpace, seed: int) -> dict[str, Network]:
+    """Calibration networks first, then validation networks, none twice."""
+    count = CALIBRATION_NETWORKS + VALIDATION_NETWORKS
+    drawn = list(dict.fromkeys(spread_architectures(space, 2 * count, seed)))
+    chosen = drawn[::2][:CALIBRATION_NETWORKS] + drawn[1::2][:VALIDATION_NETWORKS]
+    return {f"network {index}": space.network(architecture) for index, architecture in enumerate(chosen)}
+
+
+def _write_models(folder: Path, rows: Sequence[OpSpec], networks: dict[str, Network]) -> dict[str, Path]:
+    contents = {spec.key: micro_model(spec) for spec in rows}
+    for index, (name, network) in enumerate(networks.items()):
+        contents[name] = onnx_model(network, random_weights(network.graph, index))
+    contents["canary"] = canary_model()
+    paths = {name: folder / f"{index}.onnx" for index, name in enumerate(contents)}
+    for name, content in contents.items():
+        paths[name].write_bytes(content)
+    return paths
+
+
+def _take_rows(table: Table, specs: Sequence[OpSpec], measured: dict[str, Estimate]) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    for spec in specs:
+        one = measured[spec.key]
+        table.rows[spec.key] = Row(
+            spec.key, fingerprint(spec), one.floor_us, one.p10_us, one.p90_us, max(one.accepted, 1), now
+        )
+
+
+def _measured(table: Table, network: Network, name: str, rounds: Sequence[Round]) -> Measured:
+    own = [one for one in rounds if one.name == name]
+    processes = sorted({one.process for one in own})
+    first = min(one.median_us for one in own if one.process == processes[0])
+    second = min(one.median_us for one in own if one.process == processes[-1])
+    whole = estimate(own, floor_us=canary_floor_us(rounds))
+    rows_us, count = row_sum(table, network)
+    return Measured(rows_us, count, whole.floor_us, whole.median_us, (first, second))
+
+
+def _digest(models: dict[str, Path]) -> str:
+    return sha256("".join(f"{name} {sha256(path.read_bytes())}" for name, path in models.items()).encode())
+
+
+class _Journal:
+    """Rounds on disk, one JSON object a line after a line that names the models; what a kill cut short is dropped."""
+
+    def __init__(self, path: Path, models: str) -> None:
+        self._path = path
+        self._head = json.dumps({"models": models})
+        self.rounds: list[Round] = []
+
+    def __enter__(self) -> _Journal:
+        with storage_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            text = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
+        head, *lines = text.splitlines() or [""]
+        for line in lines if head == self._head else []:
+            try:
+                self.rounds.append(Round.from_json(json.loads(line)))
+            except ValueError:
+                break
+        kept = [self._head, *(json.dumps(one.to_json()) for one in self.rounds)]
+        write_text(self._path, "\n".join(kept) + "\n")
+        with storage_errors(self._path):
+            self._file = self._path.open("a", encoding="utf-8")
+        return self
+
+    def add(self, one: Round) -> None:
+        with storage_errors(self._path):
+            self._file.write(json.dumps(one.to_json()) + "\n")
+            self._file.flush()
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

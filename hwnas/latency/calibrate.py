@@ -1,0 +1,121 @@
+"""From rows to whole networks: which networks to measure, the fit, and how far it can be trusted. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwnas.arch.costs import macs
+from hwnas.arch.network import Network
+from hwnas.arch.space import Architecture, SearchSpace
+from hwnas.errors import TableError
+from hwnas.latency.table import Calibration, Table, Validation
+
+CALIBRATION_NETWORKS = 24
+VALIDATION_NETWORKS = 24
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One whole network: its rows in the table, and what it took on the device.
+
+    Attributes:
+        rows_us: sum of its rows.
+        rows: how many rows that were.
+        floor_us: undisturbed latency, the estimator that the rows use too.
+        median_us: median over accepted rounds, what a budget is judged on.
+        halves_us: undisturbed latency in two separate processes.
+    """
+
+    rows_us: float
+    rows: int
+    floor_us: float
+    median_us: float
+    halves_us: tuple[float, float]
+
+
+def spread_architectures(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+    """Random architectures over the whole range of sizes: options are drawn with odds exp(t · MACs), t from -4 to 4."""
+    rng = np.random.default_rng(seed)
+    sizes = [np.zeros(len(decision.options)) for decision in space.decisions]
+    for slot in space.slots:
+        if slot.decision is not None:
+            sizes[slot.decision] += [macs(spec.graph) for spec in slot.ops]
+    scaled = [row / max(row.max(), 1.0) for row in sizes]
+    drawn = []
+    for tilt in np.linspace(-4.0, 4.0, count):
+        odds = [np.exp(tilt * row) for row in scaled]
+        drawn.append(space.architecture([int(rng.choice(len(row), p=row / row.sum())) for row in odds]))
+    return drawn
+
+
+def row_sum(table: Table, network: Network) -> tuple[float, int]:
+    """Sum of a network's rows in microseconds, and how many rows it has."""
+    rows = [table.row_ms(spec) * 1e3 for _, spec in network.ops if spec.graph.nodes]
+    return sum(rows), len(rows)
+
+
+def fit(networks: Sequence[Measured]) -> Calibration:
+    """Least squares on relative errors of `intercept + slope · Σ rows + slope · per_op · number of rows`.
+
+    A row holds what a call costs once (dispatch, reordering the input), and a network pays that once, not once an op;
+    the count of rows takes it out. Both terms are additive over decisions, so budgets still decode exactly. Where the
+    networks do not tell the terms apart, the per-op term is left out.
+
+    Raises:
+        TableError: the networks do not get slower with their rows, so nothing can be fitted.
+    """
+    rows_us = np.array([network.rows_us for network in networks])
+    count = np.array([float(network.rows) for network in networks])
+    measured = np.array([network.floor_us for network in networks])
+    designs = [np.stack([np.ones_like(rows_us), rows_us, count], 1), np.stack([np.ones_like(rows_us), rows_us], 1)]
+    for design in designs:
+        weighted = design / measured[:, None]
+        solution, _, rank, _ = np.linalg.lstsq(weighted, np.ones_like(measured), rcond=None)
+        slope = float(solution[1])
+        per_op = float(solution[2]) / slope if design.shape[1] == 3 and slope > 0 else 0.0
+        if rank == design.shape[1] and slope > 0 and per_op > -0.9 * float(np.min(rows_us / count)):
+            return Calibration(slope, float(solution[0]), per_op, len(networks))
+    raise TableError(
+        f"the measured latency of {len(networks)} networks does not grow with the sum of their rows",
+        hint="the machine was too busy to measure: close other programs and profile again",
+    )
+
+
+def predict(calibration: Calibration, rows_us: float, rows: int) -> float:
+    """Latency of a whole network in microseconds."""
+    return calibration.intercept_us + calibration.slope * (rows_us + calibration.per_op_us * rows)
+
+
+def validate(calibration: Calibration, networks: Sequence[Measured]) -> Validation:
+    """How far the calibrated sums are from networks that the fit has not seen."""
+    from scipy.stats import kendalltau, spearmanr
+
+    predicted = np.array([predict(calibration, network.rows_us, network.rows) for network in networks])
+    floor = np.array([network.floor_us for network in networks])
+    judged = np.array([network.median_us for network in networks])
+    first, second = np.array([network.halves_us for network in networks]).T
+    error = np.abs(predicted / floor - 1.0)
+    return Validation(
+        n=len(networks),
+        spearman=_finite(spearmanr(predicted, floor).statistic),
+        kendall=_finite(kendalltau(predicted, floor).statistic),
+        mape=float(error.mean()),
+        within_5=float((error <= 0.05).mean()),
+        within_10=float((error <= 0.10).mean()),
+        sigma=_robust_rms(judged / predicted - 1.0),
+        repeatability=float(np.abs(second / first - 1.0).mean()),
+    )
+
+
+def _robust_rms(values: NDArray[np.float64]) -> float:
+    """Root mean square without the largest tenth of the values: one burst must not set the margin of every search."""
+    kept = np.sort(np.abs(values))[: max(1, int(np.ceil(0.9 * len(values))))]
+    return float(np.sqrt(np.mean(kept**2)))
+
+
+def _finite(value: float) -> float:
+    return float(value) if np.isfinite(value) else 0.0

@@ -148,7 +148,7 @@ def save_table(table: Table, folder: Path) -> None:
         "canary_us": table.canary_us,
         "sha256": sha256(content),
         "sha256_before": sha256(before.read_bytes()) if before.is_file() else "",
-        "provenance": table.provenance,
+        "provenance": _known(table.provenance),
         "calibration": {name: asdict(entry) for name, entry in sorted(table.calibrations.items())},
         "validation": {name: asdict(entry) for name, entry in sorted(table.validations.items())},
     }
@@ -186,6 +186,11 @@ def load_table(folder: Path) -> Table:
     if table.kind not in _KINDS:
         raise TableError(f"the kind of the table in {folder} is one of {', '.join(_KINDS)}, not {table.kind!r}")
     return table
+
+
+def _known(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts that are known: TOML has no null."""
+    return {name: _known(fact) if isinstance(fact, dict) else fact for name, fact in facts.items() if fact is not None}
 
 
 def _csv(table: Table) -> str:

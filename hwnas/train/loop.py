@@ -60,7 +60,9 @@ def train(
             if checkpoint is not None:
                 run.save(checkpoint, epoch + 1)
             advance((run.steps - 1) % REPORT_EVERY + 1, note)
-    model.load_state_dict(run.average.values)
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            value.copy_(run.average.values[name])
     model.eval()
 
 

@@ -1,0 +1,155 @@
+"""One search, from data and a latency model to ranked feasible architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hwnas.arch.space import Architecture, SearchSpace
+from hwnas.data import Dataset
+from hwnas.latency.model import LatencyModel
+from hwnas.progress import Progress
+from hwnas.search.decode import FeasibleSampler, Table, decode
+from hwnas.search.loop import Budgeted, SearchLoop
+from hwnas.search.objective import BudgetPenalty, ExpectedLatency
+from hwnas.search.select import Scored, best, candidates, score
+from hwnas.search.settings import SearchSettings
+from hwnas.search.strategies import Strategy
+from hwnas.search.strategies.base import Sampler, log_probabilities
+from hwnas.search.supernet import Gate, Supernet, single_path
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search ends with.
+
+    Attributes:
+        best: the winner, with its score on the validation images.
+        evaluated: all that were scored, in order.
+        preferences: per decision and option, how good the search finds it; what repairs decode from.
+        unbudgeted: choices without a budget: if they are slower than the budget, it binds.
+        supernet: its shared weights, for the winner to inherit.
+    """
+
+    best: Scored
+    evaluated: tuple[Scored, ...]
+    preferences: Table
+    unbudgeted: tuple[int, ...]
+    supernet: Supernet
+
+
+def search(
+    space: SearchSpace,
+    model: LatencyModel,
+    target_ms: float,
+    strategy: Strategy,
+    dataset: Dataset,
+    settings: SearchSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path,
+    progress: Progress,
+    log: Callable[[dict[str, Any]], None],
+) -> Found:
+    """Find the most accurate architecture of `space` with a predicted latency of at most `target_ms`.
+
+    Raises:
+        InfeasibleBudgetError: there is none.
+        DivergedError: the loss is not a number.
+    """
+    raw_budget = model.raw_budget_ms(target_ms)
+    torch.manual_seed(seed)
+    supernet = Supernet(space)
+    feasible = FeasibleSampler(model.costs_ms, raw_budget)
+    budgeted = None
+    if strategy.relaxation is not None:
+        relaxation = strategy.relaxation([len(decision.options) for decision in space.decisions], device)
+        budgeted = Budgeted(relaxation, ExpectedLatency(model, device=device), BudgetPenalty(target_ms))
+    loop = SearchLoop(
+        supernet,
+        dataset,
+        settings,
+        budgeted=budgeted,
+        paths=lambda generator: _feasible_path(feasible, generator),
+        seed=seed,
+        device=device,
+    )
+    loop.run(checkpoint=checkpoint, progress=progress, log=log)
+
+    if budgeted is not None:
+        preferences: Table = log_probabilities(loop.unbudgeted)
+        held = log_probabilities(budgeted.relaxation.logits)
+        proposals = _alternate(preferences, held, model.costs_ms, raw_budget, settings.candidates, seed)
+        evaluated = _score_all(supernet, proposals, settings.candidates, dataset, device, progress)
+    else:
+        assert strategy.sampler is not None
+        rng = np.random.default_rng([seed, 1])
+        sampler = strategy.sampler(lambda: feasible.sample(rng))
+        evaluated = _score_all(supernet, _asked(sampler), settings.candidates, dataset, device, progress, sampler)
+        preferences = _marginals(space, evaluated)
+    unbudgeted = decode(preferences, model.costs_ms, float("inf"))
+    assert unbudgeted is not None
+    return Found(best(evaluated), tuple(evaluated), preferences, unbudgeted, supernet)
+
+
+def _feasible_path(feasible: FeasibleSampler, generator: torch.Generator) -> list[Gate]:
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    return single_path(feasible.sample(np.random.default_rng(seed)))
+
+
+def _alternate(
+    images: Table, held: Table, costs: Table, budget: float, count: int, seed: int
+) -> Iterator[tuple[int, ...]]:
+    """Candidates by what the images prefer, and by what they prefer once the budget has pressed, in turn."""
+    streams = [candidates(table, costs, budget, count=count, seed=seed + k) for k, table in enumerate((images, held))]
+    while streams:
+        for stream in tuple(streams):
+            try:
+                yield next(stream)
+            except StopIteration:
+                streams.remove(stream)
+
+
+def _asked(sampler: Sampler) -> Iterator[tuple[int, ...]]:
+    while True:
+        yield sampler.ask()
+
+
+def _score_all(
+    supernet: Supernet,
+    proposals: Iterator[tuple[int, ...]],
+    count: int,
+    dataset: Dataset,
+    device: torch.device,
+    progress: Progress,
+    sampler: Sampler | None = None,
+) -> list[Scored]:
+    """Score up to `count` proposals; one that comes again is told its score, and costs nothing."""
+    known: dict[tuple[int, ...], Scored] = {}
+    with progress.track("score candidates", count) as advance:
+        for choices, _ in zip(proposals, range(4 * count), strict=False):
+            if choices not in known:
+                known[choices] = score(supernet, Architecture(supernet.space.name, choices), dataset, device=device)
+                advance(1, f"best validation accuracy {max(one.accuracy for one in known.values()):.3f}")
+            if sampler is not None:
+                sampler.tell(choices, known[choices].accuracy)
+            if len(known) == count:
+                break
+    return list(known.values())
+
+
+def _marginals(space: SearchSpace, evaluated: list[Scored]) -> Table:
+    """Preferences of a sampler: per option, how much lower the loss was with it than on the mean."""
+    mean = float(np.mean([one.loss for one in evaluated]))
+    table = [[0.0] * len(decision.options) for decision in space.decisions]
+    for decision, row in enumerate(table):
+        for option in range(len(row)):
+            losses = [one.loss for one in evaluated if one.architecture.choices[decision] == option]
+            row[option] = (mean - float(np.mean(losses))) if losses else 0.0
+    return table

@@ -1,0 +1,160 @@
+"""Does a written model compute what the torch module computes? And weights for which that question means something."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hwnas.arch.network import Network
+from hwnas.arch.primitives import Activation, Add, Conv, Graph, Linear, Node
+from hwnas.backends.torch import ConvNorm, load_weights, network_module
+from hwnas.backends.weights import Weights
+from hwnas.errors import ExportError
+
+TOLERANCE = 1e-4
+SMALLEST_DEVIATION = 1.0
+_BATCH = 16
+_LOGIT_DEVIATION = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far the model file is from the torch module.
+
+    Attributes:
+        max_difference: largest absolute difference of two outputs.
+        limit: what it may be: 1e-4 · max(1, largest absolute output).
+        deviation: standard deviation of torch's outputs over inputs and classes; a network whose logits hardly move
+            agrees with anything.
+    """
+
+    max_difference: float
+    limit: float
+    deviation: float
+
+    @property
+    def agrees(self) -> bool:
+        """The outputs are equal within the limit."""
+        return math.isfinite(self.limit) and self.max_difference <= self.limit
+
+    @property
+    def ok(self) -> bool:
+        """The outputs agree, and they move enough for that to mean something."""
+        return self.agrees and self.deviation >= SMALLEST_DEVIATION
+
+
+def compare(network: Network, weights: Weights, model: bytes, inputs: NDArray[np.float32]) -> Parity:
+    """Run `inputs` (n, C, H, W) through torch and, one by one, through `model` in ONNX Runtime.
+
+    Raises:
+        ExportError: the weights do not fit the network, ONNX Runtime refuses the model, or the outputs differ in shape.
+    """
+    module = network_module(network).eval()
+    load_weights(module, weights)
+    with torch.inference_mode():
+        expected = np.concatenate([module(torch.from_numpy(x[None])).numpy() for x in inputs])
+    actual = run_model(model, inputs)
+    if actual.shape != expected.shape:
+        raise ExportError(f"the model's outputs have shape {actual.shape}, the network's have {expected.shape}")
+    return Parity(
+        max_difference=float(np.max(np.abs(actual - expected))),
+        limit=TOLERANCE * max(1.0, float(np.max(np.abs(expected)))),
+        deviation=float(np.std(expected)),
+    )
+
+
+def run_model(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """First output of an ONNX model with a batch of one for each of `inputs`, computed by ONNX Runtime on one thread.
+
+    Raises:
+        ExportError: ONNX Runtime refuses the model.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        (name,) = (node.name for node in session.get_inputs())
+        return np.concatenate([session.run(None, {name: x[None]})[0] for x in inputs])
+    except Exception as error:  # the runtime's exceptions have no common base
+        raise ExportError(f"ONNX Runtime refuses the model: {error}") from error
+
+
+def random_inputs(network: Network, count: int, seed: int) -> NDArray[np.float32]:
+    """`count` standard-normal inputs of `network`."""
+    return np.random.default_rng(seed).standard_normal((count, *network.input_shape), dtype=np.float32)
+
+
+def trained_like(module: nn.Module, network: Network, seed: int) -> None:
+    """Give `module` weights for which a comparison can fail, as it could for a trained network.
+
+    An untrained network has logits of 1e-6 and agrees with anything. Here every norm gets random scale, shift and
+    statistics, by one pass over random inputs: the output of each op has a standard deviation between 0.5 and 2 (less
+    behind a hard sigmoid), ReLU6 meets values beyond 6, running variances go down to 1e-3, as the norm's epsilon could
+    not be seen otherwise, and logits have a standard deviation of about 3. The module is left in eval mode.
+
+    Args:
+        module: `network_module(network)`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    graph = network.graph
+    parts = [(module.get_submodule(node.name), value) for value, node in _weighted(graph)]
+    convs = [(part, _scale(graph, value)) for part, value in parts if isinstance(part, ConvNorm)]
+    linears = [part for part, _ in parts if isinstance(part, nn.Linear)]
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.endswith(".bias"):
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+        for conv, scale in convs:
+            conv.norm.weight.copy_(scale * _uniform(conv.norm, 0.5, 1.5, generator))
+        momenta = [conv.norm.momentum for conv, _ in convs]
+        for conv, _ in convs:
+            conv.norm.momentum = 1.0
+        logits = module.train()(torch.randn((_BATCH, *network.input_shape), generator=generator))
+        for (conv, _), momentum in zip(convs, momenta, strict=True):
+            conv.norm.momentum = momentum
+            _set_variance(conv, 10.0 ** _uniform(conv.norm, -3.0, 0.0, generator))
+        for linear in linears[-1:]:
+            factor = _LOGIT_DEVIATION / logits.std()
+            linear.weight.mul_(factor)
+            linear.bias.mul_(factor)
+    module.eval()
+
+
+def _weighted(graph: Graph) -> Iterator[tuple[int, Node]]:
+    """The nodes that have parameters, each with the value that it writes."""
+    for value, node in enumerate(graph.nodes, len(graph.inputs)):
+        if isinstance(node.primitive, Conv | Linear):
+            yield value, node
+
+
+def _scale(graph: Graph, value: int) -> float:
+    """The mean scale of the norm that writes `value`: wide before an activation, small at the end of a residual."""
+    readers = [node.primitive for node in graph.nodes if value in node.inputs]
+    if any(isinstance(reader, Activation) for reader in readers):
+        return 2.2
+    return 0.5 if readers == [Add()] else 1.0
+
+
+def _uniform(norm: nn.BatchNorm2d, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """One random number a channel."""
+    return torch.empty(norm.num_features).uniform_(low, high, generator=generator)
+
+
+def _set_variance(conv: ConvNorm, variance: Tensor) -> None:
+    """Scale the convolution so that its outputs have `variance`; the norm takes it out again."""
+    norm = conv.norm
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    factor = (variance / norm.running_var).sqrt()
+    conv.weight *= factor[:, None, None, None]
+    norm.running_mean *= factor
+    norm.running_var.copy_(variance)

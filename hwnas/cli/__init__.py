@@ -1,0 +1,52 @@
+"""The command line: one function per verb. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hwnas import __version__
+from hwnas.cli.lists import devices, spaces, strategies
+from hwnas.cli.profile import profile_device
+from hwnas.cli.runs import predict, report
+from hwnas.cli.search import search
+from hwnas.cli.system import doctor
+
+app = typer.Typer(
+    name="hwnas",
+    help="Hardware-aware neural architecture search: from images, a device and a budget in milliseconds to a model "
+    "file that was measured on that device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+app.command("search")(search)
+app.command("profile-device")(profile_device)
+app.command("predict")(predict)
+app.command("report")(report)
+app.command("doctor")(doctor)
+app.add_typer(devices, name="devices")
+app.add_typer(spaces, name="spaces")
+app.add_typer(strategies, name="strategies")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -32,7 +32,13 @@ class SearchSettings:
     arch_every: int = 2
     label_smoothing: float = 0.1
     clip: float = 5.0
-    candidates: int = 16
+    candidates: int = 12
+
+    @classmethod
+    def for_images(cls, train_images: int) -> SearchSettings:
+        """Settings for a set of this size: about 160 steps of warm-up and 240 of search, or a few epochs if longer."""
+        steps = max(1.0, train_images / cls.batch_size)
+        return cls(warmup_epochs=max(2, round(160 / steps)), epochs=max(4, round(240 / steps)))
 
     @property
     def all_epochs(self) -> int:

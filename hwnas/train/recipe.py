@@ -34,6 +34,11 @@ class Recipe:
     clip: float = 5.0
     augment: bool = True
 
+    @classmethod
+    def for_images(cls, train_images: int) -> Recipe:
+        """The recipe for a set of this size: at least 500 steps and 10 epochs."""
+        return cls(epochs=max(10, round(500 * cls.batch_size / max(1, train_images))))
+
     def __post_init__(self) -> None:
         rules = {
             "epochs": ("at least 1", self.epochs >= 1),

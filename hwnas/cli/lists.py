@@ -1,0 +1,102 @@
+"""`hwnas devices|spaces|strategies list|show`: what there is to choose from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from hwnas.cli import console, options
+
+devices = typer.Typer(help="Devices to measure on.", no_args_is_help=True)
+spaces = typer.Typer(help="Search spaces.", no_args_is_help=True)
+strategies = typer.Typer(help="Search strategies.", no_args_is_help=True)
+
+
+def _print(rows: list[dict[str, str]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*row.values())
+    console.out().print(table)
+
+
+@devices.command("list")
+@console.verb
+def devices_list(json_: options.Json = False, quiet: options.Quiet = False) -> None:
+    """List the devices that hwnas knows."""
+    from hwnas.devices.device import list_devices
+
+    found = list_devices()
+    if json_:
+        console.print_json([asdict(device) for device in found])
+    else:
+        _print([{"id": device.id, "runtime": device.runtime, "description": device.description} for device in found])
+
+
+@devices.command("show")
+@console.verb
+def devices_show(
+    device: Annotated[str, typer.Argument(help="Id of a device, or the path of its TOML file.")],
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show one device and the condition that it resolves to here."""
+    from hwnas.devices.device import load_device
+
+    found = load_device(device)
+    facts = asdict(found) | {"condition": str(found.condition().folder)}
+    if json_:
+        console.print_json(facts)
+    else:
+        _print([{"": name, "value": str(value)} for name, value in facts.items()])
+
+
+@spaces.command("list")
+@console.verb
+def spaces_list(json_: options.Json = False, quiet: options.Quiet = False) -> None:
+    """List the search spaces."""
+    from hwnas.arch import space_names
+
+    names = space_names()
+    if json_:
+        console.print_json(list(names))
+    else:
+        _print([{"space": name} for name in names])
+
+
+@spaces.command("show")
+@console.verb
+def spaces_show(
+    space: Annotated[str, typer.Argument(help="Name of a space.")],
+    width: options.Width = 0.5,
+    resolution: Annotated[int, typer.Option(min=1, help="Input size in pixels.")] = 32,
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show the decisions of one instance of a space."""
+    from hwnas.arch import space_instance
+
+    instance = space_instance(space, width=width, resolution=resolution, channels=3, classes=10)
+    if json_:
+        decisions = {decision.name: list(decision.options) for decision in instance.decisions}
+        facts = {"space": instance.name, "size": instance.size, "rows": len(instance.ops), "decisions": decisions}
+        console.print_json(facts)
+        return
+    console.out().print(f"{instance.name}: {instance.size:,} architectures, {len(instance.ops)} table rows")
+    _print([{"decision": decision.name, "options": " ".join(decision.options)} for decision in instance.decisions])
+
+
+@strategies.command("list")
+@console.verb
+def strategies_list(json_: options.Json = False, quiet: options.Quiet = False) -> None:
+    """List the search strategies."""
+    from hwnas.search.strategies import strategies as known
+
+    if json_:
+        console.print_json({entry.name: entry.summary for entry in known()})
+    else:
+        _print([{"strategy": entry.name, "summary": entry.summary} for entry in known()])

@@ -1,0 +1,19 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Seed = Annotated[
+    int, typer.Option(min=0, help="Seed of everything that is random; the same seed gives the same answer.")
+]
+DeviceId = Annotated[str, typer.Option("--device", help="Device id (see `hwnas devices list`), or a TOML file.")]
+Tables = Annotated[Path | None, typer.Option(help="Folder of latency tables. [default: ./latency_tables, then yours]")]
+Space = Annotated[str, typer.Option(help="Search space (see `hwnas spaces list`).")]
+Width = Annotated[float, typer.Option(help="Channel multiplier of the search space.")]
+Resolution = Annotated[int, typer.Option(min=0, help="Input size in pixels; 0 follows the data.")]

@@ -1,0 +1,69 @@
+"""`hwnas profile-device`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from hwnas.cli import console, options
+
+
+@console.verb
+def profile_device(
+    device: options.DeviceId = "host",
+    space: options.Space = "mobile",
+    width: options.Width = 0.5,
+    resolution: Annotated[int, typer.Option(min=1, help="Input size in pixels.")] = 32,
+    channels: Annotated[int, typer.Option(min=1, help="Channels of the input images.")] = 3,
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
+    out: options.Tables = None,
+    again: Annotated[bool, typer.Option("--again", help="Measure rows anew that the table has already.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted measurement (the default).")] = True,
+    seed: options.Seed = 0,
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure the ops of a search space on a device, and write its latency table.
+
+    Whole networks are measured beside them: some calibrate the table, others tell how far it can be trusted.
+    """
+    from dataclasses import asdict
+
+    from hwnas.arch import space_instance
+    from hwnas.devices.device import load_device
+    from hwnas.latency.build import Need, complete, lacking, open_table
+    from hwnas.latency.find import writable_root
+
+    del resume  # rounds are kept until the table is written, so an interrupted measurement always continues
+    instance = space_instance(space, width=width, resolution=resolution, channels=channels, classes=classes)
+    target = load_device(device)
+    folder = writable_root(out) / target.condition().folder
+    table = open_table(target, folder)
+    need = Need(instance.ops, calibration=True) if again else lacking(table, instance)
+    started = time.monotonic()
+    if need:
+        table = complete(table, instance, target, folder, need, progress=console.progress(quiet=quiet), seed=seed)
+    validation = table.validations[instance.name]
+    facts = {
+        "table": str(folder),
+        "space": instance.name,
+        "rows": len(instance.ops),
+        "rows_measured": len(need.rows),
+        "seconds": round(time.monotonic() - started, 1),
+        "validation": asdict(validation),
+    }
+    if json_:
+        console.print_json(facts)
+        return
+    screen = console.out()
+    screen.print(f"[bold]{folder}[/]")
+    screen.print(f"{len(need.rows)} of {len(instance.ops)} rows of {instance.name} measured in {facts['seconds']} s")
+    screen.print(
+        f"on {validation.n} networks that took no part in the calibration: error {validation.mape:.1%} on average, "
+        f"{validation.within_5:.0%} within ±5 %, {validation.within_10:.0%} within ±10 %, "
+        f"Spearman {validation.spearman:.3f};"
+    )
+    screen.print(f"the same networks measured twice differ by {validation.repeatability:.1%}")
+    screen.print(f"\nNext: hwnas search --budget-ms 50% --space {space} --width {width:g} --resolution {resolution}")

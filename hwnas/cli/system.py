@@ -1,0 +1,53 @@
+"""`hwnas doctor`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+from rich.table import Table
+
+from hwnas.cli import console, options
+
+
+@console.verb
+def doctor(json_: options.Json = False, quiet: options.Quiet = False) -> None:
+    """Tell versions, runtimes and devices, and what stands in the way."""
+    from hwnas.devices.device import list_devices
+    from hwnas.devices.host import host_facts, package_version
+
+    facts: dict[str, Any] = host_facts()
+    facts["devices"] = {device.id: str(device.condition().folder) for device in list_devices()}
+    facts["problems"] = _problems(package_version)
+    if json_:
+        console.print_json(facts)
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in facts.items():
+        if name == "problems":
+            continue
+        for index, line in enumerate(_lines(value)):
+            table.add_row(f"[bold]{name}[/]" if index == 0 else "", line)
+    screen = console.out()
+    screen.print(table)
+    for problem in facts["problems"]:
+        screen.print(f"[yellow]problem:[/] {problem}")
+    if not facts["problems"]:
+        screen.print("no problems found")
+    screen.print("\nNext: hwnas search --budget-ms 50% --dry-run")
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [f"{name} {entry}" for name, entry in value.items()] or ["none"]
+    return ["unknown" if value is None else str(value)]
+
+
+def _problems(version: Any) -> list[str]:
+    found = []
+    owners = importlib.metadata.packages_distributions().get("hwnas", [])
+    if len(set(owners)) > 1:
+        found.append(f"several packages install a module called hwnas: {', '.join(sorted(set(owners)))}")
+    if version("torchvision") is not None and "+cpu" in (version("torch") or ""):
+        found.append("torchvision beside a CPU build of torch fails to import; hwnas does not need it")
+    return found

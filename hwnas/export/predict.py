@@ -1,0 +1,82 @@
+"""Classify images with an exported model: what an app does, from the file's own metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from hwnas.data import image, to_input
+from hwnas.errors import DataError, InputError
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable classes of one image, the best first."""
+
+    image: Path
+    classes: tuple[tuple[str, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"image": str(self.image), "classes": dict(self.classes)}
+
+
+def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Prediction]:
+    """Classify image files with ONNX Runtime.
+
+    Raises:
+        InputError: the model is missing or was not exported by hwnas.
+        DataError: an image cannot be read.
+    """
+    session = _session(model)
+    metadata = session.get_modelmeta().custom_metadata_map
+    try:
+        names = json.loads(metadata["names"])
+        mean, std = (json.loads(metadata[f"hwnas.{name}"]) for name in ("mean", "std"))
+        height = json.loads(metadata["imgsz"])[0]
+        gray = metadata["hwnas.color"] == "gray"
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{model} lacks the metadata that hwnas writes: {error}") from error
+    predictions = []
+    for path in images:
+        x = to_input(torch.from_numpy(_pixels(path, int(height), gray=gray))[None], mean, std)
+        (logits,) = session.run(None, {"input": x.contiguous().numpy()})
+        probabilities = _softmax(logits[0])
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        predictions.append(Prediction(path, tuple((names[str(k)], float(probabilities[k])) for k in best)))
+    return predictions
+
+
+def _session(model: Path) -> Any:
+    if not model.is_file():
+        raise InputError(f"there is no model at {model}", hint="name the folder of a finished run")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's exceptions have no common base
+        raise InputError(f"ONNX Runtime cannot load {model}: {error}") from error
+
+
+def _pixels(path: Path, resolution: int, *, gray: bool) -> NDArray[np.uint8]:
+    try:
+        pixels = image.read(path, resolution=resolution)
+    except image.UNREADABLE as error:
+        raise DataError(f"cannot read the image {path}: {error}", hint="JPEG, PNG, WebP and BMP are read") from error
+    return (
+        np.round(np.array([[[0.299]], [[0.587]], [[0.114]]]) * pixels).sum(0, keepdims=True).astype(np.uint8)
+        if gray
+        else pixels
+    )
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    shifted = np.exp(logits - logits.max())
+    return np.asarray(shifted / shifted.sum(), dtype=np.float32)

@@ -1,0 +1,1 @@
+"""One run: what was asked for, what it became, and the folder that keeps it."""

@@ -1,0 +1,96 @@
+"""What a search was asked to do, as `config.toml` keeps it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import tomli_w
+
+from hwnas.errors import InputError
+from hwnas.files import write_text
+from hwnas.latency.model import LatencyModel
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A latency budget: milliseconds, or a share of the space's latency range on the device."""
+
+    value: float
+    relative: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """The budget in `text`: `20` is milliseconds, `50%` the middle of the range.
+
+        Raises:
+            InputError: the text is no budget.
+        """
+        match = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})\s*(%?)\s*", text, re.ASCII)
+        value = float(match[1]) if match else 0.0
+        relative = bool(match and match[2])
+        if value <= 0 or (relative and value > 100):
+            raise InputError(
+                f"a budget is a positive number of milliseconds or a share of at most 100%, not {text!r}",
+                hint="examples: --budget-ms 20, --budget-ms 0.5, --budget-ms 50%",
+            )
+        return cls(value, relative)
+
+    def ms(self, model: LatencyModel) -> float:
+        """In milliseconds; a share lies between the fastest and the slowest network of the space."""
+        if not self.relative:
+            return self.value
+        return model.smallest_ms + self.value / 100 * (model.largest_ms - model.smallest_ms)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides the outcome of a run. Equal configurations give equal results on one machine.
+
+    Attributes:
+        budget: as typed, for example `20` or `50%`.
+        device: id of the device, or the path of its TOML file.
+        data: `digits`, or a folder of class folders.
+        space, width, resolution: the instance of the search space; resolution 0 follows the data.
+        strategy: name of the search strategy.
+        seed: of everything that is random.
+        threads: CPU threads of search and training.
+        accelerator: where to train.
+        train: whether the winner is trained; otherwise it keeps the weights that it inherits.
+    """
+
+    budget: str
+    device: str = "host"
+    data: str = "digits"
+    space: str = "mobile"
+    width: float = 0.5
+    resolution: int = 0
+    strategy: str = "gumbel"
+    seed: int = 0
+    threads: int = 1
+    accelerator: str = "auto"
+    train: bool = True
+
+    def save(self, path: Path) -> None:
+        write_text(path, tomli_w.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> RunConfig:
+        """Read `config.toml`.
+
+        Raises:
+            InputError: it is missing, not TOML, or not a configuration.
+        """
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise InputError(f"{path} is not valid TOML: {error}") from error
+        types = {field.name: type(field.default) if field.name != "budget" else str for field in fields(cls)}
+        wrong = [name for name in types.keys() | content.keys() if type(content.get(name)) is not types.get(name)]
+        if wrong:
+            raise InputError(f"{path} is not the configuration of a run: look at {', '.join(sorted(wrong))}")
+        return cls(**content)

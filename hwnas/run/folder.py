@@ -1,0 +1,93 @@
+"""The run directory: names of its files, its log, and the lock that keeps a second process out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from hwnas.errors import InputError
+from hwnas.files import storage_errors
+from hwnas.run.config import RunConfig
+
+
+class RunFolder:
+    """Paths of one run below `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.environment = path / "env.json"
+        self.log_file = path / "log.jsonl"
+        self.evaluated = path / "evaluated.csv"
+        self.architecture = path / "architecture.json"
+        self.weights = path / "weights.safetensors"
+        self.model = path / "model.onnx"
+        self.labels = path / "labels.txt"
+        self.result = path / "result.json"
+        self.report = path / "report.html"
+        self.state = path / "state"
+
+    @contextmanager
+    def claimed(self, config: RunConfig, *, resume: bool, force: bool) -> Iterator[None]:
+        """Hold the folder for one process, with its configuration on disk.
+
+        Raises:
+            InputError: the folder holds another run, holds this one and neither `resume` nor `force` is asked for, or
+                another process works in it.
+            StorageError: it cannot be written.
+        """
+        with storage_errors(self.path):
+            self.state.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.state / "lock")
+        try:
+            with storage_errors(self.path):
+                lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise InputError(
+                f"another process is working in {self.path}", hint="wait for it, or choose another --out"
+            ) from error
+        with lock:
+            self._prepare(config, resume=resume, force=force)
+            yield
+
+    def log(self, event: dict[str, Any]) -> None:
+        """Append one line to `log.jsonl`."""
+        line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="milliseconds")} | event)
+        with storage_errors(self.log_file), self.log_file.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def _prepare(self, config: RunConfig, *, resume: bool, force: bool) -> None:
+        if self.config.exists() and not force:
+            if not resume:
+                raise InputError(
+                    f"{self.path} holds a run already",
+                    hint="--resume continues it, --force starts it anew, --out names another folder",
+                )
+            before = RunConfig.load(self.config)
+            if before != config:
+                raise InputError(
+                    f"{self.path} was started with another configuration: {before}, not {config}",
+                    hint="--resume continues only the same run; choose another --out for this one",
+                )
+            return
+        if force:
+            self._clear()
+        config.save(self.config)
+
+    def _clear(self) -> None:
+        """Remove what an earlier run wrote here, and nothing else."""
+        with storage_errors(self.path):
+            for path in vars(self).values():
+                if path in (self.path, self.state):
+                    continue
+                path.unlink(missing_ok=True)
+            for path in self.state.iterdir():
+                if path.name != "lock":
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()

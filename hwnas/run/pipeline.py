@@ -1,0 +1,353 @@
+"""The whole job: measure, search, check, train, export, verify. Each stage leaves a file that `--resume` builds on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hwnas.arch.costs import costs
+from hwnas.arch.network import Network
+from hwnas.arch.space import Architecture
+from hwnas.backends.onnx import onnx_model
+from hwnas.backends.torch import export_weights, network_module
+from hwnas.backends.weights import random_weights
+from hwnas.data import Dataset, load_dataset
+from hwnas.devices.host import host_facts
+from hwnas.devices.verdict import Verdict, judge
+from hwnas.errors import BudgetMissedError
+from hwnas.export.model_file import Exported, export_onnx
+from hwnas.files import read_json, write_bytes, write_json, write_text
+from hwnas.latency.build import canary_model
+from hwnas.latency.model import LatencyModel
+from hwnas.progress import Progress
+from hwnas.run.config import RunConfig
+from hwnas.run.folder import RunFolder
+from hwnas.run.plan import Plan, make_plan, ready_model
+from hwnas.run.report import write_report
+from hwnas.search.decode import FeasibleSampler, decode
+from hwnas.search.engine import Found, search
+from hwnas.search.settings import SearchSettings
+from hwnas.train import Recipe, deterministic, evaluate, recalibrate, resolve, train
+from hwnas.train import checkpoint as store
+
+_CHECKS, _REPAIRS = 6, 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the stages share."""
+
+    plan: Plan
+    folder: RunFolder
+    model: LatencyModel
+    budget_ms: float
+    dataset: Dataset
+    device: torch.device
+    progress: Progress
+
+    def network(self, choices: tuple[int, ...]) -> Network:
+        return self.plan.space.network(Architecture(self.plan.space.name, choices))
+
+
+def run_search(
+    config: RunConfig,
+    out: Path,
+    *,
+    progress: Progress,
+    tables: Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Search, train, export and verify; the result is what `result.json` then holds.
+
+    Raises:
+        InputError: bad input, or `out` holds another run.
+        InfeasibleBudgetError: no network of the space is that fast; nothing was trained.
+        BudgetMissedError: the exported file is slower than the budget on the device, after repairs.
+        DeviceError, ExportError, DivergedError, StorageError: as their names say.
+    """
+    plan = make_plan(config, tables)
+    accelerator = resolve(config.accelerator)
+    folder = RunFolder(out)
+    with folder.claimed(config, resume=resume, force=force):
+        if resume and folder.result.exists():
+            return _finished(folder)
+        deterministic(config.seed, config.threads)
+        write_json(folder.environment, host_facts() | {"accelerator": str(accelerator), "threads": config.threads})
+        with _stage(folder, "data"):
+            dataset = load_dataset(config.data, resolution=plan.space.input_shape[1], seed=config.seed)
+        with _stage(folder, "measure"):
+            model = ready_model(plan, progress=progress)
+        run = Run(plan, folder, model, plan.budget.ms(model), dataset, accelerator, progress)
+        return _finish(run)
+
+
+def _finish(run: Run) -> dict[str, Any]:
+    folder, config = run.folder, run.plan.config
+    target_ms = run.model.target_ms(run.budget_ms)
+    with _stage(folder, "search"):
+        found = search(
+            run.plan.space,
+            run.model,
+            target_ms,
+            run.plan.strategy,
+            run.dataset,
+            SearchSettings.for_images(len(run.dataset.train)),
+            seed=config.seed,
+            device=run.device,
+            checkpoint=folder.state / "search.safetensors",
+            progress=run.progress,
+            log=folder.log,
+        )
+        _write_evaluated(run, found)
+    with _stage(folder, "check"):
+        choices = _checked(run, found)
+    sampler = FeasibleSampler(run.model.costs_ms, run.model.raw_budget_ms(target_ms))
+    random_choices = sampler.sample(np.random.default_rng([config.seed, 2]))
+    with _stage(folder, "train baseline"):
+        baseline = _trained(run, found, random_choices, "train random baseline")
+    for repair in range(_REPAIRS + 1):
+        with _stage(folder, "train"):
+            module = _trained(run, found, choices, "train")
+            _save_weights(run, module)
+        with _stage(folder, "export and verify"):
+            exported = _export(run, choices, module)
+            verdicts = _judged(run, exported, random_choices, baseline)
+        verdict = verdicts["model"]
+        tighter = _tighter(run, found, choices, verdict) if verdict.state == "missed" and repair < _REPAIRS else None
+        if tighter is None:
+            break
+        run.progress.say(f"measured {verdict.median_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
+        choices = tighter
+        _write_architecture(run, choices)
+    result = _result(run, found, choices, module, exported, verdicts, random_choices, baseline)
+    write_json(folder.result, result)
+    write_report(folder)
+    if result["budget_met"] is False:
+        raise _missed(result)
+    return result
+
+
+def _checked(run: Run, found: Found) -> tuple[int, ...]:
+    """The winner, or the nearest architecture that measures within the budget: latency does not depend on weights.
+
+    A candidate is measured with random weights, before any training. One that is too slow makes way for the best
+    architecture under a target lowered by what it missed, which is the cheapest swap in preference there is.
+    """
+    path = run.folder.architecture
+    if path.exists():
+        return tuple(int(choice) for choice in read_json(path)["choices"])
+    choices = found.best.architecture.choices
+    for _ in range(_CHECKS):
+        network = run.network(choices)
+        model, canary = run.folder.state / "candidate.onnx", run.folder.state / "canary.onnx"
+        write_bytes(model, onnx_model(network, random_weights(network.graph, 0)))
+        write_bytes(canary, canary_model())
+        verdict = judge(
+            run.plan.device, {"model": model}, canary, budget_ms=run.budget_ms, max_extra=2, progress=run.progress
+        )["model"]
+        run.folder.log({"event": "check", "choices": choices, "verdict": asdict(verdict)})
+        tighter = _tighter(run, found, choices, verdict) if verdict.state in ("missed", "straddles") else None
+        if tighter is None:
+            break
+        choices = tighter
+    _write_architecture(run, choices)
+    return choices
+
+
+def _tighter(run: Run, found: Found, choices: tuple[int, ...], verdict: Verdict) -> tuple[int, ...] | None:
+    """The most preferred architecture whose prediction is lower by the share that this one missed the budget."""
+    target_ms = run.model.predict_ms(choices) * min(1.0, run.budget_ms / verdict.median_ms) * 0.995
+    if target_ms < run.model.smallest_ms:
+        return None
+    return decode(found.preferences, run.model.costs_ms, run.model.raw_budget_ms(target_ms))
+
+
+def _trained(run: Run, found: Found, choices: tuple[int, ...], label: str) -> nn.Module:
+    """The network with its final weights: trained from scratch, or as inherited from the supernet."""
+    config = run.plan.config
+    if not config.train:
+        module = found.supernet.extract(Architecture(run.plan.space.name, choices))
+        recalibrate(module, run.dataset.train, run.dataset, device=run.device)
+        return module
+    torch.manual_seed(config.seed)
+    module = network_module(run.network(choices))
+    name = "-".join(map(str, choices))
+    train(
+        module,
+        run.dataset,
+        Recipe.for_images(len(run.dataset.train)),
+        seed=config.seed,
+        device=run.device,
+        checkpoint=run.folder.state / f"train-{name}.safetensors",
+        progress=run.progress,
+        label=label,
+    )
+    return module
+
+
+def _save_weights(run: Run, module: nn.Module) -> None:
+    store.save(run.folder.weights, module.state_dict(), {"space": run.plan.space.name})
+
+
+def _export(run: Run, choices: tuple[int, ...], module: nn.Module) -> Exported:
+    facts = {
+        "architecture": json.dumps(run.network(choices).to_json()),
+        "device": run.plan.device.id,
+        "condition": str(run.plan.device.condition().folder),
+        "budget_ms": f"{run.budget_ms:.6g}",
+        "predicted_ms": f"{run.model.predict_ms(choices):.6g}",
+    }
+    return export_onnx(
+        run.folder.model,
+        run.network(choices),
+        export_weights(module),
+        run.dataset,
+        facts,
+        labels=run.folder.labels,
+    )
+
+
+def _judged(run: Run, exported: Exported, random_choices: tuple[int, ...], baseline: nn.Module) -> dict[str, Verdict]:
+    """The exported file and the baseline, measured side by side; what straddles the budget is measured longer."""
+    rival, canary = run.folder.state / "baseline.onnx", run.folder.state / "canary.onnx"
+    write_bytes(rival, onnx_model(run.network(random_choices), export_weights(baseline)))
+    write_bytes(canary, canary_model())
+    models = {"model": exported.path, "baseline": rival}
+    verdicts: dict[str, Verdict] = {}
+    for processes in (2, 6):
+        verdicts = judge(
+            run.plan.device, models, canary, budget_ms=run.budget_ms, processes=processes, progress=run.progress
+        )
+        run.folder.log({"event": "verdict"} | {name: asdict(verdict) for name, verdict in verdicts.items()})
+        if verdicts["model"].state != "straddles":
+            break
+    return verdicts
+
+
+def _result(
+    run: Run,
+    found: Found,
+    choices: tuple[int, ...],
+    module: nn.Module,
+    exported: Exported,
+    verdicts: Mapping[str, Verdict],
+    random_choices: tuple[int, ...],
+    baseline: nn.Module,
+) -> dict[str, Any]:
+    config, verdict = run.plan.config, verdicts["model"]
+    test = evaluate(module, run.dataset.test, run.dataset, device=run.device)
+    val = evaluate(module, run.dataset.val, run.dataset, device=run.device)
+    rival = evaluate(baseline, run.dataset.test, run.dataset, device=run.device)
+    size = costs(run.network(choices).graph)
+    unbudgeted_ms = run.model.predict_ms(found.unbudgeted)
+    return {
+        "budget_ms": run.budget_ms,
+        "budget_binds": unbudgeted_ms > run.budget_ms,
+        "unbudgeted_ms": unbudgeted_ms,
+        "range_ms": [run.model.smallest_ms, run.model.largest_ms],
+        "predicted_ms": run.model.predict_ms(choices),
+        "measured_ms": _milliseconds(verdict),
+        "budget_met": {"met": True, "missed": False, "straddles": False}.get(verdict.state),
+        "verdict": verdict.state,
+        "device": run.plan.device.id,
+        "condition": str(run.plan.device.condition().folder),
+        "runtime": run.plan.device.runtime,
+        "accuracy": {"test": test.accuracy, "val": val.accuracy, "test_images": test.n},
+        "baseline_random": {
+            "accuracy": rival.accuracy,
+            "predicted_ms": run.model.predict_ms(random_choices),
+            "measured_ms": _milliseconds(verdicts["baseline"]),
+        },
+        "trained": config.train,
+        "macs": size.macs,
+        "params": size.params,
+        "peak_bytes": size.peak_bytes,
+        "file_bytes": exported.size_bytes,
+        "parity": {"max_difference": exported.parity.max_difference, "images": exported.images},
+        "architecture": run.plan.space.describe(Architecture(run.plan.space.name, choices)),
+        "data": config.data,
+        "space": run.plan.space.name,
+        "strategy": config.strategy,
+        "seed": config.seed,
+        "seconds": _seconds(run.folder),
+    }
+
+
+def _milliseconds(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "median": verdict.median_ms,
+        "p90": verdict.p90_ms,
+        "ci95": list(verdict.ci95_ms),
+        "n": verdict.n,
+        "rejected": verdict.rejected,
+        "all_rounds_median": verdict.all_rounds_median_ms,
+    }
+
+
+def _missed(result: dict[str, Any]) -> BudgetMissedError:
+    measured = result["measured_ms"]
+    return BudgetMissedError(
+        f"the exported model runs in {measured['median']:.4g} ms (95 % interval {measured['ci95'][0]:.4g} to "
+        f"{measured['ci95'][1]:.4g}), above the budget of {result['budget_ms']:.4g} ms",
+        hint="the device is slower than when its table was made: run hwnas profile-device again, then search again",
+    )
+
+
+def _finished(folder: RunFolder) -> dict[str, Any]:
+    result: dict[str, Any] = read_json(folder.result)
+    if not folder.report.exists():
+        write_report(folder)
+    if result["budget_met"] is False:
+        raise _missed(result)
+    return result
+
+
+def _write_architecture(run: Run, choices: tuple[int, ...]) -> None:
+    architecture = Architecture(run.plan.space.name, choices)
+    write_json(
+        run.folder.architecture,
+        {
+            "space": run.plan.space.name,
+            "choices": list(choices),
+            "options": run.plan.space.describe(architecture),
+            "network": run.plan.space.network(architecture).to_json(),
+            "predicted_ms": run.model.predict_ms(choices),
+        },
+    )
+
+
+def _write_evaluated(run: Run, found: Found) -> None:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["choices", "predicted_ms", "val_accuracy", "val_loss"])
+    for one in found.evaluated:
+        choices = one.architecture.choices
+        predicted_ms = run.model.predict_ms(choices)
+        writer.writerow(["-".join(map(str, choices)), f"{predicted_ms:.6f}", f"{one.accuracy:.6f}", f"{one.loss:.6f}"])
+    write_text(run.folder.evaluated, buffer.getvalue())
+
+
+@contextmanager
+def _stage(folder: RunFolder, name: str) -> Iterator[None]:
+    started = time.monotonic()
+    folder.log({"event": "start", "stage": name})
+    yield
+    folder.log({"event": "end", "stage": name, "seconds": round(time.monotonic() - started, 3)})
+
+
+def _seconds(folder: RunFolder) -> float:
+    """Seconds of all finished stages, those before an interruption included."""
+    events = [json.loads(line) for line in folder.log_file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return round(sum(float(event["seconds"]) for event in events if event.get("event") == "end"), 1)

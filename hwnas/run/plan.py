@@ -1,0 +1,123 @@
+"""From a configuration to what will be done: the space, the device, and the table that both need."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hwnas.arch.costs import macs
+from hwnas.arch.space import Architecture, SearchSpace
+from hwnas.arch.spaces import space_instance
+from hwnas.backends.onnx import onnx_model
+from hwnas.backends.weights import random_weights
+from hwnas.data import class_names, native_shape
+from hwnas.devices.device import Device, load_device
+from hwnas.devices.estimate import estimates
+from hwnas.devices.measure import measure
+from hwnas.errors import InfeasibleBudgetError
+from hwnas.latency.build import CANARY_DRIFT, Need, canary_model, complete, drift, lacking, model_of, open_table
+from hwnas.latency.find import find_folder, writable_root
+from hwnas.latency.model import LatencyModel
+from hwnas.latency.table import Table
+from hwnas.progress import Progress
+from hwnas.run.config import Budget, RunConfig
+from hwnas.search.strategies import Strategy, strategy
+
+_SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a configuration means on this machine.
+
+    Attributes:
+        table: the device's table as it is now; `need` says what it lacks.
+        folder: where the completed table goes.
+    """
+
+    config: RunConfig
+    budget: Budget
+    strategy: Strategy
+    space: SearchSpace
+    device: Device
+    table: Table
+    folder: Path
+    need: Need
+
+
+def make_plan(config: RunConfig, tables: Path | None) -> Plan:
+    """Resolve a configuration; nothing is measured or trained.
+
+    Raises:
+        InputError: a name, path or number in it is wrong.
+    """
+    budget = Budget.parse(config.budget)
+    chosen = strategy(config.strategy)
+    channels, native = native_shape(config.data)
+    resolution = config.resolution or default_resolution(native)
+    space = space_instance(
+        config.space,
+        width=config.width,
+        resolution=resolution,
+        channels=channels,
+        classes=len(class_names(config.data)),
+    )
+    device = load_device(config.device)
+    condition = device.condition()
+    folder = writable_root(tables) / condition.folder
+    table = open_table(device, find_folder(condition, tables) or folder)
+    return Plan(config, budget, chosen, space, device, table, folder, lacking(table, space))
+
+
+def default_resolution(native: int) -> int:
+    """The data's own resolution, rounded up to a multiple of 8, between 32 and 224 pixels."""
+    return min(max((native + 7) // 8 * 8, _SMALLEST_RESOLUTION), _LARGEST_RESOLUTION)
+
+
+def ready_model(plan: Plan, *, progress: Progress) -> LatencyModel:
+    """The latency model of the plan's space, after measuring what the table lacks.
+
+    Raises:
+        InfeasibleBudgetError: the budget is below the fastest network.
+        DeviceError: the device cannot measure.
+    """
+    need = plan.need
+    if plan.table.rows and not need.rows:
+        changed = drift(plan.table, plan.device)
+        if abs(changed) > CANARY_DRIFT:
+            progress.say(f"the reference network runs {changed:+.0%} against the table: measuring its rows again")
+            need = Need(plan.space.ops, calibration=True, drifted=True)
+    if need:
+        if not plan.budget.relative:
+            _refuse_hopeless(plan)
+        if not need.drifted:
+            progress.say(f"measuring {len(need.rows)} rows that the latency table lacks")
+        complete(plan.table, plan.space, plan.device, plan.folder, need, progress=progress)
+        plan = replace(plan, table=open_table(plan.device, plan.folder))
+    model = model_of(plan.table, plan.space)
+    model.raw_budget_ms(model.target_ms(plan.budget.ms(model)))
+    return model
+
+
+def _refuse_hopeless(plan: Plan) -> None:
+    """Measure the smallest network before a whole table: a budget far below it is refused at once."""
+    space = plan.space
+    sizes = [[0] * len(decision.options) for decision in space.decisions]
+    for slot in space.slots:
+        for option, spec in enumerate(slot.ops if slot.decision is not None else ()):
+            sizes[slot.decision or 0][option] += macs(spec.graph)
+    smallest = space.network(Architecture(space.name, tuple(row.index(min(row)) for row in sizes)))
+    with tempfile.TemporaryDirectory() as temporary:
+        model, canary = Path(temporary) / "smallest.onnx", Path(temporary) / "canary.onnx"
+        model.write_bytes(onnx_model(smallest, random_weights(smallest.graph, 0)))
+        canary.write_bytes(canary_model())
+        floor_us = estimates(measure(plan.device, {"smallest": model}, canary))["smallest"].floor_us
+    floor_ms = floor_us / 1e3
+    if plan.budget.value < 0.9 * floor_ms:
+        raise InfeasibleBudgetError(
+            f"no network of {space.name} runs within {plan.budget.value:g} ms on {plan.device.id}: the smallest one "
+            f"was just measured at {floor_ms:.3g} ms",
+            smallest_ms=floor_ms,
+            hint=f"ask for at least --budget-ms {floor_ms * 1.1:.2g}, or use a smaller --width or --resolution",
+        )

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from networks import SPECS, space
+
+from hwnas.arch import OpSpec, op
+from hwnas.arch.op import _graph, _kinds
+from hwnas.arch.primitives import Builder, Value
+from hwnas.backends import onnx as backend
+from hwnas.backends.onnx import fingerprint, micro_model
+
+
+@pytest.fixture
+def kind_under_change() -> Iterator[None]:
+    """The kind `changing` may be registered again and again, and is gone afterwards."""
+    yield
+    _kinds.pop("changing", None)
+    _graph.cache_clear()
+
+
+def test_different_ops_have_different_fingerprints() -> None:
+    specs = {*SPECS, *space().ops}
+    assert len({fingerprint(spec) for spec in specs}) == len(specs)
+
+
+def test_fingerprints_are_16_hexadecimal_digits_and_the_same_in_another_process() -> None:
+    code = (
+        "from hwnas.arch import OpSpec; from hwnas.backends.onnx import fingerprint;"
+        f"print(*(fingerprint(OpSpec.parse(key)) for key in {[spec.key for spec in SPECS[:20]]}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    fingerprints = [fingerprint(spec) for spec in SPECS[:20]]
+    assert done.stdout.split() == fingerprints
+    assert all(len(text) == 16 and int(text, 16) >= 0 for text in fingerprints)
+
+
+def test_the_weights_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [fingerprint(spec) for spec in SPECS]
+    contents = [micro_model(spec) for spec in SPECS if spec.kind == "conv"]
+    monkeypatch.setattr(backend, "micro_model", lambda spec: micro_model(spec, seed=7))
+    assert [fingerprint(spec) for spec in SPECS] == before
+    assert contents != [backend.micro_model(spec) for spec in SPECS if spec.kind == "conv"]
+
+
+@pytest.mark.usefixtures("kind_under_change")
+def test_another_lowering_is_another_fingerprint() -> None:
+    def lowered(kernel: int, act: str) -> str:
+        _kinds.pop("changing", None)
+        _graph.cache_clear()
+
+        @op("changing", "stride")
+        def changing(b: Builder, spec: OpSpec, x: Value) -> Value:
+            return b.conv(x, "conv", spec.cout, kernel=kernel, stride=spec.stride, act=act)
+
+        return fingerprint(OpSpec("changing", 4, 4, 8, 8))
+
+    variants = [(1, "relu"), (3, "relu"), (3, "relu6"), (3, "none")]
+    assert len({lowered(*variant) for variant in variants}) == len(variants)
+    assert lowered(1, "relu") == lowered(1, "relu")
+
+
+def test_another_writer_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = OpSpec("conv", 4, 4, 8, 8, act="relu")
+    before = fingerprint(spec)
+    monkeypatch.setattr(backend, "OUTPUT", "other")
+    assert fingerprint(spec) != before

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from problems import TOY
+from torch import Tensor, nn
+
+from hwnas.search.supernet import Gate, Supernet, single_path
+
+
+@pytest.fixture(scope="module")
+def supernet() -> Supernet:
+    """A supernet whose norms are random, so that every option matters; in eval mode."""
+    torch.manual_seed(0)
+    supernet = Supernet(TOY)
+    for part in supernet.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            for tensor in (part.weight.data, part.running_var):
+                assert tensor is not None
+                nn.init.uniform_(tensor, 0.5, 1.5)
+            for tensor in (part.bias.data, part.running_mean):
+                assert tensor is not None
+                nn.init.normal_(tensor, std=0.3)
+    return supernet.eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.randn(3, *TOY.input_shape, generator=torch.Generator().manual_seed(1))
+
+
+def test_every_single_path_computes_what_the_extracted_network_computes(supernet: Supernet, images: Tensor) -> None:
+    seen = []
+    with torch.no_grad():
+        for architecture in TOY.enumerate():
+            shared = supernet(images, single_path(architecture.choices))
+            assert torch.equal(shared, supernet.extract(architecture).eval()(images))
+            seen.append(shared)
+    assert len({tuple(logits.flatten().tolist()) for logits in seen}) == 81
+
+
+def test_an_extracted_network_owns_its_weights(supernet: Supernet) -> None:
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    network = supernet.extract(TOY.architecture((0, 0, 0, 0)))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    assert all(torch.equal(value, before[name]) for name, value in supernet.state_dict().items())
+
+
+def test_parameters_are_named_by_slot_and_option(supernet: Supernet) -> None:
+    expected = {
+        f"{slot.name}.{option}.{name}"
+        for slot in TOY.slots
+        for option, spec in enumerate(slot.ops)
+        for name in spec.graph.parameters() | spec.graph.statistics()
+    }
+    assert set(supernet.state_dict()) == expected
+    assert "b.1.depthwise.norm.running_var" in expected
+
+
+def test_weights_sum_the_active_options_by_hand(supernet: Supernet, images: Tensor) -> None:
+    weights = torch.tensor([0.3, -0.2, 1.7])
+    gates = [*single_path((0, 2)), Gate((2, 0, 1), weights), *single_path((2,))]  # b, d and e are skipped
+    with torch.no_grad():
+        x = supernet.get_submodule("a.0")(supernet.get_submodule("stem.0")(images))
+        convs = [supernet.get_submodule(f"c.{option}")(x) for option in (2, 0, 1)]
+        x = 0.3 * convs[0] - 0.2 * convs[1] + 1.7 * convs[2]
+        torch.testing.assert_close(supernet(images, gates), supernet.get_submodule("classifier.0")(x))
+
+
+def test_one_gate_rules_both_slots_of_a_shared_decision(supernet: Supernet, images: Tensor) -> None:
+    gates = [*single_path((0,)), Gate((0, 2), torch.tensor([0.25, 0.75])), *single_path((0, 2))]
+    with torch.no_grad():
+        x = supernet.get_submodule("a.0")(supernet.get_submodule("stem.0")(images))
+        x = 0.25 * supernet.get_submodule("b.0")(x) + 0.75 * x
+        x = supernet.get_submodule("c.0")(x)
+        x = 0.25 * supernet.get_submodule("d.0")(x) + 0.75 * x
+        torch.testing.assert_close(supernet(images, gates), supernet.get_submodule("classifier.0")(x))
+
+
+def test_one_hot_weights_are_the_single_path(supernet: Supernet, images: Tensor) -> None:
+    with torch.no_grad():
+        for architecture in list(TOY.enumerate())[::7]:
+            gates = [Gate((0, 1, 2), torch.eye(3)[choice]) for choice in architecture.choices]
+            expected = supernet(images, single_path(architecture.choices))
+            torch.testing.assert_close(supernet(images, gates), expected)
+
+
+def test_gradients_reach_active_options_and_their_weights_only(supernet: Supernet, images: Tensor) -> None:
+    supernet.zero_grad()
+    weights = torch.tensor([0.5, 0.5], requires_grad=True)
+    supernet(images, [Gate((0, 1), weights), *single_path((2, 0, 2))]).square().sum().backward()
+    touched = {name.rsplit(".", 1)[0] for name, p in supernet.named_parameters() if p.grad is not None}
+    assert {name[:3] for name in touched} == {"ste", "a.0", "a.1", "c.0", "cla"}
+    assert weights.grad is not None
+    assert weights.grad.abs().min() > 0
+    supernet.zero_grad()

@@ -72,7 +72,7 @@ def spaces_list(json_: options.Json = False, quiet: options.Quiet = False) -> No
 @console.verb
 def spaces_show(
     space: Annotated[str, typer.Argument(help="Name of a space.")],
-    width: options.Width = 0.5,
+    width: Annotated[float, typer.Option(help="Channel multiplier.")] = 0.25,
     resolution: Annotated[int, typer.Option(min=1, help="Input size in pixels.")] = 32,
     json_: options.Json = False,
     quiet: options.Quiet = False,

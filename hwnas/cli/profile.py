@@ -14,7 +14,7 @@ from hwnas.cli import console, options
 def profile_device(
     device: options.DeviceId = "host",
     space: options.Space = "mobile",
-    width: options.Width = 0.5,
+    width: Annotated[float, typer.Option(help="Channel multiplier.")] = 0.25,
     resolution: Annotated[int, typer.Option(min=1, help="Input size in pixels.")] = 32,
     channels: Annotated[int, typer.Option(min=1, help="Channels of the input images.")] = 3,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,

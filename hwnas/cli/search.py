@@ -23,7 +23,7 @@ def search(
     ] = "digits",
     device: options.DeviceId = "host",
     space: options.Space = "mobile",
-    width: options.Width = 0.5,
+    width: options.Width = 0.0,
     resolution: options.Resolution = 0,
     strategy: Annotated[str, typer.Option(help="Search strategy (see `hwnas strategies list`).")] = "gumbel",
     out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,

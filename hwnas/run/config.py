@@ -53,7 +53,8 @@ class RunConfig:
         budget: as typed, for example `20` or `50%`.
         device: id of the device, or the path of its TOML file.
         data: `digits`, or a folder of class folders.
-        space, width, resolution: the instance of the search space; resolution 0 follows the data.
+        space, width, resolution: the instance of the search space; a width or resolution of 0 follows
+            the size of the images.
         strategy: name of the search strategy.
         seed: of everything that is random.
         threads: CPU threads of search and training.
@@ -65,7 +66,7 @@ class RunConfig:
     device: str = "host"
     data: str = "digits"
     space: str = "mobile"
-    width: float = 0.5
+    width: float = 0.0
     resolution: int = 0
     strategy: str = "gumbel"
     seed: int = 0

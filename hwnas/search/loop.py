@@ -121,7 +121,7 @@ class SearchLoop:
                 self._arch_step(budgeted, *next(validation), generator)
             yield self._weight_step(x, y, at, generator)
         if searching and budgeted is not None:
-            budgeted.penalty.update(float(self._expected(budgeted)))
+            budgeted.penalty.update(self._expected(budgeted).item())
 
     def _weight_step(self, x: Tensor, y: Tensor, at: float, generator: torch.Generator) -> float:
         for group in self.optimizer.param_groups:
@@ -135,9 +135,9 @@ class SearchLoop:
         loss = self._loss(x, y, gates)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], self.settings.clip)
-        self._check(float(loss), float(norm), at)
+        self._check(loss.item(), float(norm), at)
         self.optimizer.step()
-        return float(loss)
+        return loss.item()
 
     def _arch_step(self, budgeted: Budgeted, x: Tensor, y: Tensor, generator: torch.Generator) -> None:
         logits = budgeted.relaxation.logits
@@ -180,12 +180,12 @@ class SearchLoop:
             yield from self._batches(self.dataset.val, generator, augment=False)
 
     def _expectation(self) -> str:
-        return "" if self.budgeted is None else f", expected {float(self._expected(self.budgeted)):.3g} ms"
+        return "" if self.budgeted is None else f", expected {self._expected(self.budgeted).item():.3g} ms"
 
     def _budget_facts(self) -> dict[str, float]:
         if self.budgeted is None:
             return {}
-        return {"expected_ms": float(self._expected(self.budgeted)), "multiplier": self.budgeted.penalty.multiplier}
+        return {"expected_ms": self._expected(self.budgeted).item(), "multiplier": self.budgeted.penalty.multiplier}
 
     def _digest(self) -> str:
         identity = {

@@ -14,6 +14,8 @@ from hwnas.search.decode import Table, decode
 from hwnas.search.supernet import Supernet
 from hwnas.train import evaluate, recalibrate
 
+_RECALIBRATION_IMAGES = 768
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -45,7 +47,7 @@ def candidates(log_probs: Table, costs: Table, budget: float, *, count: int, see
 def score(supernet: Supernet, architecture: Architecture, dataset: Dataset, *, device: torch.device) -> Scored:
     """Validation accuracy with inherited weights, after batch norm's statistics were estimated anew (SPOS)."""
     module = supernet.extract(architecture)
-    recalibrate(module, dataset.train, dataset, device=device)
+    recalibrate(module, dataset.train, dataset, device=device, max_images=_RECALIBRATION_IMAGES)
     result = evaluate(module, dataset.val, dataset, device=device)
     return Scored(architecture, result.accuracy, result.loss)
 

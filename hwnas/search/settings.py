@@ -36,9 +36,9 @@ class SearchSettings:
 
     @classmethod
     def for_images(cls, train_images: int) -> SearchSettings:
-        """Settings for a set of this size: about 160 steps of warm-up and 240 of search, or a few epochs if longer."""
+        """Settings for a set of this size: about 140 steps of warm-up and 200 of search, or a few epochs if longer."""
         steps = max(1.0, train_images / cls.batch_size)
-        return cls(warmup_epochs=max(2, round(160 / steps)), epochs=max(4, round(240 / steps)))
+        return cls(warmup_epochs=max(2, round(140 / steps)), epochs=max(4, round(200 / steps)))
 
     @property
     def all_epochs(self) -> int:

@@ -198,6 +198,9 @@ class Builder:
         if min(shape) < 1:
             raise InputError(f"{name} would produce an empty map {shape}: use fewer strides or a larger resolution")
         name = self._prefix + name
+        for x in inputs:
+            if x.index >= len(self._inputs) and isinstance(self._nodes[x.index - len(self._inputs)].primitive, Linear):
+                raise InputError(f"a linear layer ends a network, so {name} cannot read it: use a 1 x 1 convolution")
         if any(node.name == name for node in self._nodes):
             raise InputError(f"two primitives of one op cannot both be named {name!r}")
         self._nodes.append(Node(name, primitive, tuple(x.index for x in inputs), shape))

@@ -18,6 +18,7 @@ from hwnas.errors import ExportError
 from hwnas.files import sha256
 
 OPSET = 18
+OLDEST_OPSET = 14
 IR_VERSION = 8  # ONNX Runtime 1.14 and later read it; a newer one is refused outright by older apps
 INPUT, OUTPUT = "input", "logits"
 
@@ -39,8 +40,10 @@ def onnx_model(
         metadata: for the file's `metadata_props`.
 
     Raises:
-        ExportError: a weight is missing or has another shape.
+        ExportError: a weight is missing or has another shape, or the opset is too old.
     """
+    if opset < OLDEST_OPSET:
+        raise ExportError(f"the ONNX opset must be at least {OLDEST_OPSET} (HardSwish), not {opset}")
     graph = network.graph
     _check(graph, weights)
     writer = _Writer(graph, weights)

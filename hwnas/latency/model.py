@@ -65,7 +65,8 @@ class LatencyModel:
                 hint=f"ask for at least --budget-ms {self.smallest_ms * (1.0 + 1.645 * self.sigma) * 1.005:.3g}, "
                 "or use a smaller --width or --resolution",
             )
-        return (target_ms - self.intercept_ms) / self.slope - self.fixed_ms
+        raw_ms = (target_ms - self.intercept_ms) / self.slope - self.fixed_ms
+        return max(raw_ms, sum(map(min, self.costs_ms))) * (1.0 + 1e-12)  # mapping back must not round anyone out
 
 
 def latency_model(

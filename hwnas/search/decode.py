@@ -25,7 +25,12 @@ def decode(scores: Table, costs: Table, budget: float) -> tuple[int, ...] | None
 
     Returns:
         The option index per decision, or None when no architecture is within the budget.
+
+    Raises:
+        InputError: a score is not finite.
     """
+    if not all(np.isfinite(row).all() for row in scores):
+        raise InputError("the scores of a decode must be finite numbers")
     rest_cost = _suffix([min(row) for row in costs])
     slack = 1e-9 * max(1.0, abs(budget))  # pruning may round differently from the sum that decides at the end
     cost, score = np.zeros(1), np.zeros(1)
@@ -38,9 +43,9 @@ def decode(scores: Table, costs: Table, budget: float) -> tuple[int, ...] | None
         candidates = np.flatnonzero(cost <= budget if last else cost + rest_cost[group + 1] <= budget + slack)
         candidates = candidates[np.lexsort((-score[candidates], cost[candidates]))]
         best_before = np.maximum.accumulate(np.concatenate(([-np.inf], score[candidates])))[:-1]
-        kept = candidates[score[candidates] > best_before]
-        if not kept.size:
+        if not candidates.size:
             return None
+        kept = candidates[score[candidates] > best_before]
         trail.append((kept // option_count, kept % option_count))
         cost, score = cost[kept], score[kept]
     choices: list[int] = []
@@ -68,7 +73,7 @@ class FeasibleSampler:
         if spare < 0:
             raise InputError(f"no architecture is within the budget {budget:g}: the cheapest is {-spare:g} above it")
         widest = sum(max(row) - min(row) for row in costs)
-        grid = max(min(spare, widest), 1e-300) / cells
+        grid = max(min(spare, widest), 1e-12 * max(widest, 1.0)) / cells
         self._steps = [
             np.minimum(np.ceil((np.asarray(row) - min(row)) / grid - 1e-9), cells + 1).astype(np.int64) for row in costs
         ]

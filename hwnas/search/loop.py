@@ -193,7 +193,7 @@ class SearchLoop:
             "settings": asdict(self.settings),
             "seed": self.seed,
             "dataset": [self.dataset.name, self.dataset.train.pixels.shape],
-            "relaxation": None if self.budgeted is None else type(self.budgeted.relaxation).__name__,
+            "relaxation": None if self.budgeted is None else repr(self.budgeted.relaxation),
             "budget_ms": None if self.budgeted is None else self.budgeted.penalty.budget_ms,
         }
         return sha256(json.dumps(identity).encode())

@@ -90,7 +90,6 @@ def test_the_name_of_an_instance_parses_back_to_it(name: str, percent: int, reso
     assert parse_instance(space.name, channels=3, classes=10) == space
 
 
-@pytest.mark.xfail(strict=True, reason="a width keeps more digits than the name of its instance")
 @pytest.mark.parametrize("width", [1 / 15, math.nextafter(1.5, 0.0)])
 def test_the_name_of_an_instance_of_any_width_parses_back_to_it(width: float) -> None:
     space = space_instance("mobile", width=width, resolution=32, channels=3, classes=10)

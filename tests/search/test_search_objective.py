@@ -74,7 +74,6 @@ def test_the_margin_grows_with_the_error_of_the_table() -> None:
     assert toy_model(sigma=0.05).target_ms(20.0) == pytest.approx(20.0 / (1 + 1.645 * 0.05))
 
 
-@pytest.mark.xfail(strict=True, reason="the way from milliseconds to the raw sum and back rounds")
 def test_the_smallest_latency_is_a_feasible_budget() -> None:
     for index in range(200):
         model = toy_model(slope=1.0 + index / 37, intercept_ms=index / 91)

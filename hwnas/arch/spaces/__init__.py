@@ -32,6 +32,7 @@ def space_instance(name: str, *, width: float, resolution: int, channels: int, c
         raise InputError(f"the width multiplier lies between 0.05 and 8, not {width:g}")
     if not 4 <= resolution <= 2048:
         raise InputError(f"the resolution lies between 4 and 2048 pixels, not {resolution}")
+    width = round(width, 4)  # so that the instance's name says it exactly
     if channels < 1 or classes < 2:
         raise InputError(f"a network needs at least 1 input channel and 2 classes, not {channels} and {classes}")
     return _SPACES[name](width, resolution, channels, classes)

@@ -30,6 +30,9 @@ class Gumbel:
         self._hard = hard
         self._temperature = _TEMPERATURES[0]
 
+    def __repr__(self) -> str:
+        return f"Gumbel(options={self._options}, hard={self._hard})"
+
     def weight_gates(self, generator: torch.Generator) -> list[Gate]:
         with torch.no_grad():
             perturbed = self._perturbed(generator)
@@ -45,7 +48,7 @@ class Gumbel:
         soft = torch.softmax(top.values / self._temperature, dim=1)
         one_hot = torch.zeros_like(soft)
         one_hot[:, 0] = 1.0
-        weights = one_hot + soft - soft.detach()
+        weights = one_hot + (soft - soft.detach())
         pairs: list[list[int]] = top.indices.tolist()
         return [
             Gate(tuple(pair[:count]), row[: len(pair[:count])])

@@ -1,0 +1,242 @@
+"""The page is well-formed, loads nothing, shows the numbers, and trusts none of the files that it reads."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hwnas.arch import Architecture, space_instance
+from hwnas.errors import InputError
+from hwnas.run.config import RunConfig
+from hwnas.run.folder import RunFolder
+from hwnas.run.report import write_report
+
+torch.set_num_threads(1)
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+HOSTILE = "<script>alert(1)</script>"
+CHOICES = (0, 2, 1, 0)
+
+
+class Page(HTMLParser):
+    """A strict reader: every tag that opens is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, tag
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.words += data.split()
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+def milliseconds(median: float) -> dict[str, Any]:
+    return {"median": median, "p90": median * 1.1, "ci95": [median * 0.99, median * 1.01], "n": 27, "rejected": 0.325}
+
+
+def a_result(**changes: Any) -> dict[str, Any]:
+    result = {
+        "budget_ms": 2.0,
+        "budget_binds": True,
+        "unbudgeted_ms": 2.5,
+        "range_ms": [0.5, 4.0],
+        "predicted_ms": 1.9,
+        "measured_ms": milliseconds(1.95),
+        "budget_met": True,
+        "verdict": "met",
+        "device": "host",
+        "condition": "some-cpu/onnxruntime-1.20-t1-fp32",
+        "runtime": "onnxruntime",
+        "accuracy": {"test": 0.9, "val": 0.92, "test_images": 200},
+        "baseline_random": {"accuracy": 0.7, "predicted_ms": 1.6, "measured_ms": milliseconds(1.65)},
+        "trained": True,
+        "macs": 4_713_216,
+        "params": 344_474,
+        "peak_bytes": 53_632,
+        "file_bytes": 1_378_742,
+        "data": "digits",
+        "space": "toy@w1-r8",
+        "strategy": "gumbel",
+        "seed": 0,
+        "seconds": 223.9,
+    }
+    return result | changes
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """A finished run, as the pipeline leaves it."""
+    run = RunFolder(tmp_path)
+    space = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10)
+    architecture = Architecture(space.name, CHOICES)
+    network = {"choices": list(CHOICES), "options": space.describe(architecture)}
+    run.architecture.write_text(json.dumps(network | {"network": space.network(architecture).to_json()}))
+    run.environment.write_text(json.dumps({"cpu": "Some CPU", "governor": None, "packages": {"onnx": "1.17.0"}}))
+    RunConfig(budget="2").save(run.config)
+    run.evaluated.write_text(
+        "choices,predicted_ms,val_accuracy,val_loss\n0-2-1-0,1.9,0.92,0.3\n0-0-1-0,1.8,0.9,0.3\n1-2,bad,,0.3\n"
+    )
+    for epoch in (1, 2, 3):
+        run.log({"event": "epoch", "epoch": epoch, "loss": 2.0 / epoch, "expected_ms": 2.2 - epoch / 10})
+    for seconds in (12.25, 30.0):
+        run.log({"event": "end", "stage": "search", "seconds": seconds})
+    return run
+
+
+def page_of(run: RunFolder, result: Any) -> Page:
+    run.result.write_text(json.dumps(result))
+    write_report(run)
+    return Page(run.report.read_text())
+
+
+def test_page_shows_the_numbers(folder: RunFolder) -> None:
+    text = page_of(folder, a_result()).text
+    for expected in (
+        "Budget met",
+        "The model runs in 1.950 ms, within its budget of 2.000 ms.",
+        "The budget binds",
+        "1.930 to 1.970 ms",  # the interval of the median, rounded
+        "2.145",  # 90th percentile
+        "32.5 %",
+        "90.0 %",
+        "70.0 %",
+        "85.0 % to 93.8 %",  # Clopper-Pearson of 180 in 200
+        "200 test images",
+        "do not overlap",
+        "1.650",
+        "4.71 M",
+        "344 k",
+        "52.4 KiB",
+        "1.31 MiB",
+        "3 min 44 s",
+        "some-cpu/onnxruntime-1.20-t1-fp32",
+        "Some CPU",
+        "onnx 1.17.0",
+        "governor not known",
+        "search 42.2 s",  # both attempts at the stage
+    ):
+        assert expected in text, expected
+
+
+def test_page_loads_nothing(folder: RunFolder) -> None:
+    page = page_of(folder, a_result())
+    assert "://" not in folder.report.read_text()
+    assert not {tag for tag, _ in page.tags} & {"script", "img", "link", "iframe", "object", "image"}
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for _, attrs in page.tags:
+        assert "src" not in attrs
+        assert (attrs.get("href") or "#")[1:] in ["", *ids]
+
+
+def test_network_is_drawn_slot_by_slot(folder: RunFolder) -> None:
+    page = page_of(folder, a_result())
+    looks = [attrs.get("class") for tag, attrs in page.tags if tag == "li"][:7]
+    assert looks == ["fixed", "picked", "skipped", "picked", "skipped", "picked", "fixed"]
+    assert "a mbconv 3 × 3, expansion 2 8 × 4 × 4" in page.text
+    assert "b skipped" in page.text
+
+
+def test_same_files_give_the_same_page(folder: RunFolder) -> None:
+    page_of(folder, a_result())
+    first = folder.report.read_bytes()
+    write_report(folder)
+    assert folder.report.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"budget_met": False, "verdict": "missed"}, "above its budget of 2.000 ms"),
+        ({"budget_met": False, "verdict": "straddles"}, "within the noise"),
+        ({"budget_met": None, "verdict": "unstable"}, "Close other programs"),
+        ({"budget_binds": False}, "The budget does not bind"),
+        ({"trained": False}, "with inherited weights"),
+        ({"accuracy": {"test": 0.71, "test_images": 100}}, "100 test images do not tell these networks apart"),
+        ({"accuracy": {"test": 1.0, "test_images": 10}}, "69.2 % to 100.0 %"),
+        ({"accuracy": {"test": 0.0, "test_images": 10}}, "0.0 % to 30.8 %"),
+        ({"seconds": 7300}, "2 h 1 min"),
+        ({"budget_ms": 1500.0, "file_bytes": 900}, "1,500 ms"),
+    ],
+)
+def test_headline_follows_the_result(folder: RunFolder, changes: dict[str, Any], expected: str) -> None:
+    assert expected in page_of(folder, a_result(**changes)).text
+
+
+def test_text_is_escaped_wherever_it_comes_from(folder: RunFolder) -> None:
+    folder.config.write_text(f'data = "{HOSTILE}"\n"{HOSTILE}" = 1\n')
+    folder.environment.write_text(json.dumps({"cpu": HOSTILE, "packages": {HOSTILE: [HOSTILE]}}))
+    folder.log({"event": "end", "stage": HOSTILE, "seconds": 1})
+    folder.architecture.write_text(json.dumps({"network": [{"name": HOSTILE, "op": HOSTILE}], "choices": [HOSTILE]}))
+    names = ("data", "device", "space", "strategy", "seed", "condition", "runtime", "verdict", "budget_met")
+    page = page_of(folder, a_result(**dict.fromkeys(names, HOSTILE)))
+    assert page.count("script") == 0
+    assert page.text.count("<script>") > 10
+
+
+def test_run_with_little_to_tell(folder: RunFolder) -> None:
+    for path in (folder.config, folder.environment, folder.architecture, folder.evaluated, folder.log_file):
+        path.unlink()
+    page = page_of(folder, {})
+    assert "Verdict unstable" in page.text
+    assert page.count("svg") == 0
+
+
+def test_damaged_companions_are_left_out(folder: RunFolder) -> None:
+    for path in (folder.config, folder.environment, folder.architecture, folder.evaluated, folder.log_file):
+        path.write_bytes(b'\xff{"\x00,[')
+    page = page_of(folder, a_result())
+    assert "Budget met" in page.text
+    assert page.count("svg") == 0
+
+
+@pytest.mark.parametrize("value", [None, "text", [], {}, {"median": {}}, True, 10**400, "\ud800"])
+def test_wrong_types_never_break_the_page(folder: RunFolder, value: Any) -> None:
+    folder.log({"event": "epoch", "epoch": value, "loss": value})
+    folder.log({"event": "end", "stage": value, "seconds": value})
+    folder.architecture.write_text(json.dumps({"network": [value, {"name": value, "op": value}], "options": value}))
+    page_of(folder, dict.fromkeys(a_result(), value))
+
+
+def test_random_strategy_has_no_expected_latency(folder: RunFolder) -> None:
+    folder.log_file.write_text(json.dumps({"event": "epoch", "epoch": 1, "loss": 0.5}) + "\n")
+    assert "expected latency, ms" not in page_of(folder, a_result()).text
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "null"])
+def test_no_finished_run(folder: RunFolder, content: str | None) -> None:
+    if content is not None:
+        folder.result.write_text(content)
+    with pytest.raises(InputError, match="no finished run") as raised:
+        write_report(folder)
+    assert "hwnas search" in raised.value.hint
+    assert not folder.report.exists()

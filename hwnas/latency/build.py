@@ -144,7 +144,7 @@ def complete(
     _take_rows(table, need.rows, estimates(rounds))
     table.provenance = host_facts() | {"threads": device.threads, "precision": device.precision, "pin": device.pin}
     table.canary_us = canary_floor_us(rounds)
-    measured = [_measured(table, network, name, rounds) for name, network in networks.items()]
+    measured = [measured_network(table, network, name, rounds) for name, network in networks.items()]
     calibration = fit(measured[:CALIBRATION_NETWORKS])
     table.calibrations[space.name] = calibration
     table.validations[space.name] = validate(calibration, measured[CALIBRATION_NETWORKS:])
@@ -204,7 +204,8 @@ def _take_rows(table: Table, specs: Sequence[OpSpec], measured: dict[str, Estima
         )
 
 
-def _measured(table: Table, network: Network, name: str, rounds: Sequence[Round]) -> Measured:
+def measured_network(table: Table, network: Network, name: str, rounds: Sequence[Round]) -> Measured:
+    """A whole network's rows in `table` beside what it took in `rounds`, which come from at least two processes."""
     own = [one for one in rounds if one.name == name]
     processes = sorted({one.process for one in own})
     first = min(one.median_us for one in own if one.process == processes[0])

@@ -1,0 +1,100 @@
+"""Predicted against measured latency on random networks that took no part in calibration.
+
+    python tools/bench_latency.py --resolutions 32,96 --networks 120 --out latency.json
+
+Profiles the default device (timing it), then measures fresh networks of each instance in two processes, beside the
+reference network. `repeatability` is one process against the other: no prediction beats it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table as Screen
+
+from hwnas.arch import SearchSpace, space_instance
+from hwnas.backends.onnx import onnx_model
+from hwnas.backends.weights import random_weights
+from hwnas.devices.device import Device, load_device
+from hwnas.devices.profile import profile_rounds
+from hwnas.files import write_json
+from hwnas.latency.build import Need, canary_model, complete, measured_network, open_table
+from hwnas.latency.calibrate import Measured, validate
+from hwnas.latency.table import Table
+from hwnas.progress import Silent
+
+_ROUNDS = 5  # per process, as tables have
+
+
+def fresh_networks(space: SearchSpace, table: Table, device: Device, count: int, seed: int) -> list[Measured]:
+    """`count` uniform random networks, measured in two processes."""
+    rng = np.random.default_rng([seed, 7919])
+    networks = {
+        f"fresh {index}": space.network(
+            space.architecture([int(rng.integers(len(d.options))) for d in space.decisions])
+        )
+        for index in range(count)
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        models = {name: Path(temporary) / f"{index}.onnx" for index, name in enumerate(networks)}
+        for name, path in models.items():
+            path.write_bytes(onnx_model(networks[name], random_weights(networks[name].graph, seed)))
+        canary = Path(temporary) / "canary.onnx"
+        canary.write_bytes(canary_model())
+        first = profile_rounds(device, models, canary, rounds=_ROUNDS, max_extra=0, seed=seed)
+        rounds = profile_rounds(device, models, canary, rounds=2 * _ROUNDS, max_extra=1, done=first, seed=seed)
+    return [measured_network(table, network, name, rounds) for name, network in networks.items()]
+
+
+def main(
+    space: str = "mobile",
+    width: float = 0.25,
+    resolutions: Annotated[str, typer.Option(help="Comma-separated.")] = "32,96",
+    networks: Annotated[int, typer.Option(help="Fresh networks per resolution.")] = 120,
+    device: str = "host",
+    tables: Annotated[Path | None, typer.Option(help="Where the tables are written. [default: a fresh folder]")] = None,
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Profile, then compare predictions with measurements."""
+    target = load_device(device)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (tables or Path(temporary)) / target.condition().folder
+        for resolution in map(int, resolutions.split(",")):
+            instance = space_instance(space, width=width, resolution=resolution, channels=3, classes=10)
+            started = time.monotonic()
+            need = Need(instance.ops, calibration=True)
+            table = complete(open_table(target, folder), instance, target, folder, need, progress=Silent(), seed=seed)
+            seconds = time.monotonic() - started
+            fresh = fresh_networks(instance, table, target, networks, seed)
+            validation = validate(table.calibrations[instance.name], fresh)
+            rows.append({"space": instance.name, "rows": len(instance.ops), "seconds": seconds} | asdict(validation))
+    screen = Screen("space", "rows", "s", "n", "Spearman", "Kendall", "MAPE", "±5 %", "±10 %", "repeatability")
+    for row in rows:
+        screen.add_row(
+            row["space"],
+            str(row["rows"]),
+            f"{row['seconds']:.0f}",
+            str(row["n"]),
+            f"{row['spearman']:.4f}",
+            f"{row['kendall']:.4f}",
+            f"{row['mape']:.2%}",
+            f"{row['within_5']:.1%}",
+            f"{row['within_10']:.1%}",
+            f"{row['repeatability']:.2%}",
+        )
+    Console().print(screen)
+    if out is not None:
+        write_json(out, {"condition": str(target.condition().folder), "seed": seed, "rows": rows})
+
+
+if __name__ == "__main__":
+    typer.run(main)

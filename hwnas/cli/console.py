@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +13,9 @@ from typing import Any, NoReturn, ParamSpec
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError
 from hwnas.progress import Advance, Progress, Silent
@@ -32,6 +34,14 @@ def err() -> Console:
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
 
+def write(console: Console, markup: str) -> None:
+    """One paragraph: a terminal wraps it between words and keeps a path or a command whole, a pipe gets one line."""
+    if console.is_terminal:
+        wrap = functools.partial(textwrap.fill, width=console.width, break_long_words=False, break_on_hyphens=False)
+        markup = "\n".join(map(wrap, markup.splitlines()))
+    console.print(markup, soft_wrap=True)
+
+
 def print_json(content: Any) -> None:
     """One JSON object on stdout."""
     sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -48,7 +58,9 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
         except HwnasError as error:
             _fail(str(error), error.hint, error.exit_code, as_json=as_json)
         except KeyboardInterrupt:
-            hint = "what was done is kept: the same command with --resume goes on from there"
+            hint = (
+                "what was done is kept: the same command with --resume goes on from there" if "resume" in kwargs else ""
+            )
             _fail("interrupted", hint, INTERRUPTED_EXIT_CODE, as_json=as_json)
 
     return command
@@ -58,9 +70,9 @@ def _fail(message: str, hint: str, code: int, *, as_json: bool) -> NoReturn:
     if as_json:
         print_json({"error": message, "hint": hint, "exit_code": code})
     console = err()
-    console.print(f"[bold red]error:[/] {escape(message)}")
+    write(console, f"[bold red]error:[/] {escape(message)}")
     if hint:
-        console.print(f"[bold]hint:[/] {escape(hint)}")
+        write(console, f"[bold]hint:[/] {escape(hint)}")
     raise SystemExit(code)
 
 
@@ -79,13 +91,15 @@ class _BarProgress:
     @contextmanager
     def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
         columns = (
-            TextColumn("{task.description:<24}"),
-            BarColumn(bar_width=24),
-            TaskProgressColumn(),
+            BarColumn(bar_width=10),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}"),
+            TextColumn(
+                "{task.description}  {task.fields[note]}",
+                markup=False,
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
         )
-        with Bars(*columns, console=self._console) as bars:
+        with Bars(*columns, console=self._console, expand=True) as bars:
             task = bars.add_task(label, total=total, completed=done, note="")
 
             def advance(steps: int = 1, note: str = "") -> None:
@@ -96,7 +110,7 @@ class _BarProgress:
             yield advance
 
     def say(self, message: str) -> None:
-        self._console.print(escape(message))
+        write(self._console, escape(message))
 
 
 class _LineProgress:
@@ -115,12 +129,21 @@ class _LineProgress:
             if now - printed >= _LINE_EVERY_S and finished > done:
                 left = (now - started) / (finished - done) * (total - finished)
                 note_part = f", {last_note}" if last_note else ""
-                self.say(f"{label}: {finished} of {total}, {left:.0f} s left{note_part}")
+                self.say(f"{label}: {finished} of {total}, {_duration(left)} left{note_part}")
                 printed = now
 
         yield advance
         note_part = f" ({last_note})" if last_note else ""
-        self.say(f"{label}: done in {time.monotonic() - started:.1f} s{note_part}")
+        self.say(f"{label}: done in {_duration(time.monotonic() - started)}{note_part}")
 
     def say(self, message: str) -> None:
-        self._console.print(escape(message))
+        write(self._console, escape(message))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

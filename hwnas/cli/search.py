@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from hwnas.cli import console, options
@@ -105,68 +106,94 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         console.print_json(facts | {"config": asdict(plan.config)})
         return
-    screen = console.out()
+    _print_facts(_plan_lines(plan, facts))
+    console.out().print("\nNext: the same command without --dry-run")
+
+
+def _plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
     c, height, width = plan.space.input_shape
-    screen.print(
-        f"[bold]data[/]      {plan.config.data}: {plan.space.classes} classes, {c} x {height} x {width} pixels"
-    )
-    screen.print(f"[bold]space[/]     {plan.space.name}: {plan.space.size:,} architectures")
-    screen.print(f"[bold]device[/]    {plan.device.id}, {facts['condition']}")
+    lines = {
+        "data": f"{plan.config.data}: {plan.space.classes} classes, {c} × {height} × {width} pixels",
+        "space": f"{plan.space.name}: {plan.space.size:,} architectures",
+        "device": f"{plan.device.id}, {facts['condition']}",
+    }
     if plan.need:
-        screen.print(
-            f"[bold]table[/]     {len(plan.need.rows)} of {len(plan.space.ops)} rows are to be measured first, "
-            "then whole networks to calibrate: under a minute"
-        )
-        screen.print(f"[bold]budget[/]    {plan.config.budget}{'' if plan.budget.relative else ' ms'}")
+        lines["table"] = f"{len(plan.need.rows)} of {len(plan.space.ops)} rows to measure first, in under a minute"
+        lines["budget"] = f"{plan.config.budget}{' of the latency range' if plan.budget.relative else ' ms'}"
     else:
         low, high = facts["range_ms"]
-        screen.print(f"[bold]table[/]     complete; the space runs in {low:.3g} to {high:.3g} ms")
-        screen.print(
-            f"[bold]budget[/]    {facts['budget_ms']:.4g} ms; predictions stay under {facts['target_ms']:.4g} ms"
-        )
-    screen.print(f"[bold]strategy[/]  {plan.strategy.name}: {plan.strategy.summary}")
-    screen.print("\nNext: the same command without --dry-run")
+        lines["table"] = f"complete; the space runs in {_ms(low)} to {_ms(high)} ms"
+        lines["budget"] = f"{_ms(facts['budget_ms'])} ms; predictions stay under {_ms(facts['target_ms'])} ms"
+    return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}
+
+
+def _print_facts(lines: dict[str, str]) -> None:
+    for name, text in lines.items():
+        console.write(console.out(), f"[bold]{name:<9}[/] {escape(text)}")
 
 
 def _print_result(result: dict[str, Any], folder: Path) -> None:
     screen = console.out()
-    measured, rival = result["measured_ms"], result["baseline_random"]
-    table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
+    screen.print(_comparison(result))
+    screen.print("")
+    console.write(screen, _verdict(result, folder))
+    console.write(screen, _binding(result))
+    screen.print("")
+    _print_facts(
+        {
+            "model": str(folder / "model.onnx"),
+            "report": str(folder / "report.html"),
+            "time": f"{result['seconds']:.0f} s in all",
+        }
+    )
+    screen.print("")
+    console.write(screen, f"Next: hwnas predict {escape(str(folder))} IMAGE")
+
+
+def _comparison(result: dict[str, Any]) -> Table:
+    rival, accuracy = result["baseline_random"], result["accuracy"]
+    table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     table.add_column("found", justify="right")
-    table.add_column("random, trained alike", justify="right")
-
-    def interval(entry: dict[str, Any]) -> str:
-        return f"{entry['median']:.4g} [{entry['ci95'][0]:.4g}, {entry['ci95'][1]:.4g}]"
-
-    table.add_row("budget, ms", f"{result['budget_ms']:.4g}", f"{result['budget_ms']:.4g}")
-    table.add_row("predicted, ms", f"{result['predicted_ms']:.4g}", f"{rival['predicted_ms']:.4g}")
-    table.add_row("measured median [95 %], ms", interval(measured), interval(rival["measured_ms"]))
-    table.add_row("test accuracy", f"{result['accuracy']['test']:.4f}", f"{rival['accuracy']:.4f}")
-    table.add_row("MACs", f"{result['macs'] / 1e6:.2f} M", "")
-    table.add_row("parameters", f"{result['params'] / 1e3:.0f} k", "")
-    table.add_row("file size", f"{result['file_bytes'] / 1024:.0f} KiB", "")
-    screen.print(table)
-    screen.print("")
-    screen.print(_sentence(result))
-    screen.print(
-        f"Model: {folder / 'model.onnx'}   Report: {folder / 'report.html'}   {result['seconds']:.0f} s in all"
-    )
-    screen.print(f"\nNext: hwnas predict {folder} IMAGE")
+    table.add_column("random, trained alike" if result["trained"] else "random, untrained too", justify="right")
+    for label, found, random in (
+        ("budget, ms", _ms(result["budget_ms"]), _ms(result["budget_ms"])),
+        ("predicted, ms", _ms(result["predicted_ms"]), _ms(rival["predicted_ms"])),
+        ("measured median [95 %], ms", _interval(result["measured_ms"]), _interval(rival["measured_ms"])),
+        ("test accuracy", f"{accuracy['test']:.4f}", f"{rival['accuracy']:.4f}"),
+        ("MACs", f"{result['macs'] / 1e6:.2f} M", ""),
+        ("parameters", f"{result['params'] / 1e3:.0f} k", ""),
+        ("file size", f"{result['file_bytes'] / 1024:.0f} KiB", ""),
+    ):
+        table.add_row(label, found, random)
+    return table
 
 
-def _sentence(result: dict[str, Any]) -> str:
-    """What the verdict means, in plain words."""
-    binds = (
-        "The budget binds: without it, a slower network would have been chosen."
-        if result["budget_binds"]
-        else "The budget does not bind: even without it, this search would have stayed below it "
-        f"({result['unbudgeted_ms']:.4g} ms; the slowest network of the space takes {result['range_ms'][1]:.4g} ms)."
-    )
+def _ms(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
+
+
+def _interval(measured: dict[str, Any]) -> str:
+    low, high = measured["ci95"]
+    return f"{_ms(measured['median'])} [{_ms(low)}, {_ms(high)}]"
+
+
+def _verdict(result: dict[str, Any], folder: Path) -> str:
+    """Whether the budget was met, and what to do where the device could not tell."""
     if result["budget_met"]:
-        return f"[green]Budget met[/], measured on {result['device']}. {binds}"
+        return f"[green]Budget met[/], measured on {escape(result['device'])}."
     return (
-        "[yellow]The verdict is unstable[/]: the device was too busy for 20 undisturbed rounds in 2 processes. "
-        f"{result['measured_ms']['rejected']:.0%} of the rounds were disturbed; close other programs and run "
-        f"the command again with --resume. {binds}"
+        f"[yellow]Verdict unstable[/]: {escape(result['device'])} was too busy to tell whether the budget is met "
+        f"({result['measured_ms']['rejected']:.0%} of the rounds were disturbed). Close other programs, delete "
+        f"{escape(str(folder / 'result.json'))}, and run the same command with --resume: it measures again and keeps "
+        "the trained model."
+    )
+
+
+def _binding(result: dict[str, Any]) -> str:
+    if result["budget_binds"]:
+        return "The budget binds: without it, a slower network would have been chosen."
+    return (
+        "The budget does not bind: even without it, this search would have chosen a network within it "
+        f"(predicted {_ms(result['unbudgeted_ms'])} ms)."
     )

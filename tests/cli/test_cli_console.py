@@ -1,0 +1,253 @@
+"""Results on stdout, everything else on stderr; errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from hwnas.cli import console
+from hwnas.errors import (
+    BudgetMissedError,
+    DataError,
+    DeviceError,
+    DivergedError,
+    ExportError,
+    HwnasError,
+    InfeasibleBudgetError,
+    InputError,
+    MissingRowsError,
+    StorageError,
+    TableError,
+)
+
+ERRORS = [
+    (HwnasError("rule [red]x[/]", hint="do [that]"), 1),
+    (InputError("rule [red]x[/]", hint="do [that]"), 2),
+    (DataError("rule [red]x[/]", hint="do [that]"), 2),
+    (TableError("rule [red]x[/]", hint="do [that]"), 2),
+    (MissingRowsError("rule [red]x[/]", keys=("a",), hint="do [that]"), 2),
+    (InfeasibleBudgetError("rule [red]x[/]", smallest_ms=1.0, hint="do [that]"), 3),
+    (BudgetMissedError("rule [red]x[/]", hint="do [that]"), 4),
+    (DeviceError("rule [red]x[/]", hint="do [that]"), 5),
+    (ExportError("rule [red]x[/]", hint="do [that]"), 6),
+    (DivergedError("rule [red]x[/]", hint="do [that]"), 7),
+    (StorageError("rule [red]x[/]", hint="do [that]"), 8),
+]
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    @console.verb
+    def command(json_: bool = False, resume: bool = False) -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(("error", "code"), ERRORS, ids=lambda value: type(value).__name__)
+def test_error_becomes_message_hint_and_exit_code(
+    error: HwnasError, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        raising(error)()
+    assert left.value.code == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "error: rule [red]x[/]\nhint: do [that]\n"
+
+
+def test_error_without_hint_has_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        raising(InputError("wrong"))()
+    assert capsys.readouterr().err == "error: wrong\n"
+
+
+@pytest.mark.parametrize(("error", "code"), ERRORS, ids=lambda value: type(value).__name__)
+def test_error_is_one_json_object_on_stdout(error: HwnasError, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        raising(error)(json_=True)
+    assert left.value.code == code
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"error": "rule [red]x[/]", "hint": "do [that]", "exit_code": code}
+    assert "error: rule" in err
+
+
+@pytest.mark.parametrize(("resume", "hinted"), [({"resume": False}, True), ({}, False)])
+def test_interrupt_is_130_and_names_resume_where_there_is_one(
+    resume: dict[str, bool], hinted: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        raising(KeyboardInterrupt())(json_=True, **resume)
+    assert left.value.code == 130
+    out, err = capsys.readouterr()
+    assert json.loads(out)["exit_code"] == 130
+    assert "error: interrupted" in err
+    assert ("--resume" in err) is hinted
+
+
+def test_defects_keep_their_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        raising(ZeroDivisionError())()
+
+
+def test_verb_passes_arguments_and_keeps_the_name() -> None:
+    seen = []
+
+    @console.verb
+    def command(value: int, json_: bool = False) -> None:
+        """Says it."""
+        seen.append((value, json_))
+
+    command(3, json_=True)
+    assert seen == [(3, True)]
+    assert (command.__name__, command.__doc__) == ("command", "Says it.")
+
+
+def test_json_refuses_numbers_that_json_lacks() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        console.print_json({"value": float("nan")})
+
+
+class Clock:
+    """`time.monotonic` under the test's control."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("time.monotonic", clock)
+    return clock
+
+
+def test_lines_tell_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress(quiet=False).track("train", 10) as advance:
+        for note in ("loss 3", "loss 2", "", "loss [1]"):
+            clock.now += 6.0
+            advance(1, note)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "train: 2 of 10, 48 s left, loss 2",
+        "train: 4 of 10, 36 s left, loss [1]",
+        "train: done in 24 s (loss [1])",
+    ]
+
+
+def test_resumed_work_counts_only_its_own_time(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress(quiet=False).track("search", 100, done=90) as advance:
+        clock.now += 20.0
+        advance(5)
+    assert capsys.readouterr().err.splitlines() == ["search: 95 of 100, 20 s left", "search: done in 20 s"]
+
+
+@pytest.mark.parametrize(
+    ("step_s", "left"), [(11.0, "99 s"), (100.0, "15 min"), (1000.0, "2 h 30 min"), (10_000.0, "25 h 0 min")]
+)
+def test_long_times_are_told_in_larger_units(
+    step_s: float, left: str, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with console.progress(quiet=False).track("train", 10) as advance:
+        clock.now += step_s
+        advance()
+    assert f"1 of 10, {left} left" in capsys.readouterr().err
+
+
+def test_work_that_fails_is_not_called_done(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError), console.progress(quiet=False).track("train", 10):
+        raise InputError("wrong")
+    assert "done" not in capsys.readouterr().err
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = console.progress(quiet=True)
+    progress.say("hello")
+    with progress.track("train", 1) as advance:
+        advance(1, "loss 1")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_bars_show_what_runs_and_fit_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr(console, "err", lambda: screen)
+    progress = console.progress(quiet=False)
+    progress.say("measuring [some] rows")
+    with progress.track("search", 4) as advance:
+        for _ in range(4):
+            advance(1, "warm-up, epoch 20 of 20, loss 0.670, expected 0.262 ms, " + "x" * 80)
+    assert isinstance(screen.file, io.StringIO)
+    text = screen.file.getvalue()
+    assert "measuring [some] rows" in text
+    assert "search  warm-up, epoch 20 of 20, loss 0.670, expected 0.262 ms" in text
+    assert "x" * 80 not in text
+
+
+def written(text: str, *, terminal: bool) -> list[str]:
+    screen = Console(file=io.StringIO(), force_terminal=terminal, width=20, color_system=None)
+    console.write(screen, text)
+    assert isinstance(screen.file, io.StringIO)
+    return screen.file.getvalue().splitlines()
+
+
+def test_terminal_wraps_between_words_and_keeps_paths_whole() -> None:
+    text = "wrote it to a/path/that-is-longer/than-the-line for you\nand more"
+    assert written(text, terminal=True) == [
+        "wrote it to",
+        "a/path/that-is-longer/than-the-line",
+        "for you",
+        "and more",
+    ]
+    assert written(text, terminal=False) == text.splitlines()
+
+
+def a_result(**changes: Any) -> dict[str, Any]:
+    measured = {"median": 1.95, "ci95": [1.9, 2.0], "rejected": 0.6}
+    result = {
+        "budget_ms": 2.0,
+        "budget_binds": True,
+        "unbudgeted_ms": 1.8,
+        "predicted_ms": 1.9,
+        "measured_ms": measured,
+        "budget_met": True,
+        "device": "host",
+        "accuracy": {"test": 0.9},
+        "baseline_random": {"accuracy": 0.7, "predicted_ms": 1500.0, "measured_ms": measured},
+        "trained": True,
+        "macs": 4_713_216,
+        "params": 344_474,
+        "file_bytes": 1_378_742,
+        "seconds": 223.9,
+    }
+    return result | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ["Budget met, measured on host.", "The budget binds", "1.950 [1.900, 2.000]", "1,500", "trained alike"]),
+        ({"budget_binds": False}, ["The budget does not bind", "predicted 1.800 ms"]),
+        ({"budget_met": None}, ["Verdict unstable", "60%", "delete runs/[a]/result.json", "--resume"]),
+        ({"trained": False}, ["untrained too"]),
+    ],
+)
+def test_search_says_what_came_out(
+    changes: dict[str, Any], expected: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = importlib.import_module("hwnas.cli.search")  # the package exports a function of that name
+    search._print_result(a_result(**changes), Path("runs/[a]"))
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.splitlines()[-1] == "Next: hwnas predict runs/[a] IMAGE"
+    for words in (*expected, "runs/[a]/model.onnx", "runs/[a]/report.html"):
+        assert words in out

@@ -155,7 +155,7 @@ def _comparison(result: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     table.add_column("found", justify="right")
-    table.add_column("random, trained alike" if result["trained"] else "random, untrained too", justify="right")
+    table.add_column("random, trained alike" if result["trained"] else "random, same supernet", justify="right")
     for label, found, random in (
         ("budget, ms", _ms(result["budget_ms"]), _ms(result["budget_ms"])),
         ("predicted, ms", _ms(result["predicted_ms"]), _ms(rival["predicted_ms"])),

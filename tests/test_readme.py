@@ -1,0 +1,234 @@
+"""What the documentation says can be done: every command, Python block, table and link in it is checked.
+
+A command that this file does not know how to check fails the tests.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from hwnas import errors
+from hwnas.cli import app
+from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError
+from hwnas.run.folder import RunFolder
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "latency_tables/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EVERYTHING = [*DOCUMENTS, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs/decisions").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+RUN_AS_THEY_ARE = {"list", "show", "doctor"}
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A command or a block of a document; `whole` is false for one that is only mentioned in a sentence."""
+
+    document: str
+    text: str
+    whole: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.document}: {self.text.splitlines()[0]}"
+
+
+def fences(path: Path) -> list[tuple[str, str]]:
+    return FENCE.findall(path.read_text(encoding="utf-8"))
+
+
+def prose(path: Path) -> str:
+    return FENCE.sub("", path.read_text(encoding="utf-8"))
+
+
+def commands(path: Path) -> list[Snippet]:
+    """Commands of console and bash blocks, and those that a sentence mentions."""
+    found = []
+    for language, text in fences(path):
+        lines = text.replace("\\\n", " ").splitlines()
+        if language == "console":
+            found += [Snippet(path.name, line[2:]) for line in lines if line.startswith("$ ")]
+        elif language == "bash":
+            found += [Snippet(path.name, line) for line in lines if line and not line.startswith("#")]
+    mentioned = re.findall(r"`((?:hwnas|make|pip|bash|python) [^`]+)`", prose(path))
+    return found + [Snippet(path.name, " ".join(text.split()), whole=False) for text in mentioned]
+
+
+COMMANDS = [command for path in DOCUMENTS for command in commands(path)]
+BLOCKS = [Snippet(path.name, text) for path in DOCUMENTS for language, text in fences(path) if language == "python"]
+EXECUTED = [block for block in BLOCKS if "run_search" not in block.text]  # that one takes minutes
+
+
+def test_there_is_something_to_check() -> None:
+    assert {command.text for command in COMMANDS} >= {"make demo", "make test"}
+    assert len(BLOCKS) > len(EXECUTED) > 0
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=lambda path: path.name)
+def test_blocks_say_what_they_are(path: Path) -> None:
+    assert {language for language, _ in fences(path)} <= {"console", "bash", "python", "text"}
+    assert prose(path).count("```") == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=str)
+def test_commands_are_right(command: Snippet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    match shlex.split(command.text):
+        case ["make", *targets] if targets:
+            assert set(targets) <= make_targets()
+        case ["hwnas", *arguments] if arguments:
+            check_hwnas(arguments, tmp_path, whole=command.whole)
+        case ["pip", "install", *arguments] if arguments:
+            check_pip(arguments)
+        case ["bash", script]:
+            assert (ROOT / script).read_text(encoding="utf-8").startswith("#!/usr/bin/env bash\n")
+        case [".venv/bin/python", "-m", "pytest", *paths] if paths:
+            assert all((ROOT / path).exists() for path in paths)
+        case [".venv/bin/ruff", "format", "."]:
+            pass
+        case _:
+            pytest.fail(f"no check is known for the command {command.text!r}")
+
+
+def make_targets() -> set[str]:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony is not None
+    targets = set(phony[1].split())
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+    return targets
+
+
+def check_hwnas(arguments: list[str], folder: Path, *, whole: bool) -> None:
+    """Run what is quick, plan a search, and parse everything else with all its options and values."""
+    if arguments[0] == "search" and whole:
+        make_images(arguments, folder)
+        succeed([*arguments, *([] if "--dry-run" in arguments else ["--dry-run"]), "--tables", str(folder / "tables")])
+        assert not (folder / "runs").exists()
+    elif "--help" in arguments or RUN_AS_THEY_ARE & set(arguments):
+        succeed(arguments)
+    elif whole:
+        command: Any = typer.main.get_command(app)
+        while hasattr(command, "commands"):
+            name, *arguments = arguments
+            assert name in command.commands, f"there is no command {name!r}"
+            command = command.commands[name]
+        command.make_context(command.name, arguments)
+    else:
+        succeed([*arguments, "--help"])
+
+
+def succeed(arguments: list[str]) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+
+
+def make_images(arguments: list[str], folder: Path) -> None:
+    """The folder of images that `--data` names."""
+    if "--data" in arguments and arguments[arguments.index("--data") + 1] != "digits":
+        for name in ("cat", "dog"):
+            images = folder / arguments[arguments.index("--data") + 1] / name
+            images.mkdir(parents=True)
+            for index in range(3):
+                Image.new("RGB", (48, 40)).save(images / f"{index}.png")
+
+
+def check_pip(arguments: list[str]) -> None:
+    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    match arguments:
+        case ["-c", constraints, "."]:
+            assert (ROOT / constraints).is_file()
+        case [requirement]:
+            assert requirement in pinned
+        case _:
+            pytest.fail(f"no check is known for pip install {shlex.join(arguments)}")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_options_in_sentences_exist(path: Path) -> None:
+    known = options(typer.main.get_command(app))
+    mentioned = set(re.findall(r"`(--[a-z-]+)", prose(path)))
+    assert mentioned <= known
+
+
+def options(command: Any) -> set[str]:
+    own = {option for parameter in command.params for option in parameter.opts}
+    return own.union(*(options(child) for child in getattr(command, "commands", {}).values()))
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_python_blocks_fit_the_code(block: Snippet) -> None:
+    tree = ast.parse(block.text)
+    names: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                importlib.import_module(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(str(node.module))
+            names |= {alias.name: getattr(module, alias.name) for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+            keywords = {str(keyword.arg): None for keyword in node.keywords if keyword.arg is not None}
+            inspect.signature(names[node.func.id]).bind_partial(*node.args, **keywords)
+    if block not in EXECUTED:
+        written = (ROOT / "hwnas/run/pipeline.py").read_text(encoding="utf-8")
+        keys = [node.slice.value for node in ast.walk(tree) if isinstance(node, ast.Subscript)]  # type: ignore[attr-defined]
+        assert keys
+        assert all(f'"{key}":' in written for key in keys)
+
+
+@pytest.mark.parametrize("block", EXECUTED, ids=str)
+def test_python_blocks_run(block: Snippet, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", block.text], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", prose(path)):
+        assert target.startswith("https://") or (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=lambda path: path.name)
+def test_files_that_are_named_exist(path: Path) -> None:
+    for name in re.findall(
+        r"`((?:hwnas|tests|docs|tools|arch|backends|devices|latency|search|run)/[\w./-]+)`", prose(path)
+    ):
+        assert (ROOT / name).exists() or (ROOT / "hwnas" / name).exists(), name
+
+
+def test_the_exit_codes_are_those_of_the_errors() -> None:
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", README.read_text(encoding="utf-8"), re.MULTILINE)}
+    classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, HwnasError)]
+    assert listed == {0, INTERRUPTED_EXIT_CODE} | {one.exit_code for one in classes}
+
+
+def test_the_files_of_a_run_are_listed() -> None:
+    section = README.read_text(encoding="utf-8").partition("## What a run leaves behind")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    listed = {name.rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    folder = Path("run")
+    assert listed == {str(path.relative_to(folder)) for path in vars(RunFolder(folder)).values()} - {"."}
+
+
+def test_the_example_has_the_rows_of_the_output() -> None:
+    (example,) = [text for language, text in fences(README) if language == "text"]
+    source = (ROOT / "hwnas/cli/search.py").read_text(encoding="utf-8")
+    rows = [line for line in example.partition("\n\n")[0].splitlines() if not line.startswith(" ")]
+    labels = [re.split(r"  +", row)[0] for row in rows]
+    assert "test accuracy" in labels
+    assert [label for label in labels if f'"{label}"' not in source] == []

@@ -65,12 +65,19 @@ def search(
         _print_plan(make_plan(config, tables), as_json=json_)
         return
 
+    from hwnas.errors import BudgetMissedError
+    from hwnas.files import read_json
     from hwnas.run.pipeline import run_search
 
     folder = out or default_folder(config.data, config.budget, seed)
-    result = run_search(
-        config, folder, progress=console.progress(quiet=quiet), tables=tables, resume=resume, force=force
-    )
+    try:
+        result = run_search(
+            config, folder, progress=console.progress(quiet=quiet), tables=tables, resume=resume, force=force
+        )
+    except BudgetMissedError:
+        if not json_:
+            console.out().print(_comparison(read_json(folder / "result.json")), "")
+        raise
     if json_:
         console.print_json(result)
     else:
@@ -136,7 +143,7 @@ def _print_result(result: dict[str, Any], folder: Path) -> None:
     screen = console.out()
     screen.print(_comparison(result))
     screen.print("")
-    console.write(screen, _verdict(result, folder))
+    console.write(screen, _verdict(result))
     console.write(screen, _binding(result))
     screen.print("")
     _print_facts(
@@ -178,15 +185,14 @@ def _interval(measured: dict[str, Any]) -> str:
     return f"{_ms(measured['median'])} [{_ms(low)}, {_ms(high)}]"
 
 
-def _verdict(result: dict[str, Any], folder: Path) -> str:
+def _verdict(result: dict[str, Any]) -> str:
     """Whether the budget was met, and what to do where the device could not tell."""
     if result["budget_met"]:
         return f"[green]Budget met[/], measured on {escape(result['device'])}."
     return (
         f"[yellow]Verdict unstable[/]: {escape(result['device'])} was too busy to tell whether the budget is met "
-        f"({result['measured_ms']['rejected']:.0%} of the rounds were disturbed). Close other programs, delete "
-        f"{escape(str(folder / 'result.json'))}, and run the same command with --resume: it measures again and keeps "
-        "the trained model."
+        f"({result['measured_ms']['rejected']:.0%} of the rounds were disturbed). Close other programs and run the "
+        "same command with --resume: it measures again and keeps the trained model."
     )
 
 

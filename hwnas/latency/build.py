@@ -150,7 +150,7 @@ def complete(
     table.validations[space.name] = validate(calibration, measured[CALIBRATION_NETWORKS:])
     save_table(table, folder)
     with storage_errors(journal):
-        journal.unlink()
+        journal.unlink(missing_ok=True)
     return table
 
 
@@ -230,12 +230,12 @@ class _Journal:
     def __enter__(self) -> _Journal:
         with storage_errors(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            text = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
+            text = self._path.read_text(encoding="utf-8", errors="replace") if self._path.exists() else ""
         head, *lines = text.splitlines() or [""]
         for line in lines if head == self._head else []:
             try:
                 self.rounds.append(Round.from_json(json.loads(line)))
-            except ValueError:
+            except (ValueError, AttributeError, InputError):
                 break
         kept = [self._head, *(json.dumps(one.to_json()) for one in self.rounds)]
         write_text(self._path, "\n".join(kept) + "\n")

@@ -16,6 +16,7 @@ from hwnas.latency.table import Calibration, Table, Validation
 
 CALIBRATION_NETWORKS = 24
 VALIDATION_NETWORKS = 24
+_SMALLEST_SLOPE = 0.01
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def fit(networks: Sequence[Measured]) -> Calibration:
         solution, _, rank, _ = np.linalg.lstsq(weighted, np.ones_like(measured), rcond=None)
         slope = float(solution[1])
         per_op = float(solution[2]) / slope if design.shape[1] == 3 and slope > 0 else 0.0
-        if rank == design.shape[1] and slope > 0 and per_op > -0.9 * float(np.min(rows_us / count)):
+        if rank == design.shape[1] and slope > _SMALLEST_SLOPE and per_op > -0.9 * float(np.min(rows_us / count)):
             return Calibration(slope, float(solution[0]), per_op, len(networks))
     raise TableError(
         f"the measured latency of {len(networks)} networks does not grow with the sum of their rows",

@@ -181,8 +181,13 @@ def load_table(folder: Path) -> Table:
             calibrations={name: _record(Calibration, entry) for name, entry in meta["calibration"].items()},
             validations={name: _record(Validation, entry) for name, entry in meta["validation"].items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, csv.Error) as error:
         raise TableError(f"the table in {folder} is malformed: {error}", hint="measure it again") from error
+    if table.calibrations.keys() != table.validations.keys():
+        raise TableError(
+            f"the table in {folder} is malformed: a calibration and its validation come together",
+            hint="measure it again",
+        )
     if table.kind not in _KINDS:
         raise TableError(f"the kind of the table in {folder} is one of {', '.join(_KINDS)}, not {table.kind!r}")
     return table
@@ -211,6 +216,8 @@ def _rows(text: str) -> dict[str, Row]:
         raise ValueError(f"the columns are {','.join(columns)}, not {','.join(reader.fieldnames or [])}")
     rows: dict[str, Row] = {}
     for line in reader:
+        if None in line or None in line.values():
+            raise ValueError(f"line {reader.line_num}: a row has {len(columns)} fields")
         try:
             spec = OpSpec.parse(line["key"])
         except InputError as error:
@@ -238,7 +245,7 @@ def _read(path: Path) -> bytes:
 def _read_meta(path: Path) -> dict[str, Any]:
     try:
         meta = tomllib.loads(_read(path).decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TableError(f"{path} is not valid TOML: {error}", hint="measure the table again") from error
     if meta.get("schema") != SCHEMA:
         raise TableError(

@@ -81,7 +81,7 @@ def run_search(
     accelerator = resolve(config.accelerator)
     folder = RunFolder(out)
     with folder.claimed(config, resume=resume, force=force):
-        if resume and folder.result.exists():
+        if resume and _judged_before(folder):
             return _finished(folder)
         deterministic(config.seed, config.threads)
         write_json(folder.environment, host_facts() | {"accelerator": str(accelerator), "threads": config.threads})
@@ -303,6 +303,11 @@ def _missed(result: dict[str, Any]) -> BudgetMissedError:
         f"{measured['ci95'][1]:.4g}), above the budget of {result['budget_ms']:.4g} ms",
         hint="the device is slower than when its table was made: run hwnas profile-device again, then search again",
     )
+
+
+def _judged_before(folder: RunFolder) -> bool:
+    """Whether the run ended with a verdict; an unstable one is measured again."""
+    return folder.result.exists() and read_json(folder.result)["budget_met"] is not None
 
 
 def _finished(folder: RunFolder) -> dict[str, Any]:

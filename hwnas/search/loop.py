@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from hwnas.data import Dataset, batches
+from hwnas.data import Dataset, Images, batches
 from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
 from hwnas.progress import Progress
@@ -113,7 +113,7 @@ class SearchLoop:
         searching = budgeted is not None and epoch >= settings.warmup_epochs
         validation = self._validation_batches(seed) if searching else None
         self.supernet.train()
-        train = self._batches(self.dataset.train, generator, augment=True)
+        train = self._batches(self.dataset.train, generator)
         for step, (x, y) in enumerate(train):
             at = epoch + step / self.steps
             if validation is not None and budgeted is not None and step % settings.arch_every == 0:
@@ -132,7 +132,8 @@ class SearchLoop:
             assert self.paths is not None
             gates = self.paths(generator)
         self.optimizer.zero_grad()
-        loss = self._loss(x, y, gates)
+        logits = self.supernet(x, gates)
+        loss = cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.settings.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], self.settings.clip)
         self._check(loss.item(), float(norm), at)
@@ -141,17 +142,14 @@ class SearchLoop:
 
     def _arch_step(self, budgeted: Budgeted, x: Tensor, y: Tensor, generator: torch.Generator) -> None:
         logits = budgeted.relaxation.logits
-        loss = self._loss(x, y, budgeted.relaxation.arch_gates(generator))
+        # Plain cross entropy: smoothing would drown what options differ by (docs/decisions/0007).
+        loss = cross_entropy(self.supernet(x, budgeted.relaxation.arch_gates(generator)), y, weight=self.class_weights)
         (from_images,) = torch.autograd.grad(loss, logits)
         (from_budget,) = torch.autograd.grad(budgeted.penalty(self._expected(budgeted)), logits)
         for alpha, gradient in zip(self._alphas, (from_images + from_budget, from_images), strict=True):
             alpha.grad = torch.where(torch.isfinite(alpha), gradient, 0.0)
         for optimizer in self._arch_optimizers:
             optimizer.step()
-
-    def _loss(self, x: Tensor, y: Tensor, gates: list[Gate]) -> Tensor:
-        logits = self.supernet(x, gates)
-        return cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.settings.label_smoothing)
 
     def _expected(self, budgeted: Budgeted) -> Tensor:
         return budgeted.expected(torch.softmax(budgeted.relaxation.logits, dim=1))
@@ -164,20 +162,20 @@ class SearchLoop:
                 hint="check the images, or search with a smaller learning rate",
             )
 
-    def _batches(self, images: Any, generator: torch.Generator, *, augment: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, images: Images, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         return batches(
             images,
             self.dataset,
             batch_size=self.settings.batch_size,
             device=self.device,
             generator=generator,
-            augment=augment,
+            augment=True,
         )
 
     def _validation_batches(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         generator = torch.Generator().manual_seed(seed + 1)
         for _ in itertools.count():
-            yield from self._batches(self.dataset.val, generator, augment=False)
+            yield from self._batches(self.dataset.val, generator)
 
     def _expectation(self) -> str:
         return "" if self.budgeted is None else f", expected {self._expected(self.budgeted).item():.3g} ms"

@@ -1,0 +1,178 @@
+"""Completing a table from measurements that are known, through interruptions; and where tables lie."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from latency_fakes import CANARY_US, HOST, INTERCEPT_US, PER_OP_US, SLOPE, TOY, FakeRounds, network_us, row_us
+
+from hwnas.arch import SearchSpace, space_instance
+from hwnas.errors import InputError
+from hwnas.latency import build, find
+from hwnas.latency.build import complete, lacking, model_of, open_table
+from hwnas.latency.calibrate import CALIBRATION_NETWORKS
+from hwnas.latency.table import Table, load_table, save_table
+from hwnas.progress import Silent
+
+NETWORKS = build._networks(TOY, 0)
+JOURNAL = f"rounds-{TOY.name}.jsonl"
+
+
+def completed(folder: Path, fake: FakeRounds, monkeypatch: pytest.MonkeyPatch, space: SearchSpace = TOY) -> Table:
+    monkeypatch.setattr(build, "profile_rounds", fake)
+    table = open_table(HOST, folder)
+    return complete(table, space, HOST, folder, lacking(table, space), progress=Silent())
+
+
+def same(table: Table, other: Table) -> bool:
+    """Equal but for the time of day."""
+    rows = [{key: [row.median_us, row.p10_us, row.runs] for key, row in one.rows.items()} for one in (table, other)]
+    return rows[0] == rows[1] and (table.calibrations, table.validations) == (other.calibrations, other.validations)
+
+
+def test_a_completed_table_is_what_the_device_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRounds(TOY, NETWORKS)
+    table = completed(tmp_path, fake, monkeypatch)
+    assert len(set(fake.measured)) == len(fake.measured) == 10 * (len(TOY.ops) + len(NETWORKS))
+    assert {key: row.median_us for key, row in table.rows.items()} == {spec.key: row_us(spec.key) for spec in TOY.ops}
+    calibration = table.calibrations[TOY.name]
+    assert (calibration.slope, calibration.intercept_us, calibration.per_op_us) == pytest.approx(
+        (SLOPE, INTERCEPT_US, PER_OP_US), abs=1e-6
+    )
+    validation = table.validations[TOY.name]
+    assert validation.n == len(NETWORKS) - CALIBRATION_NETWORKS
+    assert validation.mape < 1e-6
+    assert validation.repeatability == pytest.approx(0.01)
+    assert table.canary_us == CANARY_US
+    assert not (tmp_path / JOURNAL).exists()
+    reloaded = open_table(HOST, tmp_path)
+    assert not lacking(reloaded, TOY)
+    model = model_of(reloaded, TOY)
+    for architecture in TOY.enumerate():
+        expected_ms = network_us(TOY.network(architecture)) / 1e3
+        assert model.predict_ms(architecture.choices) == pytest.approx(expected_ms, rel=1e-4)
+
+
+def test_calibration_and_validation_share_no_network() -> None:
+    assert len(set(NETWORKS.values())) == len(NETWORKS) > CALIBRATION_NETWORKS
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 100, 350, 10 * (len(TOY.ops) + len(NETWORKS)) - 1])
+def test_an_interrupted_measurement_goes_on(dies_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = completed(tmp_path / "whole", FakeRounds(TOY, NETWORKS), monkeypatch)
+    folder = tmp_path / "broken"
+    first = FakeRounds(TOY, NETWORKS, dies_after)
+    with pytest.raises(KeyboardInterrupt):
+        completed(folder, first, monkeypatch)
+    assert not (folder / "table.csv").exists()
+    assert len((folder / JOURNAL).read_text().splitlines()) == 1 + dies_after
+    second = FakeRounds(TOY, NETWORKS)
+    table = completed(folder, second, monkeypatch)
+    assert len(first.measured) == dies_after
+    assert not set(first.measured) & set(second.measured)
+    assert len(first.measured) + len(second.measured) == 10 * (len(TOY.ops) + len(NETWORKS))
+    assert same(table, whole)
+    assert same(load_table(folder), load_table(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[:-7],
+        lambda text: text + '{"name": "half',
+        lambda text: text + "{}\n",
+        lambda text: text + "3\n",
+        lambda text: text + '{"name": "a", "round": "x"}\n',
+        lambda text: text.replace("10, ", '"ten", ', 1),
+        lambda text: "",
+        lambda text: "no journal at all\n",
+        lambda text: text + "\xff",
+    ],
+    ids=["cut", "half a line", "no fields", "no object", "too few fields", "a text", "empty", "other", "not UTF-8"],
+)
+def test_a_damaged_journal_costs_rounds_and_nothing_else(
+    damage: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert callable(damage)
+    whole = completed(tmp_path / "whole", FakeRounds(TOY, NETWORKS), monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        completed(tmp_path, FakeRounds(TOY, NETWORKS, 30), monkeypatch)
+    journal = tmp_path / JOURNAL
+    journal.write_bytes(damage(journal.read_text()).encode("latin-1"))
+    assert same(completed(tmp_path, FakeRounds(TOY, NETWORKS), monkeypatch), whole)
+
+
+def test_a_journal_of_other_models_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        completed(tmp_path, FakeRounds(TOY, NETWORKS, 30), monkeypatch)
+    journal = tmp_path / JOURNAL
+    head, *rest = journal.read_text().splitlines()
+    other = {"models": json.loads(head)["models"][::-1]}
+    journal.write_text("\n".join([json.dumps(other), *rest]) + "\n")
+    fake = FakeRounds(TOY, NETWORKS)
+    completed(tmp_path, fake, monkeypatch)
+    assert len(fake.measured) == 10 * (len(TOY.ops) + len(NETWORKS))
+
+
+def test_only_what_lacks_is_measured_and_other_rows_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    completed(tmp_path, FakeRounds(TOY, NETWORKS), monkeypatch)
+    more = space_instance("toy", width=1.0, resolution=16, channels=1, classes=10)
+    networks = build._networks(more, 0)
+    fake = FakeRounds(more, networks)
+    table = completed(tmp_path, fake, monkeypatch, more)
+    assert {name for name, _ in fake.measured} == {spec.key for spec in more.ops} | networks.keys()
+    assert table.rows.keys() == {spec.key for spec in (*TOY.ops, *more.ops)}
+    assert table.calibrations.keys() == {TOY.name, more.name}
+
+    gone = TOY.ops[1].key
+    table = load_table(tmp_path)
+    del table.rows[gone]
+    save_table(table, tmp_path)
+    fake = FakeRounds(TOY, NETWORKS)
+    completed(tmp_path, fake, monkeypatch)
+    assert {name for name, _ in fake.measured} == {gone} | NETWORKS.keys()
+
+
+def test_a_drifted_table_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = completed(tmp_path, FakeRounds(TOY, NETWORKS), monkeypatch)
+    other = space_instance("toy", width=2.0, resolution=8, channels=1, classes=10)
+    table = completed(tmp_path, FakeRounds(other, build._networks(other, 0)), monkeypatch, other)
+    need = build.Need(TOY.ops, calibration=True, drifted=True)
+    monkeypatch.setattr(build, "profile_rounds", FakeRounds(TOY, NETWORKS))
+    complete(table, TOY, HOST, tmp_path, need, progress=Silent())
+    assert load_table(tmp_path).rows.keys() == {spec.key for spec in TOY.ops}
+
+
+def test_tables_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    condition = HOST.condition()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    roots = {"local": Path("latency_tables"), "user": tmp_path / "latency_tables", "shipped": tmp_path / "shipped"}
+    monkeypatch.setattr(find.platformdirs, "user_data_path", lambda name: tmp_path)
+    monkeypatch.setattr(find, "resource_folder", lambda name: roots["shipped"])
+    assert find.find_folder(condition, None) is None
+    for root in ("shipped", "user", "local"):
+        folder = roots[root] / condition.folder
+        save_table(Table(condition.device, condition.id), folder)
+        assert find.find_folder(condition, None) == folder
+    assert find.find_folder(condition, tmp_path / "mine") is None
+    save_table(Table(condition.device, condition.id), tmp_path / "mine" / condition.folder)
+    assert find.find_folder(condition, tmp_path / "mine") == tmp_path / "mine" / condition.folder
+
+
+def test_an_installation_without_tables_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> Path:
+        raise InputError("none")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(find.platformdirs, "user_data_path", lambda name: tmp_path / "data")
+    monkeypatch.setattr(find, "resource_folder", missing)
+    assert find.find_folder(HOST.condition(), None) is None
+
+
+def test_new_tables_go_where_they_may_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find.platformdirs, "user_data_path", lambda name: tmp_path / name)
+    assert find.writable_root(tmp_path / "mine") == tmp_path / "mine"
+    assert find.writable_root(None) == tmp_path / "hwnas" / "latency_tables"

@@ -30,8 +30,9 @@ def mobile(width: float = 1.0, resolution: int = 224, channels: int = 3, classes
     """MobileNet-like chains: 5 stages of a fixed first block and 2 searched ones.
 
     A searched block has kernel 3/5/7, expansion 3/6, squeeze-excite or not, or is skipped: that is how depth is
-    searched. All of them are residual, so a supernet has a working path through every choice from its first step; see
-    docs/decisions. A kernel larger than the map that it reads is not offered: most of its weights would see padding.
+    searched. All of them are residual, so a supernet has a working path through every choice from its first step; the
+    first blocks are plain separable convolutions, so that the choices matter; see docs/decisions. A kernel larger than
+    the map that it reads is not offered: most of its weights would see padding.
 
     Args:
         width: channel multiplier; channels are rounded to multiples of 8.
@@ -47,7 +48,7 @@ def mobile(width: float = 1.0, resolution: int = 224, channels: int = 3, classes
     for stage, (stage_channels, first_stride) in enumerate(_STAGES):
         cout = make_divisible(stage_channels * width)
         stride = first_stride if size >= 2 * _SMALLEST_MAP else 1
-        first = OpSpec("mbconv", cin, cout, size, size, 3, stride, 3, act="relu6")
+        first = OpSpec("mbconv", cin, cout, size, size, 3, stride, 1, act="relu6")
         slots.append(Slot(f"s{stage}b0", (first,)))
         cin, size = first.output_shape[:2]
         kernels = [kernel for kernel in _KERNELS if kernel <= max(size, _KERNELS[0])]
@@ -59,7 +60,7 @@ def mobile(width: float = 1.0, resolution: int = 224, channels: int = 3, classes
             name = f"s{stage}b{block}"
             slots.append(Slot(name, tuple(ops), decision=len(decisions)))
             decisions.append(Decision(name, tuple(names)))
-    head = OpSpec("conv", cin, make_divisible(_HEAD * max(1.0, width)), size, size, act="relu6")
+    head = OpSpec("conv", cin, make_divisible(_HEAD * width), size, size, act="relu6")
     slots.append(Slot("head", (head,)))
     slots.append(Slot("classifier", (OpSpec("classifier", head.cout, classes, size, size),)))
     return SearchSpace(f"mobile@w{width:g}-r{resolution}", tuple(decisions), tuple(slots))

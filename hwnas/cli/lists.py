@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from hwnas.cli import console, options
 
@@ -16,6 +15,8 @@ strategies = typer.Typer(help="Search strategies.", no_args_is_help=True)
 
 
 def _print(rows: list[dict[str, str]]) -> None:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in rows[0]:
         table.add_column(column)

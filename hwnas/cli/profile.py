@@ -34,12 +34,12 @@ def profile_device(
     from hwnas.arch import space_instance
     from hwnas.devices.device import load_device
     from hwnas.latency.build import Need, complete, lacking, open_table
-    from hwnas.latency.find import writable_root
+    from hwnas.latency.find import table_folder
 
     del resume  # rounds are kept until the table is written, so an interrupted measurement always continues
     instance = space_instance(space, width=width, resolution=resolution, channels=channels, classes=classes)
     target = load_device(device)
-    folder = writable_root(out) / target.condition().folder
+    folder = table_folder(target.condition(), out)
     table = open_table(target, folder)
     need = Need(instance.ops, calibration=True) if again else lacking(table, instance)
     started = time.monotonic()

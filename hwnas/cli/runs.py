@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from hwnas.cli import console, options
 
@@ -28,6 +27,8 @@ def predict(
     if json_:
         console.print_json([prediction.to_json() for prediction in predictions])
         return
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("image", "class", "probability"):
         table.add_column(column)

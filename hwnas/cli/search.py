@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from hwnas.cli import console, options
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from hwnas.run.plan import Plan
 
 
@@ -158,6 +159,8 @@ def _print_result(result: dict[str, Any], folder: Path) -> None:
 
 
 def _comparison(result: dict[str, Any]) -> Table:
+    from rich.table import Table
+
     rival, accuracy = result["baseline_random"], result["accuracy"]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")

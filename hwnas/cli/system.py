@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 from typing import Any
 
-from rich.table import Table
-
 from hwnas.cli import console, options
 
 
@@ -22,6 +20,8 @@ def doctor(json_: options.Json = False, quiet: options.Quiet = False) -> None:
     if json_:
         console.print_json(facts)
         return
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in facts.items():
         if name == "problems":
@@ -44,6 +44,7 @@ def _lines(value: Any) -> list[str]:
 
 
 def _problems(version: Any) -> list[str]:
+
     found = []
     owners = importlib.metadata.packages_distributions().get("hwnas", [])
     if len(set(owners)) > 1:

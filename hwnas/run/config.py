@@ -88,7 +88,7 @@ class RunConfig:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path} is not valid TOML: {error}") from error
         types = {field.name: type(field.default) if field.name != "budget" else str for field in fields(cls)}
         wrong = [name for name in types.keys() | content.keys() if type(content.get(name)) is not types.get(name)]

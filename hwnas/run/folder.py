@@ -45,15 +45,13 @@ class RunFolder:
         """
         with storage_errors(self.path):
             self.state.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.state / "lock")
-        try:
-            with storage_errors(self.path):
-                lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            raise InputError(
-                f"another process is working in {self.path}", hint="wait for it, or choose another --out"
-            ) from error
-        with lock:
+            try:
+                held = filelock.FileLock(self.state / "lock").acquire(timeout=0)
+            except filelock.Timeout as error:
+                raise InputError(
+                    f"another process is working in {self.path}", hint="wait for it, or choose another --out"
+                ) from error
+        with held:
             self._prepare(config, resume=resume, force=force)
             yield
 

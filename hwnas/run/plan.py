@@ -17,7 +17,7 @@ from hwnas.devices.estimate import estimates
 from hwnas.devices.measure import measure
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.latency.build import CANARY_DRIFT, Need, canary_model, complete, drift, lacking, model_of, open_table
-from hwnas.latency.find import find_folder, writable_root
+from hwnas.latency.find import find_folder, table_folder
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Table
 from hwnas.progress import Progress
@@ -65,7 +65,7 @@ def make_plan(config: RunConfig, tables: Path | None) -> Plan:
     )
     device = load_device(config.device)
     condition = device.condition()
-    folder = writable_root(tables) / condition.folder
+    folder = table_folder(condition, tables)
     table = open_table(device, find_folder(condition, tables) or folder)
     return Plan(config, budget, chosen, space, device, table, folder, lacking(table, space))
 

@@ -1,0 +1,141 @@
+"""A machine whose latencies are known, images that are drawn, and runs of seconds: what whole runs are tested on.
+
+As a program it is `hwnas` on that machine, and kills itself with SIGKILL right before or after a file of that name is
+put in place for the n-th time:
+
+    python run_fakes.py before|after NAME N search --budget-ms ...
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from hwnas.arch import OpSpec, SearchSpace, space_instance
+from hwnas.backends.onnx import fingerprint
+from hwnas.devices.device import load_device
+from hwnas.devices.verdict import State, Verdict
+from hwnas.latency.model import LatencyModel
+from hwnas.latency.table import Calibration, Row, Table, Validation, save_table
+from hwnas.run import pipeline, plan
+from hwnas.run.config import RunConfig
+from hwnas.search.settings import SearchSettings
+from hwnas.train import Recipe
+
+SPACE: SearchSpace = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)
+SETTINGS = SearchSettings(warmup_epochs=1, epochs=2, batch_size=16, candidates=4)
+RECIPE = Recipe(epochs=2, batch_size=16)
+COLOURS = {"red": (220, 60, 60), "green": (60, 220, 60), "blue": (60, 60, 220)}
+
+
+def draw_images(root: Path, *, count: int = 20, size: int = 12) -> Path:
+    """A folder of three classes: plain colours in noise."""
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = np.clip(rng.normal(colour, 40, (size, size, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{index:02d}.png")
+    return root
+
+
+def a_config(images: Path, **changes: Any) -> RunConfig:
+    settings = {
+        "budget": "60%",
+        "data": str(images),
+        "space": "toy",
+        "width": 1.0,
+        "resolution": 8,
+        "accelerator": "cpu",
+    }
+    return RunConfig(**settings | changes)
+
+
+def row_ms(spec: OpSpec) -> float:
+    """Milliseconds of an op on the made-up machine: 1 to 2, and no two alike."""
+    return 1.0 + int(hashlib.sha256(spec.key.encode()).hexdigest(), 16) % 100_000 / 1e5
+
+
+def write_table(tables: Path, *, factor: float = 1.0, spaces: Sequence[SearchSpace] = (SPACE,)) -> Path:
+    """A complete table of the made-up machine, for the condition of this one."""
+    condition = load_device("host").condition()
+    table = Table(condition.device, condition.id, canary_us=100.0)
+    for space in spaces:
+        for spec in space.ops:
+            us = row_ms(spec) * factor * 1e3
+            table.rows[spec.key] = Row(spec.key, fingerprint(spec), us, us, us, 10, "2026-01-01T00:00:00+00:00")
+        table.calibrations[space.name] = Calibration(1.0, 0.0, 0.0, 24)
+        table.validations[space.name] = Validation(24, 1.0, 1.0, 0.01, 1.0, 1.0, 0.01, 0.01)
+    save_table(table, tables / condition.folder)
+    return tables
+
+
+class FakeJudge:
+    """Stands for `judge`: gives out the states in turn, the last one for ever; a miss is a tenth above the budget."""
+
+    def __init__(self, *states: State) -> None:
+        self.states = list(states) or ["met"]
+        self.asked: list[tuple[tuple[str, ...], int]] = []
+
+    def __call__(
+        self, device: Any, models: Mapping[str, Path], canary: Path, *, budget_ms: float, processes: int = 2, **_: Any
+    ) -> dict[str, Verdict]:
+        assert canary.is_file()
+        assert all(path.is_file() for path in models.values())
+        self.asked.append((tuple(models), processes))
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        median = budget_ms * {"met": 0.9, "missed": 1.1, "straddles": 1.001, "unstable": 1.0}[state]
+        verdict = Verdict(median, median * 1.1, (0.99 * median, 1.01 * median), 40, 0.1, median, state)
+        return dict.fromkeys(models, verdict)
+
+
+def install(put: Callable[[object, str, object], None], judge: FakeJudge | None = None) -> None:
+    """Replace the clock by the made-up machine, and long trainings by short ones."""
+    put(pipeline, "judge", judge or FakeJudge())
+    put(plan, "drift", lambda table, device: 0.0)
+    put(SearchSettings, "for_images", classmethod(lambda cls, images: SETTINGS))
+    put(Recipe, "for_images", classmethod(lambda cls, images: RECIPE))
+
+
+def latencies() -> LatencyModel:
+    """The latency model of the made-up machine."""
+    from hwnas.latency.model import latency_model
+
+    return latency_model(SPACE, row_ms, sigma=0.01)
+
+
+def on_replace(act: Callable[[], None], when: str, name: str, nth: int) -> Callable[[Path, Path], Path]:
+    """A `Path.replace` that calls `act` before or after the n-th file called `name` ('*': any) is put in place."""
+    replace, seen = Path.replace, 0
+
+    def counting(self: Path, target: Path) -> Path:
+        nonlocal seen
+        hit = False
+        if name in ("*", Path(target).name):
+            seen += 1
+            hit = seen == nth
+        if hit and when == "before":
+            act()
+        result = replace(self, target)
+        if hit and when == "after":
+            act()
+        return result
+
+    return counting
+
+
+if __name__ == "__main__":
+    when, name, nth, *arguments = sys.argv[1:]
+    install(setattr)
+    Path.replace = on_replace(lambda: os.kill(os.getpid(), signal.SIGKILL), when, name, int(nth))  # type: ignore
+    from hwnas.cli import app
+
+    app(arguments)

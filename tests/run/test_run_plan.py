@@ -1,0 +1,137 @@
+"""What a configuration means: space, device, table, and what is refused before anything is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from run_fakes import SPACE, a_config, draw_images, latencies, row_ms, write_table
+
+from hwnas.devices.rounds import Round
+from hwnas.errors import InfeasibleBudgetError, InputError
+from hwnas.latency.build import CANARY_DRIFT, Need
+from hwnas.latency.table import Table
+from hwnas.progress import Silent
+from hwnas.run import plan
+from hwnas.run.plan import default_resolution, default_width, make_plan, ready_model
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return draw_images(tmp_path / "images", count=5)
+
+
+@pytest.mark.parametrize(
+    ("native", "resolution", "width"),
+    [
+        (1, 32, 0.25),
+        (8, 32, 0.25),
+        (16, 32, 0.25),
+        (28, 32, 0.5),
+        (64, 64, 0.5),
+        (65, 72, 1.0),
+        (217, 224, 1.0),
+        (4000, 224, 1.0),
+    ],
+)
+def test_size_and_width_follow_the_images(native: int, resolution: int, width: float) -> None:
+    assert (default_resolution(native), default_width(native)) == (resolution, width)
+
+
+def test_a_plan_resolves_everything(data: Path, tmp_path: Path) -> None:
+    tables = write_table(tmp_path / "tables")
+    found = make_plan(a_config(data), tables)
+    assert (found.space, found.device.id, found.strategy.name) == (SPACE, "host", "gumbel")
+    assert found.folder == tables / found.device.condition().folder
+    assert not found.need
+    found = make_plan(a_config(data, width=0.0, resolution=0), tmp_path / "empty")
+    assert (found.space.name, found.space.input_shape, found.space.classes) == ("toy@w0.25-r32", (3, 32, 32), 3)
+    assert found.need == Need(found.space.ops, calibration=True)
+    assert found.folder == tmp_path / "empty" / found.device.condition().folder
+    assert not (tmp_path / "empty").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"budget": "fast"},
+        {"strategy": "magic"},
+        {"data": "no/such/folder"},
+        {"space": "outer"},
+        {"device": "no-such-device"},
+        {"width": 99.5},
+        {"resolution": 3},
+    ],
+)
+def test_what_does_not_exist_is_refused(changes: dict[str, object], data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        make_plan(a_config(data, **changes), tmp_path)
+    assert str(next(iter(changes.values()))) in str(caught.value)
+
+
+def test_a_complete_table_is_only_compared_with_the_device(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = make_plan(a_config(data), write_table(tmp_path))
+    for changed in (0.0, CANARY_DRIFT, -CANARY_DRIFT):
+        monkeypatch.setattr(plan, "drift", lambda table, device, changed=changed: changed)
+        model = ready_model(found, progress=Silent())
+        for architecture in SPACE.enumerate():
+            predicted_ms = latencies().predict_ms(architecture.choices)
+            assert model.predict_ms(architecture.choices) == pytest.approx(predicted_ms)
+
+
+def test_a_device_that_became_slower_is_measured_anew(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = make_plan(a_config(data), write_table(tmp_path))
+    needs: list[Need] = []
+
+    def measured(table: Table, space: object, device: object, folder: Path, need: Need, **_: object) -> None:
+        needs.append(need)
+        write_table(tmp_path, factor=1.2)
+
+    monkeypatch.setattr(plan, "drift", lambda table, device: 0.2)
+    monkeypatch.setattr(plan, "complete", measured)
+    model = ready_model(found, progress=Silent())
+    assert needs == [Need(SPACE.ops, calibration=True, drifted=True)]
+    assert model.smallest_ms == pytest.approx(1.2 * latencies().smallest_ms)
+
+
+def test_a_hopeless_budget_is_refused_before_a_table_is_measured(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smallest_us = 1e3 * latencies().smallest_ms
+
+    def measured(device: object, models: dict[str, Path], canary: Path) -> list[Round]:
+        (name,) = models
+        return [Round(name, 0, 0, smallest_us, smallest_us, smallest_us, 9, 100.0)]
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("measured a whole table")
+
+    monkeypatch.setattr(plan, "measure", measured)
+    monkeypatch.setattr(plan, "complete", never)
+    with pytest.raises(InfeasibleBudgetError) as caught:
+        ready_model(make_plan(a_config(data, budget="0.001"), tmp_path), progress=Silent())
+    assert caught.value.smallest_ms == pytest.approx(latencies().smallest_ms)
+    with pytest.raises(AssertionError, match="whole table"):
+        ready_model(make_plan(a_config(data, budget="100"), tmp_path), progress=Silent())
+
+
+def test_the_rows_of_the_made_up_machine_differ() -> None:
+    assert len({row_ms(spec) for spec in SPACE.ops}) == len(SPACE.ops)
+
+
+def test_a_table_in_the_working_directory_is_completed_where_it_is(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next run would find the incomplete one again, and measure again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+    write_table(Path("latency_tables"))
+    found = make_plan(a_config(data, resolution=16), None)
+    assert found.need
+    again = plan.find_folder(found.device.condition(), None)
+    assert again is not None
+    assert found.folder.resolve() == again.resolve()

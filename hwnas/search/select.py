@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
 
 from hwnas.arch.space import Architecture
-from hwnas.data import Dataset
+from hwnas.data import Dataset, batches
 from hwnas.search.decode import Table, decode
 from hwnas.search.supernet import Supernet
 from hwnas.train import evaluate, recalibrate
@@ -19,7 +22,12 @@ _RECALIBRATION_IMAGES = 768
 
 @dataclass(frozen=True)
 class Scored:
-    """An architecture with its accuracy and loss on the validation images, using the supernet's weights."""
+    """An architecture judged on the validation images, using the supernet's weights.
+
+    Attributes:
+        accuracy: on the images as they are, 0..1.
+        loss: mean cross entropy on augmented ones, in nats: it tells networks apart that are all nearly right.
+    """
 
     architecture: Architecture
     accuracy: float
@@ -45,13 +53,32 @@ def candidates(log_probs: Table, costs: Table, budget: float, *, count: int, see
 
 
 def score(supernet: Supernet, architecture: Architecture, dataset: Dataset, *, device: torch.device) -> Scored:
-    """Validation accuracy with inherited weights, after batch norm's statistics were estimated anew (SPOS)."""
+    """Judge an architecture with inherited weights, after batch norm's statistics were estimated anew (SPOS)."""
     module = supernet.extract(architecture)
     recalibrate(module, dataset.train, dataset, device=device, max_images=_RECALIBRATION_IMAGES)
     result = evaluate(module, dataset.val, dataset, device=device)
-    return Scored(architecture, result.accuracy, result.loss)
+    return Scored(architecture, result.accuracy, _augmented_loss(module, dataset, device))
 
 
 def best(scored: list[Scored]) -> Scored:
-    """The most accurate; the lower loss decides between equals."""
-    return max(scored, key=lambda item: (item.accuracy, -item.loss))
+    """The one with the lowest loss; see docs/decisions/0007."""
+    return min(scored, key=lambda item: item.loss)
+
+
+@torch.inference_mode()
+def _augmented_loss(module: nn.Module, dataset: Dataset, device: torch.device) -> float:
+    """Mean loss over a few passes of augmented validation images, the same ones for every network."""
+    module.eval()
+    generator = torch.Generator().manual_seed(0)
+    total, images = 0.0, 0
+    for _ in range(_passes(len(dataset.val))):
+        stream = batches(dataset.val, dataset, batch_size=256, device=device, generator=generator, augment=True)
+        for x, y in stream:
+            total += cross_entropy(module(x), y, reduction="sum").item()
+            images += len(y)
+    return total / images
+
+
+def _passes(images: int) -> int:
+    """Enough for 1,000 images."""
+    return max(1, math.ceil(1000 / images))

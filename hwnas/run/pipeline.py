@@ -80,7 +80,7 @@ def run_search(
     plan = make_plan(config, tables)
     accelerator = resolve(config.accelerator)
     folder = RunFolder(out)
-    with folder.claimed(config, resume=resume, force=force):
+    with folder.claimed(plan.config, resume=resume, force=force):
         if resume and _judged_before(folder):
             return _finished(folder)
         deterministic(config.seed, config.threads)

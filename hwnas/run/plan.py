@@ -32,6 +32,7 @@ class Plan:
     """What a configuration means on this machine.
 
     Attributes:
+        config: with the width and resolution that follow the data filled in.
         table: the device's table as it is now; `need` says what it lacks.
         folder: where the completed table goes.
     """
@@ -55,11 +56,15 @@ def make_plan(config: RunConfig, tables: Path | None) -> Plan:
     budget = Budget.parse(config.budget)
     chosen = strategy(config.strategy)
     channels, native = native_shape(config.data)
-    resolution = config.resolution or default_resolution(native)
+    resolved = replace(
+        config,
+        width=config.width or default_width(native),
+        resolution=config.resolution or default_resolution(native),
+    )
     space = space_instance(
         config.space,
-        width=config.width or default_width(native),
-        resolution=resolution,
+        width=resolved.width,
+        resolution=resolved.resolution,
         channels=channels,
         classes=len(class_names(config.data)),
     )
@@ -67,7 +72,7 @@ def make_plan(config: RunConfig, tables: Path | None) -> Plan:
     condition = device.condition()
     folder = table_folder(condition, tables)
     table = open_table(device, find_folder(condition, tables) or folder)
-    return Plan(config, budget, chosen, space, device, table, folder, lacking(table, space))
+    return Plan(resolved, budget, chosen, space, device, table, folder, lacking(table, space))
 
 
 def default_width(native: int) -> float:

@@ -25,7 +25,7 @@ class ExpectedLatency:
     def __init__(
         self, model: LatencyModel, *, device: torch.device | None = None, dtype: torch.dtype = torch.float32
     ) -> None:
-        self._costs = (padded(model.costs_ms) * model.slope).to(device=device, dtype=dtype)
+        self._costs = (padded(model.costs_ms) * model.slope).to(dtype).to(device)
         self._constant = model.intercept_ms + model.slope * model.fixed_ms
 
     def __call__(self, probabilities: Tensor) -> Tensor:

@@ -130,9 +130,9 @@ def test_no_candidates_where_nothing_is_feasible() -> None:
     assert list(candidates(COSTS, COSTS, TOTALS[0] - 0.1, count=5, seed=0)) == []
 
 
-def test_the_most_accurate_wins_and_the_loss_decides_between_equals() -> None:
+def test_the_lowest_loss_wins() -> None:
     scored = [
         Scored(Architecture("toy", (index,)), accuracy, loss)
-        for index, (accuracy, loss) in enumerate([(0.5, 0.1), (0.7, 0.9), (0.7, 0.8)])
+        for index, (accuracy, loss) in enumerate([(0.5, 0.3), (0.7, 0.2), (0.9, 0.8)])
     ]
-    assert best(scored) is scored[2]
+    assert best(scored) is scored[1]

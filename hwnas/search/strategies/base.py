@@ -52,6 +52,6 @@ def uniform_logits(options: Sequence[int], device: torch.device | None = None) -
 
 def log_probabilities(logits: Tensor) -> list[list[float]]:
     """Per decision the log-probability of each option that exists."""
-    rows = torch.log_softmax(logits.detach().double(), dim=1).tolist()
+    rows = torch.log_softmax(logits.detach().cpu().double(), dim=1).tolist()
     finite = torch.isfinite(logits).sum(dim=1).tolist()
     return [row[:count] for row, count in zip(rows, finite, strict=True)]

@@ -59,8 +59,8 @@ class LatencyModel:
         """
         if target_ms < self.smallest_ms:
             raise InfeasibleBudgetError(
-                f"no network of this space is predicted to run within {target_ms:.4g} ms: the fastest one takes "
-                f"{self.smallest_ms:.4g} ms",
+                f"no network of this space is predicted to run within {target_ms:.4g} ms (the budget less the table's "
+                f"margin): the fastest one takes {self.smallest_ms:.4g} ms",
                 smallest_ms=self.smallest_ms,
                 hint=f"ask for at least --budget-ms {self.smallest_ms * (1.0 + 1.645 * self.sigma) * 1.005:.3g}, "
                 "or use a smaller --width or --resolution",

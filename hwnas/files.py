@@ -43,9 +43,8 @@ def write_bytes(path: Path, content: bytes) -> None:
                 os.fsync(file.fileno())
             Path(name).chmod(0o644)
             Path(name).replace(path)
-        except BaseException:
+        finally:
             Path(name).unlink(missing_ok=True)
-            raise
 
 
 def write_text(path: Path, content: str) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hwnas.arch.network import Network
 from hwnas.arch.primitives import Activation, Add, Conv, Graph, Linear, Node
+from hwnas.backends.runtime import RUNTIME_ERRORS, cpu_session
 from hwnas.backends.torch import ConvNorm, load_weights, network_module
 from hwnas.backends.weights import Weights
 from hwnas.errors import ExportError
@@ -77,14 +76,11 @@ def run_model(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     Raises:
         ExportError: ONNX Runtime refuses the model.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     try:
-        session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = cpu_session(model)
         (name,) = (node.name for node in session.get_inputs())
         return np.concatenate([session.run(None, {name: x[None]})[0] for x in inputs])
-    except Exception as error:  # the runtime's exceptions have no common base
+    except RUNTIME_ERRORS as error:
         raise ExportError(f"ONNX Runtime refuses the model: {error}") from error
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from hwnas.backends.runtime import RUNTIME_ERRORS, cpu_session
 from hwnas.data import image, to_input
 from hwnas.errors import DataError, InputError
 
@@ -57,11 +57,9 @@ def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Predic
 def _session(model: Path) -> Any:
     if not model.is_file():
         raise InputError(f"there is no model at {model}", hint="name the folder of a finished run")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's exceptions have no common base
+        return cpu_session(str(model))
+    except RUNTIME_ERRORS as error:
         raise InputError(f"ONNX Runtime cannot load {model}: {error}") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
@@ -30,6 +31,11 @@ class LatencyModel:
     def __post_init__(self) -> None:
         if self.slope <= 0:
             raise InputError(f"a calibration must increase with the raw sum, so its slope cannot be {self.slope:g}")
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> LatencyModel:
+        """The model whose `dataclasses.asdict` went through JSON."""
+        return cls(**content | {"costs_ms": tuple(map(tuple, content["costs_ms"]))})
 
     def predict_ms(self, choices: Sequence[int]) -> float:
         """Calibrated latency of an architecture."""

@@ -88,7 +88,7 @@ def run_search(
         with _stage(folder, "data"):
             dataset = load_dataset(config.data, resolution=plan.space.input_shape[1], seed=config.seed)
         with _stage(folder, "measure"):
-            model = ready_model(plan, progress=progress)
+            model = ready_model(plan, progress=progress, kept=folder.state / "latency.json")
         run = Run(plan, folder, model, plan.budget.ms(model), dataset, accelerator, progress)
         return _finish(run)
 

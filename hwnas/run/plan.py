@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from hwnas.arch.costs import macs
@@ -16,6 +16,7 @@ from hwnas.devices.device import Device, load_device
 from hwnas.devices.estimate import estimates
 from hwnas.devices.measure import measure
 from hwnas.errors import InfeasibleBudgetError
+from hwnas.files import read_json, write_json
 from hwnas.latency.build import CANARY_DRIFT, Need, canary_model, complete, drift, lacking, model_of, open_table
 from hwnas.latency.find import find_folder, table_folder
 from hwnas.latency.model import LatencyModel
@@ -85,13 +86,30 @@ def default_resolution(native: int) -> int:
     return min(max((native + 7) // 8 * 8, _SMALLEST_RESOLUTION), _LARGEST_RESOLUTION)
 
 
-def ready_model(plan: Plan, *, progress: Progress) -> LatencyModel:
+def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> LatencyModel:
     """The latency model of the plan's space, after measuring what the table lacks.
+
+    Args:
+        kept: where a run keeps the model that it began with. Resumed, it goes on with the same numbers, even if the
+            device drifts or its table is measured anew in between.
 
     Raises:
         InfeasibleBudgetError: the budget is below the fastest network.
         DeviceError: the device cannot measure.
     """
+    origin = {"space": plan.space.name, "condition": plan.device.condition().folder.as_posix()}
+    if kept is not None and kept.exists() and not plan.need:
+        content = read_json(kept)
+        if content["origin"] == origin:
+            return LatencyModel.from_json(content["model"])
+    model = _measured_model(plan, progress)
+    model.raw_budget_ms(model.target_ms(plan.budget.ms(model)))
+    if kept is not None:
+        write_json(kept, {"origin": origin, "model": asdict(model)})
+    return model
+
+
+def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
     need = plan.need
     if plan.table.rows and not need.rows:
         changed = drift(plan.table, plan.device)
@@ -105,9 +123,7 @@ def ready_model(plan: Plan, *, progress: Progress) -> LatencyModel:
             progress.say(f"measuring {len(need.rows)} rows that the latency table lacks")
         complete(plan.table, plan.space, plan.device, plan.folder, need, progress=progress)
         plan = replace(plan, table=open_table(plan.device, plan.folder))
-    model = model_of(plan.table, plan.space)
-    model.raw_budget_ms(model.target_ms(plan.budget.ms(model)))
-    return model
+    return model_of(plan.table, plan.space)
 
 
 def _refuse_hopeless(plan: Plan) -> None:

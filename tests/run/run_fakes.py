@@ -4,6 +4,8 @@ As a program it is `hwnas` on that machine, and kills itself with SIGKILL right 
 put in place for the n-th time:
 
     python run_fakes.py before|after NAME N search --budget-ms ...
+
+With `real` for these three words it measures on the real machine, and only the trainings are short.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from hwnas.search.settings import SearchSettings
 from hwnas.train import Recipe
 
 SPACE: SearchSpace = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)
-SETTINGS = SearchSettings(warmup_epochs=1, epochs=2, batch_size=16, candidates=4)
+SETTINGS = SearchSettings(warmup_epochs=1, epochs=2, batch_size=16, candidates=2)
 RECIPE = Recipe(epochs=2, batch_size=16)
 COLOURS = {"red": (220, 60, 60), "green": (60, 220, 60), "blue": (60, 60, 220)}
 
@@ -101,6 +103,11 @@ def install(put: Callable[[object, str, object], None], judge: FakeJudge | None 
     """Replace the clock by the made-up machine, and long trainings by short ones."""
     put(pipeline, "judge", judge or FakeJudge())
     put(plan, "drift", lambda table, device: 0.0)
+    install_short(put)
+
+
+def install_short(put: Callable[[object, str, object], None]) -> None:
+    """Replace long trainings by short ones."""
     put(SearchSettings, "for_images", classmethod(lambda cls, images: SETTINGS))
     put(Recipe, "for_images", classmethod(lambda cls, images: RECIPE))
 
@@ -133,9 +140,15 @@ def on_replace(act: Callable[[], None], when: str, name: str, nth: int) -> Calla
 
 
 if __name__ == "__main__":
-    when, name, nth, *arguments = sys.argv[1:]
-    install(setattr)
-    Path.replace = on_replace(lambda: os.kill(os.getpid(), signal.SIGKILL), when, name, int(nth))  # type: ignore
+    if sys.argv[1] == "real":
+        install_short(setattr)
+        arguments = sys.argv[2:]
+    else:
+        when, name, nth, *arguments = sys.argv[1:]
+        install(setattr)
+        Path.replace = on_replace(  # type: ignore[method-assign]
+            lambda: os.kill(os.getpid(), signal.SIGKILL), when, name, int(nth)
+        )
     from hwnas.cli import app
 
     app(arguments)

@@ -1,0 +1,239 @@
+"""Whole runs on a made-up machine: what a verdict leads to, and what is the same the second time."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from run_fakes import SPACE, FakeJudge, a_config, install, latencies, write_table
+
+from hwnas.errors import BudgetMissedError, DivergedError, ExportError, InfeasibleBudgetError
+from hwnas.progress import Silent
+from hwnas.run import pipeline
+from hwnas.run.pipeline import run_search
+from hwnas.search.decode import decode
+from hwnas.train import checkpoint, loop
+
+MODEL = latencies()
+
+
+class Runs:
+    """Runs with shared data and tables, each in a folder of its own."""
+
+    def __init__(self, images: Path, root: Path, put: Callable[..., None]) -> None:
+        self.images, self.root, self.put = images, root, put
+        self.tables = write_table(root / "tables")
+        self.judge = FakeJudge()
+        install(put, self.judge)
+
+    def __call__(self, name: str = "run", *, resume: bool = False, force: bool = False, **changes: Any) -> Any:
+        config = a_config(self.images, **changes)
+        return run_search(config, self.root / name, progress=Silent(), tables=self.tables, resume=resume, force=force)
+
+    def judged(self, *states: Any) -> FakeJudge:
+        self.judge = FakeJudge(*states)
+        self.put(pipeline, "judge", self.judge)
+        return self.judge
+
+    def result(self, name: str = "run") -> Any:
+        return json.loads((self.root / name / "result.json").read_text())
+
+    def choices(self, name: str = "run") -> tuple[int, ...]:
+        return tuple(json.loads((self.root / name / "architecture.json").read_text())["choices"])
+
+    def events(self, kind: str, name: str = "run") -> list[dict[str, Any]]:
+        lines = (self.root / name / "log.jsonl").read_text().splitlines()
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+
+@pytest.fixture
+def runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    return Runs(images, tmp_path, monkeypatch.setattr)
+
+
+def test_a_run_leaves_everything_it_promises(runs: Runs) -> None:
+    result = runs(budget="60%")
+    assert result == runs.result()
+    files = {"config.toml", "env.json", "log.jsonl", "evaluated.csv", "architecture.json", "weights.safetensors"}
+    assert files | {"model.onnx", "labels.txt", "result.json", "report.html", "state"} == {
+        path.name for path in (runs.root / "run").iterdir()
+    }
+    budget_ms = MODEL.smallest_ms + 0.6 * (MODEL.largest_ms - MODEL.smallest_ms)
+    assert result["budget_ms"] == pytest.approx(budget_ms)
+    assert result["range_ms"] == pytest.approx([MODEL.smallest_ms, MODEL.largest_ms])
+    assert result["predicted_ms"] == pytest.approx(MODEL.predict_ms(runs.choices()))
+    assert result["predicted_ms"] <= MODEL.target_ms(budget_ms) * (1 + 1e-9)
+    assert result["baseline_random"]["predicted_ms"] <= MODEL.target_ms(budget_ms) * (1 + 1e-9)
+    assert (result["budget_met"], result["verdict"], result["device"], result["trained"]) == (True, "met", "host", True)
+    assert (result["space"], result["strategy"], result["seed"]) == (SPACE.name, "gumbel", 0)
+    assert [event["stage"] for event in runs.events("end")] == [
+        "data", "measure", "search", "check", "train baseline", "train", "export and verify"
+    ]  # fmt: skip
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(runs: Runs) -> None:
+    for name, seed in (("one", 0), ("two", 0), ("other", 1)):
+        runs(name, seed=seed)
+    read = {name: (runs.root / name / "weights.safetensors").read_bytes() for name in ("one", "two", "other")}
+    assert read["one"] == read["two"] != read["other"]
+    assert (runs.root / "one" / "architecture.json").read_bytes() == (
+        runs.root / "two" / "architecture.json"
+    ).read_bytes()
+    assert (runs.root / "one" / "evaluated.csv").read_bytes() == (runs.root / "two" / "evaluated.csv").read_bytes()
+
+
+def test_a_missed_verdict_is_repaired_with_a_faster_architecture(runs: Runs) -> None:
+    judge = runs.judged("met", "missed", "met")
+    result = runs(budget="70%")
+    checked = tuple(runs.events("check")[0]["choices"])
+    assert result["budget_met"] is True
+    assert MODEL.predict_ms(runs.choices()) <= MODEL.predict_ms(checked) / 1.1
+    assert result["architecture"] == SPACE.describe(SPACE.architecture(runs.choices()))
+    assert [names for names, _ in judge.asked] == [("model",), ("model", "baseline"), ("model", "baseline")]
+    assert [event["stage"] for event in runs.events("end")].count("train") == 2
+    tensors, _ = checkpoint.load(runs.root / "run" / "weights.safetensors")
+    network = SPACE.network(SPACE.architecture(runs.choices()))
+    assert {name.split(".")[0] for name in tensors} == {name for name, spec in network.ops if spec.kind != "skip"}
+
+
+def test_after_two_repairs_a_missed_budget_is_an_error_with_its_result(runs: Runs) -> None:
+    judge = runs.judged("met", "missed")
+    with pytest.raises(BudgetMissedError) as caught:
+        runs(budget="100%")
+    assert caught.value.exit_code == 4
+    assert len(judge.asked) == 1 + 3
+    result = runs.result()
+    assert (result["budget_met"], result["verdict"]) == (False, "missed")
+    assert f"{result['measured_ms']['median']:.4g}" in str(caught.value)
+    assert (runs.root / "run" / "report.html").exists()
+    with pytest.raises(BudgetMissedError):
+        runs(budget="100%", resume=True)
+    assert len(judge.asked) == 4
+
+
+def test_a_missed_budget_that_nothing_is_faster_for_ends_at_once(runs: Runs) -> None:
+    judge = runs.judged("missed")
+    budget = f"{MODEL.smallest_ms * 1.02:.4f}"
+    with pytest.raises(BudgetMissedError):
+        runs(budget=budget)
+    assert len(judge.asked) == 2
+
+
+def test_the_check_swaps_before_anything_is_trained(runs: Runs) -> None:
+    runs.judged("missed", "straddles", "met")
+    runs(budget="80%")
+    tried = [tuple(event["choices"]) for event in runs.events("check")]
+    predicted = [MODEL.predict_ms(choices) for choices in tried]
+    assert len(set(tried)) == 3
+    assert predicted[1] <= predicted[0] / 1.1
+    assert predicted[2] < predicted[1]
+    assert runs.choices() == tried[-1]
+    assert [event["stage"] for event in runs.events("end")].count("train") == 1
+
+
+def test_a_verdict_on_the_edge_is_measured_longer(runs: Runs) -> None:
+    judge = runs.judged("met", "straddles", "met")
+    assert runs()["budget_met"] is True
+    assert [processes for names, processes in judge.asked if "baseline" in names] == [2, 6]
+    judge = runs.judged("met", "straddles")
+    with pytest.raises(BudgetMissedError):
+        runs("edge")
+    assert runs.result("edge")["verdict"] == "straddles"
+
+
+def test_an_unstable_verdict_is_no_verdict_until_it_is_measured_again(runs: Runs) -> None:
+    runs.judged("unstable")
+    result = runs()
+    assert (result["budget_met"], result["verdict"]) == (None, "unstable")
+    weights = (runs.root / "run" / "weights.safetensors").read_bytes()
+    runs.judged("met")
+    assert runs(resume=True)["budget_met"] is True
+    assert runs.result()["budget_met"] is True
+    assert (runs.root / "run" / "weights.safetensors").read_bytes() == weights
+
+
+def test_an_infeasible_budget_ends_before_any_training(runs: Runs) -> None:
+    with pytest.raises(InfeasibleBudgetError) as caught:
+        runs(budget="0.5")
+    assert caught.value.smallest_ms == pytest.approx(MODEL.smallest_ms)
+    assert f"{MODEL.smallest_ms:.4g}" in str(caught.value)
+    assert [event["stage"] for event in runs.events("start")] == ["data", "measure"]
+    assert not runs.judge.asked
+
+
+def test_whether_the_budget_binds(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    loose = runs("loose", budget="1000")
+    assert loose["budget_binds"] is False
+    assert loose["unbudgeted_ms"] <= loose["range_ms"][1] < loose["budget_ms"]
+
+    def wants_the_slowest(*args: Any, **kwargs: Any) -> Any:
+        found = search(*args, **kwargs)
+        preferences = MODEL.costs_ms
+        unbudgeted = decode(preferences, MODEL.costs_ms, math.inf)
+        assert unbudgeted is not None
+        return type(found)(found.best, found.evaluated, preferences, unbudgeted, found.supernet)
+
+    search = pipeline.search
+    monkeypatch.setattr(pipeline, "search", wants_the_slowest)
+    tight = runs("tight", budget="30%")
+    assert tight["budget_binds"] is True
+    assert tight["unbudgeted_ms"] == pytest.approx(tight["range_ms"][1])
+    assert runs("wide", budget="100%")["budget_binds"] is False
+
+
+def test_without_training_the_winner_keeps_what_it_inherits(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(pipeline, "train", never)
+    result = runs(train=False)
+    assert (result["trained"], result["budget_met"]) == (False, True)
+    assert 0 <= result["accuracy"]["test"] <= 1
+    assert not list((runs.root / "run" / "state").glob("train-*"))
+
+
+@pytest.mark.parametrize("stage", ["search", "train"])
+def test_a_loss_that_is_no_number_ends_the_run(runs: Runs, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hwnas.search import loop as search_loop
+
+    broken = {"search": search_loop, "train": loop}[stage]
+    whole = broken.cross_entropy
+    monkeypatch.setattr(broken, "cross_entropy", lambda *args, **kwargs: whole(*args, **kwargs) * torch.nan)
+    with pytest.raises(DivergedError) as caught:
+        runs()
+    assert caught.value.exit_code == 7
+    assert not (runs.root / "run" / "result.json").exists()
+    monkeypatch.undo()
+    install(runs.put, runs.judge)
+    assert runs(resume=True)["budget_met"] is True
+
+
+def test_a_model_file_that_computes_something_else_is_not_written(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hwnas.export import model_file
+
+    write = model_file.onnx_model
+
+    def perturbed(network: Any, weights: Any, **kwargs: Any) -> bytes:
+        name = next(name for name in weights if name.startswith("stem") and weights[name].ndim == 4)
+        return write(network, dict(weights) | {name: weights[name] * 1.1}, **kwargs)
+
+    monkeypatch.setattr(model_file, "onnx_model", perturbed)
+    with pytest.raises(ExportError, match="differs") as caught:
+        runs()
+    assert caught.value.exit_code == 6
+    assert not (runs.root / "run" / "model.onnx").exists()
+    assert not (runs.root / "run" / "result.json").exists()
+
+
+def test_force_starts_anew(runs: Runs) -> None:
+    runs(seed=1)
+    first = (runs.root / "run" / "weights.safetensors").read_bytes()
+    result = runs(force=True)
+    assert result["seed"] == 0
+    assert (runs.root / "run" / "weights.safetensors").read_bytes() != first
+    assert len([event for event in runs.events("start") if event["stage"] == "search"]) == 1

@@ -33,7 +33,7 @@ def devices_list(json_: options.Json = False, quiet: options.Quiet = False) -> N
 
     found = list_devices()
     if json_:
-        console.print_json([asdict(device) for device in found])
+        console.print_json({"devices": [asdict(device) for device in found]})
     else:
         _print([{"id": device.id, "runtime": device.runtime, "description": device.description} for device in found])
 
@@ -64,7 +64,7 @@ def spaces_list(json_: options.Json = False, quiet: options.Quiet = False) -> No
 
     names = space_names()
     if json_:
-        console.print_json(list(names))
+        console.print_json({"spaces": list(names)})
     else:
         _print([{"space": name} for name in names])
 
@@ -98,6 +98,6 @@ def strategies_list(json_: options.Json = False, quiet: options.Quiet = False) -
     from hwnas.search.strategies import strategies as known
 
     if json_:
-        console.print_json({entry.name: entry.summary for entry in known()})
+        console.print_json({"strategies": {entry.name: entry.summary for entry in known()}})
     else:
         _print([{"strategy": entry.name, "summary": entry.summary} for entry in known()])

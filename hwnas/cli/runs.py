@@ -25,7 +25,7 @@ def predict(
 
     predictions = classify(run / "model.onnx", images, top=top)
     if json_:
-        console.print_json([prediction.to_json() for prediction in predictions])
+        console.print_json({"predictions": [prediction.to_json() for prediction in predictions]})
         return
     from rich.table import Table
 

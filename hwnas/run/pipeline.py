@@ -38,7 +38,7 @@ from hwnas.run.report import write_report
 from hwnas.search.decode import FeasibleSampler, decode
 from hwnas.search.engine import Found, search
 from hwnas.search.settings import SearchSettings
-from hwnas.train import Recipe, deterministic, evaluate, recalibrate, resolve, train
+from hwnas.train import Recipe, deterministic, evaluate, recalibrate, train
 from hwnas.train import checkpoint as store
 
 _CHECKS, _REPAIRS = 6, 2
@@ -78,18 +78,17 @@ def run_search(
         DeviceError, ExportError, DivergedError, StorageError: as their names say.
     """
     plan = make_plan(config, tables)
-    accelerator = resolve(config.accelerator)
     folder = RunFolder(out)
     with folder.claimed(plan.config, resume=resume, force=force):
         if resume and _judged_before(folder):
             return _finished(folder)
         deterministic(config.seed, config.threads)
-        write_json(folder.environment, host_facts() | {"accelerator": str(accelerator), "threads": config.threads})
+        write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": config.threads})
         with _stage(folder, "data"):
             dataset = load_dataset(config.data, resolution=plan.space.input_shape[1], seed=config.seed)
         with _stage(folder, "measure"):
             model = ready_model(plan, progress=progress, kept=folder.state / "latency.json")
-        run = Run(plan, folder, model, plan.budget.ms(model), dataset, accelerator, progress)
+        run = Run(plan, folder, model, plan.budget.ms(model), dataset, plan.accelerator, progress)
         return _finish(run)
 
 

@@ -6,6 +6,8 @@ import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
+
 from hwnas.arch.costs import macs
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.arch.spaces import space_instance
@@ -24,6 +26,7 @@ from hwnas.latency.table import Table
 from hwnas.progress import Progress
 from hwnas.run.config import Budget, RunConfig
 from hwnas.search.strategies import Strategy, strategy
+from hwnas.train import resolve
 
 _SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224
 
@@ -46,6 +49,7 @@ class Plan:
     table: Table
     folder: Path
     need: Need
+    accelerator: torch.device
 
 
 def make_plan(config: RunConfig, tables: Path | None) -> Plan:
@@ -56,6 +60,7 @@ def make_plan(config: RunConfig, tables: Path | None) -> Plan:
     """
     budget = Budget.parse(config.budget)
     chosen = strategy(config.strategy)
+    accelerator = resolve(config.accelerator)
     channels, native = native_shape(config.data)
     resolved = replace(
         config,
@@ -73,7 +78,7 @@ def make_plan(config: RunConfig, tables: Path | None) -> Plan:
     condition = device.condition()
     folder = table_folder(condition, tables)
     table = open_table(device, find_folder(condition, tables) or folder)
-    return Plan(resolved, budget, chosen, space, device, table, folder, lacking(table, space))
+    return Plan(resolved, budget, chosen, space, device, table, folder, lacking(table, space), accelerator)
 
 
 def default_width(native: int) -> float:

@@ -1,0 +1,188 @@
+"""Commands in this process: help, lists, JSON, and the exit code of every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer.main
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from hwnas.cli import app
+
+ROOT = typer.main.get_command(app)
+
+
+def hwnas(*words: str) -> Result:
+    """Run a command."""
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def commands(node: Any = ROOT, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = [path]
+    for name, child in getattr(node, "commands", {}).items():
+        found += commands(child, (*path, name))
+    return found
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for name in ("one", "two"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for index in range(6):
+            pixels = np.full((12, 12, 3), 40 * index, dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{index}.png")
+    return tmp_path / "images"
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tables and no runs of whoever runs the tests."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+
+
+@pytest.mark.parametrize("path", commands(), ids=lambda path: " ".join(path) or "hwnas")
+def test_every_command_has_help(path: tuple[str, ...]) -> None:
+    done = hwnas(*path, "--help")
+    assert done.exit_code == 0
+    assert "Usage" in done.stdout
+    assert len(done.stdout.splitlines()) > 3
+
+
+def test_the_commands_are_those_of_the_surface() -> None:
+    names = {" ".join(path) for path in commands()}
+    assert {"search", "profile-device", "predict", "report", "doctor"} <= names
+    assert {"devices list", "devices show", "spaces list", "spaces show", "strategies list"} <= names
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        (["doctor"], {"cpu", "python", "packages", "devices", "problems"}),
+        (["devices", "list"], {"devices"}),
+        (["devices", "show", "host"], {"id", "runtime", "threads", "precision", "condition"}),
+        (["spaces", "list"], {"spaces"}),
+        (["spaces", "show", "toy"], {"space", "size", "rows", "decisions"}),
+        (["strategies", "list"], {"strategies"}),
+        (["search", "--budget-ms", "50%", "--space", "toy", "--dry-run"], {"space", "rows_to_measure", "config"}),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+)
+def test_json_is_one_object_and_text_is_there_without(words: list[str], keys: set[str]) -> None:
+    done = hwnas(*words, "--json")
+    assert done.exit_code == 0
+    content = json.loads(done.stdout)
+    assert isinstance(content, dict)
+    assert keys <= content.keys()
+    assert done.stderr == ""
+    text = hwnas(*words)
+    assert text.exit_code == 0
+    assert text.stdout.strip()
+    assert text.stderr == ""
+
+
+def test_lists_name_what_exists() -> None:
+    assert {"mobile", "toy"} <= set(json.loads(hwnas("spaces", "list", "--json").stdout)["spaces"])
+    assert {"gumbel", "random"} <= json.loads(hwnas("strategies", "list", "--json").stdout)["strategies"].keys()
+    assert "host" in [one["id"] for one in json.loads(hwnas("devices", "list", "--json").stdout)["devices"]]
+    toy = json.loads(hwnas("spaces", "show", "toy", "--width", "1", "--resolution", "8", "--json").stdout)
+    assert (toy["space"], toy["size"], list(toy["decisions"])) == ("toy@w1-r8", 81, ["a", "bd", "c", "e"])
+
+
+SEARCH = ("search", "--budget-ms", "50%", "--space", "toy", "--tables", "tables")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((*SEARCH, "--device", "no-such-device"), "no-such-device"),
+        ((*SEARCH, "--device", "missing.toml"), "missing.toml"),
+        ((*SEARCH, "--strategy", "magic"), "magic"),
+        ((*SEARCH, "--space", "outer"), "outer"),
+        ((*SEARCH, "--data", "no/folder"), "no/folder"),
+        ((*SEARCH, "--accelerator", "tpu"), "tpu"),
+        ((*SEARCH, "--accelerator", "tpu", "--dry-run"), "tpu"),
+        ((*SEARCH, "--budget-ms", "soon"), "soon"),
+        ((*SEARCH, "--budget-ms", "120%"), "120%"),
+        ((*SEARCH, "--width", "40"), "40"),
+        ((*SEARCH, "--resolution", "3"), "3"),
+        (("devices", "show", "no-such-device"), "no-such-device"),
+        (("spaces", "show", "outer"), "outer"),
+        (("profile-device", "--space", "outer"), "outer"),
+        (("profile-device", "--device", "no-such-device"), "no-such-device"),
+        (("predict", "no-run", "a.png"), "no-run"),
+        (("report", "no-run"), "no-run"),
+    ],
+)
+def test_bad_input_is_exit_code_2_with_one_message(words: tuple[str, ...], named: str) -> None:
+    done = hwnas(*words)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.count("error:") == 1
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    as_json = hwnas(*words, "--json")
+    content = json.loads(as_json.stdout)
+    assert (as_json.exit_code, content["exit_code"]) == (2, 2)
+    assert named in content["error"]
+    assert not Path("runs").exists()
+    assert not Path("tables").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("search",), ("nothing",), (*SEARCH, "--seed", "-1"), (*SEARCH, "--treads", "2")]
+)
+def test_misuse_is_exit_code_2(words: tuple[str, ...]) -> None:
+    done = hwnas(*words)
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
+
+
+def test_a_device_file_is_checked(tmp_path: Path) -> None:
+    sound = 'id = "board"\ndescription = "a board"\ntransport = "local"\nruntime = "onnxruntime"\nthreads = 1\n'
+    path = tmp_path / "board.toml"
+    path.write_text(sound + 'precision = "fp32"\n')
+    assert json.loads(hwnas("devices", "show", str(path), "--json").stdout)["id"] == "board"
+    path.write_text(sound.replace("onnxruntime", "abacus") + 'precision = "fp32"\n')
+    done = hwnas(*SEARCH, "--device", str(path))
+    assert done.exit_code == 2
+    assert "abacus" in done.stderr
+    assert "onnxruntime" in done.stderr
+
+
+def test_a_folder_with_one_class_is_refused(images: Path) -> None:
+    for path in (images / "two").iterdir():
+        path.unlink()
+    (images / "two").rmdir()
+    done = hwnas(*SEARCH, "--data", str(images))
+    assert done.exit_code == 2
+    assert "one class" in done.stderr
+
+
+def test_a_dry_run_does_nothing(images: Path, tmp_path: Path) -> None:
+    done = hwnas(*SEARCH, "--data", str(images), "--out", "run", "--dry-run")
+    assert done.exit_code == 0
+    assert "2 classes" in done.stdout
+    assert "--dry-run" in done.stdout.splitlines()[-1]
+    assert not list(Path.cwd().iterdir())
+    assert not (tmp_path / "user").exists()
+
+
+def test_a_file_where_the_run_should_be_is_exit_code_8() -> None:
+    Path("run").write_text("a file")
+    done = hwnas(*SEARCH, "--out", "run")
+    assert done.exit_code == 8
+    assert "cannot write run" in done.stderr
+    assert Path("run").read_text() == "a file"
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    import hwnas as package
+
+    assert hwnas("--version").stdout == f"{package.__version__}\n"

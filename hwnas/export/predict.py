@@ -16,6 +16,8 @@ from hwnas.backends.runtime import RUNTIME_ERRORS, cpu_session
 from hwnas.data import image, to_input
 from hwnas.errors import DataError, InputError
 
+_LUMA = np.array([0.299, 0.587, 0.114])
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -38,19 +40,20 @@ def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Predic
     session = _session(model)
     metadata = session.get_modelmeta().custom_metadata_map
     try:
-        names = json.loads(metadata["names"])
+        numbered = json.loads(metadata["names"])
+        names = [str(numbered[str(k)]) for k in range(len(numbered))]
         mean, std = (json.loads(metadata[f"hwnas.{name}"]) for name in ("mean", "std"))
-        height = json.loads(metadata["imgsz"])[0]
+        height = int(json.loads(metadata["imgsz"])[0])
         gray = metadata["hwnas.color"] == "gray"
-    except (KeyError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"{model} lacks the metadata that hwnas writes: {error}") from error
     predictions = []
     for path in images:
-        x = to_input(torch.from_numpy(_pixels(path, int(height), gray=gray))[None], mean, std)
+        x = to_input(torch.from_numpy(_pixels(path, height, gray=gray))[None], mean, std)
         (logits,) = session.run(None, {"input": x.contiguous().numpy()})
         probabilities = _softmax(logits[0])
         best = np.argsort(-probabilities, kind="stable")[:top]
-        predictions.append(Prediction(path, tuple((names[str(k)], float(probabilities[k])) for k in best)))
+        predictions.append(Prediction(path, tuple((names[k], float(probabilities[k])) for k in best)))
     return predictions
 
 
@@ -68,11 +71,9 @@ def _pixels(path: Path, resolution: int, *, gray: bool) -> NDArray[np.uint8]:
         pixels = image.read(path, resolution=resolution)
     except image.UNREADABLE as error:
         raise DataError(f"cannot read the image {path}: {error}", hint="JPEG, PNG, WebP and BMP are read") from error
-    return (
-        np.round(np.array([[[0.299]], [[0.587]], [[0.114]]]) * pixels).sum(0, keepdims=True).astype(np.uint8)
-        if gray
-        else pixels
-    )
+    if gray:
+        return np.round(np.tensordot(_LUMA, pixels, 1)[None]).astype(np.uint8)
+    return pixels
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -26,6 +26,15 @@ def completed(folder: Path, fake: FakeRounds, monkeypatch: pytest.MonkeyPatch, s
     return complete(table, space, HOST, folder, lacking(table, space), progress=Silent())
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Table:
+    """The table of the toy space that was measured in one go."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("whole")
+        completed(folder, FakeRounds(TOY, NETWORKS), patch)
+    return load_table(folder)
+
+
 def same(table: Table, other: Table) -> bool:
     """Equal but for the time of day."""
     rows = [{key: [row.median_us, row.p10_us, row.runs] for key, row in one.rows.items()} for one in (table, other)]
@@ -60,8 +69,9 @@ def test_calibration_and_validation_share_no_network() -> None:
 
 
 @pytest.mark.parametrize("dies_after", [0, 1, 100, 350, 10 * (len(TOY.ops) + len(NETWORKS)) - 1])
-def test_an_interrupted_measurement_goes_on(dies_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = completed(tmp_path / "whole", FakeRounds(TOY, NETWORKS), monkeypatch)
+def test_an_interrupted_measurement_goes_on(
+    dies_after: int, whole: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "broken"
     first = FakeRounds(TOY, NETWORKS, dies_after)
     with pytest.raises(KeyboardInterrupt):
@@ -69,12 +79,11 @@ def test_an_interrupted_measurement_goes_on(dies_after: int, tmp_path: Path, mon
     assert not (folder / "table.csv").exists()
     assert len((folder / JOURNAL).read_text().splitlines()) == 1 + dies_after
     second = FakeRounds(TOY, NETWORKS)
-    table = completed(folder, second, monkeypatch)
+    completed(folder, second, monkeypatch)
     assert len(first.measured) == dies_after
     assert not set(first.measured) & set(second.measured)
     assert len(first.measured) + len(second.measured) == 10 * (len(TOY.ops) + len(NETWORKS))
-    assert same(table, whole)
-    assert same(load_table(folder), load_table(tmp_path / "whole"))
+    assert same(load_table(folder), whole)
 
 
 @pytest.mark.parametrize(
@@ -93,15 +102,15 @@ def test_an_interrupted_measurement_goes_on(dies_after: int, tmp_path: Path, mon
     ids=["cut", "half a line", "no fields", "no object", "too few fields", "a text", "empty", "other", "not UTF-8"],
 )
 def test_a_damaged_journal_costs_rounds_and_nothing_else(
-    damage: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    damage: object, whole: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert callable(damage)
-    whole = completed(tmp_path / "whole", FakeRounds(TOY, NETWORKS), monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         completed(tmp_path, FakeRounds(TOY, NETWORKS, 30), monkeypatch)
     journal = tmp_path / JOURNAL
     journal.write_bytes(damage(journal.read_text()).encode("latin-1"))
-    assert same(completed(tmp_path, FakeRounds(TOY, NETWORKS), monkeypatch), whole)
+    completed(tmp_path, FakeRounds(TOY, NETWORKS), monkeypatch)
+    assert same(load_table(tmp_path), whole)
 
 
 def test_a_journal_of_other_models_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,7 +168,7 @@ def test_killed_while_it_measures(images: Path, tmp_path: Path) -> None:
     """On the real machine: the rounds that were taken are kept."""
     tables = tmp_path / "tables"
     words = [*command("real"), *search_arguments(images, tables, tmp_path / "run"), "--no-train"]
-    words[words.index("60%")] = "95%"
+    words[words.index("60%")] = "20"  # far from any edge, so that noise cannot swap the winner
     child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     lines = 0
@@ -187,12 +187,7 @@ def test_killed_while_it_measures(images: Path, tmp_path: Path) -> None:
     again = [word if word != str(tmp_path / "run") else str(tmp_path / "again") for word in words]
     whole = subprocess.run([*again, "--json"], capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr
-    checks = [
-        [event["choices"] for event in map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())
-         if event["event"] == "check"]
-        for name in ("run", "again")
-    ]  # fmt: skip
-    if "measuring its rows again" in whole.stderr or checks[0] != checks[1]:
-        pytest.skip("the machine was too busy: the two runs measured differently")
+    if "measuring its rows again" in whole.stderr:
+        pytest.skip("the machine drifted between the two runs: they searched by different latencies")
     for name in ("architecture.json", "weights.safetensors"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()

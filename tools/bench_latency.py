@@ -91,7 +91,7 @@ def main(
             f"{row['within_10']:.1%}",
             f"{row['repeatability']:.2%}",
         )
-    Console().print(screen)
+    Console(width=110).print(screen)
     if out is not None:
         write_json(out, {"condition": str(target.condition().folder), "seed": seed, "rows": rows})
 

@@ -75,7 +75,7 @@ def main(
             table = complete(open_table(target, folder), instance, target, folder, need, progress=Silent(), seed=seed)
             seconds = time.monotonic() - started
             fresh = fresh_networks(instance, table, target, networks, seed)
-            validation = validate(table.calibrations[instance.name], fresh)
+            validation = validate(table.calibrations[instance.signature], fresh)
             rows.append({"space": instance.name, "rows": len(instance.ops), "seconds": seconds} | asdict(validation))
     screen = Screen("space", "rows", "s", "n", "Spearman", "Kendall", "MAPE", "±5 %", "±10 %", "repeatability")
     for row in rows:

@@ -73,6 +73,11 @@ class SearchSpace:
         return self.slots[-1].ops[0].cout
 
     @property
+    def signature(self) -> str:
+        """Name of the instance with its input channels and classes, for example `mobile@w0.5-r32-i3-o10`."""
+        return f"{self.name}-i{self.input_shape[0]}-o{self.classes}"
+
+    @property
     def size(self) -> int:
         """Number of architectures."""
         return math.prod(len(decision.options) for decision in self.decisions)

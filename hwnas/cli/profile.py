@@ -45,7 +45,7 @@ def profile_device(
     started = time.monotonic()
     if need:
         table = complete(table, instance, target, folder, need, progress=console.progress(quiet=quiet), seed=seed)
-    validation = table.validations[instance.name]
+    validation = table.validations[instance.signature]
     facts = {
         "table": str(folder),
         "space": instance.name,

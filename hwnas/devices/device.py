@@ -111,7 +111,7 @@ def _parse(path: Path) -> Device:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid TOML: {error}", hint="compare it with devices/host.toml") from error
     names = [field.name for field in fields(Device)]
     if unknown := sorted(set(content) - set(names)):

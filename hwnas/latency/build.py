@@ -83,7 +83,7 @@ def open_table(device: Device, folder: Path) -> Table:
 def lacking(table: Table, space: SearchSpace) -> Need:
     """What has to be measured before `space` can be searched with `table`."""
     rows = table.lacking(space.ops, fingerprint)
-    return Need(tuple(rows), bool(rows) or space.name not in table.calibrations)
+    return Need(tuple(rows), bool(rows) or space.signature not in table.calibrations)
 
 
 def drift(table: Table, device: Device) -> float:
@@ -126,7 +126,7 @@ def complete(
     with tempfile.TemporaryDirectory() as temporary:
         models = _write_models(Path(temporary), need.rows, networks)
         canary = models.pop("canary")
-        journal = folder / f"rounds-{space.name}.jsonl"
+        journal = folder / f"rounds-{space.signature}.jsonl"
         with _Journal(journal, _digest(models)) as kept:
             rounds: Sequence[Round] = kept.rounds
             for process in range(1, _PROCESSES + 1):
@@ -146,8 +146,8 @@ def complete(
     table.canary_us = canary_floor_us(rounds)
     measured = [measured_network(table, network, name, rounds) for name, network in networks.items()]
     calibration = fit(measured[:CALIBRATION_NETWORKS])
-    table.calibrations[space.name] = calibration
-    table.validations[space.name] = validate(calibration, measured[CALIBRATION_NETWORKS:])
+    table.calibrations[space.signature] = calibration
+    table.validations[space.signature] = validate(calibration, measured[CALIBRATION_NETWORKS:])
     save_table(table, folder)
     with storage_errors(journal):
         journal.unlink(missing_ok=True)
@@ -161,18 +161,18 @@ def model_of(table: Table, space: SearchSpace) -> LatencyModel:
         MissingRowsError: the table lacks rows.
         InputError: the table has no calibration for this space.
     """
-    if space.name not in table.calibrations:
+    if space.signature not in table.calibrations:
         raise InputError(
-            f"the table {table.device}/{table.condition} is not calibrated for {space.name}",
+            f"the table {table.device}/{table.condition} is not calibrated for {space.signature}",
             hint="hwnas profile-device calibrates it",
         )
-    calibration = table.calibrations[space.name]
+    calibration = table.calibrations[space.signature]
     return latency_model(
         space,
         lambda spec: table.row_ms(spec) + calibration.per_op_us / 1e3,
         slope=calibration.slope,
         intercept_ms=calibration.intercept_us / 1e3,
-        sigma=table.validations[space.name].sigma,
+        sigma=table.validations[space.signature].sigma,
     )
 
 

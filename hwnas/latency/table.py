@@ -1,7 +1,8 @@
 """The latency table of one condition: rows by op key, where they came from, and how far they can be trusted.
 
 On disk it is a folder with `table.csv` (sorted by key) and `meta.toml`, which holds the checksum of the rows. Both are
-replaced atomically; the checksum before the last change is kept, so that a kill between the two leaves a valid table.
+replaced atomically, first `meta.toml`; what it says of the rows before is kept, so that a kill between the two leaves
+those: a valid table that is to be calibrated again.
 """
 
 from __future__ import annotations
@@ -146,6 +147,7 @@ def save_table(table: Table, folder: Path) -> None:
         "condition": table.condition,
         "rows": len(table.rows),
         "canary_us": table.canary_us,
+        "canary_us_before": _canary_before(folder),
         "sha256": sha256(content),
         "sha256_before": sha256(before.read_bytes()) if before.is_file() else "",
         "provenance": _known(table.provenance),
@@ -163,12 +165,14 @@ def load_table(folder: Path) -> Table:
         TableError: a file is missing, malformed, or was edited (its checksum does not match).
     """
     meta = _read_meta(folder / "meta.toml")
-    content = _read(folder / "table.csv")
-    if sha256(content) not in (meta["sha256"], meta["sha256_before"]):
+    first = not meta["sha256_before"] and not (folder / "table.csv").exists()  # killed before there were any rows
+    content = b"" if first else _read(folder / "table.csv")
+    interrupted = first or (sha256(content) == meta["sha256_before"] != meta["sha256"])
+    if sha256(content) != meta["sha256"] and not interrupted:
         raise TableError(
             f"{folder / 'table.csv'} was changed after it was measured: its checksum is {sha256(content)[:12]}…, "
             f"not {str(meta['sha256'])[:12]}…",
-            hint="measure it again with hwnas profile-device, or restore the file",
+            hint=f"restore the file, or delete {folder} and measure again with hwnas profile-device",
         )
     try:
         table = Table(
@@ -177,20 +181,31 @@ def load_table(folder: Path) -> Table:
             kind=_text(meta, "kind"),
             provenance=dict(meta["provenance"]),
             canary_us=_number(meta, "canary_us"),
-            rows=_rows(content.decode()),
+            rows={} if first else _rows(content.decode()),
             calibrations={name: _record(Calibration, entry) for name, entry in meta["calibration"].items()},
             validations={name: _record(Validation, entry) for name, entry in meta["validation"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, csv.Error) as error:
-        raise TableError(f"the table in {folder} is malformed: {error}", hint="measure it again") from error
+        raise TableError(
+            f"the table in {folder} is malformed: {error}", hint=f"delete {folder} and measure again"
+        ) from error
+    if interrupted:
+        table.canary_us, table.calibrations, table.validations = _number(meta, "canary_us_before"), {}, {}
     if table.calibrations.keys() != table.validations.keys():
         raise TableError(
             f"the table in {folder} is malformed: a calibration and its validation come together",
-            hint="measure it again",
+            hint=f"delete {folder} and measure again",
         )
     if table.kind not in _KINDS:
         raise TableError(f"the kind of the table in {folder} is one of {', '.join(_KINDS)}, not {table.kind!r}")
     return table
+
+
+def _canary_before(folder: Path) -> float:
+    """What the reference network took when the rows that are on disk were measured."""
+    if not (folder / "table.csv").is_file():
+        return 0.0
+    return load_table(folder).canary_us
 
 
 def _known(facts: dict[str, Any]) -> dict[str, Any]:
@@ -246,13 +261,22 @@ def _read_meta(path: Path) -> dict[str, Any]:
     try:
         meta = tomllib.loads(_read(path).decode())
     except (ValueError, RecursionError) as error:
-        raise TableError(f"{path} is not valid TOML: {error}", hint="measure the table again") from error
+        raise TableError(
+            f"{path} is not valid TOML: {error}", hint=f"delete {path.parent} and measure again"
+        ) from error
     if meta.get("schema") != SCHEMA:
         raise TableError(
             f"{path} has table schema {meta.get('schema')!r}; this version of hwnas reads schema {SCHEMA}",
-            hint="measure the table again",
+            hint=f"delete {path.parent} and measure again",
         )
-    return {"sha256": "", "sha256_before": "", "provenance": {}, "calibration": {}, "validation": {}} | meta
+    return {
+        "sha256": "",
+        "sha256_before": "",
+        "canary_us_before": 0.0,
+        "provenance": {},
+        "calibration": {},
+        "validation": {},
+    } | meta
 
 
 def _text(meta: dict[str, Any], name: str) -> str:

@@ -300,7 +300,8 @@ def _missed(result: dict[str, Any]) -> BudgetMissedError:
     return BudgetMissedError(
         f"the exported model runs in {measured['median']:.4g} ms (95 % interval {measured['ci95'][0]:.4g} to "
         f"{measured['ci95'][1]:.4g}), above the budget of {result['budget_ms']:.4g} ms",
-        hint="the device is slower than when its table was made: run hwnas profile-device again, then search again",
+        hint="the device is slower than when its table was made: run hwnas profile-device --again with the --width and "
+        "--resolution of this space, then search with --force",
     )
 
 

@@ -17,7 +17,7 @@ from hwnas.latency.table import Table, load_table, save_table
 from hwnas.progress import Silent
 
 NETWORKS = build._networks(TOY, 0)
-JOURNAL = f"rounds-{TOY.name}.jsonl"
+JOURNAL = f"rounds-{TOY.signature}.jsonl"
 
 
 def completed(folder: Path, fake: FakeRounds, monkeypatch: pytest.MonkeyPatch, space: SearchSpace = TOY) -> Table:
@@ -46,11 +46,11 @@ def test_a_completed_table_is_what_the_device_does(tmp_path: Path, monkeypatch: 
     table = completed(tmp_path, fake, monkeypatch)
     assert len(set(fake.measured)) == len(fake.measured) == 10 * (len(TOY.ops) + len(NETWORKS))
     assert {key: row.median_us for key, row in table.rows.items()} == {spec.key: row_us(spec.key) for spec in TOY.ops}
-    calibration = table.calibrations[TOY.name]
+    calibration = table.calibrations[TOY.signature]
     assert (calibration.slope, calibration.intercept_us, calibration.per_op_us) == pytest.approx(
         (SLOPE, INTERCEPT_US, PER_OP_US), abs=1e-6
     )
-    validation = table.validations[TOY.name]
+    validation = table.validations[TOY.signature]
     assert validation.n == len(NETWORKS) - CALIBRATION_NETWORKS
     assert validation.mape < 1e-6
     assert validation.repeatability == pytest.approx(0.01)
@@ -133,7 +133,7 @@ def test_only_what_lacks_is_measured_and_other_rows_stay(tmp_path: Path, monkeyp
     table = completed(tmp_path, fake, monkeypatch, more)
     assert {name for name, _ in fake.measured} == {spec.key for spec in more.ops} | networks.keys()
     assert table.rows.keys() == {spec.key for spec in (*TOY.ops, *more.ops)}
-    assert table.calibrations.keys() == {TOY.name, more.name}
+    assert table.calibrations.keys() == {TOY.signature, more.signature}
 
     gone = TOY.ops[1].key
     table = load_table(tmp_path)

@@ -16,8 +16,8 @@ VALIDATION = Validation(24, 0.99, 0.95, 0.01, 1.0, 1.0, 0.012, 0.005)
 
 def calibrated(slope: float = 0.9, intercept_us: float = 20.0, per_op_us: float = -3.0) -> Table:
     table = table_of()
-    table.calibrations[TOY.name] = Calibration(slope, intercept_us, per_op_us, 24)
-    table.validations[TOY.name] = VALIDATION
+    table.calibrations[TOY.signature] = Calibration(slope, intercept_us, per_op_us, 24)
+    table.validations[TOY.signature] = VALIDATION
     return table
 
 

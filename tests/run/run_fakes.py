@@ -74,8 +74,8 @@ def write_table(tables: Path, *, factor: float = 1.0, spaces: Sequence[SearchSpa
         for spec in space.ops:
             us = row_ms(spec) * factor * 1e3
             table.rows[spec.key] = Row(spec.key, fingerprint(spec), us, us, us, 10, "2026-01-01T00:00:00+00:00")
-        table.calibrations[space.name] = Calibration(1.0, 0.0, 0.0, 24)
-        table.validations[space.name] = Validation(24, 1.0, 1.0, 0.01, 1.0, 1.0, 0.01, 0.01)
+        table.calibrations[space.signature] = Calibration(1.0, 0.0, 0.0, 24)
+        table.validations[space.signature] = Validation(24, 1.0, 1.0, 0.01, 1.0, 1.0, 0.01, 0.01)
     save_table(table, tables / condition.folder)
     return tables
 

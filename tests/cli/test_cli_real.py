@@ -45,7 +45,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "measuring on host" in first.stderr
     (meta,) = folder.rglob("meta.toml")
     content = tomllib.loads(meta.read_text())
-    assert (content["rows"], list(content["calibration"])) == (10, ["toy@w1-r8"])
+    assert (content["rows"], list(content["calibration"])) == (10, ["toy@w1-r8-i1-o10"])
     assert len((meta.parent / "table.csv").read_text().splitlines()) == 11
     second = hwnas(*words)
     assert second.returncode == 0, second.stderr

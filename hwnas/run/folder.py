@@ -33,6 +33,7 @@ class RunFolder:
         self.result = path / "result.json"
         self.report = path / "report.html"
         self.state = path / "state"
+        self.search_state = self.state / "search.safetensors"
 
     @contextmanager
     def claimed(self, config: RunConfig, *, resume: bool, force: bool) -> Iterator[None]:
@@ -54,6 +55,11 @@ class RunFolder:
         with held:
             self._prepare(config, resume=resume, force=force)
             yield
+
+    def free_unless_started(self) -> None:
+        """Make room for another budget, as long as no search has begun here."""
+        if not self.search_state.exists():
+            self._clear()
 
     def log(self, event: dict[str, Any]) -> None:
         """Append one line to `log.jsonl`."""

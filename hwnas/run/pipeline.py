@@ -25,7 +25,7 @@ from hwnas.backends.weights import random_weights
 from hwnas.data import Dataset, load_dataset
 from hwnas.devices.host import host_facts
 from hwnas.devices.verdict import Verdict, judge
-from hwnas.errors import BudgetMissedError
+from hwnas.errors import BudgetMissedError, InfeasibleBudgetError
 from hwnas.export.model_file import Exported, export_onnx
 from hwnas.files import read_json, write_bytes, write_json, write_text
 from hwnas.latency.build import canary_model
@@ -87,7 +87,11 @@ def run_search(
         with _stage(folder, "data"):
             dataset = load_dataset(config.data, resolution=plan.space.input_shape[1], seed=config.seed)
         with _stage(folder, "measure"):
-            model = ready_model(plan, progress=progress, kept=folder.state / "latency.json")
+            try:
+                model = ready_model(plan, progress=progress, kept=folder.state / "latency.json")
+            except InfeasibleBudgetError:
+                folder.free_unless_started()
+                raise
         run = Run(plan, folder, model, plan.budget.ms(model), dataset, plan.accelerator, progress)
         return _finish(run)
 
@@ -105,7 +109,7 @@ def _finish(run: Run) -> dict[str, Any]:
             SearchSettings.for_images(len(run.dataset.train)),
             seed=config.seed,
             device=run.device,
-            checkpoint=folder.state / "search.safetensors",
+            checkpoint=folder.search_state,
             progress=run.progress,
             log=folder.log,
         )

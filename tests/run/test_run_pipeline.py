@@ -12,7 +12,7 @@ import pytest
 import torch
 from run_fakes import SPACE, FakeJudge, a_config, install, latencies, write_table
 
-from hwnas.errors import BudgetMissedError, DivergedError, ExportError, InfeasibleBudgetError
+from hwnas.errors import BudgetMissedError, DivergedError, ExportError, InfeasibleBudgetError, InputError
 from hwnas.progress import Silent
 from hwnas.run import pipeline
 from hwnas.run.pipeline import run_search
@@ -158,12 +158,27 @@ def test_an_unstable_verdict_is_no_verdict_until_it_is_measured_again(runs: Runs
 
 
 def test_an_infeasible_budget_ends_before_any_training(runs: Runs) -> None:
+    def forbidden(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a search began")
+
+    runs.put(pipeline, "search", forbidden)
     with pytest.raises(InfeasibleBudgetError) as caught:
         runs(budget="0.5")
     assert caught.value.smallest_ms == pytest.approx(MODEL.smallest_ms)
     assert f"{MODEL.smallest_ms:.4g}" in str(caught.value)
-    assert [event["stage"] for event in runs.events("start")] == ["data", "measure"]
     assert not runs.judge.asked
+    assert not (runs.root / "run" / "config.toml").exists()
+
+
+def test_after_an_infeasible_budget_the_folder_takes_another_but_a_begun_search_stays(runs: Runs) -> None:
+    for budget in ("0.5", "0.6"):
+        with pytest.raises(InfeasibleBudgetError):
+            runs(budget=budget)
+    result = runs(budget="60%")
+    kept = (runs.root / "run" / "weights.safetensors").read_bytes()
+    with pytest.raises(InputError, match="another configuration"):
+        runs(budget="0.5", resume=True)
+    assert (runs.result(), (runs.root / "run" / "weights.safetensors").read_bytes()) == (result, kept)
 
 
 def test_whether_the_budget_binds(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

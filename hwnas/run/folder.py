@@ -33,7 +33,11 @@ class RunFolder:
         self.result = path / "result.json"
         self.report = path / "report.html"
         self.state = path / "state"
-        self.search_state = self.state / "search.safetensors"
+
+    @property
+    def search_state(self) -> Path:
+        """The checkpoint of the search; it exists once a search has begun."""
+        return self.state / "search.safetensors"
 
     @contextmanager
     def claimed(self, config: RunConfig, *, resume: bool, force: bool) -> Iterator[None]:

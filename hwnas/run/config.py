@@ -53,8 +53,8 @@ class RunConfig:
         budget: as typed, for example `20` or `50%`.
         device: id of the device, or the path of its TOML file.
         data: `digits`, or a folder of class folders.
-        space, width, resolution: the instance of the search space; a width or resolution of 0 follows
-            the size of the images.
+        space, width, depth, resolution: the instance of the search space; where width or resolution are 0, they
+            follow the budget and the size of the images. A depth of 0 is the default of the space.
         strategy: name of the search strategy.
         seed: of everything that is random.
         threads: CPU threads of search and training.
@@ -67,6 +67,7 @@ class RunConfig:
     data: str = "digits"
     space: str = "mobile"
     width: float = 0.0
+    depth: int = 0
     resolution: int = 0
     strategy: str = "gumbel"
     seed: int = 0

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,19 @@ class RunFolder:
         with held:
             self._prepare(config, resume=resume, force=force)
             yield
+
+    def remembered(self, config: RunConfig) -> RunConfig:
+        """`config` with the instance of the space that an interrupted run settled on, where it leaves that open.
+
+        Raises:
+            InputError: the run's configuration is damaged.
+        """
+        if not self.config.exists():
+            return config
+        before = RunConfig.load(self.config)
+        if config.width:
+            return config
+        return replace(config, width=before.width, depth=before.depth, resolution=before.resolution)
 
     def free_unless_started(self) -> None:
         """Make room for another budget, as long as no search has begun here."""

@@ -77,8 +77,8 @@ def run_search(
         BudgetMissedError: the exported file is slower than the budget on the device, after repairs.
         DeviceError, ExportError, DivergedError, StorageError: as their names say.
     """
-    plan = make_plan(config, tables)
     folder = RunFolder(out)
+    plan = make_plan(folder.remembered(config) if resume else config, tables, progress=progress)
     with folder.claimed(plan.config, resume=resume, force=force):
         if resume and _judged_before(folder):
             return _finished(folder)

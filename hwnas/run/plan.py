@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
-from hwnas.arch.costs import macs
-from hwnas.arch.space import Architecture, SearchSpace
-from hwnas.arch.spaces import space_instance
-from hwnas.backends.onnx import onnx_model
-from hwnas.backends.weights import random_weights
+from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import space_instance, space_rungs
 from hwnas.data import class_names, native_shape
 from hwnas.devices.device import Device, load_device
-from hwnas.devices.estimate import estimates
-from hwnas.devices.measure import measure
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.files import read_json, write_json
-from hwnas.latency.build import CANARY_DRIFT, Need, canary_model, complete, drift, lacking, model_of, open_table
+from hwnas.latency.build import CANARY_DRIFT, Need, complete, drift, lacking, model_of, open_table
 from hwnas.latency.find import find_folder, table_folder
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Table
-from hwnas.progress import Progress
+from hwnas.progress import Progress, Silent
 from hwnas.run.config import Budget, RunConfig
+from hwnas.run.fit import Fit, extreme, fit, floor_ms
 from hwnas.search.strategies import Strategy, strategy
 from hwnas.train import resolve
 
 _SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224
+_SMALL_IMAGES = 64  # pixels; images up to this size are never shrunk to meet a budget
+_RESOLUTIONS = (224, 192, 160, 128, 96, 64)
+_SILENT = Silent()
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,14 @@ class Plan:
     """What a configuration means on this machine.
 
     Attributes:
-        config: with the width and resolution that follow the data filled in.
+        config: with the width, depth and resolution that follow the data and the budget filled in.
+        reason: why this instance of the space was taken.
         table: the device's table as it is now; `need` says what it lacks.
         folder: where the completed table goes.
     """
 
     config: RunConfig
+    reason: str
     budget: Budget
     strategy: Strategy
     space: SearchSpace
@@ -52,33 +52,51 @@ class Plan:
     accelerator: torch.device
 
 
-def make_plan(config: RunConfig, tables: Path | None) -> Plan:
-    """Resolve a configuration; nothing is measured or trained.
+def make_plan(config: RunConfig, tables: Path | None, *, progress: Progress = _SILENT) -> Plan:
+    """Resolve a configuration; nothing is trained.
+
+    Where a budget in milliseconds comes without a width, the ends of a few instances of the space are measured first,
+    for a few seconds, and the budget chooses among them.
 
     Raises:
         InputError: a name, path or number in it is wrong.
+        InfeasibleBudgetError: the budget is below the fastest network of the smallest instance.
+        DeviceError: the device cannot measure.
     """
     budget = Budget.parse(config.budget)
     chosen = strategy(config.strategy)
     accelerator = resolve(config.accelerator)
-    channels, native = native_shape(config.data)
-    resolved = replace(
-        config,
-        width=config.width or default_width(native),
-        resolution=config.resolution or default_resolution(native),
-    )
-    space = space_instance(
-        config.space,
-        width=resolved.width,
-        resolution=resolved.resolution,
-        channels=channels,
-        classes=len(class_names(config.data)),
-    )
     device = load_device(config.device)
+    found = _instance(config, budget, device, progress)
+    resolved = replace(config, width=found.width, depth=found.depth, resolution=found.space.input_shape[1])
     condition = device.condition()
     folder = table_folder(condition, tables)
     table = open_table(device, find_folder(condition, tables) or folder)
-    return Plan(resolved, budget, chosen, space, device, table, folder, lacking(table, space), accelerator)
+    need = lacking(table, found.space)
+    return Plan(resolved, found.reason, budget, chosen, found.space, device, table, folder, need, accelerator)
+
+
+def _instance(config: RunConfig, budget: Budget, device: Device, progress: Progress) -> Fit:
+    """The instance that the configuration names, or that the data or the budget choose where it leaves that open."""
+    channels, native = native_shape(config.data)
+    classes = len(class_names(config.data))
+    resolution = config.resolution or default_resolution(native)
+
+    def instance(width: float, depth: int, resolution: int) -> SearchSpace:
+        return space_instance(
+            config.space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
+        )
+
+    rungs = space_rungs(config.space)
+    if budget.relative or config.width or not rungs:
+        width = config.width or default_width(native)
+        reason = "as asked for" if config.width else "the default for images of this size"
+        return Fit(instance(width, config.depth, resolution), width, config.depth, reason)
+    resolutions = [resolution]
+    if not config.resolution and native > _SMALL_IMAGES:
+        resolutions += [smaller for smaller in _RESOLUTIONS if smaller < resolution]
+    sizes = list(dict.fromkeys((width, config.depth or depth) for width, depth in rungs))
+    return fit(budget.value, sizes, instance, resolutions, device, progress=progress)
 
 
 def default_width(native: int) -> float:
@@ -123,7 +141,7 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
             need = Need(plan.space.ops, calibration=True, drifted=True)
     if need:
         if not plan.budget.relative:
-            _refuse_hopeless(plan)
+            _refuse_hopeless(plan, progress)
         if not need.drifted:
             progress.say(f"measuring {len(need.rows)} rows that the latency table lacks")
         complete(plan.table, plan.space, plan.device, plan.folder, need, progress=progress)
@@ -131,24 +149,14 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
     return model_of(plan.table, plan.space)
 
 
-def _refuse_hopeless(plan: Plan) -> None:
+def _refuse_hopeless(plan: Plan, progress: Progress) -> None:
     """Measure the smallest network before a whole table: a budget far below it is refused at once."""
-    space = plan.space
-    sizes = [[0] * len(decision.options) for decision in space.decisions]
-    for slot in space.slots:
-        for option, spec in enumerate(slot.ops if slot.decision is not None else ()):
-            sizes[slot.decision or 0][option] += macs(spec.graph)
-    smallest = space.network(Architecture(space.name, tuple(row.index(min(row)) for row in sizes)))
-    with tempfile.TemporaryDirectory() as temporary:
-        model, canary = Path(temporary) / "smallest.onnx", Path(temporary) / "canary.onnx"
-        model.write_bytes(onnx_model(smallest, random_weights(smallest.graph, 0)))
-        canary.write_bytes(canary_model())
-        floor_us = estimates(measure(plan.device, {"smallest": model}, canary))["smallest"].floor_us
-    floor_ms = floor_us / 1e3
-    if plan.budget.value < 0.9 * floor_ms:
+    smallest = {"smallest": extreme(plan.space, min)}
+    smallest_ms = floor_ms(smallest, plan.device, progress=progress)["smallest"]
+    if plan.budget.value < 0.9 * smallest_ms:
         raise InfeasibleBudgetError(
-            f"no network of {space.name} runs within {plan.budget.value:g} ms on {plan.device.id}: the smallest one "
-            f"was just measured at {floor_ms:.3g} ms",
-            smallest_ms=floor_ms,
-            hint=f"ask for at least --budget-ms {floor_ms * 1.1:.2g}, or use a smaller --width or --resolution",
+            f"no network of {plan.space.name} runs within {plan.budget.value:g} ms on {plan.device.id}: the smallest "
+            f"one was just measured at {smallest_ms:.3g} ms",
+            smallest_ms=smallest_ms,
+            hint=f"ask for at least --budget-ms {smallest_ms * 1.1:.2g}, or use a smaller --width or --resolution",
         )

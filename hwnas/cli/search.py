@@ -26,11 +26,19 @@ def search(
     device: options.DeviceId = "host",
     space: options.Space = "mobile",
     width: options.Width = 0.0,
+    depth: options.Depth = 0,
     resolution: options.Resolution = 0,
     strategy: Annotated[str, typer.Option(help="Search strategy (see `hwnas strategies list`).")] = "gumbel",
     out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,
     tables: options.Tables = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="Keep the weights inherited from the supernet.")] = False,
+    epochs: Annotated[int, typer.Option(min=0, help="Epochs of the final trainings; 0 follows the data.")] = 0,
+    minutes: Annotated[
+        float, typer.Option(min=0.0, help="How long the whole run may take; 0 follows the size of the data.")
+    ] = 0.0,
+    no_baseline: Annotated[
+        bool, typer.Option("--no-baseline", help="Train no random network beside the winner.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start a run anew, replacing what is in --out.")] = False,
@@ -53,17 +61,21 @@ def search(
         data=data,
         space=space,
         width=width,
+        depth=depth,
         resolution=resolution,
         strategy=strategy,
         seed=seed,
         threads=threads,
         accelerator=accelerator,
         train=not no_train,
+        epochs=epochs,
+        minutes=minutes,
+        baseline=not no_baseline,
     )
     if dry_run:
         from hwnas.run.plan import make_plan
 
-        _print_plan(make_plan(config, tables), as_json=json_)
+        _print_plan(make_plan(config, tables, progress=console.progress(quiet=quiet)), as_json=json_)
         return
 
     from hwnas.errors import BudgetMissedError
@@ -96,6 +108,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
 
     facts: dict[str, Any] = {
         "space": plan.space.name,
+        "reason": plan.reason,
         "architectures": plan.space.size,
         "input": list(plan.space.input_shape),
         "classes": plan.space.classes,
@@ -122,7 +135,7 @@ def _plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
     c, height, width = plan.space.input_shape
     lines = {
         "data": f"{plan.config.data}: {plan.space.classes} classes, {c} × {height} × {width} pixels",
-        "space": f"{plan.space.name}: {plan.space.size:,} architectures",
+        "space": f"{plan.space.name}: {plan.space.size:,} architectures; {plan.reason}",
         "device": f"{plan.device.id}, {facts['condition']}",
     }
     if plan.need:
@@ -161,21 +174,26 @@ def _print_result(result: dict[str, Any], folder: Path) -> None:
 def _comparison(result: dict[str, Any]) -> Table:
     from rich.table import Table
 
-    rival, accuracy = result["baseline_random"], result["accuracy"]
+    rival = result["baseline_random"]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     table.add_column("found", justify="right")
-    table.add_column("random, trained alike" if result["trained"] else "random, same supernet", justify="right")
+    if rival:
+        table.add_column("random, trained alike" if result["trained"] else "random, same supernet", justify="right")
     for label, found, random in (
         ("budget, ms", _ms(result["budget_ms"]), _ms(result["budget_ms"])),
-        ("predicted, ms", _ms(result["predicted_ms"]), _ms(rival["predicted_ms"])),
-        ("measured median [95 %], ms", _interval(result["measured_ms"]), _interval(rival["measured_ms"])),
-        ("test accuracy", f"{accuracy['test']:.4f}", f"{rival['accuracy']:.4f}"),
+        ("predicted, ms", _ms(result["predicted_ms"]), _ms(rival["predicted_ms"]) if rival else ""),
+        (
+            "measured median [95 %], ms",
+            _interval(result["measured_ms"]),
+            _interval(rival["measured_ms"]) if rival else "",
+        ),
+        ("test accuracy", f"{result['accuracy']['test']:.4f}", f"{rival['accuracy']:.4f}" if rival else ""),
         ("MACs", f"{result['macs'] / 1e6:.2f} M", ""),
         ("parameters", f"{result['params'] / 1e3:.0f} k", ""),
         ("file size", f"{result['file_bytes'] / 1024:.0f} KiB", ""),
     ):
-        table.add_row(label, found, random)
+        table.add_row(label, found, *([random] if rival else []))
     return table
 
 

@@ -60,6 +60,9 @@ class RunConfig:
         threads: CPU threads of search and training.
         accelerator: where to train.
         train: whether the winner is trained; otherwise it keeps the weights that it inherits.
+        epochs: of the final trainings; 0 follows the size of the data, or the minutes.
+        minutes: how long the whole run should take; 0 follows the size of the data.
+        baseline: whether a random network within the budget is trained and measured beside the winner.
     """
 
     budget: str
@@ -74,6 +77,9 @@ class RunConfig:
     threads: int = 1
     accelerator: str = "auto"
     train: bool = True
+    epochs: int = 0
+    minutes: float = 0.0
+    baseline: bool = True
 
     def save(self, path: Path) -> None:
         write_text(path, tomli_w.dumps(asdict(self)))

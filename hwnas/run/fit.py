@@ -1,4 +1,4 @@
-"""The space follows the budget: measure the ends of instances from small to large, and take one that the budget cuts."""
+"""The space follows the budget: measure the ends of instances from small to large, and take one that fits."""
 
 from __future__ import annotations
 

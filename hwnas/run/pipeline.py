@@ -35,11 +35,13 @@ from hwnas.run.config import RunConfig
 from hwnas.run.folder import RunFolder
 from hwnas.run.plan import Plan, make_plan, ready_model
 from hwnas.run.report import write_report
+from hwnas.run.schedule import final_recipe, kept_recipe, kept_settings, search_settings
 from hwnas.search.decode import FeasibleSampler, decode
-from hwnas.search.engine import Found, search
+from hwnas.search.engine import Found, make_loop, search, seconds_an_epoch
 from hwnas.search.settings import SearchSettings
 from hwnas.train import Recipe, deterministic, evaluate, recalibrate, train
 from hwnas.train import checkpoint as store
+from hwnas.train.timing import seconds_an_epoch as train_seconds_an_epoch
 
 _CHECKS, _REPAIRS = 6, 2
 
@@ -106,7 +108,7 @@ def _finish(run: Run) -> dict[str, Any]:
             target_ms,
             run.plan.strategy,
             run.dataset,
-            SearchSettings.for_images(len(run.dataset.train)),
+            _settings(run, target_ms),
             seed=config.seed,
             device=run.device,
             checkpoint=folder.search_state,
@@ -118,11 +120,14 @@ def _finish(run: Run) -> dict[str, Any]:
         choices = _checked(run, found)
     sampler = FeasibleSampler(run.model.costs_ms, run.model.raw_budget_ms(target_ms))
     random_choices = sampler.sample(np.random.default_rng([config.seed, 2]))
-    with _stage(folder, "train baseline"):
-        baseline = _trained(run, found, random_choices, "train random baseline")
+    recipe = _recipe(run, choices)
+    baseline = None
+    if config.baseline:
+        with _stage(folder, "train baseline"):
+            baseline = _trained(run, found, random_choices, recipe, "train random baseline")
     for repair in range(_REPAIRS + 1):
         with _stage(folder, "train"):
-            module = _trained(run, found, choices, "train")
+            module = _trained(run, found, choices, recipe, "train")
             _save_weights(run, module)
         with _stage(folder, "export and verify"):
             exported = _export(run, choices, module)
@@ -134,12 +139,58 @@ def _finish(run: Run) -> dict[str, Any]:
         run.progress.say(f"measured {verdict.median_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
         choices = tighter
         _write_architecture(run, choices)
-    result = _result(run, found, choices, module, exported, verdicts, random_choices, baseline)
+    result = _result(run, found, choices, module, exported, verdicts, random_choices, baseline, recipe)
     write_json(folder.result, result)
     write_report(folder)
     if result["budget_met"] is False:
         raise _missed(result)
     return result
+
+
+def _settings(run: Run, target_ms: float) -> SearchSettings:
+    """How long the search runs; decided once a run."""
+    plan = run.plan
+
+    def epoch_s(settings: SearchSettings) -> tuple[float, float]:
+        feasible = FeasibleSampler(run.model.costs_ms, run.model.raw_budget_ms(target_ms))
+        loop = make_loop(
+            plan.space,
+            run.model,
+            target_ms,
+            plan.strategy,
+            run.dataset,
+            settings,
+            feasible,
+            seed=plan.config.seed,
+            device=run.device,
+        )
+        return seconds_an_epoch(loop)
+
+    return kept_settings(
+        run.folder.state / "search.json",
+        lambda: search_settings(
+            plan.config, len(run.dataset.train), plan.strategy, spent_s=_seconds(run.folder), epoch_s=epoch_s
+        ),
+    )
+
+
+def _recipe(run: Run, choices: tuple[int, ...]) -> Recipe:
+    """How the winner and the baseline are trained; decided once a run."""
+    config = run.plan.config
+
+    def epoch_s(recipe: Recipe) -> float:
+        return train_seconds_an_epoch(network_module(run.network(choices)), run.dataset, recipe, device=run.device)
+
+    return kept_recipe(
+        run.folder.state / "recipe.json",
+        lambda: final_recipe(
+            config,
+            len(run.dataset.train),
+            spent_s=_seconds(run.folder),
+            trainings=2 if config.baseline else 1,
+            epoch_s=epoch_s,
+        ),
+    )
 
 
 def _checked(run: Run, found: Found) -> tuple[int, ...]:
@@ -177,7 +228,7 @@ def _tighter(run: Run, found: Found, choices: tuple[int, ...], verdict: Verdict)
     return decode(found.preferences, run.model.costs_ms, run.model.raw_budget_ms(target_ms))
 
 
-def _trained(run: Run, found: Found, choices: tuple[int, ...], label: str) -> nn.Module:
+def _trained(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe, label: str) -> nn.Module:
     """The network with its final weights: trained from scratch, or as inherited from the supernet."""
     config = run.plan.config
     if not config.train:
@@ -190,7 +241,7 @@ def _trained(run: Run, found: Found, choices: tuple[int, ...], label: str) -> nn
     train(
         module,
         run.dataset,
-        Recipe.for_images(len(run.dataset.train)),
+        recipe,
         seed=config.seed,
         device=run.device,
         checkpoint=run.folder.state / f"train-{name}.safetensors",
@@ -222,12 +273,16 @@ def _export(run: Run, choices: tuple[int, ...], module: nn.Module) -> Exported:
     )
 
 
-def _judged(run: Run, exported: Exported, random_choices: tuple[int, ...], baseline: nn.Module) -> dict[str, Verdict]:
+def _judged(
+    run: Run, exported: Exported, random_choices: tuple[int, ...], baseline: nn.Module | None
+) -> dict[str, Verdict]:
     """The exported file and the baseline, measured side by side; what straddles the budget is measured longer."""
-    rival, canary = run.folder.state / "baseline.onnx", run.folder.state / "canary.onnx"
-    write_bytes(rival, onnx_model(run.network(random_choices), export_weights(baseline)))
+    models = {"model": exported.path}
+    if baseline is not None:
+        models["baseline"] = run.folder.state / "baseline.onnx"
+        write_bytes(models["baseline"], onnx_model(run.network(random_choices), export_weights(baseline)))
+    canary = run.folder.state / "canary.onnx"
     write_bytes(canary, canary_model())
-    models = {"model": exported.path, "baseline": rival}
     verdicts: dict[str, Verdict] = {}
     for processes in (2, 6):
         verdicts = judge(
@@ -247,12 +302,19 @@ def _result(
     exported: Exported,
     verdicts: Mapping[str, Verdict],
     random_choices: tuple[int, ...],
-    baseline: nn.Module,
+    baseline: nn.Module | None,
+    recipe: Recipe,
 ) -> dict[str, Any]:
     config, verdict = run.plan.config, verdicts["model"]
     test = evaluate(module, run.dataset.test, run.dataset, device=run.device)
     val = evaluate(module, run.dataset.val, run.dataset, device=run.device)
-    rival = evaluate(baseline, run.dataset.test, run.dataset, device=run.device)
+    rival = None
+    if baseline is not None:
+        rival = {
+            "accuracy": evaluate(baseline, run.dataset.test, run.dataset, device=run.device).accuracy,
+            "predicted_ms": run.model.predict_ms(random_choices),
+            "measured_ms": _milliseconds(verdicts["baseline"]),
+        }
     size = costs(run.network(choices).graph)
     unbudgeted_ms = run.model.predict_ms(found.unbudgeted)
     return {
@@ -268,12 +330,9 @@ def _result(
         "condition": str(run.plan.device.condition().folder),
         "runtime": run.plan.device.runtime,
         "accuracy": {"test": test.accuracy, "val": val.accuracy, "test_images": test.n},
-        "baseline_random": {
-            "accuracy": rival.accuracy,
-            "predicted_ms": run.model.predict_ms(random_choices),
-            "measured_ms": _milliseconds(verdicts["baseline"]),
-        },
+        "baseline_random": rival,
         "trained": config.train,
+        "epochs": recipe.epochs if config.train else 0,
         "macs": size.macs,
         "params": size.params,
         "peak_bytes": size.peak_bytes,

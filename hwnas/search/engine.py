@@ -22,6 +22,7 @@ from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import Strategy
 from hwnas.search.strategies.base import Sampler, log_probabilities
 from hwnas.search.supernet import Gate, Supernet, single_path
+from hwnas.train.timing import mean_step_s
 
 
 @dataclass(frozen=True)
@@ -64,22 +65,9 @@ def search(
         DivergedError: the loss is not a number.
     """
     raw_budget = model.raw_budget_ms(target_ms)
-    torch.manual_seed(seed)
-    supernet = Supernet(space)
     feasible = FeasibleSampler(model.costs_ms, raw_budget)
-    budgeted = None
-    if strategy.relaxation is not None:
-        relaxation = strategy.relaxation([len(decision.options) for decision in space.decisions], device)
-        budgeted = Budgeted(relaxation, ExpectedLatency(model, device=device), BudgetPenalty(target_ms))
-    loop = SearchLoop(
-        supernet,
-        dataset,
-        settings,
-        budgeted=budgeted,
-        paths=lambda generator: _feasible_path(feasible, generator),
-        seed=seed,
-        device=device,
-    )
+    loop = make_loop(space, model, target_ms, strategy, dataset, settings, feasible, seed=seed, device=device)
+    supernet, budgeted = loop.supernet, loop.budgeted
     loop.run(checkpoint=checkpoint, progress=progress, log=log)
 
     if budgeted is not None:
@@ -96,6 +84,43 @@ def search(
     unbudgeted = decode(preferences, model.costs_ms, float("inf"))
     assert unbudgeted is not None
     return Found(best(evaluated), tuple(evaluated), preferences, unbudgeted, supernet)
+
+
+def make_loop(
+    space: SearchSpace,
+    model: LatencyModel,
+    target_ms: float,
+    strategy: Strategy,
+    dataset: Dataset,
+    settings: SearchSettings,
+    feasible: FeasibleSampler,
+    *,
+    seed: int,
+    device: torch.device,
+) -> SearchLoop:
+    """The loop of a search, before its first step."""
+    torch.manual_seed(seed)
+    budgeted = None
+    if strategy.relaxation is not None:
+        relaxation = strategy.relaxation([len(decision.options) for decision in space.decisions], device)
+        budgeted = Budgeted(relaxation, ExpectedLatency(model, device=device), BudgetPenalty(target_ms))
+    return SearchLoop(
+        Supernet(space),
+        dataset,
+        settings,
+        budgeted=budgeted,
+        paths=lambda generator: _feasible_path(feasible, generator),
+        seed=seed,
+        device=device,
+    )
+
+
+def seconds_an_epoch(loop: SearchLoop) -> tuple[float, float]:
+    """Seconds of an epoch of warm-up, and of one in which α learns too, from a few steps; spoils the loop."""
+    warm_s = mean_step_s(loop.epoch(0))
+    if loop.budgeted is None:
+        return warm_s * loop.steps, warm_s * loop.steps
+    return warm_s * loop.steps, mean_step_s(loop.epoch(loop.settings.warmup_epochs)) * loop.steps
 
 
 def _feasible_path(feasible: FeasibleSampler, generator: torch.Generator) -> list[Gate]:

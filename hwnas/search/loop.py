@@ -98,7 +98,7 @@ class SearchLoop:
             for epoch in range(done, total):
                 note = ""
                 mean = 0.0
-                for step, loss in enumerate(self._epoch(epoch), 1):
+                for step, loss in enumerate(self.epoch(epoch), 1):
                     mean += (loss - mean) / step
                     warm = "warm-up, " if epoch < self.settings.warmup_epochs else ""
                     note = f"{warm}epoch {epoch + 1} of {total}, loss {mean:.3f}{self._expectation()}"
@@ -106,7 +106,8 @@ class SearchLoop:
                 self._save(checkpoint, epoch + 1)
                 log({"event": "epoch", "epoch": epoch + 1, "loss": mean} | self._budget_facts())
 
-    def _epoch(self, epoch: int) -> Iterator[float]:
+    def epoch(self, epoch: int) -> Iterator[float]:
+        """Take the steps of one epoch, counted from 0; yield the loss of each batch."""
         settings, budgeted = self.settings, self.budgeted
         seed = int(sha256(f"search {self.seed} {epoch}".encode())[:15], 16)
         generator = torch.Generator().manual_seed(seed)

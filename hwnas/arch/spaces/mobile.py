@@ -74,29 +74,29 @@ def mobile(
     return SearchSpace(f"mobile@w{width:g}{depth}-r{resolution}", tuple(decisions), tuple(slots))
 
 
-def mobilenet_v2(width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 1000) -> Network:
+def mobilenet_v2(
+    width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 1000, *, small: bool = False
+) -> Network:
     """MobileNetV2 (Sandler et al., 2018, table 2): the fixed network that everything is compared with.
 
     At width 1, 224 pixels and 1,000 classes it has 300.8 M MACs and 3.5 M parameters.
+
+    Args:
+        small: for small images and budgets, as the space `mobile` does: maps stay at least 4 pixels wide, and the head
+            becomes narrower than 1,280 channels with the width.
     """
+    smallest = _SMALLEST_MAP if small else 1
     stem = OpSpec("conv", channels, make_divisible(32 * width), resolution, resolution, 3, 2, act="relu6")
     ops = [("stem", stem)]
     for stage, (expand, stage_channels, blocks, first_stride) in enumerate(_MOBILENET_V2):
         cout = make_divisible(stage_channels * width)
         for block in range(blocks):
-            stride = first_stride if block == 0 else 1
-            spec = OpSpec(
-                "mbconv",
-                *ops[-1][1].output_shape[:1],
-                cout,
-                *ops[-1][1].output_shape[1:],
-                3,
-                stride,
-                expand,
-                act="relu6",
-            )
+            cin, height, breadth = ops[-1][1].output_shape
+            stride = first_stride if block == 0 and height >= 2 * smallest else 1
+            spec = OpSpec("mbconv", cin, cout, height, breadth, 3, stride, expand, act="relu6")
             ops.append((f"s{stage}b{block}", spec))
     cin, height, _ = ops[-1][1].output_shape
-    ops.append(("head", OpSpec("conv", cin, make_divisible(1280 * max(1.0, width)), height, height, act="relu6")))
-    ops.append(("classifier", OpSpec("classifier", ops[-1][1].cout, classes, height, height)))
+    head = make_divisible(1280 * (width if small else max(1.0, width)))
+    ops.append(("head", OpSpec("conv", cin, head, height, height, act="relu6")))
+    ops.append(("classifier", OpSpec("classifier", head, classes, height, height)))
     return Network(tuple(ops))

@@ -229,14 +229,12 @@ def _tighter(run: Run, found: Found, choices: tuple[int, ...], verdict: Verdict)
 
 
 def _trained(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe, label: str) -> nn.Module:
-    """The network with its final weights: trained from scratch, or as inherited from the supernet."""
+    """The network with its final weights: trained from those that the supernet gives it (docs/decisions/0010)."""
     config = run.plan.config
+    module = found.supernet.extract(Architecture(run.plan.space.name, choices))
     if not config.train:
-        module = found.supernet.extract(Architecture(run.plan.space.name, choices))
         recalibrate(module, run.dataset.train, run.dataset, device=run.device)
         return module
-    torch.manual_seed(config.seed)
-    module = network_module(run.network(choices))
     name = "-".join(map(str, choices))
     train(
         module,

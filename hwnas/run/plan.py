@@ -13,7 +13,7 @@ from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.arch.spaces import space_instance
 from hwnas.backends.onnx import onnx_model
 from hwnas.backends.weights import random_weights
-from hwnas.data import class_names, native_shape
+from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.estimate import estimates
 from hwnas.devices.measure import measure
@@ -52,8 +52,11 @@ class Plan:
     accelerator: torch.device
 
 
-def make_plan(config: RunConfig, tables: Path | None) -> Plan:
+def make_plan(config: RunConfig, tables: Path | None, dataset: Dataset | None = None) -> Plan:
     """Resolve a configuration; nothing is measured or trained.
+
+    Args:
+        dataset: takes the place of `config.data`, which becomes its name.
 
     Raises:
         InputError: a name, path or number in it is wrong.
@@ -61,9 +64,13 @@ def make_plan(config: RunConfig, tables: Path | None) -> Plan:
     budget = Budget.parse(config.budget)
     chosen = strategy(config.strategy)
     accelerator = resolve(config.accelerator)
-    channels, native = native_shape(config.data)
+    if dataset is None:
+        (channels, native), classes = native_shape(config.data), class_names(config.data)
+    else:
+        (channels, native), classes = (dataset.channels, dataset.resolution), dataset.classes
     resolved = replace(
         config,
+        data=config.data if dataset is None else dataset.name,
         width=config.width or default_width(native),
         resolution=config.resolution or default_resolution(native),
     )
@@ -72,7 +79,7 @@ def make_plan(config: RunConfig, tables: Path | None) -> Plan:
         width=resolved.width,
         resolution=resolved.resolution,
         channels=channels,
-        classes=len(class_names(config.data)),
+        classes=len(classes),
     )
     device = load_device(config.device)
     condition = device.condition()

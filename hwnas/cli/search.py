@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 def search(
     budget_ms: Annotated[str, typer.Option(help="Milliseconds, or a share of the space's range such as 50%.")],
     data: Annotated[
-        str, typer.Option(help="`digits`, or a folder with one sub-folder of images per class.")
+        str,
+        typer.Option(
+            help="`digits`, `mnist`, `cifar10`, a folder with one sub-folder of images per class, or an .npz file."
+        ),
     ] = "digits",
     device: options.DeviceId = "host",
     space: options.Space = "mobile",

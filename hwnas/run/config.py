@@ -52,7 +52,8 @@ class RunConfig:
     Attributes:
         budget: as typed, for example `20` or `50%`.
         device: id of the device, or the path of its TOML file.
-        data: `digits`, or a folder of class folders.
+        data: `digits`, `mnist`, `cifar10`, a folder of class folders, or an .npz file; where a `Dataset` is given in
+            its place, that one's name.
         space, width, depth, resolution: the instance of the search space; where width or resolution are 0, they
             follow the budget and the size of the images. A depth of 0 is the default of the space.
         strategy: name of the search strategy.

@@ -14,7 +14,7 @@ from typing import Any
 import filelock
 
 from hwnas.errors import InputError
-from hwnas.files import storage_errors
+from hwnas.files import read_json, storage_errors, write_json
 from hwnas.run.config import RunConfig
 
 
@@ -73,6 +73,21 @@ class RunFolder:
         if config.width:
             return config
         return replace(config, width=before.width, depth=before.depth, resolution=before.resolution)
+
+    def same_data(self, digest: str) -> None:
+        """Note what the run works with, or compare: a run goes on with the images that it began with.
+
+        Raises:
+            InputError: it began with others.
+        """
+        path = self.state / "data.json"
+        if not path.exists():
+            write_json(path, {"sha256": digest})
+        elif read_json(path)["sha256"] != digest:
+            raise InputError(
+                f"{self.path} was started with other images or labels than it is resumed with",
+                hint="bring the data back as it was, or choose another --out for this run",
+            )
 
     def free_unless_started(self) -> None:
         """Make room for another budget, as long as no search has begun here."""

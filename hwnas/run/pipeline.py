@@ -22,7 +22,7 @@ from hwnas.arch.space import Architecture
 from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.backends.weights import random_weights
-from hwnas.data import Dataset, load_dataset
+from hwnas.data import Dataset, load_dataset, resized
 from hwnas.devices.host import host_facts
 from hwnas.devices.verdict import Verdict, judge
 from hwnas.errors import BudgetMissedError, InfeasibleBudgetError
@@ -70,8 +70,12 @@ def run_search(
     tables: Path | None = None,
     resume: bool = False,
     force: bool = False,
+    dataset: Dataset | None = None,
 ) -> dict[str, Any]:
     """Search, train, export and verify; the result is what `result.json` then holds.
+
+    Args:
+        dataset: takes the place of `config.data`, which becomes its name.
 
     Raises:
         InputError: bad input, or `out` holds another run.
@@ -80,14 +84,20 @@ def run_search(
         DeviceError, ExportError, DivergedError, StorageError: as their names say.
     """
     folder = RunFolder(out)
-    plan = make_plan(folder.remembered(config) if resume else config, tables, progress=progress)
+    plan = make_plan(folder.remembered(config) if resume else config, tables, dataset, progress=progress)
     with folder.claimed(plan.config, resume=resume, force=force):
+        if dataset is not None:
+            folder.same_data(dataset.digest())
         if resume and _judged_before(folder):
             return _finished(folder)
         deterministic(config.seed, config.threads)
         write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": config.threads})
         with _stage(folder, "data"):
-            dataset = load_dataset(config.data, resolution=plan.space.input_shape[1], seed=config.seed)
+            resolution = plan.space.input_shape[1]
+            if dataset is None:
+                dataset = load_dataset(config.data, resolution=resolution, seed=config.seed)
+                folder.same_data(dataset.digest())
+            dataset = resized(dataset, resolution)
         with _stage(folder, "measure"):
             try:
                 model = ready_model(plan, progress=progress, kept=folder.state / "latency.json")

@@ -9,7 +9,7 @@ import torch
 
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import space_instance, space_rungs
-from hwnas.data import class_names, native_shape
+from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device, load_device
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.files import read_json, write_json
@@ -52,11 +52,16 @@ class Plan:
     accelerator: torch.device
 
 
-def make_plan(config: RunConfig, tables: Path | None, *, progress: Progress = _SILENT) -> Plan:
+def make_plan(
+    config: RunConfig, tables: Path | None, dataset: Dataset | None = None, *, progress: Progress = _SILENT
+) -> Plan:
     """Resolve a configuration; nothing is trained.
 
     Where a budget in milliseconds comes without a width, the ends of a few instances of the space are measured first,
     for a few seconds, and the budget chooses among them.
+
+    Args:
+        dataset: takes the place of `config.data`, which becomes its name.
 
     Raises:
         InputError: a name, path or number in it is wrong.
@@ -66,8 +71,10 @@ def make_plan(config: RunConfig, tables: Path | None, *, progress: Progress = _S
     budget = Budget.parse(config.budget)
     chosen = strategy(config.strategy)
     accelerator = resolve(config.accelerator)
+    if dataset is not None:
+        config = replace(config, data=dataset.name)
     device = load_device(config.device)
-    found = _instance(config, budget, device, progress)
+    found = _instance(config, budget, device, dataset, progress)
     resolved = replace(config, width=found.width, depth=found.depth, resolution=found.space.input_shape[1])
     condition = device.condition()
     folder = table_folder(condition, tables)
@@ -76,10 +83,12 @@ def make_plan(config: RunConfig, tables: Path | None, *, progress: Progress = _S
     return Plan(resolved, found.reason, budget, chosen, found.space, device, table, folder, need, accelerator)
 
 
-def _instance(config: RunConfig, budget: Budget, device: Device, progress: Progress) -> Fit:
+def _instance(config: RunConfig, budget: Budget, device: Device, dataset: Dataset | None, progress: Progress) -> Fit:
     """The instance that the configuration names, or that the data or the budget choose where it leaves that open."""
-    channels, native = native_shape(config.data)
-    classes = len(class_names(config.data))
+    if dataset is None:
+        (channels, native), classes = native_shape(config.data), len(class_names(config.data))
+    else:
+        channels, native, classes = dataset.channels, dataset.resolution, len(dataset.classes)
     resolution = config.resolution or default_resolution(native)
 
     def instance(width: float, depth: int, resolution: int) -> SearchSpace:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from hwnas.errors import InputError
 
-
 _MANY_IMAGES = 20_000
 _AVERAGED_SHARE = 0.03
 

@@ -164,6 +164,15 @@ def assemble(
     Raises:
         DataError: a class has too few images to be in each of train, validation and test.
     """
+    needed = SMALLEST_CLASS if test is None else 2 if val is None else 1
+    counts = np.bincount(images.labels, minlength=len(classes))
+    if counts.min() < needed:
+        smallest = int(counts.argmin())
+        raise DataError(
+            f"a class needs at least {needed} images{'' if test is None else ' to train and validate with'}, but class "
+            f"{classes[smallest]!r} of {name} has {counts[smallest]}",
+            hint="add images to the class, or leave it out",
+        )
     if test is None:
         train, val, test = split(images, seed=seed)
     elif val is None:

@@ -6,6 +6,7 @@ import time
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from hwnas.cli import console, options
 
@@ -33,7 +34,7 @@ def profile_device(
 
     from hwnas.arch import space_instance
     from hwnas.devices.device import load_device
-    from hwnas.latency.build import Need, complete, lacking, open_table
+    from hwnas.latency.build import Need, complete, lacking, load_warning, open_table
     from hwnas.latency.find import table_folder
 
     del resume  # rounds are kept until the table is written, so an interrupted measurement always continues
@@ -53,7 +54,10 @@ def profile_device(
         "rows_measured": len(need.rows),
         "seconds": round(time.monotonic() - started, 1),
         "validation": asdict(validation),
+        "noise": asdict(noise) if (noise := table.noise.get(instance.signature)) else None,
     }
+    if warning := load_warning(table, instance):
+        console.write(console.err(), f"[yellow]{escape(warning)}[/]")
     if json_:
         console.print_json(facts)
         return

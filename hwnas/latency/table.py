@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import tomli_w
 
 from hwnas.arch.op import OpSpec
+from hwnas.devices.estimate import LOADED
 from hwnas.errors import InputError, MissingRowsError, TableError
 from hwnas.files import sha256, write_bytes, write_text
 
@@ -86,6 +87,25 @@ class Validation:
     repeatability: float
 
 
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What stood in the way while the rows and networks of a space instance were measured.
+
+    Attributes:
+        rejected: share of the rounds that were rejected, 0 to 1.
+        load: median over the rounds of how busy other work kept the other CPUs, 0 to 1; None where the system does
+            not say.
+    """
+
+    rejected: float
+    load: float | None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether most rounds could only be measured under load."""
+        return self.load is not None and self.load > LOADED
+
+
 @dataclass
 class Table:
     """Rows by key, with their provenance.
@@ -95,6 +115,7 @@ class Table:
         kind: measured, imported or adapted.
         provenance: facts about the machine, its versions and settings, as they were when measuring.
         canary_us: undisturbed latency of the reference network at that time.
+        calibrations, validations, noise: by the signature of a space instance; tables of older versions lack `noise`.
     """
 
     device: str
@@ -105,6 +126,7 @@ class Table:
     rows: dict[str, Row] = field(default_factory=dict)
     calibrations: dict[str, Calibration] = field(default_factory=dict)
     validations: dict[str, Validation] = field(default_factory=dict)
+    noise: dict[str, Noise] = field(default_factory=dict)
 
     def lacking(self, specs: Iterable[OpSpec], fingerprint: Callable[[OpSpec], str]) -> list[OpSpec]:
         """Those of `specs` whose row is missing, or stale because the op lowers differently now."""
@@ -153,6 +175,7 @@ def save_table(table: Table, folder: Path) -> None:
         "provenance": _known(table.provenance),
         "calibration": {name: asdict(entry) for name, entry in sorted(table.calibrations.items())},
         "validation": {name: asdict(entry) for name, entry in sorted(table.validations.items())},
+        "noise": {name: _known(asdict(entry)) for name, entry in sorted(table.noise.items())},
     }
     write_text(folder / "meta.toml", tomli_w.dumps(meta))
     write_bytes(before, content)
@@ -184,13 +207,15 @@ def load_table(folder: Path) -> Table:
             rows={} if first else _rows(content.decode()),
             calibrations={name: _record(Calibration, entry) for name, entry in meta["calibration"].items()},
             validations={name: _record(Validation, entry) for name, entry in meta["validation"].items()},
+            noise={name: _noise(entry) for name, entry in meta["noise"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, csv.Error) as error:
         raise TableError(
             f"the table in {folder} is malformed: {error}", hint=f"delete {folder} and measure again"
         ) from error
     if interrupted:
-        table.canary_us, table.calibrations, table.validations = _number(meta, "canary_us_before"), {}, {}
+        table.canary_us = _number(meta, "canary_us_before")
+        table.calibrations, table.validations, table.noise = {}, {}, {}
     if table.calibrations.keys() != table.validations.keys():
         raise TableError(
             f"the table in {folder} is malformed: a calibration and its validation come together",
@@ -276,6 +301,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
         "provenance": {},
         "calibration": {},
         "validation": {},
+        "noise": {},
     } | meta
 
 
@@ -295,3 +321,7 @@ def _number(meta: dict[str, Any], name: str) -> float:
 def _record(cls: type[_Record], entry: dict[str, Any]) -> _Record:
     values: dict[str, Any] = {column.name: _number(entry, column.name) for column in fields(cls)}
     return cls(**values | {"n": int(values["n"])})
+
+
+def _noise(entry: dict[str, Any]) -> Noise:
+    return Noise(_number(entry, "rejected"), _number(entry, "load") if "load" in entry else None)

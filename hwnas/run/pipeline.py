@@ -33,7 +33,7 @@ from hwnas.latency.model import LatencyModel
 from hwnas.progress import Progress
 from hwnas.run.config import RunConfig
 from hwnas.run.folder import RunFolder
-from hwnas.run.plan import Plan, make_plan, ready_model
+from hwnas.run.plan import Plan, canary_us, make_plan, ready_model
 from hwnas.run.report import write_report
 from hwnas.search.decode import FeasibleSampler, decode
 from hwnas.search.engine import Found, search
@@ -158,7 +158,13 @@ def _checked(run: Run, found: Found) -> tuple[int, ...]:
         write_bytes(model, onnx_model(network, random_weights(network.graph, 0)))
         write_bytes(canary, canary_model())
         verdict = judge(
-            run.plan.device, {"model": model}, canary, budget_ms=run.budget_ms, max_extra=2, progress=run.progress
+            run.plan.device,
+            {"model": model},
+            canary,
+            budget_ms=run.budget_ms,
+            canary_us=canary_us(run.plan),
+            max_extra=2,
+            progress=run.progress,
         )["model"]
         run.folder.log({"event": "check", "choices": choices, "verdict": asdict(verdict)})
         tighter = _tighter(run, found, choices, verdict) if verdict.state in ("missed", "straddles") else None
@@ -231,7 +237,13 @@ def _judged(run: Run, exported: Exported, random_choices: tuple[int, ...], basel
     verdicts: dict[str, Verdict] = {}
     for processes in (2, 6):
         verdicts = judge(
-            run.plan.device, models, canary, budget_ms=run.budget_ms, processes=processes, progress=run.progress
+            run.plan.device,
+            models,
+            canary,
+            budget_ms=run.budget_ms,
+            canary_us=canary_us(run.plan),
+            processes=processes,
+            progress=run.progress,
         )
         run.folder.log({"event": "verdict"} | {name: asdict(verdict) for name, verdict in verdicts.items()})
         if verdicts["model"].state != "straddles":

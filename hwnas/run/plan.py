@@ -15,14 +15,14 @@ from hwnas.backends.onnx import onnx_model
 from hwnas.backends.weights import random_weights
 from hwnas.data import class_names, native_shape
 from hwnas.devices.device import Device, load_device
-from hwnas.devices.estimate import estimates
+from hwnas.devices.estimate import CANARY_DRIFT, estimates
 from hwnas.devices.measure import measure
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.files import read_json, write_json
-from hwnas.latency.build import CANARY_DRIFT, Need, canary_model, complete, drift, lacking, model_of, open_table
+from hwnas.latency.build import Need, canary_model, complete, drift, lacking, load_warning, model_of, open_table
 from hwnas.latency.find import find_folder, table_folder
 from hwnas.latency.model import LatencyModel
-from hwnas.latency.table import Table
+from hwnas.latency.table import Table, load_table
 from hwnas.progress import Progress
 from hwnas.run.config import Budget, RunConfig
 from hwnas.search.strategies import Strategy, strategy
@@ -128,7 +128,15 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
             progress.say(f"measuring {len(need.rows)} rows that the latency table lacks")
         complete(plan.table, plan.space, plan.device, plan.folder, need, progress=progress)
         plan = replace(plan, table=open_table(plan.device, plan.folder))
+        if warning := load_warning(plan.table, plan.space):
+            progress.say(warning)
     return model_of(plan.table, plan.space)
+
+
+def canary_us(plan: Plan) -> float | None:
+    """What the reference network takes undisturbed, by the table as it is now; None where no table knows."""
+    table = load_table(plan.folder) if (plan.folder / "meta.toml").is_file() else plan.table
+    return table.canary_us or None
 
 
 def _refuse_hopeless(plan: Plan) -> None:

@@ -13,7 +13,7 @@ from hwnas.files import remove_leftovers, storage_errors
 
 @contextmanager
 def held(lock: Path, *, busy: Callable[[], None]) -> Iterator[None]:
-    """Hold the file `lock`, and remove what killed processes left half written beside it.
+    """Hold the file `lock`, and remove what killed processes left half written beside it. May be nested.
 
     Args:
         busy: called when another process holds it. It may raise; if it returns, the other process is waited for.
@@ -21,7 +21,7 @@ def held(lock: Path, *, busy: Callable[[], None]) -> Iterator[None]:
     Raises:
         StorageError: the lock cannot be written.
     """
-    holder = filelock.FileLock(lock)
+    holder = filelock.FileLock(lock, is_singleton=True)
     with storage_errors(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -6,6 +6,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,6 +113,19 @@ def canary_model() -> bytes:
     return onnx_model(CANARY, random_weights(CANARY.graph, 0))
 
 
+def measuring_into(folder: Path, progress: Progress) -> AbstractContextManager[None]:
+    """Hold the folder of a table; another process that measures into it is waited for.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+
+    def busy() -> None:
+        progress.say(f"another process is measuring into {folder}: waiting for it")
+
+    return held(folder / ".lock", busy=busy)
+
+
 def complete(
     table: Table, space: SearchSpace, device: Device, folder: Path, need: Need, *, progress: Progress, seed: int = 0
 ) -> Table:
@@ -125,11 +139,7 @@ def complete(
         DeviceError: the device cannot measure.
         StorageError: the table cannot be written.
     """
-
-    def busy() -> None:
-        progress.say(f"another process is measuring into {folder}: waiting for it")
-
-    with held(folder / ".lock", busy=busy):
+    with measuring_into(folder, progress):
         table, need = _still_lacking(table, space, device, folder, need)
         return _complete(table, space, device, folder, need, progress, seed) if need else table
 
@@ -237,7 +247,7 @@ def _write_models(folder: Path, rows: Sequence[OpSpec], networks: dict[str, Netw
     contents["canary"] = canary_model()
     paths = {name: folder / f"{index}.onnx" for index, name in enumerate(contents)}
     for name, content in contents.items():
-        paths[name].write_bytes(content)
+        write_bytes(paths[name], content)
     return paths
 
 
@@ -295,4 +305,5 @@ class _Journal:
             self._file.flush()
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with storage_errors(self._path):
+            self._file.close()

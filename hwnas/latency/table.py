@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 import tomllib
@@ -170,6 +171,7 @@ def save_table(table: Table, folder: Path) -> None:
         "rows": len(table.rows),
         "canary_us": table.canary_us,
         "canary_us_before": _canary_before(folder),
+        "sha256_meta": "",
         "sha256": sha256(content),
         "sha256_before": sha256(before.read_bytes()) if before.is_file() else "",
         "provenance": _known(table.provenance),
@@ -177,7 +179,7 @@ def save_table(table: Table, folder: Path) -> None:
         "validation": {name: asdict(entry) for name, entry in sorted(table.validations.items())},
         "noise": {name: _known(asdict(entry)) for name, entry in sorted(table.noise.items())},
     }
-    write_text(folder / "meta.toml", tomli_w.dumps(meta))
+    write_text(folder / "meta.toml", tomli_w.dumps(meta | {"sha256_meta": _seal(meta)}))
     write_bytes(before, content)
 
 
@@ -187,7 +189,7 @@ def load_table(folder: Path) -> Table:
     Raises:
         TableError: a file is missing, malformed, or was edited (its checksum does not match).
     """
-    meta = _read_meta(folder / "meta.toml")
+    meta, seal = _read_meta(folder / "meta.toml")
     first = not meta["sha256_before"] and not (folder / "table.csv").exists()  # killed before there were any rows
     content = b"" if first else _read(folder / "table.csv")
     interrupted = first or (sha256(content) == meta["sha256_before"] != meta["sha256"])
@@ -220,6 +222,12 @@ def load_table(folder: Path) -> Table:
         raise TableError(
             f"the table in {folder} is malformed: a calibration and its validation come together",
             hint=f"delete {folder} and measure again",
+        )
+    if meta.get("sha256_meta", seal) != seal:
+        raise TableError(
+            f"{folder / 'meta.toml'} was changed after it was measured: its checksum is {seal[:12]}…, "
+            f"not {str(meta['sha256_meta'])[:12]}…",
+            hint=f"restore the file, or delete {folder} and measure again with hwnas profile-device",
         )
     if table.kind not in _KINDS:
         raise TableError(f"the kind of the table in {folder} is one of {', '.join(_KINDS)}, not {table.kind!r}")
@@ -282,7 +290,8 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
+def _read_meta(path: Path) -> tuple[dict[str, Any], str]:
+    """The entries, and the checksum that they have; those of older versions lack some, the checksum too."""
     try:
         meta = tomllib.loads(_read(path).decode())
     except (ValueError, RecursionError) as error:
@@ -294,7 +303,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
             f"{path} has table schema {meta.get('schema')!r}; this version of hwnas reads schema {SCHEMA}",
             hint=f"delete {path.parent} and measure again",
         )
-    return {
+    defaults: dict[str, Any] = {
         "sha256": "",
         "sha256_before": "",
         "canary_us_before": 0.0,
@@ -302,7 +311,13 @@ def _read_meta(path: Path) -> dict[str, Any]:
         "calibration": {},
         "validation": {},
         "noise": {},
-    } | meta
+    }
+    return defaults | meta, _seal(meta)
+
+
+def _seal(meta: dict[str, Any]) -> str:
+    """Checksum of everything in `meta` but the checksum."""
+    return sha256(json.dumps(meta | {"sha256_meta": ""}, sort_keys=True, default=str).encode())
 
 
 def _text(meta: dict[str, Any], name: str) -> str:

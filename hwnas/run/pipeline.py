@@ -7,7 +7,7 @@ import io
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -370,5 +370,8 @@ def _stage(folder: RunFolder, name: str) -> Iterator[None]:
 
 def _seconds(folder: RunFolder) -> float:
     """Seconds of all finished stages, those before an interruption included."""
-    events = [json.loads(line) for line in folder.log_file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    events = []
+    for line in folder.log_file.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError):  # a full disk cuts a line short
+            events.append(json.loads(line))
     return round(sum(float(event["seconds"]) for event in events if event.get("event") == "end"), 1)

@@ -18,7 +18,7 @@ from hwnas.devices.device import Device, load_device
 from hwnas.devices.estimate import CANARY_DRIFT, estimates
 from hwnas.devices.measure import measure
 from hwnas.errors import InfeasibleBudgetError
-from hwnas.files import read_json, write_json
+from hwnas.files import read_json, write_bytes, write_json
 from hwnas.latency.build import Need, canary_model, complete, drift, lacking, load_warning, model_of, open_table
 from hwnas.latency.find import find_folder, table_folder
 from hwnas.latency.model import LatencyModel
@@ -149,8 +149,8 @@ def _refuse_hopeless(plan: Plan) -> None:
     smallest = space.network(Architecture(space.name, tuple(row.index(min(row)) for row in sizes)))
     with tempfile.TemporaryDirectory() as temporary:
         model, canary = Path(temporary) / "smallest.onnx", Path(temporary) / "canary.onnx"
-        model.write_bytes(onnx_model(smallest, random_weights(smallest.graph, 0)))
-        canary.write_bytes(canary_model())
+        write_bytes(model, onnx_model(smallest, random_weights(smallest.graph, 0)))
+        write_bytes(canary, canary_model())
         floor_us = estimates(measure(plan.device, {"smallest": model}, canary))["smallest"].floor_us
     floor_ms = floor_us / 1e3
     if plan.budget.value < 0.9 * floor_ms:

@@ -6,12 +6,16 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hwnas.errors import InputError, StorageError
+
+_PART = ".hwnas-part"
+_LEFTOVER = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(_PART)}")
 
 
 @contextlib.contextmanager
@@ -40,7 +44,7 @@ def write_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     """Write one piece after the other to `path`, atomically; see `write_bytes`."""
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.writelines(chunks)
@@ -50,6 +54,14 @@ def write_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
             Path(name).replace(path)
         finally:
             Path(name).unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed inside `write_bytes` left in `folder`: only call it where none can be."""
+    with storage_errors(folder):
+        for path in folder.iterdir():
+            if _LEFTOVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, content: str) -> None:

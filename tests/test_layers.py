@@ -13,7 +13,7 @@ import pytest
 import hwnas
 
 ROOT = Path(hwnas.__file__).parent
-BASE = {"errors", "files", "progress", "resources"}
+BASE = {"errors", "files", "locks", "progress", "resources"}
 TRAINING = BASE | {"data", "train"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
 ALLOWED: dict[str, set[str]] = {
@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "files": {"errors"},
+    "locks": {"errors", "files"},
     "resources": {"errors"},
     "arch": {"errors"},
     "backends": {"arch", "errors", "files"},
@@ -36,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 STRATEGIES = {"hwnas.search.strategies", "hwnas.search.supernet"}  # and errors
-WITHOUT_TORCH = ("errors", "files", "progress", "resources", "arch", "devices", "latency")
+WITHOUT_TORCH = ("errors", "files", "locks", "progress", "resources", "arch", "devices", "latency")
 
 
 def layer(path: Path) -> str:

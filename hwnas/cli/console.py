@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import sys
@@ -12,10 +13,11 @@ from typing import Any, NoReturn, ParamSpec
 from rich.console import Console
 from rich.markup import escape
 
-from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError
+from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError, StorageError
 from hwnas.progress import Progress, Silent
 
 _P = ParamSpec("_P")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def out() -> Console:
@@ -51,6 +53,13 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
             function(*args, **kwargs)
         except HwnasError as error:
             _fail(str(error), error.hint, error.exit_code, as_json=as_json)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            message = f"cannot write {error.filename or 'a temporary file'}: {error.strerror}"
+            _fail(
+                message, "free some space, or set TMPDIR to a folder with room", StorageError.exit_code, as_json=as_json
+            )
         except KeyboardInterrupt:
             hint = (
                 "what was done is kept: the same command with --resume goes on from there" if "resume" in kwargs else ""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from hwnas.cli import console, options
+
+if TYPE_CHECKING:
+    from hwnas.latency.table import Table
 
 
 @console.verb
@@ -34,7 +38,7 @@ def profile_device(
 
     from hwnas.arch import space_instance
     from hwnas.devices.device import load_device
-    from hwnas.latency.build import Need, complete, lacking, open_table
+    from hwnas.latency.build import Need, complete, lacking, load_warning, measuring_into, open_table
     from hwnas.latency.find import table_folder
 
     del resume  # rounds are kept until the table is written, so an interrupted measurement always continues
@@ -43,11 +47,19 @@ def profile_device(
     )
     target = load_device(device)
     folder = table_folder(target.condition(), out)
+    watch = console.progress(quiet=quiet)
+
+    def needed(table: Table) -> Need:
+        return Need(instance.ops, calibration=True) if again else lacking(table, instance)
+
     table = open_table(target, folder)
-    need = Need(instance.ops, calibration=True) if again else lacking(table, instance)
-    started = time.monotonic()
+    started, need = time.monotonic(), needed(table)
     if need:
-        table = complete(table, instance, target, folder, need, progress=console.progress(quiet=quiet), seed=seed)
+        with measuring_into(folder, watch):
+            table = open_table(target, folder)
+            need = needed(table)
+            if need:
+                table = complete(table, instance, target, folder, need, progress=watch, seed=seed)
     validation = table.validations[instance.signature]
     facts = {
         "table": str(folder),
@@ -56,7 +68,10 @@ def profile_device(
         "rows_measured": len(need.rows),
         "seconds": round(time.monotonic() - started, 1),
         "validation": asdict(validation),
+        "noise": asdict(noise) if (noise := table.noise.get(instance.signature)) else None,
     }
+    if warning := load_warning(table, instance):
+        console.write(console.err(), f"[yellow]{escape(warning)}[/]")
     if json_:
         console.print_json(facts)
         return

@@ -1,9 +1,10 @@
 """From rounds to a latency: the accepted-rounds rule and the estimators built on it. Pure functions.
 
-Neighbours disturb a machine in bursts. A round is accepted when the canary beside it ran undisturbed: within 3 % of
-the canary's own minimum. `median_us`, over accepted rounds, is what a budget is judged on. `floor_us` states the
-undisturbed latency and is what tables hold; a disturbance only ever makes a round slower, so the floor needs no
-acceptance and is taken over all rounds.
+Neighbours disturb a machine in bursts. A round is accepted when the canary beside it ran undisturbed, within 3 % of
+the canary's own minimum, and other work left the machine alone. A steady load slows the canary's minimum as well; it
+is seen by its own counter, and by what the canary took when the latency table was made. `median_us`, over accepted
+rounds, is what a budget is judged on. `floor_us` states the undisturbed latency and is what tables hold; a disturbance
+only ever makes a round slower, so the floor needs no acceptance and is taken over all rounds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
 
 CANARY_TOLERANCE = 0.03
+CANARY_DRIFT = 0.05
+LOADED = 0.25
 
 
 @dataclass(frozen=True)
@@ -52,20 +55,33 @@ class Estimate:
         return 1 - self.accepted / self.rounds
 
 
-def canary_floor_us(rounds: Sequence[Round]) -> float:
-    """The canary's own minimum over the rounds, in microseconds; infinity without rounds."""
-    return min((one.canary_us for one in rounds), default=float("inf"))
+def canary_floor_us(rounds: Sequence[Round], *, table_us: float | None = None) -> float:
+    """The canary's own minimum over the rounds, in microseconds; infinity without rounds.
+
+    Args:
+        table_us: its minimum when the latency table was made. A minimum of now that is up to 5 % above that is drift,
+            as tables allow; one that is further above is slowed by something, and is taken for no more than that.
+    """
+    own_us = min((one.canary_us for one in rounds), default=float("inf"))
+    if table_us is None:
+        return own_us
+    return min(own_us, table_us * (1 + CANARY_DRIFT) / (1 + CANARY_TOLERANCE))
+
+
+def loaded(one: Round) -> bool:
+    """Whether other work kept more than a quarter of the other CPUs busy; False where the system does not say."""
+    return one.load is not None and one.load > LOADED
 
 
 def accepted(rounds: Sequence[Round], *, floor_us: float | None = None) -> list[Round]:
-    """The rounds whose canary is within 3 % of its own minimum.
+    """The rounds without load from other work whose canary is within 3 % of its own minimum.
 
     Args:
         rounds: of one model or of many, of one process or of many, under one condition.
         floor_us: that minimum, where it is known from more rounds than these.
     """
     limit_us = (canary_floor_us(rounds) if floor_us is None else floor_us) * (1 + CANARY_TOLERANCE)
-    return [one for one in rounds if one.canary_us <= limit_us]
+    return [one for one in rounds if one.canary_us <= limit_us and not loaded(one)]
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:

@@ -22,6 +22,8 @@ class Round:
         p90_us: 90th percentile over the samples of the round.
         calls: how many calls were timed.
         canary_us: the worse of the canary's two medians, just before and just after the model's group.
+        load: how busy other work kept the machine then: CPUs taken by other processes or by the hypervisor, as a share
+            of the CPUs that measuring left free; None where the system does not say.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Round:
     p90_us: float
     calls: int
     canary_us: float
+    load: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A flat dictionary, one line of a JSON-lines file."""

@@ -6,9 +6,10 @@ Reads one job from stdin:
      "round_ms": 15.0, "warmup": 2, "group": 8, "seed": 0, "pin": null}
 
 Writes one JSON object a line: {"event": "loaded", "n"}, then for every model and round {"event": "round", "name",
-"round", "process", "median_us", "p10_us", "p90_us", "calls", "canary_us"}, and {"event": "done"} at the end; or
-{"event": "error", "message"} and exit code 1. All times are microseconds of one call. `process` is the job's first
-round. `canary_us` is the worse of the two medians of the canary around the model's group.
+"round", "process", "median_us", "p10_us", "p90_us", "calls", "canary_us", "load"}, and {"event": "done"} at the end;
+or {"event": "error", "message"} and exit code 1. All times are microseconds of one call. `process` is the job's first
+round. `canary_us` is the worse of the two medians of the canary around the model's group. `load` is how busy other
+work kept the machine at that time; see `OtherWork`.
 
 Every round visits the models in a new order, in groups, with the canary between them, so that a disturbance hits a
 few rounds of many models and is seen, instead of all rounds of one.
@@ -34,6 +35,8 @@ BATCH_BELOW_NS = 300_000
 BATCH_NS = 1_000_000
 PILOT_CALLS = 5
 FEWEST_SAMPLES = 3
+LOAD_WINDOW_S = 0.25  # 25 ticks of the kernel's clock, so that one tick more or less does not matter
+STAT = "/proc/stat"
 TYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -88,6 +91,39 @@ class Model:
         while len(samples) < FEWEST_SAMPLES or time.perf_counter_ns() < end:
             samples.append(self.sample_ns(self.batch) / 1e3)
         return samples
+
+
+class OtherWork:
+    """How busy the machine is with work that is not this process's.
+
+    The CPUs that other processes and the hypervisor (steal) take, as a share of the CPUs but one: 1.0 is the second
+    core of two. Read from the kernel's counters over the last quarter of a second; None where there are none.
+    """
+
+    def __init__(self) -> None:
+        self._marks = [self._mark()]
+
+    def share(self) -> float | None:
+        now = self._mark()
+        while len(self._marks) > 1 and now[0] - self._marks[1][0] >= LOAD_WINDOW_S:
+            del self._marks[0]
+        then = self._marks[0]
+        self._marks.append(now)
+        if now[1] is None or then[1] is None:
+            return None
+        others_s = (now[1] - then[1]) - (now[2] - then[2])
+        return max(0.0, others_s / (now[0] - then[0]) / max(1, (os.cpu_count() or 1) - 1))
+
+    @staticmethod
+    def _mark() -> tuple[float, float | None, float]:
+        """Seconds: of the clock, of all CPUs that were busy, and of this process."""
+        try:
+            with open(STAT, encoding="ascii") as file:  # noqa: PTH123
+                user, nice, system, _idle, _wait, irq, soft, *steal = map(int, file.readline().split()[1:9])
+            ticks = user + nice + system + irq + soft + sum(steal)
+            return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), time.process_time()
+        except (OSError, ValueError):
+            return time.perf_counter(), None, time.process_time()
 
 
 def options(threads: int) -> Any:
@@ -168,14 +204,18 @@ def main() -> int:
     gc.collect()
     gc.disable()
     first = job["first_round"]
+    others = OtherWork()
+    canary.samples_us(1e3 * LOAD_WINDOW_S, job["warmup"])  # so that the first round has a load too
     before_us = timed("canary", canary, job)["median_us"]
     for turn in range(first, first + job["rounds"]):
         for group in groups(list(models), job["group"], job["seed"], turn):
             results = {name: timed(name, models[name], job) for name in group}
             after_us = timed("canary", canary, job)["median_us"]
-            canary_us = max(before_us, after_us)
+            canary_us, other_work = max(before_us, after_us), others.share()
             for name, result in results.items():
-                emit(event="round", name=name, round=turn, process=first, **result, canary_us=canary_us)
+                emit(
+                    event="round", name=name, round=turn, process=first, **result, canary_us=canary_us, load=other_work
+                )
             before_us = after_us
     emit(event="done")
     return 0

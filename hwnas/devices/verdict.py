@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hwnas.devices.device import Device
-from hwnas.devices.estimate import accepted, by_name, canary_floor_us, estimate
+from hwnas.devices.estimate import accepted, by_name, canary_floor_us, median_interval
 from hwnas.devices.measure import ROUND_MS, Stream, stream_rounds
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
@@ -26,15 +27,16 @@ class Verdict:
     """Latency of one model and what it means for the budget; times are milliseconds of one call.
 
     Attributes:
-        median_ms: median over accepted rounds (over all rounds when none was accepted).
+        median_ms: median over accepted rounds; over all rounds when too few were accepted for a verdict.
         p90_ms: median over the same rounds of their 90th percentiles.
         ci95_ms: 95 % interval of `median_ms`.
         n: how many rounds were accepted.
         rejected: share of the rounds that were rejected, 0 to 1.
         all_rounds_median_ms: median over all rounds.
-        state: 'unstable' with fewer than 20 accepted rounds, or accepted rounds of fewer than 2 processes; else
-            'met' when the median is within the budget, 'missed' when the whole interval lies above it, and
-            'straddles' when the median lies above it and the interval reaches down to it.
+        state: on at least 20 accepted rounds of at least 2 processes, 'met' when the median is within the budget,
+            'missed' when the whole interval lies above it, and 'straddles' when the median lies above it and the
+            interval reaches down to it. With fewer, 'met' when the median of as many rounds of any kind is within the
+            budget, because a disturbance only ever slows; else 'unstable'.
     """
 
     median_ms: float
@@ -51,9 +53,13 @@ class Verdict:
         return {"met": True, "missed": False}.get(self.state)
 
 
-def verdicts(rounds: Sequence[Round], *, budget_ms: float | None) -> dict[str, Verdict]:
-    """The verdict on every model that was measured in these rounds; the canary's minimum is taken over all of them."""
-    floor_us = canary_floor_us(rounds)
+def verdicts(rounds: Sequence[Round], *, budget_ms: float | None, canary_us: float | None = None) -> dict[str, Verdict]:
+    """The verdict on every model that was measured in these rounds; the canary's minimum is taken over all of them.
+
+    Args:
+        canary_us: that minimum when the latency table was made, so that a steady load is noticed.
+    """
+    floor_us = canary_floor_us(rounds, table_us=canary_us)
     return {name: _verdict(own, floor_us, budget_ms) for name, own in by_name(rounds).items()}
 
 
@@ -63,6 +69,7 @@ def judge(
     canary: Path,
     *,
     budget_ms: float | None,
+    canary_us: float | None = None,
     processes: int = MIN_PROCESSES,
     rounds: int = MIN_ACCEPTED,
     max_extra: int = 4,
@@ -79,6 +86,7 @@ def judge(
     Args:
         models: name to model file: candidates and baselines alike, interleaved in the same processes.
         budget_ms: None measures only.
+        canary_us: the canary's minimum when the latency table was made; see `canary_floor_us`.
         stream: measures one process; another than `stream_rounds` in tests.
 
     Raises:
@@ -93,7 +101,8 @@ def judge(
     names = list(models)
     for process in range(processes + max_extra):
         if process >= processes:
-            names = [name for name, one in verdicts(taken, budget_ms=budget_ms).items() if one.state == "unstable"]
+            so_far = verdicts(taken, budget_ms=budget_ms, canary_us=canary_us)
+            names = [name for name, one in so_far.items() if one.state == "unstable"]
         if not names:
             break
         part = stream(
@@ -108,29 +117,35 @@ def judge(
         )
         with contextlib.closing(part):
             taken += part
-    return verdicts(taken, budget_ms=budget_ms)
+    return verdicts(taken, budget_ms=budget_ms, canary_us=canary_us)
 
 
 def _verdict(own: Sequence[Round], floor_us: float, budget_ms: float | None) -> Verdict:
-    result = estimate(own, floor_us=floor_us)
     good = accepted(own, floor_us=floor_us)
-    low_ms, high_ms = (bound / 1e3 for bound in result.ci95_us)
-    median_ms = result.median_us / 1e3
+    enough = _enough(good)
+    used = good if enough else own
+    medians_us = [one.median_us for one in used]
+    low_ms, high_ms = (bound / 1e3 for bound in median_interval(medians_us))
+    median_ms = statistics.median(medians_us) / 1e3
     state: State
-    if len(good) < MIN_ACCEPTED or len({one.process for one in good}) < MIN_PROCESSES:
+    if budget_ms is not None and median_ms <= budget_ms and _enough(own):
+        state = "met"
+    elif not enough:
         state = "unstable"
     elif budget_ms is None:
         state = "no budget"
-    elif median_ms <= budget_ms:
-        state = "met"
     else:
         state = "missed" if low_ms > budget_ms else "straddles"
     return Verdict(
         median_ms=median_ms,
-        p90_ms=result.p90_us / 1e3,
+        p90_ms=statistics.median(one.p90_us for one in used) / 1e3,
         ci95_ms=(low_ms, high_ms),
         n=len(good),
-        rejected=result.rejected,
-        all_rounds_median_ms=result.all_rounds_median_us / 1e3,
+        rejected=1 - len(good) / len(own),
+        all_rounds_median_ms=statistics.median(one.median_us for one in own) / 1e3,
         state=state,
     )
+
+
+def _enough(rounds: Sequence[Round]) -> bool:
+    return len(rounds) >= MIN_ACCEPTED and len({one.process for one in rounds}) >= MIN_PROCESSES

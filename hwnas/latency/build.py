@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import statistics
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from hwnas.arch.spaces import mobilenet_v2
 from hwnas.backends.onnx import fingerprint, micro_model, onnx_model
 from hwnas.backends.weights import random_weights
 from hwnas.devices.device import Device
-from hwnas.devices.estimate import Estimate, canary_floor_us, estimate, estimates
+from hwnas.devices.estimate import CANARY_DRIFT, Estimate, accepted, canary_floor_us, estimate, estimates, loaded
 from hwnas.devices.host import host_facts
 from hwnas.devices.measure import measure
 from hwnas.devices.profile import profile_rounds
@@ -33,11 +35,11 @@ from hwnas.latency.calibrate import (
     validate,
 )
 from hwnas.latency.model import LatencyModel, latency_model
-from hwnas.latency.table import Row, Table, load_table, save_table
+from hwnas.latency.table import Noise, Row, Table, load_table, save_table
+from hwnas.locks import held
 from hwnas.progress import Progress
 
 CANARY = mobilenet_v2(width=0.5, resolution=64, classes=10)
-CANARY_DRIFT = 0.05
 _ROUNDS_PER_PROCESS = 5
 _PROCESSES = 2
 
@@ -89,23 +91,39 @@ def lacking(table: Table, space: SearchSpace) -> Need:
 def drift(table: Table, device: Device) -> float:
     """How much slower (or, below zero, faster) the reference network runs than when the table was made.
 
+    Slower while other work loads the machine is no drift: the table still states the undisturbed latency.
+
     Raises:
         DeviceError: the device cannot measure.
     """
     with tempfile.TemporaryDirectory() as folder:
         canary = Path(folder) / "canary.onnx"
         write_bytes(canary, canary_model())
-        floor_us = float("inf")
+        rounds: list[Round] = []
         for _ in range(3):
-            floor_us = min(floor_us, canary_floor_us(measure(device, {"canary": canary}, canary, rounds=8)))
-            if abs(floor_us / table.canary_us - 1.0) <= CANARY_DRIFT:
+            rounds += measure(device, {"canary": canary}, canary, rounds=8)
+            changed = canary_floor_us(rounds) / table.canary_us - 1.0
+            if abs(changed) <= CANARY_DRIFT:
                 break
-    return floor_us / table.canary_us - 1.0
+    return 0.0 if changed > 0 and 2 * sum(map(loaded, rounds)) > len(rounds) else changed
 
 
 def canary_model() -> bytes:
     """The reference network that runs beside everything that is measured: MobileNetV2-0.5 at 64 pixels."""
     return onnx_model(CANARY, random_weights(CANARY.graph, 0))
+
+
+def measuring_into(folder: Path, progress: Progress) -> AbstractContextManager[None]:
+    """Hold the folder of a table; another process that measures into it is waited for.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+
+    def busy() -> None:
+        progress.say(f"another process is measuring into {folder}: waiting for it")
+
+    return held(folder / ".lock", busy=busy)
 
 
 def complete(
@@ -114,19 +132,39 @@ def complete(
     """Measure what `need` names, calibrate, validate, and save the table to `folder`.
 
     Rows and whole networks are measured side by side, in interleaved rounds of two processes. Every round is kept in
-    `folder` until the table is written, so that an interrupted measurement continues where it was.
+    `folder` until the table is written, so that an interrupted measurement continues where it was. Another process
+    that is at work in `folder` is waited for, and what it has measured is not measured again.
 
     Raises:
         DeviceError: the device cannot measure.
         StorageError: the table cannot be written.
     """
+    with measuring_into(folder, progress):
+        table, need = _still_lacking(table, space, device, folder, need)
+        return _complete(table, space, device, folder, need, progress, seed) if need else table
+
+
+def _still_lacking(table: Table, space: SearchSpace, device: Device, folder: Path, need: Need) -> tuple[Table, Need]:
+    """The table as it is on disk now, and what of `need` no other process has measured since `table` was read."""
+    now = open_table(device, folder)
+    if not now.rows:
+        return table, need
+    rows = tuple(spec for spec in need.rows if now.rows.get(spec.key) == table.rows.get(spec.key))
+    name = space.signature
+    calibrated = name in now.calibrations and now.calibrations[name] != table.calibrations.get(name)
+    return now, Need(rows, bool(rows) or not calibrated, need.drifted and now.canary_us == table.canary_us)
+
+
+def _complete(
+    table: Table, space: SearchSpace, device: Device, folder: Path, need: Need, progress: Progress, seed: int
+) -> Table:
     if need.drifted:
         table = Table(table.device, table.condition)
     networks = _networks(space, seed)
+    journal = folder / f"rounds-{space.signature}.jsonl"
     with tempfile.TemporaryDirectory() as temporary:
         models = _write_models(Path(temporary), need.rows, networks)
         canary = models.pop("canary")
-        journal = folder / f"rounds-{space.signature}.jsonl"
         with _Journal(journal, _digest(models)) as kept:
             rounds: Sequence[Round] = kept.rounds
             for process in range(1, _PROCESSES + 1):
@@ -148,10 +186,28 @@ def complete(
     calibration = fit(measured[:CALIBRATION_NETWORKS])
     table.calibrations[space.signature] = calibration
     table.validations[space.signature] = validate(calibration, measured[CALIBRATION_NETWORKS:])
+    table.noise[space.signature] = noise_of(rounds)
     save_table(table, folder)
     with storage_errors(journal):
         journal.unlink(missing_ok=True)
     return table
+
+
+def noise_of(rounds: Sequence[Round]) -> Noise:
+    """What stood in the way of these rounds."""
+    loads = [one.load for one in rounds if one.load is not None]
+    return Noise(1 - len(accepted(rounds)) / len(rounds), statistics.median(loads) if loads else None)
+
+
+def load_warning(table: Table, space: SearchSpace) -> str:
+    """What to tell people of a table whose measurement for `space` was mostly made under load; else nothing."""
+    noise = table.noise.get(space.signature)
+    if noise is None or noise.load is None or not noise.loaded:
+        return ""
+    return (
+        f"warning: other work kept {noise.load:.0%} of the other CPUs busy while {space.name} was measured, so its "
+        "latencies may be too high: close other programs and run hwnas profile-device --again"
+    )
 
 
 def model_of(table: Table, space: SearchSpace) -> LatencyModel:
@@ -191,7 +247,7 @@ def _write_models(folder: Path, rows: Sequence[OpSpec], networks: dict[str, Netw
     contents["canary"] = canary_model()
     paths = {name: folder / f"{index}.onnx" for index, name in enumerate(contents)}
     for name, content in contents.items():
-        paths[name].write_bytes(content)
+        write_bytes(paths[name], content)
     return paths
 
 
@@ -249,4 +305,5 @@ class _Journal:
             self._file.flush()
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with storage_errors(self._path):
+            self._file.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 import tomllib
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 import tomli_w
 
 from hwnas.arch.op import OpSpec
+from hwnas.devices.estimate import LOADED
 from hwnas.errors import InputError, MissingRowsError, TableError
 from hwnas.files import sha256, write_bytes, write_text
 
@@ -86,6 +88,25 @@ class Validation:
     repeatability: float
 
 
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What stood in the way while the rows and networks of a space instance were measured.
+
+    Attributes:
+        rejected: share of the rounds that were rejected, 0 to 1.
+        load: median over the rounds of how busy other work kept the other CPUs, 0 to 1; None where the system does
+            not say.
+    """
+
+    rejected: float
+    load: float | None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether most rounds could only be measured under load."""
+        return self.load is not None and self.load > LOADED
+
+
 @dataclass
 class Table:
     """Rows by key, with their provenance.
@@ -95,6 +116,7 @@ class Table:
         kind: measured, imported or adapted.
         provenance: facts about the machine, its versions and settings, as they were when measuring.
         canary_us: undisturbed latency of the reference network at that time.
+        calibrations, validations, noise: by the signature of a space instance; tables of older versions lack `noise`.
     """
 
     device: str
@@ -105,6 +127,7 @@ class Table:
     rows: dict[str, Row] = field(default_factory=dict)
     calibrations: dict[str, Calibration] = field(default_factory=dict)
     validations: dict[str, Validation] = field(default_factory=dict)
+    noise: dict[str, Noise] = field(default_factory=dict)
 
     def lacking(self, specs: Iterable[OpSpec], fingerprint: Callable[[OpSpec], str]) -> list[OpSpec]:
         """Those of `specs` whose row is missing, or stale because the op lowers differently now."""
@@ -148,13 +171,15 @@ def save_table(table: Table, folder: Path) -> None:
         "rows": len(table.rows),
         "canary_us": table.canary_us,
         "canary_us_before": _canary_before(folder),
+        "sha256_meta": "",
         "sha256": sha256(content),
         "sha256_before": sha256(before.read_bytes()) if before.is_file() else "",
         "provenance": _known(table.provenance),
         "calibration": {name: asdict(entry) for name, entry in sorted(table.calibrations.items())},
         "validation": {name: asdict(entry) for name, entry in sorted(table.validations.items())},
+        "noise": {name: _known(asdict(entry)) for name, entry in sorted(table.noise.items())},
     }
-    write_text(folder / "meta.toml", tomli_w.dumps(meta))
+    write_text(folder / "meta.toml", tomli_w.dumps(meta | {"sha256_meta": _seal(meta)}))
     write_bytes(before, content)
 
 
@@ -164,7 +189,7 @@ def load_table(folder: Path) -> Table:
     Raises:
         TableError: a file is missing, malformed, or was edited (its checksum does not match).
     """
-    meta = _read_meta(folder / "meta.toml")
+    meta, seal = _read_meta(folder / "meta.toml")
     first = not meta["sha256_before"] and not (folder / "table.csv").exists()  # killed before there were any rows
     content = b"" if first else _read(folder / "table.csv")
     interrupted = first or (sha256(content) == meta["sha256_before"] != meta["sha256"])
@@ -184,17 +209,25 @@ def load_table(folder: Path) -> Table:
             rows={} if first else _rows(content.decode()),
             calibrations={name: _record(Calibration, entry) for name, entry in meta["calibration"].items()},
             validations={name: _record(Validation, entry) for name, entry in meta["validation"].items()},
+            noise={name: _noise(entry) for name, entry in meta["noise"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, csv.Error) as error:
         raise TableError(
             f"the table in {folder} is malformed: {error}", hint=f"delete {folder} and measure again"
         ) from error
     if interrupted:
-        table.canary_us, table.calibrations, table.validations = _number(meta, "canary_us_before"), {}, {}
+        table.canary_us = _number(meta, "canary_us_before")
+        table.calibrations, table.validations, table.noise = {}, {}, {}
     if table.calibrations.keys() != table.validations.keys():
         raise TableError(
             f"the table in {folder} is malformed: a calibration and its validation come together",
             hint=f"delete {folder} and measure again",
+        )
+    if meta.get("sha256_meta", seal) != seal:
+        raise TableError(
+            f"{folder / 'meta.toml'} was changed after it was measured: its checksum is {seal[:12]}…, "
+            f"not {str(meta['sha256_meta'])[:12]}…",
+            hint=f"restore the file, or delete {folder} and measure again with hwnas profile-device",
         )
     if table.kind not in _KINDS:
         raise TableError(f"the kind of the table in {folder} is one of {', '.join(_KINDS)}, not {table.kind!r}")
@@ -257,7 +290,8 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
+def _read_meta(path: Path) -> tuple[dict[str, Any], str]:
+    """The entries, and the checksum that they have; those of older versions lack some, the checksum too."""
     try:
         meta = tomllib.loads(_read(path).decode())
     except (ValueError, RecursionError) as error:
@@ -269,14 +303,21 @@ def _read_meta(path: Path) -> dict[str, Any]:
             f"{path} has table schema {meta.get('schema')!r}; this version of hwnas reads schema {SCHEMA}",
             hint=f"delete {path.parent} and measure again",
         )
-    return {
+    defaults: dict[str, Any] = {
         "sha256": "",
         "sha256_before": "",
         "canary_us_before": 0.0,
         "provenance": {},
         "calibration": {},
         "validation": {},
-    } | meta
+        "noise": {},
+    }
+    return defaults | meta, _seal(meta)
+
+
+def _seal(meta: dict[str, Any]) -> str:
+    """Checksum of everything in `meta` but the checksum."""
+    return sha256(json.dumps(meta | {"sha256_meta": ""}, sort_keys=True, default=str).encode())
 
 
 def _text(meta: dict[str, Any], name: str) -> str:
@@ -295,3 +336,7 @@ def _number(meta: dict[str, Any], name: str) -> float:
 def _record(cls: type[_Record], entry: dict[str, Any]) -> _Record:
     values: dict[str, Any] = {column.name: _number(entry, column.name) for column in fields(cls)}
     return cls(**values | {"n": int(values["n"])})
+
+
+def _noise(entry: dict[str, Any]) -> Noise:
+    return Noise(_number(entry, "rejected"), _number(entry, "load") if "load" in entry else None)

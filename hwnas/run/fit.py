@@ -16,6 +16,7 @@ from hwnas.devices.device import Device
 from hwnas.devices.estimate import estimates
 from hwnas.devices.measure import measure
 from hwnas.errors import InfeasibleBudgetError
+from hwnas.files import write_bytes
 from hwnas.latency.build import canary_model
 from hwnas.progress import Progress
 
@@ -116,10 +117,10 @@ def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progr
     """
     with tempfile.TemporaryDirectory() as temporary:
         canary = Path(temporary) / "canary.onnx"
-        canary.write_bytes(canary_model())
+        write_bytes(canary, canary_model())
         models = {name: Path(temporary) / f"{index}.onnx" for index, name in enumerate(networks)}
         for name, path in models.items():
-            path.write_bytes(onnx_model(networks[name], random_weights(networks[name].graph, 0)))
+            write_bytes(path, onnx_model(networks[name], random_weights(networks[name].graph, 0)))
         measured = estimates(measure(device, models, canary, rounds=_ROUNDS, progress=progress))
     return {name: measured[name].floor_us / 1e3 for name in networks}
 

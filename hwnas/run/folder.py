@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import filelock
+from typing import Any, NoReturn
 
 from hwnas.errors import InputError
-from hwnas.files import read_json, storage_errors, write_json
+from hwnas.files import read_json, remove_leftovers, storage_errors, write_json
+from hwnas.locks import held
 from hwnas.run.config import RunConfig
 
 
@@ -49,15 +48,12 @@ class RunFolder:
                 another process works in it.
             StorageError: it cannot be written.
         """
-        with storage_errors(self.path):
-            self.state.mkdir(parents=True, exist_ok=True)
-            try:
-                held = filelock.FileLock(self.state / "lock").acquire(timeout=0)
-            except filelock.Timeout as error:
-                raise InputError(
-                    f"another process is working in {self.path}", hint="wait for it, or choose another --out"
-                ) from error
-        with held:
+
+        def refuse() -> NoReturn:
+            raise InputError(f"another process is working in {self.path}", hint="wait for it, or choose another --out")
+
+        with held(self.state / "lock", busy=refuse):
+            remove_leftovers(self.path)
             self._prepare(config, resume=resume, force=force)
             yield
 

@@ -7,7 +7,7 @@ import io
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from hwnas.latency.model import LatencyModel
 from hwnas.progress import Progress
 from hwnas.run.config import RunConfig
 from hwnas.run.folder import RunFolder
-from hwnas.run.plan import Plan, make_plan, ready_model
+from hwnas.run.plan import Plan, canary_us, make_plan, ready_model
 from hwnas.run.report import write_report
 from hwnas.run.schedule import final_recipe, kept_recipe, kept_settings, search_settings
 from hwnas.search.decode import FeasibleSampler, decode
@@ -219,7 +219,13 @@ def _checked(run: Run, found: Found) -> tuple[int, ...]:
         write_bytes(model, onnx_model(network, random_weights(network.graph, 0)))
         write_bytes(canary, canary_model())
         verdict = judge(
-            run.plan.device, {"model": model}, canary, budget_ms=run.budget_ms, max_extra=2, progress=run.progress
+            run.plan.device,
+            {"model": model},
+            canary,
+            budget_ms=run.budget_ms,
+            canary_us=canary_us(run.plan),
+            max_extra=2,
+            progress=run.progress,
         )["model"]
         run.folder.log({"event": "check", "choices": choices, "verdict": asdict(verdict)})
         tighter = _tighter(run, found, choices, verdict) if verdict.state in ("missed", "straddles") else None
@@ -294,7 +300,13 @@ def _judged(
     verdicts: dict[str, Verdict] = {}
     for processes in (2, 6):
         verdicts = judge(
-            run.plan.device, models, canary, budget_ms=run.budget_ms, processes=processes, progress=run.progress
+            run.plan.device,
+            models,
+            canary,
+            budget_ms=run.budget_ms,
+            canary_us=canary_us(run.plan),
+            processes=processes,
+            progress=run.progress,
         )
         run.folder.log({"event": "verdict"} | {name: asdict(verdict) for name, verdict in verdicts.items()})
         if verdicts["model"].state != "straddles":
@@ -425,5 +437,8 @@ def _stage(folder: RunFolder, name: str) -> Iterator[None]:
 
 def _seconds(folder: RunFolder) -> float:
     """Seconds of all finished stages, those before an interruption included."""
-    events = [json.loads(line) for line in folder.log_file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    events = []
+    for line in folder.log_file.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError):  # a full disk cuts a line short
+            events.append(json.loads(line))
     return round(sum(float(event["seconds"]) for event in events if event.get("event") == "end"), 1)

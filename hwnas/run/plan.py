@@ -11,12 +11,13 @@ from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import space_instance, space_rungs
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device, load_device
+from hwnas.devices.estimate import CANARY_DRIFT
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.files import read_json, write_json
-from hwnas.latency.build import CANARY_DRIFT, Need, complete, drift, lacking, model_of, open_table
+from hwnas.latency.build import Need, complete, drift, lacking, load_warning, model_of, open_table
 from hwnas.latency.find import find_folder, table_folder
 from hwnas.latency.model import LatencyModel
-from hwnas.latency.table import Table
+from hwnas.latency.table import Table, load_table
 from hwnas.progress import Progress, Silent
 from hwnas.run.config import Budget, RunConfig
 from hwnas.run.fit import Fit, extreme, fit, floor_ms
@@ -155,7 +156,15 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
             progress.say(f"measuring {len(need.rows)} rows that the latency table lacks")
         complete(plan.table, plan.space, plan.device, plan.folder, need, progress=progress)
         plan = replace(plan, table=open_table(plan.device, plan.folder))
+        if warning := load_warning(plan.table, plan.space):
+            progress.say(warning)
     return model_of(plan.table, plan.space)
+
+
+def canary_us(plan: Plan) -> float | None:
+    """What the reference network takes undisturbed, by the table as it is now; None where no table knows."""
+    table = load_table(plan.folder) if (plan.folder / "meta.toml").is_file() else plan.table
+    return table.canary_us or None
 
 
 def _refuse_hopeless(plan: Plan, progress: Progress) -> None:

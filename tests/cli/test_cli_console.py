@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,16 @@ def test_interrupt_is_130_and_names_resume_where_there_is_one(
     assert json.loads(out)["exit_code"] == 130
     assert "error: interrupted" in err
     assert ("--resume" in err) is hinted
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EFBIG, errno.EDQUOT])
+def test_no_room_for_a_temporary_file_is_a_storage_error(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        raising(OSError(number, os.strerror(number)))()
+    assert left.value.code == StorageError.exit_code
+    assert f"cannot write a temporary file: {os.strerror(number)}" in capsys.readouterr().err
+    with pytest.raises(PermissionError):
+        raising(PermissionError(errno.EACCES, "no"))()
 
 
 def test_defects_keep_their_traceback() -> None:

@@ -44,6 +44,13 @@ def test_too_few_rounds_or_processes_are_unstable(rounds: list[Round]) -> None:
     assert (verdict.state, verdict.budget_met) == ("unstable", None)
 
 
+def test_with_too_few_undisturbed_rounds_only_all_rounds_can_meet_a_budget() -> None:
+    rounds = spread(19) + [a_round(2000, 140, round=100 + index, process=2) for index in range(21)]
+    for budget_ms, state in ((1.999, "unstable"), (2.0, "met")):
+        verdict = verdicts(rounds, budget_ms=budget_ms)["a"]
+        assert (verdict.state, verdict.n, verdict.median_ms) == (state, 19, 2.0)
+
+
 def test_rejected_rounds_do_not_count() -> None:
     disturbed = [a_round(9000, 140, round=100 + index, process=2) for index in range(60)]
     verdict = verdicts(spread() + disturbed, budget_ms=1.1)["a"]
@@ -60,13 +67,38 @@ def test_judges_several_models_in_the_same_processes() -> None:
 
 def test_measures_the_unstable_again_and_no_more_than_asked() -> None:
     stream = FakeStream(lambda name, turn: 100.0 if name == "a" or turn >= 60 else 120.0)
-    result = judge(HOST, MODELS, CANARY, budget_ms=1, stream=stream)
+    result = judge(HOST, MODELS, CANARY, budget_ms=0.04, stream=stream)
     assert stream.passes == [(["a", "b"], 20)] * 2 + [(["b"], 20)] * 3
-    assert result["b"].state == "met"
+    assert result["b"].state == "missed"
     stream = FakeStream(lambda name, turn: 100.0 if name == "a" else 120.0)
-    result = judge(HOST, MODELS, CANARY, budget_ms=1, max_extra=1, stream=stream)
+    result = judge(HOST, MODELS, CANARY, budget_ms=0.04, max_extra=1, stream=stream)
     assert len(stream.passes) == 3
-    assert (result["a"].state, result["b"].state, result["b"].n) == ("met", "unstable", 0)
+    assert (result["a"].state, result["b"].state, result["b"].n) == ("missed", "unstable", 0)
+
+
+@pytest.mark.parametrize(
+    ("now_us", "load", "budget_ms", "state"),
+    [
+        (100.0, 0.0, 0.04, "missed"),
+        (104.9, 0.1, 0.04, "missed"),  # drift that tables allow
+        (105.1, None, 0.04, "unstable"),  # steadily slowed, which the rounds alone do not show
+        (115.0, 1.0, 0.04, "unstable"),
+        (100.0, 0.3, 0.04, "unstable"),  # loaded, though the canary does not show it
+        (115.0, 1.0, 0.05, "met"),  # a load only slows
+    ],
+)
+def test_a_steady_load_never_misses_a_budget(now_us: float, load: float | None, budget_ms: float, state: str) -> None:
+    stream = FakeStream(lambda name, turn: now_us, load=load)
+    result = judge(HOST, {"a": MODELS["a"]}, CANARY, budget_ms=budget_ms, canary_us=100, stream=stream)["a"]
+    assert (result.state, result.median_ms) == (state, 0.05)
+    assert result.rejected == (0 if state == "missed" else 1)
+    assert len(stream.passes) == (6 if state == "unstable" else 2)
+
+
+def test_without_a_table_a_steady_load_is_seen_by_its_counter_only() -> None:
+    for load, state in ((None, "missed"), (1.0, "unstable")):
+        stream = FakeStream(lambda name, turn: 115.0, load=load)
+        assert judge(HOST, MODELS, CANARY, budget_ms=0.04, stream=stream)["a"].state == state
 
 
 def test_refuses_what_cannot_be_judged() -> None:

@@ -23,7 +23,7 @@ from hwnas.devices.host import host_facts
 from hwnas.errors import InputError, MissingRowsError, TableError
 from hwnas.files import sha256
 from hwnas.latency.build import lacking, open_table
-from hwnas.latency.table import Calibration, Row, Table, Validation, load_table, save_table
+from hwnas.latency.table import Calibration, Noise, Row, Table, Validation, load_table, save_table
 
 COLUMNS = "key,fingerprint,median_us,p10_us,p90_us,runs,measured_at"
 CALIBRATION = Calibration(0.9, 20.0, -3.0, 24)
@@ -88,7 +88,7 @@ def rewrite(folder: Path, content: bytes, **meta: Any) -> None:
 @given(table=tables)
 def test_what_is_saved_comes_back(table: Table, tmp_path: Path) -> None:
     save_table(table, tmp_path)
-    assert load_table(tmp_path) == table
+    assert load_table(tmp_path) == before
     lines = (tmp_path / "table.csv").read_text().splitlines()
     assert lines[0] == COLUMNS
     keys = [line[0] for line in csv.reader(lines[1:])]
@@ -311,3 +311,37 @@ def test_a_table_serves_its_own_condition_only(tmp_path: Path) -> None:
             open_table(HOST, tmp_path)
         assert device in str(caught.value)
         assert condition.id in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("slope = 0.9", "slope = 0.4"),
+        ("sigma = 0.012", "sigma = 0.0"),
+        ("canary_us = 400.0", "canary_us = 800.0"),
+        ("threads = 1", "threads = 2"),
+        ("rejected = 0.25", "rejected = 0.0"),
+    ],
+)
+def test_edited_meta_data_are_refused(old: str, new: str, tmp_path: Path) -> None:
+    table = table_of()
+    table.provenance = {"threads": 1}
+    table.calibrations[TOY.signature], table.validations[TOY.signature] = CALIBRATION, VALIDATION
+    table.noise[TOY.signature] = Noise(0.25, None)
+    save_table(table, tmp_path)
+    assert load_table(tmp_path).noise == table.noise
+    meta = tmp_path / "meta.toml"
+    assert old in meta.read_text()
+    meta.write_text(meta.read_text().replace(old, new))
+    with pytest.raises(TableError, match=r"meta\.toml was changed after it was measured"):
+        load_table(tmp_path)
+
+
+def test_a_table_without_noise_and_its_checksum_is_one_of_an_older_version(tmp_path: Path) -> None:
+    table = table_of()
+    save_table(table, tmp_path)
+    before = load_table(tmp_path)
+    meta = tomllib.loads((tmp_path / "meta.toml").read_text())
+    del meta["noise"], meta["sha256_meta"]
+    (tmp_path / "meta.toml").write_text(tomli_w.dumps(meta))
+    assert load_table(tmp_path) == before

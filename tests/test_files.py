@@ -1,0 +1,47 @@
+"""Atomic files, and what a kill inside the writing of one leaves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hwnas.errors import StorageError
+from hwnas.files import remove_leftovers, write_bytes
+from hwnas.locks import held
+
+KILLED = """
+import os, signal, sys; from pathlib import Path; from hwnas.files import write_bytes
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+write_bytes(Path(sys.argv[1]), b"new")
+"""
+
+
+def killed_inside(path: Path) -> None:
+    assert subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False).returncode == -9
+
+
+def test_only_leftovers_of_ours_are_removed(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    write_bytes(path, b"old")
+    killed_inside(path)
+    (left,) = set(tmp_path.iterdir()) - {path}
+    assert left.name.startswith(".model.onnx.")
+    others = [".model.onnx", ".model.onnx.abcdefgh", "x.abcdefgh.hwnas-part", ".x.abc.hwnas-part", ".hidden"]
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    with held(tmp_path / "lock", busy=lambda: None):
+        assert {one.name for one in tmp_path.iterdir()} - {"lock"} == {*others, "model.onnx"}
+    assert path.read_bytes() == b"old"
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("mine")
+    with pytest.raises(StorageError):
+        write_bytes(tmp_path / "folder", b"a folder cannot be replaced")
+    assert [one.name for one in tmp_path.iterdir()] == ["folder"]
+    with pytest.raises(StorageError):
+        remove_leftovers(tmp_path / "missing")

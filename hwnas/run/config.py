@@ -59,6 +59,7 @@ class RunConfig:
         seed: of everything that is random.
         threads: CPU threads of search and training.
         accelerator: where to train.
+        max_size_kb, max_peak_kb: largest model file, and most activations alive at once, in KiB; 0 is no limit.
         train: whether the winner is trained; otherwise it keeps the weights that it inherits.
     """
 
@@ -72,6 +73,8 @@ class RunConfig:
     seed: int = 0
     threads: int = 1
     accelerator: str = "auto"
+    max_size_kb: float = 0.0
+    max_peak_kb: float = 0.0
     train: bool = True
 
     def save(self, path: Path) -> None:

@@ -24,6 +24,7 @@ from hwnas.latency.find import find_folder, table_folder
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Table
 from hwnas.progress import Progress
+from hwnas.run.bounds import Bounds, bounds
 from hwnas.run.config import Budget, RunConfig
 from hwnas.search.strategies import Strategy, strategy
 from hwnas.train import resolve
@@ -37,6 +38,8 @@ class Plan:
 
     Attributes:
         config: with the width and resolution that follow the data filled in.
+        whole: the search space that was asked for; latencies are measured and calibrated on it.
+        bounds: what the limits on size and memory leave of it.
         table: the device's table as it is now; `need` says what it lacks.
         folder: where the completed table goes.
     """
@@ -44,12 +47,22 @@ class Plan:
     config: RunConfig
     budget: Budget
     strategy: Strategy
-    space: SearchSpace
+    whole: SearchSpace
+    bounds: Bounds
     device: Device
     table: Table
     folder: Path
     need: Need
     accelerator: torch.device
+
+    @property
+    def space(self) -> SearchSpace:
+        """What is searched: the options of the whole space that the limits allow."""
+        return self.bounds.space
+
+    def target_ms(self, model: LatencyModel) -> float:
+        """The budget less the table's margin; a share of the whole space's range, whatever the limits leave of it."""
+        return model.target_ms(self.budget.ms(model))
 
 
 def make_plan(config: RunConfig, tables: Path | None) -> Plan:
@@ -57,6 +70,7 @@ def make_plan(config: RunConfig, tables: Path | None) -> Plan:
 
     Raises:
         InputError: a name, path or number in it is wrong.
+        InfeasibleLimitError: a limit on size or memory is below what the space offers.
     """
     budget = Budget.parse(config.budget)
     chosen = strategy(config.strategy)
@@ -67,18 +81,21 @@ def make_plan(config: RunConfig, tables: Path | None) -> Plan:
         width=config.width or default_width(native),
         resolution=config.resolution or default_resolution(native),
     )
+    classes = class_names(config.data)
     space = space_instance(
         config.space,
         width=resolved.width,
         resolution=resolved.resolution,
         channels=channels,
-        classes=len(class_names(config.data)),
+        classes=len(classes),
     )
     device = load_device(config.device)
     condition = device.condition()
+    texts = (Path(config.data).expanduser().resolve().name, device.id, condition.folder.as_posix())
+    limited = bounds(resolved, space, classes, texts)
     folder = table_folder(condition, tables)
     table = open_table(device, find_folder(condition, tables) or folder)
-    return Plan(resolved, budget, chosen, space, device, table, folder, lacking(table, space), accelerator)
+    return Plan(resolved, budget, chosen, space, limited, device, table, folder, lacking(table, space), accelerator)
 
 
 def default_width(native: int) -> float:
@@ -92,14 +109,14 @@ def default_resolution(native: int) -> int:
 
 
 def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> LatencyModel:
-    """The latency model of the plan's space, after measuring what the table lacks.
+    """The latency model of the plan's whole space, after measuring what the table lacks.
 
     Args:
         kept: where a run keeps the model that it began with. Resumed, it goes on with the same numbers, even if the
             device drifts or its table is measured anew in between.
 
     Raises:
-        InfeasibleBudgetError: the budget is below the fastest network.
+        InfeasibleBudgetError: the budget is below the fastest network, or below the fastest within the other limits.
         DeviceError: the device cannot measure.
     """
     origin = {"space": plan.space.name, "condition": plan.device.condition().folder.as_posix()}
@@ -108,10 +125,20 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
         if content["origin"] == origin:
             return LatencyModel.from_json(content["model"])
     model = _measured_model(plan, progress)
-    model.raw_budget_ms(model.target_ms(plan.budget.ms(model)))
+    check_budget(plan, model)
     if kept is not None:
         write_json(kept, {"origin": origin, "model": asdict(model)})
     return model
+
+
+def check_budget(plan: Plan, model: LatencyModel) -> None:
+    """Whether the budget can be met, first alone and then with the other limits.
+
+    Raises:
+        InfeasibleBudgetError: it cannot.
+    """
+    model.raw_budget_ms(plan.target_ms(model))
+    plan.bounds.check(model.restricted(plan.bounds.kept), plan.target_ms(model))
 
 
 def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
@@ -120,20 +147,20 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
         changed = drift(plan.table, plan.device)
         if abs(changed) > CANARY_DRIFT:
             progress.say(f"the reference network runs {changed:+.0%} against the table: measuring its rows again")
-            need = Need(plan.space.ops, calibration=True, drifted=True)
+            need = Need(plan.whole.ops, calibration=True, drifted=True)
     if need:
         if not plan.budget.relative:
             _refuse_hopeless(plan)
         if not need.drifted:
             progress.say(f"measuring {len(need.rows)} rows that the latency table lacks")
-        complete(plan.table, plan.space, plan.device, plan.folder, need, progress=progress)
+        complete(plan.table, plan.whole, plan.device, plan.folder, need, progress=progress)
         plan = replace(plan, table=open_table(plan.device, plan.folder))
-    return model_of(plan.table, plan.space)
+    return model_of(plan.table, plan.whole)
 
 
 def _refuse_hopeless(plan: Plan) -> None:
     """Measure the smallest network before a whole table: a budget far below it is refused at once."""
-    space = plan.space
+    space = plan.whole
     sizes = [[0] * len(decision.options) for decision in space.decisions]
     for slot in space.slots:
         for option, spec in enumerate(slot.ops if slot.decision is not None else ()):

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 @console.verb
 def search(
     budget_ms: Annotated[str, typer.Option(help="Milliseconds, or a share of the space's range such as 50%.")],
+    max_size_kb: Annotated[
+        float, typer.Option(help="Largest model file, in KB of 1,024 bytes (KiB); 0 is no limit.")
+    ] = 0.0,
+    max_peak_kb: Annotated[
+        float, typer.Option(help="Most memory of activations alive at once, in the same KB; 0 is no limit.")
+    ] = 0.0,
     data: Annotated[
         str,
         typer.Option(
@@ -70,6 +76,8 @@ def search(
         seed=seed,
         threads=threads,
         accelerator=accelerator,
+        max_size_kb=max_size_kb,
+        max_peak_kb=max_peak_kb,
         train=not no_train,
         epochs=epochs,
         minutes=minutes,
@@ -108,25 +116,35 @@ def default_folder(data: str, budget: str, seed: int) -> Path:
 
 def _print_plan(plan: Plan, *, as_json: bool) -> None:
     from hwnas.latency.build import model_of
+    from hwnas.run.plan import check_budget
 
     facts: dict[str, Any] = {
         "space": plan.space.name,
         "reason": plan.reason,
-        "architectures": plan.space.size,
+        "architectures": plan.whole.size,
         "input": list(plan.space.input_shape),
         "classes": plan.space.classes,
         "device": plan.device.id,
         "condition": str(plan.device.condition().folder),
-        "rows_needed": len(plan.space.ops),
+        "rows_needed": len(plan.whole.ops),
         "rows_to_measure": len(plan.need.rows),
         "strategy": plan.strategy.name,
     }
+    limits = None
     if not plan.need:
-        model = model_of(plan.table, plan.space)
+        model = model_of(plan.table, plan.whole)
         facts["range_ms"] = [model.smallest_ms, model.largest_ms]
         facts["budget_ms"] = plan.budget.ms(model)
-        facts["target_ms"] = model.target_ms(facts["budget_ms"])
-        model.raw_budget_ms(facts["target_ms"])
+        facts["target_ms"] = plan.target_ms(model)
+        check_budget(plan, model)
+        limits = plan.bounds.limits(model.restricted(plan.bounds.kept), facts["target_ms"])
+    facts["limits"] = {
+        "max_size_kb": plan.bounds.max_size_kb or None,
+        "max_peak_kb": plan.bounds.max_peak_kb or None,
+        "options_removed": sum(len(decision.options) for decision in plan.whole.decisions)
+        - sum(map(len, plan.bounds.kept)),
+        "architectures_left": plan.bounds.count(limits),
+    }
     if as_json:
         console.print_json(facts | {"config": asdict(plan.config)})
         return
@@ -138,17 +156,31 @@ def _plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
     c, height, width = plan.space.input_shape
     lines = {
         "data": f"{plan.config.data}: {plan.space.classes} classes, {c} × {height} × {width} pixels",
-        "space": f"{plan.space.name}: {plan.space.size:,} architectures; {plan.reason}",
+        "space": f"{plan.whole.name}: {plan.whole.size:,} architectures; {plan.reason}",
         "device": f"{plan.device.id}, {facts['condition']}",
     }
     if plan.need:
-        lines["table"] = f"{len(plan.need.rows)} of {len(plan.space.ops)} rows to measure first, in under a minute"
+        lines["table"] = f"{len(plan.need.rows)} of {len(plan.whole.ops)} rows to measure first, in under a minute"
         lines["budget"] = f"{plan.config.budget}{' of the latency range' if plan.budget.relative else ' ms'}"
     else:
         low, high = facts["range_ms"]
         lines["table"] = f"complete; the space runs in {_ms(low)} to {_ms(high)} ms"
         lines["budget"] = f"{_ms(facts['budget_ms'])} ms; predictions stay under {_ms(facts['target_ms'])} ms"
+    if any(_limits(facts)):
+        size, peak = _limits(facts)
+        asked = [f"file of at most {size:g} KiB"] * bool(size) + [f"peak of at most {peak:g} KiB"] * bool(peak)
+        left, removed = facts["limits"]["architectures_left"], facts["limits"]["options_removed"]
+        time = "" if plan.need else "with the budget, "
+        lines["limits"] = f"{', '.join(asked)}; {time}about {left:,.0f} architectures left"
+        if peak:
+            lines["limits"] += f", {removed} options above the peak"
     return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}
+
+
+def _limits(facts: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Largest size and peak in KiB; results of earlier versions have none."""
+    limits = facts.get("limits", {})
+    return limits.get("max_size_kb"), limits.get("max_peak_kb")
 
 
 def _print_facts(lines: dict[str, str]) -> None:
@@ -179,6 +211,7 @@ def _comparison(result: dict[str, Any]) -> Table:
 
     rival = result["baseline_random"]
     table = Table(box=None, pad_edge=False, header_style="bold")
+    size, peak = _limits(result)
     table.add_column("")
     table.add_column("found", justify="right")
     if rival:
@@ -194,7 +227,8 @@ def _comparison(result: dict[str, Any]) -> Table:
         ("test accuracy", f"{result['accuracy']['test']:.4f}", f"{rival['accuracy']:.4f}" if rival else ""),
         ("MACs", f"{result['macs'] / 1e6:.2f} M", ""),
         ("parameters", f"{result['params'] / 1e3:.0f} k", ""),
-        ("file size", f"{result['file_bytes'] / 1024:.0f} KiB", ""),
+        ("file size", _kib(result["file_bytes"], size), ""),
+        *([("peak memory", _kib(result["peak_bytes"], peak), "")] if peak else []),
     ):
         table.add_row(label, found, *([random] if rival else []))
     return table
@@ -202,6 +236,10 @@ def _comparison(result: dict[str, Any]) -> Table:
 
 def _ms(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
+
+
+def _kib(size_bytes: int, limit_kb: float | None) -> str:
+    return f"{size_bytes / 1024:.0f}{f' of {limit_kb:g}' if limit_kb else ''} KiB"
 
 
 def _interval(measured: dict[str, Any]) -> str:

@@ -60,6 +60,7 @@ class RunConfig:
         seed: of everything that is random.
         threads: CPU threads of search and training.
         accelerator: where to train.
+        max_size_kb, max_peak_kb: largest model file, and most activations alive at once, in KiB; 0 is no limit.
         train: whether the winner is trained; otherwise it keeps the weights that it inherits.
         epochs: of the final trainings; 0 follows the size of the data, or the minutes.
         minutes: how long the whole run should take; 0 follows the size of the data.
@@ -77,6 +78,8 @@ class RunConfig:
     seed: int = 0
     threads: int = 1
     accelerator: str = "auto"
+    max_size_kb: float = 0.0
+    max_peak_kb: float = 0.0
     train: bool = True
     epochs: int = 0
     minutes: float = 0.0

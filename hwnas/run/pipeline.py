@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hwnas.arch.costs import costs
+from hwnas.arch.costs import costs, peak_bytes
 from hwnas.arch.network import Network
 from hwnas.arch.space import Architecture
 from hwnas.backends.onnx import onnx_model
@@ -25,7 +25,7 @@ from hwnas.backends.weights import random_weights
 from hwnas.data import Dataset, load_dataset, resized
 from hwnas.devices.host import host_facts
 from hwnas.devices.verdict import Verdict, judge
-from hwnas.errors import BudgetMissedError, InfeasibleBudgetError
+from hwnas.errors import BudgetMissedError, ExportError, InfeasibleBudgetError
 from hwnas.export.model_file import Exported, export_onnx
 from hwnas.files import read_json, write_bytes, write_json, write_text
 from hwnas.latency.build import canary_model
@@ -36,8 +36,8 @@ from hwnas.run.folder import RunFolder
 from hwnas.run.plan import Plan, canary_us, make_plan, ready_model
 from hwnas.run.report import write_report
 from hwnas.run.schedule import final_recipe, kept_recipe, kept_settings, search_settings
-from hwnas.search.decode import FeasibleSampler, decode
 from hwnas.search.engine import Found, make_loop, search, seconds_an_epoch
+from hwnas.search.limits import Limits
 from hwnas.search.settings import SearchSettings
 from hwnas.train import Recipe, deterministic, evaluate, recalibrate, train
 from hwnas.train import checkpoint as store
@@ -52,7 +52,8 @@ class Run:
 
     plan: Plan
     folder: RunFolder
-    model: LatencyModel
+    model: LatencyModel  # of plan.space
+    range_ms: tuple[float, float]  # of plan.whole
     budget_ms: float
     dataset: Dataset
     device: torch.device
@@ -60,6 +61,10 @@ class Run:
 
     def network(self, choices: tuple[int, ...]) -> Network:
         return self.plan.space.network(Architecture(self.plan.space.name, choices))
+
+    def limits(self, target_ms: float) -> Limits:
+        """Everything that an architecture must keep to, for a predicted latency of at most `target_ms`."""
+        return self.plan.bounds.limits(self.model, target_ms)
 
 
 def run_search(
@@ -79,7 +84,7 @@ def run_search(
 
     Raises:
         InputError: bad input, or `out` holds another run.
-        InfeasibleBudgetError: no network of the space is that fast; nothing was trained.
+        InfeasibleBudgetError, InfeasibleLimitError: no network of the space is that fast or small; nothing was trained.
         BudgetMissedError: the exported file is slower than the budget on the device, after repairs.
         DeviceError, ExportError, DivergedError, StorageError: as their names say.
     """
@@ -100,25 +105,25 @@ def run_search(
             dataset = resized(dataset, resolution)
         with _stage(folder, "measure"):
             try:
-                model = ready_model(plan, progress=progress, kept=folder.state / "latency.json")
+                whole = ready_model(plan, progress=progress, kept=folder.state / "latency.json")
             except InfeasibleBudgetError:
                 folder.free_unless_started()
                 raise
-        run = Run(plan, folder, model, plan.budget.ms(model), dataset, plan.accelerator, progress)
+        model, range_ms = whole.restricted(plan.bounds.kept), (whole.smallest_ms, whole.largest_ms)
+        run = Run(plan, folder, model, range_ms, plan.budget.ms(whole), dataset, plan.accelerator, progress)
         return _finish(run)
 
 
 def _finish(run: Run) -> dict[str, Any]:
     folder, config = run.folder, run.plan.config
-    target_ms = run.model.target_ms(run.budget_ms)
+    limits = run.limits(run.model.target_ms(run.budget_ms))
     with _stage(folder, "search"):
         found = search(
             run.plan.space,
-            run.model,
-            target_ms,
+            limits,
             run.plan.strategy,
             run.dataset,
-            _settings(run, target_ms),
+            _settings(run, limits),
             seed=config.seed,
             device=run.device,
             checkpoint=folder.search_state,
@@ -128,8 +133,7 @@ def _finish(run: Run) -> dict[str, Any]:
         _write_evaluated(run, found)
     with _stage(folder, "check"):
         choices = _checked(run, found)
-    sampler = FeasibleSampler(run.model.costs_ms, run.model.raw_budget_ms(target_ms))
-    random_choices = sampler.sample(np.random.default_rng([config.seed, 2]))
+    random_choices = limits.sampler().sample(np.random.default_rng([config.seed, 2]))
     recipe = _recipe(run, choices)
     baseline = None
     if config.baseline:
@@ -157,23 +161,13 @@ def _finish(run: Run) -> dict[str, Any]:
     return result
 
 
-def _settings(run: Run, target_ms: float) -> SearchSettings:
+def _settings(run: Run, limits: Limits) -> SearchSettings:
     """How long the search runs; decided once a run."""
     plan = run.plan
 
     def epoch_s(settings: SearchSettings) -> tuple[float, float]:
-        feasible = FeasibleSampler(run.model.costs_ms, run.model.raw_budget_ms(target_ms))
-        loop = make_loop(
-            plan.space,
-            run.model,
-            target_ms,
-            plan.strategy,
-            run.dataset,
-            settings,
-            feasible,
-            seed=plan.config.seed,
-            device=run.device,
-        )
+        seed = plan.config.seed
+        loop = make_loop(plan.space, limits, plan.strategy, run.dataset, settings, seed=seed, device=run.device)
         return seconds_an_epoch(loop)
 
     return kept_settings(
@@ -241,7 +235,7 @@ def _tighter(run: Run, found: Found, choices: tuple[int, ...], verdict: Verdict)
     target_ms = run.model.predict_ms(choices) * min(1.0, run.budget_ms / verdict.median_ms) * 0.995
     if target_ms < run.model.smallest_ms:
         return None
-    return decode(found.preferences, run.model.costs_ms, run.model.raw_budget_ms(target_ms))
+    return run.limits(target_ms).decode(found.preferences)
 
 
 def _trained(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe, label: str) -> nn.Module:
@@ -277,14 +271,14 @@ def _export(run: Run, choices: tuple[int, ...], module: nn.Module) -> Exported:
         "budget_ms": f"{run.budget_ms:.6g}",
         "predicted_ms": f"{run.model.predict_ms(choices):.6g}",
     }
-    return export_onnx(
-        run.folder.model,
-        run.network(choices),
-        export_weights(module),
-        run.dataset,
-        facts,
-        labels=run.folder.labels,
+    network = run.network(choices)
+    exported = export_onnx(
+        run.folder.model, network, export_weights(module), run.dataset, facts, labels=run.folder.labels
     )
+    broken = run.plan.bounds.broken(exported.size_bytes, peak_bytes(network.graph))
+    if broken:
+        raise ExportError(broken, hint="this is a defect of hwnas: please report it with the run's architecture.json")
+    return exported
 
 
 def _judged(
@@ -339,9 +333,10 @@ def _result(
     unbudgeted_ms = run.model.predict_ms(found.unbudgeted)
     return {
         "budget_ms": run.budget_ms,
+        "limits": {"max_size_kb": config.max_size_kb or None, "max_peak_kb": config.max_peak_kb or None},
         "budget_binds": unbudgeted_ms > run.budget_ms,
         "unbudgeted_ms": unbudgeted_ms,
-        "range_ms": [run.model.smallest_ms, run.model.largest_ms],
+        "range_ms": list(run.range_ms),
         "predicted_ms": run.model.predict_ms(choices),
         "measured_ms": _milliseconds(verdict),
         "budget_met": {"met": True, "missed": False, "straddles": False}.get(verdict.state),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from hwnas.arch.spaces import space_instance, space_rungs
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.estimate import CANARY_DRIFT
-from hwnas.errors import InfeasibleBudgetError
+from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError
 from hwnas.files import read_json, write_json
 from hwnas.latency.build import Need, complete, drift, lacking, load_warning, model_of, open_table
 from hwnas.latency.find import find_folder, table_folder
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Table, load_table
 from hwnas.progress import Progress, Silent
+from hwnas.run.bounds import Bounds, bounds
 from hwnas.run.config import Budget, RunConfig
 from hwnas.run.fit import Fit, extreme, fit, floor_ms
 from hwnas.search.strategies import Strategy, strategy
@@ -37,6 +39,8 @@ class Plan:
     Attributes:
         config: with the width, depth and resolution that follow the data and the budget filled in.
         reason: why this instance of the space was taken.
+        whole: the search space that was asked for; latencies are measured and calibrated on it.
+        bounds: what the limits on size and memory leave of it.
         table: the device's table as it is now; `need` says what it lacks.
         folder: where the completed table goes.
     """
@@ -45,12 +49,22 @@ class Plan:
     reason: str
     budget: Budget
     strategy: Strategy
-    space: SearchSpace
+    whole: SearchSpace
+    bounds: Bounds
     device: Device
     table: Table
     folder: Path
     need: Need
     accelerator: torch.device
+
+    @property
+    def space(self) -> SearchSpace:
+        """What is searched: the options of the whole space that the limits allow."""
+        return self.bounds.space
+
+    def target_ms(self, model: LatencyModel) -> float:
+        """The budget less the table's margin; a share of the whole space's range, whatever the limits leave of it."""
+        return model.target_ms(self.budget.ms(model))
 
 
 def make_plan(
@@ -67,6 +81,7 @@ def make_plan(
     Raises:
         InputError: a name, path or number in it is wrong.
         InfeasibleBudgetError: the budget is below the fastest network of the smallest instance.
+        InfeasibleLimitError: a limit on size or memory is below what the space offers.
         DeviceError: the device cannot measure.
     """
     budget = Budget.parse(config.budget)
@@ -75,21 +90,37 @@ def make_plan(
     if dataset is not None:
         config = replace(config, data=dataset.name)
     device = load_device(config.device)
-    found = _instance(config, budget, device, dataset, progress)
-    resolved = replace(config, width=found.width, depth=found.depth, resolution=found.space.input_shape[1])
+    classes = class_names(config.data) if dataset is None else dataset.classes
     condition = device.condition()
+    texts = (Path(config.data).expanduser().resolve().name, device.id, condition.folder.as_posix())
+
+    def limited(space: SearchSpace) -> Bounds:
+        return bounds(config, space, classes, texts)
+
+    channels, native = native_shape(config.data) if dataset is None else (dataset.channels, dataset.resolution)
+    found = _instance(config, budget, device, (channels, native, len(classes)), limited, progress)
+    resolved = replace(config, width=found.width, depth=found.depth, resolution=found.space.input_shape[1])
     folder = table_folder(condition, tables)
     table = open_table(device, find_folder(condition, tables) or folder)
     need = lacking(table, found.space)
-    return Plan(resolved, found.reason, budget, chosen, found.space, device, table, folder, need, accelerator)
+    left = limited(found.space)
+    return Plan(resolved, found.reason, budget, chosen, found.space, left, device, table, folder, need, accelerator)
 
 
-def _instance(config: RunConfig, budget: Budget, device: Device, dataset: Dataset | None, progress: Progress) -> Fit:
-    """The instance that the configuration names, or that the data or the budget choose where it leaves that open."""
-    if dataset is None:
-        (channels, native), classes = native_shape(config.data), len(class_names(config.data))
-    else:
-        channels, native, classes = dataset.channels, dataset.resolution, len(dataset.classes)
+def _instance(
+    config: RunConfig,
+    budget: Budget,
+    device: Device,
+    images: tuple[int, int, int],
+    limited: Callable[[SearchSpace], Bounds],
+    progress: Progress,
+) -> Fit:
+    """The instance that the configuration names, or that the data, the budget and the limits choose.
+
+    Args:
+        images: their channels, native resolution and number of classes.
+    """
+    channels, native, classes = images
     resolution = config.resolution or default_resolution(native)
 
     def instance(width: float, depth: int, resolution: int) -> SearchSpace:
@@ -106,7 +137,25 @@ def _instance(config: RunConfig, budget: Budget, device: Device, dataset: Datase
     if not config.resolution and native > _SMALL_IMAGES:
         resolutions += [smaller for smaller in _RESOLUTIONS if smaller < resolution]
     sizes = list(dict.fromkeys((width, config.depth or depth) for width, depth in rungs))
+    sizes = _within_limits(sizes, lambda width, depth: limited(instance(width, depth, resolutions[-1])))
     return fit(budget.value, sizes, instance, resolutions, device, progress=progress)
+
+
+def _within_limits(sizes: list[tuple[float, int]], limited: Callable[[float, int], Bounds]) -> list[tuple[float, int]]:
+    """The sizes that the limits on file and memory leave something of.
+
+    Raises:
+        InfeasibleLimitError: that is none of them.
+    """
+    limited(*sizes[0])
+    kept = sizes[:1]
+    for size in sizes[1:]:
+        try:
+            limited(*size)
+        except InfeasibleLimitError:
+            break
+        kept.append(size)
+    return kept
 
 
 def default_width(native: int) -> float:
@@ -120,14 +169,14 @@ def default_resolution(native: int) -> int:
 
 
 def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> LatencyModel:
-    """The latency model of the plan's space, after measuring what the table lacks.
+    """The latency model of the plan's whole space, after measuring what the table lacks.
 
     Args:
         kept: where a run keeps the model that it began with. Resumed, it goes on with the same numbers, even if the
             device drifts or its table is measured anew in between.
 
     Raises:
-        InfeasibleBudgetError: the budget is below the fastest network.
+        InfeasibleBudgetError: the budget is below the fastest network, or below the fastest within the other limits.
         DeviceError: the device cannot measure.
     """
     origin = {"space": plan.space.name, "condition": plan.device.condition().folder.as_posix()}
@@ -136,10 +185,20 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
         if content["origin"] == origin:
             return LatencyModel.from_json(content["model"])
     model = _measured_model(plan, progress)
-    model.raw_budget_ms(model.target_ms(plan.budget.ms(model)))
+    check_budget(plan, model)
     if kept is not None:
         write_json(kept, {"origin": origin, "model": asdict(model)})
     return model
+
+
+def check_budget(plan: Plan, model: LatencyModel) -> None:
+    """Whether the budget can be met, first alone and then with the other limits.
+
+    Raises:
+        InfeasibleBudgetError: it cannot.
+    """
+    model.raw_budget_ms(plan.target_ms(model))
+    plan.bounds.check(model.restricted(plan.bounds.kept), plan.target_ms(model))
 
 
 def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
@@ -148,17 +207,17 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
         changed = drift(plan.table, plan.device)
         if abs(changed) > CANARY_DRIFT:
             progress.say(f"the reference network runs {changed:+.0%} against the table: measuring its rows again")
-            need = Need(plan.space.ops, calibration=True, drifted=True)
+            need = Need(plan.whole.ops, calibration=True, drifted=True)
     if need:
         if not plan.budget.relative:
             _refuse_hopeless(plan, progress)
         if not need.drifted:
             progress.say(f"measuring {len(need.rows)} rows that the latency table lacks")
-        complete(plan.table, plan.space, plan.device, plan.folder, need, progress=progress)
+        complete(plan.table, plan.whole, plan.device, plan.folder, need, progress=progress)
         plan = replace(plan, table=open_table(plan.device, plan.folder))
-        if warning := load_warning(plan.table, plan.space):
+        if warning := load_warning(plan.table, plan.whole):
             progress.say(warning)
-    return model_of(plan.table, plan.space)
+    return model_of(plan.table, plan.whole)
 
 
 def canary_us(plan: Plan) -> float | None:
@@ -169,7 +228,7 @@ def canary_us(plan: Plan) -> float | None:
 
 def _refuse_hopeless(plan: Plan, progress: Progress) -> None:
     """Measure the smallest network before a whole table: a budget far below it is refused at once."""
-    smallest = {"smallest": extreme(plan.space, min)}
+    smallest = {"smallest": extreme(plan.whole, min)}
     smallest_ms = floor_ms(smallest, plan.device, progress=progress)["smallest"]
     if plan.budget.value < 0.9 * smallest_ms:
         raise InfeasibleBudgetError(

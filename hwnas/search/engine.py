@@ -1,4 +1,4 @@
-"""One search, from data and a latency model to ranked feasible architectures."""
+"""One search, from data and limits to ranked feasible architectures."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.data import Dataset
-from hwnas.latency.model import LatencyModel
 from hwnas.progress import Progress
-from hwnas.search.decode import FeasibleSampler, Table, decode
+from hwnas.search.decode import FeasibleSampler, Table
+from hwnas.search.limits import Limits
 from hwnas.search.loop import Budgeted, SearchLoop
-from hwnas.search.objective import BudgetPenalty, ExpectedLatency
+from hwnas.search.objective import Hold
 from hwnas.search.select import Scored, best, candidates, score
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import Strategy
@@ -33,7 +33,7 @@ class Found:
         best: the winner, with its score on the validation images.
         evaluated: all that were scored, in order.
         preferences: per decision and option, how good the search finds it; what repairs decode from.
-        unbudgeted: choices without a budget: if they are slower than the budget, it binds.
+        unbudgeted: choices without a latency budget: if they are slower than it, it binds.
         supernet: its shared weights, for the winner to inherit.
     """
 
@@ -46,8 +46,7 @@ class Found:
 
 def search(
     space: SearchSpace,
-    model: LatencyModel,
-    target_ms: float,
+    limits: Limits,
     strategy: Strategy,
     dataset: Dataset,
     settings: SearchSettings,
@@ -58,52 +57,49 @@ def search(
     progress: Progress,
     log: Callable[[dict[str, Any]], None],
 ) -> Found:
-    """Find the most accurate architecture of `space` with a predicted latency of at most `target_ms`.
+    """Find the most accurate architecture of `space` within `limits`.
 
     Raises:
-        InfeasibleBudgetError: there is none.
+        InputError: there is none.
         DivergedError: the loss is not a number.
     """
-    raw_budget = model.raw_budget_ms(target_ms)
-    feasible = FeasibleSampler(model.costs_ms, raw_budget)
-    loop = make_loop(space, model, target_ms, strategy, dataset, settings, feasible, seed=seed, device=device)
+    loop = make_loop(space, limits, strategy, dataset, settings, seed=seed, device=device)
     supernet, budgeted = loop.supernet, loop.budgeted
     loop.run(checkpoint=checkpoint, progress=progress, log=log)
 
     if budgeted is not None:
         preferences: Table = log_probabilities(loop.unbudgeted)
         held = log_probabilities(budgeted.relaxation.logits)
-        proposals = _alternate(preferences, held, model.costs_ms, raw_budget, settings.candidates, seed)
+        proposals = _alternate(preferences, held, limits, settings.candidates, seed)
         evaluated = _score_all(supernet, proposals, settings.candidates, dataset, device, progress)
     else:
         assert strategy.sampler is not None
-        rng = np.random.default_rng([seed, 1])
+        feasible, rng = limits.sampler(), np.random.default_rng([seed, 1])
         sampler = strategy.sampler(lambda: feasible.sample(rng))
         evaluated = _score_all(supernet, _asked(sampler), settings.candidates, dataset, device, progress, sampler)
         preferences = _marginals(space, evaluated)
-    unbudgeted = decode(preferences, model.costs_ms, float("inf"))
+    unbudgeted = limits.without_latency.decode(preferences)
     assert unbudgeted is not None
     return Found(best(evaluated), tuple(evaluated), preferences, unbudgeted, supernet)
 
 
 def make_loop(
     space: SearchSpace,
-    model: LatencyModel,
-    target_ms: float,
+    limits: Limits,
     strategy: Strategy,
     dataset: Dataset,
     settings: SearchSettings,
-    feasible: FeasibleSampler,
     *,
     seed: int,
     device: torch.device,
 ) -> SearchLoop:
     """The loop of a search, before its first step."""
     torch.manual_seed(seed)
+    feasible = limits.sampler()
     budgeted = None
     if strategy.relaxation is not None:
         relaxation = strategy.relaxation([len(decision.options) for decision in space.decisions], device)
-        budgeted = Budgeted(relaxation, ExpectedLatency(model, device=device), BudgetPenalty(target_ms))
+        budgeted = Budgeted(relaxation, tuple(Hold(limit, device) for limit in limits.all))
     return SearchLoop(
         Supernet(space),
         dataset,
@@ -128,11 +124,13 @@ def _feasible_path(feasible: FeasibleSampler, generator: torch.Generator) -> lis
     return single_path(feasible.sample(np.random.default_rng(seed)))
 
 
-def _alternate(
-    images: Table, held: Table, costs: Table, budget: float, count: int, seed: int
-) -> Iterator[tuple[int, ...]]:
+def _alternate(images: Table, held: Table, limits: Limits, count: int, seed: int) -> Iterator[tuple[int, ...]]:
     """Candidates by what the images prefer, and by what they prefer once the budget has pressed, in turn."""
-    streams = [candidates(table, costs, budget, count=count, seed=seed + k) for k, table in enumerate((images, held))]
+    costs, budget = limits.latency.costs, limits.latency.budget
+    streams = [
+        candidates(table, costs, budget, limits.second, count=count, seed=seed + k)
+        for k, table in enumerate((images, held))
+    ]
     while streams:
         for stream in tuple(streams):
             try:

@@ -22,6 +22,7 @@ from rich.table import Table as Screen
 from rivals import Rival, mobilenet_of_equal_latency, trained_accuracy
 
 from hwnas.arch import mobilenet_v2
+from hwnas.arch.network import Network
 from hwnas.cli import console
 from hwnas.data import Dataset, load_dataset
 from hwnas.devices.device import load_device
@@ -37,6 +38,7 @@ GAINS = {
     "random search": "random search that saw as many images",
     "mobilenet": "MobileNetV2-like, equal measured latency, as many epochs",
     "mobilenet, longer": "the same, with the images of the search on top",
+    "itself from scratch": "the found network, trained as long without the supernet's weights",
 }
 
 
@@ -67,13 +69,18 @@ def rivals(config: RunConfig, folder: Path, result: dict[str, Any], tables: Path
     settings = SearchSettings(**read_json(folder / "state" / "search.json"))
     longer = recipe.epochs + math.ceil(settings.images(1, relaxed=True))
     accuracy = {"random": result["baseline_random"]["accuracy"], "random search": searched["accuracy"]["test"]}
-    for name, epochs in (("mobilenet", recipe.epochs), ("mobilenet, longer", longer)):
+    found = Network.from_json(read_json(folder / "architecture.json")["network"])
+    for name, network, epochs in (
+        ("mobilenet", rival.network, recipe.epochs),
+        ("itself from scratch", found, recipe.epochs),
+        ("mobilenet, longer", rival.network, longer),
+    ):
         trained = trained_accuracy(
-            rival,
+            network,
             dataset,
             replace(recipe, epochs=epochs),
             folder,
-            name.replace(", ", "-"),
+            name.replace(", ", " ").replace(" ", "-"),
             seed=config.seed,
             device=resolve(config.accelerator),
             progress=progress,

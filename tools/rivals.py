@@ -67,7 +67,7 @@ def mobilenet_of_equal_latency(
 
 
 def trained_accuracy(
-    rival: Rival,
+    network: Network,
     dataset: Callable[[], Dataset],
     recipe: Recipe,
     folder: Path,
@@ -77,17 +77,17 @@ def trained_accuracy(
     device: torch.device,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Test accuracy of the rival after `recipe`, from scratch; what `folder` holds already is not trained again."""
+    """Test accuracy of a network after `recipe`, from scratch; what `folder` holds already is not trained again."""
     done = folder / f"{label}.json"
     if done.exists():
         result: dict[str, Any] = read_json(done)
         return result
     images = dataset()
     torch.manual_seed(seed)
-    module = network_module(rival.network)
+    module = network_module(network)
     checkpoint = folder / f"{label}.safetensors"
     train(module, images, recipe, seed=seed, device=device, checkpoint=checkpoint, progress=progress, label=label)
     accuracy = evaluate(module, images.test, images, device=device).accuracy
-    result = {"accuracy": accuracy, "epochs": recipe.epochs, "width": rival.width, "median_ms": rival.median_ms}
+    result = {"accuracy": accuracy, "epochs": recipe.epochs}
     write_json(done, result)
     return result

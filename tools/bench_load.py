@@ -86,6 +86,8 @@ def main(
     rows: list[dict[str, Any]] = []
     for name, every in taken.items():
         rounds = [one for one in every if one.load is not None and abs(one.load - bool(LOADS[name])) < 0.25]
+        if not rounds:
+            continue
         by_model = [[one.median_us for one in rounds if one.name == model] for model in models]
         rows.append(
             {
@@ -98,6 +100,8 @@ def main(
                 "networks median_us": statistics.mean(map(statistics.median, by_model)),
             }
         )
+    if not rows or rows[0]["load"] != "none":
+        raise SystemExit("no round was quiet: other programs are running")
     screen = Table(*rows[0])
     for row in rows:
         shares = [f"{row[key]:.1f} ({row[key] / rows[0][key] - 1:+.1%})" for key in list(row)[3:]]

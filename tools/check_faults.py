@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hwnas.devices.host import cpu_model, package_version
-from hwnas.files import write_json, write_text
+from hwnas.files import read_json, write_json, write_text
 
 FAULTS = (fault_cases, fault_crashes)  # importing them registers what they know
 
@@ -51,11 +51,10 @@ def markdown(records: list[Record]) -> str:
     lines = [
         "# Faults",
         "",
-        "What `tools/check_faults.py` did to the real command, what it said, and its exit code. Where `--resume` is "
-        "named, the run then",
-        "ended with the architecture and the weights, byte for byte, of a run that nothing disturbed. Made by that "
-        "script on a",
-        f"{os.cpu_count()}-core machine ({cpu_model()}, ONNX Runtime {package_version('onnxruntime')}).",
+        "What `tools/check_faults.py` did to the real command, what it said, and its exit code. Where `--resume` is",
+        "named, the run then ended with the architecture and the weights, byte for byte, of a run that nothing",
+        f"disturbed. This page is written by that script; the machine had {os.cpu_count()} cores ({cpu_model()}, ONNX",
+        f"Runtime {package_version('onnxruntime')}).",
         "",
         "| Fault | What was done | What it said | Exit code | Promises held |",
         "|---|---|---|---|---|",
@@ -71,7 +70,9 @@ def markdown(records: list[Record]) -> str:
 def main(
     only: Annotated[list[str] | None, typer.Option(help="Names of faults, or their beginnings. [default: all]")] = None,
     runs: Annotated[Path | None, typer.Option(help="Keep the folders of the faults here.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Markdown file; the same as JSON lies beside it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Markdown file; JSON lies beside it, and keeps what is not done now.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the points at which processes are killed.")] = 0,
 ) -> None:
     """Bring about every fault, one after the other."""
@@ -94,8 +95,11 @@ def main(
         screen.add_row(one.name, one.said, str(one.code), one.skipped or "; ".join(one.problems) or "yes")
     Console(width=160).print(screen)
     if out is not None:
-        write_text(out.with_suffix(".md"), markdown(records))
-        write_json(out.with_suffix(".json"), [asdict(one) for one in records])
+        listed = out.with_suffix(".json")
+        known = {one["name"]: one for one in read_json(listed)} if listed.exists() else {}
+        known |= {one.name: asdict(one) for one in records}
+        write_json(listed, [known[name] for name in CASES if name in known])
+        write_text(out.with_suffix(".md"), markdown([Record(**known[name]) for name in CASES if name in known]))
     raise typer.Exit(any(one.problems for one in records))
 
 

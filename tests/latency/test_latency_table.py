@@ -88,7 +88,7 @@ def rewrite(folder: Path, content: bytes, **meta: Any) -> None:
 @given(table=tables)
 def test_what_is_saved_comes_back(table: Table, tmp_path: Path) -> None:
     save_table(table, tmp_path)
-    assert load_table(tmp_path) == before
+    assert load_table(tmp_path) == table
     lines = (tmp_path / "table.csv").read_text().splitlines()
     assert lines[0] == COLUMNS
     keys = [line[0] for line in csv.reader(lines[1:])]

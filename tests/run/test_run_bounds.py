@@ -178,14 +178,14 @@ def test_an_interrupted_run_with_limits_goes_on_to_the_same_result(
     for name in ("weights.safetensors", "architecture.json", "evaluated.csv"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     epochs = [line for line in (tmp_path / "cut/log.jsonl").read_text().splitlines() if "multiplier_kb" in line]
-    assert len(epochs) == 3
+    assert len(epochs) == 2  # the second was cut off before its line
 
 
 def test_an_exported_file_above_its_limit_is_an_error(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By construction there is none; if there were, it would not pass."""
-    monkeypatch.setattr("hwnas.export.size._FRAME_BYTES", -20_000)
+    monkeypatch.setattr("hwnas.export.size._FRAME_BYTES", -2000)
     with pytest.raises(ExportError, match="the file of the exported network"):
-        run(max_size_kb=min(SIZES_KB.values()) - 18)
+        run(max_size_kb=min(SIZES_KB.values()) - 2.5)
 
 
 def test_infeasible_limits_write_nothing(run: Any, tmp_path: Path) -> None:
@@ -203,7 +203,8 @@ def test_a_table_is_always_that_of_the_whole_space(images: Path, tmp_path: Path)
     found = make_plan(a_config(images, max_peak_kb=peak_kb), write_table(tmp_path / "tables"))
     with pytest.MonkeyPatch.context() as patch:
         install(patch.setattr)
-        assert ready_model(found, progress=Silent()).costs_ms == pytest.approx(MODEL.costs_ms)
+        model = ready_model(found, progress=Silent())
+        assert {c: model.predict_ms(c) for c in MS} == pytest.approx(MS)
 
 
 def test_the_kept_model_is_that_of_the_whole_space(run: Any, tmp_path: Path) -> None:

@@ -141,8 +141,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
     facts["limits"] = {
         "max_size_kb": plan.bounds.max_size_kb or None,
         "max_peak_kb": plan.bounds.max_peak_kb or None,
-        "options_removed": sum(len(decision.options) for decision in plan.whole.decisions)
-        - sum(map(len, plan.bounds.kept)),
+        "options_removed": sum(len(decision.options) for decision in plan.whole.decisions) - plan.bounds.options,
         "architectures_left": plan.bounds.count(limits),
     }
     if as_json:
@@ -173,7 +172,7 @@ def _plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         time = "" if plan.need else "with the budget, "
         lines["limits"] = f"{', '.join(asked)}; {time}about {left:,.0f} architectures left"
         if peak:
-            lines["limits"] += f", {removed} options above the peak"
+            lines["limits"] += f", {removed} of {removed + plan.bounds.options} options above the peak"
     return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}
 
 

@@ -36,6 +36,11 @@ class Bounds:
     space: SearchSpace
     size: SizeModel | None
 
+    @property
+    def options(self) -> int:
+        """Number of options, over all decisions, that are left."""
+        return sum(map(len, self.kept))
+
     def limits(self, model: LatencyModel, target_ms: float) -> Limits:
         """All limits of a search in `space`, whose latencies `model` predicts.
 

@@ -89,7 +89,9 @@ class FeasibleSampler:
             InputError: no architecture is within the budget.
         """
         cells = cells or (_CELLS if second is None else _CELLS_OF_TWO)
-        grids = [_grid_steps(*constraint, cells) for constraint in [(costs, budget), *([second] if second else [])]]
+        constraints = [(costs, budget)] if second is None else [(costs, budget), second]
+        room = 0 if second is None else len(costs)  # cells that rounding may take; one constraint has so many cells
+        grids = [_grid_steps(*constraint, cells, room) for constraint in constraints]
         self._steps = [np.stack(rows, axis=1) for rows in zip(*grids, strict=True)]  # (options, constraints) each
         shape = (cells + 1,) * len(grids)
         counts = np.ones(shape)  # completions of nothing, for every capacity left
@@ -103,7 +105,8 @@ class FeasibleSampler:
             self._counts.insert(0, counts)
         self._cells = cells
         self._only: tuple[int, ...] | None = None
-        if second is not None and not self.count:
+        if not self.count:
+            assert second is not None  # one constraint always leaves its cheapest architecture
             self._only = decode([[-cost for cost in row] for row in second[0]], costs, budget, second)
             if self._only is None:
                 raise InputError(f"no architecture is within {budget:g} and {second[1]:g} of the two constraints")
@@ -111,7 +114,7 @@ class FeasibleSampler:
     @property
     def count(self) -> float:
         """Number of feasible architectures, up to the rounding."""
-        return float(self._counts[0].flat[-1])
+        return 1.0 if self._only is not None else float(self._counts[0].flat[-1])
 
     def sample(self, rng: np.random.Generator) -> tuple[int, ...]:
         """One architecture, uniformly."""
@@ -128,13 +131,16 @@ class FeasibleSampler:
         return tuple(choices)
 
 
-def _grid_steps(costs: Table, budget: float, cells: int) -> list[NDArray[np.int64]]:
-    """Cells of the budget that each option takes beyond its decision's cheapest one, rounded up."""
+def _grid_steps(costs: Table, budget: float, cells: int, room: int) -> list[NDArray[np.int64]]:
+    """Cells of the budget that each option takes beyond its decision's cheapest one, rounded up.
+
+    A budget that nothing exceeds excludes nothing if `room` is at least the number of decisions.
+    """
     spare = budget - sum(min(row) for row in costs)
     if spare < 0:
         raise InputError(f"no architecture is within the budget {budget:g}: the cheapest is {-spare:g} above it")
     widest = sum(max(row) - min(row) for row in costs)
-    grid = max(min(spare, widest), 1e-12 * max(widest, 1.0)) / cells
+    grid = max(min(spare, widest * cells / max(1, cells - room)), 1e-12 * max(widest, 1.0)) / cells
     return [
         np.minimum(np.ceil((np.asarray(row) - min(row)) / grid - 1e-9), cells + 1).astype(np.int64) for row in costs
     ]

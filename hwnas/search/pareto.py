@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
+from scipy.linalg import block_diag
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 Table = Sequence[Sequence[float]]  # one row per decision, one value per option
 _Floats = NDArray[np.float64]
@@ -26,8 +27,9 @@ def best_within_two(
     rounding). The first pass keeps the 256 partial architectures with the highest bounds; a pass that had to leave
     some out is followed by a wider one.
 
-    That is exact unless a pass leaves some out at the widest, 65,536. This takes preferences that are nearly a linear
-    function of both costs, where very many architectures are as good as the best (docs/decisions/0008).
+    Where even the widest pass, 65,536, leaves some out, an integer programme decides. This takes preferences that are
+    nearly a linear function of both costs, where very many architectures are as good as the best: it may take seconds,
+    and the optimum is then one up to the solver's tolerance (docs/decisions/0008).
 
     Args:
         scores, costs: per decision and option; finite.
@@ -41,8 +43,43 @@ def best_within_two(
         if found is not None:
             best, best_score = found
         if whole:
-            break
-    return best
+            return best
+    found = _integer_programme(scores, costs, budgets)
+    return best if found is None or found[1] <= best_score else found[0]
+
+
+def _integer_programme(
+    scores: Table, costs: tuple[Table, Table], budgets: tuple[float, float]
+) -> tuple[tuple[int, ...], float] | None:
+    """The same problem solved by HiGHS; None where it finds no choices that keep the budgets to the last bit.
+
+    The solver lets sums exceed a budget by a millionth, so the budgets are lowered until its answer keeps them.
+    """
+    options = [len(row) for row in scores]
+    one_each = block_diag(*[np.ones((1, count)) for count in options])
+    flat = [np.concatenate([np.asarray(row, dtype=np.float64) for row in table]) for table in costs]
+    scale = [max(1e-12, float(np.abs(row).max())) for row in flat]
+    profit = np.concatenate([np.asarray(row, dtype=np.float64) for row in scores])
+    for lowered in (0.0, 1e-6, 1e-5, 1e-4):
+        limits = [
+            LinearConstraint(row / unit, ub=(budget - lowered * abs(budget)) / unit)
+            for row, unit, budget in zip(flat, scale, budgets, strict=True)
+            if np.isfinite(budget)
+        ]
+        solved = milp(
+            -profit,
+            constraints=[LinearConstraint(one_each, 1, 1), *limits],
+            integrality=np.ones(len(profit), dtype=np.int64),
+            bounds=Bounds(0, 1),
+            options={"mip_rel_gap": 0.0},
+        )
+        if solved.x is None:
+            return None
+        choices = tuple(int(part.argmax()) for part in np.split(solved.x, np.cumsum(options)[:-1]))
+        sums = [sum(row[choice] for row, choice in zip(table, choices, strict=True)) for table in costs]
+        if all(total <= budget for total, budget in zip(sums, budgets, strict=True)):
+            return choices, float(sum(row[choice] for row, choice in zip(scores, choices, strict=True)))
+    return None
 
 
 class _Problem:

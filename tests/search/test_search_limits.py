@@ -93,10 +93,14 @@ def test_decode_of_a_large_space_is_that_of_an_integer_programme(seed: int) -> N
     assert total(tables[0], choices) == pytest.approx(by_highs(*tables[:2], budget, (tables[2], size)), abs=1e-5)
 
 
-def test_a_narrow_pass_is_followed_by_wider_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hwnas.search.pareto._WIDTHS", (1, 3, 1000))
+@pytest.mark.parametrize("widths", [(1, 3, 1000), (1,)])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_narrow_pass_is_followed_by_wider_ones_or_by_an_integer_programme(
+    widths: tuple[int, ...], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hwnas.search.pareto._WIDTHS", widths)
     budget, size = np.quantile([[total(t, c) for c in all_choices(COSTS)] for t in (COSTS, SIZES)], 0.5, axis=1)
-    scores = random_table(np.random.default_rng(3))
+    scores = random_table(np.random.default_rng(seed))
     inside = feasible(COSTS, budget, (SIZES, size))
     found = best_within_two(scores, (COSTS, SIZES), (budget, size), inside[0])
     assert total(scores, found) == pytest.approx(max(total(scores, c) for c in inside))

@@ -5,7 +5,7 @@
 Each run is `hwnas search` in a folder of its own below --runs; finished runs are kept, interrupted ones resume, and
 runs whose verdict was unstable are measured again. Beside each found network stands one random feasible network. With
 --rivals two more do: the network of a random search that saw as many images, and a MobileNetV2-like network of equal
-measured latency, trained as long as the found one, and once more with the images of the search on top.
+measured latency, trained as long as the found one, and with --longer once more with the images of the search on top.
 """
 
 from __future__ import annotations
@@ -51,8 +51,10 @@ def one_run(config: RunConfig, folder: Path, tables: Path | None) -> dict[str, A
         return result
 
 
-def rivals(config: RunConfig, folder: Path, result: dict[str, Any], tables: Path | None) -> dict[str, float]:
-    """Test accuracy of each rival of a finished run."""
+def rivals(
+    config: RunConfig, folder: Path, result: dict[str, Any], tables: Path | None, *, longer: bool
+) -> dict[str, float]:
+    """Test accuracy of each rival of a finished run; with `longer`, of the longest training too."""
     resolved = RunConfig.load(folder / "config.toml")
     other = replace(resolved, strategy="random", epochs=result["epochs"], minutes=0.0, baseline=False)
     searched = one_run(other, folder.with_name(f"{folder.name}-random-search"), tables)
@@ -67,13 +69,13 @@ def rivals(config: RunConfig, folder: Path, result: dict[str, Any], tables: Path
     rival = _rival(folder, resolved, result, dataset)
     recipe = Recipe(**read_json(folder / "state" / "recipe.json"))
     settings = SearchSettings(**read_json(folder / "state" / "search.json"))
-    longer = recipe.epochs + math.ceil(settings.images(1, relaxed=True))
+    all_epochs = recipe.epochs + math.ceil(settings.images(1, relaxed=True))
     accuracy = {"random": result["baseline_random"]["accuracy"], "random search": searched["accuracy"]["test"]}
     found = Network.from_json(read_json(folder / "architecture.json")["network"])
     for name, network, epochs in (
         ("mobilenet", rival.network, recipe.epochs),
         ("itself from scratch", found, recipe.epochs),
-        ("mobilenet, longer", rival.network, longer),
+        *([("mobilenet, longer", rival.network, all_epochs)] if longer else []),
     ):
         trained = trained_accuracy(
             network,
@@ -128,6 +130,7 @@ def main(
     ] = False,
     train_every: Annotated[int, typer.Option(help="With --no-train: train every n-th run all the same.")] = 0,
     with_rivals: Annotated[bool, typer.Option("--rivals", help="Train the rivals of every trained run.")] = False,
+    with_longer: Annotated[bool, typer.Option("--longer", help="With --rivals: the longest training too.")] = False,
     threads: int = 1,
     tables: Path | None = None,
     runs: Path = Path("runs/end_to_end"),
@@ -153,7 +156,7 @@ def main(
             folder = runs / f"{Path(data).stem}-{budget.replace('%', 'pct')}-s{seed}"
             row = {"budget": budget, "seed": seed} | one_run(config, folder, tables)
             if with_rivals and trained:
-                row["rivals"] = rivals(config, folder, row, tables)
+                row["rivals"] = rivals(config, folder, row, tables, longer=with_longer)
             rows.append(row)
             if out is not None:
                 write_json(out, {"rows": rows})

@@ -14,6 +14,7 @@ What the tests prove and this does not repeat: a run cut off after every single 
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import time
 from dataclasses import asdict
@@ -76,6 +77,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the points at which processes are killed.")] = 0,
 ) -> None:
     """Bring about every fault, one after the other."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background would hand on that it ignores it
     names = [name for name in CASES if not only or any(name.startswith(start) for start in only)]
     if not names:
         raise typer.BadParameter(f"the faults are {', '.join(CASES)}")

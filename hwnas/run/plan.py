@@ -27,8 +27,8 @@ from hwnas.search.strategies import Strategy, strategy
 from hwnas.train import resolve
 
 _SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224
-_SMALL_IMAGES = 64  # pixels; images up to this size are never shrunk to meet a budget
-_RESOLUTIONS = (224, 192, 160, 128, 96, 64)
+_SMALL_IMAGES = 64  # pixels; images up to this size are never made smaller than they are to meet a budget
+_RESOLUTIONS = (224, 192, 160, 128, 96, 64, 48, 32, 24, 16, 8)
 _SILENT = Silent()
 
 
@@ -134,8 +134,9 @@ def _instance(
         reason = "as asked for" if config.width else "the default for images of this size"
         return Fit(instance(width, config.depth, resolution), width, config.depth, reason)
     resolutions = [resolution]
-    if not config.resolution and native > _SMALL_IMAGES:
-        resolutions += [smaller for smaller in _RESOLUTIONS if smaller < resolution]
+    if not config.resolution:
+        least = min(native, _SMALL_IMAGES)
+        resolutions += [smaller for smaller in _RESOLUTIONS if least <= smaller < resolution]
     sizes = list(dict.fromkeys((width, config.depth or depth) for width, depth in rungs))
     sizes = _within_limits(sizes, lambda width, depth: limited(instance(width, depth, resolutions[-1])))
     return fit(budget.value, sizes, instance, resolutions, device, progress=progress)

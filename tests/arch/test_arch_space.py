@@ -14,6 +14,7 @@ from hwnas.arch import (
     OpSpec,
     SearchSpace,
     Slot,
+    mobilenet_v2,
     parse_instance,
     space_instance,
     space_names,
@@ -81,6 +82,34 @@ def test_instances_of_mobile(width: float, resolution: int) -> None:
     for choices in ([0] * len(last), last):
         assert isinstance(space.network(space.architecture(choices)), Network)
     assert parse_instance(space.name, channels=3, classes=7) == space
+
+
+@pytest.mark.parametrize(
+    ("resolution", "maps"),
+    [
+        (8, [4, 4, 4, 4]),
+        (16, [8, 8, 4, 4]),
+        (28, [14, 14, 7, 7]),
+        (32, [16, 8, 4, 4]),
+        (64, [32, 16, 8, 4]),
+        (224, [56, 28, 14, 7]),
+    ],
+)
+def test_small_images_keep_their_maps_where_they_are_largest(resolution: int, maps: list[int]) -> None:
+    space = space_instance("mobile", width=1.0, resolution=resolution, channels=3, classes=10)
+    firsts = [slot.ops[0] for slot in space.slots if slot.name.endswith("b0")]
+    assert [spec.output_shape[1] for spec in firsts] == maps
+    rival = mobilenet_v2(0.5, resolution, small=True)
+    sizes = {name[:2]: spec.output_shape[1] for name, spec in rival.ops if name.startswith("s") and name != "stem"}
+    assert [sizes[stage] for stage in ("s1", "s2", "s3", "s5")] == maps
+
+
+@pytest.mark.parametrize("depth", [2, 3, 5])
+def test_depth_is_part_of_the_name_and_parses_back(depth: int) -> None:
+    space = space_instance("mobile", width=0.5, depth=depth, resolution=32, channels=3, classes=10)
+    assert len(space.decisions) == 4 * (depth - 1)
+    assert parse_instance(space.name, channels=3, classes=10) == space
+    assert ("-d" in space.name) is (depth != 3)
 
 
 @settings(max_examples=40, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hwnas.devices.device import Device
 from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.progress import Progress
 from hwnas.run import fit
+from hwnas.run.config import RunConfig
 from hwnas.run.folder import RunFolder
 from hwnas.run.plan import make_plan
 
@@ -57,7 +59,7 @@ def test_rungs_grow() -> None:
     assert space_rungs("toy") == ()
 
 
-@pytest.mark.parametrize("budget_ms", [0.07, 0.2, 0.6, 2.0, 6.0])
+@pytest.mark.parametrize("budget_ms", [0.3, 0.5, 1.0, 3.0, 7.0])
 def test_the_budget_cuts_the_space_that_it_chooses(budget_ms: float, small: Path) -> None:
     plan = make_plan(a_config(small, space="mobile", width=0.0, resolution=0, budget=str(budget_ms)), None)
     low, high = range_ms(plan.space)
@@ -95,6 +97,15 @@ def test_large_images_are_shrunk_only_when_no_width_is_small_enough(photos: Path
     assert make_plan(config, None).config.resolution in (64, 96, 128)
     with pytest.raises(InfeasibleBudgetError):
         make_plan(a_config(photos, space="mobile", width=0.0, resolution=200, budget=f"{0.5 * at_200[0]:.6f}"), None)
+
+
+def test_enlarged_images_go_back_to_their_own_size_at_most() -> None:
+    """The digits are 8 pixels wide, and are shown to the network at 32 where there is time for it."""
+    asked = RunConfig("0.05", data="digits")
+    low, _ = range_ms(mobile(*space_rungs("mobile")[0], resolution=8))
+    assert make_plan(asked, None).config.resolution in (8, 16, 24)
+    with pytest.raises(InfeasibleBudgetError):
+        make_plan(replace(asked, budget=f"{0.5 * low:.6f}"), None)
 
 
 def test_what_the_user_fixes_stays(small: Path) -> None:

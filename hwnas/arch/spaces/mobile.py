@@ -9,22 +9,17 @@ from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import Decision, SearchSpace, Slot
 
-_STAGES = ((24, 2), (40, 2), (80, 2), (112, 1), (160, 2))  # channels at width 1, stride of the first block
+_CHANNELS = (24, 40, 80, 160)  # of the stages, at width 1
+_STRIDED = (2, 1, 3, 0)  # stages that halve the map, those that keep doing so on the smallest images first
 _BLOCKS = 3  # per stage unless the instance says otherwise; the first is fixed, the others are chosen
 _STEM, _HEAD = 16, 640  # channels at width 1
-_SMALLEST_MAP = 4  # strides beyond this map size become 1, so that small images keep something to look at
+_SMALLEST_MAP = 4  # maps are not made smaller than this, so that small images keep something to look at
+_FIRST_EXPANSION = 6  # of the fixed blocks
 _KERNELS, _EXPANSIONS, _SQUEEZES = (3, 5, 7), (3, 6), (0, 4)
 
-_MOBILENET_V2 = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
-
+# Expansion, channels at width 1 and blocks of the stages of MobileNetV2.
+_MOBILENET_V2 = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
+_MOBILENET_V2_STRIDED = (3, 2, 5, 1)  # in the order of `_STRIDED`
 
 # Instances from small to large, for budgets that lie outside the default one: (width, blocks per stage).
 RUNGS = ((0.1, 2), (0.15, 3), (0.25, 3), (0.35, 3), (0.5, 3), (0.7, 3), (1.0, 3), (1.4, 4), (2.0, 4))
@@ -33,12 +28,14 @@ RUNGS = ((0.1, 2), (0.15, 3), (0.25, 3), (0.35, 3), (0.5, 3), (0.7, 3), (1.0, 3)
 def mobile(
     width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 10, blocks: int = _BLOCKS
 ) -> SearchSpace:
-    """MobileNet-like chains: 5 stages of a fixed first block and, unless `blocks` says otherwise, 2 searched ones.
+    """MobileNet-like chains: 4 stages of a fixed first block and, unless `blocks` says otherwise, 2 searched ones.
 
     A searched block has kernel 3/5/7, expansion 3/6, squeeze-excite or not, or is skipped: that is how depth is
     searched. All of them are residual, so a supernet has a working path through every choice from its first step; the
-    first blocks are plain separable convolutions, so that the choices matter; see docs/decisions. A kernel larger than
-    the map that it reads is not offered: most of its weights would see padding.
+    first blocks are those of MobileNetV2, with expansion 6 (docs/decisions/0012). On images too small for all strides
+    of MobileNet, the first stage keeps its map and then the last one, so that there is something left to see behind
+    the middle of the network. A kernel larger than the map that it reads is not offered: most of its weights would see
+    padding.
 
     Args:
         width: channel multiplier; channels are rounded to multiples of 8.
@@ -52,10 +49,11 @@ def mobile(
     slots = [Slot("stem", (stem,))]
     decisions: list[Decision] = []
     cin, size = stem.output_shape[:2]
-    for stage, (stage_channels, first_stride) in enumerate(_STAGES):
+    strided = _STRIDED[: _halvings(size)]
+    for stage, stage_channels in enumerate(_CHANNELS):
         cout = make_divisible(stage_channels * width)
-        stride = first_stride if size >= 2 * _SMALLEST_MAP else 1
-        first = OpSpec("mbconv", cin, cout, size, size, 3, stride, 1, act="relu6")
+        stride = 2 if stage in strided else 1
+        first = OpSpec("mbconv", cin, cout, size, size, 3, stride, _FIRST_EXPANSION, act="relu6")
         slots.append(Slot(f"s{stage}b0", (first,)))
         cin, size = first.output_shape[:2]
         kernels = [kernel for kernel in _KERNELS if kernel <= max(size, _KERNELS[0])]
@@ -74,6 +72,11 @@ def mobile(
     return SearchSpace(f"mobile@w{width:g}{depth}-r{resolution}", tuple(decisions), tuple(slots))
 
 
+def _halvings(size: int) -> int:
+    """How often a map of this size can be halved and still be large enough."""
+    return 0 if size < 2 * _SMALLEST_MAP else 1 + _halvings((size + 1) // 2)
+
+
 def mobilenet_v2(
     width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 1000, *, small: bool = False
 ) -> Network:
@@ -82,17 +85,17 @@ def mobilenet_v2(
     At width 1, 224 pixels and 1,000 classes it has 300.8 M MACs and 3.5 M parameters.
 
     Args:
-        small: for small images and budgets, as the space `mobile` does: maps stay at least 4 pixels wide, and the head
-            becomes narrower than 1,280 channels with the width.
+        small: for small images and budgets, by the rules of the space `mobile`: the same stages halve the map, which
+            stays at least 4 pixels wide, and the head becomes narrower than 1,280 channels with the width.
     """
-    smallest = _SMALLEST_MAP if small else 1
     stem = OpSpec("conv", channels, make_divisible(32 * width), resolution, resolution, 3, 2, act="relu6")
     ops = [("stem", stem)]
-    for stage, (expand, stage_channels, blocks, first_stride) in enumerate(_MOBILENET_V2):
+    strided = _MOBILENET_V2_STRIDED[: _halvings(stem.output_shape[1]) if small else None]
+    for stage, (expand, stage_channels, blocks) in enumerate(_MOBILENET_V2):
         cout = make_divisible(stage_channels * width)
         for block in range(blocks):
             cin, height, breadth = ops[-1][1].output_shape
-            stride = first_stride if block == 0 and height >= 2 * smallest else 1
+            stride = 2 if block == 0 and stage in strided else 1
             spec = OpSpec("mbconv", cin, cout, height, breadth, 3, stride, expand, act="relu6")
             ops.append((f"s{stage}b{block}", spec))
     cin, height, _ = ops[-1][1].output_shape

@@ -6,6 +6,7 @@
     │   └── TableError              2   a latency table that is missing, corrupt or stale
     │       └── MissingRowsError    2   rows that the table lacks, or whose lowering has changed
     ├── InfeasibleBudgetError       3   no network of the space is that fast
+    ├── InfeasibleLimitError        3   no network of the space is within the limit on its size or memory
     ├── BudgetMissedError           4   the exported file is slower than the budget on the device
     ├── DeviceError                 5   the device cannot be reached or fails while measuring
     ├── ExportError                 6   the model file could not be written, or differs from the trained network
@@ -67,6 +68,22 @@ class InfeasibleBudgetError(HwnasError):
     def __init__(self, message: str, *, smallest_ms: float, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.smallest_ms = smallest_ms
+
+
+class InfeasibleLimitError(HwnasError):
+    """No network of the space is within a limit on its size or memory.
+
+    Attributes:
+        limit: the option of the command line, for example `--max-size-kb`.
+        smallest_kb: the smallest value that can be met, in KiB.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, limit: str, smallest_kb: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
+        self.smallest_kb = smallest_kb
 
 
 class BudgetMissedError(HwnasError):

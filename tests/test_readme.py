@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from PIL import Image
@@ -137,10 +138,18 @@ def succeed(arguments: list[str]) -> None:
 
 
 def make_images(arguments: list[str], folder: Path) -> None:
-    """The folder of images that `--data` names."""
-    if "--data" in arguments and arguments[arguments.index("--data") + 1] != "digits":
+    """The images that `--data` names."""
+    data = arguments[arguments.index("--data") + 1] if "--data" in arguments else "digits"
+    if data == "mnist" or data.endswith(".npz"):
+        path = folder / "data" / "mnist.npz" if data == "mnist" else folder / data
+        path.parent.mkdir(exist_ok=True)
+        x, y = np.arange(30 * 28 * 28).reshape(30, 28, 28) % 256, np.arange(30) % 10
+        np.savez(
+            path, **({"x_train": x, "y_train": y, "x_test": x, "y_test": y} if data == "mnist" else {"x": x, "y": y})
+        )
+    elif data != "digits":
         for name in ("cat", "dog"):
-            images = folder / arguments[arguments.index("--data") + 1] / name
+            images = folder / data / name
             images.mkdir(parents=True)
             for index in range(3):
                 Image.new("RGB", (48, 40)).save(images / f"{index}.png")

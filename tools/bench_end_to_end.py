@@ -2,25 +2,44 @@
 
     python tools/bench_end_to_end.py --budgets 20%,40%,60%,80% --seeds 0,1,2 --out end_to_end.json
 
-Each run is `hwnas search` in a folder of its own below --runs; finished runs are kept, interrupted ones resume.
+Each run is `hwnas search` in a folder of its own below --runs; finished runs are kept, interrupted ones resume, and
+runs whose verdict was unstable are measured again. Beside each found network stands one random feasible network. With
+--rivals two more do: the network of a random search that saw as many images, and a MobileNetV2-like network of equal
+measured latency, trained as long as the found one, and once more with the images of the search on top.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table as Screen
+from rivals import Rival, mobilenet_of_equal_latency, trained_accuracy
 
+from hwnas.arch import mobilenet_v2
+from hwnas.arch.network import Network
 from hwnas.cli import console
+from hwnas.data import Dataset, load_dataset
+from hwnas.devices.device import load_device
 from hwnas.errors import BudgetMissedError
 from hwnas.files import read_json, write_json
 from hwnas.run.config import RunConfig
 from hwnas.run.pipeline import run_search
+from hwnas.search.settings import SearchSettings
+from hwnas.train import Recipe, resolve
+
+GAINS = {
+    "random": "one random feasible network, trained alike",
+    "random search": "random search that saw as many images",
+    "mobilenet": "MobileNetV2-like, equal measured latency, as many epochs",
+    "mobilenet, longer": "the same, with the images of the search on top",
+    "itself from scratch": "the found network, trained as long without the supernet's weights",
+}
 
 
 def one_run(config: RunConfig, folder: Path, tables: Path | None) -> dict[str, Any]:
@@ -30,6 +49,63 @@ def one_run(config: RunConfig, folder: Path, tables: Path | None) -> dict[str, A
     except BudgetMissedError:
         result: dict[str, Any] = read_json(folder / "result.json")
         return result
+
+
+def rivals(config: RunConfig, folder: Path, result: dict[str, Any], tables: Path | None) -> dict[str, float]:
+    """Test accuracy of each rival of a finished run."""
+    resolved = RunConfig.load(folder / "config.toml")
+    other = replace(resolved, strategy="random", epochs=result["epochs"], minutes=0.0, baseline=False)
+    searched = one_run(other, folder.with_name(f"{folder.name}-random-search"), tables)
+    progress = console.progress(quiet=False)
+    images: list[Dataset] = []
+
+    def dataset() -> Dataset:
+        if not images:
+            images.append(load_dataset(config.data, resolution=resolved.resolution, seed=config.seed))
+        return images[0]
+
+    rival = _rival(folder, resolved, result, dataset)
+    recipe = Recipe(**read_json(folder / "state" / "recipe.json"))
+    settings = SearchSettings(**read_json(folder / "state" / "search.json"))
+    longer = recipe.epochs + math.ceil(settings.images(1, relaxed=True))
+    accuracy = {"random": result["baseline_random"]["accuracy"], "random search": searched["accuracy"]["test"]}
+    found = Network.from_json(read_json(folder / "architecture.json")["network"])
+    for name, network, epochs in (
+        ("mobilenet", rival.network, recipe.epochs),
+        ("itself from scratch", found, recipe.epochs),
+        ("mobilenet, longer", rival.network, longer),
+    ):
+        trained = trained_accuracy(
+            network,
+            dataset,
+            replace(recipe, epochs=epochs),
+            folder,
+            name.replace(", ", " ").replace(" ", "-"),
+            seed=config.seed,
+            device=resolve(config.accelerator),
+            progress=progress,
+        )
+        accuracy[name] = trained["accuracy"]
+    return accuracy
+
+
+def _rival(folder: Path, config: RunConfig, result: dict[str, Any], dataset: Any) -> Rival:
+    """The MobileNetV2-like network of a run, chosen once."""
+    path = folder / "mobilenet-width.json"
+    _, resolution, channels, classes = (0, config.resolution, dataset().channels, len(dataset().classes))
+    if not path.exists():
+        found = mobilenet_of_equal_latency(
+            folder / "model.onnx",
+            load_device(config.device),
+            resolution=resolution,
+            channels=channels,
+            classes=classes,
+            progress=console.progress(quiet=False),
+        )
+        write_json(path, {"width": found.width, "median_ms": found.median_ms, "found_ms": found.found_ms})
+    kept = read_json(path)
+    network = mobilenet_v2(kept["width"], resolution, channels, classes, small=resolution <= 64)
+    return Rival(kept["width"], network, kept["median_ms"], kept["found_ms"])
 
 
 def mean_and_error(values: list[float]) -> str:
@@ -44,9 +120,14 @@ def main(
     data: str = "digits",
     device: str = "host",
     strategy: str = "gumbel",
+    width: float = 0.0,
+    epochs: int = 0,
+    minutes: float = 0.0,
     no_train: Annotated[
         bool, typer.Option("--no-train", help="Keep inherited weights: latency does not depend on them.")
     ] = False,
+    train_every: Annotated[int, typer.Option(help="With --no-train: train every n-th run all the same.")] = 0,
+    with_rivals: Annotated[bool, typer.Option("--rivals", help="Train the rivals of every trained run.")] = False,
     threads: int = 1,
     tables: Path | None = None,
     runs: Path = Path("runs/end_to_end"),
@@ -56,37 +137,74 @@ def main(
     rows: list[dict[str, Any]] = []
     for seed in map(int, seeds.split(",")):
         for budget in budgets.split(","):
+            trained = not no_train or (train_every > 0 and len(rows) % train_every == 0)
             config = RunConfig(
-                budget, device=device, data=data, strategy=strategy, seed=seed, threads=threads, train=not no_train
+                budget,
+                device=device,
+                data=data,
+                width=width,
+                strategy=strategy,
+                seed=seed,
+                threads=threads,
+                train=trained,
+                epochs=epochs,
+                minutes=minutes,
             )
-            folder = runs / f"{Path(data).name}-{budget.replace('%', 'pct')}-s{seed}"
-            rows.append({"budget": budget, "seed": seed} | one_run(config, folder, tables))
+            folder = runs / f"{Path(data).stem}-{budget.replace('%', 'pct')}-s{seed}"
+            row = {"budget": budget, "seed": seed} | one_run(config, folder, tables)
+            if with_rivals and trained:
+                row["rivals"] = rivals(config, folder, row, tables)
+            rows.append(row)
+            if out is not None:
+                write_json(out, {"rows": rows})
+    _print(rows)
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
     screen = Screen(
-        "budget", "seed", "budget ms", "predicted", "measured [95 %]", "use", "met", "binds", "accuracy", "random"
+        "budget",
+        "seed",
+        "space",
+        "budget ms",
+        "predicted",
+        "measured [95 %]",
+        "use",
+        "met",
+        "binds",
+        "accuracy",
+        "random",
     )
     for row in rows:
-        measured = row["measured_ms"]
+        measured, rival = row["measured_ms"], row["baseline_random"]
         screen.add_row(
             row["budget"],
             str(row["seed"]),
+            row["space"],
             f"{row['budget_ms']:.4f}",
             f"{row['predicted_ms']:.4f}",
             f"{measured['median']:.4f} [{measured['ci95'][0]:.4f}, {measured['ci95'][1]:.4f}]",
             f"{measured['median'] / row['budget_ms']:.1%}",
             row["verdict"],
             "yes" if row["budget_binds"] else "no",
-            f"{row['accuracy']['test']:.4f}",
-            f"{row['baseline_random']['accuracy']:.4f}",
+            f"{row['accuracy']['test']:.4f}{'' if row['trained'] else ' (inherited)'}",
+            f"{rival['accuracy']:.4f}" if rival else "",
         )
-    Console(width=140).print(screen)
+    Console(width=150).print(screen)
     verdicts = [row["verdict"] for row in rows]
-    gain = [row["accuracy"]["test"] - row["baseline_random"]["accuracy"] for row in rows]
     print(f"measured within budget: {verdicts.count('met')} of {len(rows)} ({verdicts.count('unstable')} unstable)")
     print(f"budget use, median: {statistics.median(r['measured_ms']['median'] / r['budget_ms'] for r in rows):.1%}")
-    print(f"test accuracy, median: {statistics.median(row['accuracy']['test'] for row in rows):.4f}")
-    print(f"accuracy found - random, mean and standard error: {mean_and_error(gain)}")
-    if out is not None:
-        write_json(out, {"rows": rows})
+    trained = [row for row in rows if row["trained"]]
+    if trained:
+        print(
+            f"test accuracy, median of {len(trained)}: {statistics.median(r['accuracy']['test'] for r in trained):.4f}"
+        )
+    for name, meaning in GAINS.items():
+        scores = [(row["accuracy"]["test"], row.get("rivals", {}).get(name)) for row in trained]
+        if name == "random":
+            scores = [(row["accuracy"]["test"], (row["baseline_random"] or {}).get("accuracy")) for row in trained]
+        gains = [own - other for own, other in scores if other is not None]
+        if gains:
+            print(f"found less {name}, n = {len(gains)}: {mean_and_error(gains)}  ({meaning})")
 
 
 if __name__ == "__main__":

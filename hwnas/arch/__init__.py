@@ -5,7 +5,14 @@ from hwnas.arch.costs import Costs, costs
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec, op
 from hwnas.arch.space import Architecture, Decision, SearchSpace, Slot
-from hwnas.arch.spaces import mobilenet_v2, parse_instance, space_instance, space_names
+from hwnas.arch.spaces import (
+    mobilenet_v2,
+    parse_instance,
+    space_depths,
+    space_instance,
+    space_names,
+    space_rungs,
+)
 
 __all__ = [
     "Architecture",
@@ -19,8 +26,10 @@ __all__ = [
     "mobilenet_v2",
     "op",
     "parse_instance",
+    "space_depths",
     "space_instance",
     "space_names",
+    "space_rungs",
 ]
 
 del _kinds

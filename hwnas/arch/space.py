@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hwnas.arch.network import Network
@@ -86,6 +86,25 @@ class SearchSpace:
     def ops(self) -> tuple[OpSpec, ...]:
         """Every op that costs something, once, in order of first use: the rows that a latency table needs."""
         return tuple(dict.fromkeys(spec for slot in self.slots for spec in slot.ops if spec.graph.nodes))
+
+    def restricted(self, kept: Sequence[Sequence[int]]) -> SearchSpace:
+        """The same space with fewer options per decision: those whose indices are in `kept[decision]`, in that order.
+
+        Its ops cost what they cost here, so tables and calibrations of this space serve it; choices count what is left.
+
+        Raises:
+            InputError: a decision keeps no option.
+        """
+        decisions = []
+        for decision, options in zip(self.decisions, kept, strict=True):
+            if not options:
+                raise InputError(f"decision {decision.name} must keep at least one option of {self.name}")
+            decisions.append(Decision(decision.name, tuple(decision.options[option] for option in options)))
+        slots = (
+            slot if slot.decision is None else replace(slot, ops=tuple(slot.ops[k] for k in kept[slot.decision]))
+            for slot in self.slots
+        )
+        return SearchSpace(self.name, tuple(decisions), tuple(slots))
 
     def architecture(self, choices: Sequence[int]) -> Architecture:
         """Checked genotype.

@@ -74,6 +74,7 @@ def spaces_list(json_: options.Json = False, quiet: options.Quiet = False) -> No
 def spaces_show(
     space: Annotated[str, typer.Argument(help="Name of a space.")],
     width: Annotated[float, typer.Option(help="Channel multiplier.")] = 0.25,
+    depth: Annotated[int, typer.Option(min=0, help="Blocks per stage; 0 is the space's default.")] = 0,
     resolution: Annotated[int, typer.Option(min=1, help="Input size in pixels.")] = 32,
     json_: options.Json = False,
     quiet: options.Quiet = False,
@@ -81,7 +82,7 @@ def spaces_show(
     """Show the decisions of one instance of a space."""
     from hwnas.arch import space_instance
 
-    instance = space_instance(space, width=width, resolution=resolution, channels=3, classes=10)
+    instance = space_instance(space, width=width, depth=depth, resolution=resolution, channels=3, classes=10)
     if json_:
         decisions = {decision.name: list(decision.options) for decision in instance.decisions}
         facts = {"space": instance.name, "size": instance.size, "rows": len(instance.ops), "decisions": decisions}

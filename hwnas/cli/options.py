@@ -15,5 +15,6 @@ Seed = Annotated[
 DeviceId = Annotated[str, typer.Option("--device", help="Device id (see `hwnas devices list`), or a TOML file.")]
 Tables = Annotated[Path | None, typer.Option(help="Folder of latency tables. [default: ./latency_tables, then yours]")]
 Space = Annotated[str, typer.Option(help="Search space (see `hwnas spaces list`).")]
-Width = Annotated[float, typer.Option(min=0.0, help="Channel multiplier of the search space; 0 follows the data.")]
+Width = Annotated[float, typer.Option(min=0.0, help="Channel multiplier of the search space; 0 follows the budget.")]
+Depth = Annotated[int, typer.Option(min=0, help="Blocks per stage; 0 follows the budget.")]
 Resolution = Annotated[int, typer.Option(min=0, help="Input size in pixels; 0 follows the data.")]

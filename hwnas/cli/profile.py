@@ -19,6 +19,7 @@ def profile_device(
     device: options.DeviceId = "host",
     space: options.Space = "mobile",
     width: Annotated[float, typer.Option(help="Channel multiplier.")] = 0.25,
+    depth: Annotated[int, typer.Option(min=0, help="Blocks per stage; 0 is the space's default.")] = 0,
     resolution: Annotated[int, typer.Option(min=1, help="Input size in pixels.")] = 32,
     channels: Annotated[int, typer.Option(min=1, help="Channels of the input images.")] = 3,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
@@ -41,7 +42,9 @@ def profile_device(
     from hwnas.latency.find import table_folder
 
     del resume  # rounds are kept until the table is written, so an interrupted measurement always continues
-    instance = space_instance(space, width=width, resolution=resolution, channels=channels, classes=classes)
+    instance = space_instance(
+        space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
+    )
     target = load_device(device)
     folder = table_folder(target.condition(), out)
     watch = console.progress(quiet=quiet)
@@ -81,4 +84,5 @@ def profile_device(
         f"Spearman {validation.spearman:.3f};"
     )
     screen.print(f"the same networks measured twice differ by {validation.repeatability:.1%}")
-    screen.print(f"\nNext: hwnas search --budget-ms 50% --space {space} --width {width:g} --resolution {resolution}")
+    size = f"--width {width:g}{f' --depth {depth}' if depth else ''} --resolution {resolution}"
+    screen.print(f"\nNext: hwnas search --budget-ms 50% --space {space} {size}")

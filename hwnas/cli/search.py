@@ -20,17 +20,34 @@ if TYPE_CHECKING:
 @console.verb
 def search(
     budget_ms: Annotated[str, typer.Option(help="Milliseconds, or a share of the space's range such as 50%.")],
+    max_size_kb: Annotated[
+        float, typer.Option(help="Largest model file, in KB of 1,024 bytes (KiB); 0 is no limit.")
+    ] = 0.0,
+    max_peak_kb: Annotated[
+        float, typer.Option(help="Most memory of activations alive at once, in the same KB; 0 is no limit.")
+    ] = 0.0,
     data: Annotated[
-        str, typer.Option(help="`digits`, or a folder with one sub-folder of images per class.")
+        str,
+        typer.Option(
+            help="`digits`, `mnist`, `cifar10`, a folder with one sub-folder of images per class, or an .npz file."
+        ),
     ] = "digits",
     device: options.DeviceId = "host",
     space: options.Space = "mobile",
     width: options.Width = 0.0,
+    depth: options.Depth = 0,
     resolution: options.Resolution = 0,
     strategy: Annotated[str, typer.Option(help="Search strategy (see `hwnas strategies list`).")] = "gumbel",
     out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,
     tables: options.Tables = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="Keep the weights inherited from the supernet.")] = False,
+    epochs: Annotated[int, typer.Option(min=0, help="Epochs of the final trainings; 0 follows the data.")] = 0,
+    minutes: Annotated[
+        float, typer.Option(min=0.0, help="How long the whole run may take; 0 follows the size of the data.")
+    ] = 0.0,
+    no_baseline: Annotated[
+        bool, typer.Option("--no-baseline", help="Train no random network beside the winner.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start a run anew, replacing what is in --out.")] = False,
@@ -53,17 +70,23 @@ def search(
         data=data,
         space=space,
         width=width,
+        depth=depth,
         resolution=resolution,
         strategy=strategy,
         seed=seed,
         threads=threads,
         accelerator=accelerator,
+        max_size_kb=max_size_kb,
+        max_peak_kb=max_peak_kb,
         train=not no_train,
+        epochs=epochs,
+        minutes=minutes,
+        baseline=not no_baseline,
     )
     if dry_run:
         from hwnas.run.plan import make_plan
 
-        _print_plan(make_plan(config, tables), as_json=json_)
+        _print_plan(make_plan(config, tables, progress=console.progress(quiet=quiet)), as_json=json_)
         return
 
     from hwnas.errors import BudgetMissedError
@@ -93,24 +116,34 @@ def default_folder(data: str, budget: str, seed: int) -> Path:
 
 def _print_plan(plan: Plan, *, as_json: bool) -> None:
     from hwnas.latency.build import model_of
+    from hwnas.run.plan import check_budget
 
     facts: dict[str, Any] = {
         "space": plan.space.name,
-        "architectures": plan.space.size,
+        "reason": plan.reason,
+        "architectures": plan.whole.size,
         "input": list(plan.space.input_shape),
         "classes": plan.space.classes,
         "device": plan.device.id,
         "condition": str(plan.device.condition().folder),
-        "rows_needed": len(plan.space.ops),
+        "rows_needed": len(plan.whole.ops),
         "rows_to_measure": len(plan.need.rows),
         "strategy": plan.strategy.name,
     }
+    limits = None
     if not plan.need:
-        model = model_of(plan.table, plan.space)
+        model = model_of(plan.table, plan.whole)
         facts["range_ms"] = [model.smallest_ms, model.largest_ms]
         facts["budget_ms"] = plan.budget.ms(model)
-        facts["target_ms"] = model.target_ms(facts["budget_ms"])
-        model.raw_budget_ms(facts["target_ms"])
+        facts["target_ms"] = plan.target_ms(model)
+        check_budget(plan, model)
+        limits = plan.bounds.limits(model.restricted(plan.bounds.kept), facts["target_ms"])
+    facts["limits"] = {
+        "max_size_kb": plan.bounds.max_size_kb or None,
+        "max_peak_kb": plan.bounds.max_peak_kb or None,
+        "options_removed": sum(len(decision.options) for decision in plan.whole.decisions) - plan.bounds.options,
+        "architectures_left": plan.bounds.count(limits),
+    }
     if as_json:
         console.print_json(facts | {"config": asdict(plan.config)})
         return
@@ -122,17 +155,31 @@ def _plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
     c, height, width = plan.space.input_shape
     lines = {
         "data": f"{plan.config.data}: {plan.space.classes} classes, {c} × {height} × {width} pixels",
-        "space": f"{plan.space.name}: {plan.space.size:,} architectures",
+        "space": f"{plan.whole.name}: {plan.whole.size:,} architectures; {plan.reason}",
         "device": f"{plan.device.id}, {facts['condition']}",
     }
     if plan.need:
-        lines["table"] = f"{len(plan.need.rows)} of {len(plan.space.ops)} rows to measure first, in under a minute"
+        lines["table"] = f"{len(plan.need.rows)} of {len(plan.whole.ops)} rows to measure first, in under a minute"
         lines["budget"] = f"{plan.config.budget}{' of the latency range' if plan.budget.relative else ' ms'}"
     else:
         low, high = facts["range_ms"]
         lines["table"] = f"complete; the space runs in {_ms(low)} to {_ms(high)} ms"
         lines["budget"] = f"{_ms(facts['budget_ms'])} ms; predictions stay under {_ms(facts['target_ms'])} ms"
+    if any(_limits(facts)):
+        size, peak = _limits(facts)
+        asked = [f"file of at most {size:g} KiB"] * bool(size) + [f"peak of at most {peak:g} KiB"] * bool(peak)
+        left, removed = facts["limits"]["architectures_left"], facts["limits"]["options_removed"]
+        time = "" if plan.need else "with the budget, "
+        lines["limits"] = f"{', '.join(asked)}; {time}about {left:,.0f} architectures left"
+        if peak:
+            lines["limits"] += f", {removed} of {removed + plan.bounds.options} options above the peak"
     return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}
+
+
+def _limits(facts: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Largest size and peak in KiB; results of earlier versions have none."""
+    limits = facts.get("limits", {})
+    return limits.get("max_size_kb"), limits.get("max_peak_kb")
 
 
 def _print_facts(lines: dict[str, str]) -> None:
@@ -161,26 +208,37 @@ def _print_result(result: dict[str, Any], folder: Path) -> None:
 def _comparison(result: dict[str, Any]) -> Table:
     from rich.table import Table
 
-    rival, accuracy = result["baseline_random"], result["accuracy"]
+    rival = result["baseline_random"]
     table = Table(box=None, pad_edge=False, header_style="bold")
+    size, peak = _limits(result)
     table.add_column("")
     table.add_column("found", justify="right")
-    table.add_column("random, trained alike" if result["trained"] else "random, same supernet", justify="right")
+    if rival:
+        table.add_column("random, trained alike" if result["trained"] else "random, same supernet", justify="right")
     for label, found, random in (
         ("budget, ms", _ms(result["budget_ms"]), _ms(result["budget_ms"])),
-        ("predicted, ms", _ms(result["predicted_ms"]), _ms(rival["predicted_ms"])),
-        ("measured median [95 %], ms", _interval(result["measured_ms"]), _interval(rival["measured_ms"])),
-        ("test accuracy", f"{accuracy['test']:.4f}", f"{rival['accuracy']:.4f}"),
+        ("predicted, ms", _ms(result["predicted_ms"]), _ms(rival["predicted_ms"]) if rival else ""),
+        (
+            "measured median [95 %], ms",
+            _interval(result["measured_ms"]),
+            _interval(rival["measured_ms"]) if rival else "",
+        ),
+        ("test accuracy", f"{result['accuracy']['test']:.4f}", f"{rival['accuracy']:.4f}" if rival else ""),
         ("MACs", f"{result['macs'] / 1e6:.2f} M", ""),
         ("parameters", f"{result['params'] / 1e3:.0f} k", ""),
-        ("file size", f"{result['file_bytes'] / 1024:.0f} KiB", ""),
+        ("file size", _kib(result["file_bytes"], size), ""),
+        *([("peak memory", _kib(result["peak_bytes"], peak), "")] if peak else []),
     ):
-        table.add_row(label, found, random)
+        table.add_row(label, found, *([random] if rival else []))
     return table
 
 
 def _ms(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
+
+
+def _kib(size_bytes: int, limit_kb: float | None) -> str:
+    return f"{size_bytes / 1024:.0f}{f' of {limit_kb:g}' if limit_kb else ''} KiB"
 
 
 def _interval(measured: dict[str, Any]) -> str:

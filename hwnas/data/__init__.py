@@ -1,42 +1,62 @@
-"""Images to search and train on: a built-in set, or a folder with one sub-folder per class."""
+"""Images to search and train on: built-in sets, folders, .npz files, and data sets of torch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hwnas.data import digits, folder
+from hwnas.data.array_npz import ArrayNpz
 from hwnas.data.batches import batches, to_input
-from hwnas.data.dataset import Dataset, Images, split
+from hwnas.data.dataset import Dataset, Images, resized, split
+from hwnas.data.digits import Digits
+from hwnas.data.folder import LAYOUT, Folder
+from hwnas.data.from_torch import from_torch
+from hwnas.data.jpeg_npz import JpegNpz
+from hwnas.data.known import cifar10, mnist
+from hwnas.data.npz import Archive
+from hwnas.data.source import Source
 from hwnas.errors import InputError
 
-__all__ = ["Dataset", "Images", "batches", "class_names", "load_dataset", "native_shape", "split", "to_input"]
+__all__ = [
+    "Dataset",
+    "Images",
+    "batches",
+    "class_names",
+    "from_torch",
+    "load_dataset",
+    "native_shape",
+    "resized",
+    "split",
+    "to_input",
+]
+
+_BUILT_IN: Mapping[str, Callable[[], Source]] = {"digits": Digits, "mnist": mnist, "cifar10": cifar10}
 
 
 def load_dataset(source: str, *, resolution: int, seed: int) -> Dataset:
-    """Load `digits` or a folder of class folders, as `resolution` × `resolution` pixels, split by `seed`.
+    """Load images as `resolution` × `resolution` pixels, split by `seed` where they come without a split.
+
+    Args:
+        source: `digits`, `mnist`, `cifar10`, a folder of class folders, or an .npz file.
 
     Raises:
-        InputError: `source` is neither, or the resolution is not positive.
-        DataError: the folder or its images cannot be used.
+        InputError: `source` is none of these, or the resolution is not positive.
+        DataError: the images cannot be used, or those of `mnist` or `cifar10` are not on this machine.
     """
     if resolution < 1:
         raise InputError(f"the resolution must be at least 1 pixel, but it is {resolution}", hint="for example 32")
-    if source == "digits":
-        return digits.load(resolution=resolution, seed=seed)
-    return folder.load(_existing(source), resolution=resolution, seed=seed)
+    return _source(source).load(resolution=resolution, seed=seed)
 
 
 def native_shape(source: str) -> tuple[int, int]:
     """(channels, resolution) that the images of `source` have by nature, without loading them.
 
-    For a folder: 3 channels, and the median shorter side in pixels of up to 50 images.
+    Of files of any size it is the median shorter side in pixels of up to 50 of them.
 
     Raises:
         InputError: as `load_dataset`.
     """
-    if source == "digits":
-        return 1, digits.NATIVE_RESOLUTION
-    return 3, folder.probe(_existing(source))
+    return _source(source).native_shape()
 
 
 def class_names(source: str) -> tuple[str, ...]:
@@ -45,19 +65,24 @@ def class_names(source: str) -> tuple[str, ...]:
     Raises:
         InputError: as `load_dataset`.
     """
-    if source == "digits":
-        return digits.CLASSES
-    return tuple(folder.scan(_existing(source)))
+    return _source(source).classes()
 
 
-def _existing(source: str) -> Path:
+def _source(source: str) -> Source:
+    if source in _BUILT_IN:
+        return _BUILT_IN[source]()
     path = Path(source).expanduser()
     try:
         path.stat()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"{source!r} is neither a built-in data set nor a folder that can be opened: {reason}",
-            hint=f"accepted are 'digits' and the path of a folder; {folder.LAYOUT}",
+            f"{source!r} is neither a built-in data set nor a folder or .npz file that can be opened: {reason}",
+            hint=f"accepted are {', '.join(map(repr, _BUILT_IN))}, the path of an .npz file or a folder; {LAYOUT}",
         ) from error
-    return path
+    if path.suffix.lower() != ".npz" or path.is_dir():
+        return Folder(path)
+    archive = Archive(path)
+    if archive.keys & {"jpeg", "offsets"}:
+        return JpegNpz(archive, name=path.stem)
+    return ArrayNpz(archive, name=path.stem)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hwnas.data.resize import square
 from hwnas.errors import DataError
 
 SMALLEST_CLASS = 3
 """A class needs one image in each of train, validation and test."""
+
+_COUNTED = 64
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,15 @@ class Dataset:
         """Width and height in pixels."""
         return int(self.train.pixels.shape[2])
 
+    def digest(self) -> str:
+        """SHA-256 of the class names, pixels and labels of all three sets."""
+        total = hashlib.sha256(repr(self.classes).encode())
+        for part in (self.train, self.val, self.test):
+            total.update(repr(part.pixels.shape).encode())
+            total.update(np.ascontiguousarray(part.pixels).data)
+            total.update(np.ascontiguousarray(part.labels).data)
+        return total.hexdigest()
+
     def class_weights(self) -> tuple[float, ...]:
         """Weight of each class in the loss: N / (K · n_k), so that every class counts the same.
 
@@ -98,35 +111,106 @@ def split(
             f"the fractions of a split must be positive and add up to 1, but they are {fractions}",
             hint="for example (0.7, 0.15, 0.15)",
         )
-    generator = torch.Generator().manual_seed(seed)
-    parts: tuple[list[NDArray[np.int64]], ...] = ([], [], [])
-    for label in np.unique(images.labels):
-        members = np.flatnonzero(images.labels == label)
-        if len(members) < SMALLEST_CLASS:
-            raise DataError(
-                f"a class needs at least {SMALLEST_CLASS} images, but class {label} has {len(members)}",
-                hint="add images to the class, or leave it out",
-            )
-        members = members[torch.randperm(len(members), generator=generator).numpy()]
-        n_val = min(max(1, round(len(members) * fractions[1])), len(members) - 2)
-        n_test = min(max(1, round(len(members) * fractions[2])), len(members) - 1 - n_val)
-        for part, chosen in zip(parts, np.split(members, [-n_val - n_test, -n_test]), strict=True):
-            part.append(chosen)
-    train, val, test = (images.subset(np.sort(np.concatenate(part))) for part in parts)
+    train, val, test = _divide(images, fractions[1:], seed=seed)
     return train, val, test
 
 
-def assemble(name: str, classes: Sequence[str], images: Images, *, seed: int, flip: bool) -> Dataset:
-    """Split `images` by `seed` and measure mean and deviation of the train part.
+def hold_out(images: Images, fraction: float = 0.1, *, seed: int) -> tuple[Images, Images]:
+    """Split into train and validation, class by class, where the test images come apart.
 
     Raises:
-        DataError: a class has fewer than 3 images.
+        DataError: a class has fewer than 2 images.
     """
-    train, val, test = split(images, seed=seed)
-    # Counts per grey level are exact, and take no float copy of the pixels.
+    train, val = _divide(images, (fraction,), seed=seed)
+    return train, val
+
+
+def _divide(images: Images, held_out: Sequence[float], *, seed: int) -> list[Images]:
+    """The rest, then one set per share that is held out; of every class each has at least one image."""
+    generator = torch.Generator().manual_seed(seed)
+    parts: list[list[NDArray[np.int64]]] = [[] for _ in range(1 + len(held_out))]
+    for label in np.unique(images.labels):
+        members = np.flatnonzero(images.labels == label)
+        if len(members) < len(parts):
+            raise DataError(
+                f"a class needs at least {len(parts)} images, but class {label} has {len(members)}",
+                hint="add images to the class, or leave it out",
+            )
+        members = members[torch.randperm(len(members), generator=generator).numpy()]
+        ends = [len(members)]
+        for index, share in enumerate(held_out):
+            ends.append(ends[-1] - min(max(1, round(len(members) * share)), ends[-1] - len(held_out) + index))
+        rest, *others = np.split(members, ends[:0:-1])
+        for part, chosen in zip(parts, [rest, *others[::-1]], strict=True):
+            part.append(chosen)
+    return [images.subset(np.sort(np.concatenate(part))) for part in parts]
+
+
+def assemble(
+    name: str,
+    classes: Sequence[str],
+    images: Images,
+    *,
+    seed: int,
+    flip: bool,
+    val: Images | None = None,
+    test: Images | None = None,
+) -> Dataset:
+    """Split `images` by `seed` and measure mean and deviation of the train part.
+
+    Where a set comes with `test` images, these are the test part, and only a validation part is taken from `images`;
+    where it comes with `val` too, `images` are the train part as they are.
+
+    Raises:
+        DataError: a class has too few images to be in each of train, validation and test.
+    """
+    needed = SMALLEST_CLASS if test is None else 2 if val is None else 1
+    counts = np.bincount(images.labels, minlength=len(classes))
+    if counts.min() < needed:
+        smallest = int(counts.argmin())
+        raise DataError(
+            f"a class needs at least {needed} images{'' if test is None else ' to train and validate with'}, but class "
+            f"{classes[smallest]!r} of {name} has {counts[smallest]}",
+            hint="add images to the class, or leave it out",
+        )
+    if test is None:
+        train, val, test = split(images, seed=seed)
+    elif val is None:
+        train, val = hold_out(images, seed=seed)
+    else:
+        train = images
+    for kind, part in (("train", train), ("validation", val), ("test", test)):
+        absent = np.flatnonzero(np.bincount(part.labels, minlength=len(classes)) == 0)
+        if len(absent):
+            raise DataError(
+                f"every class needs images to train, to validate and to test with, but class {classes[absent[0]]!r} "
+                f"has none among the {kind} images of {name}",
+                hint="add images to the class, or leave it out",
+            )
+    mean, std = _statistics(train)
+    return Dataset(name, tuple(classes), train, val, test, mean, std, flip)
+
+
+def resized(dataset: Dataset, resolution: int) -> Dataset:
+    """The same images at `resolution` × `resolution`; mean and deviation are measured again."""
+    if resolution == dataset.resolution:
+        return dataset
+    train, val, test = (
+        Images(square(part.pixels, resolution), part.labels) for part in (dataset.train, dataset.val, dataset.test)
+    )
+    mean, std = _statistics(train)
+    return replace(dataset, train=train, val=val, test=test, mean=mean, std=std)
+
+
+def _statistics(train: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation per channel, of pixels scaled to 0..1."""
+    # Counts per grey level are exact. Few images at a time: bincount makes 8 bytes of every pixel.
     levels = np.arange(256) / 255
-    counts = np.stack([np.bincount(train.pixels[:, c].ravel(), minlength=256) for c in range(train.pixels.shape[1])])
+    counts = np.zeros((train.pixels.shape[1], 256), np.int64)
+    for start in range(0, len(train), _COUNTED):
+        for channel, row in enumerate(counts):
+            row += np.bincount(train.pixels[start : start + _COUNTED, channel].ravel(), minlength=256)
     shares = counts / counts.sum(axis=1, keepdims=True)
     mean = shares @ levels
     std = np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(axis=1)).clip(min=1 / 255)
-    return Dataset(name, tuple(classes), train, val, test, tuple(mean.tolist()), tuple(std.tolist()), flip)
+    return tuple(mean.tolist()), tuple(std.tolist())

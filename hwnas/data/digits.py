@@ -15,14 +15,22 @@ CLASSES = tuple("0123456789")
 NATIVE_RESOLUTION = 8
 
 
-def load(*, resolution: int, seed: int) -> Dataset:
-    """The digits, resized (bilinear) to `resolution` × `resolution`, one channel, split by `seed`."""
-    from sklearn.datasets import load_digits
+class Digits:
+    """One channel, resized bilinearly."""
 
-    bunch = load_digits()
-    grey = torch.from_numpy(bunch.images).to(torch.float32)[:, None] * (255 / 16)
-    # With its antialias filter the resize is the identity at the native size, and a proper average below it.
-    grey = interpolate(grey, size=(resolution, resolution), mode="bilinear", align_corners=False, antialias=True)
-    pixels = grey.round().clamp(0, 255).to(torch.uint8).numpy()
-    images = Images(pixels, bunch.target.astype(np.int64))
-    return assemble("digits", CLASSES, images, seed=seed, flip=False)
+    def native_shape(self) -> tuple[int, int]:
+        return 1, NATIVE_RESOLUTION
+
+    def classes(self) -> tuple[str, ...]:
+        return CLASSES
+
+    def load(self, *, resolution: int, seed: int) -> Dataset:
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        grey = torch.from_numpy(bunch.images).to(torch.float32)[:, None] * (255 / 16)
+        # With its antialias filter the resize is the identity at the native size, and a proper average below it.
+        grey = interpolate(grey, size=(resolution, resolution), mode="bilinear", align_corners=False, antialias=True)
+        pixels = grey.round().clamp(0, 255).to(torch.uint8).numpy()
+        images = Images(pixels, bunch.target.astype(np.int64))
+        return assemble("digits", CLASSES, images, seed=seed, flip=False)

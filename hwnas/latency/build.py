@@ -27,6 +27,7 @@ from hwnas.errors import InputError
 from hwnas.files import sha256, storage_errors, write_bytes, write_text
 from hwnas.latency.calibrate import (
     CALIBRATION_NETWORKS,
+    JUDGED_ROUNDS,
     VALIDATION_NETWORKS,
     Measured,
     fit,
@@ -42,6 +43,7 @@ from hwnas.progress import Progress
 CANARY = mobilenet_v2(width=0.5, resolution=64, classes=10)
 _ROUNDS_PER_PROCESS = 5
 _PROCESSES = 2
+_MOST_PASSES = 6  # over the models that ran in a burst
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,8 @@ def _complete(
                     models,
                     canary,
                     rounds=process * _ROUNDS_PER_PROCESS,
-                    max_extra=process - 1,
+                    min_accepted=JUDGED_ROUNDS,
+                    max_extra=_MOST_PASSES if process == _PROCESSES else 0,
                     done=rounds,
                     seed=seed,
                     on_round=kept.add,
@@ -268,7 +271,8 @@ def measured_network(table: Table, network: Network, name: str, rounds: Sequence
     second = min(one.median_us for one in own if one.process == processes[-1])
     whole = estimate(own, floor_us=canary_floor_us(rounds))
     rows_us, count = row_sum(table, network)
-    return Measured(rows_us, count, whole.floor_us, whole.median_us, (first, second))
+    judged_us = whole.median_us if whole.accepted >= JUDGED_ROUNDS else None
+    return Measured(rows_us, count, whole.floor_us, judged_us, (first, second))
 
 
 def _digest(models: dict[str, Path]) -> str:

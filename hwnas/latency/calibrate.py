@@ -16,6 +16,7 @@ from hwnas.latency.table import Calibration, Table, Validation
 
 CALIBRATION_NETWORKS = 24
 VALIDATION_NETWORKS = 24
+JUDGED_ROUNDS = 3
 _SMALLEST_SLOPE = 0.01
 
 
@@ -27,14 +28,14 @@ class Measured:
         rows_us: sum of its rows.
         rows: how many rows that were.
         floor_us: undisturbed latency, the estimator that the rows use too.
-        median_us: median over accepted rounds, what a budget is judged on.
+        median_us: median over accepted rounds, what a budget is judged on; None where too few were accepted.
         halves_us: undisturbed latency in two separate processes.
     """
 
     rows_us: float
     rows: int
     floor_us: float
-    median_us: float
+    median_us: float | None
     halves_us: tuple[float, float]
 
 
@@ -92,12 +93,16 @@ def predict(calibration: Calibration, rows_us: float, rows: int) -> float:
 
 
 def validate(calibration: Calibration, networks: Sequence[Measured]) -> Validation:
-    """How far the calibrated sums are from networks that the fit has not seen."""
+    """How far the calibrated sums are from networks that the fit has not seen.
+
+    The margin comes from judged latency; a network that was never left undisturbed counts with its floor instead, as a
+    median of disturbed rounds says more of the neighbours than of the table.
+    """
     from scipy.stats import kendalltau, spearmanr
 
     predicted = np.array([predict(calibration, network.rows_us, network.rows) for network in networks])
     floor = np.array([network.floor_us for network in networks])
-    judged = np.array([network.median_us for network in networks])
+    judged = np.array([network.median_us or network.floor_us for network in networks])
     first, second = np.array([network.halves_us for network in networks]).T
     error = np.abs(predicted / floor - 1.0)
     return Validation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hwnas.arch.op import OpSpec
@@ -36,6 +36,11 @@ class LatencyModel:
     def from_json(cls, content: dict[str, Any]) -> LatencyModel:
         """The model whose `dataclasses.asdict` went through JSON."""
         return cls(**content | {"costs_ms": tuple(map(tuple, content["costs_ms"]))})
+
+    def restricted(self, kept: Sequence[Sequence[int]]) -> LatencyModel:
+        """The model of `SearchSpace.restricted(kept)`."""
+        rows = zip(self.costs_ms, kept, strict=True)
+        return replace(self, costs_ms=tuple(tuple(row[option] for option in options) for row, options in rows))
 
     def predict_ms(self, choices: Sequence[int]) -> float:
         """Calibrated latency of an architecture."""

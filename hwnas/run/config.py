@@ -52,14 +52,19 @@ class RunConfig:
     Attributes:
         budget: as typed, for example `20` or `50%`.
         device: id of the device, or the path of its TOML file.
-        data: `digits`, or a folder of class folders.
-        space, width, resolution: the instance of the search space; a width or resolution of 0 follows
-            the size of the images.
+        data: `digits`, `mnist`, `cifar10`, a folder of class folders, or an .npz file; where a `Dataset` is given in
+            its place, that one's name.
+        space, width, depth, resolution: the instance of the search space; where width or resolution are 0, they
+            follow the budget and the size of the images. A depth of 0 is the default of the space.
         strategy: name of the search strategy.
         seed: of everything that is random.
         threads: CPU threads of search and training.
         accelerator: where to train.
+        max_size_kb, max_peak_kb: largest model file, and most activations alive at once, in KiB; 0 is no limit.
         train: whether the winner is trained; otherwise it keeps the weights that it inherits.
+        epochs: of the final trainings; 0 follows the size of the data, or the minutes.
+        minutes: how long the whole run should take; 0 follows the size of the data.
+        baseline: whether a random network within the budget is trained and measured beside the winner.
     """
 
     budget: str
@@ -67,12 +72,18 @@ class RunConfig:
     data: str = "digits"
     space: str = "mobile"
     width: float = 0.0
+    depth: int = 0
     resolution: int = 0
     strategy: str = "gumbel"
     seed: int = 0
     threads: int = 1
     accelerator: str = "auto"
+    max_size_kb: float = 0.0
+    max_peak_kb: float = 0.0
     train: bool = True
+    epochs: int = 0
+    minutes: float = 0.0
+    baseline: bool = True
 
     def save(self, path: Path) -> None:
         write_text(path, tomli_w.dumps(asdict(self)))

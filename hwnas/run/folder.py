@@ -6,12 +6,13 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hwnas.errors import InputError
-from hwnas.files import remove_leftovers, storage_errors
+from hwnas.files import read_json, remove_leftovers, storage_errors, write_json
 from hwnas.locks import held
 from hwnas.run.config import RunConfig
 
@@ -55,6 +56,34 @@ class RunFolder:
             remove_leftovers(self.path)
             self._prepare(config, resume=resume, force=force)
             yield
+
+    def remembered(self, config: RunConfig) -> RunConfig:
+        """`config` with the instance of the space that an interrupted run settled on, where it leaves that open.
+
+        Raises:
+            InputError: the run's configuration is damaged.
+        """
+        if not self.config.exists():
+            return config
+        before = RunConfig.load(self.config)
+        if config.width:
+            return config
+        return replace(config, width=before.width, depth=before.depth, resolution=before.resolution)
+
+    def same_data(self, digest: str) -> None:
+        """Note what the run works with, or compare: a run goes on with the images that it began with.
+
+        Raises:
+            InputError: it began with others.
+        """
+        path = self.state / "data.json"
+        if not path.exists():
+            write_json(path, {"sha256": digest})
+        elif read_json(path)["sha256"] != digest:
+            raise InputError(
+                f"{self.path} was started with other images or labels than it is resumed with",
+                hint="bring the data back as it was, or choose another --out for this run",
+            )
 
     def free_unless_started(self) -> None:
         """Make room for another budget, as long as no search has begun here."""

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from hwnas.arch.costs import costs
+from hwnas.arch.costs import costs, peak_bytes
 from hwnas.arch.network import Network
 from hwnas.arch.space import Architecture
 from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.backends.weights import random_weights
-from hwnas.data import Dataset, load_dataset
+from hwnas.data import Dataset, load_dataset, resized
 from hwnas.devices.host import host_facts
 from hwnas.devices.verdict import Verdict, judge
-from hwnas.errors import BudgetMissedError, InfeasibleBudgetError
+from hwnas.errors import BudgetMissedError, ExportError, InfeasibleBudgetError
 from hwnas.export.model_file import Exported, export_onnx
 from hwnas.files import read_json, write_bytes, write_json, write_text
 from hwnas.latency.build import canary_model
@@ -35,11 +35,13 @@ from hwnas.run.config import RunConfig
 from hwnas.run.folder import RunFolder
 from hwnas.run.plan import Plan, canary_us, make_plan, ready_model
 from hwnas.run.report import write_report
-from hwnas.search.decode import FeasibleSampler, decode
-from hwnas.search.engine import Found, search
+from hwnas.run.schedule import final_recipe, kept_recipe, kept_settings, search_settings
+from hwnas.search.engine import Found, make_loop, search, seconds_an_epoch
+from hwnas.search.limits import Limits
 from hwnas.search.settings import SearchSettings
 from hwnas.train import Recipe, deterministic, evaluate, recalibrate, train
 from hwnas.train import checkpoint as store
+from hwnas.train.timing import seconds_an_epoch as train_seconds_an_epoch
 
 _CHECKS, _REPAIRS = 6, 2
 
@@ -50,7 +52,8 @@ class Run:
 
     plan: Plan
     folder: RunFolder
-    model: LatencyModel
+    model: LatencyModel  # of plan.space
+    range_ms: tuple[float, float]  # of plan.whole
     budget_ms: float
     dataset: Dataset
     device: torch.device
@@ -58,6 +61,10 @@ class Run:
 
     def network(self, choices: tuple[int, ...]) -> Network:
         return self.plan.space.network(Architecture(self.plan.space.name, choices))
+
+    def limits(self, target_ms: float) -> Limits:
+        """Everything that an architecture must keep to, for a predicted latency of at most `target_ms`."""
+        return self.plan.bounds.limits(self.model, target_ms)
 
 
 def run_search(
@@ -68,45 +75,55 @@ def run_search(
     tables: Path | None = None,
     resume: bool = False,
     force: bool = False,
+    dataset: Dataset | None = None,
 ) -> dict[str, Any]:
     """Search, train, export and verify; the result is what `result.json` then holds.
 
+    Args:
+        dataset: takes the place of `config.data`, which becomes its name.
+
     Raises:
         InputError: bad input, or `out` holds another run.
-        InfeasibleBudgetError: no network of the space is that fast; nothing was trained.
+        InfeasibleBudgetError, InfeasibleLimitError: no network of the space is that fast or small; nothing was trained.
         BudgetMissedError: the exported file is slower than the budget on the device, after repairs.
         DeviceError, ExportError, DivergedError, StorageError: as their names say.
     """
-    plan = make_plan(config, tables)
     folder = RunFolder(out)
+    plan = make_plan(folder.remembered(config) if resume else config, tables, dataset, progress=progress)
     with folder.claimed(plan.config, resume=resume, force=force):
+        if dataset is not None:
+            folder.same_data(dataset.digest())
         if resume and _judged_before(folder):
             return _finished(folder)
         deterministic(config.seed, config.threads)
         write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": config.threads})
         with _stage(folder, "data"):
-            dataset = load_dataset(config.data, resolution=plan.space.input_shape[1], seed=config.seed)
+            resolution = plan.space.input_shape[1]
+            if dataset is None:
+                dataset = load_dataset(config.data, resolution=resolution, seed=config.seed)
+                folder.same_data(dataset.digest())
+            dataset = resized(dataset, resolution)
         with _stage(folder, "measure"):
             try:
-                model = ready_model(plan, progress=progress, kept=folder.state / "latency.json")
+                whole = ready_model(plan, progress=progress, kept=folder.state / "latency.json")
             except InfeasibleBudgetError:
                 folder.free_unless_started()
                 raise
-        run = Run(plan, folder, model, plan.budget.ms(model), dataset, plan.accelerator, progress)
+        model, range_ms = whole.restricted(plan.bounds.kept), (whole.smallest_ms, whole.largest_ms)
+        run = Run(plan, folder, model, range_ms, plan.budget.ms(whole), dataset, plan.accelerator, progress)
         return _finish(run)
 
 
 def _finish(run: Run) -> dict[str, Any]:
     folder, config = run.folder, run.plan.config
-    target_ms = run.model.target_ms(run.budget_ms)
+    limits = run.limits(run.model.target_ms(run.budget_ms))
     with _stage(folder, "search"):
         found = search(
             run.plan.space,
-            run.model,
-            target_ms,
+            limits,
             run.plan.strategy,
             run.dataset,
-            SearchSettings.for_images(len(run.dataset.train)),
+            _settings(run, limits),
             seed=config.seed,
             device=run.device,
             checkpoint=folder.search_state,
@@ -116,13 +133,15 @@ def _finish(run: Run) -> dict[str, Any]:
         _write_evaluated(run, found)
     with _stage(folder, "check"):
         choices = _checked(run, found)
-    sampler = FeasibleSampler(run.model.costs_ms, run.model.raw_budget_ms(target_ms))
-    random_choices = sampler.sample(np.random.default_rng([config.seed, 2]))
-    with _stage(folder, "train baseline"):
-        baseline = _trained(run, found, random_choices, "train random baseline")
+    random_choices = limits.sampler().sample(np.random.default_rng([config.seed, 2]))
+    recipe = _recipe(run, choices)
+    baseline = None
+    if config.baseline:
+        with _stage(folder, "train baseline"):
+            baseline = _trained(run, found, random_choices, recipe, "train random baseline")
     for repair in range(_REPAIRS + 1):
         with _stage(folder, "train"):
-            module = _trained(run, found, choices, "train")
+            module = _trained(run, found, choices, recipe, "train")
             _save_weights(run, module)
         with _stage(folder, "export and verify"):
             exported = _export(run, choices, module)
@@ -134,12 +153,48 @@ def _finish(run: Run) -> dict[str, Any]:
         run.progress.say(f"measured {verdict.median_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
         choices = tighter
         _write_architecture(run, choices)
-    result = _result(run, found, choices, module, exported, verdicts, random_choices, baseline)
+    result = _result(run, found, choices, module, exported, verdicts, random_choices, baseline, recipe)
     write_json(folder.result, result)
     write_report(folder)
     if result["budget_met"] is False:
         raise _missed(result)
     return result
+
+
+def _settings(run: Run, limits: Limits) -> SearchSettings:
+    """How long the search runs; decided once a run."""
+    plan = run.plan
+
+    def epoch_s(settings: SearchSettings) -> tuple[float, float]:
+        seed = plan.config.seed
+        loop = make_loop(plan.space, limits, plan.strategy, run.dataset, settings, seed=seed, device=run.device)
+        return seconds_an_epoch(loop)
+
+    return kept_settings(
+        run.folder.state / "search.json",
+        lambda: search_settings(
+            plan.config, len(run.dataset.train), plan.strategy, spent_s=_seconds(run.folder), epoch_s=epoch_s
+        ),
+    )
+
+
+def _recipe(run: Run, choices: tuple[int, ...]) -> Recipe:
+    """How the winner and the baseline are trained; decided once a run."""
+    config = run.plan.config
+
+    def epoch_s(recipe: Recipe) -> float:
+        return train_seconds_an_epoch(network_module(run.network(choices)), run.dataset, recipe, device=run.device)
+
+    return kept_recipe(
+        run.folder.state / "recipe.json",
+        lambda: final_recipe(
+            config,
+            len(run.dataset.train),
+            spent_s=_seconds(run.folder),
+            trainings=2 if config.baseline else 1,
+            epoch_s=epoch_s,
+        ),
+    )
 
 
 def _checked(run: Run, found: Found) -> tuple[int, ...]:
@@ -180,23 +235,21 @@ def _tighter(run: Run, found: Found, choices: tuple[int, ...], verdict: Verdict)
     target_ms = run.model.predict_ms(choices) * min(1.0, run.budget_ms / verdict.median_ms) * 0.995
     if target_ms < run.model.smallest_ms:
         return None
-    return decode(found.preferences, run.model.costs_ms, run.model.raw_budget_ms(target_ms))
+    return run.limits(target_ms).decode(found.preferences)
 
 
-def _trained(run: Run, found: Found, choices: tuple[int, ...], label: str) -> nn.Module:
-    """The network with its final weights: trained from scratch, or as inherited from the supernet."""
+def _trained(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe, label: str) -> nn.Module:
+    """The network with its final weights: trained from those that the supernet gives it (docs/decisions/0010)."""
     config = run.plan.config
+    module = found.supernet.extract(Architecture(run.plan.space.name, choices))
     if not config.train:
-        module = found.supernet.extract(Architecture(run.plan.space.name, choices))
         recalibrate(module, run.dataset.train, run.dataset, device=run.device)
         return module
-    torch.manual_seed(config.seed)
-    module = network_module(run.network(choices))
     name = "-".join(map(str, choices))
     train(
         module,
         run.dataset,
-        Recipe.for_images(len(run.dataset.train)),
+        recipe,
         seed=config.seed,
         device=run.device,
         checkpoint=run.folder.state / f"train-{name}.safetensors",
@@ -218,22 +271,26 @@ def _export(run: Run, choices: tuple[int, ...], module: nn.Module) -> Exported:
         "budget_ms": f"{run.budget_ms:.6g}",
         "predicted_ms": f"{run.model.predict_ms(choices):.6g}",
     }
-    return export_onnx(
-        run.folder.model,
-        run.network(choices),
-        export_weights(module),
-        run.dataset,
-        facts,
-        labels=run.folder.labels,
+    network = run.network(choices)
+    exported = export_onnx(
+        run.folder.model, network, export_weights(module), run.dataset, facts, labels=run.folder.labels
     )
+    broken = run.plan.bounds.broken(exported.size_bytes, peak_bytes(network.graph))
+    if broken:
+        raise ExportError(broken, hint="this is a defect of hwnas: please report it with the run's architecture.json")
+    return exported
 
 
-def _judged(run: Run, exported: Exported, random_choices: tuple[int, ...], baseline: nn.Module) -> dict[str, Verdict]:
+def _judged(
+    run: Run, exported: Exported, random_choices: tuple[int, ...], baseline: nn.Module | None
+) -> dict[str, Verdict]:
     """The exported file and the baseline, measured side by side; what straddles the budget is measured longer."""
-    rival, canary = run.folder.state / "baseline.onnx", run.folder.state / "canary.onnx"
-    write_bytes(rival, onnx_model(run.network(random_choices), export_weights(baseline)))
+    models = {"model": exported.path}
+    if baseline is not None:
+        models["baseline"] = run.folder.state / "baseline.onnx"
+        write_bytes(models["baseline"], onnx_model(run.network(random_choices), export_weights(baseline)))
+    canary = run.folder.state / "canary.onnx"
     write_bytes(canary, canary_model())
-    models = {"model": exported.path, "baseline": rival}
     verdicts: dict[str, Verdict] = {}
     for processes in (2, 6):
         verdicts = judge(
@@ -259,19 +316,27 @@ def _result(
     exported: Exported,
     verdicts: Mapping[str, Verdict],
     random_choices: tuple[int, ...],
-    baseline: nn.Module,
+    baseline: nn.Module | None,
+    recipe: Recipe,
 ) -> dict[str, Any]:
     config, verdict = run.plan.config, verdicts["model"]
     test = evaluate(module, run.dataset.test, run.dataset, device=run.device)
     val = evaluate(module, run.dataset.val, run.dataset, device=run.device)
-    rival = evaluate(baseline, run.dataset.test, run.dataset, device=run.device)
+    rival = None
+    if baseline is not None:
+        rival = {
+            "accuracy": evaluate(baseline, run.dataset.test, run.dataset, device=run.device).accuracy,
+            "predicted_ms": run.model.predict_ms(random_choices),
+            "measured_ms": _milliseconds(verdicts["baseline"]),
+        }
     size = costs(run.network(choices).graph)
     unbudgeted_ms = run.model.predict_ms(found.unbudgeted)
     return {
         "budget_ms": run.budget_ms,
+        "limits": {"max_size_kb": config.max_size_kb or None, "max_peak_kb": config.max_peak_kb or None},
         "budget_binds": unbudgeted_ms > run.budget_ms,
         "unbudgeted_ms": unbudgeted_ms,
-        "range_ms": [run.model.smallest_ms, run.model.largest_ms],
+        "range_ms": list(run.range_ms),
         "predicted_ms": run.model.predict_ms(choices),
         "measured_ms": _milliseconds(verdict),
         "budget_met": {"met": True, "missed": False, "straddles": False}.get(verdict.state),
@@ -280,12 +345,9 @@ def _result(
         "condition": str(run.plan.device.condition().folder),
         "runtime": run.plan.device.runtime,
         "accuracy": {"test": test.accuracy, "val": val.accuracy, "test_images": test.n},
-        "baseline_random": {
-            "accuracy": rival.accuracy,
-            "predicted_ms": run.model.predict_ms(random_choices),
-            "measured_ms": _milliseconds(verdicts["baseline"]),
-        },
+        "baseline_random": rival,
         "trained": config.train,
+        "epochs": recipe.epochs if config.train else 0,
         "macs": size.macs,
         "params": size.params,
         "peak_bytes": size.peak_bytes,

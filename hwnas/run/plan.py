@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
-from hwnas.arch.costs import macs
-from hwnas.arch.space import Architecture, SearchSpace
-from hwnas.arch.spaces import space_instance
-from hwnas.backends.onnx import onnx_model
-from hwnas.backends.weights import random_weights
-from hwnas.data import class_names, native_shape
+from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import space_instance, space_rungs
+from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device, load_device
-from hwnas.devices.estimate import CANARY_DRIFT, estimates
-from hwnas.devices.measure import measure
-from hwnas.errors import InfeasibleBudgetError
-from hwnas.files import read_json, write_bytes, write_json
-from hwnas.latency.build import Need, canary_model, complete, drift, lacking, load_warning, model_of, open_table
+from hwnas.devices.estimate import CANARY_DRIFT
+from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError
+from hwnas.files import read_json, write_json
+from hwnas.latency.build import Need, complete, drift, lacking, load_warning, model_of, open_table
 from hwnas.latency.find import find_folder, table_folder
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Table, load_table
-from hwnas.progress import Progress
+from hwnas.progress import Progress, Silent
+from hwnas.run.bounds import Bounds, bounds
 from hwnas.run.config import Budget, RunConfig
+from hwnas.run.fit import Fit, extreme, fit, floor_ms
 from hwnas.search.strategies import Strategy, strategy
 from hwnas.train import resolve
 
 _SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224
+_SMALL_IMAGES = 64  # pixels; images up to this size are never shrunk to meet a budget
+_RESOLUTIONS = (224, 192, 160, 128, 96, 64)
+_SILENT = Silent()
 
 
 @dataclass(frozen=True)
@@ -36,49 +37,125 @@ class Plan:
     """What a configuration means on this machine.
 
     Attributes:
-        config: with the width and resolution that follow the data filled in.
+        config: with the width, depth and resolution that follow the data and the budget filled in.
+        reason: why this instance of the space was taken.
+        whole: the search space that was asked for; latencies are measured and calibrated on it.
+        bounds: what the limits on size and memory leave of it.
         table: the device's table as it is now; `need` says what it lacks.
         folder: where the completed table goes.
     """
 
     config: RunConfig
+    reason: str
     budget: Budget
     strategy: Strategy
-    space: SearchSpace
+    whole: SearchSpace
+    bounds: Bounds
     device: Device
     table: Table
     folder: Path
     need: Need
     accelerator: torch.device
 
+    @property
+    def space(self) -> SearchSpace:
+        """What is searched: the options of the whole space that the limits allow."""
+        return self.bounds.space
 
-def make_plan(config: RunConfig, tables: Path | None) -> Plan:
-    """Resolve a configuration; nothing is measured or trained.
+    def target_ms(self, model: LatencyModel) -> float:
+        """The budget less the table's margin; a share of the whole space's range, whatever the limits leave of it."""
+        return model.target_ms(self.budget.ms(model))
+
+
+def make_plan(
+    config: RunConfig, tables: Path | None, dataset: Dataset | None = None, *, progress: Progress = _SILENT
+) -> Plan:
+    """Resolve a configuration; nothing is trained.
+
+    Where a budget in milliseconds comes without a width, the ends of a few instances of the space are measured first,
+    for a few seconds, and the budget chooses among them.
+
+    Args:
+        dataset: takes the place of `config.data`, which becomes its name.
 
     Raises:
         InputError: a name, path or number in it is wrong.
+        InfeasibleBudgetError: the budget is below the fastest network of the smallest instance.
+        InfeasibleLimitError: a limit on size or memory is below what the space offers.
+        DeviceError: the device cannot measure.
     """
     budget = Budget.parse(config.budget)
     chosen = strategy(config.strategy)
     accelerator = resolve(config.accelerator)
-    channels, native = native_shape(config.data)
-    resolved = replace(
-        config,
-        width=config.width or default_width(native),
-        resolution=config.resolution or default_resolution(native),
-    )
-    space = space_instance(
-        config.space,
-        width=resolved.width,
-        resolution=resolved.resolution,
-        channels=channels,
-        classes=len(class_names(config.data)),
-    )
+    if dataset is not None:
+        config = replace(config, data=dataset.name)
     device = load_device(config.device)
+    classes = class_names(config.data) if dataset is None else dataset.classes
     condition = device.condition()
+    texts = (Path(config.data).expanduser().resolve().name, device.id, condition.folder.as_posix())
+
+    def limited(space: SearchSpace) -> Bounds:
+        return bounds(config, space, classes, texts)
+
+    channels, native = native_shape(config.data) if dataset is None else (dataset.channels, dataset.resolution)
+    found = _instance(config, budget, device, (channels, native, len(classes)), limited, progress)
+    resolved = replace(config, width=found.width, depth=found.depth, resolution=found.space.input_shape[1])
     folder = table_folder(condition, tables)
     table = open_table(device, find_folder(condition, tables) or folder)
-    return Plan(resolved, budget, chosen, space, device, table, folder, lacking(table, space), accelerator)
+    need = lacking(table, found.space)
+    left = limited(found.space)
+    return Plan(resolved, found.reason, budget, chosen, found.space, left, device, table, folder, need, accelerator)
+
+
+def _instance(
+    config: RunConfig,
+    budget: Budget,
+    device: Device,
+    images: tuple[int, int, int],
+    limited: Callable[[SearchSpace], Bounds],
+    progress: Progress,
+) -> Fit:
+    """The instance that the configuration names, or that the data, the budget and the limits choose.
+
+    Args:
+        images: their channels, native resolution and number of classes.
+    """
+    channels, native, classes = images
+    resolution = config.resolution or default_resolution(native)
+
+    def instance(width: float, depth: int, resolution: int) -> SearchSpace:
+        return space_instance(
+            config.space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
+        )
+
+    rungs = space_rungs(config.space)
+    if budget.relative or config.width or not rungs:
+        width = config.width or default_width(native)
+        reason = "as asked for" if config.width else "the default for images of this size"
+        return Fit(instance(width, config.depth, resolution), width, config.depth, reason)
+    resolutions = [resolution]
+    if not config.resolution and native > _SMALL_IMAGES:
+        resolutions += [smaller for smaller in _RESOLUTIONS if smaller < resolution]
+    sizes = list(dict.fromkeys((width, config.depth or depth) for width, depth in rungs))
+    sizes = _within_limits(sizes, lambda width, depth: limited(instance(width, depth, resolutions[-1])))
+    return fit(budget.value, sizes, instance, resolutions, device, progress=progress)
+
+
+def _within_limits(sizes: list[tuple[float, int]], limited: Callable[[float, int], Bounds]) -> list[tuple[float, int]]:
+    """The sizes that the limits on file and memory leave something of.
+
+    Raises:
+        InfeasibleLimitError: that is none of them.
+    """
+    limited(*sizes[0])
+    kept = sizes[:1]
+    for size in sizes[1:]:
+        try:
+            limited(*size)
+        except InfeasibleLimitError:
+            break
+        kept.append(size)
+    return kept
 
 
 def default_width(native: int) -> float:
@@ -92,14 +169,14 @@ def default_resolution(native: int) -> int:
 
 
 def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> LatencyModel:
-    """The latency model of the plan's space, after measuring what the table lacks.
+    """The latency model of the plan's whole space, after measuring what the table lacks.
 
     Args:
         kept: where a run keeps the model that it began with. Resumed, it goes on with the same numbers, even if the
             device drifts or its table is measured anew in between.
 
     Raises:
-        InfeasibleBudgetError: the budget is below the fastest network.
+        InfeasibleBudgetError: the budget is below the fastest network, or below the fastest within the other limits.
         DeviceError: the device cannot measure.
     """
     origin = {"space": plan.space.name, "condition": plan.device.condition().folder.as_posix()}
@@ -108,10 +185,20 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
         if content["origin"] == origin:
             return LatencyModel.from_json(content["model"])
     model = _measured_model(plan, progress)
-    model.raw_budget_ms(model.target_ms(plan.budget.ms(model)))
+    check_budget(plan, model)
     if kept is not None:
         write_json(kept, {"origin": origin, "model": asdict(model)})
     return model
+
+
+def check_budget(plan: Plan, model: LatencyModel) -> None:
+    """Whether the budget can be met, first alone and then with the other limits.
+
+    Raises:
+        InfeasibleBudgetError: it cannot.
+    """
+    model.raw_budget_ms(plan.target_ms(model))
+    plan.bounds.check(model.restricted(plan.bounds.kept), plan.target_ms(model))
 
 
 def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
@@ -120,17 +207,17 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
         changed = drift(plan.table, plan.device)
         if abs(changed) > CANARY_DRIFT:
             progress.say(f"the reference network runs {changed:+.0%} against the table: measuring its rows again")
-            need = Need(plan.space.ops, calibration=True, drifted=True)
+            need = Need(plan.whole.ops, calibration=True, drifted=True)
     if need:
         if not plan.budget.relative:
-            _refuse_hopeless(plan)
+            _refuse_hopeless(plan, progress)
         if not need.drifted:
             progress.say(f"measuring {len(need.rows)} rows that the latency table lacks")
-        complete(plan.table, plan.space, plan.device, plan.folder, need, progress=progress)
+        complete(plan.table, plan.whole, plan.device, plan.folder, need, progress=progress)
         plan = replace(plan, table=open_table(plan.device, plan.folder))
-        if warning := load_warning(plan.table, plan.space):
+        if warning := load_warning(plan.table, plan.whole):
             progress.say(warning)
-    return model_of(plan.table, plan.space)
+    return model_of(plan.table, plan.whole)
 
 
 def canary_us(plan: Plan) -> float | None:
@@ -139,24 +226,14 @@ def canary_us(plan: Plan) -> float | None:
     return table.canary_us or None
 
 
-def _refuse_hopeless(plan: Plan) -> None:
+def _refuse_hopeless(plan: Plan, progress: Progress) -> None:
     """Measure the smallest network before a whole table: a budget far below it is refused at once."""
-    space = plan.space
-    sizes = [[0] * len(decision.options) for decision in space.decisions]
-    for slot in space.slots:
-        for option, spec in enumerate(slot.ops if slot.decision is not None else ()):
-            sizes[slot.decision or 0][option] += macs(spec.graph)
-    smallest = space.network(Architecture(space.name, tuple(row.index(min(row)) for row in sizes)))
-    with tempfile.TemporaryDirectory() as temporary:
-        model, canary = Path(temporary) / "smallest.onnx", Path(temporary) / "canary.onnx"
-        write_bytes(model, onnx_model(smallest, random_weights(smallest.graph, 0)))
-        write_bytes(canary, canary_model())
-        floor_us = estimates(measure(plan.device, {"smallest": model}, canary))["smallest"].floor_us
-    floor_ms = floor_us / 1e3
-    if plan.budget.value < 0.9 * floor_ms:
+    smallest = {"smallest": extreme(plan.whole, min)}
+    smallest_ms = floor_ms(smallest, plan.device, progress=progress)["smallest"]
+    if plan.budget.value < 0.9 * smallest_ms:
         raise InfeasibleBudgetError(
-            f"no network of {space.name} runs within {plan.budget.value:g} ms on {plan.device.id}: the smallest one "
-            f"was just measured at {floor_ms:.3g} ms",
-            smallest_ms=floor_ms,
-            hint=f"ask for at least --budget-ms {floor_ms * 1.1:.2g}, or use a smaller --width or --resolution",
+            f"no network of {plan.space.name} runs within {plan.budget.value:g} ms on {plan.device.id}: the smallest "
+            f"one was just measured at {smallest_ms:.3g} ms",
+            smallest_ms=smallest_ms,
+            hint=f"ask for at least --budget-ms {smallest_ms * 1.1:.2g}, or use a smaller --width or --resolution",
         )

@@ -1,4 +1,4 @@
-"""One search, from data and a latency model to ranked feasible architectures."""
+"""One search, from data and limits to ranked feasible architectures."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import torch
 
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.data import Dataset
-from hwnas.latency.model import LatencyModel
 from hwnas.progress import Progress
-from hwnas.search.decode import FeasibleSampler, Table, decode
+from hwnas.search.decode import FeasibleSampler, Table
+from hwnas.search.limits import Limits
 from hwnas.search.loop import Budgeted, SearchLoop
-from hwnas.search.objective import BudgetPenalty, ExpectedLatency
+from hwnas.search.objective import Hold
 from hwnas.search.select import Scored, best, candidates, score
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import Strategy
 from hwnas.search.strategies.base import Sampler, log_probabilities
 from hwnas.search.supernet import Gate, Supernet, single_path
+from hwnas.train.timing import mean_step_s
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Found:
         best: the winner, with its score on the validation images.
         evaluated: all that were scored, in order.
         preferences: per decision and option, how good the search finds it; what repairs decode from.
-        unbudgeted: choices without a budget: if they are slower than the budget, it binds.
+        unbudgeted: choices without a latency budget: if they are slower than it, it binds.
         supernet: its shared weights, for the winner to inherit.
     """
 
@@ -45,8 +46,7 @@ class Found:
 
 def search(
     space: SearchSpace,
-    model: LatencyModel,
-    target_ms: float,
+    limits: Limits,
     strategy: Strategy,
     dataset: Dataset,
     settings: SearchSettings,
@@ -57,22 +57,51 @@ def search(
     progress: Progress,
     log: Callable[[dict[str, Any]], None],
 ) -> Found:
-    """Find the most accurate architecture of `space` with a predicted latency of at most `target_ms`.
+    """Find the most accurate architecture of `space` within `limits`.
 
     Raises:
-        InfeasibleBudgetError: there is none.
+        InputError: there is none.
         DivergedError: the loss is not a number.
     """
-    raw_budget = model.raw_budget_ms(target_ms)
+    loop = make_loop(space, limits, strategy, dataset, settings, seed=seed, device=device)
+    supernet, budgeted = loop.supernet, loop.budgeted
+    loop.run(checkpoint=checkpoint, progress=progress, log=log)
+
+    if budgeted is not None:
+        preferences: Table = log_probabilities(loop.unbudgeted)
+        held = log_probabilities(budgeted.relaxation.logits)
+        proposals = _alternate(preferences, held, limits, settings.candidates, seed)
+        evaluated = _score_all(supernet, proposals, settings.candidates, dataset, device, progress)
+    else:
+        assert strategy.sampler is not None
+        feasible, rng = limits.sampler(), np.random.default_rng([seed, 1])
+        sampler = strategy.sampler(lambda: feasible.sample(rng))
+        evaluated = _score_all(supernet, _asked(sampler), settings.candidates, dataset, device, progress, sampler)
+        preferences = _marginals(space, evaluated)
+    unbudgeted = limits.without_latency.decode(preferences)
+    assert unbudgeted is not None
+    return Found(best(evaluated), tuple(evaluated), preferences, unbudgeted, supernet)
+
+
+def make_loop(
+    space: SearchSpace,
+    limits: Limits,
+    strategy: Strategy,
+    dataset: Dataset,
+    settings: SearchSettings,
+    *,
+    seed: int,
+    device: torch.device,
+) -> SearchLoop:
+    """The loop of a search, before its first step."""
     torch.manual_seed(seed)
-    supernet = Supernet(space)
-    feasible = FeasibleSampler(model.costs_ms, raw_budget)
+    feasible = limits.sampler()
     budgeted = None
     if strategy.relaxation is not None:
         relaxation = strategy.relaxation([len(decision.options) for decision in space.decisions], device)
-        budgeted = Budgeted(relaxation, ExpectedLatency(model, device=device), BudgetPenalty(target_ms))
-    loop = SearchLoop(
-        supernet,
+        budgeted = Budgeted(relaxation, tuple(Hold(limit, device) for limit in limits.all))
+    return SearchLoop(
+        Supernet(space),
         dataset,
         settings,
         budgeted=budgeted,
@@ -80,22 +109,14 @@ def search(
         seed=seed,
         device=device,
     )
-    loop.run(checkpoint=checkpoint, progress=progress, log=log)
 
-    if budgeted is not None:
-        preferences: Table = log_probabilities(loop.unbudgeted)
-        held = log_probabilities(budgeted.relaxation.logits)
-        proposals = _alternate(preferences, held, model.costs_ms, raw_budget, settings.candidates, seed)
-        evaluated = _score_all(supernet, proposals, settings.candidates, dataset, device, progress)
-    else:
-        assert strategy.sampler is not None
-        rng = np.random.default_rng([seed, 1])
-        sampler = strategy.sampler(lambda: feasible.sample(rng))
-        evaluated = _score_all(supernet, _asked(sampler), settings.candidates, dataset, device, progress, sampler)
-        preferences = _marginals(space, evaluated)
-    unbudgeted = decode(preferences, model.costs_ms, float("inf"))
-    assert unbudgeted is not None
-    return Found(best(evaluated), tuple(evaluated), preferences, unbudgeted, supernet)
+
+def seconds_an_epoch(loop: SearchLoop) -> tuple[float, float]:
+    """Seconds of an epoch of warm-up, and of one in which α learns too, from a few steps; spoils the loop."""
+    warm_s = mean_step_s(loop.epoch(0))
+    if loop.budgeted is None:
+        return warm_s * loop.steps, warm_s * loop.steps
+    return warm_s * loop.steps, mean_step_s(loop.epoch(loop.settings.warmup_epochs)) * loop.steps
 
 
 def _feasible_path(feasible: FeasibleSampler, generator: torch.Generator) -> list[Gate]:
@@ -103,11 +124,13 @@ def _feasible_path(feasible: FeasibleSampler, generator: torch.Generator) -> lis
     return single_path(feasible.sample(np.random.default_rng(seed)))
 
 
-def _alternate(
-    images: Table, held: Table, costs: Table, budget: float, count: int, seed: int
-) -> Iterator[tuple[int, ...]]:
+def _alternate(images: Table, held: Table, limits: Limits, count: int, seed: int) -> Iterator[tuple[int, ...]]:
     """Candidates by what the images prefer, and by what they prefer once the budget has pressed, in turn."""
-    streams = [candidates(table, costs, budget, count=count, seed=seed + k) for k, table in enumerate((images, held))]
+    costs, budget = limits.latency.costs, limits.latency.budget
+    streams = [
+        candidates(table, costs, budget, limits.second, count=count, seed=seed + k)
+        for k, table in enumerate((images, held))
+    ]
     while streams:
         for stream in tuple(streams):
             try:

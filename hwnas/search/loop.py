@@ -18,29 +18,46 @@ from hwnas.data import Dataset, Images, batches
 from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
 from hwnas.progress import Progress
-from hwnas.search.objective import BudgetPenalty, ExpectedLatency
+from hwnas.search.objective import Hold
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies.base import Relaxation
 from hwnas.search.supernet import Gate, Supernet
 from hwnas.train import checkpoint as store
+
+_NAMES = {"ms": "ms", "kb": "KiB"}
 
 Paths = Callable[[torch.Generator], list[Gate]]
 
 
 @dataclass(frozen=True)
 class Budgeted:
-    """A relaxation with what holds it to the budget."""
+    """A relaxation with what holds it to the limits: the latency first."""
 
     relaxation: Relaxation
-    expected: ExpectedLatency
-    penalty: BudgetPenalty
+    holds: tuple[Hold, ...]
+
+    def expected(self) -> list[Tensor]:
+        """What each limit's expectation is now."""
+        probabilities = torch.softmax(self.relaxation.logits, dim=1)
+        return [hold.expected(probabilities) for hold in self.holds]
+
+    def penalty(self) -> Tensor:
+        """The sum of the penalties."""
+        pairs = zip(self.holds, self.expected(), strict=True)
+        first, *others = (hold.penalty(expected) for hold, expected in pairs)
+        return sum(others, start=first)
+
+    def update(self) -> None:
+        """One step of every multiplier."""
+        for hold, expected in zip(self.holds, self.expected(), strict=True):
+            hold.penalty.update(expected.item())
 
 
 class SearchLoop:
     """Trains a supernet, and the logits of a relaxation with it.
 
     Bilevel as in DARTS (Liu et al., 2019), first order: a step on α on a validation batch after every few steps on the
-    shared weights on train batches. The budget enters as a penalty on the expected latency, never through the weights.
+    shared weights on train batches. Limits enter as penalties on what is expected, never through the weights.
 
     Beside α runs `unbudgeted`: logits that get only the gradient of the images. What they prefer is what would be
     chosen if there were no budget, so comparing both tells whether the budget binds.
@@ -98,7 +115,7 @@ class SearchLoop:
             for epoch in range(done, total):
                 note = ""
                 mean = 0.0
-                for step, loss in enumerate(self._epoch(epoch), 1):
+                for step, loss in enumerate(self.epoch(epoch), 1):
                     mean += (loss - mean) / step
                     warm = "warm-up, " if epoch < self.settings.warmup_epochs else ""
                     note = f"{warm}epoch {epoch + 1} of {total}, loss {mean:.3f}{self._expectation()}"
@@ -106,7 +123,8 @@ class SearchLoop:
                 self._save(checkpoint, epoch + 1)
                 log({"event": "epoch", "epoch": epoch + 1, "loss": mean} | self._budget_facts())
 
-    def _epoch(self, epoch: int) -> Iterator[float]:
+    def epoch(self, epoch: int) -> Iterator[float]:
+        """Take the steps of one epoch, counted from 0; yield the loss of each batch."""
         settings, budgeted = self.settings, self.budgeted
         seed = int(sha256(f"search {self.seed} {epoch}".encode())[:15], 16)
         generator = torch.Generator().manual_seed(seed)
@@ -121,7 +139,7 @@ class SearchLoop:
                 self._arch_step(budgeted, *next(validation), generator)
             yield self._weight_step(x, y, at, generator)
         if searching and budgeted is not None:
-            budgeted.penalty.update(self._expected(budgeted).item())
+            budgeted.update()
 
     def _weight_step(self, x: Tensor, y: Tensor, at: float, generator: torch.Generator) -> float:
         for group in self.optimizer.param_groups:
@@ -145,14 +163,11 @@ class SearchLoop:
         # Plain cross entropy: smoothing would drown what options differ by (docs/decisions/0007).
         loss = cross_entropy(self.supernet(x, budgeted.relaxation.arch_gates(generator)), y, weight=self.class_weights)
         (from_images,) = torch.autograd.grad(loss, logits)
-        (from_budget,) = torch.autograd.grad(budgeted.penalty(self._expected(budgeted)), logits)
+        (from_budget,) = torch.autograd.grad(budgeted.penalty(), logits)
         for alpha, gradient in zip(self._alphas, (from_images + from_budget, from_images), strict=True):
             alpha.grad = torch.where(torch.isfinite(alpha), gradient, 0.0)
         for optimizer in self._arch_optimizers:
             optimizer.step()
-
-    def _expected(self, budgeted: Budgeted) -> Tensor:
-        return budgeted.expected(torch.softmax(budgeted.relaxation.logits, dim=1))
 
     def _check(self, loss: float, norm: float, at: float) -> None:
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -178,12 +193,18 @@ class SearchLoop:
             yield from self._batches(self.dataset.val, generator)
 
     def _expectation(self) -> str:
-        return "" if self.budgeted is None else f", expected {self._expected(self.budgeted).item():.3g} ms"
+        if self.budgeted is None:
+            return ""
+        pairs = zip(self.budgeted.holds, self.budgeted.expected(), strict=True)
+        return "".join(f", expected {expected.item():.3g} {_NAMES[hold.unit]}" for hold, expected in pairs)
 
     def _budget_facts(self) -> dict[str, float]:
-        if self.budgeted is None:
-            return {}
-        return {"expected_ms": self._expected(self.budgeted).item(), "multiplier": self.budgeted.penalty.multiplier}
+        facts: dict[str, float] = {}
+        if self.budgeted is not None:
+            for hold, expected in zip(self.budgeted.holds, self.budgeted.expected(), strict=True):
+                facts[f"expected_{hold.unit}"] = expected.item()
+                facts[f"multiplier_{hold.unit}"] = hold.penalty.multiplier
+        return facts
 
     def _digest(self) -> str:
         identity = {
@@ -192,7 +213,7 @@ class SearchLoop:
             "seed": self.seed,
             "dataset": [self.dataset.name, self.dataset.train.pixels.shape],
             "relaxation": None if self.budgeted is None else repr(self.budgeted.relaxation),
-            "budget_ms": None if self.budgeted is None else self.budgeted.penalty.budget_ms,
+            "budgets": None if self.budgeted is None else [hold.penalty.budget for hold in self.budgeted.holds],
         }
         return sha256(json.dumps(identity).encode())
 
@@ -208,8 +229,8 @@ class SearchLoop:
         tensors = self._tensors()
         for prefix, optimizer in self._optimizers().items():
             tensors |= store.pack_optimizer(optimizer, prefix)
-        multiplier = 0.0 if self.budgeted is None else self.budgeted.penalty.multiplier
-        store.save(path, tensors, {"run": self._digest(), "epochs_done": epochs_done, "multiplier": multiplier})
+        multipliers = [] if self.budgeted is None else [hold.penalty.multiplier for hold in self.budgeted.holds]
+        store.save(path, tensors, {"run": self._digest(), "epochs_done": epochs_done, "multipliers": multipliers})
 
     def _restore(self, path: Path) -> int:
         stored, info = store.load(path)
@@ -224,5 +245,6 @@ class SearchLoop:
         for prefix, optimizer in self._optimizers().items():
             store.unpack_optimizer(optimizer, stored, prefix)
         if self.budgeted is not None:
-            self.budgeted.penalty.multiplier = float(info["multiplier"])
+            for hold, multiplier in zip(self.budgeted.holds, info["multipliers"], strict=True):
+                hold.penalty.multiplier = float(multiplier)
         return int(info["epochs_done"])

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from hwnas.arch.space import Architecture
 from hwnas.data import Dataset, batches
-from hwnas.search.decode import Table, decode
+from hwnas.search.decode import Second, Table, decode
 from hwnas.search.supernet import Supernet
 from hwnas.train import evaluate, recalibrate
 
@@ -34,17 +34,19 @@ class Scored:
     loss: float
 
 
-def candidates(log_probs: Table, costs: Table, budget: float, *, count: int, seed: int) -> Iterator[tuple[int, ...]]:
+def candidates(
+    log_probs: Table, costs: Table, budget: float, second: Second | None = None, *, count: int, seed: int
+) -> Iterator[tuple[int, ...]]:
     """Feasible choices, each once: first the most probable ones, then the best under perturbed preferences.
 
     Adding Gumbel noise before an exact decode is perturb-and-MAP (Papandreou and Yuille, 2011): close to sampling from
-    the distribution restricted to the budget. Fewer than `count` come where the budget leaves few.
+    the distribution restricted to the budget, or to two. Fewer than `count` come where the budget leaves few.
     """
     rng = np.random.default_rng(seed)
     seen: set[tuple[int, ...]] = set()
     for attempt in range(4 * count):
         noisy = log_probs if attempt == 0 else [np.add(row, rng.gumbel(size=len(row))).tolist() for row in log_probs]
-        choices = decode(noisy, costs, budget)
+        choices = decode(noisy, costs, budget, second)
         if choices is not None and choices not in seen:
             seen.add(choices)
             yield choices

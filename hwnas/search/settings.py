@@ -40,6 +40,10 @@ class SearchSettings:
         steps = max(1.0, train_images / cls.batch_size)
         return cls(warmup_epochs=max(2, round(140 / steps)), epochs=max(4, round(200 / steps)))
 
+    def images(self, train_images: int, *, relaxed: bool) -> float:
+        """Images that a search sees: those of the steps on the weights and, of a relaxation, of the steps on α."""
+        return train_images * (self.all_epochs + (self.epochs / self.arch_every if relaxed else 0.0))
+
     @property
     def all_epochs(self) -> int:
         return self.warmup_epochs + self.epochs

@@ -47,7 +47,7 @@ def train(
         InputError: the checkpoint is damaged or belongs to another run.
         StorageError: the checkpoint cannot be written.
     """
-    run = _Run(model, dataset, recipe, seed, device)
+    run = Training(model, dataset, recipe, seed, device)
     done = run.restore(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
     with progress.track(label, recipe.epochs * run.steps, done=done * run.steps) as advance:
         for epoch in range(done, recipe.epochs):
@@ -66,7 +66,7 @@ def train(
     model.eval()
 
 
-class _Run:
+class Training:
     """The state of one training: the network, its optimizer and its average."""
 
     def __init__(self, model: nn.Module, dataset: Dataset, recipe: Recipe, seed: int, device: torch.device) -> None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from hwnas.errors import InputError
 
+_MANY_IMAGES = 20_000
+_AVERAGED_SHARE = 0.03
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -36,8 +39,14 @@ class Recipe:
 
     @classmethod
     def for_images(cls, train_images: int) -> Recipe:
-        """The recipe for a set of this size: at least 500 steps and 10 epochs."""
-        return cls(epochs=max(10, round(500 * cls.batch_size / max(1, train_images))))
+        """The recipe for a set of this size: at least 500 steps and 10 epochs, larger batches where there are many.
+
+        The weights are averaged over the last 3 % of the steps, but no fewer than 50.
+        """
+        batch_size = cls.batch_size if train_images < _MANY_IMAGES else 2 * cls.batch_size
+        epochs = max(10, round(500 * cls.batch_size / max(1, train_images)))
+        averaged = _AVERAGED_SHARE * epochs * train_images / batch_size
+        return cls(epochs=epochs, batch_size=batch_size, ema_decay=max(cls.ema_decay, 1.0 - 1.0 / max(1.0, averaged)))
 
     def __post_init__(self) -> None:
         rules = {

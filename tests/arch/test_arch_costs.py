@@ -86,3 +86,11 @@ def test_an_activation_whose_input_is_read_again_needs_memory() -> None:
     x = b.input()
     graph = b.graph(b.add(b.activation(x, "act", "relu"), x))
     assert peak_bytes(graph) == 3 * 32 * 4
+
+
+@pytest.mark.parametrize("width", [0.25, 1.0])
+@pytest.mark.parametrize("resolution", [8, 31, 96])
+@pytest.mark.parametrize("name", ["mobile", "toy"])
+def test_the_peak_of_a_chain_is_the_largest_of_its_ops(name: str, width: float, resolution: int) -> None:
+    for network in random_networks(name, width, resolution, 20):
+        assert peak_bytes(network.graph) == max(peak_bytes(spec.graph) for _, spec in network.ops)

@@ -143,3 +143,17 @@ def test_channels_round_to_a_multiple_and_never_down_by_more_than_a_tenth(channe
     assert rounded % divisor == 0
     assert rounded >= max(divisor, 0.9 * channels)
     assert rounded <= max(channels + 1.5 * divisor, divisor)
+
+
+def test_a_restricted_space_holds_the_networks_of_the_options_that_are_kept() -> None:
+    whole = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10)
+    kept = [(0, 2), (2, 0), (1,), (0, 1, 2)]
+    space = whole.restricted(kept)
+    assert (space.name, space.signature, space.size) == (whole.name, whole.signature, 12)
+    for architecture in space.enumerate():
+        same = whole.architecture([row[choice] for row, choice in zip(kept, architecture.choices, strict=True)])
+        assert space.network(architecture) == whole.network(same)
+        assert space.describe(architecture) == whole.describe(same)
+    assert whole.restricted([range(3)] * 4) == whole
+    with pytest.raises(InputError, match="at least one option"):
+        whole.restricted([(0,), (), (0,), (0,)])

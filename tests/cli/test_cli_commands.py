@@ -111,6 +111,8 @@ SEARCH = ("search", "--budget-ms", "50%", "--space", "toy", "--tables", "tables"
         ((*SEARCH, "--budget-ms", "soon"), "soon"),
         ((*SEARCH, "--budget-ms", "120%"), "120%"),
         ((*SEARCH, "--width", "40"), "40"),
+        ((*SEARCH, "--max-size-kb", "-3"), "--max-size-kb"),
+        ((*SEARCH, "--max-peak-kb", "nan"), "--max-peak-kb"),
         ((*SEARCH, "--resolution", "3"), "3"),
         (("devices", "show", "no-such-device"), "no-such-device"),
         (("spaces", "show", "outer"), "outer"),

@@ -252,3 +252,40 @@ def test_force_starts_anew(runs: Runs) -> None:
     assert result["seed"] == 0
     assert (runs.root / "run" / "weights.safetensors").read_bytes() != first
     assert len([event for event in runs.events("start") if event["stage"] == "search"]) == 1
+
+
+def test_a_run_without_a_baseline_trains_and_measures_one_network(runs: Runs) -> None:
+    result = runs(baseline=False)
+    assert result["baseline_random"] is None
+    assert {models for models, _ in runs.judge.asked} == {("model",)}
+    assert "train baseline" not in [event["stage"] for event in runs.events("end")]
+    assert "random" not in (runs.root / "run" / "report.html").read_text().lower().split("<body", 1)[1]
+
+
+def test_epochs_and_minutes_are_settled_once_a_run(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runs("asked", epochs=3)["epochs"] == 3
+    assert runs("untrained", epochs=3, train=False)["epochs"] == 0
+    monkeypatch.setattr(pipeline, "train_seconds_an_epoch", lambda *_, **__: 10.0)
+    monkeypatch.setattr(pipeline, "seconds_an_epoch", lambda loop: (10.0, 10.0))
+    assert runs("timed", minutes=2.0)["epochs"] == 4
+    monkeypatch.setattr(pipeline, "train_seconds_an_epoch", lambda *_, **__: 1.0)
+    (runs.root / "timed" / "result.json").unlink()
+    assert runs("timed", minutes=2.0, resume=True)["epochs"] == 4
+
+
+def test_training_starts_from_the_weights_of_the_supernet(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[dict[str, torch.Tensor]] = []
+
+    def not_trained(module: torch.nn.Module, *_: Any, **__: Any) -> None:
+        started.append({name: value.clone() for name, value in module.state_dict().items()})
+        module.eval()
+
+    monkeypatch.setattr(pipeline, "train", not_trained)
+    runs()
+    supernet, _ = checkpoint.load(runs.root / "run" / "state" / "search.safetensors")
+    for slot, choice in zip(("a", "c"), (runs.choices()[0], runs.choices()[2]), strict=True):
+        names = [name for name in started[-1] if name.startswith(f"{slot}.") and name.endswith(".weight")]
+        assert names
+        for name in names:
+            inherited = supernet[f"supernet.{slot}.{choice}.{name.removeprefix(f'{slot}.')}"]
+            assert torch.equal(started[-1][name], inherited)

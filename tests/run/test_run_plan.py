@@ -12,7 +12,7 @@ from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.latency.build import CANARY_DRIFT, Need
 from hwnas.latency.table import Table
 from hwnas.progress import Silent
-from hwnas.run import plan
+from hwnas.run import fit, plan
 from hwnas.run.plan import default_resolution, default_width, make_plan, ready_model
 
 
@@ -103,14 +103,14 @@ def test_a_hopeless_budget_is_refused_before_a_table_is_measured(
 ) -> None:
     smallest_us = 1e3 * latencies().smallest_ms
 
-    def measured(device: object, models: dict[str, Path], canary: Path) -> list[Round]:
+    def measured(device: object, models: dict[str, Path], canary: Path, **_: object) -> list[Round]:
         (name,) = models
         return [Round(name, 0, 0, smallest_us, smallest_us, smallest_us, 9, 100.0)]
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("measured a whole table")
 
-    monkeypatch.setattr(plan, "measure", measured)
+    monkeypatch.setattr(fit, "measure", measured)
     monkeypatch.setattr(plan, "complete", never)
     with pytest.raises(InfeasibleBudgetError) as caught:
         ready_model(make_plan(a_config(data, budget="0.001"), tmp_path), progress=Silent())

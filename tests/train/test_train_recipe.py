@@ -38,3 +38,11 @@ def test_impossible_settings_are_refused(setting: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"{name} of a training recipe must be") as caught:
         Recipe(**setting)
     assert "default" in caught.value.hint
+
+
+@pytest.mark.parametrize(("images", "epochs", "batch_size"), [(100, 320, 64), (1257, 25, 64), (54_000, 10, 128)])
+def test_the_recipe_follows_the_number_of_images(images: int, epochs: int, batch_size: int) -> None:
+    recipe = Recipe.for_images(images)
+    assert (recipe.epochs, recipe.batch_size) == (epochs, batch_size)
+    steps = epochs * images / batch_size
+    assert recipe.ema_decay == pytest.approx(max(0.98, 1 - 1 / (0.03 * steps)))

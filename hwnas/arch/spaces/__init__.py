@@ -4,30 +4,80 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from hwnas.arch.space import SearchSpace
-from hwnas.arch.spaces.mobile import mobile, mobilenet_v2
+from hwnas.arch.spaces.mobile import RUNGS, mobile, mobilenet_v2
 from hwnas.arch.spaces.toy import toy
 from hwnas.errors import InputError
 
-__all__ = ["mobile", "mobilenet_v2", "parse_instance", "space_instance", "space_names", "toy"]
+__all__ = [
+    "mobile",
+    "mobilenet_v2",
+    "parse_instance",
+    "space_depths",
+    "space_instance",
+    "space_names",
+    "space_rungs",
+    "toy",
+]
 
-_SPACES: dict[str, Callable[[float, int, int, int], SearchSpace]] = {"mobile": mobile, "toy": toy}
+Rungs = tuple[tuple[float, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """A space as a function of its constants.
+
+    Attributes:
+        make: from width, resolution, input channels and classes, and the depth where one is given.
+        depths: smallest, default and largest depth; None where the depth is fixed.
+        rungs: (width, depth) of instances from small to large.
+    """
+
+    make: Callable[..., SearchSpace]
+    depths: tuple[int, int, int] | None = None
+    rungs: Rungs = ()
+
+
+_FAMILIES = {"mobile": _Family(mobile, (2, 3, 8), RUNGS), "toy": _Family(toy)}
 
 
 def space_names() -> tuple[str, ...]:
     """Names of the spaces, sorted."""
-    return tuple(sorted(_SPACES))
+    return tuple(sorted(_FAMILIES))
 
 
-def space_instance(name: str, *, width: float, resolution: int, channels: int, classes: int) -> SearchSpace:
+def space_rungs(name: str) -> Rungs:
+    """(width, depth) of instances from small to large, for budgets to choose from; empty where a space has one size.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    return _family(name).rungs
+
+
+def space_depths(name: str) -> tuple[int, int, int] | None:
+    """Smallest, default and largest depth (blocks per stage), or None where the depth is fixed.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    return _family(name).depths
+
+
+def space_instance(
+    name: str, *, width: float, resolution: int, channels: int, classes: int, depth: int = 0
+) -> SearchSpace:
     """An instance of the space `name`.
+
+    Args:
+        depth: blocks per stage; 0 is the default of the space.
 
     Raises:
         InputError: the name is unknown or a constant is out of range.
     """
-    if name not in _SPACES:
-        raise InputError(f"unknown search space {name!r}", hint=f"known spaces: {', '.join(space_names())}")
+    family = _family(name)
     if not 0.05 <= width <= 8:
         raise InputError(f"the width multiplier lies between 0.05 and 8, not {width:g}")
     if not 4 <= resolution <= 2048:
@@ -35,16 +85,39 @@ def space_instance(name: str, *, width: float, resolution: int, channels: int, c
     width = round(width, 4)  # so that the instance's name says it exactly
     if channels < 1 or classes < 2:
         raise InputError(f"a network needs at least 1 input channel and 2 classes, not {channels} and {classes}")
-    return _SPACES[name](width, resolution, channels, classes)
+    if not depth:
+        return family.make(width, resolution, channels, classes)
+    if family.depths is None:
+        raise InputError(f"the depth of {name!r} is fixed, so it cannot be {depth}", hint="leave out --depth")
+    if not family.depths[0] <= depth <= family.depths[2]:
+        raise InputError(
+            f"the depth of {name!r} lies between {family.depths[0]} and {family.depths[2]} blocks per stage, "
+            f"not {depth}",
+            hint=f"the default is {family.depths[1]}",
+        )
+    return family.make(width, resolution, channels, classes, depth)
 
 
 def parse_instance(text: str, *, channels: int, classes: int) -> SearchSpace:
-    """The instance whose name is `text`, for example `mobile@w0.5-r32`.
+    """The instance whose name is `text`, for example `mobile@w0.5-r32` or `mobile@w0.5-d4-r32`.
 
     Raises:
         InputError: the text does not name an instance.
     """
-    match = re.fullmatch(r"([a-z0-9]+)@w([0-9.]{1,8})-r([0-9]{1,4})", text, re.ASCII)
+    match = re.fullmatch(r"([a-z0-9]+)@w([0-9.]{1,8})(?:-d([0-9]{1,2}))?-r([0-9]{1,4})", text, re.ASCII)
     if match is None or match[2].count(".") > 1 or match[2] == ".":
         raise InputError(f"{text!r} does not name an instance of a space", hint="an example: mobile@w0.5-r32")
-    return space_instance(match[1], width=float(match[2]), resolution=int(match[3]), channels=channels, classes=classes)
+    return space_instance(
+        match[1],
+        width=float(match[2]),
+        resolution=int(match[4]),
+        channels=channels,
+        classes=classes,
+        depth=int(match[3] or 0),
+    )
+
+
+def _family(name: str) -> _Family:
+    if name not in _FAMILIES:
+        raise InputError(f"unknown search space {name!r}", hint=f"known spaces: {', '.join(space_names())}")
+    return _FAMILIES[name]

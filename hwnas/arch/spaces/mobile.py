@@ -10,7 +10,7 @@ from hwnas.arch.op import OpSpec
 from hwnas.arch.space import Decision, SearchSpace, Slot
 
 _STAGES = ((24, 2), (40, 2), (80, 2), (112, 1), (160, 2))  # channels at width 1, stride of the first block
-_BLOCKS = 3  # per stage; the first is fixed, the others are chosen
+_BLOCKS = 3  # per stage unless the instance says otherwise; the first is fixed, the others are chosen
 _STEM, _HEAD = 16, 640  # channels at width 1
 _SMALLEST_MAP = 4  # strides beyond this map size become 1, so that small images keep something to look at
 _KERNELS, _EXPANSIONS, _SQUEEZES = (3, 5, 7), (3, 6), (0, 4)
@@ -26,8 +26,14 @@ _MOBILENET_V2 = (
 )
 
 
-def mobile(width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 10) -> SearchSpace:
-    """MobileNet-like chains: 5 stages of a fixed first block and 2 searched ones.
+# Instances from small to large, for budgets that lie outside the default one: (width, blocks per stage).
+RUNGS = ((0.1, 2), (0.15, 3), (0.25, 3), (0.35, 3), (0.5, 3), (0.7, 3), (1.0, 3), (1.4, 4), (2.0, 4))
+
+
+def mobile(
+    width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 10, blocks: int = _BLOCKS
+) -> SearchSpace:
+    """MobileNet-like chains: 5 stages of a fixed first block and, unless `blocks` says otherwise, 2 searched ones.
 
     A searched block has kernel 3/5/7, expansion 3/6, squeeze-excite or not, or is skipped: that is how depth is
     searched. All of them are residual, so a supernet has a working path through every choice from its first step; the
@@ -39,6 +45,7 @@ def mobile(width: float = 1.0, resolution: int = 224, channels: int = 3, classes
         resolution: of the square input, in pixels.
         channels: of the input image.
         classes: number of logits.
+        blocks: per stage, the fixed one included.
     """
     size = resolution
     stem = OpSpec("conv", channels, make_divisible(_STEM * width), size, size, kernel=3, stride=2, act="relu6")
@@ -56,39 +63,40 @@ def mobile(width: float = 1.0, resolution: int = 224, channels: int = 3, classes
         ops = [OpSpec("mbconv", cin, cout, size, size, kernel, 1, e, se=se, act="relu6") for kernel, e, se in options]
         ops.append(OpSpec("skip", cin, cout, size, size))
         names = [f"k{kernel}e{expand}{'se' if se else ''}" for kernel, expand, se in options] + ["skip"]
-        for block in range(1, _BLOCKS):
+        for block in range(1, blocks):
             name = f"s{stage}b{block}"
             slots.append(Slot(name, tuple(ops), decision=len(decisions)))
             decisions.append(Decision(name, tuple(names)))
     head = OpSpec("conv", cin, make_divisible(_HEAD * width), size, size, act="relu6")
     slots.append(Slot("head", (head,)))
     slots.append(Slot("classifier", (OpSpec("classifier", head.cout, classes, size, size),)))
-    return SearchSpace(f"mobile@w{width:g}-r{resolution}", tuple(decisions), tuple(slots))
+    depth = "" if blocks == _BLOCKS else f"-d{blocks}"
+    return SearchSpace(f"mobile@w{width:g}{depth}-r{resolution}", tuple(decisions), tuple(slots))
 
 
-def mobilenet_v2(width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 1000) -> Network:
+def mobilenet_v2(
+    width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 1000, *, small: bool = False
+) -> Network:
     """MobileNetV2 (Sandler et al., 2018, table 2): the fixed network that everything is compared with.
 
     At width 1, 224 pixels and 1,000 classes it has 300.8 M MACs and 3.5 M parameters.
+
+    Args:
+        small: for small images and budgets, as the space `mobile` does: maps stay at least 4 pixels wide, and the head
+            becomes narrower than 1,280 channels with the width.
     """
+    smallest = _SMALLEST_MAP if small else 1
     stem = OpSpec("conv", channels, make_divisible(32 * width), resolution, resolution, 3, 2, act="relu6")
     ops = [("stem", stem)]
     for stage, (expand, stage_channels, blocks, first_stride) in enumerate(_MOBILENET_V2):
         cout = make_divisible(stage_channels * width)
         for block in range(blocks):
-            stride = first_stride if block == 0 else 1
-            spec = OpSpec(
-                "mbconv",
-                *ops[-1][1].output_shape[:1],
-                cout,
-                *ops[-1][1].output_shape[1:],
-                3,
-                stride,
-                expand,
-                act="relu6",
-            )
+            cin, height, breadth = ops[-1][1].output_shape
+            stride = first_stride if block == 0 and height >= 2 * smallest else 1
+            spec = OpSpec("mbconv", cin, cout, height, breadth, 3, stride, expand, act="relu6")
             ops.append((f"s{stage}b{block}", spec))
     cin, height, _ = ops[-1][1].output_shape
-    ops.append(("head", OpSpec("conv", cin, make_divisible(1280 * max(1.0, width)), height, height, act="relu6")))
-    ops.append(("classifier", OpSpec("classifier", ops[-1][1].cout, classes, height, height)))
+    head = make_divisible(1280 * (width if small else max(1.0, width)))
+    ops.append(("head", OpSpec("conv", cin, head, height, height, act="relu6")))
+    ops.append(("classifier", OpSpec("classifier", head, classes, height, height)))
     return Network(tuple(ops))

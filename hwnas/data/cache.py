@@ -1,0 +1,107 @@
+"""Decoded pixels, kept so that images are decoded once."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from hwnas.errors import StorageError
+from hwnas.files import sha256, write_chunks
+
+VARIABLE = "HWNAS_CACHE"
+"""Environment variable with the folder to use instead of the user's cache folder."""
+
+LARGEST_BYTES = 4 * 2**30
+"""What the cache may hold in all; the least recently used goes first."""
+
+_FORMAT = 1  # to be raised whenever the same file would be decoded to other pixels
+_PATTERNS = ("*.pixels.npy", ".*.pixels.npy.*")  # the second are those of a process that was killed while writing
+
+
+def cached(files: Sequence[Path], shape: tuple[int, ...], decode: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """What `decode` gives: uint8 of that shape, from the cache if these very files were decoded to it before.
+
+    A file counts as the same while its path, size and time of change are. A damaged entry is decoded again, and an
+    entry that cannot be written is done without.
+    """
+    path = _entry(files, shape)
+    if path is None:
+        return decode()
+    kept = _read(path, shape)
+    if kept is None:
+        kept = decode()
+        _write(path, kept)
+    return kept
+
+
+def folder() -> Path:
+    """Where the entries are."""
+    chosen = os.environ.get(VARIABLE)
+    return (Path(chosen) if chosen else platformdirs.user_cache_path("hwnas")) / "images"
+
+
+def _entry(files: Sequence[Path], shape: tuple[int, ...]) -> Path | None:
+    parts = [f"{_FORMAT} {shape}"]
+    try:
+        for file in files:
+            facts = file.stat()
+            parts.append(f"{facts.st_size} {facts.st_mtime_ns} {file.resolve()}")
+    except (OSError, RuntimeError):  # a file that is gone, or a loop of links: whoever reads it will say so
+        return None
+    return folder() / f"{sha256(os.fsencode(chr(0).join(parts)))}.pixels.npy"
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """An .npy file with a CRC-32 behind it; None if it is absent, damaged or something else."""
+    header, count = _header(shape), math.prod(shape)
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size != len(header) + count + 4 or file.read(len(header)) != header:
+                return None
+            array = np.fromfile(file, np.uint8, count).reshape(shape)
+            if file.read() != _checksum(array):
+                return None
+    except (OSError, ValueError, MemoryError):
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return array
+
+
+def _write(path: Path, array: NDArray[np.uint8]) -> None:
+    if array.nbytes > LARGEST_BYTES:
+        return
+    with contextlib.suppress(StorageError, OSError):
+        write_chunks(path, (_header(array.shape), array.data, _checksum(array)))
+        _shrink(path)
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    file = BytesIO()
+    npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def _shrink(newest: Path) -> None:
+    """Remove what was not used for longest, until the rest is within the limit."""
+    found = [file for pattern in _PATTERNS for file in newest.parent.glob(pattern) if file != newest]
+    facts = {file: file.stat() for file in found}
+    room = LARGEST_BYTES - newest.stat().st_size
+    for file in sorted(found, key=lambda file: facts[file].st_mtime_ns, reverse=True):
+        room -= facts[file].st_size
+        if room < 0:
+            file.unlink(missing_ok=True)
+
+
+def _checksum(array: NDArray[np.uint8]) -> bytes:
+    return zlib.crc32(array.data).to_bytes(4, "big")

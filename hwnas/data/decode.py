@@ -1,0 +1,107 @@
+"""Decode many image files at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hwnas.data import image
+from hwnas.data.resize import room
+from hwnas.errors import DataError
+
+T = TypeVar("T")
+SHOWN = 5
+PROBED = 50
+_CHUNK = 16  # a future per image costs 40 % of decoding a small one
+
+
+def decode(
+    count: int,
+    file: Callable[[int], Path | BytesIO],
+    label: Callable[[int], str],
+    *,
+    resolution: int,
+    where: Path,
+) -> NDArray[np.uint8]:
+    """`count` images as RGB pixels of shape (count, 3, resolution, resolution).
+
+    Args:
+        file: the encoded image of an index.
+        label: what to call the image of an index in messages.
+        where: what holds them all, for messages.
+
+    Raises:
+        DataError: images cannot be read; the message names them.
+    """
+    pixels = room(count, 3, resolution)
+
+    def read(start: int) -> list[str]:
+        failures = []
+        for index in range(start, min(start + _CHUNK, count)):
+            source = file(index)
+            try:
+                pixels[index] = image.read(source, resolution=resolution)
+            except image.UNREADABLE as error:
+                shown = repr(str(source)) if isinstance(source, Path) else repr(source)
+                reason = str(error).replace(shown, "the file") or type(error).__name__
+                failures.append(f"{label(index)} ({reason})")
+        return failures
+
+    # Pillow decodes without the GIL but parses headers with it: on two cores, a second thread took 32-pixel JPEGs from
+    # 2.3 to 2.2 s per 10,000, and 640 × 480 ones from 1.4 to 1.3 ms each. More cores may gain more; 8 threads will do.
+    with bombs_are_errors(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        failures = [failure for found in pool.map(read, range(0, count, _CHUNK)) for failure in found]
+    if failures:
+        raise DataError(
+            f"{len(failures)} of {count} images in {where} cannot be read: {few(failures)}",
+            hint="replace or remove these files",
+        )
+    return pixels
+
+
+def spread(items: Sequence[T]) -> Sequence[T]:
+    """Up to 50 of the items, at even distances."""
+    return items[:: -(-len(items) // PROBED)]
+
+
+def median_side(files: Sequence[Path | BytesIO], *, where: Path) -> int:
+    """The median shorter side of encoded images, in pixels; only headers are read.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    sides = []
+    with bombs_are_errors():
+        for file in files:
+            with contextlib.suppress(*image.UNREADABLE):
+                sides.append(image.short_side(file))
+    if not sides:
+        raise DataError(
+            f"none of {len(files)} images tried in {where} can be read", hint="accepted are JPEG, PNG, WebP and BMP"
+        )
+    return int(statistics.median(sides))
+
+
+@contextlib.contextmanager
+def bombs_are_errors() -> Iterator[None]:
+    """Refuse images above `PIL.Image.MAX_IMAGE_PIXELS`, where Pillow alone only warns up to twice as many."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def few(items: list[str]) -> str:
+    """The first few of the items, and how many more there are."""
+    more = f", and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return ", ".join(items[:SHOWN]) + more

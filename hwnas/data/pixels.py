@@ -1,0 +1,136 @@
+"""From arrays of images in any usual shape and type to uint8 pixels of shape (N, C, H, W)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwnas.errors import DataError
+
+CHANNELS = (1, 3)
+SHAPES = "(N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels"
+_CHUNK_VALUES = 2**22
+
+
+def layout(shape: tuple[int, ...], *, what: str) -> tuple[int, ...]:
+    """The axes of an array in the order N, C, H, W, without C where there is none.
+
+    Raises:
+        DataError: the shape is not that of images, or could be read in two ways.
+    """
+    if len(shape) == 3 and min(shape) > 0:
+        return (0, 1, 2)
+    last, first = len(shape) == 4 and shape[3] in CHANNELS, len(shape) == 4 and shape[1] in CHANNELS
+    if 0 in shape or not (last or first):
+        raise DataError(
+            f"images must have shape {SHAPES}, but {what} has {shape}",
+            hint="leave out an alpha channel with x[..., :3]" if 4 in shape[1::2] else "store at least one image",
+        )
+    if last and first:
+        raise DataError(
+            f"channels may come first or last, but in the shape {shape} of {what} both could be",
+            hint="store grey images as (N, H, W), and colour images of more than 3 pixels",
+        )
+    return (0, 3, 1, 2) if last else (0, 1, 2, 3)
+
+
+def channels_and_side(shape: tuple[int, ...], *, what: str) -> tuple[int, int]:
+    """(channels, shorter side in pixels) of an array of images.
+
+    Raises:
+        DataError: as `layout`.
+    """
+    axes = layout(shape, what=what)
+    return shape[axes[1]] if len(axes) == 4 else 1, min(shape[axes[-2]], shape[axes[-1]])
+
+
+def as_planes(array: NDArray[Any], *, what: str) -> NDArray[Any]:
+    """A view of the array as (N, C, H, W).
+
+    Raises:
+        DataError: as `layout`.
+    """
+    axes = layout(array.shape, what=what)
+    return array.transpose(axes) if len(axes) == 4 else array[:, None]
+
+
+def as_pixels(planes: Mapping[str, NDArray[Any]], *, where: str) -> dict[str, NDArray[np.uint8]]:
+    """Images of shape (N, C, H, W), by key, as uint8 pixels, all on one scale.
+
+    Booleans become 0 and 255; whole numbers are 0..255; floats are 0..1 if none of all the arrays is above 1, else
+    0..255.
+
+    Args:
+        where: the file that the arrays come from, for messages.
+
+    Raises:
+        DataError: a type that is not that of images, values that are not finite or out of range, or arrays with
+            different channels.
+    """
+    channels = {key: plane.shape[1] for key, plane in planes.items()}
+    if len(set(channels.values())) > 1:
+        listed = ", ".join(f"{key} has {count}" for key, count in channels.items())
+        raise DataError(f"all images must have the same channels, but in {where} {listed}", hint="make them alike")
+    kinds = {plane.dtype.kind for plane in planes.values()}
+    if not kinds <= set("biuf"):
+        types = ", ".join(str(plane.dtype) for plane in planes.values())
+        raise DataError(
+            f"pixels must be uint8, boolean or floating point, but in {where} they have type {types}",
+            hint="store them as x.astype(np.uint8)",
+        )
+    if kinds == {"b"}:
+        return {key: plane.astype(np.uint8) * np.uint8(255) for key, plane in planes.items()}
+    largest = max(_highest(plane, f"{key} of {where}") for key, plane in planes.items())
+    if "f" not in kinds and largest == 1:
+        raise DataError(
+            f"whole numbers are grey levels from 0 to 255, but the largest in {where} is 1: all but black",
+            hint="store masks as booleans, or multiply them by 255",
+        )
+    factor = 255.0 if "f" in kinds and largest <= 1 else 1.0
+    return {key: _rounded(plane, factor) for key, plane in planes.items()}
+
+
+def _highest(plane: NDArray[Any], what: str) -> float:
+    """The largest of values that are finite and within 0..255."""
+    if plane.dtype == np.uint8:
+        return float(plane.max())
+    if plane.dtype.kind == "f":
+        counts = [(~np.isfinite(chunk)).sum(axis=(1, 2, 3)) for chunk in _chunks(plane)]
+        bad = np.concatenate(counts)
+        if bad.any():
+            raise DataError(
+                f"pixels must be finite numbers, but {what} has {int(bad.sum())} that are not, in "
+                f"{np.count_nonzero(bad)} of {len(bad)} images",
+                hint="look at the images with ~np.isfinite(x)",
+            )
+    low, high = float(plane.min()), float(plane.max())
+    if low < 0 or high > 255:
+        raise DataError(
+            f"pixels must lie within 0..255, or 0..1 for floats, but those of {what} go from {low:g} to {high:g}",
+            hint="store the images before normalisation",
+        )
+    return high
+
+
+def _rounded(plane: NDArray[Any], factor: float) -> NDArray[np.uint8]:
+    if plane.dtype == np.uint8 and factor == 1:
+        return plane
+    if plane.dtype.kind == "b":
+        return plane.astype(np.uint8) * np.uint8(255)
+    result = np.empty(plane.shape, np.uint8)
+    start = 0
+    for chunk in _chunks(plane):
+        values: NDArray[Any] = chunk.astype(np.float32 if chunk.dtype.itemsize <= 4 else np.float64)
+        result[start : start + len(chunk)] = np.rint(np.multiply(values, factor))
+        start += len(chunk)
+    return result
+
+
+def _chunks(plane: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """A few images at a time, so that intermediate results stay small."""
+    step = max(1, _CHUNK_VALUES // (plane[0].size or 1))
+    for start in range(0, len(plane), step):
+        yield plane[start : start + step]

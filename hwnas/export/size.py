@@ -1,0 +1,102 @@
+"""How large a model file becomes, as a sum over decisions: a bound that no file of the space exceeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import onnx
+
+from hwnas.arch.network import Network
+from hwnas.arch.op import OpSpec
+from hwnas.arch.space import SearchSpace
+from hwnas.backends.onnx import INPUT, OUTPUT, onnx_model
+
+_FRAME_BYTES = 1024
+"""More than all that is neither an op nor counted by `size_model`: versions, input and output, names of metadata."""
+
+
+@dataclass(frozen=True)
+class SizeModel:
+    """`bytes <= fixed_bytes + Σ_d costs_bytes[d][choice_d]`, and short of it by less than 1 KiB and 1 %."""
+
+    costs_bytes: tuple[tuple[int, ...], ...]
+    fixed_bytes: int
+
+    @property
+    def smallest_bytes(self) -> int:
+        return self.fixed_bytes + sum(map(min, self.costs_bytes))
+
+    def predict_bytes(self, choices: Sequence[int]) -> int:
+        """The bound of an architecture."""
+        return self.fixed_bytes + sum(row[k] for row, k in zip(self.costs_bytes, choices, strict=True))
+
+
+def size_model(space: SearchSpace, classes: Sequence[str], texts: Sequence[str]) -> SizeModel:
+    """The bound for files of `space`.
+
+    A file is its ops, one after the other, in a frame: protobuf has no padding, and the length of a weight does not
+    depend on its values. Where an op's bytes depend on its neighbours, the largest are taken: an op names the value
+    that it reads, which an op before it has named, further up where options are skipped.
+
+    Args:
+        classes: their names, which the metadata holds.
+        texts: all else in the metadata that may be long: names of the data and of the device.
+    """
+    fixed = _FRAME_BYTES + len(json.dumps(dict(enumerate(classes)), ensure_ascii=False).encode())
+    fixed += sum(len(text.encode(errors="replace")) for text in texts)
+    costs = [[0] * len(decision.options) for decision in space.decisions]
+    shared: dict[str, int] = {}  # constants that ops have in common are written once
+    reads = len(INPUT)  # longest name of a value that the slot may read
+    for slot in space.slots:
+        parts = [_op_bytes(slot.name, spec, reads) for spec in slot.ops]
+        for option, part in enumerate(parts):
+            shared |= part.shared
+            if slot.decision is None:
+                fixed += part.own
+            else:
+                costs[slot.decision][option] += part.own
+        names = [part.writes for part in parts]
+        reads = max(*names, reads if 0 in names else 0)
+    return SizeModel(tuple(map(tuple, costs)), fixed + sum(shared.values()))
+
+
+@dataclass(frozen=True)
+class _Part:
+    own: int
+    shared: Mapping[str, int]
+    writes: int  # length of the name of what it writes; 0 where it writes nothing
+
+
+@lru_cache(maxsize=4096)
+def _op_bytes(slot: str, spec: OpSpec, reads: int) -> _Part:
+    """Bytes of one op, in the graph and in the description of the architecture that the metadata holds."""
+    network = Network(((slot, spec),))
+    described = len(json.dumps(network.to_json()))
+    graph = network.graph
+    if not graph.nodes:
+        return _Part(described, {}, 0)
+    shapes = graph.parameters() | graph.statistics()
+    weights = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
+    proto = onnx.load_from_string(onnx_model(network, weights)).graph
+    written = graph.nodes[graph.output - len(graph.inputs)].name
+    longest = {INPUT: "x" * reads, OUTPUT: max(written, OUTPUT, key=len)}
+    for node in proto.node:
+        for names in (node.input, node.output):
+            names[:] = [longest.get(name, name) for name in names]
+    own = sum(_entry(node.ByteSize()) for node in proto.node)
+    shared = {}
+    for tensor in proto.initializer:
+        if tensor.name.startswith(f"{slot}."):
+            own += _entry(tensor.ByteSize())
+        else:
+            shared[tensor.name] = _entry(tensor.ByteSize())
+    return _Part(described + own, shared, len(longest[OUTPUT]))
+
+
+def _entry(size: int) -> int:
+    """Bytes of a protobuf field that holds a message: tag, length, content."""
+    return 1 + max(1, (size.bit_length() + 6) // 7) + size

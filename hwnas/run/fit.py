@@ -1,0 +1,137 @@
+"""The space follows the budget: measure the ends of instances from small to large, and take one that fits."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwnas.arch.costs import macs
+from hwnas.arch.network import Network
+from hwnas.arch.space import Architecture, SearchSpace
+from hwnas.backends.onnx import onnx_model
+from hwnas.backends.weights import random_weights
+from hwnas.devices.device import Device
+from hwnas.devices.estimate import estimates
+from hwnas.devices.measure import measure
+from hwnas.errors import InfeasibleBudgetError
+from hwnas.files import write_bytes
+from hwnas.latency.build import canary_model
+from hwnas.progress import Progress
+
+SHARE = 0.4
+_ROUNDS = 5
+
+Ranges = Sequence[tuple[float, float]]
+"""Latency in milliseconds of the smallest and of the largest network of each instance."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """An instance with its constants, and why it was taken, in a phrase for the user."""
+
+    space: SearchSpace
+    width: float
+    depth: int
+    reason: str
+
+
+def fit(
+    budget_ms: float,
+    sizes: Sequence[tuple[float, int]],
+    instance: Callable[[float, int, int], SearchSpace],
+    resolutions: Sequence[int],
+    device: Device,
+    *,
+    progress: Progress,
+) -> Fit:
+    """The largest instance of whose latency range 40 % lie within the budget.
+
+    Larger ones would leave little but their smallest networks; in smaller ones the budget would hardly be felt. A
+    smaller resolution is taken only where no size at a larger one leaves so much room.
+
+    Args:
+        sizes: (width, depth) from small to large.
+        instance: from width, depth and resolution.
+        resolutions: from large to small, in pixels.
+
+    Raises:
+        InfeasibleBudgetError: no network of any instance is that fast.
+        DeviceError: the device cannot measure.
+    """
+    progress.say(f"measuring which size of the space {budget_ms:g} ms call for")
+    tight: Fit | None = None
+    smallest_ms = float("inf")
+    for resolution in resolutions:
+        spaces = [instance(width, depth, resolution) for width, depth in sizes]
+        ranges = measured_ranges(spaces, device, progress=progress)
+        chosen, reason = choose(budget_ms, ranges)
+        smallest_ms = min(smallest_ms, *(low for low, _ in ranges))
+        if chosen is None:
+            continue
+        low, high = ranges[chosen]
+        found = Fit(spaces[chosen], *sizes[chosen], f"{low:.3g} to {high:.3g} ms on {device.id}: {reason}")
+        if has_room(budget_ms, ranges[chosen]):
+            return found
+        tight = tight or found
+    if tight is not None:
+        return tight
+    raise InfeasibleBudgetError(
+        f"no network of the smallest space, {spaces[0].name}, runs within {budget_ms:g} ms on {device.id}: its "
+        f"smallest one was just measured at {smallest_ms:.3g} ms",
+        smallest_ms=smallest_ms,
+        hint=f"ask for at least --budget-ms {smallest_ms * 1.1:.2g}, or use a smaller --resolution",
+    )
+
+
+def choose(budget_ms: float, ranges: Ranges) -> tuple[int | None, str]:
+    """Index of the range that the budget calls for (see `fit`; None if it is below all of them), and why."""
+    roomy = [index for index, span in enumerate(ranges) if has_room(budget_ms, span)]
+    possible = [index for index, (low, _) in enumerate(ranges) if low <= budget_ms]
+    if not roomy:
+        return (possible[-1], f"only its smallest networks run within {budget_ms:g} ms") if possible else (None, "")
+    if roomy[-1] == len(ranges) - 1 and budget_ms >= ranges[-1][1]:
+        return roomy[-1], f"the largest space there is, and even so {budget_ms:g} ms do not bind"
+    return roomy[-1], f"the largest space of which {budget_ms:g} ms leave enough to choose from"
+
+
+def has_room(budget_ms: float, span: tuple[float, float]) -> bool:
+    """Whether 40 % of a latency range lie within the budget."""
+    low, high = span
+    return low + SHARE * (high - low) <= budget_ms
+
+
+def measured_ranges(instances: Sequence[SearchSpace], device: Device, *, progress: Progress) -> Ranges:
+    """Undisturbed latency of the smallest and of the largest network of each instance, in milliseconds."""
+    networks = {f"{end} {space.name}": extreme(space, pick) for space in instances for end, pick in _ENDS.items()}
+    floors_ms = floor_ms(networks, device, progress=progress)
+    return [(floors_ms[f"smallest {space.name}"], floors_ms[f"largest {space.name}"]) for space in instances]
+
+
+def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progress) -> dict[str, float]:
+    """Undisturbed latency of whole networks with random weights, in milliseconds.
+
+    Raises:
+        DeviceError: the device cannot measure.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        canary = Path(temporary) / "canary.onnx"
+        write_bytes(canary, canary_model())
+        models = {name: Path(temporary) / f"{index}.onnx" for index, name in enumerate(networks)}
+        for name, path in models.items():
+            write_bytes(path, onnx_model(networks[name], random_weights(networks[name].graph, 0)))
+        measured = estimates(measure(device, models, canary, rounds=_ROUNDS, progress=progress))
+    return {name: measured[name].floor_us / 1e3 for name in networks}
+
+
+def extreme(space: SearchSpace, pick: Callable[[list[int]], int]) -> Network:
+    """The network whose decisions all take the option of `pick` (min or max) multiply-adds."""
+    sizes = [[0] * len(decision.options) for decision in space.decisions]
+    for slot in space.slots:
+        for option, spec in enumerate(slot.ops if slot.decision is not None else ()):
+            sizes[slot.decision or 0][option] += macs(spec.graph)
+    return space.network(Architecture(space.name, tuple(row.index(pick(row)) for row in sizes)))
+
+
+_ENDS: dict[str, Callable[[list[int]], int]] = {"smallest": min, "largest": max}

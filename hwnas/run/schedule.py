@@ -1,0 +1,96 @@
+"""How long search and training take: by the size of the data, by the number of epochs, or by the minutes there are.
+
+What was decided is kept in the run directory, so that a resumed run goes on with the same numbers even if the machine
+is faster or slower by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hwnas.errors import InputError
+from hwnas.files import read_json, write_json
+from hwnas.run.config import RunConfig
+from hwnas.search.settings import SearchSettings
+from hwnas.search.strategies import Strategy
+from hwnas.train import Recipe
+
+SEARCH_SHARE = 0.3  # of the minutes; the rest is for the two trainings
+MOST_EPOCHS = 300
+_RESERVE_S = 20.0  # export, verdict and report
+_WARMUP_SHARE = 0.35  # of the epochs of a search
+
+_Settings = TypeVar("_Settings", SearchSettings, Recipe)
+
+
+def search_settings(
+    config: RunConfig,
+    train_images: int,
+    strategy: Strategy,
+    *,
+    spent_s: float,
+    epoch_s: Callable[[SearchSettings], tuple[float, float]],
+) -> SearchSettings:
+    """Settings of the search.
+
+    A sampler has no steps on α. It gets as many steps on the weights instead, so that strategies that are compared
+    have seen as many images.
+
+    Args:
+        spent_s: seconds that the run has taken so far.
+        epoch_s: measures seconds of an epoch of warm-up and of one of search.
+    """
+    settings = SearchSettings.for_images(train_images)
+    if not config.minutes:
+        if strategy.relaxation is None:
+            settings = replace(settings, epochs=settings.epochs + round(settings.epochs / settings.arch_every))
+        return settings
+    warm_s, both_s = epoch_s(settings)
+    left_s = SEARCH_SHARE * max(0.0, config.minutes * 60.0 - spent_s)
+    mean_s = _WARMUP_SHARE * warm_s + (1.0 - _WARMUP_SHARE) * both_s
+    epochs = min(MOST_EPOCHS, max(2, int(left_s / mean_s)))
+    warmup = max(1, round(_WARMUP_SHARE * epochs))
+    return replace(settings, warmup_epochs=warmup, epochs=epochs - warmup)
+
+
+def final_recipe(
+    config: RunConfig, train_images: int, *, spent_s: float, trainings: int, epoch_s: Callable[[Recipe], float]
+) -> Recipe:
+    """Recipe of the final trainings, the same for the found network and for the baseline.
+
+    Args:
+        spent_s: seconds that the run has taken so far.
+        trainings: how many networks are still to be trained.
+        epoch_s: measures seconds of an epoch.
+    """
+    chosen = Recipe.for_images(train_images)
+    if config.epochs:
+        return replace(chosen, epochs=config.epochs)
+    if not config.minutes:
+        return chosen
+    left_s = max(0.0, config.minutes * 60.0 - spent_s - _RESERVE_S)
+    return replace(chosen, epochs=min(MOST_EPOCHS, max(1, int(left_s / trainings / epoch_s(chosen)))))
+
+
+def kept_settings(path: Path, make: Callable[[], SearchSettings]) -> SearchSettings:
+    """What `path` holds, or else what `make` gives, which is then written there."""
+    return _kept(path, make, lambda content: SearchSettings(**content))
+
+
+def kept_recipe(path: Path, make: Callable[[], Recipe]) -> Recipe:
+    """As `kept_settings`, for the final trainings."""
+    return _kept(path, make, lambda content: Recipe(**content))
+
+
+def _kept(path: Path, make: Callable[[], _Settings], parse: Callable[[dict[str, Any]], _Settings]) -> _Settings:
+    if path.exists():
+        try:
+            return parse(read_json(path))
+        except TypeError as error:
+            raise InputError(f"{path} does not hold the settings of this run: {error}", hint="start it anew") from error
+    settings = make()
+    write_json(path, asdict(settings))
+    return settings

@@ -1,0 +1,77 @@
+"""What an architecture must keep to, as numbers: a latency, and where one is asked for the size of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hwnas.latency.model import LatencyModel
+from hwnas.search.decode import FeasibleSampler, Second, Table, decode, total
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`constant + scale · Σ_d costs[d][choice_d] <= limit`.
+
+    Attributes:
+        unit: of `limit`, as names of logged numbers end: `ms` or `kb`.
+        budget: what the costs may sum to, which says the same as `limit`.
+    """
+
+    unit: str
+    costs: Table
+    budget: float
+    limit: float
+    scale: float = 1.0
+    constant: float = 0.0
+
+    def value(self, choices: Sequence[int]) -> float:
+        """What an architecture takes, in `unit`."""
+        return self.constant + self.scale * total(self.costs, choices)
+
+    def keeps(self, choices: Sequence[int]) -> bool:
+        """Whether an architecture is within the limit."""
+        return total(self.costs, choices) <= self.budget
+
+
+@dataclass(frozen=True)
+class Limits:
+    """All limits of a search; what is drawn and decoded keeps every one of them."""
+
+    latency: Limit
+    size: Limit | None = None
+
+    @property
+    def all(self) -> tuple[Limit, ...]:
+        return (self.latency,) if self.size is None else (self.latency, self.size)
+
+    @property
+    def second(self) -> Second | None:
+        """The size as `decode` takes it."""
+        return None if self.size is None else (self.size.costs, self.size.budget)
+
+    @property
+    def without_latency(self) -> Limits:
+        return replace(self, latency=replace(self.latency, budget=float("inf"), limit=float("inf")))
+
+    def decode(self, scores: Table) -> tuple[int, ...] | None:
+        """The choices with the largest sum of scores, or None when none are within the limits."""
+        return decode(scores, self.latency.costs, self.latency.budget, self.second)
+
+    def sampler(self) -> FeasibleSampler:
+        """Uniform draws of architectures within the limits.
+
+        Raises:
+            InputError: there are none.
+        """
+        return FeasibleSampler(self.latency.costs, self.latency.budget, self.second)
+
+
+def latency_limit(model: LatencyModel, target_ms: float) -> Limit:
+    """A predicted latency of at most `target_ms`.
+
+    Raises:
+        InfeasibleBudgetError: no network of the space is that fast.
+    """
+    constant = model.intercept_ms + model.slope * model.fixed_ms
+    return Limit("ms", model.costs_ms, model.raw_budget_ms(target_ms), target_ms, model.slope, constant)

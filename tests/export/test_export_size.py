@@ -1,0 +1,55 @@
+"""The bound on a file's size against files that are really written, with the longest metadata."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+from hwnas.arch import space_instance
+from hwnas.backends.onnx import onnx_model
+from hwnas.backends.weights import random_weights
+from hwnas.data import Dataset, Images
+from hwnas.export.model_file import _metadata
+from hwnas.export.size import size_model
+
+LONGEST = -2.2250738585072014e-308
+
+
+def dataset(classes: tuple[str, ...], channels: int) -> Dataset:
+    pixels = np.zeros((1, channels, 4, 4), dtype=np.uint8)
+    images = Images(pixels, np.zeros(1, dtype=np.int64))
+    floats = (LONGEST,) * channels
+    return Dataset("näme" * 30, classes, images, images, images, floats, floats, flip=False)
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), tuple(f"Klasse «{index}» 猫" for index in range(100))])
+@pytest.mark.parametrize(
+    ("name", "width", "resolution", "channels"),
+    [("toy", 1.0, 8, 1), ("mobile", 0.25, 32, 1), ("mobile", 0.5, 48, 3), ("mobile", 1.0, 64, 3)],
+)
+def test_no_file_is_above_the_bound_and_all_are_close(
+    name: str, width: float, resolution: int, channels: int, classes: tuple[str, ...]
+) -> None:
+    space = space_instance(name, width=width, resolution=resolution, channels=channels, classes=len(classes))
+    data = dataset(classes, channels)
+    condition = "device-of-someone/a-cpu/onnxruntime-1.32.0-t1-fp32"
+    model = size_model(space, classes, [data.name, "device-of-someone", condition])
+    rng = random.Random(0)
+    skips = [len(decision.options) - 1 for decision in space.decisions]
+    drawn = [[rng.randrange(len(decision.options)) for decision in space.decisions] for _ in range(12)]
+    for choices in [skips, [0] * len(skips), *drawn]:
+        network = space.network(space.architecture(choices))
+        facts = {
+            "architecture": json.dumps(network.to_json()),
+            "device": "device-of-someone",
+            "condition": condition,
+            "budget_ms": f"{1.2345678e-5:.6g}",
+            "predicted_ms": f"{-1.2345678e-5:.6g}",
+        }
+        weights = random_weights(network.graph, 0)
+        real = len(onnx_model(network, weights, metadata=_metadata(data, network, facts)))
+        assert real <= model.predict_bytes(choices) < real + 1024
+    assert model.smallest_bytes <= model.predict_bytes(skips)

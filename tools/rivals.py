@@ -1,0 +1,93 @@
+"""What a found network is compared with: MobileNetV2 of equal measured latency, trained alike."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hwnas.arch import mobilenet_v2
+from hwnas.arch.network import Network
+from hwnas.backends.onnx import onnx_model
+from hwnas.backends.torch import network_module
+from hwnas.backends.weights import random_weights
+from hwnas.data import Dataset
+from hwnas.devices.device import Device
+from hwnas.devices.verdict import judge
+from hwnas.files import read_json, write_json
+from hwnas.latency.build import canary_model
+from hwnas.progress import Progress
+from hwnas.run.fit import floor_ms
+from hwnas.train import Recipe, evaluate, train
+
+WIDTHS = np.geomspace(0.05, 2.0, 75)
+_NEAR = 4  # widths around the right one that are measured again, in rounds of several processes
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A MobileNetV2-like network and what it took, beside the found model, in milliseconds."""
+
+    width: float
+    network: Network
+    median_ms: float
+    found_ms: float
+
+
+def mobilenet_of_equal_latency(
+    model: Path, device: Device, *, resolution: int, channels: int, classes: int, progress: Progress
+) -> Rival:
+    """The MobileNetV2-like network whose measured latency is nearest to that of the file `model`.
+
+    All distinct widths are measured once, then those around the right one again, side by side with `model`.
+    """
+    networks: dict[str, Network] = {}
+    for width in WIDTHS:
+        network = mobilenet_v2(float(width), resolution, channels, classes, small=resolution <= 64)
+        if network not in networks.values():
+            networks[f"{width:.3f}"] = network
+    floors = floor_ms(networks, device, progress=progress)
+    with tempfile.TemporaryDirectory() as temporary:
+        canary = Path(temporary) / "canary.onnx"
+        canary.write_bytes(canary_model())
+        own = judge(device, {"found": model}, canary, budget_ms=None, progress=progress)["found"].median_ms
+        near = sorted(floors, key=lambda name: abs(floors[name] / own - 1.0))[:_NEAR]
+        models = {name: Path(temporary) / f"{name}.onnx" for name in near}
+        for name, path in models.items():
+            path.write_bytes(onnx_model(networks[name], random_weights(networks[name].graph, 0)))
+        verdicts = judge(device, models | {"found": model}, canary, budget_ms=None, progress=progress)
+    found_ms = verdicts["found"].median_ms
+    best = min(near, key=lambda name: abs(verdicts[name].median_ms / found_ms - 1.0))
+    return Rival(float(best), networks[best], verdicts[best].median_ms, found_ms)
+
+
+def trained_accuracy(
+    network: Network,
+    dataset: Callable[[], Dataset],
+    recipe: Recipe,
+    folder: Path,
+    label: str,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Test accuracy of a network after `recipe`, from scratch; what `folder` holds already is not trained again."""
+    done = folder / f"{label}.json"
+    if done.exists():
+        result: dict[str, Any] = read_json(done)
+        return result
+    images = dataset()
+    torch.manual_seed(seed)
+    module = network_module(network)
+    checkpoint = folder / f"{label}.safetensors"
+    train(module, images, recipe, seed=seed, device=device, checkpoint=checkpoint, progress=progress, label=label)
+    accuracy = evaluate(module, images.test, images, device=device).accuracy
+    result = {"accuracy": accuracy, "epochs": recipe.epochs}
+    write_json(done, result)
+    return result

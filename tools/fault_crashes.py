@@ -136,7 +136,7 @@ def loaded_profile(lab: Lab, record: Record) -> None:
         record.skipped = "needs two CPUs, and Linux to count what they do"
         return
     with busy_core():
-        record.met(lab.hwnas(PROFILE), 0, "warning: other work kept" if os.cpu_count() == 2 else "")
+        record.met(lab.hwnas(PROFILE), 0, "warning: other work took" if os.cpu_count() == 2 else "")
     (meta,) = lab.here.rglob("meta.toml")
     (noise,) = tomllib.loads(meta.read_text())["noise"].values()
     record.check(noise["load"] > 0.5 / max(1, (os.cpu_count() or 2) - 1), f"the table says so: {noise}")

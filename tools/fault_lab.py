@@ -72,7 +72,8 @@ class Command:
     """One `hwnas` process in a session of its own, as a shell starts it."""
 
     def __init__(self, folder: Path, words: list[str], *, largest_file: int | None = None) -> None:
-        def limit() -> None:
+        def prepare() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore Ctrl-C
             if largest_file is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
 
@@ -87,7 +88,7 @@ class Command:
                 cwd=folder,
                 env=ENVIRONMENT | {"TMPDIR": str(temporary)},
                 start_new_session=True,
-                preexec_fn=limit,
+                preexec_fn=prepare,
             )
 
     @property

@@ -208,8 +208,8 @@ def load_warning(table: Table, space: SearchSpace) -> str:
     if noise is None or noise.load is None or not noise.loaded:
         return ""
     return (
-        f"warning: other work kept {noise.load:.0%} of the other CPUs busy while {space.name} was measured, so its "
-        "latencies may be too high: close other programs and run hwnas profile-device --again"
+        f"warning: other work took {noise.load:.0%} of the CPUs that measuring leaves free while {space.name} was "
+        "measured, so its latencies may be too high: close other programs and run hwnas profile-device --again"
     )
 
 

@@ -116,7 +116,7 @@ def test_a_table_says_that_it_was_measured_under_load(
     assert done.exit_code == 0
     table = load_table(tmp_path / HOST.condition().folder)
     assert table.noise == {TOY.signature: Noise(1.0 if warned else 0.0, load)}
-    assert ("warning: other work kept 80% of the other CPUs busy" in done.stderr) is warned
+    assert ("warning: other work took 80% of the CPUs that measuring leaves free" in done.stderr) is warned
     assert bool(load_warning(table, TOY)) is warned
 
 

@@ -135,7 +135,7 @@ def test_a_run_keeps_every_limit_and_so_does_its_baseline(
     monkeypatch.setattr(
         pipeline,
         "_trained",
-        lambda r, found, choices, label: asked.append(choices) or trained(r, found, choices, label),
+        lambda r, found, choices, *rest: asked.append(choices) or trained(r, found, choices, *rest),
     )
     size_kb, peak_kb = sorted(SIZES_KB.values())[45], sorted(set(PEAKS_KB.values()))[-2]
     result = run(max_size_kb=size_kb, max_peak_kb=peak_kb, budget="70%", strategy=strategy)

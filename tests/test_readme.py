@@ -194,7 +194,7 @@ def test_python_blocks_fit_the_code(block: Snippet) -> None:
             keywords = {str(keyword.arg): None for keyword in node.keywords if keyword.arg is not None}
             inspect.signature(names[node.func.id]).bind_partial(*node.args, **keywords)
     if block not in EXECUTED:
-        written = (ROOT / "hwnas/run/pipeline.py").read_text(encoding="utf-8")
+        written = (ROOT / "hwnas/run/result.py").read_text(encoding="utf-8")
         keys = [node.slice.value for node in ast.walk(tree) if isinstance(node, ast.Subscript)]  # type: ignore[attr-defined]
         assert keys
         assert all(f'"{key}":' in written for key in keys)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,6 +96,22 @@ class RunFolder:
         line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="milliseconds")} | event)
         with storage_errors(self.log_file), self.log_file.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Log that a stage begins, and, unless something is raised, that it has ended and how long it took."""
+        started = time.monotonic()
+        self.log({"event": "start", "stage": name})
+        yield
+        self.log({"event": "end", "stage": name, "seconds": round(time.monotonic() - started, 3)})
+
+    def seconds(self) -> float:
+        """Seconds of all finished stages, those before an interruption included."""
+        events = []
+        for line in self.log_file.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError):  # a full disk cuts a line short
+                events.append(json.loads(line))
+        return round(sum(float(event["seconds"]) for event in events if event.get("event") == "end"), 1)
 
     def _prepare(self, config: RunConfig, *, resume: bool, force: bool) -> None:
         if self.config.exists() and not force:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from hwnas.arch.costs import costs, peak_bytes
-from hwnas.arch.network import Network
+from hwnas.arch.costs import peak_bytes
 from hwnas.arch.space import Architecture
 from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import export_weights, network_module
@@ -25,46 +18,26 @@ from hwnas.backends.weights import random_weights
 from hwnas.data import Dataset, load_dataset, resized
 from hwnas.devices.host import host_facts
 from hwnas.devices.verdict import Verdict, judge
-from hwnas.errors import BudgetMissedError, ExportError, InfeasibleBudgetError
+from hwnas.errors import ExportError, InfeasibleBudgetError
 from hwnas.export.model_file import Exported, export_onnx
-from hwnas.files import read_json, write_bytes, write_json, write_text
+from hwnas.files import read_json, write_bytes, write_json
 from hwnas.latency.build import canary_model
-from hwnas.latency.model import LatencyModel
 from hwnas.progress import Progress
 from hwnas.run.config import RunConfig
 from hwnas.run.folder import RunFolder
-from hwnas.run.plan import Plan, canary_us, make_plan, ready_model
+from hwnas.run.job import Run
+from hwnas.run.plan import canary_us, make_plan, ready_model
 from hwnas.run.report import write_report
+from hwnas.run.result import missed, result_of, write_architecture, write_evaluated
 from hwnas.run.schedule import final_recipe, kept_recipe, kept_settings, search_settings
 from hwnas.search.engine import Found, make_loop, search, seconds_an_epoch
 from hwnas.search.limits import Limits
 from hwnas.search.settings import SearchSettings
-from hwnas.train import Recipe, deterministic, evaluate, recalibrate, train
+from hwnas.train import Recipe, deterministic, recalibrate, train
 from hwnas.train import checkpoint as store
 from hwnas.train.timing import seconds_an_epoch as train_seconds_an_epoch
 
 _CHECKS, _REPAIRS = 6, 2
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the stages share."""
-
-    plan: Plan
-    folder: RunFolder
-    model: LatencyModel  # of plan.space
-    range_ms: tuple[float, float]  # of plan.whole
-    budget_ms: float
-    dataset: Dataset
-    device: torch.device
-    progress: Progress
-
-    def network(self, choices: tuple[int, ...]) -> Network:
-        return self.plan.space.network(Architecture(self.plan.space.name, choices))
-
-    def limits(self, target_ms: float) -> Limits:
-        """Everything that an architecture must keep to, for a predicted latency of at most `target_ms`."""
-        return self.plan.bounds.limits(self.model, target_ms)
 
 
 def run_search(
@@ -97,13 +70,13 @@ def run_search(
             return _finished(folder)
         deterministic(config.seed, config.threads)
         write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": config.threads})
-        with _stage(folder, "data"):
+        with folder.stage("data"):
             resolution = plan.space.input_shape[1]
             if dataset is None:
                 dataset = load_dataset(config.data, resolution=resolution, seed=config.seed)
                 folder.same_data(dataset.digest())
             dataset = resized(dataset, resolution)
-        with _stage(folder, "measure"):
+        with folder.stage("measure"):
             try:
                 whole = ready_model(plan, progress=progress, kept=folder.state / "latency.json")
             except InfeasibleBudgetError:
@@ -117,7 +90,7 @@ def run_search(
 def _finish(run: Run) -> dict[str, Any]:
     folder, config = run.folder, run.plan.config
     limits = run.limits(run.model.target_ms(run.budget_ms))
-    with _stage(folder, "search"):
+    with folder.stage("search"):
         found = search(
             run.plan.space,
             limits,
@@ -130,20 +103,20 @@ def _finish(run: Run) -> dict[str, Any]:
             progress=run.progress,
             log=folder.log,
         )
-        _write_evaluated(run, found)
-    with _stage(folder, "check"):
+        write_evaluated(run, found)
+    with folder.stage("check"):
         choices = _checked(run, found)
     random_choices = limits.sampler().sample(np.random.default_rng([config.seed, 2]))
     recipe = _recipe(run, choices)
     baseline = None
     if config.baseline:
-        with _stage(folder, "train baseline"):
+        with folder.stage("train baseline"):
             baseline = _trained(run, found, random_choices, recipe, "train random baseline")
     for repair in range(_REPAIRS + 1):
-        with _stage(folder, "train"):
+        with folder.stage("train"):
             module = _trained(run, found, choices, recipe, "train")
             _save_weights(run, module)
-        with _stage(folder, "export and verify"):
+        with folder.stage("export and verify"):
             exported = _export(run, choices, module)
             verdicts = _judged(run, exported, random_choices, baseline)
         verdict = verdicts["model"]
@@ -152,12 +125,12 @@ def _finish(run: Run) -> dict[str, Any]:
             break
         run.progress.say(f"measured {verdict.median_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
         choices = tighter
-        _write_architecture(run, choices)
-    result = _result(run, found, choices, module, exported, verdicts, random_choices, baseline, recipe)
+        write_architecture(run, choices)
+    result = result_of(run, found, choices, module, exported, verdicts, random_choices, baseline, recipe)
     write_json(folder.result, result)
     write_report(folder)
     if result["budget_met"] is False:
-        raise _missed(result)
+        raise missed(result)
     return result
 
 
@@ -173,7 +146,7 @@ def _settings(run: Run, limits: Limits) -> SearchSettings:
     return kept_settings(
         run.folder.state / "search.json",
         lambda: search_settings(
-            plan.config, len(run.dataset.train), plan.strategy, spent_s=_seconds(run.folder), epoch_s=epoch_s
+            plan.config, len(run.dataset.train), plan.strategy, spent_s=run.folder.seconds(), epoch_s=epoch_s
         ),
     )
 
@@ -190,7 +163,7 @@ def _recipe(run: Run, choices: tuple[int, ...]) -> Recipe:
         lambda: final_recipe(
             config,
             len(run.dataset.train),
-            spent_s=_seconds(run.folder),
+            spent_s=run.folder.seconds(),
             trainings=2 if config.baseline else 1,
             epoch_s=epoch_s,
         ),
@@ -226,7 +199,7 @@ def _checked(run: Run, found: Found) -> tuple[int, ...]:
         if tighter is None:
             break
         choices = tighter
-    _write_architecture(run, choices)
+    write_architecture(run, choices)
     return choices
 
 
@@ -308,81 +281,6 @@ def _judged(
     return verdicts
 
 
-def _result(
-    run: Run,
-    found: Found,
-    choices: tuple[int, ...],
-    module: nn.Module,
-    exported: Exported,
-    verdicts: Mapping[str, Verdict],
-    random_choices: tuple[int, ...],
-    baseline: nn.Module | None,
-    recipe: Recipe,
-) -> dict[str, Any]:
-    config, verdict = run.plan.config, verdicts["model"]
-    test = evaluate(module, run.dataset.test, run.dataset, device=run.device)
-    val = evaluate(module, run.dataset.val, run.dataset, device=run.device)
-    rival = None
-    if baseline is not None:
-        rival = {
-            "accuracy": evaluate(baseline, run.dataset.test, run.dataset, device=run.device).accuracy,
-            "predicted_ms": run.model.predict_ms(random_choices),
-            "measured_ms": _milliseconds(verdicts["baseline"]),
-        }
-    size = costs(run.network(choices).graph)
-    unbudgeted_ms = run.model.predict_ms(found.unbudgeted)
-    return {
-        "budget_ms": run.budget_ms,
-        "limits": {"max_size_kb": config.max_size_kb or None, "max_peak_kb": config.max_peak_kb or None},
-        "budget_binds": unbudgeted_ms > run.budget_ms,
-        "unbudgeted_ms": unbudgeted_ms,
-        "range_ms": list(run.range_ms),
-        "predicted_ms": run.model.predict_ms(choices),
-        "measured_ms": _milliseconds(verdict),
-        "budget_met": {"met": True, "missed": False, "straddles": False}.get(verdict.state),
-        "verdict": verdict.state,
-        "device": run.plan.device.id,
-        "condition": str(run.plan.device.condition().folder),
-        "runtime": run.plan.device.runtime,
-        "accuracy": {"test": test.accuracy, "val": val.accuracy, "test_images": test.n},
-        "baseline_random": rival,
-        "trained": config.train,
-        "epochs": recipe.epochs if config.train else 0,
-        "macs": size.macs,
-        "params": size.params,
-        "peak_bytes": size.peak_bytes,
-        "file_bytes": exported.size_bytes,
-        "parity": {"max_difference": exported.parity.max_difference, "images": exported.images},
-        "architecture": run.plan.space.describe(Architecture(run.plan.space.name, choices)),
-        "data": config.data,
-        "space": run.plan.space.name,
-        "strategy": config.strategy,
-        "seed": config.seed,
-        "seconds": _seconds(run.folder),
-    }
-
-
-def _milliseconds(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "median": verdict.median_ms,
-        "p90": verdict.p90_ms,
-        "ci95": list(verdict.ci95_ms),
-        "n": verdict.n,
-        "rejected": verdict.rejected,
-        "all_rounds_median": verdict.all_rounds_median_ms,
-    }
-
-
-def _missed(result: dict[str, Any]) -> BudgetMissedError:
-    measured = result["measured_ms"]
-    return BudgetMissedError(
-        f"the exported model runs in {measured['median']:.4g} ms (95 % interval {measured['ci95'][0]:.4g} to "
-        f"{measured['ci95'][1]:.4g}), above the budget of {result['budget_ms']:.4g} ms",
-        hint="the device is slower than when its table was made: run hwnas profile-device --again with the --width and "
-        "--resolution of this space, then search with --force",
-    )
-
-
 def _judged_before(folder: RunFolder) -> bool:
     """Whether the run ended with a verdict; an unstable one is measured again."""
     return folder.result.exists() and read_json(folder.result)["budget_met"] is not None
@@ -393,47 +291,5 @@ def _finished(folder: RunFolder) -> dict[str, Any]:
     if not folder.report.exists():
         write_report(folder)
     if result["budget_met"] is False:
-        raise _missed(result)
+        raise missed(result)
     return result
-
-
-def _write_architecture(run: Run, choices: tuple[int, ...]) -> None:
-    architecture = Architecture(run.plan.space.name, choices)
-    write_json(
-        run.folder.architecture,
-        {
-            "space": run.plan.space.name,
-            "choices": list(choices),
-            "options": run.plan.space.describe(architecture),
-            "network": run.plan.space.network(architecture).to_json(),
-            "predicted_ms": run.model.predict_ms(choices),
-        },
-    )
-
-
-def _write_evaluated(run: Run, found: Found) -> None:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["choices", "predicted_ms", "val_accuracy", "val_loss"])
-    for one in found.evaluated:
-        choices = one.architecture.choices
-        predicted_ms = run.model.predict_ms(choices)
-        writer.writerow(["-".join(map(str, choices)), f"{predicted_ms:.6f}", f"{one.accuracy:.6f}", f"{one.loss:.6f}"])
-    write_text(run.folder.evaluated, buffer.getvalue())
-
-
-@contextmanager
-def _stage(folder: RunFolder, name: str) -> Iterator[None]:
-    started = time.monotonic()
-    folder.log({"event": "start", "stage": name})
-    yield
-    folder.log({"event": "end", "stage": name, "seconds": round(time.monotonic() - started, 3)})
-
-
-def _seconds(folder: RunFolder) -> float:
-    """Seconds of all finished stages, those before an interruption included."""
-    events = []
-    for line in folder.log_file.read_text(encoding="utf-8", errors="replace").splitlines():
-        with suppress(ValueError):  # a full disk cuts a line short
-            events.append(json.loads(line))
-    return round(sum(float(event["seconds"]) for event in events if event.get("event") == "end"), 1)

@@ -1,0 +1,37 @@
+"""What the stages of one run share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from hwnas.arch.network import Network
+from hwnas.arch.space import Architecture
+from hwnas.data import Dataset
+from hwnas.latency.model import LatencyModel
+from hwnas.progress import Progress
+from hwnas.run.folder import RunFolder
+from hwnas.run.plan import Plan
+from hwnas.search.limits import Limits
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the stages share."""
+
+    plan: Plan
+    folder: RunFolder
+    model: LatencyModel  # of plan.space
+    range_ms: tuple[float, float]  # of plan.whole
+    budget_ms: float
+    dataset: Dataset
+    device: torch.device
+    progress: Progress
+
+    def network(self, choices: tuple[int, ...]) -> Network:
+        return self.plan.space.network(Architecture(self.plan.space.name, choices))
+
+    def limits(self, target_ms: float) -> Limits:
+        """Everything that an architecture must keep to, for a predicted latency of at most `target_ms`."""
+        return self.plan.bounds.limits(self.model, target_ms)

@@ -1,0 +1,124 @@
+"""The files that tell what a run found: result.json, architecture.json, evaluated.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from hwnas.arch.costs import costs
+from hwnas.arch.space import Architecture
+from hwnas.devices.verdict import Verdict
+from hwnas.errors import BudgetMissedError
+from hwnas.export.model_file import Exported
+from hwnas.files import write_json, write_text
+from hwnas.run.job import Run
+from hwnas.search.engine import Found
+from hwnas.train import Recipe, evaluate
+
+
+def result_of(
+    run: Run,
+    found: Found,
+    choices: tuple[int, ...],
+    module: nn.Module,
+    exported: Exported,
+    verdicts: Mapping[str, Verdict],
+    random_choices: tuple[int, ...],
+    baseline: nn.Module | None,
+    recipe: Recipe,
+) -> dict[str, Any]:
+    """What `result.json` holds, once everything is trained, exported and judged."""
+    config, verdict = run.plan.config, verdicts["model"]
+    test = evaluate(module, run.dataset.test, run.dataset, device=run.device)
+    val = evaluate(module, run.dataset.val, run.dataset, device=run.device)
+    rival = None
+    if baseline is not None:
+        rival = {
+            "accuracy": evaluate(baseline, run.dataset.test, run.dataset, device=run.device).accuracy,
+            "predicted_ms": run.model.predict_ms(random_choices),
+            "measured_ms": _milliseconds(verdicts["baseline"]),
+        }
+    size = costs(run.network(choices).graph)
+    unbudgeted_ms = run.model.predict_ms(found.unbudgeted)
+    return {
+        "budget_ms": run.budget_ms,
+        "limits": {"max_size_kb": config.max_size_kb or None, "max_peak_kb": config.max_peak_kb or None},
+        "budget_binds": unbudgeted_ms > run.budget_ms,
+        "unbudgeted_ms": unbudgeted_ms,
+        "range_ms": list(run.range_ms),
+        "predicted_ms": run.model.predict_ms(choices),
+        "measured_ms": _milliseconds(verdict),
+        "budget_met": {"met": True, "missed": False, "straddles": False}.get(verdict.state),
+        "verdict": verdict.state,
+        "device": run.plan.device.id,
+        "condition": str(run.plan.device.condition().folder),
+        "runtime": run.plan.device.runtime,
+        "accuracy": {"test": test.accuracy, "val": val.accuracy, "test_images": test.n},
+        "baseline_random": rival,
+        "trained": config.train,
+        "epochs": recipe.epochs if config.train else 0,
+        "macs": size.macs,
+        "params": size.params,
+        "peak_bytes": size.peak_bytes,
+        "file_bytes": exported.size_bytes,
+        "parity": {"max_difference": exported.parity.max_difference, "images": exported.images},
+        "architecture": run.plan.space.describe(Architecture(run.plan.space.name, choices)),
+        "data": config.data,
+        "space": run.plan.space.name,
+        "strategy": config.strategy,
+        "seed": config.seed,
+        "seconds": run.folder.seconds(),
+    }
+
+
+def _milliseconds(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "median": verdict.median_ms,
+        "p90": verdict.p90_ms,
+        "ci95": list(verdict.ci95_ms),
+        "n": verdict.n,
+        "rejected": verdict.rejected,
+        "all_rounds_median": verdict.all_rounds_median_ms,
+    }
+
+
+def missed(result: dict[str, Any]) -> BudgetMissedError:
+    """The error of a run whose file is too slow, from its result."""
+    measured = result["measured_ms"]
+    return BudgetMissedError(
+        f"the exported model runs in {measured['median']:.4g} ms (95 % interval {measured['ci95'][0]:.4g} to "
+        f"{measured['ci95'][1]:.4g}), above the budget of {result['budget_ms']:.4g} ms",
+        hint="the device is slower than when its table was made: run hwnas profile-device --again with the --width and "
+        "--resolution of this space, then search with --force",
+    )
+
+
+def write_architecture(run: Run, choices: tuple[int, ...]) -> None:
+    """Write `architecture.json`."""
+    architecture = Architecture(run.plan.space.name, choices)
+    write_json(
+        run.folder.architecture,
+        {
+            "space": run.plan.space.name,
+            "choices": list(choices),
+            "options": run.plan.space.describe(architecture),
+            "network": run.plan.space.network(architecture).to_json(),
+            "predicted_ms": run.model.predict_ms(choices),
+        },
+    )
+
+
+def write_evaluated(run: Run, found: Found) -> None:
+    """Write `evaluated.csv`: the candidates that were compared."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["choices", "predicted_ms", "val_accuracy", "val_loss"])
+    for one in found.evaluated:
+        choices = one.architecture.choices
+        predicted_ms = run.model.predict_ms(choices)
+        writer.writerow(["-".join(map(str, choices)), f"{predicted_ms:.6f}", f"{one.accuracy:.6f}", f"{one.loss:.6f}"])
+    write_text(run.folder.evaluated, buffer.getvalue())

@@ -90,6 +90,7 @@ def test_ctrl_c_keeps_what_was_done(tables: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = ["search", "--budget-ms", "20", *TOY, "--tables", str(tables), "--out", str(out), "--no-train"]
     slow = SHORT.replace("SearchSettings(3, 3,", "SearchSettings(20, 3,")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background would hand on that it ignores it
     child = subprocess.Popen(
         [sys.executable, "-c", slow, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -136,3 +136,13 @@ def test_the_lowest_loss_wins() -> None:
         for index, (accuracy, loss) in enumerate([(0.5, 0.3), (0.7, 0.2), (0.9, 0.8)])
     ]
     assert best(scored) is scored[1]
+
+
+def test_a_search_that_is_sure_of_itself_still_has_candidates() -> None:
+    """Decisions at odds of e^30: noise of one size would draw the same architecture for ever."""
+    scores = [[30.0 if option == 0 else 0.0 for option in range(len(row))] for row in COSTS]
+    found = list(candidates(scores, COSTS, TOTALS[-1], count=12, seed=0))
+    assert len(set(found)) == 12
+    assert found[0] == tuple(0 for _ in COSTS)
+    far = [sum(choice != 0 for choice in choices) for choices in found]
+    assert far[1] <= far[-1]

@@ -94,7 +94,7 @@ def rivals(
 def _rival(folder: Path, config: RunConfig, result: dict[str, Any], dataset: Any) -> Rival:
     """The MobileNetV2-like network of a run, chosen once."""
     path = folder / "mobilenet-width.json"
-    _, resolution, channels, classes = (0, config.resolution, dataset().channels, len(dataset().classes))
+    resolution, channels, classes = config.resolution, dataset().channels, len(dataset().classes)
     if not path.exists():
         found = mobilenet_of_equal_latency(
             folder / "model.onnx",

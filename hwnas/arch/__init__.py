@@ -8,7 +8,6 @@ from hwnas.arch.space import Architecture, Decision, SearchSpace, Slot
 from hwnas.arch.spaces import (
     mobilenet_v2,
     parse_instance,
-    space_depths,
     space_instance,
     space_names,
     space_rungs,
@@ -26,7 +25,6 @@ __all__ = [
     "mobilenet_v2",
     "op",
     "parse_instance",
-    "space_depths",
     "space_instance",
     "space_names",
     "space_rungs",

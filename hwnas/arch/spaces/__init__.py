@@ -15,7 +15,6 @@ __all__ = [
     "mobile",
     "mobilenet_v2",
     "parse_instance",
-    "space_depths",
     "space_instance",
     "space_names",
     "space_rungs",
@@ -55,15 +54,6 @@ def space_rungs(name: str) -> Rungs:
         InputError: the name is unknown.
     """
     return _family(name).rungs
-
-
-def space_depths(name: str) -> tuple[int, int, int] | None:
-    """Smallest, default and largest depth (blocks per stage), or None where the depth is fixed.
-
-    Raises:
-        InputError: the name is unknown.
-    """
-    return _family(name).depths
 
 
 def space_instance(

@@ -12,12 +12,13 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from hwnas.arch.space import Architecture
-from hwnas.data import Dataset, batches
+from hwnas.data import Dataset, Images, batches
 from hwnas.search.decode import Second, Table, decode
 from hwnas.search.supernet import Supernet
 from hwnas.train import evaluate, recalibrate
 
 _RECALIBRATION_IMAGES = 768
+_JUDGED_IMAGES = 2000
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,16 @@ def candidates(
 
 
 def score(supernet: Supernet, architecture: Architecture, dataset: Dataset, *, device: torch.device) -> Scored:
-    """Judge an architecture with inherited weights, after batch norm's statistics were estimated anew (SPOS)."""
+    """Judge an architecture with inherited weights, after batch norm's statistics were estimated anew (SPOS).
+
+    Of many validation images a fixed random choice of 2,000 is used, the same one for every network.
+    """
     module = supernet.extract(architecture)
     recalibrate(module, dataset.train, dataset, device=device, max_images=_RECALIBRATION_IMAGES)
-    result = evaluate(module, dataset.val, dataset, device=device)
-    return Scored(architecture, result.accuracy, _augmented_loss(module, dataset, device))
+    chosen = np.random.default_rng(0).permutation(len(dataset.val))[:_JUDGED_IMAGES]
+    images = dataset.val.subset(np.sort(chosen))
+    result = evaluate(module, images, dataset, device=device)
+    return Scored(architecture, result.accuracy, _augmented_loss(module, images, dataset, device))
 
 
 def best(scored: list[Scored]) -> Scored:
@@ -74,17 +80,17 @@ def best(scored: list[Scored]) -> Scored:
 
 
 @torch.inference_mode()
-def _augmented_loss(module: nn.Module, dataset: Dataset, device: torch.device) -> float:
+def _augmented_loss(module: nn.Module, images: Images, dataset: Dataset, device: torch.device) -> float:
     """Mean loss over a few passes of augmented validation images, the same ones for every network."""
     module.eval()
     generator = torch.Generator().manual_seed(0)
-    total, images = 0.0, 0
-    for _ in range(_passes(len(dataset.val))):
-        stream = batches(dataset.val, dataset, batch_size=256, device=device, generator=generator, augment=True)
+    total, seen = 0.0, 0
+    for _ in range(_passes(len(images))):
+        stream = batches(images, dataset, batch_size=256, device=device, generator=generator, augment=True)
         for x, y in stream:
             total += cross_entropy(module(x), y, reduction="sum").item()
-            images += len(y)
-    return total / images
+            seen += len(y)
+    return total / seen
 
 
 def _passes(images: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from hwnas.arch.space import Architecture, SearchSpace
+from hwnas.arch.space import SearchSpace
 from hwnas.data import Dataset
 from hwnas.progress import Progress
 from hwnas.search.decode import FeasibleSampler, Table
+from hwnas.search.judge import Judge
 from hwnas.search.limits import Limits
 from hwnas.search.loop import Budgeted, SearchLoop
 from hwnas.search.objective import Hold
-from hwnas.search.select import Scored, best, candidates, score
+from hwnas.search.select import Scored, best, candidates
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import Strategy
 from hwnas.search.strategies.base import Sampler, log_probabilities
@@ -67,20 +68,23 @@ def search(
     supernet, budgeted = loop.supernet, loop.budgeted
     loop.run(checkpoint=checkpoint, progress=progress, log=log)
 
+    judge = Judge(supernet, dataset, device, progress)
     if budgeted is not None:
         preferences: Table = log_probabilities(loop.unbudgeted)
         held = log_probabilities(budgeted.relaxation.logits)
-        proposals = _alternate(preferences, held, limits, settings.candidates, seed)
-        evaluated = _score_all(supernet, proposals, settings.candidates, dataset, device, progress)
+        judge.score(_alternate(preferences, held, limits, settings.candidates, seed), settings.candidates)
     else:
         assert strategy.sampler is not None
         feasible, rng = limits.sampler(), np.random.default_rng([seed, 1])
         sampler = strategy.sampler(lambda: feasible.sample(rng))
-        evaluated = _score_all(supernet, _asked(sampler), settings.candidates, dataset, device, progress, sampler)
-        preferences = _marginals(space, evaluated)
+        judge.score(_asked(sampler), settings.candidates, sampler)
+        preferences = _marginals(space, judge.scored)
     unbudgeted = limits.without_latency.decode(preferences)
     assert unbudgeted is not None
-    return Found(best(evaluated), tuple(evaluated), preferences, unbudgeted, supernet)
+    binds = not limits.latency.keeps(unbudgeted)
+    if budgeted is not None:
+        judge.spend(preferences, limits, binds=binds)
+    return Found(best(judge.scored, limits.latency, binds=binds), judge.scored, preferences, unbudgeted, supernet)
 
 
 def make_loop(
@@ -144,30 +148,7 @@ def _asked(sampler: Sampler) -> Iterator[tuple[int, ...]]:
         yield sampler.ask()
 
 
-def _score_all(
-    supernet: Supernet,
-    proposals: Iterator[tuple[int, ...]],
-    count: int,
-    dataset: Dataset,
-    device: torch.device,
-    progress: Progress,
-    sampler: Sampler | None = None,
-) -> list[Scored]:
-    """Score up to `count` proposals; one that comes again is told its score, and costs nothing."""
-    known: dict[tuple[int, ...], Scored] = {}
-    with progress.track("score candidates", count) as advance:
-        for choices, _ in zip(proposals, range(4 * count), strict=False):
-            if choices not in known:
-                known[choices] = score(supernet, Architecture(supernet.space.name, choices), dataset, device=device)
-                advance(1, f"best validation accuracy {max(one.accuracy for one in known.values()):.3f}")
-            if sampler is not None:
-                sampler.tell(choices, known[choices].accuracy)
-            if len(known) == count:
-                break
-    return list(known.values())
-
-
-def _marginals(space: SearchSpace, evaluated: list[Scored]) -> Table:
+def _marginals(space: SearchSpace, evaluated: Sequence[Scored]) -> Table:
     """Preferences of a sampler: per option, how much lower the loss was with it than on the mean."""
     mean = float(np.mean([one.loss for one in evaluated]))
     table = [[0.0] * len(decision.options) for decision in space.decisions]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from hwnas.arch.space import Architecture
 from hwnas.data import Dataset, Images, batches
 from hwnas.search.decode import Second, Table, decode
+from hwnas.search.limits import Limit, Limits
 from hwnas.search.supernet import Supernet
 from hwnas.train import evaluate, recalibrate
 
@@ -27,12 +29,18 @@ class Scored:
 
     Attributes:
         accuracy: on the images as they are, 0..1.
-        loss: mean cross entropy on augmented ones, in nats: it tells networks apart that are all nearly right.
+        losses: cross entropy on augmented ones, in nats, of each image: it tells networks apart that are all nearly
+            right. The images are the same ones for every network.
     """
 
     architecture: Architecture
     accuracy: float
-    loss: float
+    losses: NDArray[np.float64] = field(repr=False, compare=False)
+
+    @property
+    def loss(self) -> float:
+        """Mean of the losses."""
+        return float(self.losses.mean())
 
 
 def candidates(
@@ -71,26 +79,49 @@ def score(supernet: Supernet, architecture: Architecture, dataset: Dataset, *, d
     chosen = np.random.default_rng(0).permutation(len(dataset.val))[:_JUDGED_IMAGES]
     images = dataset.val.subset(np.sort(chosen))
     result = evaluate(module, images, dataset, device=device)
-    return Scored(architecture, result.accuracy, _augmented_loss(module, images, dataset, device))
+    return Scored(architecture, result.accuracy, _augmented_losses(module, images, dataset, device))
 
 
-def best(scored: list[Scored]) -> Scored:
-    """The one with the lowest loss; see docs/decisions/0007."""
-    return min(scored, key=lambda item: item.loss)
+def best(scored: Sequence[Scored], limit: Limit, *, binds: bool) -> Scored:
+    """The one with the lowest loss; where the limit binds, the one that takes most of it among those as good.
+
+    As good are those whose mean difference in loss, image by image, is within its standard error: the
+    one-standard-error rule (Breiman et al., 1984), with capacity where that has simplicity; see docs/decisions/0013.
+    """
+    leader = min(scored, key=lambda item: item.loss)
+    if not binds:
+        return leader
+    alike = [one for one in scored if _as_good(one, leader)]
+    return max(alike, key=lambda item: (limit.value(item.architecture.choices), -item.loss))
+
+
+def costlier(choices: Sequence[int], preferences: Table, limits: Limits) -> list[tuple[int, ...]]:
+    """Architectures one option away that take more latency and keep every limit, the most preferred options first."""
+    found: list[tuple[float, tuple[int, ...]]] = []
+    for decision, current in enumerate(choices):
+        costs, scores = limits.latency.costs[decision], preferences[decision]
+        for option, cost in enumerate(costs):
+            swapped = (*choices[:decision], option, *choices[decision + 1 :])
+            if cost > costs[current] and all(limit.keeps(swapped) for limit in limits.all):
+                found.append((scores[option] - scores[current], swapped))
+    return [swapped for _, swapped in sorted(found, reverse=True)]
+
+
+def _as_good(one: Scored, leader: Scored) -> bool:
+    differences = one.losses - leader.losses
+    return bool(differences.mean() <= differences.std() / math.sqrt(len(differences)))
 
 
 @torch.inference_mode()
-def _augmented_loss(module: nn.Module, images: Images, dataset: Dataset, device: torch.device) -> float:
-    """Mean loss over a few passes of augmented validation images, the same ones for every network."""
+def _augmented_losses(module: nn.Module, images: Images, dataset: Dataset, device: torch.device) -> NDArray[np.float64]:
+    """Loss of each of a few passes of augmented validation images, the same ones for every network."""
     module.eval()
     generator = torch.Generator().manual_seed(0)
-    total, seen = 0.0, 0
+    losses: list[torch.Tensor] = []
     for _ in range(_passes(len(images))):
         stream = batches(images, dataset, batch_size=256, device=device, generator=generator, augment=True)
-        for x, y in stream:
-            total += cross_entropy(module(x), y, reduction="sum").item()
-            seen += len(y)
-    return total / seen
+        losses += [cross_entropy(module(x), y, reduction="none") for x, y in stream]
+    return torch.cat(losses).double().cpu().numpy()
 
 
 def _passes(images: int) -> int:

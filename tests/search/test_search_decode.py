@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from problems import OPTIONS, all_choices, random_table, total, toy_model
 from scipy.stats import chisquare
 
-from hwnas.arch import Architecture
 from hwnas.errors import InputError
 from hwnas.search.decode import FeasibleSampler, Table, decode
-from hwnas.search.select import Scored, best, candidates
+from hwnas.search.select import candidates
 
 COSTS = toy_model().costs_ms
 TOTALS = sorted({total(COSTS, choices) for choices in all_choices(COSTS)})
@@ -128,21 +127,3 @@ def test_candidates_are_distinct_and_feasible_and_the_exact_decode_comes_first(r
 
 def test_no_candidates_where_nothing_is_feasible() -> None:
     assert list(candidates(COSTS, COSTS, TOTALS[0] - 0.1, count=5, seed=0)) == []
-
-
-def test_the_lowest_loss_wins() -> None:
-    scored = [
-        Scored(Architecture("toy", (index,)), accuracy, loss)
-        for index, (accuracy, loss) in enumerate([(0.5, 0.3), (0.7, 0.2), (0.9, 0.8)])
-    ]
-    assert best(scored) is scored[1]
-
-
-def test_a_search_that_is_sure_of_itself_still_has_candidates() -> None:
-    """Decisions at odds of e^30: noise of one size would draw the same architecture for ever."""
-    scores = [[30.0 if option == 0 else 0.0 for option in range(len(row))] for row in COSTS]
-    found = list(candidates(scores, COSTS, TOTALS[-1], count=12, seed=0))
-    assert len(set(found)) == 12
-    assert found[0] == tuple(0 for _ in COSTS)
-    far = [sum(choice != 0 for choice in choices) for choices in found]
-    assert far[1] <= far[-1]

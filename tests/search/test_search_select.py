@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
-from problems import TOY
+from hypothesis import given
+from hypothesis import strategies as st
+from problems import TOY, all_choices, random_table, total, toy_model
 
 from hwnas.data import Dataset, Images
-from hwnas.search.select import Scored, best, score
+from hwnas.progress import Silent
+from hwnas.search.judge import Judge
+from hwnas.search.limits import Limit, Limits, latency_limit
+from hwnas.search.select import Scored, best, costlier, score
 from hwnas.search.supernet import Supernet
 
-CPU = torch.device("cpu")
+CPU, MODEL = torch.device("cpu"), toy_model()
 
 
 def _images(rng: np.random.Generator, n: int) -> Images:
@@ -29,6 +36,69 @@ def test_a_score_looks_at_no_more_than_2000_images_and_at_the_same_ones_again(n:
     assert score(supernet, TOY.architecture((0, 0, 0, 0)), dataset, device=CPU) == first
 
 
-def test_the_lowest_loss_wins() -> None:
-    scored = [Scored(TOY.architecture((i, 0, 0, 0)), 0.5, loss) for i, loss in enumerate([0.3, 0.1, 0.2])]
-    assert best(scored).loss == 0.1
+def _scored(first: int, losses: Sequence[float]) -> Scored:
+    return Scored(TOY.architecture((first, 0, 0, 0)), 0.5, np.array(losses))
+
+
+def _latency(budget_ms: float = MODEL.largest_ms) -> Limit:
+    return latency_limit(MODEL, budget_ms)
+
+
+def test_where_the_budget_does_not_bind_the_lowest_loss_wins() -> None:
+    scored = [_scored(first, [loss, loss + 2.0]) for first, loss in enumerate([0.3, 0.1, 0.11])]
+    assert best(scored, _latency(), binds=False) is scored[1]
+
+
+def test_where_it_binds_the_slowest_of_those_that_the_images_cannot_tell_from_the_best_wins() -> None:
+    easy, hard = [0.1] * 50, [0.9] * 50
+    leader = _scored(0, easy + hard)
+    noise = np.linspace(-1.0, 1.0, 100)
+    alike = _scored(1, leader.losses + 0.02 + 0.5 * noise)  # standard error .029
+    worse = _scored(2, leader.losses + 0.04 + 0.5 * noise)
+    latency = _latency()
+    assert latency.value((0, 0, 0, 0)) < latency.value((1, 0, 0, 0)) < latency.value((2, 0, 0, 0))
+    assert best([leader, alike, worse], latency, binds=True) is alike
+    surely_worse = _scored(2, leader.losses + 0.001)  # by little, but on every image
+    assert best([leader, surely_worse], latency, binds=True) is leader
+
+
+@given(st.sampled_from(list(all_choices(MODEL.costs_ms))), st.integers(0, 100))
+def test_costlier_neighbours_are_all_of_them_the_most_preferred_first(choices: tuple[int, ...], percent: int) -> None:
+    latency = _latency(MODEL.smallest_ms + percent / 100 * (MODEL.largest_ms - MODEL.smallest_ms))
+    preferences = random_table(np.random.default_rng(percent))
+    found = costlier(choices, preferences, Limits(latency))
+    expected = {
+        other
+        for other in all_choices(MODEL.costs_ms)
+        if sum(a != b for a, b in zip(choices, other, strict=True)) == 1
+        and total(MODEL.costs_ms, other) > total(MODEL.costs_ms, choices)
+        and latency.keeps(other)
+    }
+    assert set(found) == expected
+    assert len(found) == len(expected)
+    gains = [total(preferences, other) for other in found]
+    assert gains == sorted(gains, reverse=True)
+
+
+def test_what_is_left_of_the_budget_is_spent_where_the_images_do_not_mind() -> None:
+    """A supernet of constant logits scores every architecture alike: the walk goes up until nothing fits."""
+    rng = np.random.default_rng(0)
+    classes, floats = tuple(map(str, range(TOY.classes))), (0.5,) * TOY.input_shape[0]
+    dataset = Dataset("noise", classes, _images(rng, 64), _images(rng, 32), _images(rng, 8), floats, floats, flip=False)
+    supernet = Supernet(TOY)
+    with torch.no_grad():
+        for parameter in supernet.parameters():
+            parameter.zero_()
+    for binds in (True, False):
+        judge = Judge(supernet, dataset, CPU, Silent())
+        limits = Limits(_latency(0.6 * MODEL.largest_ms + 0.4 * MODEL.smallest_ms))
+        cheapest = min(all_choices(MODEL.costs_ms), key=limits.latency.value)
+        judge.score([cheapest], 1)
+        judge.spend(MODEL.costs_ms, limits, binds=binds)
+        winner = best(judge.scored, limits.latency, binds=binds).architecture.choices
+        assert limits.latency.keeps(winner)
+        if binds:
+            assert not costlier(winner, MODEL.costs_ms, limits)
+        else:
+            assert winner == cheapest
+        assert len(judge.scored) > 1

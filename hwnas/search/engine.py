@@ -34,7 +34,7 @@ class Found:
         best: the winner, with its score on the validation images.
         evaluated: all that were scored, in order.
         preferences: per decision and option, how good the search finds it; what repairs decode from.
-        unbudgeted: choices without a latency budget: if they are slower than it, it binds.
+        unbudgeted: choices without a latency budget, by the same rule: if they are slower than it, it binds.
         supernet: its shared weights, for the winner to inherit.
     """
 
@@ -79,12 +79,9 @@ def search(
         sampler = strategy.sampler(lambda: feasible.sample(rng))
         judge.score(_asked(sampler), settings.candidates, sampler)
         preferences = _marginals(space, judge.scored)
-    unbudgeted = limits.without_latency.decode(preferences)
-    assert unbudgeted is not None
-    binds = not limits.latency.keeps(unbudgeted)
-    if budgeted is not None:
-        judge.spend(preferences, limits, binds=binds)
-    return Found(best(judge.scored, limits.latency, binds=binds), judge.scored, preferences, unbudgeted, supernet)
+    winner = best(judge.scored, limits.latency) if budgeted is None else judge.spend(preferences, limits)
+    unbudgeted = judge.unbudgeted(winner, preferences, limits).architecture.choices
+    return Found(winner, judge.scored, preferences, unbudgeted, supernet)
 
 
 def make_loop(

@@ -35,7 +35,7 @@ class Judge:
         with self._progress.track("score candidates", count) as advance:
             for choices, _ in zip(proposals, range(4 * count), strict=False):
                 if choices not in self._known:
-                    self._add(choices)
+                    self._known[choices] = self._score(choices)
                     best_so_far = max(one.accuracy for one in self.scored)
                     advance(1, f"best validation accuracy {best_so_far:.3f}")
                 if sampler is not None:
@@ -43,19 +43,31 @@ class Judge:
                 if len(self._known) == count:
                     break
 
-    def spend(self, preferences: Table, limits: Limits, *, binds: bool) -> None:
-        """Score costlier neighbours of the best, as long as one of them takes its place (see `best`)."""
+    def spend(self, preferences: Table, limits: Limits) -> Scored:
+        """The best, after costlier neighbours were scored for as long as one of them took its place."""
+        winner = best(self.scored, limits.latency)
         with self._progress.track("spend what is left", _NEIGHBOURHOODS) as advance:
             for _ in range(_NEIGHBOURHOODS):
-                before = best(self.scored, limits.latency, binds=binds)
-                around = costlier(before.architecture.choices, preferences, limits)
-                for choices in [each for each in around if each not in self._known][:_NEIGHBOURS]:
-                    self._add(choices)
-                after = best(self.scored, limits.latency, binds=binds)
-                advance(1, f"{limits.latency.value(after.architecture.choices):.3g} ms")
-                if after is before:
+                before = winner
+                near = costlier(before.architecture.choices, preferences, limits)
+                for choices in [each for each in near if each not in self._known][:_NEIGHBOURS]:
+                    self._known[choices] = self._score(choices)
+                winner = best(self.scored, limits.latency)
+                advance(1, f"{limits.latency.value(winner.architecture.choices):.3g} ms")
+                if winner is before:
                     break
+        return winner
 
-    def _add(self, choices: tuple[int, ...]) -> None:
+    def unbudgeted(self, winner: Scored, preferences: Table, limits: Limits) -> Scored:
+        """What would be chosen without a latency limit, as far as the preferred one and slower neighbours show."""
+        free = limits.without_latency
+        preferred = free.decode(preferences)
+        assert preferred is not None
+        near = costlier(winner.architecture.choices, preferences, free)
+        slower = [each for each in near if not limits.latency.keeps(each)][:_NEIGHBOURS]
+        new = [each for each in dict.fromkeys((preferred, *slower)) if each not in self._known]
+        return best((*self.scored, *map(self._score, new)), limits.latency)
+
+    def _score(self, choices: tuple[int, ...]) -> Scored:
         architecture = Architecture(self._supernet.space.name, choices)
-        self._known[choices] = score(self._supernet, architecture, self._dataset, device=self._device)
+        return score(self._supernet, architecture, self._dataset, device=self._device)

@@ -82,17 +82,15 @@ def score(supernet: Supernet, architecture: Architecture, dataset: Dataset, *, d
     return Scored(architecture, result.accuracy, _augmented_losses(module, images, dataset, device))
 
 
-def best(scored: Sequence[Scored], limit: Limit, *, binds: bool) -> Scored:
-    """The one with the lowest loss; where the limit binds, the one that takes most of it among those as good.
+def best(scored: Sequence[Scored], latency: Limit) -> Scored:
+    """The slowest of those that the images cannot tell from the one with the lowest loss.
 
-    As good are those whose mean difference in loss, image by image, is within its standard error: the
+    They cannot where the mean difference in loss, image by image, is within its standard error: the
     one-standard-error rule (Breiman et al., 1984), with capacity where that has simplicity; see docs/decisions/0013.
     """
     leader = min(scored, key=lambda item: item.loss)
-    if not binds:
-        return leader
     alike = [one for one in scored if _as_good(one, leader)]
-    return max(alike, key=lambda item: (limit.value(item.architecture.choices), -item.loss))
+    return max(alike, key=lambda item: (latency.value(item.architecture.choices), -item.loss))
 
 
 def costlier(choices: Sequence[int], preferences: Table, limits: Limits) -> list[tuple[int, ...]]:

@@ -44,12 +44,7 @@ def _latency(budget_ms: float = MODEL.largest_ms) -> Limit:
     return latency_limit(MODEL, budget_ms)
 
 
-def test_where_the_budget_does_not_bind_the_lowest_loss_wins() -> None:
-    scored = [_scored(first, [loss, loss + 2.0]) for first, loss in enumerate([0.3, 0.1, 0.11])]
-    assert best(scored, _latency(), binds=False) is scored[1]
-
-
-def test_where_it_binds_the_slowest_of_those_that_the_images_cannot_tell_from_the_best_wins() -> None:
+def test_the_slowest_of_those_that_the_images_cannot_tell_from_the_best_wins() -> None:
     easy, hard = [0.1] * 50, [0.9] * 50
     leader = _scored(0, easy + hard)
     noise = np.linspace(-1.0, 1.0, 100)
@@ -57,9 +52,9 @@ def test_where_it_binds_the_slowest_of_those_that_the_images_cannot_tell_from_th
     worse = _scored(2, leader.losses + 0.04 + 0.5 * noise)
     latency = _latency()
     assert latency.value((0, 0, 0, 0)) < latency.value((1, 0, 0, 0)) < latency.value((2, 0, 0, 0))
-    assert best([leader, alike, worse], latency, binds=True) is alike
+    assert best([leader, alike, worse], latency) is alike
     surely_worse = _scored(2, leader.losses + 0.001)  # by little, but on every image
-    assert best([leader, surely_worse], latency, binds=True) is leader
+    assert best([leader, surely_worse], latency) is leader
 
 
 @given(st.sampled_from(list(all_choices(MODEL.costs_ms))), st.integers(0, 100))
@@ -89,16 +84,14 @@ def test_what_is_left_of_the_budget_is_spent_where_the_images_do_not_mind() -> N
     with torch.no_grad():
         for parameter in supernet.parameters():
             parameter.zero_()
-    for binds in (True, False):
-        judge = Judge(supernet, dataset, CPU, Silent())
-        limits = Limits(_latency(0.6 * MODEL.largest_ms + 0.4 * MODEL.smallest_ms))
-        cheapest = min(all_choices(MODEL.costs_ms), key=limits.latency.value)
-        judge.score([cheapest], 1)
-        judge.spend(MODEL.costs_ms, limits, binds=binds)
-        winner = best(judge.scored, limits.latency, binds=binds).architecture.choices
-        assert limits.latency.keeps(winner)
-        if binds:
-            assert not costlier(winner, MODEL.costs_ms, limits)
-        else:
-            assert winner == cheapest
-        assert len(judge.scored) > 1
+    limits = Limits(_latency(0.6 * MODEL.largest_ms + 0.4 * MODEL.smallest_ms))
+    judge = Judge(supernet, dataset, CPU, Silent())
+    judge.score([min(all_choices(MODEL.costs_ms), key=limits.latency.value)], 1)
+    winner = judge.spend(MODEL.costs_ms, limits)
+    assert not costlier(winner.architecture.choices, MODEL.costs_ms, limits)
+    assert all(limits.latency.keeps(one.architecture.choices) for one in judge.scored)
+    assert not limits.latency.keeps(judge.unbudgeted(winner, MODEL.costs_ms, limits).architecture.choices)
+    roomy = Limits(_latency())
+    assert judge.unbudgeted(judge.spend(MODEL.costs_ms, roomy), MODEL.costs_ms, roomy) == best(
+        judge.scored, roomy.latency
+    )

@@ -164,7 +164,6 @@ def _recipe(run: Run, choices: tuple[int, ...]) -> Recipe:
             config,
             len(run.dataset.train),
             spent_s=run.folder.seconds(),
-            trainings=2 if config.baseline else 1,
             epoch_s=epoch_s,
         ),
     )

@@ -18,7 +18,7 @@ from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import Strategy
 from hwnas.train import Recipe
 
-SEARCH_SHARE = 0.3  # of the minutes; the rest is for the two trainings
+_SEARCH_PART, _TRAINING_PART = 0.3, 0.35  # of the minutes, where there are two trainings
 MOST_EPOCHS = 300
 _RESERVE_S = 20.0  # export, verdict and report
 _WARMUP_SHARE = 0.35  # of the epochs of a search
@@ -49,21 +49,28 @@ def search_settings(
             settings = replace(settings, epochs=settings.epochs + round(settings.epochs / settings.arch_every))
         return settings
     warm_s, both_s = epoch_s(settings)
-    left_s = SEARCH_SHARE * max(0.0, config.minutes * 60.0 - spent_s)
+    left_s = search_share(config) * max(0.0, config.minutes * 60.0 - spent_s)
     mean_s = _WARMUP_SHARE * warm_s + (1.0 - _WARMUP_SHARE) * both_s
     epochs = min(MOST_EPOCHS, max(2, int(left_s / mean_s)))
     warmup = max(1, round(_WARMUP_SHARE * epochs))
     return replace(settings, warmup_epochs=warmup, epochs=epochs - warmup)
 
 
-def final_recipe(
-    config: RunConfig, train_images: int, *, spent_s: float, trainings: int, epoch_s: Callable[[Recipe], float]
-) -> Recipe:
+def search_share(config: RunConfig) -> float:
+    """The share of the minutes that the search gets; the rest is for the trainings, where there are any."""
+    return _SEARCH_PART / (_SEARCH_PART + trainings(config) * _TRAINING_PART)
+
+
+def trainings(config: RunConfig) -> int:
+    """How many networks a run trains: the winner, and the random baseline."""
+    return config.train * (1 + config.baseline)
+
+
+def final_recipe(config: RunConfig, train_images: int, *, spent_s: float, epoch_s: Callable[[Recipe], float]) -> Recipe:
     """Recipe of the final trainings, the same for the found network and for the baseline.
 
     Args:
         spent_s: seconds that the run has taken so far.
-        trainings: how many networks are still to be trained.
         epoch_s: measures seconds of an epoch.
     """
     chosen = Recipe.for_images(train_images)
@@ -72,7 +79,7 @@ def final_recipe(
     if not config.minutes:
         return chosen
     left_s = max(0.0, config.minutes * 60.0 - spent_s - _RESERVE_S)
-    return replace(chosen, epochs=min(MOST_EPOCHS, max(1, int(left_s / trainings / epoch_s(chosen)))))
+    return replace(chosen, epochs=min(MOST_EPOCHS, max(1, int(left_s / max(1, trainings(config)) / epoch_s(chosen)))))
 
 
 def kept_settings(path: Path, make: Callable[[], SearchSettings]) -> SearchSettings:

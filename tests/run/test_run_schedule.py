@@ -10,7 +10,7 @@ from run_fakes import a_config
 
 from hwnas.errors import InputError
 from hwnas.files import write_json
-from hwnas.run.schedule import MOST_EPOCHS, final_recipe, kept_recipe, kept_settings, search_settings
+from hwnas.run.schedule import MOST_EPOCHS, final_recipe, kept_recipe, kept_settings, search_settings, search_share
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import strategy
 from hwnas.train import Recipe
@@ -31,25 +31,26 @@ def test_without_minutes_the_data_decide() -> None:
     relaxed, sampled = strategy("gumbel"), strategy("random")
     settings = search_settings(CONFIG, IMAGES, relaxed, spent_s=1.0, epoch_s=never)
     assert settings == SearchSettings.for_images(IMAGES)
-    recipe = final_recipe(CONFIG, IMAGES, spent_s=1.0, trainings=2, epoch_s=unasked)
+    recipe = final_recipe(CONFIG, IMAGES, spent_s=1.0, epoch_s=unasked)
     assert recipe == Recipe.for_images(IMAGES)
     fair = search_settings(CONFIG, IMAGES, sampled, spent_s=1.0, epoch_s=never)
     assert fair.images(IMAGES, relaxed=False) == pytest.approx(settings.images(IMAGES, relaxed=True), rel=0.1)
 
 
 def test_epochs_that_are_asked_for_are_taken() -> None:
-    recipe = final_recipe(replace(CONFIG, epochs=7), IMAGES, spent_s=0.0, trainings=2, epoch_s=unasked)
+    recipe = final_recipe(replace(CONFIG, epochs=7), IMAGES, spent_s=0.0, epoch_s=unasked)
     assert recipe == replace(Recipe.for_images(IMAGES), epochs=7)
 
 
+@pytest.mark.parametrize("baseline", [True, False])
 @pytest.mark.parametrize("minutes", [5.0, 20.0, 60.0])
-def test_the_minutes_are_used_and_not_exceeded(minutes: float) -> None:
-    config = replace(CONFIG, minutes=minutes)
+def test_the_minutes_are_used_and_not_exceeded(minutes: float, baseline: bool) -> None:
+    config = replace(CONFIG, minutes=minutes, baseline=baseline)
     spent_s = 30.0
     settings = search_settings(config, IMAGES, strategy("gumbel"), spent_s=spent_s, epoch_s=lambda _: (3.0, 6.0))
     spent_s += 3.0 * settings.warmup_epochs + 6.0 * settings.epochs
-    recipe = final_recipe(config, IMAGES, spent_s=spent_s, trainings=2, epoch_s=lambda _: 4.0)
-    spent_s += 2 * 4.0 * recipe.epochs
+    recipe = final_recipe(config, IMAGES, spent_s=spent_s, epoch_s=lambda _: 8.0)
+    spent_s += (1 + baseline) * 8.0 * recipe.epochs
     assert 0.85 * 60.0 * minutes < spent_s <= 60.0 * minutes
 
 
@@ -57,8 +58,8 @@ def test_too_few_minutes_train_as_little_as_there_is_and_too_many_stop_somewhere
     hasty, idle = replace(CONFIG, minutes=0.1), replace(CONFIG, minutes=1e6)
     settings = search_settings(hasty, IMAGES, strategy("gumbel"), spent_s=60.0, epoch_s=lambda _: (3.0, 6.0))
     assert (settings.warmup_epochs, settings.epochs) == (1, 1)
-    assert final_recipe(hasty, IMAGES, spent_s=60.0, trainings=2, epoch_s=lambda _: 4.0).epochs == 1
-    assert final_recipe(idle, IMAGES, spent_s=60.0, trainings=2, epoch_s=lambda _: 4.0).epochs == MOST_EPOCHS
+    assert final_recipe(hasty, IMAGES, spent_s=60.0, epoch_s=lambda _: 4.0).epochs == 1
+    assert final_recipe(idle, IMAGES, spent_s=60.0, epoch_s=lambda _: 4.0).epochs == MOST_EPOCHS
     assert (
         search_settings(idle, IMAGES, strategy("gumbel"), spent_s=0.0, epoch_s=lambda _: (3.0, 6.0)).all_epochs
         == MOST_EPOCHS
@@ -74,3 +75,10 @@ def test_what_was_decided_is_kept(tmp_path: Path) -> None:
     write_json(tmp_path / "odd.json", {"epoch": 3})
     with pytest.raises(InputError, match="does not hold the settings of this run"):
         kept_recipe(tmp_path / "odd.json", Recipe)
+
+
+def test_a_training_gets_as_long_with_a_baseline_as_without_and_none_leaves_all_to_the_search() -> None:
+    assert search_share(CONFIG) == pytest.approx(0.3)
+    alone = search_share(replace(CONFIG, baseline=False))
+    assert alone / (1 - alone) == pytest.approx(0.3 / 0.35)
+    assert search_share(replace(CONFIG, train=False)) == 1.0

@@ -117,7 +117,7 @@ def _augmented_losses(module: nn.Module, images: Images, dataset: Dataset, devic
     generator = torch.Generator().manual_seed(0)
     losses: list[torch.Tensor] = []
     for _ in range(_passes(len(images))):
-        stream = batches(images, dataset, batch_size=256, device=device, generator=generator, augment=True)
+        stream = batches(images, dataset, batch_size=64, device=device, generator=generator, augment=True)
         losses += [cross_entropy(module(x), y, reduction="none") for x, y in stream]
     return torch.cat(losses).double().cpu().numpy()
 

@@ -32,7 +32,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module, images: Images, dataset: Dataset, *, device: torch.device, batch_size: int = 256
+    model: nn.Module, images: Images, dataset: Dataset, *, device: torch.device, batch_size: int = 64
 ) -> Evaluation:
     """Evaluate `model` on `images`, in eval mode; its modules' modes are left as they were found.
 
@@ -60,7 +60,7 @@ def recalibrate(
     *,
     device: torch.device,
     max_images: int = 2000,
-    batch_size: int = 256,
+    batch_size: int = 128,
 ) -> None:
     """Re-estimate the running statistics of every batch norm as the plain average over batches of up to `max_images`
     images.

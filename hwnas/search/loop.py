@@ -92,9 +92,8 @@ class SearchLoop:
         if budgeted is not None:
             logits = budgeted.relaxation.logits
             self._alphas = [logits, logits.detach().clone().requires_grad_()]
-        self._arch_optimizers = [
-            torch.optim.Adam([logits], lr=settings.arch_lr, betas=(0.5, 0.999)) for logits in self._alphas
-        ]
+        rate = settings.arch_rate(self.steps)
+        self._arch_optimizers = [torch.optim.Adam([logits], lr=rate, betas=(0.5, 0.999)) for logits in self._alphas]
 
     @property
     def unbudgeted(self) -> Tensor:

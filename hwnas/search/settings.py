@@ -16,7 +16,8 @@ class SearchSettings:
         batch_size: images per step.
         lr: peak learning rate of AdamW on the shared weights; cosine to zero over all epochs.
         weight_decay: of the shared weights.
-        arch_lr: learning rate of Adam on α; betas (0.5, 0.999) as in DARTS.
+        arch_lr: largest learning rate of Adam on α; betas (0.5, 0.999) as in DARTS.
+        arch_travel: how far α can move in all; see `arch_rate`.
         arch_every: weight steps per step on α.
         label_smoothing: share of the target spread evenly over the classes, in steps on the shared weights.
         clip: largest L2 norm of the gradient of the shared weights.
@@ -29,6 +30,7 @@ class SearchSettings:
     lr: float = 4e-3
     weight_decay: float = 0.02
     arch_lr: float = 0.05
+    arch_travel: float = 5.0
     arch_every: int = 2
     label_smoothing: float = 0.1
     clip: float = 5.0
@@ -51,3 +53,12 @@ class SearchSettings:
     def learning_rate(self, epoch: float) -> float:
         """Cosine from `lr` to zero (Loshchilov and Hutter, 2017), after a linear first epoch."""
         return self.lr * min(1.0, epoch + 0.1) * 0.5 * (1.0 + math.cos(math.pi * epoch / self.all_epochs))
+
+    def arch_rate(self, steps: int) -> float:
+        """Learning rate on α in a search of so many weight steps an epoch.
+
+        Adam moves a parameter by at most about its rate a step, so the rate times the number of steps says how peaked
+        the choice can become before the weights of the other options are trained. That product is held at
+        `arch_travel`, near the 5.9 of DARTS (3e-4 over 50 epochs of 391 steps); see docs/decisions/0014.
+        """
+        return min(self.arch_lr, self.arch_travel / max(1, self.epochs * math.ceil(steps / self.arch_every)))

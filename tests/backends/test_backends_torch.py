@@ -9,7 +9,7 @@ from hwnas.arch import Network, OpSpec
 from hwnas.arch.op import Kind, _kinds
 from hwnas.arch.primitives import Builder, Value
 from hwnas.backends.torch import export_weights, load_weights, network_module
-from hwnas.backends.weights import folded, random_weights
+from hwnas.backends.weights import fold, random_weights
 from hwnas.errors import ExportError, InputError
 
 NETWORKS = [Network.single(spec) for spec in SPECS] + [random_network(space(), 0)]
@@ -53,7 +53,7 @@ def test_folding_is_the_convolution_with_its_norm_in_closed_form(stride: int) ->
     network = Network.single(OpSpec("conv", 4, 6, 7, 7, kernel=3, stride=stride, groups=2))
     weights = random_weights(network.graph, 0)
     weights["op.conv.norm.running_var"] *= 1e-3
-    weight, bias = folded(network.graph.nodes[0], weights)
+    weight, bias = fold(network.graph, weights)[1]["op.conv"]
     assert bias is not None
     x = torch.randn(2, 4, 7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     t = {name: torch.from_numpy(value).double() for name, value in weights.items()}

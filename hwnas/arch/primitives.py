@@ -278,8 +278,10 @@ class Builder:
         """Moving maximum (`fn` is max) or mean (avg); every stride-th pixel of it."""
         if fn not in ("max", "avg"):
             raise InputError(f"a pool is max or avg, not {fn!r}")
-        if kernel % 2 == 0 and (kernel, stride) != (2, 2):
-            raise InputError(f"a pool has an odd kernel, or is 2 x 2 with stride 2, not {kernel} with stride {stride}")
+        if (kernel % 2 == 0 or kernel == 1) and (kernel, stride) != (2, 2):
+            raise InputError(
+                f"a pool has kernel 3, 5, ... or is 2 x 2 with stride 2, not {kernel} with stride {stride}"
+            )
         channels, height, width = x.shape
         return self._append(name, Pool(fn, kernel, stride), (channels, -(-height // stride), -(-width // stride)), x)
 

@@ -80,7 +80,7 @@ def counted_padding(node: onnx.NodeProto, _: onnx.ModelProto) -> bool:
 
 
 def other_pool(node: onnx.NodeProto, _: onnx.ModelProto) -> bool:
-    if node.op_type != "MaxPool" or helper.make_attribute("kernel_shape", [1, 1]) in node.attribute:
+    if node.op_type != "MaxPool":
         return False
     node.op_type = "AveragePool"
     return True
@@ -205,7 +205,7 @@ def shifted_kernel(op: _Op) -> bool:
 
 
 def other_pooling(op: _Op) -> bool:
-    if op.kind not in (Kind.MAX_POOL_2D, Kind.AVERAGE_POOL_2D) or op.options.filterWidth == 1:
+    if op.kind not in (Kind.MAX_POOL_2D, Kind.AVERAGE_POOL_2D):
         return False
     other = Kind.AVERAGE_POOL_2D if op.kind == Kind.MAX_POOL_2D else Kind.MAX_POOL_2D
     code = schema.OperatorCodeT()

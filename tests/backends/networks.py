@@ -44,7 +44,8 @@ MBCONVS = [
 ]
 SMALLEST = [
     OpSpec("classifier", 12, 10, 1, 1),
-    *(OpSpec(kind, 6, 6, 1, 2) for kind in ("avgpool", "maxpool", "reduce", "sepconv")),
+    *(OpSpec(kind, 6, 6, 1, 2, kernel=3) for kind in ("avgpool", "maxpool", "sepconv")),
+    OpSpec("reduce", 6, 6, 1, 2),
 ]
 SPECS = list(dict.fromkeys([*CONVS, *MBCONVS, *SMALLEST, *EVERY_KIND]))
 

@@ -174,6 +174,17 @@ def test_a_model_runs_beside_a_model_with_other_weights() -> None:
     np.testing.assert_array_equal(run_litert(one, inputs), first)
 
 
+def test_without_litert_the_message_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['ai_edge_litert'] = None\n"
+        "from hwnas.errors import InputError\n"
+        "try: import hwnas.backends.litert\n"
+        "except InputError as error: print(error, '|', error.hint)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "LiteRT needs the package ai-edge-litert | pip install ai-edge-litert\n"
+
+
 def test_weights_that_do_not_fit_are_refused() -> None:
     network = chain(OpSpec("conv", 3, 4, 5, 5))
     weights = random_weights(network.graph, 0)

@@ -1,6 +1,6 @@
-"""Random networks of a space with trained-like weights: does ONNX Runtime compute what torch computes?
+"""Random networks of a space with trained-like weights: does a runtime compute what torch computes?
 
-    python tools/check_parity.py --networks 200 --space mobile --width 0.5 --resolution 32
+    python tools/check_parity.py --networks 200 --space mobile --width 0.5 --resolution 32 --runtime litert
 
 Exits with 1 when any network differs by more than the limit, or has logits that hardly move.
 """
@@ -19,7 +19,7 @@ import torch
 
 from hwnas.arch import Network, SearchSpace, space_instance, space_names
 from hwnas.backends.onnx import onnx_model
-from hwnas.backends.parity import Parity, compare, random_inputs, trained_like
+from hwnas.backends.parity import Parity, compare, random_inputs, run_litert, trained_like
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.files import write_text
 
@@ -29,18 +29,24 @@ def random_network(space: SearchSpace, rng: random.Random) -> Network:
     return space.network(space.architecture(choices))
 
 
-def parity(network: Network, seed: int, images: int) -> Parity:
+def parity(network: Network, runtime: str, seed: int, images: int) -> Parity:
     """Torch against the written model of `network` with trained-like weights, on `images` random inputs."""
+    torch.manual_seed(seed)
     module = network_module(network)
     trained_like(module, network, seed)
-    weights = export_weights(module)
-    return compare(network, weights, onnx_model(network, weights), random_inputs(network, images, seed))
+    weights, inputs = export_weights(module), random_inputs(network, images, seed)
+    if runtime == "litert":
+        from hwnas.backends.litert import litert_model
+
+        return compare(network, weights, litert_model(network, weights), inputs, run_litert)
+    return compare(network, weights, onnx_model(network, weights), inputs)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", type=int, default=200, help="how many random networks")
     parser.add_argument("--space", choices=space_names(), default="mobile")
+    parser.add_argument("--runtime", choices=("onnxruntime", "litert"), default="onnxruntime")
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--images", type=int, default=4, help="random inputs per network")
@@ -55,11 +61,12 @@ def main() -> int:
     )
     rng = random.Random(arguments.seed)
     results = [
-        parity(random_network(space, rng), seed, arguments.images)
+        parity(random_network(space, rng), arguments.runtime, seed, arguments.images)
         for seed in range(arguments.seed, arguments.seed + arguments.networks)
     ]
     summary: dict[str, Any] = {
         "space": space.name,
+        "runtime": arguments.runtime,
         "networks": len(results),
         "failed": sum(not result.ok for result in results),
         "worst_difference_over_limit": max(result.max_difference / result.limit for result in results),

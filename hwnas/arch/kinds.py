@@ -52,12 +52,110 @@ def mbconv(b: Builder, spec: OpSpec, x: Value) -> Value:
 @op("skip")
 def skip(_: Builder, spec: OpSpec, x: Value) -> Value:
     """The identity: no primitive, no cost, no row."""
-    if spec.cin != spec.cout:
-        raise InputError(f"skip keeps its channels, so it cannot turn {spec.cin} into {spec.cout}")
+    _keeps_channels(spec)
     return x
+
+
+@op("none", "stride")
+def none(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Zero: no primitive, no cost, no row. Sums drop it."""
+    _, height, width = x.shape
+    return b.zero((spec.cout, -(-height // spec.stride), -(-width // spec.stride)))
+
+
+@op("maxpool", "kernel stride")
+def maxpool(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Largest value of each window."""
+    _keeps_channels(spec)
+    return b.pool(x, "pool", "max", kernel=spec.kernel, stride=spec.stride)
+
+
+@op("avgpool", "kernel stride")
+def avgpool(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Mean of each window, without what lies outside the map."""
+    _keeps_channels(spec)
+    return b.pool(x, "pool", "avg", kernel=spec.kernel, stride=spec.stride)
+
+
+@op("reluconv", "kernel stride")
+def reluconv(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """ReLU, convolution, batch norm: `nor_conv` of NAS-Bench-201, and what comes before the cells of DARTS."""
+    x = b.activation(x, "relu", "relu")
+    return b.conv(x, "conv", spec.cout, kernel=spec.kernel, stride=spec.stride)
+
+
+@op("dilconv", "kernel stride dilation")
+def dilconv(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Dilated separable convolution of DARTS (Liu et al., 2019); dilation 2 there."""
+    return _separable(b, spec, x, "", spec.cout, spec.stride)
+
+
+@op("sepconv", "kernel stride")
+def sepconv(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Separable convolution of DARTS (Liu et al., 2019): applied twice, the stride first."""
+    x = _separable(b, spec, x, "1", spec.cin, spec.stride)
+    return _separable(b, spec, x, "2", spec.cout, 1)
+
+
+def _separable(b: Builder, spec: OpSpec, x: Value, name: str, cout: int, stride: int) -> Value:
+    """ReLU, depthwise and pointwise convolution, batch norm."""
+    x = b.activation(x, f"relu{name}", "relu")
+    x = b.conv(
+        x,
+        f"depthwise{name}",
+        spec.cin,
+        kernel=spec.kernel,
+        stride=stride,
+        dilation=spec.dilation,
+        groups=spec.cin,
+        norm=False,
+    )
+    return b.conv(x, f"pointwise{name}", cout)
+
+
+@op("reduce")
+def reduce(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Factorised reduction of DARTS: half of the channels from the even pixels, half from the odd ones, after a ReLU.
+
+    Behind an odd size comes a zero, as in NAS-Bench-201, so that both halves have one size.
+    """
+    if spec.cout < 2:
+        raise InputError("reduce joins two halves, so it needs at least 2 output channels")
+    x = b.activation(x, "relu", "relu")
+    odd = b.slice(b.pad(x, x.shape[1] % 2, x.shape[2] % 2))
+    return b.concat(
+        b.conv(x, "even", spec.cout // 2, stride=2),
+        b.conv(odd, "odd", spec.cout - spec.cout // 2, stride=2),
+    )
+
+
+@op("resblock", "stride")
+def resblock(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Residual block between the stages of NAS-Bench-201 (Dong and Yang, 2020): twice ReLU, convolution, batch norm."""
+    y = b.activation(x, "relu1", "relu")
+    y = b.conv(y, "conv1", spec.cout, kernel=3, stride=spec.stride)
+    y = b.activation(y, "relu2", "relu")
+    y = b.conv(y, "conv2", spec.cout, kernel=3)
+    if x.shape == y.shape:
+        return b.add(x, y)
+    if spec.stride > 1:
+        x = b.pool(x, "pool", "avg", kernel=spec.stride, stride=spec.stride)
+    return b.add(b.conv(x, "shortcut", spec.cout, norm=False), y)
 
 
 @op("classifier")
 def classifier(b: Builder, spec: OpSpec, x: Value) -> Value:
     """Global average pool and a linear layer: `cout` logits."""
     return b.linear(b.global_pool(x), "linear", spec.cout)
+
+
+@op("normclassifier")
+def normclassifier(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """The head of NAS-Bench-201: batch norm and ReLU before the classifier."""
+    x = b.activation(b.scale_shift(x, "scale"), "relu", "relu")
+    return b.linear(b.global_pool(x), "linear", spec.cout)
+
+
+def _keeps_channels(spec: OpSpec) -> None:
+    if spec.cin != spec.cout:
+        raise InputError(f"{spec.kind} keeps its channels, so it cannot turn {spec.cin} into {spec.cout}")

@@ -6,7 +6,9 @@ A primitive says what is computed, not how: the backends interpret it. Tensors a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from hwnas.errors import InputError
@@ -47,6 +49,52 @@ class GlobalPool:
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """Mean or largest value under a moving window; what lies outside the map does not count.
+
+    An odd kernel is centred as in `Conv`. A 2 x 2 kernel of stride 2 tiles the map; tiles at an odd border are smaller.
+
+    Attributes:
+        fn: `max` or `avg`.
+    """
+
+    fn: str
+    kernel: int
+    stride: int
+
+    @property
+    def padding(self) -> int:
+        return (self.kernel - 1) // 2
+
+    def padding_behind(self, size: int) -> int:
+        """Below or to the right of a map of this size."""
+        return self.padding if self.kernel % 2 else size % 2
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleShift:
+    """A batch norm that follows no convolution; folded where it alone reads one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pad:
+    """Zeros below and to the right of a map."""
+
+    bottom: int
+    right: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A map without its first row and column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """The channels of several maps, one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
 class Activation:
     """One of `ACTIVATIONS`; hsigmoid is relu6(x + 3) / 6 and hswish is x · hsigmoid(x)."""
 
@@ -63,12 +111,12 @@ class Mul:
     """Product of a map with a (channels, 1, 1) gate."""
 
 
-Primitive: TypeAlias = Conv | Linear | GlobalPool | Activation | Add | Mul
+Primitive: TypeAlias = Conv | Linear | GlobalPool | Pool | ScaleShift | Pad | Slice | Concat | Activation | Add | Mul
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A tensor while lowering: its index in the graph (0 is the first input) and its shape."""
+    """A tensor while lowering: its index in the graph (0 is the first input, negative is zero) and its shape."""
 
     index: int
     shape: Shape
@@ -93,6 +141,8 @@ class Node:
                 if norm:
                     shapes |= {"norm.weight": (cout,), "norm.bias": (cout,)}
                 return shapes
+            case ScaleShift():
+                return {"norm.weight": (cin,), "norm.bias": (cin,)}
             case Linear(cout):
                 return {"weight": (cout, cin), "bias": (cout,)}
             case _:
@@ -101,27 +151,64 @@ class Node:
     def statistics(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the running statistics of this node's batch norm."""
         match self.primitive:
-            case Conv(cout=cout, norm=True):
-                return {"norm.running_mean": (cout,), "norm.running_var": (cout,)}
+            case Conv(norm=True) | ScaleShift():
+                return {"norm.running_mean": self.shape[:1], "norm.running_var": self.shape[:1]}
             case _:
                 return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Primitives in execution order. Value 0..n-1 are the inputs, value n + i is the result of node i."""
+    """Primitives in execution order.
+
+    Value 0..n-1 are the inputs, value n + i is the result of node i, and value -1 - k is a map of zeros of shape
+    `zeros[k]`, which costs nothing.
+    """
 
     inputs: tuple[Shape, ...]
     nodes: tuple[Node, ...]
     output: int
+    zeros: tuple[Shape, ...] = ()
 
     def shape(self, value: int) -> Shape:
+        if value < 0:
+            return self.zeros[~value]
         n = len(self.inputs)
         return self.inputs[value] if value < n else self.nodes[value - n].shape
 
     @property
     def output_shape(self) -> Shape:
         return self.shape(self.output)
+
+    @property
+    def constant(self) -> bool:
+        """Whether the output is the same for every input: `none` has cut all paths."""
+        return not any(0 <= value < len(self.inputs) for value in self.readers())
+
+    def readers(self) -> Counter[int]:
+        """How often each value is read; the output once more than its nodes do."""
+        return Counter([self.output, *(value for node in self.nodes for value in node.inputs)])
+
+    def pruned(self, same: Mapping[int, int] | None = None) -> Graph:
+        """The graph without the nodes and zeros that the output does not depend on.
+
+        Args:
+            same: values that others stand for, for example `{result of a node: its input}` to take the node out.
+        """
+        same = same or {}
+        n = len(self.inputs)
+        output = same.get(self.output, self.output)
+        inputs = [tuple(same.get(value, value) for value in node.inputs) for node in self.nodes]
+        needed = {output}
+        for i in reversed(range(len(self.nodes))):
+            if n + i in needed:
+                needed.update(inputs[i])
+        kept = [i for i in range(len(self.nodes)) if n + i in needed]
+        zeros = sorted((value for value in needed if value < 0), reverse=True)
+        new = {value: value for value in range(n)}
+        new |= {n + i: n + k for k, i in enumerate(kept)} | {value: ~k for k, value in enumerate(zeros)}
+        nodes = (replace(self.nodes[i], inputs=tuple(new[value] for value in inputs[i])) for i in kept)
+        return Graph(self.inputs, tuple(nodes), new[output], tuple(self.shape(value) for value in zeros))
 
     def parameters(self) -> dict[str, tuple[int, ...]]:
         """Shape of every trained parameter by its full name."""
@@ -142,17 +229,24 @@ class Builder:
     def __init__(self, *inputs: Shape) -> None:
         self._inputs = inputs
         self._nodes: list[Node] = []
+        self._zeros: list[Shape] = []
         self._prefix = ""
 
     def input(self, index: int = 0) -> Value:
         return Value(index, self._inputs[index])
+
+    def zero(self, shape: Shape) -> Value:
+        """A map of zeros, which is no node; sums drop it."""
+        self._zeros.append(shape)
+        return Value(~(len(self._zeros) - 1), shape)
 
     def scope(self, prefix: str) -> None:
         """Put `prefix` before the names of the nodes that follow."""
         self._prefix = prefix
 
     def graph(self, output: Value) -> Graph:
-        return Graph(self._inputs, tuple(self._nodes), output.index)
+        """What `output` depends on."""
+        return Graph(self._inputs, tuple(self._nodes), output.index, tuple(self._zeros)).pruned()
 
     def conv(
         self,
@@ -166,9 +260,10 @@ class Builder:
         groups: int = 1,
         act: str = "none",
         bias: bool = False,
+        norm: bool = True,
     ) -> Value:
         """Convolution, batch norm (unless it has a bias of its own) and activation."""
-        primitive = Conv(cout, kernel, stride, dilation, groups, bias=bias, norm=not bias)
+        primitive = Conv(cout, kernel, stride, dilation, groups, bias=bias, norm=norm and not bias)
         reach = dilation * (kernel - 1) + 1
         height, width = ((size + 2 * primitive.padding - reach) // stride + 1 for size in x.shape[1:])
         return self.activation(self._append(name, primitive, (cout, height, width), x), f"{name}_act", act)
@@ -179,14 +274,48 @@ class Builder:
     def global_pool(self, x: Value, name: str = "pool") -> Value:
         return self._append(name, GlobalPool(), (x.shape[0], 1, 1), x)
 
+    def pool(self, x: Value, name: str, fn: str, *, kernel: int, stride: int) -> Value:
+        """Moving maximum (`fn` is max) or mean (avg); every stride-th pixel of it."""
+        if fn not in ("max", "avg"):
+            raise InputError(f"a pool is max or avg, not {fn!r}")
+        if (kernel % 2 == 0 or kernel == 1) and (kernel, stride) != (2, 2):
+            raise InputError(
+                f"a pool has kernel 3, 5, ... or is 2 x 2 with stride 2, not {kernel} with stride {stride}"
+            )
+        channels, height, width = x.shape
+        return self._append(name, Pool(fn, kernel, stride), (channels, -(-height // stride), -(-width // stride)), x)
+
+    def scale_shift(self, x: Value, name: str) -> Value:
+        """Batch norm where no convolution can take it in: behind a sum, or before an activation."""
+        return self._append(name, ScaleShift(), x.shape, x)
+
+    def pad(self, x: Value, bottom: int, right: int, name: str = "pad") -> Value:
+        if bottom == right == 0:
+            return x
+        return self._append(name, Pad(bottom, right), (x.shape[0], x.shape[1] + bottom, x.shape[2] + right), x)
+
+    def slice(self, x: Value, name: str = "slice") -> Value:
+        return self._append(name, Slice(), (x.shape[0], x.shape[1] - 1, x.shape[2] - 1), x)
+
+    def concat(self, *maps: Value, name: str = "concat") -> Value:
+        if len({x.shape[1:] for x in maps}) != 1:
+            raise InputError(f"only maps of one size can be concatenated, not {', '.join(str(x.shape) for x in maps)}")
+        return self._append(name, Concat(), (sum(x.shape[0] for x in maps), *maps[0].shape[1:]), *maps)
+
     def activation(self, x: Value, name: str, fn: str) -> Value:
+        """`fn` of `x`, computed once for all that ask for it."""
         if fn not in ACTIVATIONS:
             raise InputError(f"an activation is one of {', '.join(ACTIVATIONS)}, not {fn!r}")
+        for index, node in enumerate(self._nodes, len(self._inputs)):
+            if (node.primitive, node.inputs) == (Activation(fn), (x.index,)):
+                return Value(index, x.shape)
         return x if fn == "none" else self._append(name, Activation(fn), x.shape, x)
 
     def add(self, x: Value, y: Value, name: str = "add") -> Value:
         if x.shape != y.shape:
             raise InputError(f"only maps of one shape can be added, not {x.shape} and {y.shape}")
+        if min(x.index, y.index) < 0:
+            return y if x.index < 0 else x
         return self._append(name, Add(), x.shape, x, y)
 
     def mul(self, x: Value, gate: Value, name: str = "mul") -> Value:

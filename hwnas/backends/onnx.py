@@ -12,8 +12,21 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
-from hwnas.arch.primitives import Activation, Add, Conv, GlobalPool, Graph, Linear, Mul, Node
-from hwnas.backends.weights import Weights, folded, random_weights
+from hwnas.arch.primitives import (
+    Activation,
+    Add,
+    Concat,
+    Conv,
+    GlobalPool,
+    Graph,
+    Linear,
+    Mul,
+    Node,
+    Pad,
+    Pool,
+    Slice,
+)
+from hwnas.backends.weights import Affine, Weights, fold, random_weights
 from hwnas.errors import ExportError
 from hwnas.files import sha256
 
@@ -44,11 +57,10 @@ def onnx_model(
     """
     if opset < OLDEST_OPSET:
         raise ExportError(f"the ONNX opset must be at least {OLDEST_OPSET} (HardSwish), not {opset}")
-    graph = network.graph
-    _check(graph, weights)
-    writer = _Writer(graph, weights)
-    for index, node in enumerate(graph.nodes):
-        writer.write(node, len(graph.inputs) + index)
+    graph, constants = fold(network.graph, weights)
+    writer = _Writer(graph, constants)
+    for index, node in enumerate(graph.nodes, len(graph.inputs)):
+        writer.write(node, index)
     channels, height, width = graph.output_shape
     output_shape = [1, channels] if writer.is_flat(graph.output) else [1, channels, height, width]
     proto = helper.make_graph(
@@ -76,40 +88,37 @@ def fingerprint(spec: OpSpec) -> str:
     """16 hexadecimal digits that change with what is measured for `spec`: a hash of its model less the weights."""
     model = onnx.load_from_string(micro_model(spec))
     for tensor in model.graph.initializer:
-        tensor.ClearField("raw_data")
+        if tensor.data_type == TensorProto.FLOAT:
+            tensor.ClearField("raw_data")
     return sha256(model.SerializeToString(deterministic=True))[:16]
 
 
-def _check(graph: Graph, weights: Weights) -> None:
-    for name, shape in (graph.parameters() | graph.statistics()).items():
-        if name not in weights:
-            raise ExportError(f"the weights lack {name}")
-        if weights[name].shape != shape:
-            raise ExportError(f"{name} must have shape {shape}, not {weights[name].shape}")
-
-
 class _Writer:
-    def __init__(self, graph: Graph, weights: Weights) -> None:
+    def __init__(self, graph: Graph, constants: Mapping[str, Affine]) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self._graph = graph
-        self._weights = weights
+        self._constants = constants
         self._flat: set[int] = set()
         self._written: set[str] = set()
+        for index in range(len(graph.zeros)):
+            name = self.name(~index)
+            shape = self._constant(f"{name}.shape", np.array((1, *graph.zeros[index]), np.int64))
+            self.nodes.append(helper.make_node("ConstantOfShape", [shape], [name], name=name))
 
     def is_flat(self, value: int) -> bool:
         return value in self._flat
 
     def name(self, value: int) -> str:
         if value < len(self._graph.inputs):
-            return INPUT
+            return INPUT if value >= 0 else f"zero_{~value}"
         return OUTPUT if value == self._graph.output else self._graph.nodes[value - len(self._graph.inputs)].name
 
     def output_alias(self) -> list[onnx.NodeProto]:
-        """A graph whose output is its input still needs a node."""
+        """A graph whose output is its input, or zero, still needs a node."""
         if self._graph.output >= len(self._graph.inputs):
             return []
-        return [helper.make_node("Identity", [INPUT], [OUTPUT], name="identity")]
+        return [helper.make_node("Identity", [self.name(self._graph.output)], [OUTPUT], name="identity")]
 
     def write(self, node: Node, value: int) -> None:
         """Append the ONNX nodes of one primitive, whose result is `value`."""
@@ -135,6 +144,28 @@ class _Writer:
                 self._flat.add(value)
             case GlobalPool():
                 self._node("GlobalAveragePool", inputs, node, value)
+            case Pool(fn, kernel, stride):
+                before = node.primitive.padding
+                behind = (node.primitive.padding_behind(size) for size in self._graph.shape(node.inputs[0])[1:])
+                self._node(
+                    "MaxPool" if fn == "max" else "AveragePool",
+                    inputs,
+                    node,
+                    value,
+                    kernel_shape=[kernel, kernel],
+                    strides=[stride, stride],
+                    pads=[before, before, *behind],
+                    **({} if fn == "max" else {"count_include_pad": 0}),
+                )
+            case Pad(bottom, right):
+                amounts = np.array([0, 0, 0, 0, 0, 0, bottom, right], np.int64)
+                self._node("Pad", [*inputs, self._constant(f"{node.name}.pads", amounts)], node, value)
+            case Slice():
+                where = {"starts": (1, 1), "ends": (1 << 31, 1 << 31), "axes": (2, 3)}
+                read = [self._constant(f"constant_{key}", np.array(at, np.int64)) for key, at in where.items()]
+                self._node("Slice", [*inputs, *read], node, value)
+            case Concat():
+                self._node("Concat", inputs, node, value, axis=1)
             case Activation("relu"):
                 self._node("Relu", inputs, node, value)
             case Activation("relu6"):
@@ -155,11 +186,11 @@ class _Writer:
         self.nodes.append(helper.make_node(kind, inputs, [self.name(value)], name=node.name, **attributes))
 
     def _parameters(self, node: Node) -> list[str]:
-        weight, bias = folded(node, self._weights)
+        weight, bias = self._constants[node.name]
         names = [self._constant(f"{node.name}.weight", weight)]
         return names if bias is None else [*names, self._constant(f"{node.name}.bias", bias)]
 
-    def _constant(self, name: str, values: NDArray[np.float32]) -> str:
+    def _constant(self, name: str, values: NDArray[Any]) -> str:
         if name not in self._written:
             self._written.add(name)
             self.initializers.append(numpy_helper.from_array(np.asarray(values, order="C"), name))

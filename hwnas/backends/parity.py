@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hwnas.arch.network import Network
-from hwnas.arch.primitives import Activation, Add, Conv, Graph, Linear, Node
+from hwnas.arch.primitives import Activation, Add, Conv, Graph, Linear, Node, Primitive, ScaleShift
 from hwnas.backends.runtime import RUNTIME_ERRORS, cpu_session
-from hwnas.backends.torch import ConvNorm, load_weights, network_module
+from hwnas.backends.torch import ConvNorm, Norm, load_weights, network_module
 from hwnas.backends.weights import Weights
 from hwnas.errors import ExportError
 
@@ -22,6 +23,9 @@ TOLERANCE = 1e-4
 SMALLEST_DEVIATION = 1.0
 _BATCH = 16
 _LOGIT_DEVIATION = 3.0
+_GATE = 6.0  # a hard sigmoid is flat beyond 3
+
+Run: TypeAlias = Callable[[bytes, NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +54,22 @@ class Parity:
         return self.agrees and self.deviation >= SMALLEST_DEVIATION
 
 
-def compare(network: Network, weights: Weights, model: bytes, inputs: NDArray[np.float32]) -> Parity:
-    """Run `inputs` (n, C, H, W) through torch and, one by one, through `model` in ONNX Runtime.
+def compare(
+    network: Network, weights: Weights, model: bytes, inputs: NDArray[np.float32], run: Run | None = None
+) -> Parity:
+    """Run `inputs` (n, C, H, W) through torch and, one by one, through `model`.
+
+    Args:
+        run: what runs the model: `run_model` for ONNX (the default), `run_litert`.
 
     Raises:
-        ExportError: the weights do not fit the network, ONNX Runtime refuses the model, or the outputs differ in shape.
+        ExportError: the weights do not fit the network, the runtime refuses the model, or the outputs differ in shape.
     """
     module = network_module(network).eval()
     load_weights(module, weights)
     with torch.inference_mode():
         expected = np.concatenate([module(torch.from_numpy(x[None])).numpy() for x in inputs])
-    actual = run_model(model, inputs)
+    actual = (run or run_model)(model, inputs)
     if actual.shape != expected.shape:
         raise ExportError(f"the model's outputs have shape {actual.shape}, the network's have {expected.shape}")
     return Parity(
@@ -84,6 +93,26 @@ def run_model(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         raise ExportError(f"ONNX Runtime refuses the model: {error}") from error
 
 
+def run_litert(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Output of a LiteRT model with a batch of one for each of `inputs` (n, C, H, W), computed on one thread.
+
+    The model reads and writes (1, H, W, C); what comes back is (n, C, H, W), or (n, classes).
+
+    Raises:
+        InputError: LiteRT is not installed.
+        ExportError: LiteRT refuses the model.
+    """
+    from hwnas.backends.litert import INPUT, OUTPUT, SIGNATURE, interpreter
+
+    try:
+        run = interpreter(model).get_signature_runner(SIGNATURE)
+        images = np.ascontiguousarray(inputs.transpose(0, 2, 3, 1))
+        outputs = np.concatenate([run(**{INPUT: image[None]})[OUTPUT] for image in images])
+    except (ValueError, RuntimeError) as error:
+        raise ExportError(f"LiteRT refuses the model: {error}") from error
+    return outputs.transpose(0, 3, 1, 2) if outputs.ndim == 4 else outputs
+
+
 def random_inputs(network: Network, count: int, seed: int) -> NDArray[np.float32]:
     """`count` standard-normal inputs of `network`."""
     return np.random.default_rng(seed).standard_normal((count, *network.input_shape), dtype=np.float32)
@@ -94,8 +123,9 @@ def trained_like(module: nn.Module, network: Network, seed: int) -> None:
 
     An untrained network has logits of 1e-6 and agrees with anything. Here every norm gets random scale, shift and
     statistics, by one pass over random inputs: the output of each op has a standard deviation between 0.5 and 2 (less
-    behind a hard sigmoid), ReLU6 meets values beyond 6, running variances go down to 1e-3, as the norm's epsilon could
-    not be seen otherwise, and logits have a standard deviation of about 3. The module is left in eval mode.
+    behind a hard sigmoid or a mean), ReLU6 and the gates of squeeze-excite meet values beyond their bends, running
+    variances go down to 1e-3, as the norm's epsilon could not be seen otherwise, and logits have a standard deviation
+    of about 3. The module is left in eval mode.
 
     Args:
         module: `network_module(network)`.
@@ -103,21 +133,28 @@ def trained_like(module: nn.Module, network: Network, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     graph = network.graph
     parts = [(module.get_submodule(node.name), value) for value, node in _weighted(graph)]
-    convs = [(part, _scale(graph, value)) for part, value in parts if isinstance(part, ConvNorm)]
+    norms = [(part, _scale(graph, value)) for part, value in parts if isinstance(part, ConvNorm | Norm)]
+    gates = [
+        part.bias
+        for part, value in parts
+        if Activation("hsigmoid") in _readers(graph, value) and isinstance(part, nn.Conv2d) and part.bias is not None
+    ]
     linears = [part for part, _ in parts if isinstance(part, nn.Linear)]
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if name.endswith(".bias"):
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
-        for conv, scale in convs:
-            conv.norm.weight.copy_(scale * _uniform(conv.norm, 0.5, 1.5, generator))
-        momenta = [conv.norm.momentum for conv, _ in convs]
-        for conv, _ in convs:
-            conv.norm.momentum = 1.0
+        for bias in gates:
+            bias.copy_(torch.linspace(-_GATE, _GATE, len(bias)))
+        for part, scale in norms:
+            part.norm.weight.copy_(scale * _uniform(part.norm, 0.5, 1.5, generator))
+        momenta = [part.norm.momentum for part, _ in norms]
+        for part, _ in norms:
+            part.norm.momentum = 1.0
         logits = module.train()(torch.randn((_BATCH, *network.input_shape), generator=generator))
-        for (conv, _), momentum in zip(convs, momenta, strict=True):
-            conv.norm.momentum = momentum
-            _set_variance(conv, 10.0 ** _uniform(conv.norm, -3.0, 0.0, generator))
+        for (part, _), momentum in zip(norms, momenta, strict=True):
+            part.norm.momentum = momentum
+            _set_variance(part, 10.0 ** _uniform(part.norm, -3.0, 0.0, generator))
         for linear in linears[-1:]:
             factor = _LOGIT_DEVIATION / logits.std()
             linear.weight.mul_(factor)
@@ -128,16 +165,20 @@ def trained_like(module: nn.Module, network: Network, seed: int) -> None:
 def _weighted(graph: Graph) -> Iterator[tuple[int, Node]]:
     """The nodes that have parameters, each with the value that it writes."""
     for value, node in enumerate(graph.nodes, len(graph.inputs)):
-        if isinstance(node.primitive, Conv | Linear):
+        if isinstance(node.primitive, Conv | Linear | ScaleShift):
             yield value, node
 
 
 def _scale(graph: Graph, value: int) -> float:
     """The mean scale of the norm that writes `value`: wide before an activation, small at the end of a residual."""
-    readers = [node.primitive for node in graph.nodes if value in node.inputs]
+    readers = _readers(graph, value)
     if any(isinstance(reader, Activation) for reader in readers):
         return 2.2
     return 0.5 if readers == [Add()] else 1.0
+
+
+def _readers(graph: Graph, value: int) -> list[Primitive]:
+    return [node.primitive for node in graph.nodes if value in node.inputs]
 
 
 def _uniform(norm: nn.BatchNorm2d, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -145,12 +186,16 @@ def _uniform(norm: nn.BatchNorm2d, low: float, high: float, generator: torch.Gen
     return torch.empty(norm.num_features).uniform_(low, high, generator=generator)
 
 
-def _set_variance(conv: ConvNorm, variance: Tensor) -> None:
-    """Scale the convolution so that its outputs have `variance`; the norm takes it out again."""
-    norm = conv.norm
+def _set_variance(part: ConvNorm | Norm, variance: Tensor) -> None:
+    """Give the norm statistics of `variance`, and scale what comes before or after it so that it still fits."""
+    norm = part.norm
     assert norm.running_mean is not None
     assert norm.running_var is not None
     factor = (variance / norm.running_var).sqrt()
-    conv.weight *= factor[:, None, None, None]
-    norm.running_mean *= factor
+    factor[norm.running_var == 0] = 1.0  # a channel that is always zero
+    if isinstance(part, ConvNorm):
+        part.weight.mul_(factor[:, None, None, None])
+        norm.running_mean *= factor
+    else:
+        norm.weight.mul_(factor)
     norm.running_var.copy_(variance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -13,7 +14,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hwnas.arch.network import Network
-from hwnas.arch.primitives import NORM_EPSILON, Activation, Add, Conv, GlobalPool, Graph, Linear, Mul, Node
+from hwnas.arch.primitives import (
+    NORM_EPSILON,
+    Activation,
+    Add,
+    Concat,
+    Conv,
+    GlobalPool,
+    Graph,
+    Linear,
+    Mul,
+    Node,
+    Pad,
+    Pool,
+    ScaleShift,
+    Slice,
+)
 from hwnas.backends.weights import Weights
 from hwnas.errors import ExportError
 
@@ -39,11 +55,21 @@ class ConvNorm(nn.Conv2d):
             primitive.groups,
             bias=False,
         )
-        self.norm = nn.BatchNorm2d(primitive.cout, eps=NORM_EPSILON)
-        self.norm.num_batches_tracked = None  # not a statistic of the graph, and nobody reads it
+        self.norm = _batch_norm(primitive.cout)
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.norm(super().forward(x)))
+
+
+class Norm(nn.Module):
+    """A batch norm that follows no convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = _batch_norm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.norm(x))
 
 
 class FlatLinear(nn.Linear):
@@ -59,6 +85,7 @@ class GraphModule(nn.Module):
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self._output = graph.output
+        self._zeros = graph.zeros
         self._plan: list[tuple[Callable[..., Tensor], tuple[int, ...]]] = []
         for node in graph.nodes:
             compute = _compute(node, graph.shape(node.inputs[0])[0])
@@ -70,13 +97,13 @@ class GraphModule(nn.Module):
             for node in graph.nodes
             if node.primitive == Add()
             for value in node.inputs
-            if value
+            if value > 0
         ]
 
     def forward(self, x: Tensor) -> Tensor:
-        values = [x]
-        for compute, inputs in self._plan:
-            values.append(compute(*[values[i] for i in inputs]))
+        values = {~k: x.new_zeros((len(x), *shape)) for k, shape in enumerate(self._zeros)} | {0: x}
+        for value, (compute, inputs) in enumerate(self._plan, 1):
+            values[value] = compute(*[values[i] for i in inputs])
         return values[self._output]
 
     def start_as_identity(self) -> None:
@@ -137,8 +164,21 @@ def _compute(node: Node, cin: int) -> Callable[..., Tensor]:
             return nn.Conv2d(cin, cout, kernel, stride, node.primitive.padding, dilation, groups, bias=bias)
         case Linear(cout):
             return FlatLinear(cin, cout)
+        case ScaleShift():
+            return Norm(cin)
         case GlobalPool():
             return _global_pool
+        case Pool(fn, kernel, stride):
+            padding, ceil = node.primitive.padding, kernel % 2 == 0
+            if fn == "max":
+                return nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil)
+            return nn.AvgPool2d(kernel, stride, padding, ceil_mode=ceil, count_include_pad=False)
+        case Pad(bottom, right):
+            return partial(F.pad, pad=(0, right, 0, bottom))
+        case Slice():
+            return _slice
+        case Concat():
+            return _concat
         case Activation(fn):
             return _ACTIVATIONS[fn]
         case Add():
@@ -149,5 +189,19 @@ def _compute(node: Node, cin: int) -> Callable[..., Tensor]:
             raise ExportError(f"the torch backend does not know {node.primitive}")
 
 
+def _batch_norm(channels: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels, eps=NORM_EPSILON)
+    norm.num_batches_tracked = None  # not a statistic of the graph, and nobody reads it
+    return norm
+
+
 def _global_pool(x: Tensor) -> Tensor:
     return x.mean((2, 3), keepdim=True)
+
+
+def _slice(x: Tensor) -> Tensor:
+    return x[:, :, 1:, 1:]
+
+
+def _concat(*maps: Tensor) -> Tensor:
+    return torch.cat(maps, 1)

@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 from fvcore.nn import FlopCountAnalysis
+from op_specs import EVERY_KIND
 
 from hwnas.arch import Network, OpSpec, costs, mobilenet_v2, space_instance
 from hwnas.arch.costs import macs, params, peak_bytes
@@ -48,6 +49,13 @@ def test_counts_of_random_networks_are_those_of_torch_and_fvcore(name: str, widt
     for network in random_networks(name, width, resolution, 2):
         assert params(network.graph) == sum(p.numel() for p in network_module(network).parameters())
         assert macs(network.graph) == fvcore_macs(network)
+
+
+@pytest.mark.parametrize("spec", EVERY_KIND, ids=lambda spec: spec.key)
+def test_counts_of_every_kind_are_those_of_torch_and_fvcore(spec: OpSpec) -> None:
+    network = Network.single(spec)
+    assert params(network.graph) == sum(p.numel() for p in network_module(network).parameters())
+    assert macs(network.graph) == fvcore_macs(network)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])

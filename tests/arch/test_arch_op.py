@@ -20,7 +20,21 @@ from hwnas.backends.parity import compare, random_inputs, trained_like
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.errors import InputError
 
-BUILT_IN = ("classifier", "conv", "mbconv", "skip")
+BUILT_IN = (
+    "avgpool",
+    "classifier",
+    "conv",
+    "dilconv",
+    "maxpool",
+    "mbconv",
+    "none",
+    "normclassifier",
+    "reduce",
+    "reluconv",
+    "resblock",
+    "sepconv",
+    "skip",
+)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "kernel": st.sampled_from([1, 3, 5, 7]),
     "stride": st.integers(1, 3),

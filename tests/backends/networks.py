@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from op_specs import EVERY_KIND
 
 from hwnas.arch import Network, OpSpec, SearchSpace, space_instance
-from hwnas.backends.parity import trained_like
+from hwnas.backends.litert import litert_model
+from hwnas.backends.onnx import onnx_model
+from hwnas.backends.parity import Parity, Run, compare, random_inputs, run_litert, run_model, trained_like
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.backends.weights import Weights
 
@@ -37,8 +42,47 @@ MBCONVS = [
         (8, 7, 2, 0, "none"),
     ]
 ]
-OTHERS = [OpSpec("skip", 4, 4, 5, 6), OpSpec("classifier", 12, 10, 3, 4), OpSpec("classifier", 12, 10, 1, 1)]
-SPECS = CONVS + MBCONVS + OTHERS
+SMALLEST = [
+    OpSpec("classifier", 12, 10, 1, 1),
+    *(OpSpec(kind, 6, 6, 1, 2, kernel=3) for kind in ("avgpool", "maxpool", "sepconv")),
+    OpSpec("reduce", 6, 6, 1, 2),
+]
+SPECS = list(dict.fromkeys([*CONVS, *MBCONVS, *SMALLEST, *EVERY_KIND]))
+
+RUNTIMES: dict[str, tuple[Callable[[Network, Weights], bytes], Run]] = {
+    "onnxruntime": (onnx_model, run_model),
+    "litert": (litert_model, run_litert),
+}
+
+
+def parity(network: Network, runtime: str, seed: int = 0) -> Parity:
+    """Torch against a written model with trained-like weights, on four inputs."""
+    write, run = RUNTIMES[runtime]
+    weights = trained(network, seed)
+    return compare(network, weights, write(network, weights), random_inputs(network, 4, seed), run)
+
+
+def chain(*specs: OpSpec) -> Network:
+    """The ops one after the other."""
+    return Network(tuple((f"op{index}", spec) for index, spec in enumerate(specs)))
+
+
+def cells(size: int = 15) -> Network:
+    """One of each op of DARTS and NAS-Bench-201 in a chain, with the heads and the reduction of both."""
+    half, quarter = (size + 1) // 2, (size + 3) // 4
+    return chain(
+        OpSpec("conv", 3, 8, size, size, kernel=3),
+        OpSpec("sepconv", 8, 8, size, size, kernel=3),
+        OpSpec("maxpool", 8, 8, size, size, kernel=3),
+        OpSpec("reduce", 8, 16, size, size),
+        OpSpec("dilconv", 16, 16, half, half, kernel=5, dilation=2),
+        OpSpec("avgpool", 16, 16, half, half, kernel=3),
+        OpSpec("reluconv", 16, 16, half, half, kernel=3),
+        OpSpec("skip", 16, 16, half, half),
+        OpSpec("resblock", 16, 24, half, half, stride=2),
+        OpSpec("maxpool", 24, 24, quarter, quarter, kernel=3, stride=2),
+        OpSpec("normclassifier", 24, 10, (quarter + 1) // 2, (quarter + 1) // 2),
+    )
 
 
 def space(width: float = 0.5, resolution: int = 32, name: str = "mobile") -> SearchSpace:
@@ -53,6 +97,7 @@ def random_network(instance: SearchSpace, seed: int) -> Network:
 
 def trained(network: Network, seed: int = 0) -> dict[str, NDArray[np.float32]]:
     """Weights as `trained_like` makes them."""
+    torch.manual_seed(seed)
     module = network_module(network)
     trained_like(module, network, seed)
     return export_weights(module)

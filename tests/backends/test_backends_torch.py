@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from networks import SPECS, random_network, space
+from networks import RUNTIMES, SPECS, chain, parity, random_network, space, trained
 
 from hwnas.arch import Network, OpSpec
 from hwnas.arch.op import Kind, _kinds
 from hwnas.arch.primitives import Builder, Value
 from hwnas.backends.torch import export_weights, load_weights, network_module
-from hwnas.backends.weights import folded, random_weights
+from hwnas.backends.weights import fold, random_weights
 from hwnas.errors import ExportError, InputError
 
 NETWORKS = [Network.single(spec) for spec in SPECS] + [random_network(space(), 0)]
@@ -53,7 +53,7 @@ def test_folding_is_the_convolution_with_its_norm_in_closed_form(stride: int) ->
     network = Network.single(OpSpec("conv", 4, 6, 7, 7, kernel=3, stride=stride, groups=2))
     weights = random_weights(network.graph, 0)
     weights["op.conv.norm.running_var"] *= 1e-3
-    weight, bias = folded(network.graph.nodes[0], weights)
+    weight, bias = fold(network.graph, weights)[1]["op.conv"]
     assert bias is not None
     x = torch.randn(2, 4, 7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     t = {name: torch.from_numpy(value).double() for name, value in weights.items()}
@@ -66,6 +66,30 @@ def test_folding_is_the_convolution_with_its_norm_in_closed_form(stride: int) ->
         x, torch.from_numpy(weight).double(), torch.from_numpy(bias).double(), stride, 1, 1, 2
     )
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_norm_is_folded_only_into_a_convolution_that_it_alone_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice(b: Builder, spec: OpSpec, x: Value) -> Value:
+        return b.scale_shift(b.scale_shift(x, "first"), "second")
+
+    def shared(b: Builder, spec: OpSpec, x: Value) -> Value:
+        return b.add(x, b.scale_shift(x, "scale"))
+
+    monkeypatch.setitem(_kinds, "twice", Kind("twice", frozenset(), twice))
+    monkeypatch.setitem(_kinds, "shared", Kind("shared", frozenset(), shared))
+    conv, plain = OpSpec("conv", 4, 4, 6, 6, kernel=3), OpSpec("skip", 4, 4, 6, 6)
+    two, one = OpSpec("twice", 4, 4, 6, 6), OpSpec("shared", 4, 4, 6, 6)
+    for specs, names in [
+        ((conv, two), ["op0.conv"]),
+        ((plain, two), ["op1.first"]),
+        ((conv, one), ["op0.conv", "op1.scale", "op1.add"]),
+        ((conv, one, two), ["op0.conv", "op1.scale", "op1.add", "op2.first"]),
+    ]:
+        network = chain(*specs)
+        graph, constants = fold(network.graph, trained(network))
+        assert [node.name for node in graph.nodes] == names
+        assert set(constants) == set(names) - {"op1.add"}
+        assert all(parity(network, runtime).agrees for runtime in RUNTIMES)
 
 
 def test_a_residual_branch_adds_nothing_before_training() -> None:

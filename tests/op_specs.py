@@ -1,0 +1,49 @@
+"""A few specs of every registered kind of op, for tests that a new kind meets by itself."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from hwnas.arch import OpSpec
+from hwnas.arch.op import _kinds, kinds
+from hwnas.arch.primitives import ACTIVATIONS
+from hwnas.errors import InputError
+
+CHANNELS = ((8, 8), (8, 12))
+MAPS = ((7, 8), (8, 7))  # odd and even, high and wide
+STRIDES = (1, 2)
+VALUES: dict[str, tuple[Any, ...]] = {
+    "kernel": (3, 5, 1),
+    "expand": (3, 1),
+    "groups": (1, 2),
+    "dilation": (1, 2),
+    "se": (0, 4),
+    "act": ("relu6", *ACTIVATIONS),
+}
+
+
+def specs_of(kind: str) -> list[OpSpec]:
+    """Every stride on odd and even sizes; all other values that the kind uses come up in turn, at least once each.
+
+    Leaves out what the kind refuses, such as other channels out than in.
+    """
+    used = {field: values for field, values in VALUES.items() if field in _kinds[kind].uses}
+    strides = STRIDES if "stride" in _kinds[kind].uses else (1,)
+    turns = range(max(map(len, used.values()), default=1))
+    found: dict[OpSpec, None] = {}
+    for (cin, cout), (height, width), stride, turn in itertools.product(CHANNELS, MAPS, strides, turns):
+        fields = {field: values[turn % len(values)] for field, values in used.items()}
+        if stride > 1:
+            fields["stride"] = stride
+        spec = OpSpec(kind, cin, cout, height, width, **fields)
+        try:
+            _ = spec.graph
+        except InputError:
+            continue
+        found[spec] = None
+    assert found, f"{kind} refuses every spec"
+    return list(found)
+
+
+EVERY_KIND = [spec for kind in kinds() for spec in specs_of(kind)]

@@ -19,7 +19,7 @@ from hwnas.backends.onnx import fingerprint, micro_model, onnx_model
 from hwnas.backends.weights import random_weights
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import CANARY_DRIFT, Estimate, accepted, canary_floor_us, estimate, estimates, loaded
-from hwnas.devices.host import host_facts
+from hwnas.devices.link import link_to
 from hwnas.devices.measure import measure
 from hwnas.devices.profile import profile_rounds
 from hwnas.devices.rounds import Round
@@ -183,7 +183,11 @@ def _complete(
                     progress=progress,
                 )
     _take_rows(table, need.rows, estimates(rounds))
-    table.provenance = host_facts() | {"threads": device.threads, "precision": device.precision, "pin": device.pin}
+    table.provenance = link_to(device).facts.provenance() | {
+        "threads": device.threads,
+        "precision": device.precision,
+        "pin": device.pin,
+    }
     table.canary_us = canary_floor_us(rounds)
     measured = [measured_network(table, network, name, rounds) for name, network in networks.items()]
     calibration = fit(measured[:CALIBRATION_NETWORKS])

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hwnas.devices.device import Condition, list_devices, load_device
-from hwnas.devices.host import cpu_fields, cpu_slug, host_facts, host_slug, package_version
+from hwnas.devices.host import cpu_slug, host_facts, host_slug
+from hwnas.devices.runner import cpu_fields, package_version
 from hwnas.errors import InputError
 from hwnas.resources import resource_folder
 

@@ -95,7 +95,7 @@ def events(lines: Generator[bytes, None, None]) -> Generator[dict[str, Any], Non
             if not isinstance(event, dict) or "event" not in event:
                 raise DeviceError(f"measuring answered {line[:200]!r}, which is no event", hint=HINT)
             if event["event"] == "error":
-                raise DeviceError(f"measuring failed: {event['message']}", hint="check that model file")
+                raise DeviceError(f"measuring failed: {event.get('message')}", hint=str(event.get("hint", HINT)))
             if event["event"] == "done":
                 return
             yield event

@@ -73,32 +73,27 @@ def stream_rounds(
     progress = progress or Silent()
     taken: list[Round] = []
     names, count, fruitless = list(models), rounds, 0
+    link = link_to(device)
     with progress.track(f"measuring on {device.id}", rounds * len(models)) as advance:
         while names:
             own = {name: models[name] for name in names}
             before = len(taken)
             job = Job(own, canary, count, round_ms, first_round, seed, stall_s=stall_s)
             try:
-                with contextlib.closing(_rounds(device, job, progress)) as part:
-                    for one in part:
-                        advance()
-                        taken.append(one)
-                        yield one
+                with contextlib.closing(link.events(job, progress)) as events:
+                    for event in events:
+                        if event["event"] == "round":
+                            advance()
+                            taken.append(Round.from_json(event))
+                            yield taken[-1]
             except UnreachableError as error:
                 fruitless = 0 if len(taken) > before else fruitless + 1
                 if fruitless == _FRUITLESS:
                     raise
                 progress.say(f"{error}: trying to reach {device.id} again for up to {RECONNECT_S:g} s")
-                link_to(device).reconnect()
+                link.reconnect()
             names, count = missing(models, taken, rounds)
             first_round = 1 + max((one.round for one in taken), default=first_round - 1)
-
-
-def _rounds(device: Device, job: Job, progress: Progress) -> Generator[Round, None, None]:
-    with contextlib.closing(link_to(device).events(job, progress)) as events:
-        for event in events:
-            if event["event"] == "round":
-                yield Round.from_json(event)
 
 
 def missing(models: Mapping[str, Path], taken: Sequence[Round], rounds: int) -> tuple[list[str], int]:

@@ -9,8 +9,8 @@ Reads one job from stdin:
 Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and, where there are models, {"event":
 "loaded", "n"} after each, {"event": "warm", "seconds", "stable"}, then for every model and round {"event": "round",
 "name", "round", "process", "median_us", "p10_us", "p90_us", "calls", "canary_us", "load"}; {"event": "done"} at the
-end; or {"event": "error", "message"} and exit code 1. All times are microseconds of one call. `process` is the job's
-first round. `canary_us` is the worse of the two medians of the canary around the model's group. For `load` see
+end; or {"event": "error", "message", "hint"} and exit code 1. All times are microseconds of one call. `process` is the
+job's first round. `canary_us` is the worse of the two medians of the canary around the model's group. For `load` see
 `OtherWork`.
 
 Every round visits the models in a new order, in groups, with the canary between them, so that a disturbance hits a
@@ -273,7 +273,7 @@ def settings(pin: int | None, governor: str | None) -> Iterator[None]:
 def alone(session: str) -> Any:
     """Hold the folder of this file until this process ends, so that no two measurements disturb each other.
 
-    A runner of the same session that still holds it was cut off from its host, and is ended.
+    A runner of the same session that still holds it was cut off from its host, and is ended; another is waited for.
     """
     import fcntl  # not on Windows
 
@@ -285,9 +285,9 @@ def alone(session: str) -> Any:
         except OSError:
             file.seek(0)
             owner, _, pid = file.read().partition(" ")
-        if (owner and owner != session) or time.monotonic() > end:
-            fail(f"another program is measuring on this device (process {pid or 'unknown'})")
-        if pid:
+        if time.monotonic() > end:
+            fail(f"another program is measuring on this device (process {pid or 'unknown'})", "wait until it has ended")
+        if owner == session:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGTERM if time.monotonic() < end - ORPHAN_S / 2 else signal.SIGKILL)
         time.sleep(0.05)
@@ -312,8 +312,8 @@ def emit(**content: Any) -> None:
     sys.stdout.flush()
 
 
-def fail(message: str) -> NoReturn:
-    emit(event="error", message=message)
+def fail(message: str, hint: str) -> NoReturn:
+    emit(event="error", message=message, hint=hint)
     raise SystemExit(1)
 
 
@@ -350,7 +350,7 @@ def measure(job: dict[str, Any]) -> None:
         try:
             return step()
         except runtime.errors as error:
-            fail(f"model {name!r}: {str(error).strip() or type(error).__name__}")
+            fail(f"model {name!r}: {str(error).strip() or type(error).__name__}", "check that model file")
 
     def load(name: str, path: str) -> Model:
         model: Model = attempt(name, lambda: Model(runtime.load(path, generator)))

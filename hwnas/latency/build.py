@@ -69,8 +69,10 @@ def open_table(device: Device, folder: Path) -> Table:
 
     Raises:
         TableError: there is a table, but it is corrupt.
-        InputError: the table is of another condition.
+        InputError: the table is of another condition, or of a runtime that hwnas writes no models for.
     """
+    if device.runtime != "onnxruntime":
+        raise InputError(f"latency tables are measured with onnxruntime, not with {device.runtime}")
     condition = device.condition()
     if not (folder / "meta.toml").exists():
         return Table(condition.device, condition.id)

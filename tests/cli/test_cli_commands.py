@@ -58,7 +58,8 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
 def test_the_commands_are_those_of_the_surface() -> None:
     names = {" ".join(path) for path in commands()}
     assert {"search", "profile-device", "predict", "report", "doctor"} <= names
-    assert {"devices list", "devices show", "spaces list", "spaces show", "strategies list"} <= names
+    assert {"devices list", "devices show", "devices check"} <= names
+    assert {"spaces list", "spaces show", "strategies list"} <= names
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,10 @@ def test_the_commands_are_those_of_the_surface() -> None:
         (["doctor"], {"cpu", "python", "packages", "devices", "problems"}),
         (["devices", "list"], {"devices"}),
         (["devices", "show", "host"], {"id", "runtime", "threads", "precision", "condition"}),
+        (
+            ["devices", "check", "host"],
+            {"cpu", "governor", "temperature_c", "packages", "clock_ns", "free_bytes", "canary", "remarks"},
+        ),
         (["spaces", "list"], {"spaces"}),
         (["spaces", "show", "toy"], {"space", "size", "rows", "decisions"}),
         (["strategies", "list"], {"strategies"}),

@@ -1,4 +1,4 @@
-"""A board on loopback: the real sshd with throw-away keys, behind a forwarder that can cut the link after so many bytes.
+"""A board on loopback: the real sshd with throw-away keys, behind a forwarder that cuts the link after so many bytes.
 
 Every connection is served by an sshd of its own (`sshd -i`), so there is no port to guess and nothing to wait for.
 """

@@ -220,6 +220,21 @@ def test_a_folder_that_cannot_be_made(board: Board, models: dict[str, Path]) -> 
         board.device().condition()
 
 
+def test_check_over_ssh(board: Board) -> None:
+    done = CliRunner().invoke(app, ["devices", "check", str(board.toml()), "--json", "--quiet"])
+    assert done.exit_code == 0
+    facts = json.loads(done.stdout)
+    assert facts["condition"] == HOST.condition().folder.as_posix()
+    assert facts["canary"]["floor_us"] > 0
+    assert facts["canary"]["noise"] >= 0
+    assert facts["packages"]["onnxruntime"]
+    link_to.cache_clear()
+    board.close()
+    done = CliRunner().invoke(app, ["devices", "check", str(board.toml()), "--json", "--quiet"])
+    assert done.exit_code == 5
+    assert "cannot be reached" in json.loads(done.stdout)["error"]
+
+
 def test_without_paramiko_there_is_a_hint(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "paramiko", None)
     with pytest.raises(InputError, match="need paramiko") as caught:

@@ -44,7 +44,8 @@ class Link:
         self._transport = open_transport(device)
         self._copied: set[str] = set()
         try:
-            self.facts = Facts.from_json(next(self._events(Job(), []), {}))
+            with contextlib.closing(self._events(Job(), [])) as stream:
+                self.facts = Facts.from_json(next(stream, {}))
         except BaseException:
             self._transport.close()
             raise
@@ -114,8 +115,9 @@ class Link:
 
     def close(self) -> None:
         """Remove the models that were copied to the device, if it is still there, and leave it."""
-        with contextlib.suppress(DeviceError):
-            self._transport.remove(sorted(self._copied))
+        if self._copied:
+            with contextlib.suppress(DeviceError):
+                self._transport.remove(sorted(self._copied))
         self._transport.close()
 
 

@@ -59,11 +59,11 @@ echo "INFO: Initialized session in 16.242ms."
 echo "INFO: Running benchmark for at least 2 iterations and at least 0 seconds but terminate if exceeding 150 seconds."
 echo "INFO: count=2 first=74176 curr=9000 min=9000 max=74176 avg=41588 std=32588 p5=9000 median=74176 p95=74176"
 echo
-echo "INFO: Running benchmark for at least 3 iterations and at least 0.015 seconds but terminate if exceeding 1 seconds."
+echo "INFO: Running benchmark for at least 3 iterations and at least 0.015 seconds."
 spread="p5=${median}0 median=${median}1 p95=${median}2"
 echo "INFO: count=40 first=90 curr=91 min=80 max=1249964 avg=1.24027e+06 std=2 $spread"
 echo
-echo "INFO: Inference timings in us: Init: 16242, First inference: 74176, Warmup (avg): 41588, Inference (avg): 1.24e+06"
+echo "INFO: Inference timings in us: Init: 16242, First inference: 74176, Warmup (avg): 41588, Inference (avg): 912"
 echo "INFO: Note: as the benchmark tool itself affects memory footprint, the following is only APPROXIMATE."
 """
 _GETPROP = """#!/bin/sh

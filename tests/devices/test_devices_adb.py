@@ -88,8 +88,8 @@ def test_a_phone_that_stays_away(phone: Phone, models: dict[str, Path], monkeypa
     assert "adb devices" in caught.value.hint
 
 
-def test_without_adb_there_is_a_hint(phone: Phone) -> None:
-    (phone.programs / "adb").unlink()
+def test_without_adb_there_is_a_hint(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(phone.folder))
     with pytest.raises(DeviceError, match="cannot start adb") as caught:
         phone.device().condition()
     assert "platform tools" in caught.value.hint
@@ -97,7 +97,7 @@ def test_without_adb_there_is_a_hint(phone: Phone) -> None:
 
 def test_without_benchmark_model_there_is_a_hint(phone: Phone) -> None:
     (phone.programs / "benchmark_model").unlink()
-    with pytest.raises(DeviceError, match="there is no .*benchmark_model on the device") as caught:
+    with pytest.raises(DeviceError, match="benchmark_model on the device") as caught:
         phone.device().condition()
     assert caught.value.hint.startswith("adb push")
 

@@ -18,16 +18,16 @@ from typer.testing import CliRunner
 from hwnas.arch import space_instance
 from hwnas.cli import app
 from hwnas.devices import job, link, profile
-from hwnas.devices.device import load_device
 from hwnas.devices.link import link_to
 from hwnas.devices.measure import measure, stream_rounds
 from hwnas.devices.rounds import Round
-from hwnas.devices.transports import remote, ssh
+from hwnas.devices.transports import ssh
 from hwnas.errors import DeviceError, InputError, UnreachableError
 from hwnas.latency import build
 from hwnas.latency.build import complete, lacking, open_table
 from hwnas.latency.table import load_table
 from hwnas.progress import Silent
+
 
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[Board]:
@@ -165,7 +165,7 @@ def test_a_wrong_host_key_is_refused(board: Board) -> None:
 def test_an_unknown_host_key_is_refused_and_not_learned(board: Board) -> None:
     board.trust("")
     for _ in range(2):
-        with pytest.raises(DeviceError, match="host key of 127.0.0.1 is not known: ssh-ed25519 SHA256:"):
+        with pytest.raises(DeviceError, match="is not known: ssh-ed25519 SHA256:"):
             board.device().condition()
     assert (board.folder / "known_hosts").read_text() == ""
 
@@ -210,7 +210,7 @@ def test_commands_end_as_they_end(board: Board) -> None:
     with pytest.raises(UnreachableError, match=r"silent for 0\.2 s"):
         list(way.start(["tail", "-f", "/dev/null"], stall_s=0.2))
     way.close()
-    with pytest.raises(UnreachableError, match="link to 127.0.0.1 was cut"):
+    with pytest.raises(UnreachableError, match=r"link to .* was cut"):
         list(way.start(["true"], stall_s=60))
 
 

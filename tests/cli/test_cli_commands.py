@@ -62,16 +62,22 @@ def test_the_commands_are_those_of_the_surface() -> None:
     assert {"spaces list", "spaces show", "strategies list"} <= names
 
 
+def test_check_tells_what_the_device_is() -> None:
+    done = hwnas("devices", "check", "host", "--json", "--quiet")
+    assert (done.exit_code, done.stderr) == (0, "")
+    keys = {"cpu", "governor", "temperature_c", "packages", "clock_ns", "free_bytes", "canary", "remarks", "condition"}
+    assert keys <= json.loads(done.stdout).keys()
+    text = hwnas("devices", "check", "host").stdout
+    assert "free disk" in text
+    assert text.splitlines()[-1] == "Next: hwnas profile-device --device host"
+
+
 @pytest.mark.parametrize(
     ("words", "keys"),
     [
         (["doctor"], {"cpu", "python", "packages", "devices", "problems"}),
         (["devices", "list"], {"devices"}),
         (["devices", "show", "host"], {"id", "runtime", "threads", "precision", "condition"}),
-        (
-            ["devices", "check", "host"],
-            {"cpu", "governor", "temperature_c", "packages", "clock_ns", "free_bytes", "canary", "remarks"},
-        ),
         (["spaces", "list"], {"spaces"}),
         (["spaces", "show", "toy"], {"space", "size", "rows", "decisions"}),
         (["strategies", "list"], {"strategies"}),

@@ -41,11 +41,18 @@ def needs_sshd() -> None:
 
 
 class Board:
-    """Listens on loopback; `cuts` says after how many bytes to the host each next connection is closed."""
+    """Listens on loopback.
+
+    Attributes:
+        cuts: after how many bytes to the host each next connection is cut.
+        hangs_up: whether a cut closes the connection, or nothing comes through any more.
+        connections: how many there were.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.connections = folder, 0
         self.cuts: list[int] = []
+        self.hangs_up = True
         for name in ("host", "user", "stranger"):
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
             subprocess.run(command, check=True)
@@ -112,19 +119,20 @@ class Board:
                 self._children.append(subprocess.Popen(command, stdin=its, stdout=its, stderr=log))
             limit = self.cuts.pop(0) if self.cuts else None
             self.connections += 1
-            threading.Thread(target=_forward, args=(host, ours, None), daemon=True).start()
-            threading.Thread(target=_forward, args=(ours, host, limit), daemon=True).start()
+            threading.Thread(target=self._forward, args=(host, ours, None), daemon=True).start()
+            threading.Thread(target=self._forward, args=(ours, host, limit), daemon=True).start()
 
-
-def _forward(source: socket.socket, target: socket.socket, limit: int | None) -> None:
-    """Carry bytes until one side ends, or `limit` of them went through; then hang up on both."""
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data if limit is None else data[:limit])
-            if limit is not None and (limit := limit - len(data)) <= 0:
-                break
-    _hang_up(source)
-    _hang_up(target)
+    def _forward(self, source: socket.socket, target: socket.socket, limit: int | None) -> None:
+        """Carry bytes until one side ends, or `limit` of them went through; then cut the connection."""
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data if limit is None else data[:limit])
+                if limit is not None and (limit := limit - len(data)) <= 0:
+                    if not self.hangs_up:
+                        return
+                    break
+        _hang_up(source)
+        _hang_up(target)
 
 
 def _hang_up(one: socket.socket) -> None:

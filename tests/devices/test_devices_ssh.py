@@ -135,6 +135,17 @@ def test_a_link_that_stays_down_ends_after_the_stated_time_and_keeps_what_was_me
     assert "ssh -p" in caught.value.hint
 
 
+def test_a_runner_whose_host_went_silent_is_ended_by_the_next(board: Board, models: dict[str, Path]) -> None:
+    board.cuts, board.hangs_up = [20_000], False
+    model = models["deep"]
+    stream = stream_rounds(board.device(), {"a": model}, model, rounds=10**6, round_ms=0.1, stall_s=5)
+    rounds = [next(one for one in stream if not one.process), next(one for one in stream if one.process)]
+    stream.close()
+    assert board.connections == 2
+    assert rounds[0].round == 0
+    assert rounds[1].round == rounds[1].process > 10
+
+
 def test_a_link_that_is_cut_before_any_round_is_not_tried_for_ever(
     board: Board, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

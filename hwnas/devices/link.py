@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Generator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hwnas.devices.benchmark_model import benchmark_events
@@ -20,7 +21,7 @@ from hwnas.devices.transports.adb import Adb
 from hwnas.devices.transports.local import Local
 from hwnas.devices.transports.ssh import Ssh
 from hwnas.errors import DeviceError, UnreachableError
-from hwnas.progress import Progress
+from hwnas.progress import Progress, Silent
 
 RECONNECT_S = 120.0
 _LONGEST_PAUSE_S = 8.0
@@ -42,7 +43,7 @@ class Link:
         self._device = device
         self._session = None if device.transport == "local" else uuid.uuid4().hex
         self._transport = open_transport(device)
-        self._copied: set[str] = set()
+        self._copied: set[tuple[Path, str]] = set()  # from here to there
         try:
             with contextlib.closing(self._events(Job(), [])) as stream:
                 self.facts = Facts.from_json(next(stream, {}))
@@ -72,12 +73,11 @@ class Link:
             UnreachableError: the link was cut.
             DeviceError: the device fails, or is no longer of the condition that it was.
         """
-        if self._session is None:
-            files = self._transport.put(job.files, _ignore)
-        else:
-            with progress.track(f"copying models to {self._device.id}", len(job.files)) as advance:
-                files = self._transport.put(job.files, advance)
-        self._copied.update(files)
+        quick = self._session is None or {path for path, _ in self._copied} >= set(job.files)
+        label = f"copying models to {self._device.id}"
+        with (Silent() if quick else progress).track(label, len(job.files)) as advance:
+            files = self._transport.put(job.files, advance)
+        self._copied.update(zip(job.files, files, strict=True))
         with contextlib.closing(self._events(job, files)) as stream:
             now = self._condition(Facts.from_json(next(stream, {})))
             if now != self.condition:
@@ -117,7 +117,7 @@ class Link:
         """Remove the models that were copied to the device, if it is still there, and leave it."""
         if self._copied:
             with contextlib.suppress(DeviceError):
-                self._transport.remove(sorted(self._copied))
+                self._transport.remove(sorted({name for _, name in self._copied}))
         self._transport.close()
 
 
@@ -139,7 +139,3 @@ def open_transport(device: Device) -> Transport:
     if device.ssh is not None:
         return Ssh(device.ssh)
     return Local() if device.adb is None else Adb(device.adb)
-
-
-def _ignore(steps: int = 1, note: str = "") -> None:
-    pass

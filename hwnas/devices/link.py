@@ -118,6 +118,7 @@ class Link:
         if self._copied:
             with contextlib.suppress(DeviceError):
                 self._transport.remove(sorted({name for _, name in self._copied}))
+            self._copied.clear()
         self._transport.close()
 
 

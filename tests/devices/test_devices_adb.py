@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,11 @@ from hwnas.files import sha256
 
 @pytest.fixture
 def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Phone]:
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr(link.atexit, "register", at_exit.append)  # later, `adb` would be the real one
     yield Phone(tmp_path / "phone", monkeypatch)
+    for close in at_exit:
+        close()
     link_to.cache_clear()
 
 

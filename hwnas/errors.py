@@ -8,7 +8,8 @@
     ├── InfeasibleBudgetError       3   no network of the space is that fast
     ├── InfeasibleLimitError        3   no network of the space is within the limit on its size or memory
     ├── BudgetMissedError           4   the exported file is slower than the budget on the device
-    ├── DeviceError                 5   the device cannot be reached or fails while measuring
+    ├── DeviceError                 5   the device fails while measuring
+    │   └── UnreachableError        5   the device cannot be reached, or the link to it was cut
     ├── ExportError                 6   the model file could not be written, or differs from the trained network
     ├── DivergedError               7   the loss is not a number
     └── StorageError                8   the disk is full, read-only, or a file cannot be written
@@ -96,6 +97,10 @@ class DeviceError(HwnasError):
     """The device cannot be reached, or fails while measuring."""
 
     exit_code = 5
+
+
+class UnreachableError(DeviceError):
+    """The device cannot be reached, or the link to it was cut: worth another try."""
 
 
 class ExportError(HwnasError):

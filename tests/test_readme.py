@@ -12,6 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from typer.testing import CliRunner
 
 from hwnas import errors
 from hwnas.cli import app
+from hwnas.devices.device import load_device
 from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError
 from hwnas.run.folder import RunFolder
 
@@ -70,6 +72,8 @@ def commands(path: Path) -> list[Snippet]:
 
 COMMANDS = [command for path in DOCUMENTS for command in commands(path)]
 BLOCKS = [Snippet(path.name, text) for path in DOCUMENTS for language, text in fences(path) if language == "python"]
+DEVICES = [Snippet(path.name, text) for path in DOCUMENTS for language, text in fences(path) if language == "toml"]
+LOGINS = [table["ssh"] for table in map(tomllib.loads, (device.text for device in DEVICES)) if "ssh" in table]
 EXECUTED = [block for block in BLOCKS if "run_search" not in block.text]  # that one takes minutes
 
 
@@ -80,7 +84,7 @@ def test_there_is_something_to_check() -> None:
 
 @pytest.mark.parametrize("path", EVERYTHING, ids=lambda path: path.name)
 def test_blocks_say_what_they_are(path: Path) -> None:
-    assert {language for language, _ in fences(path)} <= {"console", "bash", "python", "text"}
+    assert {language for language, _ in fences(path)} <= {"console", "bash", "python", "text", "toml"}
     assert prose(path).count("```") == 0
 
 
@@ -100,8 +104,30 @@ def test_commands_are_right(command: Snippet, tmp_path: Path, monkeypatch: pytes
             assert all((ROOT / path).exists() for path in paths)
         case [".venv/bin/ruff", "format", "."]:
             pass
+        case ["ssh" | "ssh-copy-id", *words] if words:
+            check_ssh(words)
+        case ["adb", verb, *words]:
+            assert verb in {"devices", "forward", "push", "shell"}
+            assert len(words) >= (1 if verb in ("devices", "shell") else 2)
         case _:
             pytest.fail(f"no check is known for the command {command.text!r}")
+
+
+def check_ssh(words: list[str]) -> None:
+    """The login is that of a device in these documents, and the board's shell can read the command."""
+    port = 22
+    if words[0] == "-p":
+        port, words = int(words[1]), words[2:]
+    login, *remote = words
+    assert (login, port) in {(f"{one['user']}@{one['host']}", one.get("port", 22)) for one in LOGINS}
+    assert subprocess.run(["sh", "-n", "-c", " ".join(remote)], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_devices_are_described_right(device: Snippet, tmp_path: Path) -> None:
+    path = tmp_path / "device.toml"
+    path.write_text(device.text)
+    assert load_device(str(path)).id == tomllib.loads(device.text)["id"]
 
 
 def make_targets() -> set[str]:
@@ -115,7 +141,7 @@ def make_targets() -> set[str]:
 
 def check_hwnas(arguments: list[str], folder: Path, *, whole: bool) -> None:
     """Run what is quick, plan a search, and parse everything else with all its options and values."""
-    if arguments[0] == "search" and whole:
+    if arguments[0] == "search" and whole and "--device" not in arguments:
         make_images(arguments, folder)
         succeed([*arguments, *([] if "--dry-run" in arguments else ["--dry-run"]), "--tables", str(folder / "tables")])
         assert not (folder / "runs").exists()
@@ -157,9 +183,11 @@ def make_images(arguments: list[str], folder: Path) -> None:
 
 def check_pip(arguments: list[str]) -> None:
     pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     match arguments:
-        case ["-c", constraints, "."]:
+        case ["-c", constraints, "." | ".[ssh]"]:
             assert (ROOT / constraints).is_file()
+            assert "ssh" in project["optional-dependencies"]
         case [requirement]:
             assert requirement in pinned
         case _:

@@ -28,7 +28,8 @@ from fault_lab import CASES, Lab, Record
 from rich.console import Console
 from rich.table import Table
 
-from hwnas.devices.host import cpu_model, package_version
+from hwnas.devices.host import cpu_model
+from hwnas.devices.runner import package_version
 from hwnas.files import read_json, write_json, write_text
 
 FAULTS = (fault_cases, fault_crashes)  # importing them registers what they know

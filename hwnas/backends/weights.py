@@ -42,7 +42,7 @@ def fold(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, Affine]]:
     """The graph without batch norms, which is what files hold, and the constants of its nodes.
 
     The norm of a convolution goes into its weights, and so does a `ScaleShift` that alone reads one. Any other becomes
-    a depthwise 1 x 1 convolution: its fastest form in ONNX Runtime and in LiteRT (docs/decisions/0013).
+    a depthwise 1 x 1 convolution: its fastest form in ONNX Runtime and in LiteRT (docs/decisions/0015).
 
     Returns:
         the graph, and weight and bias of each convolution and linear layer by the name of its node.

@@ -1,4 +1,4 @@
-"""`hwnas devices|spaces|strategies list|show`: what there is to choose from."""
+"""`hwnas devices|spaces|strategies list|show`: what there is to choose from; `hwnas devices check`: is it in reach."""
 
 from __future__ import annotations
 
@@ -54,6 +54,56 @@ def devices_show(
         console.print_json(facts)
     else:
         _print([{"": name, "value": str(value)} for name, value in facts.items()])
+
+
+@devices.command("check")
+@console.verb
+def devices_check(
+    device: Annotated[str, typer.Argument(help="Id of a device, or the path of its TOML file.")],
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Reach a device, ask it what it is, and see how steadily the reference network runs there."""
+    import tempfile
+    from pathlib import Path
+
+    from rich.markup import escape
+
+    from hwnas.devices.check import facts_of, remarks, run_canary
+    from hwnas.devices.device import load_device
+    from hwnas.files import write_bytes
+    from hwnas.latency.build import canary_model
+
+    found = load_device(device)
+    facts = facts_of(found)
+    canary = None
+    if found.runtime == "onnxruntime":
+        with tempfile.TemporaryDirectory() as folder:
+            model = Path(folder) / "canary.onnx"
+            write_bytes(model, canary_model())
+            canary = run_canary(found, model, progress=console.progress(quiet=quiet))
+    facts["canary"] = asdict(canary) if canary else None
+    facts["remarks"] = remarks(found, facts["governor"], canary)
+    if json_:
+        console.print_json(facts)
+        return
+    packages = " ".join(f"{name} {version}" for name, version in facts["packages"].items())
+    pin = "any CPU" if facts["pin"] is None else f"CPU {facts['pin']}"
+    free = f"{(facts['free_bytes'] or 0) / 2**30:.1f} GiB"
+    shown = facts | {"packages": packages, "free_bytes": free, "pin": pin}
+    if canary is not None:
+        shown["canary"] = f"{canary.floor_us / 1e3:.3g} ms, noise {canary.noise:.1%}, {canary.rejected:.0%} disturbed"
+    names = {"free_bytes": "free disk", "clock_ns": "clock step, ns", "temperature_c": "temperature, °C"}
+    _print(
+        [
+            {"": names.get(name, name).replace("_", " "), "value": "unknown" if value is None else str(value)}
+            for name, value in shown.items()
+            if name != "remarks"
+        ]
+    )
+    for remark in facts["remarks"]:
+        console.write(console.err(), f"[yellow]warning:[/] {escape(remark)}")
+    console.out().print(f"\nNext: hwnas profile-device --device {device}")
 
 
 @spaces.command("list")

@@ -85,4 +85,5 @@ def profile_device(
     )
     screen.print(f"the same networks measured twice differ by {validation.repeatability:.1%}")
     size = f"--width {width:g}{f' --depth {depth}' if depth else ''} --resolution {resolution}"
-    screen.print(f"\nNext: hwnas search --budget-ms 50% --space {space} {size}")
+    where = "" if device == "host" else f" --device {device}"
+    screen.print(f"\nNext: hwnas search{where} --budget-ms 50% --space {space} {size}")

@@ -12,7 +12,8 @@ from hwnas.cli import console, options
 def doctor(json_: options.Json = False, quiet: options.Quiet = False) -> None:
     """Tell versions, runtimes and devices, and what stands in the way."""
     from hwnas.devices.device import list_devices
-    from hwnas.devices.host import host_facts, package_version
+    from hwnas.devices.host import host_facts
+    from hwnas.devices.runner import package_version
 
     facts: dict[str, Any] = host_facts()
     facts["devices"] = {device.id: str(device.condition().folder) for device in list_devices()}

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from hwnas.devices.host import host_slug, package_version
-from hwnas.errors import DeviceError, InputError
+from hwnas.devices.transports.adb import AdbAddress
+from hwnas.devices.transports.ssh import SshAddress
+from hwnas.errors import InputError
 from hwnas.resources import resource_folder
 
 ALLOWED = {
-    "transport": ("local",),
-    "runtime": ("onnxruntime",),
+    "transport": ("local", "ssh", "adb"),
+    "runtime": ("onnxruntime", "litert"),
     "precision": ("fp32", "int8"),
 }
+_RANGES = {"threads": (1, 1024), "pin": (0, 1023), "port": (1, 65535)}
+_ADDRESSES = {"ssh": SshAddress, "adb": AdbAddress}
+_EXAMPLE = "compare it with devices/host.toml, and with docs/add-a-device.md"
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Device:
         threads: threads that one inference may use.
         precision: of the models measured there.
         pin: index of the CPU that measuring is bound to, where the system can; None leaves the choice to it.
+        governor: of the CPU's frequency, set while measuring where the system allows it; None leaves it as it is.
+        ssh, adb: where it is, for the transport of that name.
     """
 
     id: str
@@ -69,17 +76,27 @@ class Device:
     threads: int
     precision: str
     pin: int | None = None
+    governor: str | None = None
+    ssh: SshAddress | None = None
+    adb: AdbAddress | None = None
+
+    @property
+    def python(self) -> str | None:
+        """The command of the Python that measures there; None where benchmark_model does."""
+        return self.ssh.python if self.ssh else self.adb.python if self.adb else sys.executable
 
     def condition(self) -> Condition:
-        """The condition that its latencies hold under: the CPU and the runtime that are there now.
+        """The condition that its latencies hold under: the CPU and the runtime that are there.
+
+        The device is asked once a process.
 
         Raises:
-            DeviceError: the runtime is not installed.
+            UnreachableError: it does not answer.
+            DeviceError: the runtime is not installed on it.
         """
-        version = package_version(self.runtime)
-        if version is None:
-            raise DeviceError(f"device {self.id!r} has no {self.runtime}", hint=f"pip install {self.runtime}")
-        return Condition(host_slug(), self.runtime, version, self.threads, self.precision)
+        from hwnas.devices.link import link_to
+
+        return link_to(self).condition
 
 
 def list_devices() -> list[Device]:
@@ -112,26 +129,45 @@ def _parse(path: Path) -> Device:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}", hint="compare it with devices/host.toml") from error
-    names = [field.name for field in fields(Device)]
+        raise InputError(f"{path} is not valid TOML: {error}", hint=_EXAMPLE) from error
+    device: Device = _record(Device, content, path, "")
+    for name in _ADDRESSES:
+        if (name == device.transport) != (getattr(device, name) is not None):
+            rule = "needs" if name == device.transport else "has no use for"
+            raise InputError(f"{path}: transport {device.transport!r} {rule} a table [{name}]", hint=_EXAMPLE)
+    if device.adb is not None:
+        if (device.adb.runner is None) == (device.adb.python is None):
+            raise InputError(f"{path}: [adb] needs runner or python, one of both", hint=_EXAMPLE)
+        if device.adb.runner is not None and device.runtime != "litert":
+            raise InputError(f"{path}: [adb] runner is LiteRT's benchmark_model, so runtime must be 'litert'")
+    return device
+
+
+def _record(kind: type[Any], content: dict[str, Any], path: Path, table: str) -> Any:
+    """A dataclass from a table of the file; `table` is what goes before its keys in messages."""
+    names = [field.name for field in fields(kind)]
     if unknown := sorted(set(content) - set(names)):
-        raise InputError(f"{path}: unknown key {unknown[0]!r}", hint=f"allowed keys: {', '.join(names)}")
-    for field in fields(Device):
-        if field.name in content:
-            _check(path, field.name, content[field.name])
-        elif field.default is MISSING:
-            raise InputError(f"{path}: the key {field.name!r} is missing", hint="compare it with devices/host.toml")
-    return Device(**content)
+        raise InputError(f"{path}: unknown key {table}{unknown[0]!r}", hint=f"allowed keys: {', '.join(names)}")
+    for field in fields(kind):
+        if field.name not in content and field.default is MISSING:
+            raise InputError(f"{path}: the key {table}{field.name!r} is missing", hint=_EXAMPLE)
+    return kind(**{key: _checked(path, table, key, value) for key, value in content.items()})
 
 
-def _check(path: Path, key: str, value: Any) -> None:
-    if key in ("threads", "pin"):
-        least = 1 if key == "threads" else 0
-        if type(value) is not int or value < least:
-            raise InputError(f"{path}: {key} must be an integer of at least {least}, not {value!r}")
-    elif not isinstance(value, str):
-        raise InputError(f"{path}: {key} must be a string, not {value!r}")
+def _checked(path: Path, table: str, key: str, value: Any) -> Any:
+    where = f"{path}: {table}{key}"
+    if key in _ADDRESSES:
+        if not isinstance(value, dict):
+            raise InputError(f"{where} must be a table, not {value!r}")
+        return _record(_ADDRESSES[key], value, path, f"[{key}] ")
+    if key in _RANGES:
+        least, most = _RANGES[key]
+        if type(value) is not int or not least <= value <= most:
+            raise InputError(f"{where} must be an integer of at least {least} and at most {most}, not {value!r}")
+    elif not isinstance(value, str) or not value:
+        raise InputError(f"{where} must be a string that is not empty, not {value!r}")
     elif key in ALLOWED and value not in ALLOWED[key]:
         raise InputError(f"{path}: unknown {key} {value!r}", hint=f"allowed: {', '.join(ALLOWED[key])}")
     elif key == "id" and not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", value):
         raise InputError(f"{path}: id must be lower-case letters, digits, '.', '_' and '-', not {value!r}")
+    return value

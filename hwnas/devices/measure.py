@@ -1,25 +1,22 @@
-"""Measure models on a device, in one process, round by round."""
+"""Measure models on a device, round by round, and go on where a cut link left off."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from hwnas.devices.device import Device
-from hwnas.devices.process import events
+from hwnas.devices.estimate import by_name
+from hwnas.devices.job import Job
+from hwnas.devices.link import RECONNECT_S, link_to
 from hwnas.devices.rounds import Round
-from hwnas.errors import InputError
+from hwnas.errors import InputError, UnreachableError
 from hwnas.progress import Progress, Silent
 
-ROUND_MS = 15.0
-WARMUP_CALLS = 2
-GROUP = 8
-_RUNNER = Path(__file__).with_name("runner.py")
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+ROUND_MS = Job.round_ms
+_FRUITLESS = 3  # times in a row that the link may be cut before a single round comes
 
 
 class Stream(Protocol):
@@ -49,11 +46,12 @@ def stream_rounds(
     first_round: int = 0,
     seed: int = 0,
     progress: Progress | None = None,
-    stall_s: float = 120.0,
+    stall_s: float = Job.stall_s,
 ) -> Generator[Round, None, None]:
     """Measure every model `rounds` times in one fresh process, and give each round as soon as it is known.
 
-    Closing the iterator, or any exception, ends that process.
+    Where the link to the device is cut, it is made again, and a further process measures the rounds that are missing;
+    their numbers go on from the last one. Closing the iterator, or any exception, ends the process.
 
     Args:
         models: name to model file; names are free text.
@@ -66,34 +64,44 @@ def stream_rounds(
     Raises:
         InputError: fewer than one round, or no time for one.
         DeviceError: a model cannot be loaded or run, or the process dies or hangs.
+        UnreachableError: the device cannot be reached, or not again within 120 s after the link was cut.
     """
     if rounds < 1 or round_ms <= 0:
         raise InputError(f"rounds must be at least 1 and round_ms above 0, not {rounds} and {round_ms}")
     if not models:
         return
-    job = {
-        "models": [[name, str(path)] for name, path in models.items()],
-        "canary": str(canary),
-        "threads": device.threads,
-        "rounds": rounds,
-        "first_round": first_round,
-        "round_ms": round_ms,
-        "warmup": WARMUP_CALLS,
-        "group": GROUP,
-        "seed": seed,
-        "pin": device.pin,
-    }
-    environment = dict(os.environ) | dict.fromkeys(_THREAD_VARIABLES, str(device.threads))
-    lines = events([sys.executable, str(_RUNNER)], job, environment=environment, stall_s=stall_s)
-    label = f"measuring on {device.id}"
-    with (
-        contextlib.closing(lines),
-        (progress or Silent()).track(label, rounds * len(models)) as advance,
-    ):
-        for event in lines:
-            if event["event"] == "round":
-                advance()
-                yield Round.from_json(event)
+    progress = progress or Silent()
+    taken: list[Round] = []
+    names, count, fruitless = list(models), rounds, 0
+    link = link_to(device)
+    with progress.track(f"measuring on {device.id}", rounds * len(models)) as advance:
+        while names:
+            own = {name: models[name] for name in names}
+            before = len(taken)
+            job = Job(own, canary, count, round_ms, first_round, seed, stall_s=stall_s)
+            try:
+                with contextlib.closing(link.events(job, progress)) as events:
+                    for event in events:
+                        if event["event"] == "round":
+                            advance()
+                            taken.append(Round.from_json(event))
+                            yield taken[-1]
+            except UnreachableError as error:
+                fruitless = 0 if len(taken) > before else fruitless + 1
+                if fruitless == _FRUITLESS:
+                    raise
+                progress.say(f"{error}: trying to reach {device.id} again for up to {RECONNECT_S:g} s")
+                link.reconnect()
+            names, count = missing(models, taken, rounds)
+            first_round = 1 + max((one.round for one in taken), default=first_round - 1)
+
+
+def missing(models: Mapping[str, Path], taken: Sequence[Round], rounds: int) -> tuple[list[str], int]:
+    """Models with fewer than `rounds` rounds, and how many rounds all of them lack at least."""
+    own = by_name(taken)
+    lacks = {name: rounds - len(own.get(name, [])) for name in models}
+    lacking = {name: count for name, count in lacks.items() if count > 0}
+    return list(lacking), min(lacking.values(), default=0)
 
 
 def measure(

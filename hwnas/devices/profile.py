@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import accepted, by_name
-from hwnas.devices.measure import ROUND_MS, Stream, stream_rounds
+from hwnas.devices.measure import ROUND_MS, Stream, missing, stream_rounds
 from hwnas.devices.rounds import Round
 from hwnas.progress import Progress, Silent
 
@@ -50,10 +50,9 @@ def profile_rounds(
     """
     end_s = None if deadline_s is None else time.monotonic() + deadline_s
     taken = [one for one in done if one.name in models]
-    first_round = 1 + max((one.round for one in done), default=-1)
     extra = 0
     while True:
-        names, count = _missing(models, taken, rounds)
+        names, count = missing(models, taken, rounds)
         if not names:
             names, count = _disturbed(models, taken, min_accepted), min_accepted
             extra += 1
@@ -65,7 +64,7 @@ def profile_rounds(
             canary,
             rounds=count,
             round_ms=round_ms,
-            first_round=first_round,
+            first_round=1 + max((one.round for one in (*done, *taken)), default=-1),
             seed=seed,
             progress=progress or Silent(),
         )
@@ -76,15 +75,6 @@ def profile_rounds(
                     on_round(one)
                 if end_s is not None and time.monotonic() >= end_s:
                     return taken
-        first_round += count
-
-
-def _missing(models: Mapping[str, Path], taken: Sequence[Round], rounds: int) -> tuple[list[str], int]:
-    """Models with fewer than `rounds` rounds, and how many rounds all of them lack at least."""
-    own = by_name(taken)
-    lacks = {name: rounds - len(own.get(name, [])) for name in models}
-    lacking = {name: count for name, count in lacks.items() if count > 0}
-    return list(lacking), min(lacking.values(), default=0)
 
 
 def _disturbed(models: Mapping[str, Path], taken: Sequence[Round], min_accepted: int) -> list[str]:

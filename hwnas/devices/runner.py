@@ -1,15 +1,17 @@
-"""The program that times models where it runs; it needs Python, numpy and onnxruntime, and nothing of hwnas.
+"""The program that measures where it runs: one file that needs Python 3.8, numpy and a runtime, and nothing of hwnas.
 
 Reads one job from stdin:
 
-    {"models": [[name, path], ...], "canary": path, "threads": 1, "rounds": 7, "first_round": 0,
-     "round_ms": 15.0, "warmup": 2, "group": 8, "seed": 0, "pin": null}
+    {"runtime": "onnxruntime", "threads": 1, "pin": null, "governor": null, "session": null,
+     "models": [[name, path], ...], "canary": path, "rounds": 7, "first_round": 0, "round_ms": 15.0, "warmup": 2,
+     "group": 8, "seed": 0}
 
-Writes one JSON object a line: {"event": "loaded", "n"}, then for every model and round {"event": "round", "name",
-"round", "process", "median_us", "p10_us", "p90_us", "calls", "canary_us", "load"}, and {"event": "done"} at the end;
-or {"event": "error", "message"} and exit code 1. All times are microseconds of one call. `process` is the job's first
-round. `canary_us` is the worse of the two medians of the canary around the model's group. `load` is how busy other
-work kept the machine at that time; see `OtherWork`.
+Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and, where there are models, {"event":
+"loaded", "n"} after each, {"event": "warm", "seconds", "stable"}, then for every model and round {"event": "round",
+"name", "round", "process", "median_us", "p10_us", "p90_us", "calls", "canary_us", "load"}; {"event": "done"} at the
+end; or {"event": "error", "message", "hint"} and exit code 1. All times are microseconds of one call. `process` is the
+job's first round. `canary_us` is the worse of the two medians of the canary around the model's group. For `load` see
+`OtherWork`.
 
 Every round visits the models in a new order, in groups, with the canary between them, so that a disturbance hits a
 few rounds of many models and is seen, instead of all rounds of one.
@@ -17,75 +19,135 @@ few rounds of many models and is seen, instead of all rounds of one.
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
+import importlib.metadata
 import json
 import math
 import os
+import platform
 import random
+import shutil
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Callable, Iterator, NoReturn, Sequence  # noqa: UP035 as Python 3.8 has them
 
-import numpy as np
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime_state
-
-BATCH_BELOW_NS = 300_000
-BATCH_NS = 1_000_000
-PILOT_CALLS = 5
-FEWEST_SAMPLES = 3
+BATCH_BELOW_NS, BATCH_NS = 300_000, 1_000_000
+PILOT_CALLS, FEWEST_SAMPLES = 5, 3
 LOAD_WINDOW_S = 0.25  # 25 ticks of the kernel's clock, so that one tick more or less does not matter
-STAT = "/proc/stat"
-TYPES = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(uint8)": np.uint8,
-    "tensor(int8)": np.int8,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-}
-RUNTIME_ERRORS: tuple[type[Exception], ...] = (
-    RuntimeError,
-    ValueError,
-    MemoryError,
-    *(kind for kind in vars(runtime_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
-)
-Result = TypeVar("Result")
+WARM_MS, WARM_WITHIN, MOST_WARM = 100.0, 0.03, 30
+ORPHAN_S = 10.0
+PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime")
+STAT = Path("/proc/stat")
+CPUINFO = Path("/proc/cpuinfo")
+BOARD = Path("/proc/device-tree/model")
+CPUS = Path("/sys/devices/system/cpu")
+GOVERNOR = "cpufreq/scaling_governor"
+THERMAL = Path("/sys/class/thermal")
+NAMES = ("model name", "Model", "Hardware")
+FIELDS = (*NAMES, "cpu family", "model", "CPU implementer", "CPU part")
+
+
+class OnnxRuntime:
+    """Sequential, all graph optimisations, no profiling, inputs and outputs bound to fixed memory.
+
+    Threads may spin within a call, as in any program that keeps the default, but not after it: a session that is
+    loaded and idle must not take a core from the one being timed. With one thread there is nothing that spins.
+    """
+
+    def __init__(self, threads: int) -> None:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+        self.module, self.threads = onnxruntime, threads
+        own = (kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+        self.errors: tuple[type[Exception], ...] = (RuntimeError, ValueError, MemoryError, *own)
+
+    def load(self, path: str, generator: Any) -> Callable[[], Any]:
+        """A function that runs the model once."""
+        session = self.module.InferenceSession(path, self.options(), providers=["CPUExecutionProvider"])
+        binding, feeds = session.io_binding(), {}
+        for node in session.get_inputs():
+            dtype = {"float": "float32", "double": "float64"}.get(node.type[7:-1], node.type[7:-1])  # of tensor(...)
+            shape = [size if isinstance(size, int) else 1 for size in node.shape]
+            feeds[node.name] = random_values(node.name, shape, dtype, generator)
+            binding.bind_ortvalue_input(node.name, self.aligned(feeds[node.name]))
+        for node, value in zip(session.get_outputs(), session.run(None, feeds)):  # noqa: B905
+            binding.bind_ortvalue_output(node.name, self.aligned(value))
+        run = session.run_with_iobinding
+        return lambda: run(binding)
+
+    def options(self) -> Any:
+        result = self.module.SessionOptions()
+        result.intra_op_num_threads, result.inter_op_num_threads = self.threads, 1
+        result.execution_mode = self.module.ExecutionMode.ORT_SEQUENTIAL
+        result.graph_optimization_level = self.module.GraphOptimizationLevel.ORT_ENABLE_ALL
+        result.log_severity_level = 3
+        result.add_session_config_entry("session.force_spinning_stop", "1")
+        return result
+
+    def aligned(self, array: Any) -> Any:
+        """The array in memory of the runtime's own allocator, aligned alike in every process."""
+        value = self.module.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype, "cpu")
+        value.update_inplace(array)
+        return value
+
+
+class LiteRt:
+    """LiteRT with its default kernels (XNNPACK), or its predecessor tflite-runtime where a board has only that.
+
+    Nothing but the interpreter is held: it refuses to run while a view of a tensor, or its inner `Invoke`, is.
+    """
+
+    errors: tuple[type[Exception], ...] = (RuntimeError, ValueError, MemoryError)
+
+    def __init__(self, threads: int) -> None:
+        try:
+            module = importlib.import_module("ai_edge_litert.interpreter")
+        except ImportError:
+            module = importlib.import_module("tflite_runtime.interpreter")
+        self.interpreter, self.threads = module.Interpreter, threads
+
+    def load(self, path: str, generator: Any) -> Callable[[], Any]:
+        """A function that runs the model once; inputs keep their values from call to call."""
+        model = self.interpreter(model_path=path, num_threads=self.threads)
+        model.allocate_tensors()
+        for one in model.get_input_details():
+            values = random_values(one["name"], one["shape"], one["dtype"].__name__, generator)
+            model.set_tensor(one["index"], values)
+        return model.invoke  # type: ignore[no-any-return]
+
+
+RUNTIMES: dict[str, Any] = {"onnxruntime": OnnxRuntime, "litert": LiteRt}
 
 
 class Model:
-    """A loaded model with its inputs and outputs bound to fixed memory.
+    """Times a function that runs a model once.
 
-    `batch` is how many calls one timed sample takes: 1, or enough for 1 ms where a call takes less than 0.3 ms, so
-    that reading the clock costs nothing.
+    One timed sample takes `batch` calls: 1, or enough for 1 ms where a call takes less than 0.3 ms.
     """
 
-    def __init__(self, path: str, threads: int, generator: np.random.Generator) -> None:
-        self.session = onnxruntime.InferenceSession(path, options(threads), providers=["CPUExecutionProvider"])
-        self.binding = self.session.io_binding()
-        feeds = {}
-        for node in self.session.get_inputs():
-            feeds[node.name] = random_input(node, generator)
-            self.binding.bind_ortvalue_input(node.name, aligned(feeds[node.name]))
-        for node, value in zip(self.session.get_outputs(), self.session.run(None, feeds), strict=True):
-            self.binding.bind_ortvalue_output(node.name, aligned(value))
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.call = call
         call_ns = min(self.sample_ns(1) for _ in range(PILOT_CALLS))
         self.batch = 1 if call_ns >= BATCH_BELOW_NS else math.ceil(BATCH_NS / max(call_ns, 1))
 
     def sample_ns(self, calls: int) -> float:
         """Nanoseconds of one call, over `calls` of them."""
-        run, binding = self.session.run_with_iobinding, self.binding
+        call = self.call
         start = time.perf_counter_ns()
         for _ in range(calls):
-            run(binding)
+            call()
         return (time.perf_counter_ns() - start) / calls
 
     def samples_us(self, round_ms: float, warmup: int) -> list[float]:
         """Samples of one round, in microseconds: for `round_ms`, and at least three."""
         for _ in range(warmup):
-            self.session.run_with_iobinding(self.binding)
+            self.call()
         samples: list[float] = []
         end = time.perf_counter_ns() + round_ms * 1e6
         while len(samples) < FEWEST_SAMPLES or time.perf_counter_ns() < end:
@@ -118,60 +180,141 @@ class OtherWork:
     def _mark() -> tuple[float, float | None, float]:
         """Seconds: of the clock, of all CPUs that were busy, and of this process."""
         try:
-            with open(STAT, encoding="ascii") as file:  # noqa: PTH123
-                user, nice, system, _idle, _wait, irq, soft, *steal = map(int, file.readline().split()[1:9])
+            user, nice, system, _idle, _wait, irq, soft, *steal = map(int, STAT.read_text().split("\n")[0].split()[1:9])
             ticks = user + nice + system + irq + soft + sum(steal)
             return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), time.process_time()
         except (OSError, ValueError):
             return time.perf_counter(), None, time.process_time()
 
 
-def options(threads: int) -> Any:
-    """Sequential, all graph optimisations, no profiling.
-
-    Threads may spin within a call, as in any program that keeps the default, but not after it: a session that is
-    loaded and idle must not take a core from the one being timed. With one thread there is nothing that spins.
-    """
-    result = onnxruntime.SessionOptions()
-    result.intra_op_num_threads = threads
-    result.inter_op_num_threads = 1
-    result.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    result.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    result.log_severity_level = 3
-    result.add_session_config_entry("session.force_spinning_stop", "1")
-    return result
-
-
-def random_input(node: Any, generator: np.random.Generator) -> np.ndarray[Any, Any]:
-    """Standard-normal floats or uniform bytes in the shape the model states; an open dimension is 1."""
-    if node.type not in TYPES:
-        raise ValueError(f"input {node.name!r} has the unsupported type {node.type}")
-    shape = [size if isinstance(size, int) else 1 for size in node.shape]
-    dtype: np.dtype[Any] = np.dtype(TYPES[node.type])
-    if dtype.kind == "f":
-        return generator.standard_normal(shape).astype(dtype)
-    return generator.integers(-128 if dtype == np.int8 else 0, 128 if dtype == np.int8 else 256, shape, dtype=dtype)
+def facts(pin: int | None = None) -> dict[str, Any]:
+    """What this machine says of itself, None where it does not; the clock's smallest step, the disk of this file."""
+    times = [time.perf_counter_ns() for _ in range(1000)]
+    return {
+        "cpu": cpu(pin),
+        "logical_cores": os.cpu_count(),
+        "governor": line(CPUS / f"cpu{pin or 0}" / GOVERNOR),
+        "temperature_c": temperature_c(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES for version in [package_version(name)] if version},
+        "clock_ns": min(times[i + 1] - times[i] for i in range(999) if times[i + 1] > times[i]),
+        "free_bytes": shutil.disk_usage(Path(__file__).resolve().parent).free,
+    }
 
 
-def aligned(array: np.ndarray[Any, Any]) -> Any:
-    """The array in memory of the runtime's own allocator, whose alignment does not change from process to process."""
-    value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype, "cpu")
-    value.update_inplace(np.ascontiguousarray(array))
-    return value
+def cpu(pin: int | None) -> dict[str, str]:
+    """The fields that name this machine's CPU; where there are none, its board, phone's chip or Mac's CPU does."""
+    text = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.is_file() else ""
+    fields = {name: value for name, value in cpu_fields(text, pin).items() if name in FIELDS}
+    if not any(name in fields for name in NAMES):
+        named = line(BOARD)
+        for command in (["getprop", "ro.soc.model"], ["sysctl", "-n", "machdep.cpu.brand_string"]):
+            with contextlib.suppress(OSError):
+                named = named or subprocess.run(command, capture_output=True, check=False).stdout.decode().strip()
+        fields["model name"] = named or platform.processor() or platform.machine()
+    return fields
 
 
-def attempt(name: str, step: Callable[[], Result]) -> Result:
-    """Do `step`; what the runtime raises ends the program, with the model's name in the error."""
+def cpu_fields(cpuinfo: str, pin: int | None = None) -> dict[str, str]:
+    """Of the text of /proc/cpuinfo: fields of one processor (`pin`, else the first), and of the board (ARM)."""
+    fields: dict[str, str] = {}
+    for block in cpuinfo.split("\n\n"):
+        pairs = (entry.partition(":")[::2] for entry in block.splitlines())
+        own = {key.strip(): value.strip() for key, value in pairs if value.strip()}
+        if pin is None or own.get("processor", str(pin)) == str(pin):
+            fields = {**own, **fields}
+    return fields
+
+
+def package_version(name: str) -> str | None:
+    """Installed version of a package, without importing it; None where it is not installed."""
     try:
-        return step()
-    except RUNTIME_ERRORS as error:
-        emit(event="error", message=f"model {name!r}: {str(error).strip() or type(error).__name__}")
-        raise SystemExit(1) from None
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def temperature_c() -> float | None:
+    """Of the first zone that is the CPU's or the whole chip's, in degrees Celsius."""
+    for zone in sorted(THERMAL.glob("thermal_zone*")):
+        kind, value = line(zone / "type") or "", line(zone / "temp") or ""
+        if any(part in kind.lower() for part in ("cpu", "soc", "pkg")) and value.lstrip("-").isdigit():
+            return int(value) / 1e3
+    return None
+
+
+def line(path: Path) -> str | None:
+    """What a file of one line says; None where there is no such file, or it is empty."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip().strip("\0") or None
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def settings(pin: int | None, governor: str | None) -> Iterator[None]:
+    """Bind this process to a CPU; set the governor where the system allows it, and put it back at the end."""
+    if pin is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, [pin])
+    paths = CPUS.glob(f"cpu{'[0-9]*' if pin is None else pin}/{GOVERNOR}") if governor else []
+    before = {path: line(path) or "" for path in paths}
+    try:
+        for path in before:
+            with contextlib.suppress(OSError):
+                path.write_text(str(governor))
+        yield
+    finally:
+        for path, own in before.items():
+            with contextlib.suppress(OSError):
+                path.write_text(own)
+
+
+def alone(session: str) -> Any:
+    """Hold the folder of this file until this process ends, so that no two measurements disturb each other.
+
+    A runner of the same session that still holds it was cut off from its host, and is ended; another is waited for.
+    """
+    import fcntl  # not on Windows
+
+    file, end = Path(__file__).resolve().with_name("lock").open("a+"), time.monotonic() + ORPHAN_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            file.seek(0)
+            owner, _, pid = file.read().partition(" ")
+        if time.monotonic() > end:
+            fail(f"another program is measuring on this device (process {pid or 'unknown'})", "wait until it has ended")
+        if owner == session:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM if time.monotonic() < end - ORPHAN_S / 2 else signal.SIGKILL)
+        time.sleep(0.05)
+    file.truncate(0)
+    file.write(f"{session} {os.getpid()}")
+    file.flush()
+    return file
+
+
+def random_values(name: str, shape: Sequence[int], dtype: str, generator: Any) -> Any:
+    """Standard-normal floats or uniform bytes, for the input of that name."""
+    if dtype in ("float32", "float16", "float64"):
+        return generator.standard_normal(tuple(shape)).astype(dtype)
+    if dtype not in ("uint8", "int8", "int32", "int64"):
+        raise ValueError(f"input {name!r} has the unsupported type {dtype}")
+    low, high = (-128, 128) if dtype == "int8" else (0, 256)
+    return generator.integers(low, high, tuple(shape), dtype=dtype)
 
 
 def emit(**content: Any) -> None:
     sys.stdout.write(json.dumps(content) + "\n")
     sys.stdout.flush()
+
+
+def fail(message: str, hint: str) -> NoReturn:
+    emit(event="error", message=message, hint=hint)
+    raise SystemExit(1)
 
 
 def groups(names: list[str], size: int, seed: int, turn: int) -> Iterator[list[str]]:
@@ -182,41 +325,70 @@ def groups(names: list[str], size: int, seed: int, turn: int) -> Iterator[list[s
         yield order[start : start + size]
 
 
-def load(name: str, path: str, threads: int, generator: np.random.Generator) -> Model:
-    return attempt(name, lambda: Model(path, threads, generator))
+def warm_up(canary: Model, warmup: int) -> dict[str, Any]:
+    """Run the canary until three windows of 0.1 s in a row agree within 3 %, for 3 s at most."""
+    medians: list[float] = []
+    start, stable = time.monotonic(), False
+    while not stable and len(medians) < MOST_WARM:
+        samples = sorted(canary.samples_us(WARM_MS, warmup))
+        medians.append(samples[len(samples) // 2])
+        stable = len(medians) >= 3 and max(medians[-3:]) <= min(medians[-3:]) * (1 + WARM_WITHIN)
+    return {"seconds": round(time.monotonic() - start, 3), "stable": stable}
 
 
-def timed(name: str, model: Model, job: dict[str, Any]) -> dict[str, float]:
-    """One round of one model: its statistics as the 'round' event has them."""
-    samples = attempt(name, lambda: model.samples_us(job["round_ms"], job["warmup"]))
-    p10, median, p90 = np.percentile(samples, [10, 50, 90]).tolist()
-    return {"median_us": median, "p10_us": p10, "p90_us": p90, "calls": len(samples) * model.batch}
+def measure(job: dict[str, Any]) -> None:
+    """Load the models, and emit a round of each for every turn."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(job["threads"])
+    import numpy as np
+
+    runtime = RUNTIMES[job["runtime"]](job["threads"])
+    generator = np.random.default_rng(job["seed"])
+
+    def attempt(name: str, step: Callable[[], Any]) -> Any:
+        """Do `step`; what the runtime raises ends the program, with the model's name in the error."""
+        try:
+            return step()
+        except runtime.errors as error:
+            fail(f"model {name!r}: {str(error).strip() or type(error).__name__}", "check that model file")
+
+    def load(name: str, path: str) -> Model:
+        model: Model = attempt(name, lambda: Model(runtime.load(path, generator)))
+        emit(event="loaded", n=1)
+        return model
+
+    def timed(name: str, model: Model) -> dict[str, float]:
+        """One round of one model: its statistics as the 'round' event has them."""
+        samples = attempt(name, lambda: model.samples_us(job["round_ms"], job["warmup"]))
+        p10, median, p90 = np.percentile(samples, [10, 50, 90]).tolist()
+        return {"median_us": median, "p10_us": p10, "p90_us": p90, "calls": len(samples) * model.batch}
+
+    canary = load("canary", job["canary"])
+    models = {name: load(name, path) for name, path in job["models"]}
+    gc.collect()
+    gc.disable()
+    first, others = job["first_round"], OtherWork()
+    emit(event="warm", **attempt("canary", lambda: warm_up(canary, job["warmup"])))
+    before_us = timed("canary", canary)["median_us"]
+    for turn in range(first, first + job["rounds"]):
+        for group in groups(list(models), job["group"], job["seed"], turn):
+            results = {name: timed(name, models[name]) for name in group}
+            after_us = timed("canary", canary)["median_us"]
+            around = {"canary_us": max(before_us, after_us), "load": others.share()}
+            for name, result in results.items():
+                emit(event="round", name=name, round=turn, process=first, **result, **around)
+            before_us = after_us
 
 
 def main() -> int:
     job: dict[str, Any] = json.load(sys.stdin)
-    if job.get("pin") is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, [job["pin"]])
-    generator = np.random.default_rng(job["seed"])
-    canary = load("canary", job["canary"], job["threads"], generator)
-    models = {name: load(name, path, job["threads"], generator) for name, path in job["models"]}
-    emit(event="loaded", n=len(models))
-    gc.collect()
-    gc.disable()
-    first = job["first_round"]
-    others = OtherWork()
-    canary.samples_us(1e3 * LOAD_WINDOW_S, job["warmup"])  # so that the first round has a load too
-    before_us = timed("canary", canary, job)["median_us"]
-    for turn in range(first, first + job["rounds"]):
-        for group in groups(list(models), job["group"], job["seed"], turn):
-            results = {name: timed(name, models[name], job) for name in group}
-            after_us = timed("canary", canary, job)["median_us"]
-            canary_us, other_work = max(before_us, after_us), others.share()
-            for name, result in results.items():
-                emit(
-                    event="round", name=name, round=turn, process=first, **result, canary_us=canary_us, load=other_work
-                )
-            before_us = after_us
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, lambda *_: sys.exit(143))  # so that the governor is put back
+    held = alone(job["session"]) if job["session"] else None  # on the host, each sees the other's load instead
+    with held or contextlib.nullcontext(), settings(job["pin"], job["governor"]):
+        emit(event="hello", **facts(job["pin"]))
+        if job["models"]:
+            measure(job)
     emit(event="done")
     return 0
 

@@ -111,7 +111,7 @@ def judge(
             canary,
             rounds=rounds,
             round_ms=round_ms,
-            first_round=process * rounds,
+            first_round=1 + max((one.round for one in taken), default=-1),
             seed=seed,
             progress=progress or Silent(),
         )

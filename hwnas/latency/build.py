@@ -19,7 +19,7 @@ from hwnas.backends.onnx import fingerprint, micro_model, onnx_model
 from hwnas.backends.weights import random_weights
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import CANARY_DRIFT, Estimate, accepted, canary_floor_us, estimate, estimates, loaded
-from hwnas.devices.host import host_facts
+from hwnas.devices.link import link_to
 from hwnas.devices.measure import measure
 from hwnas.devices.profile import profile_rounds
 from hwnas.devices.rounds import Round
@@ -69,8 +69,10 @@ def open_table(device: Device, folder: Path) -> Table:
 
     Raises:
         TableError: there is a table, but it is corrupt.
-        InputError: the table is of another condition.
+        InputError: the table is of another condition, or of a runtime that hwnas writes no models for.
     """
+    if device.runtime != "onnxruntime":
+        raise InputError(f"latency tables are measured with onnxruntime, not with {device.runtime}")
     condition = device.condition()
     if not (folder / "meta.toml").exists():
         return Table(condition.device, condition.id)
@@ -183,7 +185,11 @@ def _complete(
                     progress=progress,
                 )
     _take_rows(table, need.rows, estimates(rounds))
-    table.provenance = host_facts() | {"threads": device.threads, "precision": device.precision, "pin": device.pin}
+    table.provenance = link_to(device).facts.provenance() | {
+        "threads": device.threads,
+        "precision": device.precision,
+        "pin": device.pin,
+    }
     table.canary_us = canary_floor_us(rounds)
     measured = [measured_network(table, network, name, rounds) for name, network in networks.items()]
     calibration = fit(measured[:CALIBRATION_NETWORKS])

@@ -58,7 +58,18 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
 def test_the_commands_are_those_of_the_surface() -> None:
     names = {" ".join(path) for path in commands()}
     assert {"search", "profile-device", "predict", "report", "doctor"} <= names
-    assert {"devices list", "devices show", "spaces list", "spaces show", "strategies list"} <= names
+    assert {"devices list", "devices show", "devices check"} <= names
+    assert {"spaces list", "spaces show", "strategies list"} <= names
+
+
+def test_check_tells_what_the_device_is() -> None:
+    done = hwnas("devices", "check", "host", "--json", "--quiet")
+    assert (done.exit_code, done.stderr) == (0, "")
+    keys = {"cpu", "governor", "temperature_c", "packages", "clock_ns", "free_bytes", "canary", "remarks", "condition"}
+    assert keys <= json.loads(done.stdout).keys()
+    text = hwnas("devices", "check", "host").stdout
+    assert "free disk" in text
+    assert text.splitlines()[-1] == "Next: hwnas profile-device --device host"
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,27 @@ def save(path: Path, graph: onnx.GraphProto) -> Path:
     return path
 
 
+def write_tflite(path: Path) -> Path:
+    """x + x as a LiteRT model, by the schema that comes with the runtime."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model, graph, operator, code = schema.ModelT(), schema.SubGraphT(), schema.OperatorT(), schema.OperatorCodeT()
+    code.version, code.builtinCode = 1, schema.BuiltinOperator.ADD
+    operator.inputs, operator.outputs = [0, 0], [1]
+    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
+    for name in ("x", "y"):
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type, tensor.buffer = name, [1, 64, 64, 16], schema.TensorType.FLOAT32, 0
+        graph.tensors = [*(graph.tensors or []), tensor]
+    graph.inputs, graph.outputs, graph.operators = [0], [1], [operator]
+    model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [code], [graph], [schema.BufferT()]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+    return path
+
+
 def a_round(
     median_us: float,
     canary_us: float = 100.0,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from hwnas.devices.device import Condition, list_devices, load_device
-from hwnas.devices.host import cpu_fields, cpu_slug, host_facts, host_slug, package_version
+from hwnas.devices.host import cpu_slug, host_facts, host_slug
+from hwnas.devices.runner import cpu_fields, package_version
+from hwnas.devices.transports.adb import AdbAddress
+from hwnas.devices.transports.ssh import SshAddress
 from hwnas.errors import InputError
 from hwnas.resources import resource_folder
 
@@ -37,6 +41,47 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text(GOOD + "pin = 0\n")
     assert load_device(str(path)).pin == 0
+
+
+SSH = '[ssh]\nhost = "pi.local"\nuser = "pi"\n'
+ADB = '[adb]\nserial = "PHONE"\nrunner = "/data/local/tmp/benchmark_model"\n'
+
+
+def test_a_board_and_a_phone(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(GOOD.replace('"local"', '"ssh"') + 'governor = "performance"\n' + SSH + "port = 2222\n")
+    board = load_device(str(path))
+    assert board.ssh == SshAddress("pi.local", "pi", 2222)
+    assert board.ssh is not None
+    assert (board.governor, board.python, board.ssh.login) == ("performance", "python3", "ssh -p 2222 pi@pi.local")
+    path.write_text(GOOD.replace('"local"', '"adb"').replace('"onnxruntime"', '"litert"') + ADB)
+    phone = load_device(str(path))
+    assert phone.adb == AdbAddress("PHONE", "/data/local/tmp/benchmark_model")
+    assert phone.python is None
+    assert load_device("host").python == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("transport", "runtime", "table", "message"),
+    [
+        ("ssh", "onnxruntime", "", "transport 'ssh' needs a table \\[ssh\\]"),
+        ("ssh", "onnxruntime", ADB, "transport 'ssh' needs a table \\[ssh\\]"),
+        ("local", "onnxruntime", SSH, "transport 'local' has no use for a table \\[ssh\\]"),
+        ("ssh", "onnxruntime", 'ssh = "pi.local"\n', "ssh must be a table, not 'pi.local'"),
+        ("ssh", "onnxruntime", '[ssh]\nhost = "pi.local"\n', "the key \\[ssh\\] 'user' is missing"),
+        ("ssh", "onnxruntime", SSH + "port = 0\n", "\\[ssh\\] port must be an integer of at least 1 and at most 65535"),
+        ("ssh", "onnxruntime", SSH + 'key = ""\n', "\\[ssh\\] key must be a string that is not empty"),
+        ("ssh", "onnxruntime", SSH + 'password = "x"\n', "unknown key \\[ssh\\] 'password'"),
+        ("adb", "onnxruntime", ADB, "runtime must be 'litert'"),
+        ("adb", "litert", "[adb]\n", "needs runner or python, one of both"),
+        ("adb", "litert", ADB + 'python = "python3"\n', "needs runner or python, one of both"),
+    ],
+)
+def test_refuses_addresses(tmp_path: Path, transport: str, runtime: str, table: str, message: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(GOOD.replace('"local"', f'"{transport}"').replace('"onnxruntime"', f'"{runtime}"') + table)
+    with pytest.raises(InputError, match=message):
+        load_device(str(path))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ class Machine:
 
     def __init__(self, stat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stat, self.second, self.busy = stat, 0.0, 0
-        monkeypatch.setattr(runner, "STAT", str(stat))
+        monkeypatch.setattr(runner, "STAT", stat)
         monkeypatch.setattr(runner.time, "perf_counter", lambda: self.second)
         monkeypatch.setattr(runner.time, "process_time", lambda: self.second)
         monkeypatch.setattr(runner.os, "cpu_count", lambda: 2)
@@ -62,7 +62,7 @@ def test_unknown_where_the_system_does_not_count(
 ) -> None:
     if content is not None:
         (tmp_path / "stat").write_text(content)
-    monkeypatch.setattr(runner, "STAT", str(tmp_path / "stat"))
+    monkeypatch.setattr(runner, "STAT", tmp_path / "stat")
     assert runner.OtherWork().share() is None
 
 

@@ -14,10 +14,11 @@ from onnx import TensorProto
 
 from hwnas.devices import runner
 from hwnas.devices.estimate import estimates
+from hwnas.devices.job import events
 from hwnas.devices.measure import measure, stream_rounds
-from hwnas.devices.process import events
 from hwnas.devices.profile import profile_rounds
 from hwnas.devices.rounds import Round
+from hwnas.devices.transports.process import lines
 from hwnas.errors import DeviceError, InputError
 
 
@@ -63,7 +64,7 @@ def test_bound_to_a_cpu(folder: Path) -> None:
 
 def test_unsupported_input_type_is_named(folder: Path, tmp_path: Path) -> None:
     path = write_cast(tmp_path / "cast.onnx", TensorProto.BOOL)
-    with pytest.raises(DeviceError, match=r"'cast'.*tensor\(bool\)"):
+    with pytest.raises(DeviceError, match=r"'cast'.*unsupported type bool"):
         measure(HOST, {"cast": path}, folder / "canary.onnx", rounds=1)
 
 
@@ -105,25 +106,25 @@ def _children() -> set[str]:
         ("print('{\"event\": \"loaded\"}', flush=True); raise SystemExit('out of memory')", "code 1: out of memory"),
         ("print('hello')", "no event"),
         ("print('[1]')", "no event"),
-        ("pass", "code 0: no message"),
+        ("pass", "before it was done"),
     ],
 )
 def test_a_program_that_dies(program: str, message: str) -> None:
     with pytest.raises(DeviceError, match=message) as caught:
-        list(events([sys.executable, "-c", program], {}, environment=dict(os.environ), stall_s=60))
+        list(events(lines([sys.executable, "-c", program], stall_s=60)))
     assert caught.value.hint
 
 
 def test_a_program_that_hangs() -> None:
     command = [sys.executable, "-c", "import threading; threading.Event().wait()"]
     with pytest.raises(DeviceError, match=r"silent for 0.5 s"):
-        list(events(command, {}, environment=dict(os.environ), stall_s=0.5))
+        list(events(lines(command, stall_s=0.5)))
     assert _children() == set()
 
 
 def test_a_program_that_is_not_there() -> None:
     with pytest.raises(DeviceError, match="cannot start"):
-        list(events(["no-such-program"], {}, environment={}, stall_s=1))
+        list(events(lines(["no-such-program"], stall_s=1)))
 
 
 def test_profile_resumes_with_the_real_runner(folder: Path) -> None:

@@ -1,0 +1,135 @@
+"""LiteRT's benchmark_model as what measures: the same events as the runner's, from a shell script that calls it.
+
+It starts once for every round of a model and loads the model anew, which costs time but changes nothing that is timed.
+It tells whole microseconds, and the 5th and 95th percentile where the runner tells the 10th and 90th.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hwnas.devices.job import GROUP, WARMUP_CALLS, Job
+from hwnas.devices.runner import FIELDS, cpu_fields, groups
+from hwnas.devices.transports import Transport
+from hwnas.errors import DeviceError, UnreachableError
+
+if TYPE_CHECKING:
+    from hwnas.devices.device import Device
+
+_WARM_S = 1.0
+_HELLO = """cat /proc/cpuinfo
+echo
+echo "Hardware: $(getprop ro.product.manufacturer) $(getprop ro.product.model)"
+echo "Hardware: $(getprop ro.soc.manufacturer) $(getprop ro.soc.model)"
+echo "cores: $(nproc)"
+echo "governor: $(cat /sys/devices/system/cpu/cpu$1/cpufreq/scaling_governor)"
+echo "platform: Android $(getprop ro.build.version.release), Linux $(uname -r), $(uname -m)"
+echo "disk: $(df -k "${0%/*}" | tail -n 1)"
+echo "checksum: $(sha256sum "$0")"
+"""
+_DONE = "Inference timings in us"
+_SPREAD = re.compile(r"count=(\d+) .*\bp5=(\S+) median=(\S+) p95=(\S+)")
+
+
+def benchmark_events(
+    transport: Transport, device: Device, job: Job, files: Sequence[str]
+) -> Generator[dict[str, Any], None, None]:
+    """The events that `hwnas/devices/runner.py` would write, but 'warm'; without 'load', which is not measured.
+
+    Args:
+        files: of the job, on the device.
+
+    Raises:
+        DeviceError: there is no such program on the device, or it fails.
+        UnreachableError: as the transport.
+    """
+    assert device.adb is not None
+    assert device.adb.runner is not None
+    runner = device.adb.runner
+    yield _hello(transport, runner, device.pin)
+    if not job.models:
+        return
+    canary, where = files[0], dict(zip(job.models, files[1:], strict=True))
+    bound = f"taskset {1 << device.pin:x} " if device.pin is not None else ""
+    command = f"{bound}{shlex.quote(runner)} --num_threads={device.threads} --use_xnnpack=true --warmup_min_secs=0"
+    steps = _steps(list(job.models), job)
+    seconds = [_WARM_S] + [job.round_ms / 1e3] * (len(steps) - 1)
+    calls = [
+        _call(command, canary if name is None else where[name], own_s)
+        for (name, _), own_s in zip(steps, seconds, strict=True)
+    ]
+    lines = transport.start(["sh"], "\n".join(["set -e", *calls, ""]).encode(), stall_s=job.stall_s)
+    group: list[dict[str, Any]] = []
+    before_us = 0.0
+    with contextlib.closing(lines):
+        for name, turn in steps:
+            result = _result(lines, name or "canary")
+            if name is None:
+                canary_us = max(before_us, result["median_us"])
+                yield from (one | {"canary_us": canary_us, "load": None} for one in group)
+                group, before_us = [], result["median_us"]
+            else:
+                group.append({"event": "round", "name": name, "round": turn, "process": job.first_round} | result)
+
+
+def _steps(names: list[str], job: Job) -> list[tuple[str | None, int]]:
+    """What is measured one after the other, with its turn; None is the canary, which first warms up."""
+    steps: list[tuple[str | None, int]] = [(None, job.first_round)] * 2
+    for turn in range(job.first_round, job.first_round + job.rounds):
+        for group in groups(names, GROUP, job.seed, turn):
+            steps += [*((name, turn) for name in group), (None, turn)]
+    return steps
+
+
+def _call(command: str, path: str, seconds: float) -> str:
+    options = f"--graph={shlex.quote(path)} --min_secs={seconds:g} --num_runs=3 --warmup_runs={WARMUP_CALLS}"
+    return f"{command} {options} </dev/null 2>&1"
+
+
+def _result(lines: Iterator[bytes], name: str) -> dict[str, float]:
+    """The statistics of one call: the last that it writes, after those of its warm-up."""
+    said, result = "nothing", None
+    try:
+        for line in lines:
+            said = line.decode(errors="replace").strip() or said
+            if _DONE in said:
+                break
+            if match := _SPREAD.search(said):
+                calls, p5, median, p95 = map(float, match.groups())
+                result = {"median_us": median, "p10_us": p5, "p90_us": p95, "calls": int(calls)}
+    except UnreachableError:
+        raise
+    except DeviceError as error:
+        raise DeviceError(f"model {name!r}: benchmark_model says {said!r}", hint=error.hint) from error
+    if result is None:
+        raise DeviceError(f"model {name!r}: benchmark_model says {said!r}, but no median", hint="put a newer one there")
+    return result
+
+
+def _hello(transport: Transport, runner: str, pin: int | None) -> dict[str, Any]:
+    command = ["sh", "-c", _HELLO, runner, str(pin or 0)]
+    text = b"".join(transport.start(command, stall_s=60.0)).decode(errors="replace")
+    fields = cpu_fields(text, pin)
+    checksum = fields.get("checksum", "").split()[:1]
+    if not checksum:
+        raise DeviceError(
+            f"there is no {runner} on the device",
+            hint=f"adb push benchmark_model {runner}, then adb shell chmod +x {runner}",
+        )
+    disk = fields.get("disk", "").split()
+    return {
+        "event": "hello",
+        "cpu": {name: value for name, value in fields.items() if name in FIELDS},
+        "logical_cores": int(fields["cores"]) if fields.get("cores", "").isdigit() else None,
+        "governor": fields.get("governor"),
+        "temperature_c": None,
+        "platform": fields.get("platform", "Android"),
+        "python": None,
+        "packages": {"benchmark_model": checksum[0][:8]},
+        "clock_ns": None,
+        "free_bytes": int(disk[3]) * 1024 if len(disk) > 3 and disk[3].isdigit() else None,
+    }

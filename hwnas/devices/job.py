@@ -1,0 +1,102 @@
+"""What one measuring process is asked for, and how Python on the device is asked: a JSON job, answered line by line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwnas.devices.transports import Transport
+from hwnas.devices.transports.process import HINT
+from hwnas.errors import DeviceError
+
+if TYPE_CHECKING:
+    from hwnas.devices.device import Device
+
+GROUP = 8
+WARMUP_CALLS = 2
+_RUNNER = Path(__file__).with_name("runner.py")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Rounds of some models in one process; without models, only what the device says of itself.
+
+    Attributes:
+        models: name to model file; names are free text.
+        canary: the reference model that is timed around every group of models.
+        round_ms: how long a model is timed in one round, in milliseconds.
+        first_round: number of the first round; it is the process's number as well.
+        seed: of the inputs and of the order in which a round visits the models.
+        session: who asks; a device that is not the host serves one at a time.
+        stall_s: longest silence of the device before it is taken for dead, in seconds.
+    """
+
+    models: Mapping[str, Path] = field(default_factory=dict)
+    canary: Path | None = None
+    rounds: int = 0
+    round_ms: float = 15.0
+    first_round: int = 0
+    seed: int = 0
+    session: str | None = None
+    stall_s: float = 120.0
+
+    @property
+    def files(self) -> list[Path]:
+        """The canary, then the models."""
+        return [] if self.canary is None else [self.canary, *self.models.values()]
+
+
+def python_events(
+    transport: Transport, device: Device, job: Job, files: Sequence[str]
+) -> Generator[dict[str, Any], None, None]:
+    """The events of `hwnas/devices/runner.py`, which is copied to the device; `files` are those of the job there.
+
+    Raises:
+        DeviceError, UnreachableError: as `events`, and as the transport.
+    """
+    assert device.python is not None
+    (runner,) = transport.put([_RUNNER], lambda steps=1, note="": None)
+    content = {
+        "runtime": device.runtime,
+        "threads": device.threads,
+        "pin": device.pin,
+        "governor": device.governor,
+        "session": job.session,
+        "models": list(zip(job.models, files[1:], strict=True)),
+        "canary": files[0] if files else None,
+        "rounds": job.rounds,
+        "first_round": job.first_round,
+        "round_ms": job.round_ms,
+        "warmup": WARMUP_CALLS,
+        "group": GROUP,
+        "seed": job.seed,
+    }
+    command = [device.python] if device.transport == "local" else shlex.split(device.python)
+    return events(transport.start([*command, runner], json.dumps(content).encode(), stall_s=job.stall_s))
+
+
+def events(lines: Generator[bytes, None, None]) -> Generator[dict[str, Any], None, None]:
+    """What a program writes as JSON lines, up to and without {"event": "done"}; closing it ends the program.
+
+    Raises:
+        DeviceError: it reports an error, ends before it is done, or writes what is not JSON.
+    """
+    with contextlib.closing(lines):
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                event = None
+            if not isinstance(event, dict) or "event" not in event:
+                raise DeviceError(f"measuring answered {line[:200]!r}, which is no event", hint=HINT)
+            if event["event"] == "error":
+                raise DeviceError(f"measuring failed: {event.get('message')}", hint=str(event.get("hint", HINT)))
+            if event["event"] == "done":
+                return
+            yield event
+    raise DeviceError("measuring ended before it was done", hint=HINT)

@@ -1,0 +1,142 @@
+"""A device in reach: the way to it, what it says of itself, and what to do when the link to it is cut."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import time
+import uuid
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hwnas.devices.benchmark_model import benchmark_events
+from hwnas.devices.device import Condition, Device
+from hwnas.devices.host import RUNTIME_PACKAGES, Facts, cpu_slug
+from hwnas.devices.job import Job, python_events
+from hwnas.devices.transports import Transport
+from hwnas.devices.transports.adb import Adb
+from hwnas.devices.transports.local import Local
+from hwnas.devices.transports.ssh import Ssh
+from hwnas.errors import DeviceError, UnreachableError
+from hwnas.progress import Progress, Silent
+
+RECONNECT_S = 120.0
+_LONGEST_PAUSE_S = 8.0
+
+
+class Link:
+    """An open way to a device.
+
+    Attributes:
+        facts: what the device says of itself, asked when the link is made.
+        condition: what its latencies hold under.
+
+    Raises:
+        UnreachableError: the device does not answer.
+        DeviceError: it answers, but cannot measure.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._session = None if device.transport == "local" else uuid.uuid4().hex
+        self._transport = open_transport(device)
+        self._copied: set[tuple[Path, str]] = set()  # from here to there
+        try:
+            with contextlib.closing(self._events(Job(), [])) as stream:
+                self.facts = Facts.from_json(next(stream, {}))
+        except BaseException:
+            self._transport.close()
+            raise
+
+    @property
+    def condition(self) -> Condition:
+        return self._condition(self.facts)
+
+    def _condition(self, facts: Facts) -> Condition:
+        device = self._device
+        version = facts.runtime_version(device.runtime)
+        if version is None:
+            package = next(iter(RUNTIME_PACKAGES[device.runtime]))
+            raise DeviceError(
+                f"device {device.id!r} has no {device.runtime}",
+                hint=f"{device.python or 'python3'} -m pip install {package}, on the device",
+            )
+        return Condition(cpu_slug(facts.cpu), device.runtime, version, device.threads, device.precision)
+
+    def events(self, job: Job, progress: Progress) -> Generator[dict[str, Any], None, None]:
+        """Copy the models of `job`, measure them, and give the events but 'hello' as they come.
+
+        Raises:
+            UnreachableError: the link was cut.
+            DeviceError: the device fails, or is no longer of the condition that it was.
+        """
+        quick = self._session is None or {path for path, _ in self._copied} >= set(job.files)
+        label = f"copying models to {self._device.id}"
+        with (Silent() if quick else progress).track(label, len(job.files)) as advance:
+            files = self._transport.put(job.files, advance)
+        self._copied.update(zip(job.files, files, strict=True))
+        with contextlib.closing(self._events(job, files)) as stream:
+            now = self._condition(Facts.from_json(next(stream, {})))
+            if now != self.condition:
+                raise DeviceError(
+                    f"device {self._device.id!r} was {self.condition.folder}, and is {now.folder} now",
+                    hint="run the same command again: its table is another one",
+                )
+            yield from stream
+
+    def _events(self, job: Job, files: list[str]) -> Generator[dict[str, Any], None, None]:
+        drive = python_events if self._device.python is not None else benchmark_events
+        return drive(self._transport, self._device, replace(job, session=self._session), files)
+
+    def reconnect(self) -> None:
+        """Make the link again after it was cut.
+
+        Raises:
+            UnreachableError: it could not be made within 120 s.
+            DeviceError: the device answers, but not as it did.
+        """
+        self._transport.close()
+        end, pause_s = time.monotonic() + RECONNECT_S, 1.0
+        while True:
+            try:
+                self._transport = open_transport(self._device)
+                return
+            except UnreachableError as error:
+                if time.monotonic() + pause_s > end:
+                    raise UnreachableError(
+                        f"the link to {self._device.id} could not be made again within {RECONNECT_S:g} s: {error}",
+                        hint=error.hint,
+                    ) from error
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def close(self) -> None:
+        """Remove the models that were copied to the device, if it is still there, and leave it."""
+        if self._copied:
+            with contextlib.suppress(DeviceError):
+                self._transport.remove(sorted({name for _, name in self._copied}))
+            self._copied.clear()
+        self._transport.close()
+
+
+@functools.cache
+def link_to(device: Device) -> Link:
+    """The link to a device, which lasts as long as this process."""
+    link = Link(device)
+    atexit.register(link.close)
+    return link
+
+
+def open_transport(device: Device) -> Transport:
+    """A way to the device.
+
+    Raises:
+        UnreachableError: it does not answer.
+        DeviceError: it does not let us in, or the program that reaches it is missing.
+    """
+    if device.ssh is not None:
+        return Ssh(device.ssh)
+    return Local() if device.adb is None else Adb(device.adb)

@@ -1,0 +1,63 @@
+"""Files on another machine: kept in one folder under their checksums, and checked when they arrive."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from hwnas.errors import DeviceError
+from hwnas.files import sha256
+from hwnas.progress import Advance
+
+CONNECT_S = 10.0
+ANSWER_S = 60.0  # longest silence while a file is copied or checked
+# Prints the names whose content does not begin with their checksum; the others lose their ending '.part'.
+_CHECK = """cd "$0" && for name in "$@"; do
+case "$(sha256sum "$name.part")" in "${name%%.*}"*) mv "$name.part" "$name";; *) echo "$name";; esac
+done"""
+
+
+class Remote(ABC):
+    """A machine with a POSIX shell that is not this one.
+
+    Attributes:
+        workdir: the folder on it that files are copied to; it is made if need be.
+    """
+
+    def __init__(self, workdir: str) -> None:
+        self.workdir = workdir
+
+    def put(self, paths: Sequence[Path], advance: Advance) -> list[str]:
+        names = {path: sha256(path.read_bytes())[:32] + path.suffix for path in paths}
+        there = set(self._ask('mkdir -p "$0" && ls "$0"'))
+        lacking: dict[str, Path] = {}
+        for path, name in names.items():
+            if name not in there and name not in lacking:
+                self.send(path, f"{self.workdir}/{name}.part")
+                lacking[name] = path
+            advance()
+        damaged = self._ask(_CHECK, *lacking) if lacking else []
+        if damaged:
+            raise DeviceError(
+                f"{len(damaged)} of {len(lacking)} files arrived damaged, the first is {lacking[damaged[0]].name}",
+                hint=f"see that there is room in {self.workdir} on the device, and try again",
+            )
+        return [f"{self.workdir}/{names[path]}" for path in paths]
+
+    def remove(self, paths: Sequence[str]) -> None:
+        self._ask('rm -f "$@"', *paths, stall_s=CONNECT_S)
+
+    def _ask(self, script: str, *arguments: str, stall_s: float = ANSWER_S) -> list[str]:
+        command = ["sh", "-c", script, self.workdir, *arguments]
+        return [line.decode(errors="replace").strip() for line in self.start(command, stall_s=stall_s)]
+
+    @abstractmethod
+    def send(self, source: Path, target: str) -> None:
+        """Copy a file to the path `target` on the device."""
+
+    @abstractmethod
+    def start(self, command: Sequence[str], stdin: bytes = b"", *, stall_s: float) -> Generator[bytes, None, None]: ...
+
+    @abstractmethod
+    def close(self) -> None: ...

@@ -1,0 +1,127 @@
+"""Measuring on an Android phone: the shell scripts are run by a stand-in for adb, which answers as the real one."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from device_models import write_convs
+from phone import Phone
+
+from hwnas.devices import link
+from hwnas.devices.link import link_to
+from hwnas.devices.measure import measure
+from hwnas.errors import DeviceError, UnreachableError
+from hwnas.files import sha256
+
+
+@pytest.fixture
+def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Phone]:
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr(link.atexit, "register", at_exit.append)  # later, `adb` would be the real one
+    yield Phone(tmp_path / "phone", monkeypatch)
+    for close in at_exit:
+        close()
+    link_to.cache_clear()
+
+
+@pytest.fixture
+def models(phone: Phone) -> dict[str, Path]:
+    return {f"m{index}": phone.model(f"m{index}", str(20 + index)) for index in range(10)}
+
+
+def test_the_phone_is_asked_what_it_is(phone: Phone) -> None:
+    condition = phone.device().condition()
+    checksum = sha256((phone.programs / "benchmark_model").read_bytes())
+    assert condition.id == f"litert-bm{checksum[:8]}-t2-fp32"
+    facts = link_to(phone.device()).facts
+    assert facts.platform.startswith("Android 14, Linux ")
+    assert facts.logical_cores
+    assert facts.free_bytes
+    assert facts.cpu["Hardware"] == "Maker C8000"
+    assert [words[:3] for words in phone.asked()] == [["-s", "PHONE", "get-state"], ["-s", "PHONE", "shell"]]
+
+
+def test_every_round_of_every_model(phone: Phone, models: dict[str, Path]) -> None:
+    rounds = measure(phone.device(pin=1), models, phone.model("canary", "5"), rounds=3, first_round=4)
+    assert Counter((one.name, one.round) for one in rounds) == Counter((n, r) for n in models for r in range(4, 7))
+    assert {(one.name, one.p10_us, one.median_us, one.p90_us) for one in rounds} == {
+        (f"m{index}", 200 + 10 * index, 201 + 10 * index, 202 + 10 * index) for index in range(10)
+    }
+    assert {(one.canary_us, one.calls, one.process, one.load) for one in rounds} == {(51, 40, 4, None)}
+    options = {word for call in phone.calls() for word in call.split() if not word.startswith("--graph=")}
+    assert options == {
+        "--num_threads=2",
+        "--use_xnnpack=true",
+        "--warmup_min_secs=0",
+        "--warmup_runs=2",
+        "--num_runs=3",
+        "--min_secs=1",
+        "--min_secs=0.015",
+    }
+    assert len(phone.calls()) == 2 + 3 * (10 + 2)
+    pushed = [words[3] for words in phone.asked() if words[2] == "push"]
+    assert len(pushed) == len(set(pushed)) == 11
+
+
+def test_a_cable_that_is_pulled_costs_no_round(phone: Phone, models: dict[str, Path]) -> None:
+    phone.cut(200)
+    rounds = measure(phone.device(), models, phone.model("canary", "5"), rounds=3)
+    assert Counter(one.name for one in rounds) == dict.fromkeys(models, 3)
+    assert len({(one.name, one.round) for one in rounds}) == 30
+    assert len({one.process for one in rounds}) > 1
+    assert sum(words[2] == "push" for words in phone.asked()) == 11
+
+
+@pytest.mark.parametrize("state", ["device 'PHONE' not found", "device unauthorized.", "device offline"])
+def test_a_phone_that_is_not_there(phone: Phone, state: str) -> None:
+    phone.state(state)
+    with pytest.raises(UnreachableError, match=f"PHONE cannot be reached: adb ended early with code 1: error: {state}"):
+        phone.device().condition()
+
+
+def test_a_phone_that_stays_away(phone: Phone, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "RECONNECT_S", 0.0)
+    phone.device().condition()
+    phone.install("adb", "#!/bin/sh\necho \"error: device 'PHONE' not found\" >&2\nexit 1\n")
+    with pytest.raises(UnreachableError, match="could not be made again within 0 s") as caught:
+        measure(phone.device(), models, models["m0"])
+    assert "adb devices" in caught.value.hint
+
+
+def test_without_adb_there_is_a_hint(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(phone.folder))
+    with pytest.raises(DeviceError, match="cannot start adb") as caught:
+        phone.device().condition()
+    assert "platform tools" in caught.value.hint
+
+
+def test_without_benchmark_model_there_is_a_hint(phone: Phone) -> None:
+    (phone.programs / "benchmark_model").unlink()
+    with pytest.raises(DeviceError, match="benchmark_model on the device") as caught:
+        phone.device().condition()
+    assert caught.value.hint.startswith("adb push")
+
+
+def test_a_model_that_cannot_be_loaded_is_named(phone: Phone, models: dict[str, Path]) -> None:
+    models["the broken one"] = phone.model("broken", "broken")
+    with pytest.raises(DeviceError, match="model 'the broken one': benchmark_model says 'ERROR: Failed to load"):
+        measure(phone.device(), models, models["m0"])
+
+
+def test_an_old_benchmark_model_is_refused(phone: Phone, models: dict[str, Path]) -> None:
+    program = (phone.programs / "benchmark_model").read_text()
+    phone.install("benchmark_model", program.replace(" $spread", "").replace(" p5=9000 median=74176 p95=74176", ""))
+    with pytest.raises(DeviceError, match="but no median"):
+        measure(phone.device(), models, models["m0"])
+
+
+def test_python_on_the_phone_runs_the_runner(phone: Phone, tmp_path: Path) -> None:
+    model = write_convs(tmp_path / "model.onnx", 1)
+    device = phone.device(python=f"env {sys.executable}")
+    rounds = measure(device, {"a": model}, model, rounds=2, round_ms=0.1)
+    assert [one.round for one in rounds] == [0, 1]
+    assert device.condition().runtime == "onnxruntime"

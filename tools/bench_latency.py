@@ -20,13 +20,12 @@ from rich.console import Console
 from rich.table import Table as Screen
 
 from hwnas.arch import SearchSpace, space_instance
-from hwnas.backends.onnx import onnx_model
-from hwnas.backends.weights import random_weights
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.profile import profile_rounds
 from hwnas.files import write_json
-from hwnas.latency.build import Need, canary_model, complete, measured_network, open_table
+from hwnas.latency.build import Need, complete, measured_network, open_table
 from hwnas.latency.calibrate import Measured, validate
+from hwnas.latency.models import write_canary, write_models
 from hwnas.latency.table import Table
 from hwnas.progress import Silent
 
@@ -43,11 +42,8 @@ def fresh_networks(space: SearchSpace, table: Table, device: Device, count: int,
         for index in range(count)
     }
     with tempfile.TemporaryDirectory() as temporary:
-        models = {name: Path(temporary) / f"{index}.onnx" for index, name in enumerate(networks)}
-        for name, path in models.items():
-            path.write_bytes(onnx_model(networks[name], random_weights(networks[name].graph, seed)))
-        canary = Path(temporary) / "canary.onnx"
-        canary.write_bytes(canary_model())
+        models = write_models(Path(temporary), networks, device.runtime)
+        canary = write_canary(Path(temporary), device.runtime)
         first = profile_rounds(device, models, canary, rounds=_ROUNDS, max_extra=0, seed=seed)
         rounds = profile_rounds(device, models, canary, rounds=2 * _ROUNDS, max_extra=1, done=first, seed=seed)
     return [measured_network(table, network, name, rounds) for name, network in networks.items()]
@@ -59,12 +55,13 @@ def main(
     resolutions: Annotated[str, typer.Option(help="Comma-separated.")] = "32,96",
     networks: Annotated[int, typer.Option(help="Fresh networks per resolution.")] = 120,
     device: str = "host",
+    runtime: Annotated[str, typer.Option(help="Instead of the device's own.")] = "",
     tables: Annotated[Path | None, typer.Option(help="Where the tables are written. [default: a fresh folder]")] = None,
     seed: int = 0,
     out: Path | None = None,
 ) -> None:
     """Profile, then compare predictions with measurements."""
-    target = load_device(device)
+    target = load_device(device).with_runtime(runtime)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = (tables or Path(temporary)) / target.condition().folder

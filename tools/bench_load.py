@@ -27,13 +27,11 @@ from rich.console import Console
 from rich.table import Table
 
 from hwnas.arch import space_instance
-from hwnas.backends.onnx import onnx_model
-from hwnas.backends.weights import random_weights
 from hwnas.devices.device import load_device
 from hwnas.devices.measure import measure
 from hwnas.devices.rounds import Round
 from hwnas.files import write_json
-from hwnas.latency.build import canary_model
+from hwnas.latency.models import write_canary, write_models
 
 LOADS = {
     "none": "",
@@ -72,13 +70,12 @@ def main(
     rng = np.random.default_rng(0)
     taken: dict[str, list[Round]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as temporary:
-        canary = Path(temporary) / "canary.onnx"
-        canary.write_bytes(canary_model())
-        models = {}
-        for index in range(networks):
-            network = space.network(space.architecture([int(rng.integers(len(d.options))) for d in space.decisions]))
-            models[str(index)] = Path(temporary) / f"{index}.onnx"
-            models[str(index)].write_bytes(onnx_model(network, random_weights(network.graph, index)))
+        canary = write_canary(Path(temporary), device.runtime)
+        drawn = {
+            str(index): space.network(space.architecture([int(rng.integers(len(d.options))) for d in space.decisions]))
+            for index in range(networks)
+        }
+        models = write_models(Path(temporary), drawn, device.runtime)
         for turn in range(turns):
             for name, program in LOADS.items():
                 with loaded(program, cpus[0] if name == "the same core" else cpus[-1]):

@@ -13,14 +13,12 @@ import torch
 
 from hwnas.arch import mobilenet_v2
 from hwnas.arch.network import Network
-from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import network_module
-from hwnas.backends.weights import random_weights
 from hwnas.data import Dataset
 from hwnas.devices.device import Device
 from hwnas.devices.verdict import judge
 from hwnas.files import read_json, write_json
-from hwnas.latency.build import canary_model
+from hwnas.latency.models import write_canary, write_models
 from hwnas.progress import Progress
 from hwnas.run.fit import floor_ms
 from hwnas.train import Recipe, evaluate, train
@@ -53,13 +51,10 @@ def mobilenet_of_equal_latency(
             networks[f"{width:.3f}"] = network
     floors = floor_ms(networks, device, progress=progress)
     with tempfile.TemporaryDirectory() as temporary:
-        canary = Path(temporary) / "canary.onnx"
-        canary.write_bytes(canary_model())
+        canary = write_canary(Path(temporary), device.runtime)
         own = judge(device, {"found": model}, canary, budget_ms=None, progress=progress)["found"].median_ms
         near = sorted(floors, key=lambda name: abs(floors[name] / own - 1.0))[:_NEAR]
-        models = {name: Path(temporary) / f"{name}.onnx" for name in near}
-        for name, path in models.items():
-            path.write_bytes(onnx_model(networks[name], random_weights(networks[name].graph, 0)))
+        models = write_models(Path(temporary), {name: networks[name] for name in near}, device.runtime)
         verdicts = judge(device, models | {"found": model}, canary, budget_ms=None, progress=progress)
     found_ms = verdicts["found"].median_ms
     best = min(near, key=lambda name: abs(verdicts[name].median_ms / found_ms - 1.0))

@@ -71,18 +71,14 @@ def devices_check(
 
     from hwnas.devices.check import facts_of, remarks, run_canary
     from hwnas.devices.device import load_device
-    from hwnas.files import write_bytes
-    from hwnas.latency.build import canary_model
+    from hwnas.latency.models import write_canary
 
     found = load_device(device)
     facts = facts_of(found)
-    canary = None
-    if found.runtime == "onnxruntime":
-        with tempfile.TemporaryDirectory() as folder:
-            model = Path(folder) / "canary.onnx"
-            write_bytes(model, canary_model())
-            canary = run_canary(found, model, progress=console.progress(quiet=quiet))
-    facts["canary"] = asdict(canary) if canary else None
+    with tempfile.TemporaryDirectory() as folder:
+        model = write_canary(Path(folder), found.runtime)
+        canary = run_canary(found, model, progress=console.progress(quiet=quiet))
+    facts["canary"] = asdict(canary)
     facts["remarks"] = remarks(found, facts["governor"], canary)
     if json_:
         console.print_json(facts)
@@ -91,8 +87,7 @@ def devices_check(
     pin = "any CPU" if facts["pin"] is None else f"CPU {facts['pin']}"
     free = f"{(facts['free_bytes'] or 0) / 2**30:.1f} GiB"
     shown = facts | {"packages": packages, "free_bytes": free, "pin": pin}
-    if canary is not None:
-        shown["canary"] = f"{canary.floor_us / 1e3:.3g} ms, noise {canary.noise:.1%}, {canary.rejected:.0%} disturbed"
+    shown["canary"] = f"{canary.floor_us / 1e3:.3g} ms, noise {canary.noise:.1%}, {canary.rejected:.0%} disturbed"
     names = {"free_bytes": "free disk", "clock_ns": "clock step, ns", "temperature_c": "temperature, °C"}
     _print(
         [

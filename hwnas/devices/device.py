@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,16 @@ class Device:
     def python(self) -> str | None:
         """The command of the Python that measures there; None where benchmark_model does."""
         return self.ssh.python if self.ssh else self.adb.python if self.adb else sys.executable
+
+    def with_runtime(self, runtime: str) -> Device:
+        """The same device with another of its runtimes; an empty name changes nothing.
+
+        Raises:
+            InputError: hwnas knows no such runtime.
+        """
+        if runtime and runtime not in ALLOWED["runtime"]:
+            raise InputError(f"unknown runtime {runtime!r}", hint=f"one of {', '.join(ALLOWED['runtime'])}")
+        return replace(self, runtime=runtime or self.runtime)
 
     def condition(self) -> Condition:
         """The condition that its latencies hold under: the CPU and the runtime that are there.

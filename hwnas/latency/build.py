@@ -14,9 +14,7 @@ from pathlib import Path
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
-from hwnas.arch.spaces import mobilenet_v2
-from hwnas.backends.onnx import fingerprint, micro_model, onnx_model
-from hwnas.backends.weights import random_weights
+from hwnas.backends.formats import format_of
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import CANARY_DRIFT, Estimate, accepted, canary_floor_us, estimate, estimates, loaded
 from hwnas.devices.link import link_to
@@ -24,7 +22,7 @@ from hwnas.devices.measure import measure
 from hwnas.devices.profile import profile_rounds
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
-from hwnas.files import sha256, storage_errors, write_bytes, write_text
+from hwnas.files import sha256, storage_errors, write_text
 from hwnas.latency.calibrate import (
     CALIBRATION_NETWORKS,
     JUDGED_ROUNDS,
@@ -36,11 +34,11 @@ from hwnas.latency.calibrate import (
     validate,
 )
 from hwnas.latency.model import LatencyModel, latency_model
+from hwnas.latency.models import write_canary, write_models
 from hwnas.latency.table import Noise, Row, Table, load_table, save_table
 from hwnas.locks import held
 from hwnas.progress import Progress
 
-CANARY = mobilenet_v2(width=0.5, resolution=64, classes=10)
 _ROUNDS_PER_PROCESS = 5
 _PROCESSES = 2
 _MOST_PASSES = 6  # over the models that ran in a burst
@@ -69,10 +67,8 @@ def open_table(device: Device, folder: Path) -> Table:
 
     Raises:
         TableError: there is a table, but it is corrupt.
-        InputError: the table is of another condition, or of a runtime that hwnas writes no models for.
+        InputError: the table is of another condition.
     """
-    if device.runtime != "onnxruntime":
-        raise InputError(f"latency tables are measured with onnxruntime, not with {device.runtime}")
     condition = device.condition()
     if not (folder / "meta.toml").exists():
         return Table(condition.device, condition.id)
@@ -88,7 +84,7 @@ def open_table(device: Device, folder: Path) -> Table:
 
 def lacking(table: Table, space: SearchSpace) -> Need:
     """What has to be measured before `space` can be searched with `table`."""
-    rows = table.lacking(space.ops, fingerprint)
+    rows = table.lacking(space.ops, format_of(table.runtime).fingerprint)
     return Need(tuple(rows), bool(rows) or space.signature not in table.calibrations)
 
 
@@ -101,8 +97,7 @@ def drift(table: Table, device: Device) -> float:
         DeviceError: the device cannot measure.
     """
     with tempfile.TemporaryDirectory() as folder:
-        canary = Path(folder) / "canary.onnx"
-        write_bytes(canary, canary_model())
+        canary = write_canary(Path(folder), device.runtime)
         rounds: list[Round] = []
         for _ in range(3):
             rounds += measure(device, {"canary": canary}, canary, rounds=8)
@@ -110,11 +105,6 @@ def drift(table: Table, device: Device) -> float:
             if abs(changed) <= CANARY_DRIFT:
                 break
     return 0.0 if changed > 0 and 2 * sum(map(loaded, rounds)) > len(rounds) else changed
-
-
-def canary_model() -> bytes:
-    """The reference network that runs beside everything that is measured: MobileNetV2-0.5 at 64 pixels."""
-    return onnx_model(CANARY, random_weights(CANARY.graph, 0))
 
 
 def measuring_into(folder: Path, progress: Progress) -> AbstractContextManager[None]:
@@ -167,8 +157,9 @@ def _complete(
     networks = _networks(space, seed)
     journal = folder / f"rounds-{space.signature}.jsonl"
     with tempfile.TemporaryDirectory() as temporary:
-        models = _write_models(Path(temporary), need.rows, networks)
-        canary = models.pop("canary")
+        rows = {spec.key: Network.single(spec) for spec in need.rows}
+        models = write_models(Path(temporary), rows | networks, device.runtime)
+        canary = write_canary(Path(temporary), device.runtime)
         with _Journal(journal, _digest(models)) as kept:
             rounds: Sequence[Round] = kept.rounds
             for process in range(1, _PROCESSES + 1):
@@ -249,19 +240,9 @@ def _networks(space: SearchSpace, seed: int) -> dict[str, Network]:
     return {f"network {index}": space.network(architecture) for index, architecture in enumerate(chosen)}
 
 
-def _write_models(folder: Path, rows: Sequence[OpSpec], networks: dict[str, Network]) -> dict[str, Path]:
-    contents = {spec.key: micro_model(spec) for spec in rows}
-    for index, (name, network) in enumerate(networks.items()):
-        contents[name] = onnx_model(network, random_weights(network.graph, index))
-    contents["canary"] = canary_model()
-    paths = {name: folder / f"{index}.onnx" for index, name in enumerate(contents)}
-    for name, content in contents.items():
-        write_bytes(paths[name], content)
-    return paths
-
-
 def _take_rows(table: Table, specs: Sequence[OpSpec], measured: dict[str, Estimate]) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    fingerprint = format_of(table.runtime).fingerprint
     for spec in specs:
         one = measured[spec.key]
         table.rows[spec.key] = Row(

@@ -129,6 +129,11 @@ class Table:
     validations: dict[str, Validation] = field(default_factory=dict)
     noise: dict[str, Noise] = field(default_factory=dict)
 
+    @property
+    def runtime(self) -> str:
+        """The runtime of its condition, such as 'onnxruntime'."""
+        return re.split(r"-(?=\d)", self.condition, maxsplit=1)[0]
+
     def lacking(self, specs: Iterable[OpSpec], fingerprint: Callable[[OpSpec], str]) -> list[OpSpec]:
         """Those of `specs` whose row is missing, or stale because the op lowers differently now."""
         rows = self.rows

@@ -10,14 +10,11 @@ from pathlib import Path
 from hwnas.arch.costs import macs
 from hwnas.arch.network import Network
 from hwnas.arch.space import Architecture, SearchSpace
-from hwnas.backends.onnx import onnx_model
-from hwnas.backends.weights import random_weights
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import estimates
 from hwnas.devices.measure import measure
 from hwnas.errors import InfeasibleBudgetError
-from hwnas.files import write_bytes
-from hwnas.latency.build import canary_model
+from hwnas.latency.models import write_canary, write_models
 from hwnas.progress import Progress
 
 SHARE = 0.4
@@ -116,11 +113,8 @@ def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progr
         DeviceError: the device cannot measure.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        canary = Path(temporary) / "canary.onnx"
-        write_bytes(canary, canary_model())
-        models = {name: Path(temporary) / f"{index}.onnx" for index, name in enumerate(networks)}
-        for name, path in models.items():
-            write_bytes(path, onnx_model(networks[name], random_weights(networks[name].graph, 0)))
+        canary = write_canary(Path(temporary), device.runtime)
+        models = write_models(Path(temporary), networks, device.runtime)
         measured = estimates(measure(device, models, canary, rounds=_ROUNDS, progress=progress))
     return {name: measured[name].floor_us / 1e3 for name in networks}
 

@@ -21,7 +21,7 @@ from hwnas.devices.verdict import Verdict, judge
 from hwnas.errors import ExportError, InfeasibleBudgetError
 from hwnas.export.model_file import Exported, export_onnx
 from hwnas.files import read_json, write_bytes, write_json
-from hwnas.latency.build import canary_model
+from hwnas.latency.models import write_canary
 from hwnas.progress import Progress
 from hwnas.run.config import RunConfig
 from hwnas.run.folder import RunFolder
@@ -181,9 +181,9 @@ def _checked(run: Run, found: Found) -> tuple[int, ...]:
     choices = found.best.architecture.choices
     for _ in range(_CHECKS):
         network = run.network(choices)
-        model, canary = run.folder.state / "candidate.onnx", run.folder.state / "canary.onnx"
+        model = run.folder.state / "candidate.onnx"
         write_bytes(model, onnx_model(network, random_weights(network.graph, 0)))
-        write_bytes(canary, canary_model())
+        canary = write_canary(run.folder.state, run.plan.device.runtime)
         verdict = judge(
             run.plan.device,
             {"model": model},
@@ -261,8 +261,7 @@ def _judged(
     if baseline is not None:
         models["baseline"] = run.folder.state / "baseline.onnx"
         write_bytes(models["baseline"], onnx_model(run.network(random_choices), export_weights(baseline)))
-    canary = run.folder.state / "canary.onnx"
-    write_bytes(canary, canary_model())
+    canary = write_canary(run.folder.state, run.plan.device.runtime)
     verdicts: dict[str, Verdict] = {}
     for processes in (2, 6):
         verdicts = judge(

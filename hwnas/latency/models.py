@@ -1,0 +1,37 @@
+"""The files that are measured: networks with random weights, in the format of the device's runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from hwnas.arch.network import Network
+from hwnas.arch.spaces import mobilenet_v2
+from hwnas.backends.formats import format_of
+from hwnas.backends.weights import random_weights
+from hwnas.files import write_bytes
+
+CANARY = mobilenet_v2(width=0.5, resolution=64, classes=10)
+"""The reference network that runs beside everything that is measured."""
+
+
+def write_models(folder: Path, networks: Mapping[str, Network], runtime: str) -> dict[str, Path]:
+    """Write every network, and tell its file by its name.
+
+    Raises:
+        StorageError: the folder cannot be written.
+        InputError: what writes for `runtime` is not installed.
+    """
+    form = format_of(runtime)
+    paths = {name: folder / f"{index}{form.suffix}" for index, name in enumerate(networks)}
+    for name, path in paths.items():
+        write_bytes(path, form.model(networks[name], random_weights(networks[name].graph, 0)))
+    return paths
+
+
+def write_canary(folder: Path, runtime: str) -> Path:
+    """Write `CANARY`; see `write_models`."""
+    form = format_of(runtime)
+    path = folder / f"canary{form.suffix}"
+    write_bytes(path, form.model(CANARY, random_weights(CANARY.graph, 0)))
+    return path

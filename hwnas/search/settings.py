@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+_ARCH_STEPS = 400  # on α, at most about so many
+
 
 @dataclass(frozen=True)
 class SearchSettings:
@@ -30,7 +32,7 @@ class SearchSettings:
     lr: float = 4e-3
     weight_decay: float = 0.02
     arch_lr: float = 0.05
-    arch_travel: float = 5.0
+    arch_travel: float = 8.0
     arch_every: int = 2
     label_smoothing: float = 0.1
     clip: float = 5.0
@@ -38,9 +40,14 @@ class SearchSettings:
 
     @classmethod
     def for_images(cls, train_images: int) -> SearchSettings:
-        """Settings for a set of this size: about 140 steps of warm-up and 200 of search, or a few epochs if longer."""
+        """Settings for a set of this size: about 140 steps of warm-up and 200 of search, or a few epochs if longer.
+
+        Every other step is followed by one on α, until there are 400 of these; what they would take beyond that is
+        better spent on the weights (docs/decisions/0014).
+        """
         steps = max(1.0, train_images / cls.batch_size)
-        return cls(warmup_epochs=max(2, round(140 / steps)), epochs=max(4, round(200 / steps)))
+        warmup, epochs = max(3, round(140 / steps)), max(5, round(200 / steps))
+        return cls(warmup_epochs=warmup, epochs=epochs, arch_every=max(2, round(epochs * steps / _ARCH_STEPS)))
 
     def images(self, train_images: int, *, relaxed: bool) -> float:
         """Images that a search sees: those of the steps on the weights and, of a relaxation, of the steps on α."""

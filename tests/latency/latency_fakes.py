@@ -32,7 +32,9 @@ def network_us(network: Network) -> float:
     return INTERCEPT_US + SLOPE * sum(row + PER_OP_US for row in rows)
 
 
-def table_of(specs: Sequence[OpSpec] = TOY.ops, *, device: str = "cpu", condition: str = "runtime") -> Table:
+def table_of(
+    specs: Sequence[OpSpec] = TOY.ops, *, device: str = "cpu", condition: str = "onnxruntime-1.32.0-t1-fp32"
+) -> Table:
     """A table of the made-up device."""
     rows = {
         spec.key: Row(spec.key, fingerprint(spec), row_us(spec.key), 49.5, 160.25, 7, "2026-01-01T00:00:00+00:00")

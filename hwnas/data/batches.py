@@ -13,9 +13,12 @@ from hwnas.errors import InputError
 
 
 def to_input(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """uint8 pixels (B, C, H, W) as float32 (pixels / 255 - mean) / std, channels last in memory, on the same device."""
+    """uint8 pixels (B, C, H, W) as float32 (pixels / 255 - mean) / std, channels last in memory, on the same device.
+
+    Strides say so for one channel too, where `contiguous` would leave them: convolutions choose their kernel by them.
+    """
     mean_, std_ = (torch.tensor(v, dtype=torch.float32, device=pixels.device).view(1, -1, 1, 1) for v in (mean, std))
-    return ((pixels.to(torch.float32) / 255 - mean_) / std_).contiguous(memory_format=torch.channels_last)
+    return ((pixels.to(torch.float32) / 255 - mean_) / std_).to(memory_format=torch.channels_last)
 
 
 def batches(
@@ -48,5 +51,5 @@ def batches(
         x = to_input(pixels, dataset.mean, dataset.std)
         if augment and generator is not None:
             matrices = augmentation.draw(len(chosen), generator, flip=dataset.flip).to(device)
-            x = augmentation.warp(x, matrices).contiguous(memory_format=torch.channels_last)
+            x = augmentation.warp(x, matrices).to(memory_format=torch.channels_last)
         yield x, torch.from_numpy(images.labels[chosen.numpy()]).to(device)

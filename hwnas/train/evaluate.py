@@ -60,7 +60,7 @@ def recalibrate(
     *,
     device: torch.device,
     max_images: int = 2000,
-    batch_size: int = 128,
+    batch_size: int = 64,
 ) -> None:
     """Re-estimate the running statistics of every batch norm as the plain average over batches of up to `max_images`
     images.

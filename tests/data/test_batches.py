@@ -60,3 +60,13 @@ def test_misuse_is_refused() -> None:
         next(batches(data.train, data, batch_size=0, device=CPU, generator=None, augment=False))
     with pytest.raises(InputError, match="random generator"):
         next(batches(data.train, data, batch_size=2, device=CPU, generator=None, augment=True))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("augment", [False, True])
+def test_inputs_are_channels_last_by_their_strides(channels: int, augment: bool) -> None:
+    images = Images(np.zeros((4, channels, 8, 8), np.uint8), np.zeros(4, np.int64))
+    data = Dataset("d", ("a", "b"), images, images, images, (0.5,) * channels, (0.2,) * channels, flip=False)
+    generator = torch.Generator().manual_seed(0)
+    (x, _), *_ = batches(images, data, batch_size=4, device=CPU, generator=generator, augment=augment)
+    assert x.stride() == (64 * channels, 1, 8 * channels, channels)

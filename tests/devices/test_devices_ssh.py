@@ -117,7 +117,6 @@ def test_a_profile_whose_link_is_cut_twice_has_every_row_of_an_uncut_one(
     wanted = {*table.rows, *build._networks(space, 0)}
     assert Counter(one.name for one in taken) == dict.fromkeys(wanted, 10)  # two processes of five rounds, uncut
     assert len({(one.name, one.round) for one in taken}) == len(taken)
-    assert len({one.process for one in taken}) >= 4
     assert not list((tmp_path / "table").glob("*.jsonl"))
     assert table.provenance["packages"]["onnxruntime"]
 

@@ -5,6 +5,9 @@ XNNPACK takes over every node, so that a model runs as one delegate.
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -35,11 +38,11 @@ from hwnas.files import sha256
 try:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.interpreter import Interpreter
 except ImportError as error:
     raise InputError("LiteRT needs the package ai-edge-litert", hint="pip install ai-edge-litert") from error
 
 INPUT, OUTPUT, SIGNATURE = "input", "logits", "serving_default"
+METADATA = "metadata.json"
 
 _Borders: TypeAlias = tuple[tuple[int, int], tuple[int, int]]  # above and below, left and right
 _FUSED = {"relu": schema.ActivationFunctionType.RELU, "relu6": schema.ActivationFunctionType.RELU6}
@@ -49,13 +52,15 @@ _TYPES: dict[type[np.generic], int] = {
 }
 
 
-def litert_model(network: Network, weights: Weights) -> bytes:
+def litert_model(network: Network, weights: Weights, *, metadata: Mapping[str, str] | None = None) -> bytes:
     """The network as a LiteRT model: `input` (1, H, W, C) float32 to `logits` (1, classes) float32.
 
     An output that is a map, as that of most micro-models, is (1, H, W, C).
 
     Args:
         weights: every parameter and running statistic of `network.graph`, by name.
+        metadata: goes behind the model as `metadata.json` in a zip archive, as TFLite's own metadata do: runtimes do
+            not read that far, and `unzip -p model.tflite metadata.json` shows it.
 
     Raises:
         ExportError: a weight is missing or has another shape.
@@ -65,7 +70,7 @@ def litert_model(network: Network, weights: Weights) -> bytes:
     writer = _Writer(graph, constants, fused)
     for value, node in enumerate(graph.nodes, len(graph.inputs)):
         writer.write(node, value)
-    return writer.content()
+    return writer.content() + (_archive(metadata) if metadata else b"")
 
 
 def micro_model(spec: OpSpec, seed: int = 0) -> bytes:
@@ -81,15 +86,12 @@ def fingerprint(spec: OpSpec) -> str:
     return sha256(litert_model(network, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}))[:16]
 
 
-def interpreter(model: bytes) -> Any:
-    """LiteRT's interpreter of a model, on one CPU thread, with XNNPACK.
-
-    Raises:
-        ValueError or RuntimeError: the model cannot be loaded.
-    """
-    loaded = Interpreter(model_content=model, num_threads=1)
-    loaded.allocate_tensors()
-    return loaded
+def _archive(metadata: Mapping[str, str]) -> bytes:
+    """A zip archive of the metadata, the same bytes for the same metadata."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(dict(sorted(metadata.items())), ensure_ascii=False))
+    return buffer.getvalue()
 
 
 def _fuse(graph: Graph) -> tuple[Graph, dict[str, int]]:

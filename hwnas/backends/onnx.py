@@ -93,6 +93,18 @@ def fingerprint(spec: OpSpec) -> str:
     return sha256(model.SerializeToString(deterministic=True))[:16]
 
 
+def check(model: bytes) -> None:
+    """Whether the model keeps the rules of ONNX, shapes included.
+
+    Raises:
+        ExportError: it does not.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the exported model is not valid ONNX: {error}") from error
+
+
 class _Writer:
     def __init__(self, graph: Graph, constants: Mapping[str, Affine]) -> None:
         self.nodes: list[onnx.NodeProto] = []

@@ -37,6 +37,7 @@ def search(
     width: options.Width = 0.0,
     depth: options.Depth = 0,
     resolution: options.Resolution = 0,
+    runtime: options.Runtime = "",
     strategy: Annotated[str, typer.Option(help="Search strategy (see `hwnas strategies list`).")] = "gumbel",
     out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,
     tables: options.Tables = None,
@@ -60,7 +61,7 @@ def search(
     """Find, train, export and verify the best network within a latency budget on a device.
 
     Measures the latencies that the device's table lacks, searches, checks the winner on the device, trains it, writes
-    model.onnx, measures that file, and writes result.json and report.html.
+    model.onnx (model.tflite for LiteRT), measures that file, and writes result.json and report.html.
     """
     from hwnas.run.config import RunConfig
 
@@ -72,6 +73,7 @@ def search(
         width=width,
         depth=depth,
         resolution=resolution,
+        runtime=runtime,
         strategy=strategy,
         seed=seed,
         threads=threads,
@@ -93,7 +95,7 @@ def search(
     from hwnas.files import read_json
     from hwnas.run.pipeline import run_search
 
-    folder = out or default_folder(config.data, config.budget, seed)
+    folder = out or default_folder(config.data, config.budget, seed, runtime)
     try:
         result = run_search(
             config, folder, progress=console.progress(quiet=quiet), tables=tables, resume=resume, force=force
@@ -108,9 +110,11 @@ def search(
         _print_result(result, folder)
 
 
-def default_folder(data: str, budget: str, seed: int) -> Path:
-    """The run directory when none is named, for example `runs/digits-50pct-s0`."""
-    name = f"{Path(data).name or 'data'}-{budget.replace('%', 'pct')}-s{seed}"
+def default_folder(data: str, budget: str, seed: int, runtime: str = "") -> Path:
+    """The run directory when none is named, for example `runs/digits-50pct-s0`, or `runs/digits-50pct-litert-s0`."""
+    name = "-".join(
+        [Path(data).name or "data", budget.replace("%", "pct"), *([runtime] if runtime else []), f"s{seed}"]
+    )
     return Path("runs") / "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)
 
 
@@ -196,7 +200,7 @@ def _print_result(result: dict[str, Any], folder: Path) -> None:
     screen.print("")
     _print_facts(
         {
-            "model": str(folder / "model.onnx"),
+            "model": str(folder / result["model"]),
             "report": str(folder / "report.html"),
             "time": f"{result['seconds']:.0f} s in all",
         }

@@ -1,4 +1,4 @@
-"""The model file: ONNX with metadata and labels, compared with the trained network on real images."""
+"""The model file with metadata and labels, compared with the trained network on real images."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 
 from hwnas import __version__
 from hwnas.arch.network import Network
-from hwnas.backends.onnx import onnx_model
+from hwnas.backends.formats import Format
 from hwnas.backends.parity import Parity, compare
 from hwnas.backends.weights import Weights
 from hwnas.data import Dataset, to_input
@@ -35,31 +34,36 @@ class Exported:
     images: int
 
 
-def export_onnx(
-    path: Path, network: Network, weights: Weights, dataset: Dataset, facts: Mapping[str, str], *, labels: Path
+def export_model(
+    path: Path,
+    form: Format,
+    network: Network,
+    weights: Weights,
+    dataset: Dataset,
+    facts: Mapping[str, str],
+    *,
+    labels: Path,
 ) -> Exported:
-    """Write the model file and `labels.txt`, having read the file back and compared it on real images.
+    """Write the model file and `labels.txt`, having run the file and compared it on real images.
 
     Args:
+        form: of the file.
         facts: goes into the metadata as `hwnas.<name>`.
 
     Raises:
         ExportError: the file does not compute what the network computes.
         StorageError: a file cannot be written.
     """
-    content = onnx_model(network, weights, metadata=_metadata(dataset, network, facts))
+    content = form.model(network, weights, metadata=_metadata(dataset, network, form, facts))
     images = real_inputs(dataset)
-    parity = compare(network, weights, content, images)
+    parity = compare(network, weights, content, images, form.run)
     if not parity.agrees:
         raise ExportError(
             f"the exported model differs from the trained network by {parity.max_difference:.3g} on {len(images)} test "
             f"images; at most {parity.limit:.3g} is allowed",
             hint="please report this with the run's architecture.json",
         )
-    try:
-        onnx.checker.check_model(content, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the exported model is not valid ONNX: {error}") from error
+    form.check(content)
     write_bytes(path, content)
     write_text(labels, "\n".join(dataset.classes) + "\n")
     return Exported(path, len(content), parity, len(images))
@@ -72,7 +76,7 @@ def real_inputs(dataset: Dataset) -> NDArray[np.float32]:
     return to_input(pixels, dataset.mean, dataset.std).contiguous().numpy()
 
 
-def _metadata(dataset: Dataset, network: Network, facts: Mapping[str, str]) -> dict[str, str]:
+def _metadata(dataset: Dataset, network: Network, form: Format, facts: Mapping[str, str]) -> dict[str, str]:
     """Ultralytics' names for what apps read, and everything else under `hwnas.`."""
     channels, height, width = network.input_shape
     common = {
@@ -90,7 +94,7 @@ def _metadata(dataset: Dataset, network: Network, facts: Mapping[str, str]) -> d
         "mean": json.dumps(dataset.mean),
         "std": json.dumps(dataset.std),
         "color": "gray" if channels == 1 else "rgb",
-        "layout": "nchw",
+        "layout": form.layout,
         "version": __version__,
         **facts,
     }

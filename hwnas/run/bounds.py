@@ -94,11 +94,14 @@ class Bounds:
         return Limit("kb", self.size.costs_bytes, budget, self.max_size_kb, 1 / 1024, fixed / 1024)
 
 
-def bounds(config: RunConfig, whole: SearchSpace, classes: Sequence[str], texts: Sequence[str]) -> Bounds:
+def bounds(
+    config: RunConfig, whole: SearchSpace, classes: Sequence[str], texts: Sequence[str], suffix: str = ".onnx"
+) -> Bounds:
     """What the limits of a configuration leave of a space.
 
     Args:
         classes, texts: what the metadata of a file holds, as in `size_model`.
+        suffix: of the file.
 
     Raises:
         InputError: a limit is negative or not a number.
@@ -111,9 +114,9 @@ def bounds(config: RunConfig, whole: SearchSpace, classes: Sequence[str], texts:
             )
     kept = _within_peak(whole, config.max_peak_kb)
     space = whole.restricted(kept)
-    size = size_model(space, classes, texts) if config.max_size_kb else None
+    size = size_model(space, classes, texts, suffix) if config.max_size_kb else None
     if size is not None and size.smallest_bytes > config.max_size_kb * 1024:
-        alone = size_model(whole, classes, texts).smallest_bytes
+        alone = size_model(whole, classes, texts, suffix).smallest_bytes
         joint = f" with a peak of at most {config.max_peak_kb:g} KiB" if alone <= config.max_size_kb * 1024 else ""
         smallest_bytes = size.smallest_bytes if joint else alone
         raise InfeasibleLimitError(

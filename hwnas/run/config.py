@@ -13,6 +13,8 @@ from hwnas.errors import InputError
 from hwnas.files import write_text
 from hwnas.latency.model import LatencyModel
 
+_NEW = {"runtime": ""}  # keys that runs of earlier versions lack
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -52,6 +54,7 @@ class RunConfig:
     Attributes:
         budget: as typed, for example `20` or `50%`.
         device: id of the device, or the path of its TOML file.
+        runtime: what runs models there, if not the device's own choice.
         data: `digits`, `mnist`, `cifar10`, a folder of class folders, or an .npz file; where a `Dataset` is given in
             its place, that one's name.
         space, width, depth, resolution: the instance of the search space; where width or resolution are 0, they
@@ -69,6 +72,7 @@ class RunConfig:
 
     budget: str
     device: str = "host"
+    runtime: str = ""
     data: str = "digits"
     space: str = "mobile"
     width: float = 0.0
@@ -101,6 +105,7 @@ class RunConfig:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path} is not valid TOML: {error}") from error
+        content = _NEW | content
         types = {field.name: type(field.default) if field.name != "budget" else str for field in fields(cls)}
         wrong = [name for name in types.keys() | content.keys() if type(content.get(name)) is not types.get(name)]
         if wrong:

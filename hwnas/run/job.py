@@ -8,6 +8,7 @@ import torch
 
 from hwnas.arch.network import Network
 from hwnas.arch.space import Architecture
+from hwnas.backends.formats import Format, format_of
 from hwnas.data import Dataset
 from hwnas.latency.model import LatencyModel
 from hwnas.progress import Progress
@@ -28,6 +29,11 @@ class Run:
     dataset: Dataset
     device: torch.device
     progress: Progress
+
+    @property
+    def form(self) -> Format:
+        """Of the files that the device runs."""
+        return format_of(self.plan.device.runtime)
 
     def network(self, choices: tuple[int, ...]) -> Network:
         return self.plan.space.network(Architecture(self.plan.space.name, choices))

@@ -12,14 +12,13 @@ from torch import nn
 
 from hwnas.arch.costs import peak_bytes
 from hwnas.arch.space import Architecture
-from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.backends.weights import random_weights
 from hwnas.data import Dataset, load_dataset, resized
 from hwnas.devices.host import host_facts
 from hwnas.devices.verdict import Verdict, judge
 from hwnas.errors import ExportError, InfeasibleBudgetError
-from hwnas.export.model_file import Exported, export_onnx
+from hwnas.export.model_file import Exported, export_model
 from hwnas.files import read_json, write_bytes, write_json
 from hwnas.latency.models import write_canary
 from hwnas.progress import Progress
@@ -181,8 +180,8 @@ def _checked(run: Run, found: Found) -> tuple[int, ...]:
     choices = found.best.architecture.choices
     for _ in range(_CHECKS):
         network = run.network(choices)
-        model = run.folder.state / "candidate.onnx"
-        write_bytes(model, onnx_model(network, random_weights(network.graph, 0)))
+        model = run.folder.state / f"candidate{run.form.suffix}"
+        write_bytes(model, run.form.model(network, random_weights(network.graph, 0)))
         canary = write_canary(run.folder.state, run.plan.device.runtime)
         verdict = judge(
             run.plan.device,
@@ -244,8 +243,14 @@ def _export(run: Run, choices: tuple[int, ...], module: nn.Module) -> Exported:
         "predicted_ms": f"{run.model.predict_ms(choices):.6g}",
     }
     network = run.network(choices)
-    exported = export_onnx(
-        run.folder.model, network, export_weights(module), run.dataset, facts, labels=run.folder.labels
+    exported = export_model(
+        run.folder.model(run.form.suffix),
+        run.form,
+        network,
+        export_weights(module),
+        run.dataset,
+        facts,
+        labels=run.folder.labels,
     )
     broken = run.plan.bounds.broken(exported.size_bytes, peak_bytes(network.graph))
     if broken:
@@ -259,8 +264,8 @@ def _judged(
     """The exported file and the baseline, measured side by side; what straddles the budget is measured longer."""
     models = {"model": exported.path}
     if baseline is not None:
-        models["baseline"] = run.folder.state / "baseline.onnx"
-        write_bytes(models["baseline"], onnx_model(run.network(random_choices), export_weights(baseline)))
+        models["baseline"] = run.folder.state / f"baseline{run.form.suffix}"
+        write_bytes(models["baseline"], run.form.model(run.network(random_choices), export_weights(baseline)))
     canary = write_canary(run.folder.state, run.plan.device.runtime)
     verdicts: dict[str, Verdict] = {}
     for processes in (2, 6):

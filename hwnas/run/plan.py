@@ -10,10 +10,11 @@ import torch
 
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import space_instance, space_rungs
+from hwnas.backends.formats import SUFFIXES
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.estimate import CANARY_DRIFT
-from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
+from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError
 from hwnas.files import read_json, write_json
 from hwnas.latency.build import Need, complete, drift, lacking, load_warning, model_of, open_table
 from hwnas.latency.find import find_folder, table_folder
@@ -89,18 +90,13 @@ def make_plan(
     accelerator = resolve(config.accelerator)
     if dataset is not None:
         config = replace(config, data=dataset.name)
-    device = load_device(config.device)
-    if device.runtime != "onnxruntime":
-        raise InputError(
-            f"a search ends with an ONNX file, which {device.runtime} on {device.id} does not run",
-            hint="use a device with onnxruntime; hwnas profile-device measures either",
-        )
+    device = load_device(config.device).with_runtime(config.runtime)
     classes = class_names(config.data) if dataset is None else dataset.classes
     condition = device.condition()
     texts = (Path(config.data).expanduser().resolve().name, device.id, condition.folder.as_posix())
 
     def limited(space: SearchSpace) -> Bounds:
-        return bounds(config, space, classes, texts)
+        return bounds(config, space, classes, texts, SUFFIXES[device.runtime])
 
     channels, native = native_shape(config.data) if dataset is None else (dataset.channels, dataset.resolution)
     found = _instance(config, budget, device, (channels, native, len(classes)), limited, progress)

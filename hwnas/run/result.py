@@ -57,6 +57,7 @@ def result_of(
         "device": run.plan.device.id,
         "condition": str(run.plan.device.condition().folder),
         "runtime": run.plan.device.runtime,
+        "model": exported.path.name,
         "accuracy": {"test": test.accuracy, "val": val.accuracy, "test_images": test.n},
         "baseline_random": rival,
         "trained": config.train,

@@ -13,8 +13,9 @@ from ai_edge_litert import schema_py_generated as schema
 from networks import SPECS, cells, chain, random_network, space, trained
 
 from hwnas.arch import Network, OpSpec, mobilenet_v2
-from hwnas.backends.litert import fingerprint, interpreter, litert_model, micro_model
-from hwnas.backends.parity import compare, random_inputs, run_litert
+from hwnas.backends.litert import fingerprint, litert_model, micro_model
+from hwnas.backends.litert_runtime import interpreter, run_litert
+from hwnas.backends.parity import compare, random_inputs
 from hwnas.backends.torch import load_weights, network_module
 from hwnas.backends.weights import random_weights
 from hwnas.errors import ExportError

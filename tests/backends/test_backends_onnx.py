@@ -9,7 +9,8 @@ from onnx.reference import ReferenceEvaluator
 
 from hwnas.arch import Network, OpSpec
 from hwnas.backends.onnx import micro_model, onnx_model
-from hwnas.backends.parity import compare, random_inputs, run_model
+from hwnas.backends.parity import compare, random_inputs
+from hwnas.backends.runtime import run_onnx
 from hwnas.backends.weights import random_weights
 from hwnas.errors import ExportError
 
@@ -52,7 +53,7 @@ def test_the_reference_evaluator_agrees_with_the_runtime(spec: OpSpec) -> None:
     network = Network.single(spec)
     model, inputs = onnx_model(network, trained(network)), random_inputs(network, 1, 0)
     (expected,) = ReferenceEvaluator(onnx.load_from_string(model)).run(None, {"input": inputs})
-    np.testing.assert_allclose(run_model(model, inputs), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(run_onnx(model, inputs), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("act", ACTS)
@@ -89,4 +90,4 @@ def test_weights_that_do_not_fit_are_refused() -> None:
 def test_an_output_that_is_the_input_still_makes_a_model() -> None:
     spec = OpSpec("skip", 3, 3, 4, 4)
     inputs = random_inputs(Network.single(spec), 2, 0)
-    np.testing.assert_array_equal(run_model(micro_model(spec), inputs), inputs)
+    np.testing.assert_array_equal(run_onnx(micro_model(spec), inputs), inputs)

@@ -12,8 +12,9 @@ from op_specs import EVERY_KIND
 
 from hwnas.arch import Network, OpSpec, mobilenet_v2
 from hwnas.backends import weights as weights_module
+from hwnas.backends.litert_runtime import run_litert
 from hwnas.backends.onnx import onnx_model
-from hwnas.backends.parity import Parity, compare, random_inputs, run_litert, trained_like
+from hwnas.backends.parity import Parity, compare, random_inputs, trained_like
 from hwnas.backends.torch import export_weights, load_weights, network_module
 from hwnas.errors import ExportError
 

@@ -13,7 +13,8 @@ from networks import random_network, space, trained
 
 from hwnas.arch import Network, OpSpec
 from hwnas.backends.onnx import onnx_model
-from hwnas.backends.parity import random_inputs, run_model
+from hwnas.backends.parity import random_inputs
+from hwnas.backends.runtime import run_onnx
 from hwnas.backends.torch import load_weights, network_module
 
 SMALL = [
@@ -45,6 +46,6 @@ def test_the_file_computes_what_torchs_export_computes(network: Network, dynamo:
     module = network_module(network).eval()
     load_weights(module, weights)
     inputs = random_inputs(network, 3, 0)
-    ours = run_model(onnx_model(network, weights), inputs)
-    theirs = run_model(exported_by_torch(network, module, dynamo=dynamo), inputs)
+    ours = run_onnx(onnx_model(network, weights), inputs)
+    theirs = run_onnx(exported_by_torch(network, module, dynamo=dynamo), inputs)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * max(1.0, float(np.abs(theirs).max())))

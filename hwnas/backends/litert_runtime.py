@@ -1,0 +1,76 @@
+"""LiteRT's interpreter: the outputs of a model, and the metadata behind it."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from hwnas.backends.litert import INPUT, METADATA, OUTPUT, SIGNATURE
+from hwnas.errors import ExportError
+
+_LARGEST_METADATA = 16 << 20
+
+
+def check(model: bytes) -> None:
+    """LiteRT's reader has checked a model once it has run.
+
+    Raises:
+        ExportError: it refuses the model.
+    """
+    try:
+        interpreter(model)
+    except (ValueError, RuntimeError) as error:
+        raise ExportError(f"LiteRT refuses the model: {error}") from error
+
+
+def metadata_of(model: bytes) -> dict[str, str]:
+    """The metadata that `litert_model` put behind the model; none where it did not.
+
+    Raises:
+        ExportError: they are damaged.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(METADATA) as file:
+            content = json.loads(file.read(_LARGEST_METADATA))
+    except (zipfile.BadZipFile, KeyError):
+        return {}
+    except (ValueError, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise ExportError(f"the metadata of the model are damaged: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+        raise ExportError("the metadata of the model are damaged: they are no object of texts")
+    return content
+
+
+def run_litert(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Output of a LiteRT model with a batch of one for each of `inputs` (n, C, H, W), computed on one thread.
+
+    The model reads and writes (1, H, W, C); what comes back is (n, C, H, W), or (n, classes).
+
+    Raises:
+        ExportError: LiteRT refuses the model.
+    """
+    try:
+        run = interpreter(model).get_signature_runner(SIGNATURE)
+        images = np.ascontiguousarray(inputs.transpose(0, 2, 3, 1))
+        outputs = np.concatenate([run(**{INPUT: image[None]})[OUTPUT] for image in images])
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise ExportError(f"LiteRT refuses the model: {error}") from error
+    return outputs.transpose(0, 3, 1, 2) if outputs.ndim == 4 else outputs
+
+
+def interpreter(model: bytes) -> Any:
+    """LiteRT's interpreter of a model, on one CPU thread, with XNNPACK.
+
+    Raises:
+        ValueError or RuntimeError: the model cannot be loaded.
+    """
+    loaded = Interpreter(model_content=model, num_threads=1)
+    loaded.allocate_tensors()
+    return loaded

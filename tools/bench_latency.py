@@ -42,8 +42,8 @@ def fresh_networks(space: SearchSpace, table: Table, device: Device, count: int,
         for index in range(count)
     }
     with tempfile.TemporaryDirectory() as temporary:
-        models = write_models(Path(temporary), networks, device.runtime)
-        canary = write_canary(Path(temporary), device.runtime)
+        models = write_models(Path(temporary), networks, device)
+        canary = write_canary(Path(temporary), device)
         first = profile_rounds(device, models, canary, rounds=_ROUNDS, max_extra=0, seed=seed)
         rounds = profile_rounds(device, models, canary, rounds=2 * _ROUNDS, max_extra=1, done=first, seed=seed)
     return [measured_network(table, network, name, rounds) for name, network in networks.items()]

@@ -70,7 +70,7 @@ def litert_model(network: Network, weights: Weights, *, metadata: Mapping[str, s
     writer = _Writer(graph, constants, fused)
     for value, node in enumerate(graph.nodes, len(graph.inputs)):
         writer.write(node, value)
-    return writer.content() + (_archive(metadata) if metadata else b"")
+    return writer.content() + archived(metadata or {})
 
 
 def micro_model(spec: OpSpec, seed: int = 0) -> bytes:
@@ -86,8 +86,10 @@ def fingerprint(spec: OpSpec) -> str:
     return sha256(litert_model(network, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}))[:16]
 
 
-def _archive(metadata: Mapping[str, str]) -> bytes:
-    """A zip archive of the metadata, the same bytes for the same metadata."""
+def archived(metadata: Mapping[str, str]) -> bytes:
+    """A zip archive of the metadata, the same bytes for the same metadata; nothing for none."""
+    if not metadata:
+        return b""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(dict(sorted(metadata.items())), ensure_ascii=False))

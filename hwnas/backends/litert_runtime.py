@@ -51,18 +51,36 @@ def metadata_of(model: bytes) -> dict[str, str]:
 def run_litert(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """Output of a LiteRT model with a batch of one for each of `inputs` (n, C, H, W), computed on one thread.
 
-    The model reads and writes (1, H, W, C); what comes back is (n, C, H, W), or (n, classes).
+    The model reads and writes (1, H, W, C), float32 or int8; what comes back is float32 (n, C, H, W), or (n, classes).
 
     Raises:
         ExportError: LiteRT refuses the model.
     """
     try:
         run = interpreter(model).get_signature_runner(SIGNATURE)
-        images = np.ascontiguousarray(inputs.transpose(0, 2, 3, 1))
+        given, made = run.get_input_details()[INPUT], run.get_output_details()[OUTPUT]
+        images = _stored(np.ascontiguousarray(inputs.transpose(0, 2, 3, 1)), given)
         outputs = np.concatenate([run(**{INPUT: image[None]})[OUTPUT] for image in images])
+        outputs = _real(outputs, made)
     except (ValueError, RuntimeError, KeyError) as error:
         raise ExportError(f"LiteRT refuses the model: {error}") from error
     return outputs.transpose(0, 3, 1, 2) if outputs.ndim == 4 else outputs
+
+
+def _stored(values: NDArray[np.float32], tensor: dict[str, Any]) -> NDArray[Any]:
+    """Real values as the tensor stores them."""
+    if tensor["dtype"] != np.int8:
+        return values
+    scale, zero = tensor["quantization"]
+    return np.asarray(np.clip(np.round(values / scale + zero), -128, 127), np.int8)
+
+
+def _real(values: NDArray[Any], tensor: dict[str, Any]) -> NDArray[np.float32]:
+    """What the tensor stores as real values."""
+    if tensor["dtype"] != np.int8:
+        return np.asarray(values, np.float32)
+    scale, zero = tensor["quantization"]
+    return np.asarray((values.astype(np.float32) - zero) * scale, np.float32)
 
 
 def interpreter(model: bytes) -> Any:

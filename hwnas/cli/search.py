@@ -38,6 +38,7 @@ def search(
     depth: options.Depth = 0,
     resolution: options.Resolution = 0,
     runtime: options.Runtime = "",
+    precision: options.Precision = "",
     strategy: Annotated[str, typer.Option(help="Search strategy (see `hwnas strategies list`).")] = "gumbel",
     out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,
     tables: options.Tables = None,
@@ -49,6 +50,9 @@ def search(
     no_baseline: Annotated[
         bool, typer.Option("--no-baseline", help="Train no random network beside the winner.")
     ] = False,
+    max_drop: Annotated[
+        float, typer.Option(min=0.0, help="Percentage points of validation accuracy that int8 may cost.")
+    ] = 1.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start a run anew, replacing what is in --out.")] = False,
@@ -74,6 +78,7 @@ def search(
         depth=depth,
         resolution=resolution,
         runtime=runtime,
+        precision=precision,
         strategy=strategy,
         seed=seed,
         threads=threads,
@@ -84,6 +89,7 @@ def search(
         epochs=epochs,
         minutes=minutes,
         baseline=not no_baseline,
+        max_drop=max_drop,
     )
     if dry_run:
         from hwnas.run.plan import make_plan
@@ -95,7 +101,7 @@ def search(
     from hwnas.files import read_json
     from hwnas.run.pipeline import run_search
 
-    folder = out or default_folder(config.data, config.budget, seed, runtime)
+    folder = out or default_folder(config.data, config.budget, seed, runtime, precision)
     try:
         result = run_search(
             config, folder, progress=console.progress(quiet=quiet), tables=tables, resume=resume, force=force
@@ -110,11 +116,9 @@ def search(
         _print_result(result, folder)
 
 
-def default_folder(data: str, budget: str, seed: int, runtime: str = "") -> Path:
+def default_folder(data: str, budget: str, seed: int, *variants: str) -> Path:
     """The run directory when none is named, for example `runs/digits-50pct-s0`, or `runs/digits-50pct-litert-s0`."""
-    name = "-".join(
-        [Path(data).name or "data", budget.replace("%", "pct"), *([runtime] if runtime else []), f"s{seed}"]
-    )
+    name = "-".join([Path(data).name or "data", budget.replace("%", "pct"), *filter(None, variants), f"s{seed}"])
     return Path("runs") / "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)
 
 

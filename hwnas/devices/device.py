@@ -85,15 +85,16 @@ class Device:
         """The command of the Python that measures there; None where benchmark_model does."""
         return self.ssh.python if self.ssh else self.adb.python if self.adb else sys.executable
 
-    def with_runtime(self, runtime: str) -> Device:
-        """The same device with another of its runtimes; an empty name changes nothing.
+    def with_runtime(self, runtime: str = "", precision: str = "") -> Device:
+        """The same device with another of its runtimes, or models of another precision; an empty name changes nothing.
 
         Raises:
-            InputError: hwnas knows no such runtime.
+            InputError: hwnas knows no such runtime or precision.
         """
-        if runtime and runtime not in ALLOWED["runtime"]:
-            raise InputError(f"unknown runtime {runtime!r}", hint=f"one of {', '.join(ALLOWED['runtime'])}")
-        return replace(self, runtime=runtime or self.runtime)
+        for name, value in (("runtime", runtime), ("precision", precision)):
+            if value and value not in ALLOWED[name]:
+                raise InputError(f"unknown {name} {value!r}", hint=f"one of {', '.join(ALLOWED[name])}")
+        return replace(self, runtime=runtime or self.runtime, precision=precision or self.precision)
 
     def condition(self) -> Condition:
         """The condition that its latencies hold under: the CPU and the runtime that are there.

@@ -9,23 +9,25 @@ from functools import lru_cache
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
-from hwnas.backends.formats import format_of
+from hwnas.backends.formats import SUFFIXES, format_of
 from hwnas.backends.onnx import INPUT, OUTPUT, onnx_model
 
 _FRAME_BYTES = {".onnx": 1024, ".tflite": 2048}
 """More than all that is neither an op nor counted by `size_model`: versions, input and output, names of metadata."""
-_LITERT_BYTES = 352
-"""A LiteRT model without an op: what the models of its ops have in common."""
+_EMPTY_BYTES = {".onnx": 0, ".tflite": 352}
+"""No file is smaller: what the files of single ops have in common."""
 
 
 @dataclass(frozen=True)
 class SizeModel:
-    """`bytes <= fixed_bytes + Σ_d costs_bytes[d][choice_d]`, and short of it by less than 1 KiB (LiteRT: 6 KiB)."""
+    """`bytes <= fixed_bytes + Σ_d costs_bytes[d][choice_d]`, and short of it by less than 1 KiB.
+
+    LiteRT: by less than 6 KiB; int8: by less than 12 KiB.
+    """
 
     costs_bytes: tuple[tuple[int, ...], ...]
     fixed_bytes: int
@@ -39,28 +41,39 @@ class SizeModel:
         return self.fixed_bytes + sum(row[k] for row, k in zip(self.costs_bytes, choices, strict=True))
 
 
-def size_model(space: SearchSpace, classes: Sequence[str], texts: Sequence[str], suffix: str = ".onnx") -> SizeModel:
+def size_model(
+    space: SearchSpace,
+    classes: Sequence[str],
+    texts: Sequence[str],
+    runtime: str = "onnxruntime",
+    precision: str = "fp32",
+) -> SizeModel:
     """The bound for files of `space`.
 
     An ONNX file is its ops, one after the other, in a frame: protobuf has no padding, and the length of a weight does
     not depend on its values. Where an op's bytes depend on its neighbours, the largest are taken: an op names the
     value that it reads, which an op before it has named, further up where options are skipped.
-    A LiteRT file shares what its ops have in common, so it is smaller than their own files together.
+    A LiteRT file, or one that was quantised, shares what its ops have in common, so it is smaller than their own files
+    together.
 
     Args:
         classes: their names, which the metadata holds.
         texts: all else in the metadata that may be long: names of the data and of the device.
-        suffix: of the files.
+        runtime, precision: what the files are made for.
     """
+    suffix = SUFFIXES[runtime]
     litert = suffix == ".tflite"
     fixed = _FRAME_BYTES[suffix] + _text_bytes(json.dumps(dict(enumerate(classes)), ensure_ascii=False), litert)
     fixed += sum(_text_bytes(text, litert) for text in texts)
-    part_of = _litert_part if litert else _onnx_part
+    exact = suffix == ".onnx" and precision == "fp32"
     costs = [[0] * len(decision.options) for decision in space.decisions]
     shared: dict[str, int] = {}  # constants that ops have in common are written once
     reads = len(INPUT)  # longest name of a value that the slot may read
     for slot in space.slots:
-        parts = [part_of(slot.name, spec, reads) for spec in slot.ops]
+        parts = [
+            _onnx_part(slot.name, spec, reads) if exact else _file_part(slot.name, spec, runtime, precision)
+            for spec in slot.ops
+        ]
         for option, part in enumerate(parts):
             shared |= part.shared
             if slot.decision is None:
@@ -80,11 +93,11 @@ class _Part:
 
 
 @lru_cache(maxsize=4096)
-def _litert_part(slot: str, spec: OpSpec, reads: int) -> _Part:
+def _file_part(slot: str, spec: OpSpec, runtime: str, precision: str) -> _Part:
     """As `_onnx_part`; names and constants that several ops share are counted with each."""
-    network = Network(((slot, spec),))
-    model = format_of("litert").model(network, _zeros(network))
-    return _Part(_text_bytes(json.dumps(network.to_json()), True) + len(model) - _LITERT_BYTES, {}, 0)
+    network, form = Network(((slot, spec),)), format_of(runtime, precision)
+    described = _text_bytes(json.dumps(network.to_json()), form.suffix == ".tflite")
+    return _Part(described + len(form.random_model(network)) - _EMPTY_BYTES[form.suffix], {}, 0)
 
 
 @lru_cache(maxsize=4096)
@@ -95,7 +108,9 @@ def _onnx_part(slot: str, spec: OpSpec, reads: int) -> _Part:
     graph = network.graph
     if not graph.nodes:
         return _Part(described, {}, 0)
-    proto = onnx.load_from_string(onnx_model(network, _zeros(network))).graph
+    shapes = graph.parameters() | graph.statistics()
+    weights = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
+    proto = onnx.load_from_string(onnx_model(network, weights)).graph
     written = graph.nodes[graph.output - len(graph.inputs)].name
     longest = {INPUT: "x" * reads, OUTPUT: max(written, OUTPUT, key=len)}
     for node in proto.node:
@@ -109,11 +124,6 @@ def _onnx_part(slot: str, spec: OpSpec, reads: int) -> _Part:
         else:
             shared[tensor.name] = _entry(tensor.ByteSize())
     return _Part(described + own, shared, len(longest[OUTPUT]))
-
-
-def _zeros(network: Network) -> dict[str, NDArray[np.float32]]:
-    shapes = network.graph.parameters() | network.graph.statistics()
-    return {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
 
 
 def _text_bytes(text: str, quoted: bool) -> int:

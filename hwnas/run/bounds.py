@@ -95,13 +95,18 @@ class Bounds:
 
 
 def bounds(
-    config: RunConfig, whole: SearchSpace, classes: Sequence[str], texts: Sequence[str], suffix: str = ".onnx"
+    config: RunConfig,
+    whole: SearchSpace,
+    classes: Sequence[str],
+    texts: Sequence[str],
+    runtime: str = "onnxruntime",
+    precision: str = "fp32",
 ) -> Bounds:
     """What the limits of a configuration leave of a space.
 
     Args:
         classes, texts: what the metadata of a file holds, as in `size_model`.
-        suffix: of the file.
+        runtime, precision: what the file is made for.
 
     Raises:
         InputError: a limit is negative or not a number.
@@ -114,9 +119,9 @@ def bounds(
             )
     kept = _within_peak(whole, config.max_peak_kb)
     space = whole.restricted(kept)
-    size = size_model(space, classes, texts, suffix) if config.max_size_kb else None
+    size = size_model(space, classes, texts, runtime, precision) if config.max_size_kb else None
     if size is not None and size.smallest_bytes > config.max_size_kb * 1024:
-        alone = size_model(whole, classes, texts, suffix).smallest_bytes
+        alone = size_model(whole, classes, texts, runtime, precision).smallest_bytes
         joint = f" with a peak of at most {config.max_peak_kb:g} KiB" if alone <= config.max_size_kb * 1024 else ""
         smallest_bytes = size.smallest_bytes if joint else alone
         raise InfeasibleLimitError(

@@ -40,6 +40,10 @@ class RunFolder:
         """The exported file in the format whose names end so."""
         return self.path / f"model{suffix}"
 
+    def baseline(self, suffix: str) -> Path:
+        """The file of the random network, in the format whose names end so."""
+        return self.state / f"baseline{suffix}"
+
     @property
     def exported(self) -> Path:
         """The exported file that is there; where there is none, the one that most runs write."""

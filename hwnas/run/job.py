@@ -33,7 +33,7 @@ class Run:
     @property
     def form(self) -> Format:
         """Of the files that the device runs."""
-        return format_of(self.plan.device.runtime)
+        return format_of(self.plan.device.runtime, self.plan.device.precision)
 
     def network(self, choices: tuple[int, ...]) -> Network:
         return self.plan.space.network(Architecture(self.plan.space.name, choices))

@@ -10,7 +10,6 @@ import torch
 
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import space_instance, space_rungs
-from hwnas.backends.formats import SUFFIXES
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.estimate import CANARY_DRIFT
@@ -90,13 +89,13 @@ def make_plan(
     accelerator = resolve(config.accelerator)
     if dataset is not None:
         config = replace(config, data=dataset.name)
-    device = load_device(config.device).with_runtime(config.runtime)
+    device = load_device(config.device).with_runtime(config.runtime, config.precision)
     classes = class_names(config.data) if dataset is None else dataset.classes
     condition = device.condition()
     texts = (Path(config.data).expanduser().resolve().name, device.id, condition.folder.as_posix())
 
     def limited(space: SearchSpace) -> Bounds:
-        return bounds(config, space, classes, texts, SUFFIXES[device.runtime])
+        return bounds(config, space, classes, texts, device.runtime, device.precision)
 
     channels, native = native_shape(config.data) if dataset is None else (dataset.channels, dataset.resolution)
     found = _instance(config, budget, device, (channels, native, len(classes)), limited, progress)

@@ -67,10 +67,16 @@ def row_ms(spec: OpSpec) -> float:
 
 
 def write_table(
-    tables: Path, *, factor: float = 1.0, spaces: Sequence[SearchSpace] = (SPACE,), runtime: str = "onnxruntime"
+    tables: Path,
+    *,
+    factor: float = 1.0,
+    spaces: Sequence[SearchSpace] = (SPACE,),
+    runtime: str = "",
+    precision: str = "",
 ) -> Path:
     """A complete table of the made-up machine, for the condition of this one."""
-    condition, fingerprint = load_device("host").with_runtime(runtime).condition(), format_of(runtime).fingerprint
+    device = load_device("host").with_runtime(runtime, precision)
+    condition, fingerprint = device.condition(), format_of(device.runtime, device.precision).fingerprint
     table = Table(condition.device, condition.id, canary_us=100.0)
     for space in spaces:
         for spec in space.ops:

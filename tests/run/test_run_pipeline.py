@@ -14,6 +14,7 @@ import torch
 from run_fakes import SPACE, FakeJudge, a_config, install, latencies, write_table
 
 from hwnas.backends.formats import format_of
+from hwnas.data import load_dataset, to_input
 from hwnas.errors import BudgetMissedError, DivergedError, ExportError, InfeasibleBudgetError, InputError
 from hwnas.export.predict import predict
 from hwnas.progress import Silent
@@ -239,7 +240,7 @@ def test_a_model_file_that_computes_something_else_is_not_written(runs: Runs, mo
         name = next(name for name in weights if name.startswith("stem") and weights[name].ndim == 4)
         return form.model(network, dict(weights) | {name: weights[name] * 1.1}, **kwargs)
 
-    monkeypatch.setattr(job, "format_of", lambda runtime: dataclasses.replace(form, model=perturbed))
+    monkeypatch.setattr(job, "format_of", lambda *_: dataclasses.replace(form, model=perturbed))
     with pytest.raises(ExportError, match="differs") as caught:
         runs()
     assert caught.value.exit_code == 6
@@ -269,10 +270,40 @@ def test_a_limit_on_the_size_is_one_on_the_file_for_litert(runs: Runs) -> None:
     assert result["file_bytes"] <= limit_kb * 1024
 
 
+@pytest.mark.parametrize(("runtime", "suffix"), [("onnxruntime", "onnx"), ("litert", "tflite")])
+def test_an_int8_run_tells_what_its_file_can(runs: Runs, runtime: str, suffix: str) -> None:
+    write_table(runs.tables, runtime=runtime, precision="int8")
+    result = runs(runtime=runtime, precision="int8", max_drop=100.0, epochs=1)
+    folder = RunFolder(runs.root / "run")
+    assert (result["precision"], result["model"]) == ("int8", f"model.{suffix}")
+    assert result["condition"].endswith("-int8")
+    data = load_dataset(str(runs.images), resolution=8, seed=0)
+    inputs = to_input(torch.from_numpy(data.test.pixels), data.mean, data.std).contiguous().numpy()
+    logits = format_of(runtime).run(folder.exported.read_bytes(), inputs)
+    assert result["accuracy"]["test"] == (logits.argmax(1) == data.test.labels).mean()
+    assert result["accuracy"].keys() == {"test", "val", "test_images", "float_test", "val_drop"}
+    assert result["baseline_random"]["accuracy"] >= 0.0
+
+
+def test_quantising_that_costs_too_much_is_refused(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_table(runs.tables, precision="int8")
+    form = format_of("onnxruntime", "int8")
+
+    def useless(model: bytes, samples: Any) -> bytes:
+        network = SPACE.network(SPACE.architecture((0,) * len(SPACE.decisions)))
+        return form.random_model(network)
+
+    monkeypatch.setattr(job, "format_of", lambda *_: dataclasses.replace(form, quantize=useless))
+    with pytest.raises(ExportError, match=r"quantising costs .* points") as caught:
+        runs(precision="int8", max_drop=0.0)
+    assert caught.value.exit_code == 6
+    assert not RunFolder(runs.root / "run").exported.exists()
+
+
 def test_a_run_of_before_there_were_runtimes_goes_on(runs: Runs) -> None:
     runs()
     path = runs.root / "run" / "config.toml"
-    path.write_text(path.read_text().replace('runtime = ""\n', ""))
+    path.write_text(path.read_text().replace('runtime = ""\n', "").replace("max_drop = 1.0\n", ""))
     assert runs(resume=True) == runs.result()
 
 

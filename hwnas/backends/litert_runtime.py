@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import sys
 import zipfile
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,6 +94,25 @@ def interpreter(model: bytes) -> Any:
     Raises:
         ValueError or RuntimeError: the model cannot be loaded.
     """
-    loaded = Interpreter(model_content=model, num_threads=1)
-    loaded.allocate_tensors()
+    with _ungreeted():
+        loaded = Interpreter(model_content=model, num_threads=1)
+        loaded.allocate_tensors()
     return loaded
+
+
+@contextlib.contextmanager
+def _ungreeted() -> Iterator[None]:
+    """Without the line that LiteRT writes to the process's stderr with every delegate; no setting of it does that."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            sys.stderr.flush()
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -79,7 +79,7 @@ def export_model(
             raise ExportError(
                 f"quantising costs {drop * 100:.2g} points of accuracy on the validation images; at most {max_drop:g} "
                 "are allowed",
-                hint="ask for --precision fp32, or allow more with --max-drop",
+                hint="allow more with --max-drop and --resume, train longer, or stay with --precision fp32",
             )
     form.check(content)
     write_bytes(path, content)

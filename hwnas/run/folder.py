@@ -135,11 +135,13 @@ class RunFolder:
                     hint="--resume continues it, --force starts it anew, --out names another folder",
                 )
             before = RunConfig.load(self.config)
-            if before != config:
+            if replace(before, max_drop=config.max_drop) != config:
                 raise InputError(
                     f"{self.path} was started with another configuration: {before}, not {config}",
                     hint="--resume continues only the same run; choose another --out for this one",
                 )
+            if before != config:
+                config.save(self.config)
             return
         if force:
             self._clear()

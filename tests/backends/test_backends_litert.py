@@ -219,3 +219,9 @@ def test_a_network_cut_by_none_is_a_constant_in_every_backend() -> None:
     assert result.agrees
     assert result.limit > 1e-4
     assert np.ptp(run_litert(litert_model(network, weights), inputs), axis=0).max() == 0
+
+
+def test_nothing_is_written_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    run_litert(micro_model(OpSpec("conv", 4, 4, 6, 6, kernel=3)), np.zeros((1, 4, 6, 6), np.float32))
+    print("heard", file=sys.stderr, flush=True)
+    assert capfd.readouterr().err == "heard\n"

@@ -52,7 +52,10 @@ def test_no_file_is_above_the_bound_and_all_are_close(
     model = size_model(space, classes, [data.name, "device-of-someone", condition], runtime, precision)
     rng = random.Random(0)
     skips = [len(decision.options) - 1 for decision in space.decisions]
-    drawn = [[rng.randrange(len(decision.options)) for decision in space.decisions] for _ in range(12 if precision == "fp32" else 2)]
+    drawn = [
+        [rng.randrange(len(decision.options)) for decision in space.decisions]
+        for _ in range(12 if precision == "fp32" else 2)
+    ]
     for choices in [skips, [0] * len(skips), *drawn]:
         network = space.network(space.architecture(choices))
         facts = {

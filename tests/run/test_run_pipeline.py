@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from run_fakes import SPACE, FakeJudge, a_config, install, latencies, write_table
+from run_fakes import SETTINGS, SPACE, FakeJudge, a_config, install, latencies, write_table
 
 from hwnas.backends.formats import format_of
 from hwnas.data import load_dataset, to_input
@@ -298,6 +298,9 @@ def test_quantising_that_costs_too_much_is_refused(runs: Runs, monkeypatch: pyte
         runs(precision="int8", max_drop=0.0)
     assert caught.value.exit_code == 6
     assert not RunFolder(runs.root / "run").exported.exists()
+    assert runs(precision="int8", max_drop=100.0, resume=True)["accuracy"]["val_drop"] > 0.0
+    assert len([event for event in runs.events("start") if event["stage"] == "search"]) == 2
+    assert len(runs.events("epoch")) == SETTINGS.warmup_epochs + SETTINGS.epochs
 
 
 def test_a_run_of_before_there_were_runtimes_goes_on(runs: Runs) -> None:

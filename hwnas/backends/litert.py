@@ -55,6 +55,7 @@ _TYPES: dict[type[np.generic], int] = {
 def litert_model(network: Network, weights: Weights, *, metadata: Mapping[str, str] | None = None) -> bytes:
     """The network as a LiteRT model: `input` (1, H, W, C) float32 to `logits` (1, classes) float32.
 
+    Further inputs are called `input1`, `input2` and so on.
     An output that is a map, as that of most micro-models, is (1, H, W, C).
 
     Args:
@@ -120,24 +121,28 @@ class _Writer:
         self._operators: list[Any] = []
         self._codes: dict[tuple[int, int], int] = {}  # of operators: (builtin, version)
         self._constants: dict[str, int] = {}
-        self._values = {0: self._tensor(INPUT, _nhwc(graph.inputs[0]), schema.TensorType.FLOAT32)}
+        self._values = {
+            index: self._tensor(f"{INPUT}{index or ''}", _nhwc(shape), schema.TensorType.FLOAT32)
+            for index, shape in enumerate(graph.inputs)
+        }
         for index, shape in enumerate(graph.zeros):
             self._values[~index] = self._constant(f"zero_{index}", np.zeros(_nhwc(shape)))
 
     def content(self) -> bytes:
         """The model as a file."""
-        source, target = self._values[0], self._values[self._graph.output]
+        given = [self._values[index] for index in range(len(self._graph.inputs))]
+        target = self._values[self._graph.output]
         subgraph = _table(
             "SubGraph",
             tensors=self._tensors,
             operators=self._operators,
-            inputs=[source],
+            inputs=given,
             outputs=[target],
             name="main",
         )
         signature = _table(
             "SignatureDef",
-            inputs=[_table("TensorMap", name=INPUT, tensorIndex=source)],
+            inputs=[_table("TensorMap", name=self._tensors[one].name, tensorIndex=one) for one in given],
             outputs=[_table("TensorMap", name=OUTPUT, tensorIndex=target)],
             signatureKey=SIGNATURE,
         )

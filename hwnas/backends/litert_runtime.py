@@ -17,7 +17,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from hwnas.backends.litert import INPUT, METADATA, OUTPUT, SIGNATURE
+from hwnas.backends.litert import METADATA, OUTPUT, SIGNATURE
 from hwnas.errors import ExportError
 
 _LARGEST_METADATA = 16 << 20
@@ -63,10 +63,11 @@ def run_litert(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]
     """
     try:
         run = interpreter(model).get_signature_runner(SIGNATURE)
-        given, made = run.get_input_details()[INPUT], run.get_output_details()[OUTPUT]
-        images = _stored(np.ascontiguousarray(inputs.transpose(0, 2, 3, 1)), given)
-        outputs = np.concatenate([run(**{INPUT: image[None]})[OUTPUT] for image in images])
-        outputs = _real(outputs, made)
+        given, made = run.get_input_details(), run.get_output_details()[OUTPUT]
+        maps = np.split(inputs.transpose(0, 2, 3, 1), len(given), axis=3)
+        stored = {name: _stored(one, given[name]) for name, one in zip(sorted(given), maps, strict=True)}
+        called = (run(**{name: values[[k]] for name, values in stored.items()}) for k in range(len(inputs)))
+        outputs = _real(np.concatenate([one[OUTPUT] for one in called]), made)
     except (ValueError, RuntimeError, KeyError) as error:
         raise ExportError(f"LiteRT refuses the model: {error}") from error
     return outputs.transpose(0, 3, 1, 2) if outputs.ndim == 4 else outputs

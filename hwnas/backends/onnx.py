@@ -46,6 +46,8 @@ def onnx_model(
 ) -> bytes:
     """The network as a serialised ONNX model: `input` (1, C, H, W) float32 to `logits` (1, classes) float32.
 
+    Further inputs are called `input1`, `input2` and so on.
+
     Args:
         network: what to write.
         weights: every parameter and running statistic of `network.graph`, by name.
@@ -66,7 +68,10 @@ def onnx_model(
     proto = helper.make_graph(
         [*writer.nodes, *writer.output_alias()],
         "hwnas",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, *network.input_shape])],
+        [
+            helper.make_tensor_value_info(writer.name(index), TensorProto.FLOAT, [1, *shape])
+            for index, shape in enumerate(graph.inputs)
+        ],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, output_shape)],
         writer.initializers,
     )
@@ -123,7 +128,7 @@ class _Writer:
 
     def name(self, value: int) -> str:
         if value < len(self._graph.inputs):
-            return INPUT if value >= 0 else f"zero_{~value}"
+            return f"{INPUT}{value or ''}" if value >= 0 else f"zero_{~value}"
         return OUTPUT if value == self._graph.output else self._graph.nodes[value - len(self._graph.inputs)].name
 
     def output_alias(self) -> list[onnx.NodeProto]:

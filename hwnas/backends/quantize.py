@@ -28,11 +28,15 @@ def quantize_onnx(model: bytes, samples: NDArray[np.float32]) -> bytes:
     Raises:
         ExportError: ONNX Runtime's quantiser refuses the model.
     """
+    proto = onnx.load_from_string(model)
+
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Samples(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._left = iter({"input": sample[None]} for sample in samples)
+            names = [one.name for one in proto.graph.input]
+            parts = (np.split(sample[None], len(names), axis=1) for sample in samples)
+            self._left = iter(dict(zip(names, maps, strict=True)) for maps in parts)
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
             return next(self._left, None)
@@ -41,7 +45,7 @@ def quantize_onnx(model: bytes, samples: NDArray[np.float32]) -> bytes:
         path = Path(folder, "int8.onnx")
         try:
             quantize_static(
-                onnx.load_from_string(model),
+                proto,
                 path,
                 Samples(),
                 quant_format=QuantFormat.QDQ,
@@ -64,19 +68,21 @@ def quantize_litert(model: bytes, samples: NDArray[np.float32]) -> bytes:
         InputError: LiteRT's quantiser is not installed.
         ExportError: it refuses the model.
     """
-    from hwnas.backends.litert import INPUT, SIGNATURE, archived
-    from hwnas.backends.litert_runtime import metadata_of
+    from hwnas.backends.litert import SIGNATURE, archived
+    from hwnas.backends.litert_runtime import interpreter, metadata_of
 
     try:
         from ai_edge_quantizer import quantizer, recipe
     except ImportError as error:
         raise InputError("int8 models for LiteRT need ai-edge-quantizer", hint="pip install 'hwnas[litert]'") from error
-    images = np.ascontiguousarray(samples.transpose(0, 2, 3, 1))
+    names = sorted(interpreter(model).get_signature_runner(SIGNATURE).get_input_details())
+    maps = np.split(np.ascontiguousarray(samples.transpose(0, 2, 3, 1)), len(names), axis=3)
+    feeds = [{name: one[[k]] for name, one in zip(names, maps, strict=True)} for k in range(len(samples))]
     with _quiet():
         try:
             own = quantizer.Quantizer(bytearray(model))
             own.load_quantization_recipe(recipe.static_wi8_ai8())
-            ranges = own.calibrate({SIGNATURE: [{INPUT: image[None]} for image in images]})
+            ranges = own.calibrate({SIGNATURE: feeds})
             content = bytes(own.quantize(ranges).quantized_model)
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
             raise ExportError(f"LiteRT's quantiser refuses the model: {error}") from error

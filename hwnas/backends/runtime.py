@@ -13,7 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _native
 from hwnas.errors import ExportError
 
 Run: TypeAlias = Callable[[bytes, NDArray[np.float32]], NDArray[np.float32]]
-"""Outputs of a model for inputs (n, C, H, W), computed one by one."""
+"""Outputs of a model for inputs (n, C, H, W), computed one by one; several inputs come one after the other in C."""
 
 # The runtime's exceptions have no base of their own.
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (
@@ -43,8 +43,9 @@ def run_onnx(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     try:
         session = cpu_session(model)
-        (name,) = (node.name for node in session.get_inputs())
-        return np.concatenate([session.run(None, {name: x[None]})[0] for x in inputs])
+        names = [node.name for node in session.get_inputs()]
+        parts = [np.split(x[None], len(names), axis=1) for x in inputs]
+        return np.concatenate([session.run(None, dict(zip(names, maps, strict=True)))[0] for maps in parts])
     except RUNTIME_ERRORS as error:
         raise ExportError(f"ONNX Runtime refuses the model: {error}") from error
 

@@ -68,8 +68,9 @@ def size_model(
     exact = suffix == ".onnx" and precision == "fp32"
     costs = [[0] * len(decision.options) for decision in space.decisions]
     shared: dict[str, int] = {}  # constants that ops have in common are written once
-    reads = len(INPUT)  # longest name of a value that the slot may read
-    for slot in space.slots:
+    longest = [len(INPUT)]  # names of values that each slot may write; the last one is the input's
+    for slot, places in zip(space.slots, space.sources, strict=True):
+        reads = max(longest[place] for place in places)
         parts = [
             _onnx_part(slot.name, spec, reads) if exact else _file_part(slot.name, spec, runtime, precision)
             for spec in slot.ops
@@ -81,7 +82,8 @@ def size_model(
             else:
                 costs[slot.decision][option] += part.own
         names = [part.writes for part in parts]
-        reads = max(*names, reads if 0 in names else 0)
+        longest.insert(-1, max(*names, reads if 0 in names else 0))
+        fixed += _text_bytes(json.dumps({"reads": slot.reads}), litert) if slot.reads else 0
     return SizeModel(tuple(map(tuple, costs)), fixed + sum(shared.values()))
 
 
@@ -112,7 +114,7 @@ def _onnx_part(slot: str, spec: OpSpec, reads: int) -> _Part:
     weights = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
     proto = onnx.load_from_string(onnx_model(network, weights)).graph
     written = graph.nodes[graph.output - len(graph.inputs)].name
-    longest = {INPUT: "x" * reads, OUTPUT: max(written, OUTPUT, key=len)}
+    longest = {value.name: "x" * reads for value in proto.input} | {OUTPUT: max(written, OUTPUT, key=len)}
     for node in proto.node:
         for names in (node.input, node.output):
             names[:] = [longest.get(name, name) for name in names]

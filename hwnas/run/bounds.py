@@ -136,6 +136,11 @@ def bounds(
 
 def _within_peak(space: SearchSpace, max_peak_kb: float) -> tuple[tuple[int, ...], ...]:
     """Per decision the options whose ops all stay within the peak."""
+    if max_peak_kb and not space.is_chain:
+        raise InputError(
+            f"the peak memory of {space.name} is no matter of single ops, as its cells keep several maps alive",
+            hint="leave out --max-peak-kb",
+        )
     peaks = [[0] * len(decision.options) for decision in space.decisions]
     fixed = {}
     for slot in space.slots:

@@ -34,10 +34,11 @@ def test_every_micro_model_is_valid_and_static(spec: OpSpec) -> None:
     assert all(tensor.data_location == TensorProto.DEFAULT for tensor in model.graph.initializer)
     assert all(len(tensor.external_data) == 0 for tensor in model.graph.initializer)
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
-    ((source,), (target,)) = model.graph.input, model.graph.output
-    assert (source.name, target.name) == ("input", "logits")
-    assert source.type.tensor_type.elem_type == target.type.tensor_type.elem_type == TensorProto.FLOAT
-    assert shape(source) == [1, *spec.input_shape]
+    sources, (target,) = model.graph.input, model.graph.output
+    names = ["input", "input1", "input2"][: spec.inputs]
+    assert [one.name for one in (*sources, target)] == [*names, "logits"]
+    assert {one.type.tensor_type.elem_type for one in (*sources, target)} == {TensorProto.FLOAT}
+    assert all(shape(source) == [1, *spec.input_shape] for source in sources)
     assert shape(target) == ([1, spec.cout] if spec.kind.endswith("classifier") else [1, *spec.output_shape])
 
 
@@ -52,7 +53,9 @@ def test_a_whole_network_is_valid_and_has_flat_logits() -> None:
 def test_the_reference_evaluator_agrees_with_the_runtime(spec: OpSpec) -> None:
     network = Network.single(spec)
     model, inputs = onnx_model(network, trained(network)), random_inputs(network, 1, 0)
-    (expected,) = ReferenceEvaluator(onnx.load_from_string(model)).run(None, {"input": inputs})
+    names = ["input", "input1", "input2"][: spec.inputs]
+    feeds = dict(zip(names, np.split(inputs, spec.inputs, axis=1), strict=True))
+    (expected,) = ReferenceEvaluator(onnx.load_from_string(model)).run(None, feeds)
     np.testing.assert_allclose(run_onnx(model, inputs), expected, rtol=1e-4, atol=1e-4)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from networks import random_network, space, trained
 
-from hwnas.arch import Network, OpSpec
+from hwnas.arch import Network, OpSpec, space_instance
 from hwnas.backends.onnx import onnx_model
 from hwnas.backends.parity import random_inputs
 from hwnas.backends.runtime import run_onnx
@@ -22,6 +22,7 @@ SMALL = [
     Network.single(OpSpec("mbconv", 4, 4, 6, 7, 3, 1, 2, se=2, act="relu6")),
     Network.single(OpSpec("mbconv", 4, 8, 7, 7, 5, 2, 1, act="hsigmoid")),
     random_network(space(1.0, 8, "toy"), 0),
+    random_network(space_instance("nasbench201", width=0.5, resolution=9, channels=3, classes=10, depth=1), 3),
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -114,17 +113,19 @@ class GraphModule(nn.Module):
                 nn.init.zeros_(compute.norm.weight)
 
 
-class NetworkModule(nn.Sequential):
+class NetworkModule(nn.Module):
     """A network as a module: its ops in order, each reading those before it that the network says."""
 
     def __init__(self, network: Network) -> None:
-        super().__init__(OrderedDict((name, GraphModule(spec.graph)) for name, spec in network.ops))
+        super().__init__()
+        for name, spec in network.ops:
+            self.add_module(name, GraphModule(spec.graph))
         self._inputs, self._sources = network.inputs, network.sources
 
     def forward(self, x: Tensor) -> Tensor:
         """Of `x` (batch, C, H, W); several inputs come one after the other in the channels."""
         made: list[Tensor] = []
-        for op, places in zip(self, self._sources, strict=True):
+        for op, places in zip(self.children(), self._sources, strict=True):
             maps = [made[place] if place >= 0 else x for place in places]
             made.append(op(*(maps if made else x.chunk(self._inputs, 1))))
         return made[-1]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.arch.space import Architecture, SearchSpace
-from hwnas.backends.torch import GraphModule, initialise, network_module
+from hwnas.backends.torch import GraphModule, NetworkModule, initialise, network_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Supernet(nn.Module):
             made.append(_mixed(options, maps, _FIXED if decision is None else gates[decision]))
         return made[-1]
 
-    def extract(self, architecture: Architecture) -> nn.Sequential:
+    def extract(self, architecture: Architecture) -> NetworkModule:
         """The network of `architecture` as a module of its own, with a copy of the shared weights."""
         module = network_module(self.space.network(architecture))
         with torch.no_grad():

@@ -34,7 +34,7 @@ def format_of(runtime: str) -> Format:
     Raises:
         InputError: there is no writer for it, or what writes needs is not installed.
     """
-    if runtime == "onnxruntime":
+    if runtime in ("onnxruntime", "ort-web"):
         from hwnas.backends import onnx
 
         return Format(".onnx", onnx.onnx_model, onnx.micro_model, onnx.fingerprint)
@@ -44,4 +44,4 @@ def format_of(runtime: str) -> Format:
         except ImportError as error:
             raise InputError("models for LiteRT need ai-edge-litert", hint="pip install 'hwnas[litert]'") from error
         return Format(".tflite", litert.litert_model, litert.micro_model, litert.fingerprint)
-    raise InputError(f"no models are written for the runtime {runtime!r}", hint="use onnxruntime or litert")
+    raise InputError(f"no models are written for the runtime {runtime!r}", hint="use onnxruntime, litert or ort-web")

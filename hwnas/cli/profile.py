@@ -23,7 +23,7 @@ def profile_device(
     resolution: Annotated[int, typer.Option(min=1, help="Input size in pixels.")] = 32,
     channels: Annotated[int, typer.Option(min=1, help="Channels of the input images.")] = 3,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
-    runtime: Annotated[str, typer.Option(help="Instead of the device's own: onnxruntime or litert.")] = "",
+    runtime: Annotated[str, typer.Option(help="Instead of the device's own: onnxruntime, litert or ort-web.")] = "",
     out: options.Tables = None,
     again: Annotated[bool, typer.Option("--again", help="Measure rows anew that the table has already.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted measurement (the default).")] = True,

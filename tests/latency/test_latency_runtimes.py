@@ -16,11 +16,14 @@ from hwnas.latency.table import Table
 from hwnas.progress import Silent
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "litert", "ort-web"])
 def test_a_table_is_measured_with_the_runtime_that_it_names(
-    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    pytest.importorskip({"litert": "ai_edge_litert"}.get(runtime, runtime))
+    if runtime == "ort-web":
+        request.getfixturevalue("ort_web")
+    else:
+        pytest.importorskip({"litert": "ai_edge_litert"}.get(runtime, runtime))
     monkeypatch.setattr(build, "_ROUNDS_PER_PROCESS", 2)
     monkeypatch.setattr(build, "_MOST_PASSES", 0)
     device = HOST.with_runtime(runtime)
@@ -37,7 +40,7 @@ def test_a_table_is_measured_with_the_runtime_that_it_names(
 
 
 @pytest.mark.parametrize(
-    "condition", ["onnxruntime-1.32.0-t1-fp32", "litert-2.3.0-t2-int8", "ort-web-1.24.0-dev-t1-fp32"]
+    "condition", ["onnxruntime-1.32.0-t1-fp32", "litert-2.3.0-t2-int8", "ort-web-1.30.0-node20-t1-fp32"]
 )
 def test_the_runtime_of_a_condition(condition: str) -> None:
     assert condition.startswith(Table("cpu", condition).runtime + "-")

@@ -15,6 +15,7 @@ import { Console } from "node:console";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
+import { setFlagsFromString } from "node:v8";
 
 const ARRAYS = {
   float32: Float32Array,
@@ -36,6 +37,9 @@ const models = [];
 async function load(path) {
   const options = { executionProviders: ["wasm"], graphOptimizationLevel: "all" };
   const session = await ort.InferenceSession.create(readFileSync(path), options);
+  // V8 compiles WASM quickly first, and well what has run for long. From here on it compiles well at once, or each model
+  // would be timed half in slow code; from the start of Node on, it would compile for seconds what runs only once.
+  setFlagsFromString("--no-liftoff");
   models.push({ session, feeds: {} });
   return { model: models.length - 1, inputs: session.inputMetadata.map(({ name, type, shape }) => [name, type, shape]) };
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -15,15 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# V8 compiles WASM twice: quickly, and then, function by function as they get hot, well. This leaves the first one out,
-# so that no model is timed half in slow code: docs/decisions/0017-ort-web.md.
-FLAGS = ("--no-liftoff",)
 SCRIPT = Path(__file__).with_name("ort_web.mjs")
 STAT = "/proc/{}/stat"
 
 
 class OrtWeb:
-    """The WASM build, on one thread, with all graph optimisations; a call is one `session.run` on tensors of JavaScript.
+    """The WASM build on one thread, with all graph optimisations; a call is `session.run` on tensors of JavaScript.
 
     Raises:
         RuntimeError: from every method, where Node or onnxruntime-web fails.
@@ -31,12 +29,10 @@ class OrtWeb:
 
     errors: tuple[type[Exception], ...] = (RuntimeError, ValueError)
 
-    def __init__(self, folder: str, *, flags: Sequence[str] = FLAGS) -> None:
+    def __init__(self, folder: str) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 as it lives as long as the process
-        command = ["node", *flags, str(SCRIPT), folder]
-        self._node = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, text=True, encoding="utf-8"
-        )
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._stderr}
+        self._node = subprocess.Popen(["node", str(SCRIPT), folder], **pipes, text=True, encoding="utf-8")
 
     def load(
         self, path: str, values: Callable[[str, Sequence[int], str], Any]
@@ -92,7 +88,7 @@ class OrtWeb:
         if not line:
             code = self._node.wait()
             self._stderr.seek(0)
-            said = [one for one in self._stderr.read().decode(errors="replace").splitlines() if "Error" in one]
+            said = re.findall(r"^\w*Error\b.*", self._stderr.read().decode(errors="replace"), re.MULTILINE)
             raise RuntimeError(f"node ended with code {code}: {said[0] if said else 'no message'}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:

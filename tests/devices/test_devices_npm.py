@@ -65,9 +65,7 @@ def test_it_is_installed_once_and_says_what_and_where(programs: Programs, caplog
     assert {path.name for path in npm.folder().parent.iterdir()} <= {npm.folder().name, "calls", ".lock"}
 
 
-def test_a_cache_folder_may_be_relative(
-    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_folder_may_be_relative(programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs.write("npm", GOOD_NPM)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HWNAS_CACHE", "here")
@@ -148,9 +146,7 @@ def test_a_killed_install_leaves_nothing_that_is_taken_for_whole(programs: Progr
     assert not (npm.folder() / "node_modules" / "junk").exists()
 
 
-def test_a_cache_that_cannot_be_written(
-    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_written(programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs.write("npm", GOOD_NPM)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HWNAS_CACHE", str(tmp_path / "file"))

@@ -111,7 +111,7 @@ def _npm_install(npm: str, part: Path) -> None:
     if done.returncode != 0 or _version(part) is None:
         said = [line.partition("npm error ")[2] or line for line in done.stderr.splitlines() if line.strip()]
         ended = f"it ended with code {done.returncode}" if done.returncode else "it installed nothing"
-        reason = "; ".join(said[:4]) or ended
+        reason = "; ".join([line for line in said if not line.startswith(("errno", "syscall"))][:3]) or ended
         raise DeviceError(f"npm could not install {PACKAGE} {VERSIONS}: {reason}", hint=hint)
 
 

@@ -18,7 +18,7 @@ from hwnas.files import sha256
 if TYPE_CHECKING:
     from hwnas.backends.runtime import Run
 
-SUFFIXES = {"onnxruntime": ".onnx", "litert": ".tflite"}
+SUFFIXES = {"onnxruntime": ".onnx", "litert": ".tflite", "ort-web": ".onnx"}
 """Of the files that each runtime reads."""
 _SAMPLES = 4  # random inputs that a random model is quantised with
 

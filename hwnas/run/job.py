@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -10,6 +10,7 @@ from hwnas.arch.network import Network
 from hwnas.arch.space import Architecture
 from hwnas.backends.formats import Format, format_of
 from hwnas.data import Dataset
+from hwnas.devices.npm import run_ort_web
 from hwnas.latency.model import LatencyModel
 from hwnas.progress import Progress
 from hwnas.run.folder import RunFolder
@@ -32,8 +33,9 @@ class Run:
 
     @property
     def form(self) -> Format:
-        """Of the files that the device runs."""
-        return format_of(self.plan.device.runtime, self.plan.device.precision)
+        """Of the files that the device runs; what verifies them is the device's runtime, where it is here."""
+        form = format_of(self.plan.device.runtime, self.plan.device.precision)
+        return replace(form, run=run_ort_web) if self.plan.device.runtime == "ort-web" else form
 
     def network(self, choices: tuple[int, ...]) -> Network:
         return self.plan.space.network(Architecture(self.plan.space.name, choices))

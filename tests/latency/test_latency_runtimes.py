@@ -16,12 +16,17 @@ from hwnas.latency.table import Table
 from hwnas.progress import Silent
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-@pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
+@pytest.mark.parametrize(
+    ("runtime", "precision"),
+    [("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("litert", "fp32"), ("litert", "int8"), ("ort-web", "fp32")],
+)
 def test_a_table_is_measured_with_the_runtime_and_precision_that_it_names(
-    runtime: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runtime: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    pytest.importorskip({"litert": "ai_edge_litert"}.get(runtime, runtime))
+    if runtime == "ort-web":
+        request.getfixturevalue("ort_web")
+    else:
+        pytest.importorskip({"litert": "ai_edge_litert"}.get(runtime, runtime))
     monkeypatch.setattr(build, "_ROUNDS_PER_PROCESS", 2)
     monkeypatch.setattr(build, "_MOST_PASSES", 0)
     device = HOST.with_runtime(runtime, precision)
@@ -34,13 +39,13 @@ def test_a_table_is_measured_with_the_runtime_and_precision_that_it_names(
     assert {row.fingerprint for row in kept.rows.values()} == {fingerprint(spec) for spec in TOY.ops}
     assert 0.0 < model_of(kept, TOY).smallest_ms < model_of(kept, TOY).largest_ms
     other = HOST.with_runtime("litert" if runtime == "onnxruntime" else "onnxruntime")
-    for wrong in (other, device.with_runtime(precision="fp32" if precision == "int8" else "int8")):
+    for wrong in (other, other.with_runtime(precision="fp32" if precision == "int8" else "int8")):
         with pytest.raises(InputError, match="is of"):
             open_table(wrong, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "condition", ["onnxruntime-1.32.0-t1-fp32", "litert-2.3.0-t2-int8", "ort-web-1.24.0-dev-t1-fp32"]
+    "condition", ["onnxruntime-1.32.0-t1-fp32", "litert-2.3.0-t2-int8", "ort-web-1.30.0-node20-t1-fp32"]
 )
 def test_the_runtime_and_the_precision_of_a_condition(condition: str) -> None:
     assert condition.startswith(Table("cpu", condition).runtime + "-")

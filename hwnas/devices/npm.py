@@ -86,8 +86,8 @@ def run_ort_web(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32
         runtime = OrtWeb(str(folder()))
         try:
             number, known = runtime.open(str(path))
-            (name,) = known
-            return np.concatenate([runtime.run(number, {name: x[None]})[0] for x in inputs])
+            parts = [np.split(x[None], len(known), axis=1) for x in inputs]
+            return np.concatenate([runtime.run(number, dict(zip(known, maps, strict=True)))[0] for maps in parts])
         except runtime.errors as error:
             raise ExportError(f"onnxruntime-web refuses the model: {error}") from error
         finally:

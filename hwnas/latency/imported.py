@@ -114,8 +114,8 @@ def _table(foreign: Foreign, device: str, unit: str) -> Table:
     if not unit:
         _check_speed(latencies, foreign.unit)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    rows = {spec.key: Row(spec.key, NO_FINGERPRINT, us, us, us, 0, now) for spec, us in latencies.items()}
-    table = Table(device, CONDITION, kind="imported", rows=rows)
+    table = Table(device, CONDITION, kind="imported")
+    table.rows = {spec.key: Row(spec.key, NO_FINGERPRINT, us, us, us, 0, now) for spec, us in latencies.items()}
     if foreign.space is not None:
         intercept_us = _us(foreign.constant, factor, "all_skip_total_ms")
         table.calibrations[foreign.space.signature] = Calibration(1.0, intercept_us, 0.0, 0)

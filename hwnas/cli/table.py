@@ -80,6 +80,8 @@ def table_show(
     screen.print(_grid(("op", "µs", "p10", "p90", "rounds"), lines))
     if len(shown) < len(ordered):
         screen.print(f"and {len(ordered) - len(shown)} lighter ones; --rows 0 prints them all")
+    if plot is not None:
+        screen.print(f"\npredicted against measured: {escape(str(plot))}")
     where = "" if device == "host" else f" --device {device}"
     screen.print(f"\nNext: hwnas table {'diff --help' if found.kind == 'imported' else f'validate{where}'}")
 

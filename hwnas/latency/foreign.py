@@ -23,6 +23,7 @@ from hwnas.errors import InputError
 _LATENCY_COLUMNS = {"latency_us": "us", "median_us": "us", "latency_ms": "ms"}
 _CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
 _SHAPE = r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})x([1-9][0-9]{0,4})"
+_OFA_MEAN = re.compile(r"""(?<![^\s{,])["']?mean["']?:\s+([^\s,}]{1,40})""")
 _OFA_KEY = re.compile(
     rf"([A-Za-z_0-9]+)-input:{_SHAPE}-output:(?:{_SHAPE}|([1-9][0-9]{{0,6}}))((?:-[a-z]+:[0-9]{{1,5}})*)"
 )
@@ -159,38 +160,40 @@ def _fbnet_space(dataset: str, width: float, resolution: int, channels: int, cla
 def read_ofa(text: str) -> Foreign:
     """Rows of the YAML files of ProxylessNAS and Once-for-All: `KEY: {mean: milliseconds, ...}`.
 
-    Keys name a layer as `ProxylessNASLatencyTable` and `MBv3LatencyTable` of Once-for-All do. Layers that hwnas has no
-    op for are counted and left out.
+    Keys name a layer as `ProxylessNASLatencyTable` and `MBv3LatencyTable` of Once-for-All do. Only such rows are read,
+    in one line or in several: a whole YAML parser can be made to crash. Layers that hwnas has no op for are counted and
+    left out.
 
     Raises:
-        InputError: the file is not such YAML, or a row contradicts itself.
+        InputError: a line does not belong to such a row, or a row contradicts itself.
     """
-    try:
-        import yaml
-    except ImportError as error:
-        raise InputError("YAML needs PyYAML", hint="pip install 'hwnas[yaml]'") from error
-    if re.search(r"(?:^|[\s,\[{:])[&*]\w", text, re.MULTILINE):
-        raise InputError("it uses anchors of YAML, which no such table needs")
-    try:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"it is not YAML: {' '.join(str(error).split())[:200]}") from error
-    if not isinstance(content, dict) or not content:
-        raise InputError("it is a mapping from keys such as Conv-input:224x224x3-output:112x112x32 to {mean: 1.2}")
-    v3 = any("-se:" in str(key) for key in content)
+    found: dict[str, str] = {}
+    key = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith(("#", "---")):
+            continue
+        start = re.match(r"""(['"]?)([\w:-]{1,200})\1:(?=\s|$)""", line, re.ASCII)
+        if start is None and not (key and line.startswith((" ", "\t"))):
+            raise InputError(f"line {number} is no row such as Conv-input:224x224x3-output:112x112x32: {{mean: 1.2}}")
+        if start is not None:
+            key = start[2]
+            if key in found:
+                raise InputError(f"line {number}: there is another row {key}")
+        found[key] = found.get(key, "") + (line if start is None else line[start.end() :]) + "\n"
+    v3 = any("-se:" in key for key in found)
     rows: list[tuple[OpSpec, Any, str]] = []
     left_out: Counter[str] = Counter()
-    for key, entry in content.items():
-        match = _OFA_KEY.fullmatch(key) if isinstance(key, str) else None
+    for key, entry in found.items():
+        match, means = _OFA_KEY.fullmatch(key), _OFA_MEAN.findall(entry)
         if match is None:
-            raise InputError(f"{str(key)[:100]!r} does not name a layer as ProxylessNAS and Once-for-All do")
-        if not isinstance(entry, dict) or "mean" not in entry:
-            raise InputError(f"{key} has no mean")
+            raise InputError(f"{key!r} does not name a layer as ProxylessNAS and Once-for-All do")
+        if len(means) != 1:
+            raise InputError(f"{key} has {len(means)} means, not one")
         spec = _ofa_op(key, match, v3=v3)
         if isinstance(spec, str):
             left_out[spec] += 1
         else:
-            rows.append((spec, entry["mean"], key))
+            rows.append((spec, means[0], key))
     return Foreign("ms", rows, left_out)
 
 

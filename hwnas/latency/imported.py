@@ -126,7 +126,8 @@ def _table(foreign: Foreign, device: str, unit: str) -> Table:
 def _us(value: Any, factor: float, where: str) -> float:
     """A latency in microseconds."""
     try:
-        number = math.nan if isinstance(value, bool) or not isinstance(value, int | float | str) else float(value)
+        plain = isinstance(value, int | float | str) and not isinstance(value, bool) and "_" not in str(value)
+        number = float(value) if plain else math.nan
     except (ValueError, OverflowError):
         number = math.nan
     us = number * factor

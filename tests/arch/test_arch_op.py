@@ -25,6 +25,7 @@ BUILT_IN = (
     "classifier",
     "conv",
     "dilconv",
+    "irf",
     "maxpool",
     "mbconv",
     "none",

@@ -71,7 +71,8 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Table:
     """A measured table of the made-up device in `tmp_path`."""
     monkeypatch.setattr(build, "profile_rounds", FakeRounds(TOY, build._networks(TOY, 0)))
     made = open_table(HOST, tmp_path)
-    return complete(made, TOY, HOST, tmp_path, lacking(made, TOY), progress=Silent())
+    complete(made, TOY, HOST, tmp_path, lacking(made, TOY), progress=Silent())
+    return load_table(tmp_path)
 
 
 def measure(table: Table, count: int, monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> fresh.Fresh:
@@ -103,8 +104,7 @@ def test_a_wrong_calibration_is_found_out(table: Table, monkeypatch: pytest.Monk
 
 
 def test_what_is_kept_sets_the_margin(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(table.pairs[TOY.signature]) == VALIDATION_NETWORKS
-    assert load_table(tmp_path).pairs == table.pairs
+    assert len(table.pairs[TOY.signature]) == table.validations[TOY.signature].n > 10
     found = measure(table, VALIDATION_NETWORKS, monkeypatch, seed=5)
     found = replace(found, validation=replace(found.validation, sigma=0.07))
     keep_fresh(found, table, TOY, HOST, tmp_path, progress=Silent())

@@ -49,7 +49,7 @@ def mbconv(b: Builder, spec: OpSpec, x: Value) -> Value:
     return b.add(x, y) if x.shape == y.shape else y
 
 
-@op("irf", "kernel stride expand groups act")
+@op("irf", "kernel stride expand groups")
 def irf(b: Builder, spec: OpSpec, x: Value) -> Value:
     """Inverted residual of FBNet (Wu et al., 2019, figure 3): expands even by 1; grouped 1 x 1 convolutions shuffle.
 
@@ -61,9 +61,9 @@ def irf(b: Builder, spec: OpSpec, x: Value) -> Value:
     if inner % groups**2:
         raise InputError(f"shuffling {inner} channels among {groups} groups takes a multiple of {groups**2} of them")
     names = [f"expand{group}" for group in range(groups)] if groups > 1 else ["expand"]
-    parts = [b.conv(x, name, inner // groups, groups=groups, act=spec.act) for name in names]
+    parts = [b.conv(x, name, inner // groups, groups=groups, act="relu") for name in names]
     y = b.concat(*parts) if groups > 1 else parts[0]
-    y = b.conv(y, "depthwise", inner, kernel=spec.kernel, stride=spec.stride, groups=inner, act=spec.act)
+    y = b.conv(y, "depthwise", inner, kernel=spec.kernel, stride=spec.stride, groups=inner, act="relu")
     y = b.conv(y, "project", spec.cout, groups=groups)
     return b.add(x, y) if x.shape == y.shape else y
 

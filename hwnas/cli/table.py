@@ -63,10 +63,11 @@ def table_show(
     screen = console.out()
     for name, text in _origin(found, facts).items():
         console.write(screen, f"[bold]{name:<9}[/] {escape(text)}")
-    if entries:
-        screen.print("")
-        screen.print(_trust(entries))
+    if found.kind == "imported" and not entries:
+        screen.print("\nnot validated: rows are summed as they are, and searches leave no margin")
     for name, entry in entries.items():
+        screen.print("")
+        console.write(screen, f"[bold]{escape(name)}[/] {escape(_trust(entry))}")
         if entry["too_far_off"]:
             _warn(f"searches refuse this table for {name}: {entry['too_far_off']}")
         if entry["loaded"]:
@@ -83,7 +84,7 @@ def table_show(
     if plot is not None:
         screen.print(f"\npredicted against measured: {escape(str(plot))}")
     where = "" if device == "host" else f" --device {device}"
-    screen.print(f"\nNext: hwnas table {'diff --help' if found.kind == 'imported' else f'validate{where}'}")
+    screen.print(f"\nNext: hwnas table {'import --help' if found.kind == 'imported' else f'validate{where}'}")
 
 
 @table.command("validate")
@@ -135,6 +136,8 @@ def table_validate(
     lines = [(name, *(column[name] for column in columns)) for name in columns[0]]
     screen.print(_grid(("", "when it was made", "now"), lines))
     screen.print(f"the reference network runs {fresh.drift:+.1%} against when the table was made")
+    if fresh.noise.loaded:
+        _warn("other work kept the machine busy: these networks may have been measured too slow")
     if reason:
         _warn(f"the table is too far off: {reason}")
     if update:
@@ -297,26 +300,16 @@ def _age(date: str) -> str:
     return f"{hours:.0f} hours ago" if hours < 48 else f"{hours / 24:.0f} days ago"
 
 
-def _trust(entries: dict[str, dict[str, Any]]) -> Grid:
-    """One line per space instance: error, ranks, noise, and the margin that searches leave."""
-    columns = ("space", "networks", "error", "±5 %", "±10 %", "Spearman", "measured twice", "disturbed", "margin")
-    lines = []
-    for name, entry in entries.items():
-        if entry["validation"] is None:
-            lines.append((name, "not validated", *[""] * 7))
-            continue
-        numbers = _numbers(entry["validation"])
-        noise = entry["noise"]
-        lines.append(
-            (
-                name,
-                *(numbers[key] for key in ("networks", "error", "within ±5 %", "within ±10 %", "Spearman")),
-                numbers["measured twice"],
-                "" if noise is None else f"{noise['rejected']:.0%}",
-                f"{entry['margin']:.1%}",
-            )
-        )
-    return _grid(columns, lines)
+def _trust(entry: dict[str, Any]) -> str:
+    """How far a table can be trusted for one space instance, in a sentence."""
+    if entry["validation"] is None:
+        return "not validated: rows are summed as they are, and searches leave no margin"
+    numbers, noise = _numbers(entry["validation"]), entry["noise"]
+    shares = f"{numbers['within ±5 %']} within ±5 %, {numbers['within ±10 %']} within ±10 %"
+    disturbed = "" if noise is None else f"{noise['rejected']:.0%} of the rounds were disturbed; "
+    error = f"error {numbers['error']} on {numbers['networks']} networks, {shares}, Spearman {numbers['Spearman']}"
+    twice = f"measured twice they differ by {numbers['measured twice']}"
+    return f"{error}; {twice}; {disturbed}searches leave {entry['margin']:.1%} of a budget"
 
 
 def _numbers(validation: dict[str, Any]) -> dict[str, str]:

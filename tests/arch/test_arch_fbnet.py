@@ -89,5 +89,5 @@ def test_a_skip_is_the_identity_where_it_can_be(width: float, resolution: int) -
 
 def test_channels_that_cannot_be_shuffled_are_refused() -> None:
     with pytest.raises(InputError, match="multiple of 4"):
-        _ = OpSpec("irf", 6, 8, 8, 8, groups=2, act="relu").graph
-    assert OpSpec("irf", 6, 8, 8, 8, groups=2, expand=2, act="relu").output_shape == (8, 8, 8)
+        _ = OpSpec("irf", 6, 8, 8, 8, groups=2).graph
+    assert OpSpec("irf", 6, 8, 8, 8, groups=2, expand=2).output_shape == (8, 8, 8)

@@ -72,7 +72,7 @@ def fbnet(width: float = 1.0, resolution: int = 224, channels: int = 3, classes:
 def _candidates(cin: int, cout: int, size: int, stride: int) -> tuple[OpSpec, ...]:
     """The nine options of a layer, in the order of `OPTIONS`, then skip."""
     blocks = [
-        OpSpec("irf", cin, cout, size, size, kernel, stride, expand, groups, act="relu")
+        OpSpec("irf", cin, cout, size, size, kernel, stride, expand, groups)
         for kernel, expand, groups in OPTIONS.values()
     ]
     if stride == 1 and cin == cout:

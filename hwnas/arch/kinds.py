@@ -82,6 +82,26 @@ def none(b: Builder, spec: OpSpec, x: Value) -> Value:
     return b.zero((spec.cout, -(-height // spec.stride), -(-width // spec.stride)))
 
 
+@op("add", "inputs")
+def add(b: Builder, spec: OpSpec, *maps: Value) -> Value:
+    """Sum of at least two maps: a node of a cell."""
+    _keeps_channels(spec)
+    _joins(spec)
+    total = maps[0]
+    for index, x in enumerate(maps[1:], 1):
+        total = b.add(total, x, f"add{index}")
+    return total
+
+
+@op("concat", "inputs")
+def concat(b: Builder, spec: OpSpec, *maps: Value) -> Value:
+    """The channels of at least two maps, one after the other: the end of a cell of DARTS."""
+    _joins(spec)
+    if spec.cout != spec.inputs * spec.cin:
+        raise InputError(f"concat makes {spec.inputs} · {spec.cin} channels, not {spec.cout}")
+    return b.concat(*maps)
+
+
 @op("maxpool", "kernel stride")
 def maxpool(b: Builder, spec: OpSpec, x: Value) -> Value:
     """Largest value of each window."""
@@ -173,6 +193,11 @@ def normclassifier(b: Builder, spec: OpSpec, x: Value) -> Value:
     """The head of NAS-Bench-201: batch norm and ReLU before the classifier."""
     x = b.activation(b.scale_shift(x, "scale"), "relu", "relu")
     return b.linear(b.global_pool(x), "linear", spec.cout)
+
+
+def _joins(spec: OpSpec) -> None:
+    if spec.inputs < 2:
+        raise InputError(f"{spec.kind} joins at least 2 maps, not {spec.inputs}")
 
 
 def _keeps_channels(spec: OpSpec) -> None:

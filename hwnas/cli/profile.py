@@ -23,7 +23,8 @@ def profile_device(
     resolution: Annotated[int, typer.Option(min=1, help="Input size in pixels.")] = 32,
     channels: Annotated[int, typer.Option(min=1, help="Channels of the input images.")] = 3,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
-    runtime: Annotated[str, typer.Option(help="Instead of the device's own: onnxruntime or litert.")] = "",
+    runtime: options.Runtime = "",
+    precision: options.Precision = "",
     out: options.Tables = None,
     again: Annotated[bool, typer.Option("--again", help="Measure rows anew that the table has already.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted measurement (the default).")] = True,
@@ -47,7 +48,7 @@ def profile_device(
     instance = space_instance(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
-    target = load_device(device).with_runtime(runtime)
+    target = load_device(device).with_runtime(runtime, precision)
     folder = table_folder(target.condition(), out)
     watch = console.progress(quiet=quiet)
 
@@ -92,5 +93,6 @@ def profile_device(
     screen.print(f"the same networks measured twice differ by {validation.repeatability:.1%}")
     size = f"--width {width:g}{f' --depth {depth}' if depth else ''} --resolution {resolution}"
     where = "" if device == "host" else f" --device {device}"
-    if target.runtime == "onnxruntime":
-        screen.print(f"\nNext: hwnas search{where} --budget-ms 50% --space {space} {size}")
+    where += f" --runtime {runtime}" if runtime else ""
+    where += f" --precision {precision}" if precision else ""
+    screen.print(f"\nNext: hwnas search{where} --budget-ms 50% --space {space} {size}")

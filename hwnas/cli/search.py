@@ -37,6 +37,8 @@ def search(
     width: options.Width = 0.0,
     depth: options.Depth = 0,
     resolution: options.Resolution = 0,
+    runtime: options.Runtime = "",
+    precision: options.Precision = "",
     strategy: Annotated[str, typer.Option(help="Search strategy (see `hwnas strategies list`).")] = "gumbel",
     out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,
     tables: options.Tables = None,
@@ -48,6 +50,9 @@ def search(
     no_baseline: Annotated[
         bool, typer.Option("--no-baseline", help="Train no random network beside the winner.")
     ] = False,
+    max_drop: Annotated[
+        float, typer.Option(min=0.0, help="Percentage points of validation accuracy that int8 may cost.")
+    ] = 1.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start a run anew, replacing what is in --out.")] = False,
@@ -63,7 +68,7 @@ def search(
     """Find, train, export and verify the best network within a latency budget on a device.
 
     Measures the latencies that the device's table lacks, searches, checks the winner on the device, trains it, writes
-    model.onnx, measures that file, and writes result.json and report.html.
+    model.onnx (model.tflite for LiteRT), measures that file, and writes result.json and report.html.
     """
     from hwnas.run.config import RunConfig
 
@@ -75,6 +80,8 @@ def search(
         width=width,
         depth=depth,
         resolution=resolution,
+        runtime=runtime,
+        precision=precision,
         strategy=strategy,
         seed=seed,
         threads=threads,
@@ -85,6 +92,7 @@ def search(
         epochs=epochs,
         minutes=minutes,
         baseline=not no_baseline,
+        max_drop=max_drop,
     )
     if dry_run:
         from hwnas.run.plan import make_plan
@@ -97,7 +105,7 @@ def search(
     from hwnas.files import read_json
     from hwnas.run.pipeline import run_search
 
-    folder = out or default_folder(config.data, config.budget, seed)
+    folder = out or default_folder(config.data, config.budget, seed, runtime, precision)
     try:
         result = run_search(
             config,
@@ -118,9 +126,9 @@ def search(
         _print_result(result, folder)
 
 
-def default_folder(data: str, budget: str, seed: int) -> Path:
-    """The run directory when none is named, for example `runs/digits-50pct-s0`."""
-    name = f"{Path(data).name or 'data'}-{budget.replace('%', 'pct')}-s{seed}"
+def default_folder(data: str, budget: str, seed: int, *variants: str) -> Path:
+    """The run directory when none is named, for example `runs/digits-50pct-s0`, or `runs/digits-50pct-litert-s0`."""
+    name = "-".join([Path(data).name or "data", budget.replace("%", "pct"), *filter(None, variants), f"s{seed}"])
     return Path("runs") / "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)
 
 
@@ -206,7 +214,7 @@ def _print_result(result: dict[str, Any], folder: Path) -> None:
     screen.print("")
     _print_facts(
         {
-            "model": str(folder / "model.onnx"),
+            "model": str(folder / result["model"]),
             "report": str(folder / "report.html"),
             "time": f"{result['seconds']:.0f} s in all",
         }

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 table = typer.Typer(help="Latency tables: look at one, check it, compare two, import one.", no_args_is_help=True)
 
 _PLACE = "Folder of a table, or one that holds a single table below it."
-Runtime = Annotated[str, typer.Option(help="Instead of the device's own: onnxruntime or litert.")]
 Rows = Annotated[int, typer.Option(min=0, help="Rows to print; 0 is all of them.")]
 
 
@@ -30,7 +29,8 @@ Rows = Annotated[int, typer.Option(min=0, help="Rows to print; 0 is all of them.
 def table_show(
     folder: Annotated[Path | None, typer.Argument(help=f"{_PLACE} [default: that of --device]")] = None,
     device: options.DeviceId = "host",
-    runtime: Runtime = "",
+    runtime: options.Runtime = "",
+    precision: options.Precision = "",
     tables: options.Tables = None,
     space: Annotated[str, typer.Option(help="Only what belongs to a space or instance, say mobile@w0.25-r32.")] = "",
     rows: Rows = 20,
@@ -43,7 +43,7 @@ def table_show(
     from hwnas.latency.find import only_table
     from hwnas.latency.table import load_table
 
-    path = _folder_of(device, runtime, tables) if folder is None else only_table(folder)
+    path = _folder_of(device, runtime, precision, tables) if folder is None else only_table(folder)
     found = load_table(path)
     signatures = instances(found, space)
     ordered = heaviest(found, signatures if space else None)
@@ -83,7 +83,7 @@ def table_show(
         screen.print(f"and {len(ordered) - len(shown)} lighter ones; --rows 0 prints them all")
     if plot is not None:
         screen.print(f"\npredicted against measured: {escape(str(plot))}")
-    where = "" if device == "host" else f" --device {device}"
+    where = _where(device, runtime, precision)
     screen.print(f"\nNext: hwnas table {'import --help' if found.kind == 'imported' else f'validate{where}'}")
 
 
@@ -97,7 +97,8 @@ def table_validate(
     resolution: Annotated[int, typer.Option(min=1, help="Input size in pixels.")] = 32,
     channels: Annotated[int, typer.Option(min=1, help="Channels of the input images.")] = 3,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
-    runtime: Runtime = "",
+    runtime: options.Runtime = "",
+    precision: options.Precision = "",
     tables: options.Tables = None,
     networks: Annotated[int, typer.Option(min=2, help="Fresh networks to measure.")] = 24,
     update: Annotated[
@@ -118,8 +119,8 @@ def table_validate(
     instance = space_instance(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
-    path = _folder_of(device, runtime, tables)
-    target = load_device(device).with_runtime(runtime)
+    path = _folder_of(device, runtime, precision, tables)
+    target = load_device(device).with_runtime(runtime, precision)
     found, watch = open_table(target, path), console.progress(quiet=quiet)
     fresh = measure_fresh(found, instance, target, networks, seed=seed, progress=watch)
     if update:
@@ -142,7 +143,7 @@ def table_validate(
         _warn(f"the table is too far off: {reason}")
     if update:
         screen.print("kept: the margin of searches follows from what was measured now")
-    where = "" if device == "host" else f" --device {device}"
+    where = _where(device, runtime, precision)
     size = f"--space {space} --width {width:g}{f' --depth {depth}' if depth else ''} --resolution {resolution}"
     following = f"profile-device{where} {size} --again" if reason else f"search{where} --budget-ms 50% {size}"
     screen.print(f"\nNext: hwnas {following}")
@@ -253,7 +254,7 @@ def table_import(
     screen.print(f"\nNext: hwnas table show {escape(str(folder))}")
 
 
-def _folder_of(device: str, runtime: str, tables: Path | None) -> Path:
+def _folder_of(device: str, runtime: str, precision: str, tables: Path | None) -> Path:
     """Where the table of a device lies.
 
     Raises:
@@ -263,15 +264,21 @@ def _folder_of(device: str, runtime: str, tables: Path | None) -> Path:
     from hwnas.errors import TableError
     from hwnas.latency.find import find_folder
 
-    condition = load_device(device).with_runtime(runtime).condition()
+    condition = load_device(device).with_runtime(runtime, precision).condition()
     folder = find_folder(condition, tables)
     if folder is None:
-        where = "" if device == "host" else f" --device {device}"
+        where = _where(device, runtime, precision)
         raise TableError(
             f"there is no latency table of {condition.folder}{f' in {tables}' if tables else ''}",
             hint=f"make one with hwnas profile-device{where}",
         )
     return folder
+
+
+def _where(device: str, runtime: str, precision: str) -> str:
+    """The options that name a table in the commands that come next."""
+    named = {"--device": "" if device == "host" else device, "--runtime": runtime, "--precision": precision}
+    return "".join(f" {option} {value}" for option, value in named.items() if value)
 
 
 def _origin(found: Table, facts: dict[str, Any]) -> dict[str, str]:

@@ -89,7 +89,7 @@ def lacking(table: Table, space: SearchSpace) -> Need:
     if table.kind == "imported":
         known = table.rows.keys() | set(table.folded.get(space.signature, ()))
         return Need(tuple(spec for spec in space.ops if spec.key not in known), calibration=False)
-    rows = table.lacking(space.ops, format_of(table.runtime).fingerprint)
+    rows = table.lacking(space.ops, format_of(table.runtime, table.precision).fingerprint)
     return Need(tuple(rows), bool(rows) or space.signature not in table.calibrations)
 
 
@@ -102,7 +102,7 @@ def drift(table: Table, device: Device) -> float:
         DeviceError: the device cannot measure.
     """
     with tempfile.TemporaryDirectory() as folder:
-        canary = write_canary(Path(folder), device.runtime)
+        canary = write_canary(Path(folder), device)
         rounds: list[Round] = []
         for _ in range(3):
             rounds += measure(device, {"canary": canary}, canary, rounds=8)
@@ -163,8 +163,8 @@ def _complete(
     journal = folder / f"rounds-{space.signature}.jsonl"
     with tempfile.TemporaryDirectory() as temporary:
         rows = {spec.key: Network.single(spec) for spec in need.rows}
-        models = write_models(Path(temporary), rows | networks, device.runtime)
-        canary = write_canary(Path(temporary), device.runtime)
+        models = write_models(Path(temporary), rows | networks, device)
+        canary = write_canary(Path(temporary), device)
         with _Journal(journal, _digest(models)) as kept:
             rounds: Sequence[Round] = kept.rounds
             for process in range(1, _PROCESSES + 1):
@@ -267,7 +267,7 @@ def _networks(space: SearchSpace, seed: int) -> dict[str, Network]:
 
 def _take_rows(table: Table, specs: Sequence[OpSpec], measured: dict[str, Estimate]) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    fingerprint = format_of(table.runtime).fingerprint
+    fingerprint = format_of(table.runtime, table.precision).fingerprint
     for spec in specs:
         one = measured[spec.key]
         table.rows[spec.key] = Row(

@@ -68,8 +68,8 @@ def measure_fresh(
         for index in range(count)
     }
     with tempfile.TemporaryDirectory() as temporary:
-        models = write_models(Path(temporary), networks, device.runtime)
-        canary = write_canary(Path(temporary), device.runtime)
+        models = write_models(Path(temporary), networks, device)
+        canary = write_canary(Path(temporary), device)
         first = profile_rounds(device, models, canary, rounds=_ROUNDS, max_extra=0, seed=seed, progress=progress)
         rounds = profile_rounds(
             device, models, canary, rounds=2 * _ROUNDS, max_extra=1, done=first, seed=seed, progress=progress

@@ -141,6 +141,11 @@ class Table:
         """The runtime of its condition, such as 'onnxruntime'."""
         return re.split(r"-(?=\d)", self.condition, maxsplit=1)[0]
 
+    @property
+    def precision(self) -> str:
+        """The precision of its condition, such as 'fp32'."""
+        return self.condition.rpartition("-")[2]
+
     def lacking(self, specs: Iterable[OpSpec], fingerprint: Callable[[OpSpec], str]) -> list[OpSpec]:
         """Those of `specs` whose row is missing, or stale because the op lowers differently now."""
         rows = self.rows

@@ -13,7 +13,7 @@ from hwnas.arch.spaces import space_instance, space_rungs
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.estimate import CANARY_DRIFT
-from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
+from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError
 from hwnas.files import read_json, write_json
 from hwnas.latency.build import Need, complete, drift, lacking, load_warning, model_of, open_table
 from hwnas.latency.find import find_folder, table_folder
@@ -97,18 +97,13 @@ def make_plan(
     accelerator = resolve(config.accelerator)
     if dataset is not None:
         config = replace(config, data=dataset.name)
-    device = load_device(config.device)
-    if device.runtime != "onnxruntime":
-        raise InputError(
-            f"a search ends with an ONNX file, which {device.runtime} on {device.id} does not run",
-            hint="use a device with onnxruntime; hwnas profile-device measures either",
-        )
+    device = load_device(config.device).with_runtime(config.runtime, config.precision)
     classes = class_names(config.data) if dataset is None else dataset.classes
     condition = device.condition()
     texts = (Path(config.data).expanduser().resolve().name, device.id, condition.folder.as_posix())
 
     def limited(space: SearchSpace) -> Bounds:
-        return bounds(config, space, classes, texts)
+        return bounds(config, space, classes, texts, device.runtime, device.precision)
 
     channels, native = native_shape(config.data) if dataset is None else (dataset.channels, dataset.resolution)
     found = _instance(config, budget, device, (channels, native, len(classes)), limited, progress)

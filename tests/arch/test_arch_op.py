@@ -21,8 +21,10 @@ from hwnas.backends.torch import export_weights, network_module
 from hwnas.errors import InputError
 
 BUILT_IN = (
+    "add",
     "avgpool",
     "classifier",
+    "concat",
     "conv",
     "dilconv",
     "irf",
@@ -44,6 +46,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "dilation": st.integers(1, 4),
     "se": st.integers(0, 16),
     "act": st.sampled_from(ACTIVATIONS),
+    "inputs": st.integers(2, 5),
 }
 
 

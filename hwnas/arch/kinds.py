@@ -49,6 +49,25 @@ def mbconv(b: Builder, spec: OpSpec, x: Value) -> Value:
     return b.add(x, y) if x.shape == y.shape else y
 
 
+@op("irf", "kernel stride expand groups")
+def irf(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Inverted residual of FBNet (Wu et al., 2019, figure 3): expands even by 1; grouped 1 x 1 convolutions shuffle.
+
+    A grouped convolution whose channels are shuffled after it is the concatenation of one grouped convolution per
+    group of the next: each gives that group as many channels from every group of its input. Up to the order of the
+    channels within a group, which weights absorb, the two are the same function.
+    """
+    inner, groups = spec.cin * spec.expand, spec.groups
+    if inner % groups**2:
+        raise InputError(f"shuffling {inner} channels among {groups} groups takes a multiple of {groups**2} of them")
+    names = [f"expand{group}" for group in range(groups)] if groups > 1 else ["expand"]
+    parts = [b.conv(x, name, inner // groups, groups=groups, act="relu") for name in names]
+    y = b.concat(*parts) if groups > 1 else parts[0]
+    y = b.conv(y, "depthwise", inner, kernel=spec.kernel, stride=spec.stride, groups=inner, act="relu")
+    y = b.conv(y, "project", spec.cout, groups=groups)
+    return b.add(x, y) if x.shape == y.shape else y
+
+
 @op("skip")
 def skip(_: Builder, spec: OpSpec, x: Value) -> Value:
     """The identity: no primitive, no cost, no row."""

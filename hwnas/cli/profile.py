@@ -41,6 +41,7 @@ def profile_device(
     from hwnas.arch import space_instance
     from hwnas.devices.device import load_device
     from hwnas.latency.build import Need, complete, lacking, load_warning, measuring_into, open_table
+    from hwnas.latency.calibrate import too_far_off
     from hwnas.latency.find import table_folder
 
     del resume  # rounds are kept until the table is written, so an interrupted measurement always continues
@@ -63,6 +64,7 @@ def profile_device(
             if need:
                 table = complete(table, instance, target, folder, need, progress=watch, seed=seed)
     validation = table.validations[instance.signature]
+    reason = too_far_off(validation)
     facts = {
         "table": str(folder),
         "space": instance.name,
@@ -70,10 +72,13 @@ def profile_device(
         "rows_measured": len(need.rows),
         "seconds": round(time.monotonic() - started, 1),
         "validation": asdict(validation),
+        "too_far_off": reason or None,
         "noise": asdict(noise) if (noise := table.noise.get(instance.signature)) else None,
     }
     if warning := load_warning(table, instance):
         console.write(console.err(), f"[yellow]{escape(warning)}[/]")
+    if reason:
+        console.write(console.err(), f"[yellow]warning: searches refuse this table: {escape(reason)}[/]")
     if json_:
         console.print_json(facts)
         return

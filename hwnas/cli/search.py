@@ -56,6 +56,9 @@ def search(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start a run anew, replacing what is in --out.")] = False,
+    any_table: Annotated[
+        bool, typer.Option("--any-table", help="Search even with a latency table whose error is too large.")
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of search and training.")] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     seed: options.Seed = 0,
@@ -94,7 +97,8 @@ def search(
     if dry_run:
         from hwnas.run.plan import make_plan
 
-        _print_plan(make_plan(config, tables, progress=console.progress(quiet=quiet)), as_json=json_)
+        plan = make_plan(config, tables, any_table=any_table, progress=console.progress(quiet=quiet))
+        _print_plan(plan, as_json=json_)
         return
 
     from hwnas.errors import BudgetMissedError
@@ -104,7 +108,13 @@ def search(
     folder = out or default_folder(config.data, config.budget, seed, runtime, precision)
     try:
         result = run_search(
-            config, folder, progress=console.progress(quiet=quiet), tables=tables, resume=resume, force=force
+            config,
+            folder,
+            progress=console.progress(quiet=quiet),
+            tables=tables,
+            resume=resume,
+            force=force,
+            any_table=any_table,
         )
     except BudgetMissedError:
         if not json_:
@@ -140,7 +150,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
     }
     limits = None
     if not plan.need:
-        model = model_of(plan.table, plan.whole)
+        model = model_of(plan.table, plan.whole, any_table=plan.any_table)
         facts["range_ms"] = [model.smallest_ms, model.largest_ms]
         facts["budget_ms"] = plan.budget.ms(model)
         facts["target_ms"] = plan.target_ms(model)

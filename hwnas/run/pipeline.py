@@ -46,11 +46,13 @@ def run_search(
     tables: Path | None = None,
     resume: bool = False,
     force: bool = False,
+    any_table: bool = False,
     dataset: Dataset | None = None,
 ) -> dict[str, Any]:
     """Search, train, export and verify; the result is what `result.json` then holds.
 
     Args:
+        any_table: search even with a latency table whose error is too large.
         dataset: takes the place of `config.data`, which becomes its name.
 
     Raises:
@@ -60,7 +62,8 @@ def run_search(
         DeviceError, ExportError, DivergedError, StorageError: as their names say.
     """
     folder = RunFolder(out)
-    plan = make_plan(folder.remembered(config) if resume else config, tables, dataset, progress=progress)
+    settled = folder.remembered(config) if resume else config
+    plan = make_plan(settled, tables, dataset, any_table=any_table, progress=progress)
     with folder.claimed(plan.config, resume=resume, force=force):
         if dataset is not None:
             folder.same_data(dataset.digest())

@@ -27,6 +27,7 @@ BUILT_IN = (
     "concat",
     "conv",
     "dilconv",
+    "irf",
     "maxpool",
     "mbconv",
     "none",

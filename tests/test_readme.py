@@ -287,8 +287,9 @@ def test_the_files_of_a_run_are_listed() -> None:
     section = README.read_text(encoding="utf-8").partition("## What a run leaves behind")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     listed = {name.rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
-    folder = Path("run")
-    assert listed == {str(path.relative_to(folder)) for path in vars(RunFolder(folder)).values()} - {"."}
+    folder = RunFolder(Path("run"))
+    files = {path for path in vars(folder).values() if isinstance(path, Path)} | {*folder.models}
+    assert listed == {str(path.relative_to(folder.path)) for path in files} - {"."}
 
 
 def test_the_example_has_the_rows_of_the_output() -> None:

@@ -236,7 +236,7 @@ def test_a_users_kind_works_in_every_backend() -> None:
     inputs = random_inputs(network, 3, 0)
     assert compare(network, weights, onnx_model(network, weights), inputs).ok
 
-    part = module[0]
+    part = module.get_submodule("twin")
     with torch.no_grad():
         x = torch.from_numpy(inputs)
         left, right = part.get_submodule("left"), part.get_submodule("right")

@@ -25,6 +25,7 @@ from hwnas.latency.model import latency_model
 from hwnas.search.objective import ExpectedLatency
 from hwnas.search.strategies.gumbel import Gumbel
 from hwnas.search.supernet import Supernet
+from hwnas.train import keep_freed_memory
 
 
 def step(forward: Callable[[], Tensor], labels: Tensor, parameters: list[nn.Parameter]) -> float:
@@ -48,11 +49,12 @@ def main(
     """Time both steps alternately and print the ratio."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
+    keep_freed_memory()
     space = space_instance("mobile", width=width, resolution=resolution, channels=1, classes=10)
     supernet = Supernet(space)
     relaxation = Gumbel([len(decision.options) for decision in space.decisions], hard=True)
     expected = ExpectedLatency(latency_model(space, lambda spec: macs(spec.graph) / 1e6))
-    x = torch.randn(batch_size, *space.input_shape).contiguous(memory_format=torch.channels_last)
+    x = torch.randn(batch_size, *space.input_shape).to(memory_format=torch.channels_last)
     labels = torch.randint(space.classes, (batch_size,))
     whole, alone = [], []
     for repeat in range(repeats + 3):

@@ -31,7 +31,7 @@ from hwnas.run.schedule import final_recipe, kept_recipe, kept_settings, search_
 from hwnas.search.engine import Found, make_loop, search, seconds_an_epoch
 from hwnas.search.limits import Limits
 from hwnas.search.settings import SearchSettings
-from hwnas.train import Recipe, deterministic, recalibrate, train
+from hwnas.train import Recipe, deterministic, keep_freed_memory, recalibrate, train
 from hwnas.train import checkpoint as store
 from hwnas.train.timing import seconds_an_epoch as train_seconds_an_epoch
 
@@ -70,6 +70,7 @@ def run_search(
         if resume and _judged_before(folder):
             return _finished(folder)
         deterministic(config.seed, config.threads)
+        keep_freed_memory()
         write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": config.threads})
         with folder.stage("data"):
             resolution = plan.space.input_shape[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hwnas.train.accelerator import deterministic, resolve
 from hwnas.train.evaluate import Evaluation, evaluate, recalibrate
 from hwnas.train.loop import train
+from hwnas.train.memory import keep_freed_memory
 from hwnas.train.recipe import Recipe
 
-__all__ = ["Evaluation", "Recipe", "deterministic", "evaluate", "recalibrate", "resolve", "train"]
+__all__ = ["Evaluation", "Recipe", "deterministic", "evaluate", "keep_freed_memory", "recalibrate", "resolve", "train"]

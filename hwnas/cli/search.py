@@ -214,7 +214,7 @@ def _print_result(result: dict[str, Any], folder: Path) -> None:
     screen.print("")
     _print_facts(
         {
-            "model": str(folder / result["model"]),
+            "model": str(folder / result.get("model", "model.onnx")),
             "report": str(folder / "report.html"),
             "time": f"{result['seconds']:.0f} s in all",
         }

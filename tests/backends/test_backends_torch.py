@@ -106,7 +106,7 @@ def test_random_weights_keep_activations_of_order_one() -> None:
     load_weights(module, random_weights(network.graph, 0))
     x = torch.randn(8, *network.input_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for block in module:
+        for block in module.children():
             x = block(x)
             assert 1e-2 < float(x.std()) < 1e2
 

@@ -26,24 +26,24 @@ def dataset(classes: tuple[str, ...], channels: int) -> Dataset:
     return Dataset("näme" * 30, classes, images, images, images, floats, floats, flip=False)
 
 
+SPACES = [("toy", 1.0, 8, 1), ("mobile", 0.25, 32, 1), ("mobile", 0.5, 48, 3), ("mobile", 1.0, 64, 3)]
+FILES = [
+    *((*space, runtime, "fp32", kb) for space in SPACES for runtime, kb in (("onnxruntime", 1), ("litert", 6))),
+    *((*space, runtime, "int8", 12) for space in SPACES[:2] for runtime in ("onnxruntime", "litert")),
+]
+
+
 @pytest.mark.parametrize("classes", [("a", "b"), tuple(f"Klasse «{index}» 猫" for index in range(100))])
-@pytest.mark.parametrize(
-    ("runtime", "precision", "slack_kb"),
-    [("onnxruntime", "fp32", 1), ("litert", "fp32", 6), ("onnxruntime", "int8", 12), ("litert", "int8", 12)],
-)
-@pytest.mark.parametrize(
-    ("name", "width", "resolution", "channels"),
-    [("toy", 1.0, 8, 1), ("mobile", 0.25, 32, 1), ("mobile", 0.5, 48, 3), ("mobile", 1.0, 64, 3)],
-)
+@pytest.mark.parametrize(("name", "width", "resolution", "channels", "runtime", "precision", "slack_kb"), FILES)
 def test_no_file_is_above_the_bound_and_all_are_close(
     name: str,
     width: float,
     resolution: int,
     channels: int,
-    classes: tuple[str, ...],
     runtime: str,
     precision: str,
     slack_kb: int,
+    classes: tuple[str, ...],
 ) -> None:
     form = format_of(runtime, precision)
     space = space_instance(name, width=width, resolution=resolution, channels=channels, classes=len(classes))

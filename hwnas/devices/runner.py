@@ -4,14 +4,15 @@ Reads one job from stdin:
 
     {"runtime": "onnxruntime", "threads": 1, "pin": null, "governor": null, "session": null,
      "models": [[name, path], ...], "canary": path, "rounds": 7, "first_round": 0, "round_ms": 15.0, "warmup": 2,
-     "group": 8, "seed": 0}
+     "group": 8, "seed": 0, "singles": false, "shapes": {}}
 
 Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and, where there are models, {"event":
 "loaded", "n"} after each, {"event": "warm", "seconds", "stable"}, then for every model and round {"event": "round",
 "name", "round", "process", "median_us", "p10_us", "p90_us", "calls", "canary_us", "load"}; {"event": "done"} at the
-end; or {"event": "error", "message", "hint"} and exit code 1. All times are microseconds of one call. `process` is the
-job's first round. `canary_us` is the worse of the two medians of the canary around the model's group. For `load` see
-`OtherWork`.
+end; or {"event": "error", "message", "hint"}, with "model" where that one fails, and exit code 1. All times are
+microseconds of one call. `process` is the job's first round. `canary_us` is the worse of the two medians of the canary
+around the model's group. For `load` see `OtherWork`. With `singles`, a round has "singles_us" too, the times of single
+calls. `shapes` are those of inputs, by the name of the model and of the input; else an unknown size is 1.
 
 Every round visits the models in a new order, in groups, with the canary between them, so that a disturbance hits a
 few rounds of many models and is seen, instead of all rounds of one.
@@ -42,11 +43,8 @@ LOAD_WINDOW_S = 0.25  # 25 ticks of the kernel's clock, so that one tick more or
 WARM_MS, WARM_WITHIN, MOST_WARM = 100.0, 0.03, 30
 ORPHAN_S = 10.0
 PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime")
-STAT = Path("/proc/stat")
-CPUINFO = Path("/proc/cpuinfo")
-BOARD = Path("/proc/device-tree/model")
-CPUS = Path("/sys/devices/system/cpu")
-GOVERNOR = "cpufreq/scaling_governor"
+STAT, CPUINFO, BOARD = Path("/proc/stat"), Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
+CPUS, GOVERNOR = Path("/sys/devices/system/cpu"), "cpufreq/scaling_governor"
 THERMAL = Path("/sys/class/thermal")
 NAMES = ("model name", "Model", "Hardware")
 FIELDS = (*NAMES, "cpu family", "model", "CPU implementer", "CPU part")
@@ -67,13 +65,13 @@ class OnnxRuntime:
         own = (kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
         self.errors: tuple[type[Exception], ...] = (RuntimeError, ValueError, MemoryError, *own)
 
-    def load(self, path: str, generator: Any) -> Callable[[], Any]:
+    def load(self, path: str, generator: Any, shapes: dict[str, Any]) -> Callable[[], Any]:
         """A function that runs the model once."""
         session = self.module.InferenceSession(path, self.options(), providers=["CPUExecutionProvider"])
         binding, feeds = session.io_binding(), {}
         for node in session.get_inputs():
             dtype = {"float": "float32", "double": "float64"}.get(node.type[7:-1], node.type[7:-1])  # of tensor(...)
-            shape = [size if isinstance(size, int) else 1 for size in node.shape]
+            shape = shapes.get(node.name, [size if isinstance(size, int) else 1 for size in node.shape])
             feeds[node.name] = random_values(node.name, shape, dtype, generator)
             binding.bind_ortvalue_input(node.name, self.aligned(feeds[node.name]))
         for node, value in zip(session.get_outputs(), session.run(None, feeds)):  # noqa: B905
@@ -112,9 +110,11 @@ class LiteRt:
             module = importlib.import_module("tflite_runtime.interpreter")
         self.interpreter, self.threads = module.Interpreter, threads
 
-    def load(self, path: str, generator: Any) -> Callable[[], Any]:
+    def load(self, path: str, generator: Any, shapes: dict[str, Any]) -> Callable[[], Any]:
         """A function that runs the model once; inputs keep their values from call to call."""
         model = self.interpreter(model_path=path, num_threads=self.threads)
+        for one in model.get_input_details() if shapes else ():
+            model.resize_tensor_input(one["index"], shapes.get(one["name"], one["shape"]))
         model.allocate_tensors()
         for one in model.get_input_details():
             values = random_values(one["name"], one["shape"], one["dtype"].__name__, generator)
@@ -126,10 +126,7 @@ RUNTIMES: dict[str, Any] = {"onnxruntime": OnnxRuntime, "litert": LiteRt}
 
 
 class Model:
-    """Times a function that runs a model once.
-
-    One timed sample takes `batch` calls: 1, or enough for 1 ms where a call takes less than 0.3 ms.
-    """
+    """Times a function that runs a model once; a sample is a `batch` of calls: 1, or 1 ms of those below 0.3 ms."""
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self.call = call
@@ -144,14 +141,14 @@ class Model:
             call()
         return (time.perf_counter_ns() - start) / calls
 
-    def samples_us(self, round_ms: float, warmup: int) -> list[float]:
+    def samples_us(self, round_ms: float, warmup: int, batch: int | None = None) -> list[float]:
         """Samples of one round, in microseconds: for `round_ms`, and at least three."""
         for _ in range(warmup):
             self.call()
         samples: list[float] = []
         end = time.perf_counter_ns() + round_ms * 1e6
         while len(samples) < FEWEST_SAMPLES or time.perf_counter_ns() < end:
-            samples.append(self.sample_ns(self.batch) / 1e3)
+            samples.append(self.sample_ns(batch or self.batch) / 1e3)
         return samples
 
 
@@ -312,8 +309,8 @@ def emit(**content: Any) -> None:
     sys.stdout.flush()
 
 
-def fail(message: str, hint: str) -> NoReturn:
-    emit(event="error", message=message, hint=hint)
+def fail(message: str, hint: str, **more: str) -> NoReturn:
+    emit(event="error", message=message, hint=hint, **more)
     raise SystemExit(1)
 
 
@@ -350,18 +347,22 @@ def measure(job: dict[str, Any]) -> None:
         try:
             return step()
         except runtime.errors as error:
-            fail(f"model {name!r}: {str(error).strip() or type(error).__name__}", "check that model file")
+            fail(f"model {name!r}: {str(error).strip() or type(error).__name__}", "check that model file", model=name)
 
     def load(name: str, path: str) -> Model:
-        model: Model = attempt(name, lambda: Model(runtime.load(path, generator)))
+        model: Model = attempt(name, lambda: Model(runtime.load(path, generator, job["shapes"].get(name, {}))))
         emit(event="loaded", n=1)
         return model
 
-    def timed(name: str, model: Model) -> dict[str, float]:
+    def timed(name: str, model: Model) -> dict[str, Any]:
         """One round of one model: its statistics as the 'round' event has them."""
         samples = attempt(name, lambda: model.samples_us(job["round_ms"], job["warmup"]))
         p10, median, p90 = np.percentile(samples, [10, 50, 90]).tolist()
-        return {"median_us": median, "p10_us": p10, "p90_us": p90, "calls": len(samples) * model.batch}
+        result = {"median_us": median, "p10_us": p10, "p90_us": p90, "calls": len(samples) * model.batch}
+        if job["singles"]:
+            single = samples if model.batch == 1 else attempt(name, lambda: model.samples_us(job["round_ms"], 0, 1))
+            result["singles_us"] = [round(one, 3) for one in single]
+        return result
 
     canary = load("canary", job["canary"])
     models = {name: load(name, path) for name, path in job["models"]}

@@ -84,7 +84,7 @@ def verify(
 def _seconds(text: str) -> float:
     """Of a duration such as '10m', '90s', '1.5h' or '600'."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+) ?(h|min|m|s|)", text.strip())
-    if match is None:
+    if match is None or not float(match[1]):
         raise InputError(f"--sustained {text!r} is not a duration", hint="for example 10m, 90s or 1h")
     return float(match[1]) * _UNITS_S[match[2]]
 

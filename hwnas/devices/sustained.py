@@ -65,9 +65,10 @@ class Sustained:
         drift: how much slower it is at the end than at the beginning, as a share: the slope of Theil and Sen through
             the medians, which a burst of other work does not move. None with fewer than six slices.
         drift_ci95: its 95 % interval (Sen 1968).
-        trend: 'slows down' or 'speeds up' when the drift is at least 3 % and its interval excludes 0, 'steady' below
-            3 % with an interval within 9 %, 'unstable' when the interval is too wide for either or other work disturbed
-            too many slices, 'too short' with fewer than six slices.
+        disturbed: whether fewer than six slices ran without other work on the machine.
+        trend: 'slows down' or 'speeds up' when the drift is at least 3 % and its interval lies on that side of 0,
+            'steady' below 3 % with an interval within 9 %, 'unstable' when the interval is too wide for either or other
+            work disturbed too many slices, 'too short' with fewer than six slices.
     """
 
     asked_s: float
@@ -79,6 +80,7 @@ class Sustained:
     late_ms: tuple[float, float]
     drift: float | None
     drift_ci95: tuple[float, float] | None
+    disturbed: bool
     trend: Trend
 
     @property
@@ -89,11 +91,26 @@ class Sustained:
     def within(self, budget_ms: float) -> bool | None:
         """Whether it stays within a budget: True where the last quarter of the slices does, False where none does."""
         low_ms, high_ms = self.late_ms
-        return True if high_ms <= budget_ms else False if low_ms > budget_ms and self.trend != "unstable" else None
+        return True if high_ms <= budget_ms else False if low_ms > budget_ms and not self.disturbed else None
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
         return asdict(self) | {"seconds": self.seconds}
+
+
+def check_sustained(device: Device, seconds: float) -> None:
+    """Whether a device can run a model without pause for so long.
+
+    Raises:
+        InputError: less than a second, or a device that cannot do it.
+    """
+    if not SHORTEST_S <= seconds < math.inf:
+        raise InputError(f"a sustained run takes at least {SHORTEST_S:g} s, not {seconds:g}")
+    if device.python is None:
+        raise InputError(
+            f"{device.id} measures with benchmark_model, which cannot run a model without pause",
+            hint="name a Python in [adb] python, or reach the phone's Termux over ssh",
+        )
 
 
 def run_sustained(
@@ -117,17 +134,11 @@ def run_sustained(
         events: stands for `Link.events` in tests.
 
     Raises:
-        InputError: less than a second, or a device that cannot do it.
+        InputError: as `check_sustained`.
         ModelError: the model cannot be loaded or run.
         DeviceError: the device fails. UnreachableError, KeyboardInterrupt: before the first slice.
     """
-    if not SHORTEST_S <= seconds < math.inf:
-        raise InputError(f"a sustained run takes at least {SHORTEST_S:g} s, not {seconds:g}")
-    if device.python is None:
-        raise InputError(
-            f"{device.id} measures with benchmark_model, which cannot run a model without pause",
-            hint="name a Python in [adb] python, or reach the phone's Termux over ssh",
-        )
+    check_sustained(device, seconds)
     count = max(SLICES, math.ceil(seconds / _LONGEST_SLICE_S))
     job = Job(
         {name: model},
@@ -193,6 +204,7 @@ def assess(
         late_ms=(min(one.median_us for one in late) / 1e3, max(one.median_us for one in late) / 1e3),
         drift=drift,
         drift_ci95=interval,
+        disturbed=len(quiet) < min(_FEWEST_SLICES, len(slices)),
         trend=trend,
     )
 
@@ -213,6 +225,6 @@ def _drift(slices: Sequence[Slice]) -> tuple[float, tuple[float, float]]:
 def _trend(drift: float, interval: tuple[float, float]) -> Trend:
     if abs(drift) < CANARY_TOLERANCE:
         return "steady" if max(-interval[0], interval[1]) < 3 * CANARY_TOLERANCE else "unstable"
-    if interval[0] > 0:
+    if interval[0] >= 0:
         return "slows down"
-    return "speeds up" if interval[1] < 0 else "unstable"
+    return "speeds up" if interval[1] <= 0 else "unstable"

@@ -31,7 +31,8 @@ class Verdict:
 
     Attributes:
         median_ms: median over accepted rounds; over all rounds when too few were accepted for a verdict.
-        p90_ms: median over the same rounds of their 90th percentiles.
+        p90_ms: median over the same rounds of their 90th percentiles; where at least 100 single calls were timed, the
+            90th percentile over these.
         ci95_ms: 95 % interval of `median_ms`.
         n: how many rounds were accepted.
         rejected: share of the rounds that were rejected, 0 to 1.
@@ -136,7 +137,10 @@ def _verdict(own: Sequence[Round], floor_us: float, budget_ms: float | None) -> 
     medians_us = [one.median_us for one in used]
     low_ms, high_ms = (bound / 1e3 for bound in median_interval(medians_us))
     median_ms = statistics.median(medians_us) / 1e3
+    p90_us, p99_us = statistics.median(one.p90_us for one in used), None
     singles_us = [single for one in used for single in one.singles_us]
+    if len(singles_us) >= MIN_CALLS:
+        p90_us, p99_us = np.percentile(singles_us, [90, 99]).tolist()
     state: State
     if budget_ms is not None and median_ms <= budget_ms and _enough(own):
         state = "met"
@@ -148,13 +152,13 @@ def _verdict(own: Sequence[Round], floor_us: float, budget_ms: float | None) -> 
         state = "missed" if low_ms > budget_ms else "straddles"
     return Verdict(
         median_ms=median_ms,
-        p90_ms=statistics.median(one.p90_us for one in used) / 1e3,
+        p90_ms=p90_us / 1e3,
         ci95_ms=(low_ms, high_ms),
         n=len(good),
         rejected=1 - len(good) / len(own),
         all_rounds_median_ms=statistics.median(one.median_us for one in own) / 1e3,
         state=state,
-        p99_ms=float(np.percentile(singles_us, 99)) / 1e3 if len(singles_us) >= MIN_CALLS else None,
+        p99_ms=None if p99_us is None else p99_us / 1e3,
         calls=len(singles_us),
         rounds=len(own),
     )

@@ -12,7 +12,7 @@ from typing import Any
 from hwnas.backends.describe import READERS, ModelFile, Tensor, describe, shape_text
 from hwnas.devices.device import Device
 from hwnas.devices.measure import Stream, stream_rounds
-from hwnas.devices.sustained import Sustained, run_sustained
+from hwnas.devices.sustained import Sustained, check_sustained, run_sustained
 from hwnas.devices.verdict import MIN_PROCESSES, Verdict, judge
 from hwnas.errors import InputError, ModelError, TableError
 from hwnas.latency.find import find_folder
@@ -20,6 +20,7 @@ from hwnas.latency.models import write_canary
 from hwnas.latency.table import load_table
 from hwnas.progress import Progress, Silent
 
+_LONGEST_TEXT = 300
 Shapes = Mapping[str, Sequence[int]]
 _MADE_UP = ("float32", "float16", "float64", "uint8", "int8", "int32", "int64")  # what the runner has random values of
 
@@ -115,6 +116,8 @@ def verify(
     device = reader(device, file, runtime)
     resolved, taken_as_one = input_shapes(file, shapes or {})
     _check_device(device, file, shapes or {})
+    if sustained_s:
+        check_sustained(device, sustained_s)
     given = {name: shape for name, shape in resolved.items() if name in (shapes or {})}
     condition = device.condition()
     progress = progress or Silent()
@@ -147,7 +150,7 @@ def verify(
                 raise
             text = " ".join(str(error).removeprefix(f"measuring failed: model {name!r}: ").split())
             raise InputError(
-                f"{device.runtime} on {device.id} does not run {path}: {text}",
+                f"{device.runtime} on {device.id} does not run {path}: {text[:_LONGEST_TEXT]}",
                 hint="it is damaged, its inputs are of another kind or shape than its ops take, or an op is not known "
                 "to this version of the runtime",
             ) from error

@@ -26,7 +26,7 @@ def check_plot(path: Path) -> None:
 
 
 def write_plot(path: Path, sustained: Sustained, *, title: str, budget_ms: float | None = None) -> None:
-    """Draw median and 99th percentile of every slice, the temperature where it is known, and the budget.
+    """Draw median and 90th percentile of every slice, the temperature where it is known, and the budget.
 
     Raises:
         InputError: as `check_plot`.
@@ -39,13 +39,14 @@ def write_plot(path: Path, sustained: Sustained, *, title: str, budget_ms: float
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(times, [one.median_us / 1e3 for one in slices], "o-", label="median")
-    axes.plot(times, [one.p99_us / 1e3 for one in slices], ".", color="0.6", label="99th percentile")
+    axes.plot(times, [one.p90_us / 1e3 for one in slices], ".", color="0.6", label="90th percentile")
     busy = [(time, one.median_us / 1e3) for time, one in zip(times, slices, strict=True) if (one.load or 0.0) > LOADED]
     if busy:
         axes.plot(*zip(*busy, strict=True), "rx", label="beside other work")
     if budget_ms is not None:
         axes.axhline(budget_ms, color="black", linestyle="--", linewidth=1, label="budget")
-    axes.set(title=title, xlabel=f"time, {unit}", ylabel="latency of one call, ms", ylim=(0, None))
+    top_ms = 1.5 * max(budget_ms or 0.0, *(one.median_us / 1e3 for one in slices))  # a tail above it is left out
+    axes.set(title=title, xlabel=f"time, {unit}", ylabel="latency of one call, ms", ylim=(0, top_ms))
     handles, labels = axes.get_legend_handles_labels()
     known = [
         (time, one.temperature_c) for time, one in zip(times, slices, strict=True) if one.temperature_c is not None
@@ -55,7 +56,7 @@ def write_plot(path: Path, sustained: Sustained, *, title: str, budget_ms: float
         handles += right.plot(*zip(*known, strict=True), color="tab:red", linewidth=1)
         labels.append("temperature")
         right.set_ylabel("temperature, °C")
-    axes.legend(handles, labels, loc="lower right")
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix.lower()[1:], dpi=150)
     write_bytes(path, buffer.getvalue())

@@ -12,10 +12,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from hwnas.errors import InputError, StorageError
+
+CACHE_VARIABLE = "HWNAS_CACHE"
+"""Environment variable with the folder to use instead of the user's cache folder."""
 
 _PART = ".hwnas-part"
 _LEFTOVER = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(_PART)}")
+
+
+def cache_folder() -> Path:
+    """Where what can be made or fetched again is kept."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_cache_path("hwnas")
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from hwnas.arch.primitives import ACTIVATIONS
 from hwnas.errors import InputError
 
 CHANNELS = ((8, 8), (8, 12))
+JOINED = ((4, 8), (4, 12))
 MAPS = ((7, 8), (8, 7))  # odd and even, high and wide
 STRIDES = (1, 2)
 VALUES: dict[str, tuple[Any, ...]] = {
@@ -30,9 +31,13 @@ def specs_of(kind: str) -> list[OpSpec]:
     """
     used = {field: values for field, values in VALUES.items() if field in _kinds[kind].uses}
     strides = STRIDES if "stride" in _kinds[kind].uses else (1,)
+    channels = CHANNELS
+    if "inputs" in _kinds[kind].uses:
+        used["inputs"] = (2, 3)
+        channels += JOINED
     turns = range(max(map(len, used.values()), default=1))
     found: dict[OpSpec, None] = {}
-    for (cin, cout), (height, width), stride, turn in itertools.product(CHANNELS, MAPS, strides, turns):
+    for (cin, cout), (height, width), stride, turn in itertools.product(channels, MAPS, strides, turns):
         fields = {field: values[turn % len(values)] for field, values in used.items()}
         if stride > 1:
             fields["stride"] = stride

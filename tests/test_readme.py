@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 import re
 import shlex
 import subprocess
@@ -24,9 +25,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from hwnas import errors
+from hwnas.arch import space_instance
 from hwnas.cli import app
 from hwnas.devices.device import load_device
 from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError
+from hwnas.latency.table import Calibration, Row, Table, Validation, save_table
 from hwnas.run.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,6 +148,9 @@ def check_hwnas(arguments: list[str], folder: Path, *, whole: bool) -> None:
         make_images(arguments, folder)
         succeed([*arguments, *([] if "--dry-run" in arguments else ["--dry-run"]), "--tables", str(folder / "tables")])
         assert not (folder / "runs").exists()
+    elif arguments[:2] in (["table", "show"], ["table", "diff"], ["table", "import"]) and whole:
+        make_tables(arguments)
+        succeed(arguments)
     elif "--help" in arguments or RUN_AS_THEY_ARE & set(arguments):
         succeed(arguments)
     elif whole:
@@ -161,6 +167,29 @@ def check_hwnas(arguments: list[str], folder: Path, *, whole: bool) -> None:
 def succeed(arguments: list[str]) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
+
+
+def make_tables(arguments: list[str]) -> None:
+    """The tables and files that a command about tables names, below the folder that it runs in."""
+    space = space_instance("mobile", width=0.25, resolution=32, channels=3, classes=10)
+    condition = load_device("host").condition()
+    table = Table(condition.device, condition.id, canary_us=1.0)
+    table.rows = {spec.key: Row(spec.key, "0" * 16, 9.0, 9.0, 9.0, 9, "2026-01-01") for spec in space.ops}
+    table.calibrations[space.signature] = Calibration(1.0, 0.0, 0.0, 24)
+    table.validations[space.signature] = Validation(24, 1.0, 1.0, 0.01, 1.0, 1.0, 0.01, 0.01)
+    table.pairs[space.signature] = [[1.0, 1.0]]
+    for folder in arguments[2:4] if arguments[1] == "diff" else ["latency_tables"]:
+        save_table(table, Path(folder) / condition.folder)
+    if arguments[1] == "import":
+        ops = ["k3_e1", "k3_e1_g2", "k3_e3", "k3_e6", "k5_e1", "k5_e1_g2", "k5_e3", "k5_e6", "skip"]
+        phone = {"relative_to_skip_ms": [[*[0.5] * 8, 0.0]] * 22, "all_skip_total_ms": 2.0}
+        lut = {"dataset": "cifar100 (32x32)", "ops": ops, "layers": 22, "devices": {"phone": phone}}
+        texts = {
+            "fbnet": json.dumps(lut),
+            "ofa": "Conv-input:224x224x3-output:112x112x32: {mean: 3.5}\n",
+            "csv": "key,latency_ms\nconv-i3-o32-h224-w224-k3-s2-relu6,3.5\n",
+        }
+        Path(arguments[2]).write_text(texts[arguments[arguments.index("--format") + 1]])
 
 
 def make_images(arguments: list[str], folder: Path) -> None:
@@ -258,8 +287,9 @@ def test_the_files_of_a_run_are_listed() -> None:
     section = README.read_text(encoding="utf-8").partition("## What a run leaves behind")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     listed = {name.rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
-    folder = Path("run")
-    assert listed == {str(path.relative_to(folder)) for path in vars(RunFolder(folder)).values()} - {"."}
+    folder = RunFolder(Path("run"))
+    files = {path for path in vars(folder).values() if isinstance(path, Path)} | {*folder.models}
+    assert listed == {str(path.relative_to(folder.path)) for path in files} - {"."}
 
 
 def test_the_example_has_the_rows_of_the_output() -> None:

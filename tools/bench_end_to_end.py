@@ -5,7 +5,8 @@
 Each run is `hwnas search` in a folder of its own below --runs; finished runs are kept, interrupted ones resume, and
 runs whose verdict was unstable are measured again. Beside each found network stands one random feasible network. With
 --rivals two more do: the network of a random search that saw as many images, and a MobileNetV2-like network of equal
-measured latency, trained as long as the found one, and with --longer once more with the images of the search on top.
+measured latency, trained as long as the found one; with --longer once more with the images of the search on top, and
+the found network from scratch.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def rivals(
     found = Network.from_json(read_json(folder / "architecture.json")["network"])
     for name, network, epochs in (
         ("mobilenet", rival.network, recipe.epochs),
-        ("itself from scratch", found, recipe.epochs),
+        *([("itself from scratch", found, recipe.epochs)] if longer else []),
         *([("mobilenet, longer", rival.network, all_epochs)] if longer else []),
     ):
         trained = trained_accuracy(
@@ -130,7 +131,7 @@ def main(
     ] = False,
     train_every: Annotated[int, typer.Option(help="With --no-train: train every n-th run all the same.")] = 0,
     with_rivals: Annotated[bool, typer.Option("--rivals", help="Train the rivals of every trained run.")] = False,
-    with_longer: Annotated[bool, typer.Option("--longer", help="With --rivals: the longest training too.")] = False,
+    with_longer: Annotated[bool, typer.Option("--longer", help="With --rivals: two more trainings.")] = False,
     threads: int = 1,
     tables: Path | None = None,
     runs: Path = Path("runs/end_to_end"),

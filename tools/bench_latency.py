@@ -14,39 +14,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table as Screen
 
-from hwnas.arch import SearchSpace, space_instance
-from hwnas.devices.device import Device, load_device
-from hwnas.devices.profile import profile_rounds
+from hwnas.arch import space_instance
+from hwnas.devices.device import load_device
 from hwnas.files import write_json
-from hwnas.latency.build import Need, complete, measured_network, open_table
-from hwnas.latency.calibrate import Measured, validate
-from hwnas.latency.models import write_canary, write_models
-from hwnas.latency.table import Table
+from hwnas.latency.build import Need, complete, open_table
+from hwnas.latency.fresh import measure_fresh
 from hwnas.progress import Silent
-
-_ROUNDS = 5  # per process, as tables have
-
-
-def fresh_networks(space: SearchSpace, table: Table, device: Device, count: int, seed: int) -> list[Measured]:
-    """`count` uniform random networks, measured in two processes."""
-    rng = np.random.default_rng([seed, 7919])
-    networks = {
-        f"fresh {index}": space.network(
-            space.architecture([int(rng.integers(len(d.options))) for d in space.decisions])
-        )
-        for index in range(count)
-    }
-    with tempfile.TemporaryDirectory() as temporary:
-        models = write_models(Path(temporary), networks, device.runtime)
-        canary = write_canary(Path(temporary), device.runtime)
-        first = profile_rounds(device, models, canary, rounds=_ROUNDS, max_extra=0, seed=seed)
-        rounds = profile_rounds(device, models, canary, rounds=2 * _ROUNDS, max_extra=1, done=first, seed=seed)
-    return [measured_network(table, network, name, rounds) for name, network in networks.items()]
 
 
 def main(
@@ -71,9 +48,10 @@ def main(
             need = Need(instance.ops, calibration=True)
             table = complete(open_table(target, folder), instance, target, folder, need, progress=Silent(), seed=seed)
             seconds = time.monotonic() - started
-            fresh = fresh_networks(instance, table, target, networks, seed)
-            validation = validate(table.calibrations[instance.signature], fresh)
-            rows.append({"space": instance.name, "rows": len(instance.ops), "seconds": seconds} | asdict(validation))
+            fresh = measure_fresh(table, instance, target, networks, seed=seed, progress=Silent())
+            rows.append(
+                {"space": instance.name, "rows": len(instance.ops), "seconds": seconds} | asdict(fresh.validation)
+            )
     screen = Screen("space", "rows", "s", "n", "Spearman", "Kendall", "MAPE", "±5 %", "±10 %", "repeatability")
     for row in rows:
         screen.add_row(

@@ -70,12 +70,12 @@ def main(
     rng = np.random.default_rng(0)
     taken: dict[str, list[Round]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as temporary:
-        canary = write_canary(Path(temporary), device.runtime)
+        canary = write_canary(Path(temporary), device)
         drawn = {
             str(index): space.network(space.architecture([int(rng.integers(len(d.options))) for d in space.decisions]))
             for index in range(networks)
         }
-        models = write_models(Path(temporary), drawn, device.runtime)
+        models = write_models(Path(temporary), drawn, device)
         for turn in range(turns):
             for name, program in LOADS.items():
                 with loaded(program, cpus[0] if name == "the same core" else cpus[-1]):

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from hwnas.arch import Network, SearchSpace, space_instance, space_names
-from hwnas.backends.onnx import onnx_model
-from hwnas.backends.parity import Parity, compare, random_inputs, run_litert, trained_like
+from hwnas.backends.formats import format_of
+from hwnas.backends.parity import Parity, compare, random_inputs, trained_like
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.files import write_text
 
@@ -35,11 +35,8 @@ def parity(network: Network, runtime: str, seed: int, images: int) -> Parity:
     module = network_module(network)
     trained_like(module, network, seed)
     weights, inputs = export_weights(module), random_inputs(network, images, seed)
-    if runtime == "litert":
-        from hwnas.backends.litert import litert_model
-
-        return compare(network, weights, litert_model(network, weights), inputs, run_litert)
-    return compare(network, weights, onnx_model(network, weights), inputs)
+    form = format_of(runtime)
+    return compare(network, weights, form.model(network, weights), inputs, form.run)
 
 
 def main() -> int:

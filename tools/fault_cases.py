@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import struct
 import zlib
 from collections.abc import Iterator
@@ -133,6 +134,20 @@ def table_of_another_cpu(lab: Lab, record: Record) -> None:
         table.device = "another-cpu"
         shutil.rmtree(folder)
         save_table(table, folder)
+
+
+@fault("unreachable device", "a board over ssh at an address where nothing answers")
+def unreachable_device(lab: Lab, record: Record) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        condition = 'transport = "ssh"\nruntime = "onnxruntime"\nthreads = 1\nprecision = "fp32"\n'
+        address = f'[ssh]\nhost = "127.0.0.1"\nuser = "nobody"\nport = {port}\n'
+        (lab.here / "board.toml").write_text(f'id = "board"\ndescription = "a board"\n{condition}{address}')
+        for command in (PROFILE, SEARCH, ["devices", "check"]):
+            where = [] if command[0] == "devices" else ["--device"]
+            record.met(lab.hwnas(command, *where, "board.toml"), 5, "cannot be reached")
+    record.check(not (lab.here / "run").exists(), "no run was begun")
 
 
 # Disks that are full or read-only. "Full" is a limit on the size of a file, which root cannot pass either.

@@ -51,10 +51,10 @@ def mobilenet_of_equal_latency(
             networks[f"{width:.3f}"] = network
     floors = floor_ms(networks, device, progress=progress)
     with tempfile.TemporaryDirectory() as temporary:
-        canary = write_canary(Path(temporary), device.runtime)
+        canary = write_canary(Path(temporary), device)
         own = judge(device, {"found": model}, canary, budget_ms=None, progress=progress)["found"].median_ms
         near = sorted(floors, key=lambda name: abs(floors[name] / own - 1.0))[:_NEAR]
-        models = write_models(Path(temporary), {name: networks[name] for name in near}, device.runtime)
+        models = write_models(Path(temporary), {name: networks[name] for name in near}, device)
         verdicts = judge(device, models | {"found": model}, canary, budget_ms=None, progress=progress)
     found_ms = verdicts["found"].median_ms
     best = min(near, key=lambda name: abs(verdicts[name].median_ms / found_ms - 1.0))

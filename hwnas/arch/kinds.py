@@ -49,6 +49,25 @@ def mbconv(b: Builder, spec: OpSpec, x: Value) -> Value:
     return b.add(x, y) if x.shape == y.shape else y
 
 
+@op("irf", "kernel stride expand groups")
+def irf(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Inverted residual of FBNet (Wu et al., 2019, figure 3): expands even by 1; grouped 1 x 1 convolutions shuffle.
+
+    A grouped convolution whose channels are shuffled after it is the concatenation of one grouped convolution per
+    group of the next: each gives that group as many channels from every group of its input. Up to the order of the
+    channels within a group, which weights absorb, the two are the same function.
+    """
+    inner, groups = spec.cin * spec.expand, spec.groups
+    if inner % groups**2:
+        raise InputError(f"shuffling {inner} channels among {groups} groups takes a multiple of {groups**2} of them")
+    names = [f"expand{group}" for group in range(groups)] if groups > 1 else ["expand"]
+    parts = [b.conv(x, name, inner // groups, groups=groups, act="relu") for name in names]
+    y = b.concat(*parts) if groups > 1 else parts[0]
+    y = b.conv(y, "depthwise", inner, kernel=spec.kernel, stride=spec.stride, groups=inner, act="relu")
+    y = b.conv(y, "project", spec.cout, groups=groups)
+    return b.add(x, y) if x.shape == y.shape else y
+
+
 @op("skip")
 def skip(_: Builder, spec: OpSpec, x: Value) -> Value:
     """The identity: no primitive, no cost, no row."""
@@ -61,6 +80,26 @@ def none(b: Builder, spec: OpSpec, x: Value) -> Value:
     """Zero: no primitive, no cost, no row. Sums drop it."""
     _, height, width = x.shape
     return b.zero((spec.cout, -(-height // spec.stride), -(-width // spec.stride)))
+
+
+@op("add", "inputs")
+def add(b: Builder, spec: OpSpec, *maps: Value) -> Value:
+    """Sum of at least two maps: a node of a cell."""
+    _keeps_channels(spec)
+    _joins(spec)
+    total = maps[0]
+    for index, x in enumerate(maps[1:], 1):
+        total = b.add(total, x, f"add{index}")
+    return total
+
+
+@op("concat", "inputs")
+def concat(b: Builder, spec: OpSpec, *maps: Value) -> Value:
+    """The channels of at least two maps, one after the other: the end of a cell of DARTS."""
+    _joins(spec)
+    if spec.cout != spec.inputs * spec.cin:
+        raise InputError(f"concat makes {spec.inputs} · {spec.cin} channels, not {spec.cout}")
+    return b.concat(*maps)
 
 
 @op("maxpool", "kernel stride")
@@ -154,6 +193,11 @@ def normclassifier(b: Builder, spec: OpSpec, x: Value) -> Value:
     """The head of NAS-Bench-201: batch norm and ReLU before the classifier."""
     x = b.activation(b.scale_shift(x, "scale"), "relu", "relu")
     return b.linear(b.global_pool(x), "linear", spec.cout)
+
+
+def _joins(spec: OpSpec) -> None:
+    if spec.inputs < 2:
+        raise InputError(f"{spec.kind} joins at least 2 maps, not {spec.inputs}")
 
 
 def _keeps_channels(spec: OpSpec) -> None:

@@ -22,12 +22,13 @@ _CODES = {
     "groups": "g",
     "dilation": "d",
     "se": "se",
+    "inputs": "n",
 }
 _FIELD_OF_CODE = {code: field for field, code in _CODES.items()}
 _ALWAYS = ("cin", "cout", "height", "width")
 _LARGEST = 1 << 20
 
-Lowering: TypeAlias = "Callable[[Builder, OpSpec, Value], Value]"
+Lowering: TypeAlias = "Callable[..., Value]"  # of a Builder, an OpSpec, and as many values as the op reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def kinds() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class OpSpec:
-    """One operation on a (cin, height, width) map.
+    """One operation on a (cin, height, width) map, or on several of that shape.
 
     Attributes:
         kind: a registered kind, for example `mbconv`.
@@ -86,6 +87,7 @@ class OpSpec:
         expand: channels inside are `expand · cin`.
         se: squeeze-excite; 0 is none, n squeezes to 1/n of the channels it gates.
         act: one of `ACTIVATIONS`.
+        inputs: how many maps are read.
 
     Raises:
         InputError: the kind is unknown, a value is out of range, or a field is set that the kind does not use.
@@ -103,6 +105,7 @@ class OpSpec:
     dilation: int = 1
     se: int = 0
     act: str = "none"
+    inputs: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in _kinds:
@@ -124,6 +127,7 @@ class OpSpec:
 
     @property
     def input_shape(self) -> Shape:
+        """Of each map that is read."""
         return (self.cin, self.height, self.width)
 
     @property
@@ -159,11 +163,13 @@ class OpSpec:
             raise InputError(f"the op key {key!r} is not canonical", hint=f"write it as {spec.key!r}")
         return spec
 
-    def lower(self, builder: Builder, x: Value) -> Value:
-        """Append this op's primitives to `builder`, reading `x`."""
-        if x.shape != self.input_shape:
-            raise InputError(f"{self.key} reads a {self.input_shape} map, not {x.shape}")
-        return _kinds[self.kind].lower(builder, self, x)
+    def lower(self, builder: Builder, *maps: Value) -> Value:
+        """Append this op's primitives to `builder`, reading `maps`."""
+        shapes = [x.shape for x in maps]
+        if shapes != [self.input_shape] * self.inputs:
+            wanted = f"a {self.input_shape} map" if self.inputs == 1 else f"{self.inputs} {self.input_shape} maps"
+            raise InputError(f"{self.key} reads {wanted}, not {', '.join(map(str, shapes))}")
+        return _kinds[self.kind].lower(builder, self, *maps)
 
     @property
     def graph(self) -> Graph:
@@ -177,5 +183,5 @@ class OpSpec:
 
 @lru_cache(maxsize=65536)
 def _graph(spec: OpSpec) -> Graph:
-    builder = Builder(spec.input_shape)
-    return builder.graph(spec.lower(builder, builder.input()))
+    builder = Builder(*[spec.input_shape] * spec.inputs)
+    return builder.graph(spec.lower(builder, *map(builder.input, range(spec.inputs))))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from hwnas.arch.network import Network
+from hwnas.arch.network import Network, sources
 from hwnas.arch.op import OpSpec
 from hwnas.arch.primitives import Shape
 from hwnas.errors import InputError
@@ -24,11 +24,16 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place in the network: `ops[k]` fills it when its decision takes option k; without a decision, `ops[0]`."""
+    """One place in the network: `ops[k]` fills it when its decision takes option k; without a decision, `ops[0]`.
+
+    Attributes:
+        reads: names of the slots that it reads, or `INPUT`; empty where that is the slot before it.
+    """
 
     name: str
     ops: tuple[OpSpec, ...]
     decision: int | None = None
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A chain of slots. Several slots may share one decision: that is all a repeated cell is.
+    """Slots that read one another. Several slots may share one decision: that is all a repeated cell is.
 
     Attributes:
         name: of the instance, for example `mobile@w0.5-r32`; width and resolution are constants of an instance.
@@ -61,8 +66,19 @@ class SearchSpace:
             options = 1 if slot.decision is None else len(self.decisions[slot.decision].options)
             if len(slot.ops) != options:
                 raise InputError(f"slot {slot.name} offers {len(slot.ops)} ops for {options} options")
-            if len({(spec.input_shape, spec.output_shape) for spec in slot.ops}) != 1:
+            if len({(spec.inputs, spec.input_shape, spec.output_shape) for spec in slot.ops}) != 1:
                 raise InputError(f"the ops of slot {slot.name} must all read one shape and write one shape")
+        _ = self.network(Architecture(self.name, (0,) * len(self.decisions)))
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether every slot reads just the one before it."""
+        return not any(slot.reads for slot in self.slots)
+
+    @cached_property
+    def sources(self) -> tuple[tuple[int, ...], ...]:
+        """Positions of the slots that each slot reads; -1 is the input."""
+        return sources([slot.name for slot in self.slots], {slot.name: slot.reads for slot in self.slots if slot.reads})
 
     @property
     def input_shape(self) -> Shape:
@@ -128,7 +144,7 @@ class SearchSpace:
             (slot.name, slot.ops[0 if slot.decision is None else architecture.choices[slot.decision]])
             for slot in self.slots
         )
-        return Network(tuple(picked))
+        return Network(tuple(picked), tuple((slot.name, slot.reads) for slot in self.slots if slot.reads))
 
     def describe(self, architecture: Architecture) -> dict[str, str]:
         """Option name per decision name."""

@@ -5,6 +5,9 @@ XNNPACK takes over every node, so that a model runs as one delegate.
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -35,11 +38,11 @@ from hwnas.files import sha256
 try:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.interpreter import Interpreter
 except ImportError as error:
     raise InputError("LiteRT needs the package ai-edge-litert", hint="pip install ai-edge-litert") from error
 
 INPUT, OUTPUT, SIGNATURE = "input", "logits", "serving_default"
+METADATA = "metadata.json"
 
 _Borders: TypeAlias = tuple[tuple[int, int], tuple[int, int]]  # above and below, left and right
 _FUSED = {"relu": schema.ActivationFunctionType.RELU, "relu6": schema.ActivationFunctionType.RELU6}
@@ -49,13 +52,16 @@ _TYPES: dict[type[np.generic], int] = {
 }
 
 
-def litert_model(network: Network, weights: Weights) -> bytes:
+def litert_model(network: Network, weights: Weights, *, metadata: Mapping[str, str] | None = None) -> bytes:
     """The network as a LiteRT model: `input` (1, H, W, C) float32 to `logits` (1, classes) float32.
 
+    Further inputs are called `input1`, `input2` and so on.
     An output that is a map, as that of most micro-models, is (1, H, W, C).
 
     Args:
         weights: every parameter and running statistic of `network.graph`, by name.
+        metadata: goes behind the model as `metadata.json` in a zip archive, as TFLite's own metadata do: runtimes do
+            not read that far, and `unzip -p model.tflite metadata.json` shows it.
 
     Raises:
         ExportError: a weight is missing or has another shape.
@@ -65,7 +71,7 @@ def litert_model(network: Network, weights: Weights) -> bytes:
     writer = _Writer(graph, constants, fused)
     for value, node in enumerate(graph.nodes, len(graph.inputs)):
         writer.write(node, value)
-    return writer.content()
+    return writer.content() + archived(metadata or {})
 
 
 def micro_model(spec: OpSpec, seed: int = 0) -> bytes:
@@ -81,15 +87,14 @@ def fingerprint(spec: OpSpec) -> str:
     return sha256(litert_model(network, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}))[:16]
 
 
-def interpreter(model: bytes) -> Any:
-    """LiteRT's interpreter of a model, on one CPU thread, with XNNPACK.
-
-    Raises:
-        ValueError or RuntimeError: the model cannot be loaded.
-    """
-    loaded = Interpreter(model_content=model, num_threads=1)
-    loaded.allocate_tensors()
-    return loaded
+def archived(metadata: Mapping[str, str]) -> bytes:
+    """A zip archive of the metadata, the same bytes for the same metadata; nothing for none."""
+    if not metadata:
+        return b""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(dict(sorted(metadata.items())), ensure_ascii=False))
+    return buffer.getvalue()
 
 
 def _fuse(graph: Graph) -> tuple[Graph, dict[str, int]]:
@@ -116,24 +121,28 @@ class _Writer:
         self._operators: list[Any] = []
         self._codes: dict[tuple[int, int], int] = {}  # of operators: (builtin, version)
         self._constants: dict[str, int] = {}
-        self._values = {0: self._tensor(INPUT, _nhwc(graph.inputs[0]), schema.TensorType.FLOAT32)}
+        self._values = {
+            index: self._tensor(f"{INPUT}{index or ''}", _nhwc(shape), schema.TensorType.FLOAT32)
+            for index, shape in enumerate(graph.inputs)
+        }
         for index, shape in enumerate(graph.zeros):
             self._values[~index] = self._constant(f"zero_{index}", np.zeros(_nhwc(shape)))
 
     def content(self) -> bytes:
         """The model as a file."""
-        source, target = self._values[0], self._values[self._graph.output]
+        given = [self._values[index] for index in range(len(self._graph.inputs))]
+        target = self._values[self._graph.output]
         subgraph = _table(
             "SubGraph",
             tensors=self._tensors,
             operators=self._operators,
-            inputs=[source],
+            inputs=given,
             outputs=[target],
             name="main",
         )
         signature = _table(
             "SignatureDef",
-            inputs=[_table("TensorMap", name=INPUT, tensorIndex=source)],
+            inputs=[_table("TensorMap", name=self._tensors[one].name, tensorIndex=one) for one in given],
             outputs=[_table("TensorMap", name=OUTPUT, tensorIndex=target)],
             signatureKey=SIGNATURE,
         )

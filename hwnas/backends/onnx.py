@@ -46,6 +46,8 @@ def onnx_model(
 ) -> bytes:
     """The network as a serialised ONNX model: `input` (1, C, H, W) float32 to `logits` (1, classes) float32.
 
+    Further inputs are called `input1`, `input2` and so on.
+
     Args:
         network: what to write.
         weights: every parameter and running statistic of `network.graph`, by name.
@@ -66,7 +68,10 @@ def onnx_model(
     proto = helper.make_graph(
         [*writer.nodes, *writer.output_alias()],
         "hwnas",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, *network.input_shape])],
+        [
+            helper.make_tensor_value_info(writer.name(index), TensorProto.FLOAT, [1, *shape])
+            for index, shape in enumerate(graph.inputs)
+        ],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, output_shape)],
         writer.initializers,
     )
@@ -93,6 +98,18 @@ def fingerprint(spec: OpSpec) -> str:
     return sha256(model.SerializeToString(deterministic=True))[:16]
 
 
+def check(model: bytes) -> None:
+    """Whether the model keeps the rules of ONNX, shapes included.
+
+    Raises:
+        ExportError: it does not.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the exported model is not valid ONNX: {error}") from error
+
+
 class _Writer:
     def __init__(self, graph: Graph, constants: Mapping[str, Affine]) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -111,7 +128,7 @@ class _Writer:
 
     def name(self, value: int) -> str:
         if value < len(self._graph.inputs):
-            return INPUT if value >= 0 else f"zero_{~value}"
+            return f"{INPUT}{value or ''}" if value >= 0 else f"zero_{~value}"
         return OUTPUT if value == self._graph.output else self._graph.nodes[value - len(self._graph.inputs)].name
 
     def output_alias(self) -> list[onnx.NodeProto]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from hwnas.arch.network import Network
 from hwnas.arch.primitives import Activation, Add, Conv, Graph, Linear, Node, Primitive, ScaleShift
-from hwnas.backends.runtime import RUNTIME_ERRORS, cpu_session
+from hwnas.backends.runtime import Run, run_onnx
 from hwnas.backends.torch import ConvNorm, Norm, load_weights, network_module
 from hwnas.backends.weights import Weights
 from hwnas.errors import ExportError
@@ -24,8 +23,6 @@ SMALLEST_DEVIATION = 1.0
 _BATCH = 16
 _LOGIT_DEVIATION = 3.0
 _GATE = 6.0  # a hard sigmoid is flat beyond 3
-
-Run: TypeAlias = Callable[[bytes, NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +52,12 @@ class Parity:
 
 
 def compare(
-    network: Network, weights: Weights, model: bytes, inputs: NDArray[np.float32], run: Run | None = None
+    network: Network, weights: Weights, model: bytes, inputs: NDArray[np.float32], run: Run = run_onnx
 ) -> Parity:
     """Run `inputs` (n, C, H, W) through torch and, one by one, through `model`.
 
     Args:
-        run: what runs the model: `run_model` for ONNX (the default), `run_litert`.
+        run: what runs the model: for ONNX files `run_onnx`, for LiteRT files `run_litert`.
 
     Raises:
         ExportError: the weights do not fit the network, the runtime refuses the model, or the outputs differ in shape.
@@ -69,7 +66,7 @@ def compare(
     load_weights(module, weights)
     with torch.inference_mode():
         expected = np.concatenate([module(torch.from_numpy(x[None])).numpy() for x in inputs])
-    actual = (run or run_model)(model, inputs)
+    actual = run(model, inputs)
     if actual.shape != expected.shape:
         raise ExportError(f"the model's outputs have shape {actual.shape}, the network's have {expected.shape}")
     return Parity(
@@ -77,40 +74,6 @@ def compare(
         limit=TOLERANCE * max(1.0, float(np.max(np.abs(expected)))),
         deviation=float(np.std(expected)),
     )
-
-
-def run_model(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """First output of an ONNX model with a batch of one for each of `inputs`, computed by ONNX Runtime on one thread.
-
-    Raises:
-        ExportError: ONNX Runtime refuses the model.
-    """
-    try:
-        session = cpu_session(model)
-        (name,) = (node.name for node in session.get_inputs())
-        return np.concatenate([session.run(None, {name: x[None]})[0] for x in inputs])
-    except RUNTIME_ERRORS as error:
-        raise ExportError(f"ONNX Runtime refuses the model: {error}") from error
-
-
-def run_litert(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Output of a LiteRT model with a batch of one for each of `inputs` (n, C, H, W), computed on one thread.
-
-    The model reads and writes (1, H, W, C); what comes back is (n, C, H, W), or (n, classes).
-
-    Raises:
-        InputError: LiteRT is not installed.
-        ExportError: LiteRT refuses the model.
-    """
-    from hwnas.backends.litert import INPUT, OUTPUT, SIGNATURE, interpreter
-
-    try:
-        run = interpreter(model).get_signature_runner(SIGNATURE)
-        images = np.ascontiguousarray(inputs.transpose(0, 2, 3, 1))
-        outputs = np.concatenate([run(**{INPUT: image[None]})[OUTPUT] for image in images])
-    except (ValueError, RuntimeError) as error:
-        raise ExportError(f"LiteRT refuses the model: {error}") from error
-    return outputs.transpose(0, 3, 1, 2) if outputs.ndim == 4 else outputs
 
 
 def random_inputs(network: Network, count: int, seed: int) -> NDArray[np.float32]:

@@ -1,11 +1,19 @@
-"""ONNX Runtime sessions, and the exceptions that it raises."""
+"""ONNX Runtime: its sessions, the exceptions that it raises, and the outputs of a model."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
+import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as _native
+
+from hwnas.errors import ExportError
+
+Run: TypeAlias = Callable[[bytes, NDArray[np.float32]], NDArray[np.float32]]
+"""Outputs of a model for inputs (n, C, H, W), computed one by one; several inputs come one after the other in C."""
 
 # The runtime's exceptions have no base of their own.
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (
@@ -25,3 +33,30 @@ def cpu_session(model: bytes | str) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """First output of an ONNX model with a batch of one for each of `inputs`, computed by ONNX Runtime on one thread.
+
+    Raises:
+        ExportError: ONNX Runtime refuses the model.
+    """
+    try:
+        session = cpu_session(model)
+        names = [node.name for node in session.get_inputs()]
+        parts = [np.split(x[None], len(names), axis=1) for x in inputs]
+        return np.concatenate([session.run(None, dict(zip(names, maps, strict=True)))[0] for maps in parts])
+    except RUNTIME_ERRORS as error:
+        raise ExportError(f"ONNX Runtime refuses the model: {error}") from error
+
+
+def metadata_of(model: bytes) -> dict[str, str]:
+    """The `metadata_props` of an ONNX model.
+
+    Raises:
+        ExportError: ONNX Runtime refuses the model.
+    """
+    try:
+        return dict(cpu_session(model).get_modelmeta().custom_metadata_map)
+    except RUNTIME_ERRORS as error:
+        raise ExportError(f"ONNX Runtime refuses the model: {error}") from error

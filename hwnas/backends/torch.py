@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -80,7 +79,7 @@ class FlatLinear(nn.Linear):
 
 
 class GraphModule(nn.Module):
-    """A graph with one input as a module: (batch, C, H, W) to a map of the same rank, or to (batch, classes)."""
+    """A graph as a module: (batch, C, H, W) for each input to a map of the same rank, or to (batch, classes)."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
@@ -93,16 +92,17 @@ class GraphModule(nn.Module):
                 self.add_module(node.name, compute)
             self._plan.append((compute, node.inputs))
         self._ends_of_residuals = [
-            self._plan[value - 1][0]
+            self._plan[value - len(graph.inputs)][0]
             for node in graph.nodes
             if node.primitive == Add()
             for value in node.inputs
-            if value > 0
+            if value >= len(graph.inputs)
         ]
 
-    def forward(self, x: Tensor) -> Tensor:
-        values = {~k: x.new_zeros((len(x), *shape)) for k, shape in enumerate(self._zeros)} | {0: x}
-        for value, (compute, inputs) in enumerate(self._plan, 1):
+    def forward(self, *maps: Tensor) -> Tensor:
+        values = dict(enumerate(maps))
+        values |= {~k: maps[0].new_zeros((len(maps[0]), *shape)) for k, shape in enumerate(self._zeros)}
+        for value, (compute, inputs) in enumerate(self._plan, len(maps)):
             values[value] = compute(*[values[i] for i in inputs])
         return values[self._output]
 
@@ -113,9 +113,27 @@ class GraphModule(nn.Module):
                 nn.init.zeros_(compute.norm.weight)
 
 
-def network_module(network: Network) -> nn.Sequential:
+class NetworkModule(nn.Module):
+    """A network as a module: its ops in order, each reading those before it that the network says."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        for name, spec in network.ops:
+            self.add_module(name, GraphModule(spec.graph))
+        self._inputs, self._sources = network.inputs, network.sources
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of `x` (batch, C, H, W); several inputs come one after the other in the channels."""
+        made: list[Tensor] = []
+        for op, places in zip(self.children(), self._sources, strict=True):
+            maps = [made[place] if place >= 0 else x for place in places]
+            made.append(op(*(maps if made else x.chunk(self._inputs, 1))))
+        return made[-1]
+
+
+def network_module(network: Network) -> NetworkModule:
     """The network as a module whose state has exactly the names and shapes of `network.graph`."""
-    module = nn.Sequential(OrderedDict((name, GraphModule(spec.graph)) for name, spec in network.ops))
+    module = NetworkModule(network)
     initialise(module)
     return module
 

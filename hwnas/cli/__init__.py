@@ -12,6 +12,7 @@ from hwnas.cli.profile import profile_device
 from hwnas.cli.runs import predict, report
 from hwnas.cli.search import search
 from hwnas.cli.system import doctor
+from hwnas.cli.table import table
 from hwnas.cli.verify import verify
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ app.command("doctor")(doctor)
 app.add_typer(devices, name="devices")
 app.add_typer(spaces, name="spaces")
 app.add_typer(strategies, name="strategies")
+app.add_typer(table, name="table")
 
 
 def main() -> None:

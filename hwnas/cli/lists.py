@@ -76,7 +76,7 @@ def devices_check(
     found = load_device(device)
     facts = facts_of(found)
     with tempfile.TemporaryDirectory() as folder:
-        model = write_canary(Path(folder), found.runtime)
+        model = write_canary(Path(folder), found)
         canary = run_canary(found, model, progress=console.progress(quiet=quiet))
     facts["canary"] = asdict(canary)
     facts["remarks"] = remarks(found, facts["governor"], canary)

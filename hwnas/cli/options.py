@@ -13,6 +13,8 @@ Seed = Annotated[
     int, typer.Option(min=0, help="Seed of everything that is random; the same seed gives the same answer.")
 ]
 DeviceId = Annotated[str, typer.Option("--device", help="Device id (see `hwnas devices list`), or a TOML file.")]
+Runtime = Annotated[str, typer.Option(help="Instead of the device's own: onnxruntime, litert or ort-web.")]
+Precision = Annotated[str, typer.Option(help="Instead of the device's own: fp32 or int8.")]
 Tables = Annotated[Path | None, typer.Option(help="Folder of latency tables. [default: ./latency_tables, then yours]")]
 Space = Annotated[str, typer.Option(help="Search space (see `hwnas spaces list`).")]
 Width = Annotated[float, typer.Option(min=0.0, help="Channel multiplier of the search space; 0 follows the budget.")]

@@ -23,7 +23,8 @@ def profile_device(
     resolution: Annotated[int, typer.Option(min=1, help="Input size in pixels.")] = 32,
     channels: Annotated[int, typer.Option(min=1, help="Channels of the input images.")] = 3,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
-    runtime: Annotated[str, typer.Option(help="Instead of the device's own: onnxruntime or litert.")] = "",
+    runtime: options.Runtime = "",
+    precision: options.Precision = "",
     out: options.Tables = None,
     again: Annotated[bool, typer.Option("--again", help="Measure rows anew that the table has already.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted measurement (the default).")] = True,
@@ -40,13 +41,14 @@ def profile_device(
     from hwnas.arch import space_instance
     from hwnas.devices.device import load_device
     from hwnas.latency.build import Need, complete, lacking, load_warning, measuring_into, open_table
+    from hwnas.latency.calibrate import too_far_off
     from hwnas.latency.find import table_folder
 
     del resume  # rounds are kept until the table is written, so an interrupted measurement always continues
     instance = space_instance(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
-    target = load_device(device).with_runtime(runtime)
+    target = load_device(device).with_runtime(runtime, precision)
     folder = table_folder(target.condition(), out)
     watch = console.progress(quiet=quiet)
 
@@ -62,6 +64,7 @@ def profile_device(
             if need:
                 table = complete(table, instance, target, folder, need, progress=watch, seed=seed)
     validation = table.validations[instance.signature]
+    reason = too_far_off(validation)
     facts = {
         "table": str(folder),
         "space": instance.name,
@@ -69,10 +72,13 @@ def profile_device(
         "rows_measured": len(need.rows),
         "seconds": round(time.monotonic() - started, 1),
         "validation": asdict(validation),
+        "too_far_off": reason or None,
         "noise": asdict(noise) if (noise := table.noise.get(instance.signature)) else None,
     }
     if warning := load_warning(table, instance):
         console.write(console.err(), f"[yellow]{escape(warning)}[/]")
+    if reason:
+        console.write(console.err(), f"[yellow]warning: searches refuse this table: {escape(reason)}[/]")
     if json_:
         console.print_json(facts)
         return
@@ -87,5 +93,6 @@ def profile_device(
     screen.print(f"the same networks measured twice differ by {validation.repeatability:.1%}")
     size = f"--width {width:g}{f' --depth {depth}' if depth else ''} --resolution {resolution}"
     where = "" if device == "host" else f" --device {device}"
-    if target.runtime == "onnxruntime":
-        screen.print(f"\nNext: hwnas search{where} --budget-ms 50% --space {space} {size}")
+    where += f" --runtime {runtime}" if runtime else ""
+    where += f" --precision {precision}" if precision else ""
+    screen.print(f"\nNext: hwnas search{where} --budget-ms 50% --space {space} {size}")

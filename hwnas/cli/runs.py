@@ -22,8 +22,9 @@ def predict(
 ) -> None:
     """Classify images with the model of a run."""
     from hwnas.export.predict import predict as classify
+    from hwnas.run.folder import RunFolder
 
-    predictions = classify(run / "model.onnx", images, top=top)
+    predictions = classify(RunFolder(run).exported, images, top=top)
     if json_:
         console.print_json({"predictions": [prediction.to_json() for prediction in predictions]})
         return

@@ -37,6 +37,8 @@ def search(
     width: options.Width = 0.0,
     depth: options.Depth = 0,
     resolution: options.Resolution = 0,
+    runtime: options.Runtime = "",
+    precision: options.Precision = "",
     strategy: Annotated[str, typer.Option(help="Search strategy (see `hwnas strategies list`).")] = "gumbel",
     out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,
     tables: options.Tables = None,
@@ -48,9 +50,15 @@ def search(
     no_baseline: Annotated[
         bool, typer.Option("--no-baseline", help="Train no random network beside the winner.")
     ] = False,
+    max_drop: Annotated[
+        float, typer.Option(min=0.0, help="Percentage points of validation accuracy that int8 may cost.")
+    ] = 1.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start a run anew, replacing what is in --out.")] = False,
+    any_table: Annotated[
+        bool, typer.Option("--any-table", help="Search even with a latency table whose error is too large.")
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of search and training.")] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     seed: options.Seed = 0,
@@ -60,7 +68,7 @@ def search(
     """Find, train, export and verify the best network within a latency budget on a device.
 
     Measures the latencies that the device's table lacks, searches, checks the winner on the device, trains it, writes
-    model.onnx, measures that file, and writes result.json and report.html.
+    model.onnx (model.tflite for LiteRT), measures that file, and writes result.json and report.html.
     """
     from hwnas.run.config import RunConfig
 
@@ -72,6 +80,8 @@ def search(
         width=width,
         depth=depth,
         resolution=resolution,
+        runtime=runtime,
+        precision=precision,
         strategy=strategy,
         seed=seed,
         threads=threads,
@@ -82,21 +92,29 @@ def search(
         epochs=epochs,
         minutes=minutes,
         baseline=not no_baseline,
+        max_drop=max_drop,
     )
     if dry_run:
         from hwnas.run.plan import make_plan
 
-        _print_plan(make_plan(config, tables, progress=console.progress(quiet=quiet)), as_json=json_)
+        plan = make_plan(config, tables, any_table=any_table, progress=console.progress(quiet=quiet))
+        _print_plan(plan, as_json=json_)
         return
 
     from hwnas.errors import BudgetMissedError
     from hwnas.files import read_json
     from hwnas.run.pipeline import run_search
 
-    folder = out or default_folder(config.data, config.budget, seed)
+    folder = out or default_folder(config.data, config.budget, seed, runtime, precision)
     try:
         result = run_search(
-            config, folder, progress=console.progress(quiet=quiet), tables=tables, resume=resume, force=force
+            config,
+            folder,
+            progress=console.progress(quiet=quiet),
+            tables=tables,
+            resume=resume,
+            force=force,
+            any_table=any_table,
         )
     except BudgetMissedError:
         if not json_:
@@ -108,9 +126,9 @@ def search(
         _print_result(result, folder)
 
 
-def default_folder(data: str, budget: str, seed: int) -> Path:
-    """The run directory when none is named, for example `runs/digits-50pct-s0`."""
-    name = f"{Path(data).name or 'data'}-{budget.replace('%', 'pct')}-s{seed}"
+def default_folder(data: str, budget: str, seed: int, *variants: str) -> Path:
+    """The run directory when none is named, for example `runs/digits-50pct-s0`, or `runs/digits-50pct-litert-s0`."""
+    name = "-".join([Path(data).name or "data", budget.replace("%", "pct"), *filter(None, variants), f"s{seed}"])
     return Path("runs") / "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)
 
 
@@ -132,7 +150,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
     }
     limits = None
     if not plan.need:
-        model = model_of(plan.table, plan.whole)
+        model = model_of(plan.table, plan.whole, any_table=plan.any_table)
         facts["range_ms"] = [model.smallest_ms, model.largest_ms]
         facts["budget_ms"] = plan.budget.ms(model)
         facts["target_ms"] = plan.target_ms(model)
@@ -196,7 +214,7 @@ def _print_result(result: dict[str, Any], folder: Path) -> None:
     screen.print("")
     _print_facts(
         {
-            "model": str(folder / "model.onnx"),
+            "model": str(folder / result["model"]),
             "report": str(folder / "report.html"),
             "time": f"{result['seconds']:.0f} s in all",
         }

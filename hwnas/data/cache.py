@@ -11,15 +11,11 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from hwnas.errors import StorageError
-from hwnas.files import sha256, write_chunks
-
-VARIABLE = "HWNAS_CACHE"
-"""Environment variable with the folder to use instead of the user's cache folder."""
+from hwnas.files import cache_folder, sha256, write_chunks
 
 LARGEST_BYTES = 4 * 2**30
 """What the cache may hold in all; the least recently used goes first."""
@@ -46,8 +42,7 @@ def cached(files: Sequence[Path], shape: tuple[int, ...], decode: Callable[[], N
 
 def folder() -> Path:
     """Where the entries are."""
-    chosen = os.environ.get(VARIABLE)
-    return (Path(chosen) if chosen else platformdirs.user_cache_path("hwnas")) / "images"
+    return cache_folder() / "images"
 
 
 def _entry(files: Sequence[Path], shape: tuple[int, ...]) -> Path | None:

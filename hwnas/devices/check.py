@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwnas.devices import npm
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import LOADED, accepted
 from hwnas.devices.job import Job
 from hwnas.devices.link import link_to
 from hwnas.devices.rounds import Round
+from hwnas.errors import DeviceError
 from hwnas.progress import Progress
 
 ROUNDS = 20
@@ -81,11 +83,17 @@ def remarks(device: Device, governor: str | None, canary: Canary | None) -> list
 
 
 def facts_of(device: Device) -> dict[str, Any]:
-    """What the device says of itself, ready for JSON.
+    """What the device says of itself, ready for JSON. Nothing is installed.
 
     Raises:
         DeviceError, UnreachableError: as `link_to`.
     """
+    web = npm.packages() if device.transport == "local" else {}
+    if device.runtime == "ort-web" and not web:
+        raise DeviceError(
+            f"device {device.id!r} has no {npm.PACKAGE} yet",
+            hint="hwnas profile-device installs it, by npm, into the user's cache folder",
+        )
     link = link_to(device)
     facts = link.facts
     return {
@@ -99,7 +107,7 @@ def facts_of(device: Device) -> dict[str, Any]:
         "temperature_c": facts.temperature_c,
         "platform": facts.platform,
         "python": facts.python,
-        "packages": dict(facts.packages),
+        "packages": dict(facts.packages) | web,
         "clock_ns": facts.clock_ns,
         "free_bytes": facts.free_bytes,
     }

@@ -16,7 +16,7 @@ from hwnas.resources import resource_folder
 
 ALLOWED = {
     "transport": ("local", "ssh", "adb"),
-    "runtime": ("onnxruntime", "litert"),
+    "runtime": ("onnxruntime", "litert", "ort-web"),
     "precision": ("fp32", "int8"),
 }
 _RANGES = {"threads": (1, 1024), "pin": (0, 1023), "port": (1, 65535)}
@@ -80,29 +80,39 @@ class Device:
     ssh: SshAddress | None = None
     adb: AdbAddress | None = None
 
+    def __post_init__(self) -> None:
+        if self.runtime == "ort-web":
+            for name, only in {"transport": "local", "threads": 1, "precision": "fp32"}.items():
+                if getattr(self, name) != only:
+                    raise InputError(
+                        f"device {self.id!r}: runtime 'ort-web' needs {name} = {only!r}, not {getattr(self, name)!r}",
+                        hint="onnxruntime-web runs under Node on this machine, on one thread, in fp32",
+                    )
+
     @property
     def python(self) -> str | None:
         """The command of the Python that measures there; None where benchmark_model does."""
         return self.ssh.python if self.ssh else self.adb.python if self.adb else sys.executable
 
-    def with_runtime(self, runtime: str) -> Device:
-        """The same device with another of its runtimes; an empty name changes nothing.
+    def with_runtime(self, runtime: str = "", precision: str = "") -> Device:
+        """The same device with another of its runtimes, or models of another precision; an empty name changes nothing.
 
         Raises:
-            InputError: hwnas knows no such runtime.
+            InputError: hwnas knows no such runtime or precision, or this device has no use for it.
         """
-        if runtime and runtime not in ALLOWED["runtime"]:
-            raise InputError(f"unknown runtime {runtime!r}", hint=f"one of {', '.join(ALLOWED['runtime'])}")
-        return replace(self, runtime=runtime or self.runtime)
+        for name, value in (("runtime", runtime), ("precision", precision)):
+            if value and value not in ALLOWED[name]:
+                raise InputError(f"unknown {name} {value!r}", hint=f"one of {', '.join(ALLOWED[name])}")
+        return replace(self, runtime=runtime or self.runtime, precision=precision or self.precision)
 
     def condition(self) -> Condition:
         """The condition that its latencies hold under: the CPU and the runtime that are there.
 
-        The device is asked once a process.
+        The device is asked once a process. onnxruntime-web is installed where it is not there yet.
 
         Raises:
             UnreachableError: it does not answer.
-            DeviceError: the runtime is not installed on it.
+            DeviceError: the runtime is not installed on it, or cannot be.
         """
         from hwnas.devices.link import link_to
 

@@ -14,6 +14,7 @@ from hwnas.errors import DeviceError
 RUNTIME_PACKAGES = {
     "onnxruntime": {"onnxruntime": ""},
     "litert": {"ai-edge-litert": "", "tflite-runtime": "tflite", "benchmark_model": "bm"},
+    "ort-web": {"onnxruntime-web": ""},
 }
 _WRITERS = ("hwnas", "onnx", "torch")
 _NOISE = re.compile(r"\((?:r|tm)\)|@.*|\b(?:cpu|processor|\w+-core)\b", re.IGNORECASE)
@@ -58,10 +59,11 @@ class Facts:
         return found
 
     def runtime_version(self, runtime: str) -> str | None:
-        """Version of what runs models there; None where it is not installed."""
+        """Version of what runs models there, and of Node, which compiles onnxruntime-web; None where it is missing."""
         for package, prefix in RUNTIME_PACKAGES[runtime].items():
             if package in self.packages:
-                return prefix + self.packages[package]
+                suffix = f"-node{self.packages['node'].partition('.')[0]}" if runtime == "ort-web" else ""
+                return prefix + self.packages[package] + suffix
         return None
 
     def provenance(self) -> dict[str, Any]:

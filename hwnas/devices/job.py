@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hwnas.devices import npm
 from hwnas.devices.transports import Transport
 from hwnas.devices.transports.process import HINT
 from hwnas.errors import DeviceError, ModelError
@@ -78,6 +79,7 @@ def python_events(
         "pin": device.pin,
         "governor": device.governor,
         "session": job.session,
+        "web": str(npm.folder()) if device.runtime == "ort-web" else None,
         "models": list(zip(job.models, files[1:], strict=True)),
         "canary": files[0] if files else None,
         "rounds": job.rounds,

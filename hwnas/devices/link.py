@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hwnas.devices import npm
 from hwnas.devices.benchmark_model import benchmark_events
 from hwnas.devices.device import Condition, Device
 from hwnas.devices.host import RUNTIME_PACKAGES, Facts, cpu_slug
@@ -45,8 +46,10 @@ class Link:
         self._transport = open_transport(device)
         self._copied: set[tuple[Path, str]] = set()  # from here to there
         try:
+            if device.runtime == "ort-web":
+                npm.install()
             with contextlib.closing(self._events(Job(), [])) as stream:
-                self.facts = Facts.from_json(next(stream, {}))
+                self.facts = self._hello(stream)
         except BaseException:
             self._transport.close()
             raise
@@ -79,7 +82,7 @@ class Link:
             files = self._transport.put(job.files, advance)
         self._copied.update(zip(job.files, files, strict=True))
         with contextlib.closing(self._events(job, files)) as stream:
-            now = self._condition(Facts.from_json(next(stream, {})))
+            now = self._condition(self._hello(stream))
             if now != self.condition:
                 raise DeviceError(
                     f"device {self._device.id!r} was {self.condition.folder}, and is {now.folder} now",
@@ -90,6 +93,13 @@ class Link:
     def _events(self, job: Job, files: list[str]) -> Generator[dict[str, Any], None, None]:
         drive = python_events if self._device.python is not None else benchmark_events
         return drive(self._transport, self._device, replace(job, session=self._session), files)
+
+    def _hello(self, stream: Generator[dict[str, Any], None, None]) -> Facts:
+        """What the device says of itself first, and what npm installed here."""
+        facts = Facts.from_json(next(stream, {}))
+        if self._device.runtime == "ort-web":
+            return replace(facts, packages={**facts.packages, **npm.packages()})
+        return facts
 
     def reconnect(self) -> None:
         """Make the link again after it was cut.

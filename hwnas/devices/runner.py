@@ -2,17 +2,17 @@
 
 Reads one job from stdin:
 
-    {"runtime": "onnxruntime", "threads": 1, "pin": null, "governor": null, "session": null,
+    {"runtime": "onnxruntime", "threads": 1, "pin": null, "governor": null, "session": null, "web": null,
      "models": [[name, path], ...], "canary": path, "rounds": 7, "first_round": 0, "round_ms": 15.0, "warmup": 2,
      "group": 8, "seed": 0, "singles": false, "shapes": {}}
 
 Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and, where there are models, {"event":
 "loaded", "n"} after each, {"event": "warm", "seconds", "stable"}, then for every model and round {"event": "round",
 "name", "round", "process", "median_us", "p10_us", "p90_us", "calls", "canary_us", "load"}; {"event": "done"} at the
-end; or {"event": "error", "message", "hint"}, with "model" where that one fails, and exit code 1. All times are
-microseconds of one call. `process` is the job's first round. `canary_us` is the worse of the two medians of the canary
-around the model's group. For `load` see `OtherWork`. With `singles`, a round has "singles_us" too, the times of single
-calls. `shapes` are those of inputs, by the name of the model and of the input; else an unknown size is 1.
+end; or {"event": "error", "message", "hint"}, with "model" if that one fails, and exit code 1. Times are microseconds
+of one call. `process` is the job's first round, `canary_us` the worse of the two medians of the canary around the
+model's group; for `load` see `OtherWork`. With `singles`, a round has "singles_us", the times of single calls.
+`shapes` are of inputs, by model and input, before those of the file, where an open size is 1.
 
 Every round visits the models in a new order, in groups, with the canary between them, so that a disturbance hits a
 few rounds of many models and is seen, instead of all rounds of one.
@@ -21,14 +21,15 @@ few rounds of many models and is seen, instead of all rounds of one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
-import importlib
 import importlib.metadata
 import json
 import math
 import os
 import platform
 import random
+import runpy
 import shutil
 import signal
 import subprocess
@@ -37,17 +38,17 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, NoReturn, Sequence  # noqa: UP035 as Python 3.8 has them
 
-BATCH_BELOW_NS, BATCH_NS = 300_000, 1_000_000
-PILOT_CALLS, FEWEST_SAMPLES = 5, 3
+BATCH_BELOW_US, BATCH_US, PILOT_CALLS, FEWEST_SAMPLES = 300.0, 1000.0, 5, 3
 LOAD_WINDOW_S = 0.25  # 25 ticks of the kernel's clock, so that one tick more or less does not matter
 WARM_MS, WARM_WITHIN, MOST_WARM = 100.0, 0.03, 30
 ORPHAN_S = 10.0
 PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime")
 STAT, CPUINFO, BOARD = Path("/proc/stat"), Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
-CPUS, GOVERNOR = Path("/sys/devices/system/cpu"), "cpufreq/scaling_governor"
-THERMAL = Path("/sys/class/thermal")
+CPUS, GOVERNOR, THERMAL = Path("/sys/devices/system/cpu"), "cpufreq/scaling_governor", Path("/sys/class/thermal")
 NAMES = ("model name", "Model", "Hardware")
 FIELDS = (*NAMES, "cpu family", "model", "CPU implementer", "CPU part")
+Sampler = Callable[[int, int, float, int], Sequence[float]]  # what times a model: see `sample`
+Values = Callable[[str, Sequence[int], str], Any]  # what makes its inputs: see `random_values`
 
 
 class OnnxRuntime:
@@ -65,19 +66,19 @@ class OnnxRuntime:
         own = (kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
         self.errors: tuple[type[Exception], ...] = (RuntimeError, ValueError, MemoryError, *own)
 
-    def load(self, path: str, generator: Any, shapes: dict[str, Any]) -> Callable[[], Any]:
-        """A function that runs the model once."""
+    def load(self, path: str, values: Values) -> Sampler:
+        """What times the model, with inputs that `values` makes."""
         session = self.module.InferenceSession(path, self.options(), providers=["CPUExecutionProvider"])
         binding, feeds = session.io_binding(), {}
         for node in session.get_inputs():
             dtype = {"float": "float32", "double": "float64"}.get(node.type[7:-1], node.type[7:-1])  # of tensor(...)
-            shape = shapes.get(node.name, [size if isinstance(size, int) else 1 for size in node.shape])
-            feeds[node.name] = random_values(node.name, shape, dtype, generator)
+            shape = [size if isinstance(size, int) else 1 for size in node.shape]
+            feeds[node.name] = values(node.name, shape, dtype)
             binding.bind_ortvalue_input(node.name, self.aligned(feeds[node.name]))
         for node, value in zip(session.get_outputs(), session.run(None, feeds)):  # noqa: B905
             binding.bind_ortvalue_output(node.name, self.aligned(value))
         run = session.run_with_iobinding
-        return lambda: run(binding)
+        return functools.partial(sample, lambda: run(binding))
 
     def options(self) -> Any:
         result = self.module.SessionOptions()
@@ -110,56 +111,57 @@ class LiteRt:
             module = importlib.import_module("tflite_runtime.interpreter")
         self.interpreter, self.threads = module.Interpreter, threads
 
-    def load(self, path: str, generator: Any, shapes: dict[str, Any]) -> Callable[[], Any]:
-        """A function that runs the model once; inputs keep their values from call to call."""
+    def load(self, path: str, values: Values) -> Sampler:
+        """What times the model; inputs keep their values from call to call."""
         model = self.interpreter(model_path=path, num_threads=self.threads)
-        for one in model.get_input_details() if shapes else ():
-            model.resize_tensor_input(one["index"], shapes.get(one["name"], one["shape"]))
+        feeds = {d["index"]: values(d["name"], d["shape"], d["dtype"].__name__) for d in model.get_input_details()}
+        for index, array in feeds.items():
+            model.resize_tensor_input(index, array.shape)
         model.allocate_tensors()
-        for one in model.get_input_details():
-            values = random_values(one["name"], one["shape"], one["dtype"].__name__, generator)
-            model.set_tensor(one["index"], values)
-        return model.invoke  # type: ignore[no-any-return]
+        for index, array in feeds.items():
+            model.set_tensor(index, array)
+        return functools.partial(sample, model.invoke)
 
 
 RUNTIMES: dict[str, Any] = {"onnxruntime": OnnxRuntime, "litert": LiteRt}
 
 
-class Model:
-    """Times a function that runs a model once; a sample is a `batch` of calls: 1, or 1 ms of those below 0.3 ms."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self.call = call
-        call_ns = min(self.sample_ns(1) for _ in range(PILOT_CALLS))
-        self.batch = 1 if call_ns >= BATCH_BELOW_NS else math.ceil(BATCH_NS / max(call_ns, 1))
-
-    def sample_ns(self, calls: int) -> float:
-        """Nanoseconds of one call, over `calls` of them."""
-        call = self.call
+def sample(call: Callable[[], Any], batch: int, fewest: int, for_ms: float, warmup: int) -> list[float]:
+    """Microseconds of one call, in batches of so many: for so long, and at least so many times."""
+    for _ in range(warmup):
+        call()
+    samples: list[float] = []
+    end = time.perf_counter_ns() + for_ms * 1e6
+    while len(samples) < fewest or time.perf_counter_ns() < end:
         start = time.perf_counter_ns()
-        for _ in range(calls):
+        for _ in range(batch):
             call()
-        return (time.perf_counter_ns() - start) / calls
+        samples.append((time.perf_counter_ns() - start) / batch / 1e3)
+    return samples
 
-    def samples_us(self, round_ms: float, warmup: int, batch: int | None = None) -> list[float]:
+
+class Model:
+    """Times a model by `sampler`, see `sample`, in batches of calls: of 1, or of 1 ms where a call is below 0.3 ms."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+        call_us = min(sampler(1, PILOT_CALLS, 0.0, 0))
+        self.batch = 1 if call_us >= BATCH_BELOW_US else math.ceil(BATCH_US / max(call_us, 1e-3))
+
+    def samples_us(self, round_ms: float, warmup: int, batch: int = 0) -> Sequence[float]:
         """Samples of one round, in microseconds: for `round_ms`, and at least three."""
-        for _ in range(warmup):
-            self.call()
-        samples: list[float] = []
-        end = time.perf_counter_ns() + round_ms * 1e6
-        while len(samples) < FEWEST_SAMPLES or time.perf_counter_ns() < end:
-            samples.append(self.sample_ns(batch or self.batch) / 1e3)
-        return samples
+        return self.sampler(batch or self.batch, FEWEST_SAMPLES, round_ms, warmup)
 
 
 class OtherWork:
-    """How busy the machine is with work that is not this process's.
+    """How busy the machine is with work that is not this process's, nor of those that it started.
 
     The CPUs that other processes and the hypervisor (steal) take, as a share of the CPUs but one: 1.0 is the second
     core of two. Read from the kernel's counters over the last quarter of a second; None where there are none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own_s: Callable[[], float] | None = None) -> None:
+        self._own_s = own_s or time.process_time  # seconds of CPU time
         self._marks = [self._mark()]
 
     def share(self) -> float | None:
@@ -173,15 +175,13 @@ class OtherWork:
         others_s = (now[1] - then[1]) - (now[2] - then[2])
         return max(0.0, others_s / (now[0] - then[0]) / max(1, (os.cpu_count() or 1) - 1))
 
-    @staticmethod
-    def _mark() -> tuple[float, float | None, float]:
-        """Seconds: of the clock, of all CPUs that were busy, and of this process."""
-        try:
+    def _mark(self) -> tuple[float, float | None, float]:
+        """Seconds: of the clock, of all CPUs that were busy, and of what is not other work."""
+        busy_s = None
+        with contextlib.suppress(OSError, ValueError):
             user, nice, system, _idle, _wait, irq, soft, *steal = map(int, STAT.read_text().split("\n")[0].split()[1:9])
-            ticks = user + nice + system + irq + soft + sum(steal)
-            return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), time.process_time()
-        except (OSError, ValueError):
-            return time.perf_counter(), None, time.process_time()
+            busy_s = (user + nice + system + irq + soft + sum(steal)) / os.sysconf("SC_CLK_TCK")
+        return time.perf_counter(), busy_s, self._own_s()
 
 
 def facts(pin: int | None = None) -> dict[str, Any]:
@@ -243,10 +243,9 @@ def temperature_c() -> float | None:
 
 def line(path: Path) -> str | None:
     """What a file of one line says; None where there is no such file, or it is empty."""
-    try:
+    with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace").strip().strip("\0") or None
-    except OSError:
-        return None
+    return None
 
 
 @contextlib.contextmanager
@@ -294,19 +293,19 @@ def alone(session: str) -> Any:
     return file
 
 
-def random_values(name: str, shape: Sequence[int], dtype: str, generator: Any) -> Any:
-    """Standard-normal floats or uniform bytes, for the input of that name."""
+def random_values(generator: Any, shapes: dict[str, Any], name: str, shape: Sequence[int], dtype: str) -> Any:
+    """Standard-normal floats or uniform bytes, for the input of that name; `shapes` come before the model's `shape`."""
+    shape = tuple(shapes.get(name, shape))
     if dtype in ("float32", "float16", "float64"):
-        return generator.standard_normal(tuple(shape)).astype(dtype)
+        return generator.standard_normal(shape).astype(dtype)
     if dtype not in ("uint8", "int8", "int32", "int64"):
         raise ValueError(f"input {name!r} has the unsupported type {dtype}")
     low, high = (-128, 128) if dtype == "int8" else (0, 256)
-    return generator.integers(low, high, tuple(shape), dtype=dtype)
+    return generator.integers(low, high, shape, dtype=dtype)
 
 
 def emit(**content: Any) -> None:
-    sys.stdout.write(json.dumps(content) + "\n")
-    sys.stdout.flush()
+    print(json.dumps(content), flush=True)
 
 
 def fail(message: str, hint: str, **more: str) -> NoReturn:
@@ -335,12 +334,13 @@ def warm_up(canary: Model, warmup: int) -> dict[str, Any]:
 
 def measure(job: dict[str, Any]) -> None:
     """Load the models, and emit a round of each for every turn."""
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = str(job["threads"])
+    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    os.environ.update(dict.fromkeys(variables, str(job["threads"])))
     import numpy as np
 
-    runtime = RUNTIMES[job["runtime"]](job["threads"])
-    generator = np.random.default_rng(job["seed"])
+    web = job.get("web")  # the folder of onnxruntime-web, on the host only, where its code is beside this file
+    kind = runpy.run_path(str(Path(__file__).with_name("ort_web.py")))["OrtWeb"] if web else RUNTIMES[job["runtime"]]
+    runtime, generator = kind(web or job["threads"]), np.random.default_rng(job["seed"])
 
     def attempt(name: str, step: Callable[[], Any]) -> Any:
         """Do `step`; what the runtime raises ends the program, with the model's name in the error."""
@@ -350,7 +350,8 @@ def measure(job: dict[str, Any]) -> None:
             fail(f"model {name!r}: {str(error).strip() or type(error).__name__}", "check that model file", model=name)
 
     def load(name: str, path: str) -> Model:
-        model: Model = attempt(name, lambda: Model(runtime.load(path, generator, job["shapes"].get(name, {}))))
+        values = functools.partial(random_values, generator, job["shapes"].get(name, {}))
+        model: Model = attempt(name, lambda: Model(runtime.load(path, values)))
         emit(event="loaded", n=1)
         return model
 
@@ -368,7 +369,7 @@ def measure(job: dict[str, Any]) -> None:
     models = {name: load(name, path) for name, path in job["models"]}
     gc.collect()
     gc.disable()
-    first, others = job["first_round"], OtherWork()
+    first, others = job["first_round"], OtherWork(getattr(runtime, "cpu_s", None))
     emit(event="warm", **attempt("canary", lambda: warm_up(canary, job["warmup"])))
     before_us = timed("canary", canary)["median_us"]
     for turn in range(first, first + job["rounds"]):

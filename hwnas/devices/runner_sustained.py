@@ -10,15 +10,18 @@ canary again with "after". Every call is timed alone. The canary does not run in
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib.util
 import os
+import runpy
 import sys
 import time
 from array import array
+from pathlib import Path
 from typing import Any, Callable  # noqa: UP035 as Python 3.8 has it
 
-CANARY_WINDOWS, CANARY_MS = 5, 100.0
+CANARY_WINDOWS, CANARY_MS, CHUNK_S = 5, 100.0, 1.0
 FREQUENCY = "cpufreq/scaling_cur_freq"
 
 
@@ -43,29 +46,32 @@ def state(runner: Any, pin: int | None) -> dict[str, Any]:
     }
 
 
-def times_ns(call: Callable[[], Any], seconds: float) -> Any:
-    """Nanoseconds of each call, for so long, and of at least one."""
-    times, now = array("q"), time.perf_counter_ns
-    end = now() + seconds * 1e9
-    start = now()
-    while True:
-        call()
-        stop = now()
-        times.append(stop - start)
-        if stop >= end:
-            return times
-        start = stop
+def times_us(sampler: Callable[[int, int, float, int], Any], seconds: float) -> Any:
+    """Microseconds of each call, for so long, and of at least one; kept in little memory."""
+    times, end = array("d"), time.monotonic() + seconds
+    while not times or time.monotonic() < end:
+        times.extend(sampler(1, 1, 1e3 * max(0.0, min(CHUNK_S, end - time.monotonic())), 0))
+    return times
 
 
 def sustain(runner: Any, job: dict[str, Any]) -> None:
     """Load canary and model, and run the model for `sustained_s`."""
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = str(job["threads"])
+    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    os.environ.update(dict.fromkeys(variables, str(job["threads"])))
     import numpy as np
 
-    runtime = runner.RUNTIMES[job["runtime"]](job["threads"])
-    generator = np.random.default_rng(job["seed"])
+    web = job.get("web")  # the folder of onnxruntime-web, on the host only, where its code is beside this file
+    beside = str(Path(__file__).with_name("ort_web.py"))
+    kind = runpy.run_path(beside)["OrtWeb"] if web else runner.RUNTIMES[job["runtime"]]
+    runtime, generator = kind(web or job["threads"]), np.random.default_rng(job["seed"])
     ((name, path),) = job["models"]
+
+    def load(name: str, path: str) -> Any:
+        """What times the model; see `Model` in runner.py."""
+        values = functools.partial(runner.random_values, generator, job["shapes"].get(name, {}))
+        sampler = attempt(name, lambda: runtime.load(path, values))
+        runner.emit(event="loaded", n=1)
+        return sampler
 
     def attempt(name: str, step: Callable[[], Any]) -> Any:
         try:
@@ -78,19 +84,19 @@ def sustain(runner: Any, job: dict[str, Any]) -> None:
         windows = [attempt("canary", lambda: canary.samples_us(CANARY_MS, 0)) for _ in range(CANARY_WINDOWS)]
         runner.emit(event="canary", when=when, median_us=min(float(np.median(window)) for window in windows))
 
-    canary = attempt("canary", lambda: runner.Model(runtime.load(job["canary"], generator, {})))
-    runner.emit(event="loaded", n=1)
-    call = attempt(name, lambda: runtime.load(path, generator, job["shapes"].get(name, {})))
-    attempt(name, call)
-    runner.emit(event="loaded", n=1)
+    canary = runner.Model(load("canary", job["canary"]))
+    sampler = load(name, path)
+    attempt(name, lambda: sampler(1, 1, 0.0, 0))
     gc.collect()
     gc.disable()
     runner.emit(event="warm", **attempt("canary", lambda: runner.warm_up(canary, job["warmup"])))
     canary_time("before")
-    others, start, slice_s = runner.OtherWork(), time.monotonic(), job["sustained_s"] / job["slices"]
+    others = runner.OtherWork(getattr(runtime, "cpu_s", None))
+    start, slice_s = time.monotonic(), job["sustained_s"] / job["slices"]
     begun, left = start, job["sustained_s"]
     while left > slice_s / 100:
-        samples = np.array(attempt(name, lambda: times_ns(call, min(slice_s, left)))) / 1e3  # noqa: B023 as it is called at once
+        seconds = min(slice_s, left)
+        samples = np.array(attempt(name, lambda: times_us(sampler, seconds)))  # noqa: B023 as it is called at once
         median, p90, p99 = np.percentile(samples, [50, 90, 99]).tolist()
         now = time.monotonic()
         runner.emit(

@@ -1,4 +1,4 @@
-"""The model file: ONNX with metadata and labels, compared with the trained network on real images."""
+"""The model file with metadata and labels, compared with the trained network on real images."""
 
 from __future__ import annotations
 
@@ -9,70 +9,108 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 
 from hwnas import __version__
 from hwnas.arch.network import Network
-from hwnas.backends.onnx import onnx_model
+from hwnas.backends.formats import Format
 from hwnas.backends.parity import Parity, compare
 from hwnas.backends.weights import Weights
-from hwnas.data import Dataset, to_input
+from hwnas.data import Dataset, Images, to_input
 from hwnas.errors import ExportError
 from hwnas.files import write_bytes, write_text
 
-_IMAGES = 64
+_IMAGES, _CALIBRATION_IMAGES, _MOST_IMAGES = 64, 256, 10_000
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A model file and how closely it follows the trained network on `images` test images."""
+    """A model file and how closely it follows the trained network.
+
+    Attributes:
+        parity: of the float32 model, on `images` test images.
+        drop: share of the validation images that quantising costs, 0..1; None where nothing was quantised.
+    """
 
     path: Path
     size_bytes: int
     parity: Parity
     images: int
+    drop: float | None = None
 
 
-def export_onnx(
-    path: Path, network: Network, weights: Weights, dataset: Dataset, facts: Mapping[str, str], *, labels: Path
+def export_model(
+    path: Path,
+    form: Format,
+    network: Network,
+    weights: Weights,
+    dataset: Dataset,
+    facts: Mapping[str, str],
+    *,
+    labels: Path,
+    max_drop: float = 1.0,
 ) -> Exported:
-    """Write the model file and `labels.txt`, having read the file back and compared it on real images.
+    """Write the model file and `labels.txt`, having run the file and compared it on real images.
 
     Args:
+        form: of the file.
         facts: goes into the metadata as `hwnas.<name>`.
+        max_drop: how much accuracy on the validation images quantising may cost, in percentage points.
 
     Raises:
-        ExportError: the file does not compute what the network computes.
+        ExportError: the file does not compute what the network computes, or quantising costs more than `max_drop`.
         StorageError: a file cannot be written.
     """
-    content = onnx_model(network, weights, metadata=_metadata(dataset, network, facts))
+    content = form.model(network, weights, metadata=_metadata(dataset, network, form, facts))
     images = real_inputs(dataset)
-    parity = compare(network, weights, content, images)
+    parity = compare(network, weights, content, images, form.run)
     if not parity.agrees:
         raise ExportError(
             f"the exported model differs from the trained network by {parity.max_difference:.3g} on {len(images)} test "
             f"images; at most {parity.limit:.3g} is allowed",
             hint="please report this with the run's architecture.json",
         )
-    try:
-        onnx.checker.check_model(content, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the exported model is not valid ONNX: {error}") from error
+    drop = None
+    if form.quantize is not None:
+        float_model, content = content, form.quantize(content, calibration_inputs(dataset))
+        drop = accuracy(form, float_model, dataset, dataset.val) - accuracy(form, content, dataset, dataset.val)
+        if drop * 100 > max_drop:
+            raise ExportError(
+                f"quantising costs {drop * 100:.2g} points of accuracy on the validation images; at most {max_drop:g} "
+                "are allowed",
+                hint="allow more with --max-drop and --resume, train longer, or stay with --precision fp32",
+            )
+    form.check(content)
     write_bytes(path, content)
     write_text(labels, "\n".join(dataset.classes) + "\n")
-    return Exported(path, len(content), parity, len(images))
+    return Exported(path, len(content), parity, len(images), drop)
+
+
+def accuracy(form: Format, model: bytes, dataset: Dataset, images: Images) -> float:
+    """Share of up to 10,000 images that a model file classifies rightly, 0..1."""
+    chosen = images.subset(np.arange(min(len(images), _MOST_IMAGES)))
+    logits = form.run(model, _inputs(dataset, chosen))
+    return float((logits.argmax(1) == chosen.labels).mean())
+
+
+def calibration_inputs(dataset: Dataset) -> NDArray[np.float32]:
+    """Train images, a fixed random choice, that the ranges of activations are taken from: (n, C, H, W)."""
+    chosen = np.random.default_rng(0).permutation(len(dataset.train))[:_CALIBRATION_IMAGES]
+    return _inputs(dataset, dataset.train.subset(np.sort(chosen)))
 
 
 def real_inputs(dataset: Dataset) -> NDArray[np.float32]:
     """Up to 64 test images, evenly picked, as the network reads them: (n, C, H, W)."""
     chosen = np.linspace(0, len(dataset.test) - 1, min(_IMAGES, len(dataset.test))).astype(np.int64)
-    pixels = torch.from_numpy(dataset.test.pixels[chosen])
-    return to_input(pixels, dataset.mean, dataset.std).contiguous().numpy()
+    return _inputs(dataset, dataset.test.subset(chosen))
 
 
-def _metadata(dataset: Dataset, network: Network, facts: Mapping[str, str]) -> dict[str, str]:
+def _inputs(dataset: Dataset, images: Images) -> NDArray[np.float32]:
+    return to_input(torch.from_numpy(images.pixels), dataset.mean, dataset.std).contiguous().numpy()
+
+
+def _metadata(dataset: Dataset, network: Network, form: Format, facts: Mapping[str, str]) -> dict[str, str]:
     """Ultralytics' names for what apps read, and everything else under `hwnas.`."""
     channels, height, width = network.input_shape
     common = {
@@ -90,7 +128,7 @@ def _metadata(dataset: Dataset, network: Network, facts: Mapping[str, str]) -> d
         "mean": json.dumps(dataset.mean),
         "std": json.dumps(dataset.std),
         "color": "gray" if channels == 1 else "rgb",
-        "layout": "nchw",
+        "layout": form.layout,
         "version": __version__,
         **facts,
     }

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hwnas.backends.runtime import RUNTIME_ERRORS, cpu_session
+from hwnas.backends.formats import SUFFIXES, format_of
 from hwnas.data import image, to_input
-from hwnas.errors import DataError, InputError
+from hwnas.errors import DataError, ExportError, InputError
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -31,39 +31,42 @@ class Prediction:
 
 
 def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Prediction]:
-    """Classify image files with ONNX Runtime.
+    """Classify image files with the runtime that reads the model.
 
     Raises:
-        InputError: the model is missing or was not exported by hwnas.
+        InputError: the model is missing, damaged, or was not exported by hwnas.
         DataError: an image cannot be read.
     """
-    session = _session(model)
-    metadata = session.get_modelmeta().custom_metadata_map
+    if model.suffix not in SUFFIXES.values():
+        raise InputError(f"{model} is no model file", hint=f"its name ends in {' or '.join(SUFFIXES.values())}")
+    form = format_of(next(runtime for runtime, suffix in SUFFIXES.items() if suffix == model.suffix))
     try:
+        content = model.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"cannot read the model {model}: {error.strerror or error}", hint="name the folder of a finished run"
+        ) from error
+    try:
+        metadata = form.metadata(content)
         numbered = json.loads(metadata["names"])
         names = [str(numbered[str(k)]) for k in range(len(numbered))]
         mean, std = (json.loads(metadata[f"hwnas.{name}"]) for name in ("mean", "std"))
         height = int(json.loads(metadata["imgsz"])[0])
         gray = metadata["hwnas.color"] == "gray"
+        if not images:
+            return []
+        pixels = [torch.from_numpy(_pixels(path, height, gray=gray)) for path in images]
+        logits = form.run(content, to_input(torch.stack(pixels), mean, std).contiguous().numpy())
+    except ExportError as error:
+        raise InputError(f"cannot use the model {model}: {error}") from error
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"{model} lacks the metadata that hwnas writes: {error}") from error
     predictions = []
-    for path in images:
-        x = to_input(torch.from_numpy(_pixels(path, height, gray=gray))[None], mean, std)
-        (logits,) = session.run(None, {"input": x.contiguous().numpy()})
-        probabilities = _softmax(logits[0])
+    for path, row in zip(images, logits, strict=True):
+        probabilities = _softmax(row)
         best = np.argsort(-probabilities, kind="stable")[:top]
         predictions.append(Prediction(path, tuple((names[k], float(probabilities[k])) for k in best)))
     return predictions
-
-
-def _session(model: Path) -> Any:
-    if not model.is_file():
-        raise InputError(f"there is no model at {model}", hint="name the folder of a finished run")
-    try:
-        return cpu_session(str(model))
-    except RUNTIME_ERRORS as error:
-        raise InputError(f"ONNX Runtime cannot load {model}: {error}") from error
 
 
 def _pixels(path: Path, resolution: int, *, gray: bool) -> NDArray[np.uint8]:

@@ -13,15 +13,21 @@ import onnx
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
+from hwnas.backends.formats import SUFFIXES, format_of
 from hwnas.backends.onnx import INPUT, OUTPUT, onnx_model
 
-_FRAME_BYTES = 1024
+_FRAME_BYTES = {".onnx": 1024, ".tflite": 2048}
 """More than all that is neither an op nor counted by `size_model`: versions, input and output, names of metadata."""
+_EMPTY_BYTES = {".onnx": 0, ".tflite": 352}
+"""No file is smaller: what the files of single ops have in common."""
 
 
 @dataclass(frozen=True)
 class SizeModel:
-    """`bytes <= fixed_bytes + Σ_d costs_bytes[d][choice_d]`, and short of it by less than 1 KiB and 1 %."""
+    """`bytes <= fixed_bytes + Σ_d costs_bytes[d][choice_d]`, and short of it by less than 1 KiB.
+
+    LiteRT: by less than 6 KiB; int8: by less than 12 KiB.
+    """
 
     costs_bytes: tuple[tuple[int, ...], ...]
     fixed_bytes: int
@@ -35,24 +41,40 @@ class SizeModel:
         return self.fixed_bytes + sum(row[k] for row, k in zip(self.costs_bytes, choices, strict=True))
 
 
-def size_model(space: SearchSpace, classes: Sequence[str], texts: Sequence[str]) -> SizeModel:
+def size_model(
+    space: SearchSpace,
+    classes: Sequence[str],
+    texts: Sequence[str],
+    runtime: str = "onnxruntime",
+    precision: str = "fp32",
+) -> SizeModel:
     """The bound for files of `space`.
 
-    A file is its ops, one after the other, in a frame: protobuf has no padding, and the length of a weight does not
-    depend on its values. Where an op's bytes depend on its neighbours, the largest are taken: an op names the value
-    that it reads, which an op before it has named, further up where options are skipped.
+    An ONNX file is its ops, one after the other, in a frame: protobuf has no padding, and the length of a weight does
+    not depend on its values. Where an op's bytes depend on its neighbours, the largest are taken: an op names the
+    value that it reads, which an op before it has named, further up where options are skipped.
+    A LiteRT file, or one that was quantised, shares what its ops have in common, so it is smaller than their own files
+    together.
 
     Args:
         classes: their names, which the metadata holds.
         texts: all else in the metadata that may be long: names of the data and of the device.
+        runtime, precision: what the files are made for.
     """
-    fixed = _FRAME_BYTES + len(json.dumps(dict(enumerate(classes)), ensure_ascii=False).encode())
-    fixed += sum(len(text.encode(errors="replace")) for text in texts)
+    suffix = SUFFIXES[runtime]
+    litert = suffix == ".tflite"
+    fixed = _FRAME_BYTES[suffix] + _text_bytes(json.dumps(dict(enumerate(classes)), ensure_ascii=False), litert)
+    fixed += sum(_text_bytes(text, litert) for text in texts)
+    exact = suffix == ".onnx" and precision == "fp32"
     costs = [[0] * len(decision.options) for decision in space.decisions]
     shared: dict[str, int] = {}  # constants that ops have in common are written once
-    reads = len(INPUT)  # longest name of a value that the slot may read
-    for slot in space.slots:
-        parts = [_op_bytes(slot.name, spec, reads) for spec in slot.ops]
+    longest = [len(INPUT)]  # names of values that each slot may write; the last one is the input's
+    for slot, places in zip(space.slots, space.sources, strict=True):
+        reads = max(longest[place] for place in places)
+        parts = [
+            _onnx_part(slot.name, spec, reads) if exact else _file_part(slot.name, spec, runtime, precision)
+            for spec in slot.ops
+        ]
         for option, part in enumerate(parts):
             shared |= part.shared
             if slot.decision is None:
@@ -60,7 +82,8 @@ def size_model(space: SearchSpace, classes: Sequence[str], texts: Sequence[str])
             else:
                 costs[slot.decision][option] += part.own
         names = [part.writes for part in parts]
-        reads = max(*names, reads if 0 in names else 0)
+        longest.insert(-1, max(*names, reads if 0 in names else 0))
+        fixed += _text_bytes(json.dumps({"reads": slot.reads}), litert) if slot.reads else 0
     return SizeModel(tuple(map(tuple, costs)), fixed + sum(shared.values()))
 
 
@@ -72,7 +95,15 @@ class _Part:
 
 
 @lru_cache(maxsize=4096)
-def _op_bytes(slot: str, spec: OpSpec, reads: int) -> _Part:
+def _file_part(slot: str, spec: OpSpec, runtime: str, precision: str) -> _Part:
+    """As `_onnx_part`; names and constants that several ops share are counted with each."""
+    network, form = Network(((slot, spec),)), format_of(runtime, precision)
+    described = _text_bytes(json.dumps(network.to_json()), form.suffix == ".tflite")
+    return _Part(described + len(form.random_model(network)) - _EMPTY_BYTES[form.suffix], {}, 0)
+
+
+@lru_cache(maxsize=4096)
+def _onnx_part(slot: str, spec: OpSpec, reads: int) -> _Part:
     """Bytes of one op, in the graph and in the description of the architecture that the metadata holds."""
     network = Network(((slot, spec),))
     described = len(json.dumps(network.to_json()))
@@ -83,7 +114,7 @@ def _op_bytes(slot: str, spec: OpSpec, reads: int) -> _Part:
     weights = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
     proto = onnx.load_from_string(onnx_model(network, weights)).graph
     written = graph.nodes[graph.output - len(graph.inputs)].name
-    longest = {INPUT: "x" * reads, OUTPUT: max(written, OUTPUT, key=len)}
+    longest = {value.name: "x" * reads for value in proto.input} | {OUTPUT: max(written, OUTPUT, key=len)}
     for node in proto.node:
         for names in (node.input, node.output):
             names[:] = [longest.get(name, name) for name in names]
@@ -95,6 +126,11 @@ def _op_bytes(slot: str, spec: OpSpec, reads: int) -> _Part:
         else:
             shared[tensor.name] = _entry(tensor.ByteSize())
     return _Part(described + own, shared, len(longest[OUTPUT]))
+
+
+def _text_bytes(text: str, quoted: bool) -> int:
+    """Bytes of a text of the metadata; within JSON it is `quoted`."""
+    return len((json.dumps(text, ensure_ascii=False) if quoted else text).encode(errors="replace"))
 
 
 def _entry(size: int) -> int:

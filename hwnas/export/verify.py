@@ -124,7 +124,7 @@ def verify(
     name = path.name
     own = stream or functools.partial(stream_rounds, singles=True, shapes={name: given})
     with tempfile.TemporaryDirectory() as folder:
-        canary = write_canary(Path(folder), device.runtime)
+        canary = write_canary(Path(folder), device)
         try:
             for count in (processes, 3 * processes):
                 verdict = judge(

@@ -21,7 +21,7 @@ from hwnas.devices.link import link_to
 from hwnas.devices.measure import measure
 from hwnas.devices.profile import profile_rounds
 from hwnas.devices.rounds import Round
-from hwnas.errors import InputError
+from hwnas.errors import InputError, TableError
 from hwnas.files import sha256, storage_errors, write_text
 from hwnas.latency.calibrate import (
     CALIBRATION_NETWORKS,
@@ -29,13 +29,15 @@ from hwnas.latency.calibrate import (
     VALIDATION_NETWORKS,
     Measured,
     fit,
+    pairs_of,
     row_sum,
     spread_architectures,
+    too_far_off,
     validate,
 )
 from hwnas.latency.model import LatencyModel, latency_model
 from hwnas.latency.models import write_canary, write_models
-from hwnas.latency.table import Noise, Row, Table, load_table, save_table
+from hwnas.latency.table import Calibration, Noise, Row, Table, load_table, missing_rows, save_table
 from hwnas.locks import held
 from hwnas.progress import Progress
 
@@ -83,8 +85,11 @@ def open_table(device: Device, folder: Path) -> Table:
 
 
 def lacking(table: Table, space: SearchSpace) -> Need:
-    """What has to be measured before `space` can be searched with `table`."""
-    rows = table.lacking(space.ops, format_of(table.runtime).fingerprint)
+    """What has to be measured before `space` can be searched with `table`, or what an imported one does not hold."""
+    if table.kind == "imported":
+        known = table.rows.keys() | set(table.folded.get(space.signature, ()))
+        return Need(tuple(spec for spec in space.ops if spec.key not in known), calibration=False)
+    rows = table.lacking(space.ops, format_of(table.runtime, table.precision).fingerprint)
     return Need(tuple(rows), bool(rows) or space.signature not in table.calibrations)
 
 
@@ -97,7 +102,7 @@ def drift(table: Table, device: Device) -> float:
         DeviceError: the device cannot measure.
     """
     with tempfile.TemporaryDirectory() as folder:
-        canary = write_canary(Path(folder), device.runtime)
+        canary = write_canary(Path(folder), device)
         rounds: list[Round] = []
         for _ in range(3):
             rounds += measure(device, {"canary": canary}, canary, rounds=8)
@@ -158,8 +163,8 @@ def _complete(
     journal = folder / f"rounds-{space.signature}.jsonl"
     with tempfile.TemporaryDirectory() as temporary:
         rows = {spec.key: Network.single(spec) for spec in need.rows}
-        models = write_models(Path(temporary), rows | networks, device.runtime)
-        canary = write_canary(Path(temporary), device.runtime)
+        models = write_models(Path(temporary), rows | networks, device)
+        canary = write_canary(Path(temporary), device)
         with _Journal(journal, _digest(models)) as kept:
             rounds: Sequence[Round] = kept.rounds
             for process in range(1, _PROCESSES + 1):
@@ -186,6 +191,7 @@ def _complete(
     calibration = fit(measured[:CALIBRATION_NETWORKS])
     table.calibrations[space.signature] = calibration
     table.validations[space.signature] = validate(calibration, measured[CALIBRATION_NETWORKS:])
+    table.pairs[space.signature] = pairs_of(calibration, measured[CALIBRATION_NETWORKS:])
     table.noise[space.signature] = noise_of(rounds)
     save_table(table, folder)
     with storage_errors(journal):
@@ -210,25 +216,44 @@ def load_warning(table: Table, space: SearchSpace) -> str:
     )
 
 
-def model_of(table: Table, space: SearchSpace) -> LatencyModel:
+def model_of(table: Table, space: SearchSpace, *, any_table: bool = False) -> LatencyModel:
     """The calibrated latency model of `space`.
+
+    Rows of an imported table that was never compared with whole networks are summed as they are, without a margin.
+
+    Args:
+        any_table: take a table whose error is too large, too.
 
     Raises:
         MissingRowsError: the table lacks rows.
         InputError: the table has no calibration for this space.
+        TableError: its error on whole networks is too large to search with; see `too_far_off`.
     """
-    if space.signature not in table.calibrations:
+    if table.kind == "imported" and (missing := lacking(table, space).rows):
+        raise missing_rows(table, list(missing))
+    calibration = table.calibrations.get(space.signature)
+    if calibration is None and table.kind == "imported":
+        calibration = Calibration(1.0, 0.0, 0.0, 0)
+    if calibration is None:
         raise InputError(
             f"the table {table.device}/{table.condition} is not calibrated for {space.signature}",
             hint="hwnas profile-device calibrates it",
         )
-    calibration = table.calibrations[space.signature]
+    validation = table.validations.get(space.signature)
+    reason = too_far_off(validation) if validation and not any_table else ""
+    if reason:
+        raise TableError(
+            f"the latency table {table.device}/{table.condition} is too far off for {space.name}: {reason}",
+            hint="close other programs and measure it anew with hwnas profile-device --again, or take it as it is "
+            "with --any-table",
+        )
+    folded, per_op_ms = set(table.folded.get(space.signature, ())), calibration.per_op_us / 1e3
     return latency_model(
         space,
-        lambda spec: table.row_ms(spec) + calibration.per_op_us / 1e3,
+        lambda spec: 0.0 if spec.key in folded else table.row_ms(spec) + per_op_ms,
         slope=calibration.slope,
         intercept_ms=calibration.intercept_us / 1e3,
-        sigma=table.validations[space.signature].sigma,
+        sigma=validation.sigma if validation else 0.0,
     )
 
 
@@ -242,7 +267,7 @@ def _networks(space: SearchSpace, seed: int) -> dict[str, Network]:
 
 def _take_rows(table: Table, specs: Sequence[OpSpec], measured: dict[str, Estimate]) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    fingerprint = format_of(table.runtime).fingerprint
+    fingerprint = format_of(table.runtime, table.precision).fingerprint
     for spec in specs:
         one = measured[spec.key]
         table.rows[spec.key] = Row(

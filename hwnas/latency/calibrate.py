@@ -17,6 +17,8 @@ from hwnas.latency.table import Calibration, Table, Validation
 CALIBRATION_NETWORKS = 24
 VALIDATION_NETWORKS = 24
 JUDGED_ROUNDS = 3
+LARGEST_ERROR, SMALLEST_SPEARMAN = 0.10, 0.9
+_SMALL_ERROR = 0.05
 _SMALLEST_SLOPE = 0.01
 
 
@@ -125,3 +127,28 @@ def _robust_rms(values: NDArray[np.float64]) -> float:
 
 def _finite(value: float) -> float:
     return float(value) if np.isfinite(value) else 0.0
+
+
+def pairs_of(calibration: Calibration, networks: Sequence[Measured]) -> list[list[float]]:
+    """(predicted, measured) undisturbed latency of each network, in milliseconds, in whole nanoseconds."""
+    return [
+        [round(predict(calibration, one.rows_us, one.rows) / 1e3, 6), round(one.floor_us / 1e3, 6)] for one in networks
+    ]
+
+
+def too_far_off(validation: Validation) -> str:
+    """Why predictions with this error are not fit to search with, in a phrase; empty where they are.
+
+    The rule and its reasons are those of docs/decisions/0018: more than 10 % of error, or more than 5 % in a wrong
+    order (Spearman below 0.9), and in either case more than twice what the same networks differ by when they are
+    measured twice.
+    """
+    if validation.mape <= max(_SMALL_ERROR, 2 * validation.repeatability):
+        return ""
+    error = f"its predictions are off by {validation.mape:.1%} on average on {validation.n} networks"
+    twice = f"the same networks measured twice differ by {validation.repeatability:.1%}"
+    if validation.mape > LARGEST_ERROR:
+        return f"{error}, more than {LARGEST_ERROR:.0%}; {twice}"
+    if validation.spearman < SMALLEST_SPEARMAN:
+        return f"{error} and rank them with a Spearman of {validation.spearman:.2f} only; {twice}"
+    return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from hwnas.devices.device import Condition
-from hwnas.errors import InputError
+from hwnas.errors import InputError, TableError
 from hwnas.resources import resource_folder
 
 _HERE = Path("latency_tables")
@@ -49,3 +49,20 @@ def _default_roots() -> Iterator[Path]:
         yield resource_folder("latency_tables")
     except InputError:
         return
+
+
+def only_table(folder: Path) -> Path:
+    """`folder` if it holds a table, or the folder of the single table somewhere below it.
+
+    Raises:
+        TableError: there is none, or there are several.
+    """
+    if (folder / "meta.toml").is_file():
+        return folder
+    found = sorted(path.parent for path in folder.glob("*/*/meta.toml"))
+    if not found:
+        raise TableError(f"there is no latency table in {folder}", hint="hwnas profile-device makes one")
+    if len(found) > 1:
+        names = ", ".join(str(path) for path in found)
+        raise TableError(f"{folder} holds {len(found)} latency tables", hint=f"name one of them: {names}")
+    return found[0]

@@ -8,30 +8,30 @@ from pathlib import Path
 from hwnas.arch.network import Network
 from hwnas.arch.spaces import mobilenet_v2
 from hwnas.backends.formats import format_of
-from hwnas.backends.weights import random_weights
+from hwnas.devices.device import Device
 from hwnas.files import write_bytes
 
 CANARY = mobilenet_v2(width=0.5, resolution=64, classes=10)
-"""The reference network that runs beside everything that is measured."""
+"""The reference network that runs beside everything that is measured, in fp32."""
 
 
-def write_models(folder: Path, networks: Mapping[str, Network], runtime: str) -> dict[str, Path]:
-    """Write every network, and tell its file by its name.
+def write_models(folder: Path, networks: Mapping[str, Network], device: Device) -> dict[str, Path]:
+    """Write every network, in the device's precision, and tell its file by its name.
 
     Raises:
         StorageError: the folder cannot be written.
-        InputError: what writes for `runtime` is not installed.
+        InputError: what writes for the device's runtime and precision is not installed.
     """
-    form = format_of(runtime)
+    form = format_of(device.runtime, device.precision)
     paths = {name: folder / f"{index}{form.suffix}" for index, name in enumerate(networks)}
     for name, path in paths.items():
-        write_bytes(path, form.model(networks[name], random_weights(networks[name].graph, 0)))
+        write_bytes(path, form.random_model(networks[name]))
     return paths
 
 
-def write_canary(folder: Path, runtime: str) -> Path:
+def write_canary(folder: Path, device: Device) -> Path:
     """Write `CANARY`; see `write_models`."""
-    form = format_of(runtime)
+    form = format_of(device.runtime)
     path = folder / f"canary{form.suffix}"
-    write_bytes(path, form.model(CANARY, random_weights(CANARY.graph, 0)))
+    write_bytes(path, form.random_model(CANARY))
     return path

@@ -116,7 +116,12 @@ class Table:
         kind: measured, imported or adapted.
         provenance: facts about the machine, its versions and settings, as they were when measuring.
         canary_us: undisturbed latency of the reference network at that time.
-        calibrations, validations, noise: by the signature of a space instance; tables of older versions lack `noise`.
+        calibrations, validations, noise: by the signature of a space instance; tables of older versions lack `noise`,
+            and an imported table may have none of them.
+        pairs: alike, (predicted, measured) undisturbed latency in milliseconds of the networks of the validation;
+            tables of older versions lack them.
+        folded: alike, keys of the ops whose latency the intercept of the calibration holds, because the source of an
+            imported table does not tell them apart.
     """
 
     device: str
@@ -128,11 +133,18 @@ class Table:
     calibrations: dict[str, Calibration] = field(default_factory=dict)
     validations: dict[str, Validation] = field(default_factory=dict)
     noise: dict[str, Noise] = field(default_factory=dict)
+    pairs: dict[str, list[list[float]]] = field(default_factory=dict)
+    folded: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def runtime(self) -> str:
         """The runtime of its condition, such as 'onnxruntime'."""
         return re.split(r"-(?=\d)", self.condition, maxsplit=1)[0]
+
+    @property
+    def precision(self) -> str:
+        """The precision of its condition, such as 'fp32'."""
+        return self.condition.rpartition("-")[2]
 
     def lacking(self, specs: Iterable[OpSpec], fingerprint: Callable[[OpSpec], str]) -> list[OpSpec]:
         """Those of `specs` whose row is missing, or stale because the op lowers differently now."""
@@ -156,7 +168,7 @@ def missing_rows(table: Table, specs: list[OpSpec], command: str = "hwnas profil
         f"the latency table {table.device}/{table.condition} lacks {len(specs)} rows or holds stale ones, "
         f"the first is {specs[0].key}",
         keys=tuple(spec.key for spec in specs),
-        hint=f"measure them with: {command}",
+        hint="import a table that holds them" if table.kind == "imported" else f"measure them with: {command}",
     )
 
 
@@ -183,6 +195,8 @@ def save_table(table: Table, folder: Path) -> None:
         "calibration": {name: asdict(entry) for name, entry in sorted(table.calibrations.items())},
         "validation": {name: asdict(entry) for name, entry in sorted(table.validations.items())},
         "noise": {name: _known(asdict(entry)) for name, entry in sorted(table.noise.items())},
+        "pairs": dict(sorted(table.pairs.items())),
+        "folded": dict(sorted(table.folded.items())),
     }
     write_text(folder / "meta.toml", tomli_w.dumps(meta | {"sha256_meta": _seal(meta)}))
     write_bytes(before, content)
@@ -215,15 +229,17 @@ def load_table(folder: Path) -> Table:
             calibrations={name: _record(Calibration, entry) for name, entry in meta["calibration"].items()},
             validations={name: _record(Validation, entry) for name, entry in meta["validation"].items()},
             noise={name: _noise(entry) for name, entry in meta["noise"].items()},
+            pairs={name: [_pair(pair) for pair in entry] for name, entry in meta["pairs"].items()},
+            folded={name: [OpSpec.parse(key).key for key in entry] for name, entry in meta["folded"].items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, csv.Error) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, csv.Error, InputError) as error:
         raise TableError(
             f"the table in {folder} is malformed: {error}", hint=f"delete {folder} and measure again"
         ) from error
     if interrupted:
         table.canary_us = _number(meta, "canary_us_before")
-        table.calibrations, table.validations, table.noise = {}, {}, {}
-    if table.calibrations.keys() != table.validations.keys():
+        table.calibrations, table.validations, table.noise, table.pairs = {}, {}, {}, {}
+    if table.calibrations.keys() != table.validations.keys() and table.kind != "imported":
         raise TableError(
             f"the table in {folder} is malformed: a calibration and its validation come together",
             hint=f"delete {folder} and measure again",
@@ -316,6 +332,8 @@ def _read_meta(path: Path) -> tuple[dict[str, Any], str]:
         "calibration": {},
         "validation": {},
         "noise": {},
+        "pairs": {},
+        "folded": {},
     }
     return defaults | meta, _seal(meta)
 
@@ -345,3 +363,9 @@ def _record(cls: type[_Record], entry: dict[str, Any]) -> _Record:
 
 def _noise(entry: dict[str, Any]) -> Noise:
     return Noise(_number(entry, "rejected"), _number(entry, "load") if "load" in entry else None)
+
+
+def _pair(pair: Any) -> list[float]:
+    if not isinstance(pair, list) or len(pair) != 2:
+        raise TypeError(f"a pair is a predicted and a measured latency, not {pair!r}")
+    return [_number({"latency": value}, "latency") for value in pair]

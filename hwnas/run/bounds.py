@@ -94,11 +94,19 @@ class Bounds:
         return Limit("kb", self.size.costs_bytes, budget, self.max_size_kb, 1 / 1024, fixed / 1024)
 
 
-def bounds(config: RunConfig, whole: SearchSpace, classes: Sequence[str], texts: Sequence[str]) -> Bounds:
+def bounds(
+    config: RunConfig,
+    whole: SearchSpace,
+    classes: Sequence[str],
+    texts: Sequence[str],
+    runtime: str = "onnxruntime",
+    precision: str = "fp32",
+) -> Bounds:
     """What the limits of a configuration leave of a space.
 
     Args:
         classes, texts: what the metadata of a file holds, as in `size_model`.
+        runtime, precision: what the file is made for.
 
     Raises:
         InputError: a limit is negative or not a number.
@@ -111,9 +119,9 @@ def bounds(config: RunConfig, whole: SearchSpace, classes: Sequence[str], texts:
             )
     kept = _within_peak(whole, config.max_peak_kb)
     space = whole.restricted(kept)
-    size = size_model(space, classes, texts) if config.max_size_kb else None
+    size = size_model(space, classes, texts, runtime, precision) if config.max_size_kb else None
     if size is not None and size.smallest_bytes > config.max_size_kb * 1024:
-        alone = size_model(whole, classes, texts).smallest_bytes
+        alone = size_model(whole, classes, texts, runtime, precision).smallest_bytes
         joint = f" with a peak of at most {config.max_peak_kb:g} KiB" if alone <= config.max_size_kb * 1024 else ""
         smallest_bytes = size.smallest_bytes if joint else alone
         raise InfeasibleLimitError(
@@ -128,6 +136,11 @@ def bounds(config: RunConfig, whole: SearchSpace, classes: Sequence[str], texts:
 
 def _within_peak(space: SearchSpace, max_peak_kb: float) -> tuple[tuple[int, ...], ...]:
     """Per decision the options whose ops all stay within the peak."""
+    if max_peak_kb and not space.is_chain:
+        raise InputError(
+            f"the peak memory of {space.name} is no matter of single ops, as its cells keep several maps alive",
+            hint="leave out --max-peak-kb",
+        )
     peaks = [[0] * len(decision.options) for decision in space.decisions]
     fixed = {}
     for slot in space.slots:

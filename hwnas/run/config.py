@@ -6,12 +6,15 @@ import re
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
 from hwnas.errors import InputError
 from hwnas.files import write_text
 from hwnas.latency.model import LatencyModel
+
+_NEW: dict[str, Any] = {"runtime": "", "precision": "", "max_drop": 1.0}  # runs of earlier versions lack these
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class RunConfig:
     Attributes:
         budget: as typed, for example `20` or `50%`.
         device: id of the device, or the path of its TOML file.
+        runtime, precision: what runs models there and what they are made of, if not the device's own choice.
         data: `digits`, `mnist`, `cifar10`, a folder of class folders, or an .npz file; where a `Dataset` is given in
             its place, that one's name.
         space, width, depth, resolution: the instance of the search space; where width or resolution are 0, they
@@ -65,10 +69,13 @@ class RunConfig:
         epochs: of the final trainings; 0 follows the size of the data, or the minutes.
         minutes: how long the whole run should take; 0 follows the size of the data.
         baseline: whether a random network within the budget is trained and measured beside the winner.
+        max_drop: percentage points of validation accuracy that int8 may cost.
     """
 
     budget: str
     device: str = "host"
+    runtime: str = ""
+    precision: str = ""
     data: str = "digits"
     space: str = "mobile"
     width: float = 0.0
@@ -84,6 +91,7 @@ class RunConfig:
     epochs: int = 0
     minutes: float = 0.0
     baseline: bool = True
+    max_drop: float = 1.0
 
     def save(self, path: Path) -> None:
         write_text(path, tomli_w.dumps(asdict(self)))
@@ -96,7 +104,7 @@ class RunConfig:
             InputError: it is missing, not TOML, or not a configuration.
         """
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
+            content = _NEW | tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error
         except (ValueError, RecursionError) as error:

@@ -113,8 +113,8 @@ def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progr
         DeviceError: the device cannot measure.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        canary = write_canary(Path(temporary), device.runtime)
-        models = write_models(Path(temporary), networks, device.runtime)
+        canary = write_canary(Path(temporary), device)
+        models = write_models(Path(temporary), networks, device)
         measured = estimates(measure(device, models, canary, rounds=_ROUNDS, progress=progress))
     return {name: measured[name].floor_us / 1e3 for name in networks}
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hwnas.backends.formats import SUFFIXES
 from hwnas.errors import InputError
 from hwnas.files import read_json, remove_leftovers, storage_errors, write_json
 from hwnas.locks import held
@@ -29,11 +30,24 @@ class RunFolder:
         self.evaluated = path / "evaluated.csv"
         self.architecture = path / "architecture.json"
         self.weights = path / "weights.safetensors"
-        self.model = path / "model.onnx"
+        self.models = [path / f"model{suffix}" for suffix in sorted(set(SUFFIXES.values()))]
         self.labels = path / "labels.txt"
         self.result = path / "result.json"
         self.report = path / "report.html"
         self.state = path / "state"
+
+    def model(self, suffix: str) -> Path:
+        """The exported file in the format whose names end so."""
+        return self.path / f"model{suffix}"
+
+    def baseline(self, suffix: str) -> Path:
+        """The file of the random network, in the format whose names end so."""
+        return self.state / f"baseline{suffix}"
+
+    @property
+    def exported(self) -> Path:
+        """The exported file that is there; where there is none, the one that most runs write."""
+        return next((path for path in self.models if path.is_file()), self.model(".onnx"))
 
     @property
     def search_state(self) -> Path:
@@ -121,11 +135,13 @@ class RunFolder:
                     hint="--resume continues it, --force starts it anew, --out names another folder",
                 )
             before = RunConfig.load(self.config)
-            if before != config:
+            if replace(before, max_drop=config.max_drop) != config:
                 raise InputError(
                     f"{self.path} was started with another configuration: {before}, not {config}",
                     hint="--resume continues only the same run; choose another --out for this one",
                 )
+            if before != config:
+                config.save(self.config)
             return
         if force:
             self._clear()
@@ -134,10 +150,10 @@ class RunFolder:
     def _clear(self) -> None:
         """Remove what an earlier run wrote here, and nothing else."""
         with storage_errors(self.path):
-            for path in vars(self).values():
-                if path in (self.path, self.state):
-                    continue
-                path.unlink(missing_ok=True)
+            files = [path for path in vars(self).values() if isinstance(path, Path)]
+            for path in (*files, *self.models):
+                if path not in (self.path, self.state):
+                    path.unlink(missing_ok=True)
             for path in self.state.iterdir():
                 if path.name != "lock":
                     shutil.rmtree(path) if path.is_dir() else path.unlink()

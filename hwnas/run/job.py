@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from hwnas.arch.network import Network
 from hwnas.arch.space import Architecture
+from hwnas.backends.formats import Format, format_of
 from hwnas.data import Dataset
+from hwnas.devices.npm import run_ort_web
 from hwnas.latency.model import LatencyModel
 from hwnas.progress import Progress
 from hwnas.run.folder import RunFolder
@@ -28,6 +30,12 @@ class Run:
     dataset: Dataset
     device: torch.device
     progress: Progress
+
+    @property
+    def form(self) -> Format:
+        """Of the files that the device runs; what verifies them is the device's runtime, where it is here."""
+        form = format_of(self.plan.device.runtime, self.plan.device.precision)
+        return replace(form, run=run_ort_web) if self.plan.device.runtime == "ort-web" else form
 
     def network(self, choices: tuple[int, ...]) -> Network:
         return self.plan.space.network(Architecture(self.plan.space.name, choices))

@@ -12,14 +12,12 @@ from torch import nn
 
 from hwnas.arch.costs import peak_bytes
 from hwnas.arch.space import Architecture
-from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import export_weights, network_module
-from hwnas.backends.weights import random_weights
 from hwnas.data import Dataset, load_dataset, resized
 from hwnas.devices.host import host_facts
 from hwnas.devices.verdict import Verdict, judge
 from hwnas.errors import ExportError, InfeasibleBudgetError
-from hwnas.export.model_file import Exported, export_onnx
+from hwnas.export.model_file import Exported, calibration_inputs, export_model
 from hwnas.files import read_json, write_bytes, write_json
 from hwnas.latency.models import write_canary
 from hwnas.progress import Progress
@@ -48,11 +46,13 @@ def run_search(
     tables: Path | None = None,
     resume: bool = False,
     force: bool = False,
+    any_table: bool = False,
     dataset: Dataset | None = None,
 ) -> dict[str, Any]:
     """Search, train, export and verify; the result is what `result.json` then holds.
 
     Args:
+        any_table: search even with a latency table whose error is too large.
         dataset: takes the place of `config.data`, which becomes its name.
 
     Raises:
@@ -62,7 +62,8 @@ def run_search(
         DeviceError, ExportError, DivergedError, StorageError: as their names say.
     """
     folder = RunFolder(out)
-    plan = make_plan(folder.remembered(config) if resume else config, tables, dataset, progress=progress)
+    settled = folder.remembered(config) if resume else config
+    plan = make_plan(settled, tables, dataset, any_table=any_table, progress=progress)
     with folder.claimed(plan.config, resume=resume, force=force):
         if dataset is not None:
             folder.same_data(dataset.digest())
@@ -181,9 +182,9 @@ def _checked(run: Run, found: Found) -> tuple[int, ...]:
     choices = found.best.architecture.choices
     for _ in range(_CHECKS):
         network = run.network(choices)
-        model = run.folder.state / "candidate.onnx"
-        write_bytes(model, onnx_model(network, random_weights(network.graph, 0)))
-        canary = write_canary(run.folder.state, run.plan.device.runtime)
+        model = run.folder.state / f"candidate{run.form.suffix}"
+        write_bytes(model, run.form.random_model(network))
+        canary = write_canary(run.folder.state, run.plan.device)
         verdict = judge(
             run.plan.device,
             {"model": model},
@@ -244,8 +245,15 @@ def _export(run: Run, choices: tuple[int, ...], module: nn.Module) -> Exported:
         "predicted_ms": f"{run.model.predict_ms(choices):.6g}",
     }
     network = run.network(choices)
-    exported = export_onnx(
-        run.folder.model, network, export_weights(module), run.dataset, facts, labels=run.folder.labels
+    exported = export_model(
+        run.folder.model(run.form.suffix),
+        run.form,
+        network,
+        export_weights(module),
+        run.dataset,
+        facts,
+        labels=run.folder.labels,
+        max_drop=run.plan.config.max_drop,
     )
     broken = run.plan.bounds.broken(exported.size_bytes, peak_bytes(network.graph))
     if broken:
@@ -259,9 +267,12 @@ def _judged(
     """The exported file and the baseline, measured side by side; what straddles the budget is measured longer."""
     models = {"model": exported.path}
     if baseline is not None:
-        models["baseline"] = run.folder.state / "baseline.onnx"
-        write_bytes(models["baseline"], onnx_model(run.network(random_choices), export_weights(baseline)))
-    canary = write_canary(run.folder.state, run.plan.device.runtime)
+        models["baseline"] = run.folder.baseline(run.form.suffix)
+        content = run.form.model(run.network(random_choices), export_weights(baseline))
+        if run.form.quantize is not None:
+            content = run.form.quantize(content, calibration_inputs(run.dataset))
+        write_bytes(models["baseline"], content)
+    canary = write_canary(run.folder.state, run.plan.device)
     verdicts: dict[str, Verdict] = {}
     for processes in (2, 6):
         verdicts = judge(

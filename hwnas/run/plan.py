@@ -13,7 +13,7 @@ from hwnas.arch.spaces import space_instance, space_rungs
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.estimate import CANARY_DRIFT
-from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
+from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError
 from hwnas.files import read_json, write_json
 from hwnas.latency.build import Need, complete, drift, lacking, load_warning, model_of, open_table
 from hwnas.latency.find import find_folder, table_folder
@@ -43,6 +43,7 @@ class Plan:
         bounds: what the limits on size and memory leave of it.
         table: the device's table as it is now; `need` says what it lacks.
         folder: where the completed table goes.
+        any_table: whether a table whose error is too large is taken all the same.
     """
 
     config: RunConfig
@@ -56,6 +57,7 @@ class Plan:
     folder: Path
     need: Need
     accelerator: torch.device
+    any_table: bool = False
 
     @property
     def space(self) -> SearchSpace:
@@ -68,7 +70,12 @@ class Plan:
 
 
 def make_plan(
-    config: RunConfig, tables: Path | None, dataset: Dataset | None = None, *, progress: Progress = _SILENT
+    config: RunConfig,
+    tables: Path | None,
+    dataset: Dataset | None = None,
+    *,
+    any_table: bool = False,
+    progress: Progress = _SILENT,
 ) -> Plan:
     """Resolve a configuration; nothing is trained.
 
@@ -77,6 +84,7 @@ def make_plan(
 
     Args:
         dataset: takes the place of `config.data`, which becomes its name.
+        any_table: search even with a table whose error is too large.
 
     Raises:
         InputError: a name, path or number in it is wrong.
@@ -89,18 +97,13 @@ def make_plan(
     accelerator = resolve(config.accelerator)
     if dataset is not None:
         config = replace(config, data=dataset.name)
-    device = load_device(config.device)
-    if device.runtime != "onnxruntime":
-        raise InputError(
-            f"a search ends with an ONNX file, which {device.runtime} on {device.id} does not run",
-            hint="use a device with onnxruntime; hwnas profile-device measures either",
-        )
+    device = load_device(config.device).with_runtime(config.runtime, config.precision)
     classes = class_names(config.data) if dataset is None else dataset.classes
     condition = device.condition()
     texts = (Path(config.data).expanduser().resolve().name, device.id, condition.folder.as_posix())
 
     def limited(space: SearchSpace) -> Bounds:
-        return bounds(config, space, classes, texts)
+        return bounds(config, space, classes, texts, device.runtime, device.precision)
 
     channels, native = native_shape(config.data) if dataset is None else (dataset.channels, dataset.resolution)
     found = _instance(config, budget, device, (channels, native, len(classes)), limited, progress)
@@ -109,7 +112,9 @@ def make_plan(
     table = open_table(device, find_folder(condition, tables) or folder)
     need = lacking(table, found.space)
     left = limited(found.space)
-    return Plan(resolved, found.reason, budget, chosen, found.space, left, device, table, folder, need, accelerator)
+    return Plan(
+        resolved, found.reason, budget, chosen, found.space, left, device, table, folder, need, accelerator, any_table
+    )
 
 
 def _instance(
@@ -183,6 +188,7 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
 
     Raises:
         InfeasibleBudgetError: the budget is below the fastest network, or below the fastest within the other limits.
+        TableError: the error of the table is too large to search with.
         DeviceError: the device cannot measure.
     """
     origin = {"space": plan.space.name, "condition": plan.device.condition().folder.as_posix()}
@@ -223,7 +229,7 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
         plan = replace(plan, table=open_table(plan.device, plan.folder))
         if warning := load_warning(plan.table, plan.whole):
             progress.say(warning)
-    return model_of(plan.table, plan.whole)
+    return model_of(plan.table, plan.whole, any_table=plan.any_table)
 
 
 def canary_us(plan: Plan) -> float | None:

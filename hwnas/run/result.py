@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -13,7 +14,7 @@ from hwnas.arch.costs import costs
 from hwnas.arch.space import Architecture
 from hwnas.devices.verdict import Verdict
 from hwnas.errors import BudgetMissedError
-from hwnas.export.model_file import Exported
+from hwnas.export.model_file import Exported, accuracy
 from hwnas.files import write_json, write_text
 from hwnas.run.job import Run
 from hwnas.search.engine import Found
@@ -35,10 +36,15 @@ def result_of(
     config, verdict = run.plan.config, verdicts["model"]
     test = evaluate(module, run.dataset.test, run.dataset, device=run.device)
     val = evaluate(module, run.dataset.val, run.dataset, device=run.device)
+    quantised: dict[str, float] = {}
+    if exported.drop is not None:
+        own = _file_accuracy(run, exported.path)
+        quantised = {"test": own, "float_test": test.accuracy, "val_drop": exported.drop}
     rival = None
     if baseline is not None:
+        trained = evaluate(baseline, run.dataset.test, run.dataset, device=run.device).accuracy
         rival = {
-            "accuracy": evaluate(baseline, run.dataset.test, run.dataset, device=run.device).accuracy,
+            "accuracy": _file_accuracy(run, run.folder.baseline(run.form.suffix)) if quantised else trained,
             "predicted_ms": run.model.predict_ms(random_choices),
             "measured_ms": _milliseconds(verdicts["baseline"]),
         }
@@ -57,7 +63,9 @@ def result_of(
         "device": run.plan.device.id,
         "condition": str(run.plan.device.condition().folder),
         "runtime": run.plan.device.runtime,
-        "accuracy": {"test": test.accuracy, "val": val.accuracy, "test_images": test.n},
+        "precision": run.plan.device.precision,
+        "model": exported.path.name,
+        "accuracy": {"test": test.accuracy, "val": val.accuracy, "test_images": test.n} | quantised,
         "baseline_random": rival,
         "trained": config.train,
         "epochs": recipe.epochs if config.train else 0,
@@ -73,6 +81,10 @@ def result_of(
         "seed": config.seed,
         "seconds": run.folder.seconds(),
     }
+
+
+def _file_accuracy(run: Run, model: Path) -> float:
+    return accuracy(run.form, model.read_bytes(), run.dataset, run.dataset.test)
 
 
 def _milliseconds(verdict: Verdict) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.arch.space import Architecture, SearchSpace
-from hwnas.backends.torch import GraphModule, initialise, network_module
+from hwnas.backends.torch import GraphModule, NetworkModule, initialise, network_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +37,21 @@ class Supernet(nn.Module):
         self.space = space
         for slot in space.slots:
             self.add_module(slot.name, nn.ModuleList([GraphModule(spec.graph) for spec in slot.ops]))
-        self._slots = [(self.get_submodule(slot.name), slot.decision) for slot in space.slots]
+        self._slots = [
+            (self.get_submodule(slot.name), slot.decision, places)
+            for slot, places in zip(space.slots, space.sources, strict=True)
+        ]
         initialise(self)
 
     def forward(self, x: Tensor, gates: Sequence[Gate]) -> Tensor:
         """Logits (batch, classes) of images `x` (batch, C, H, W) with one gate per decision."""
-        for options, decision in self._slots:
-            x = _mixed(options, x, _FIXED if decision is None else gates[decision])
-        return x
+        made: list[Tensor] = []
+        for options, decision, places in self._slots:
+            maps = [made[place] if place >= 0 else x for place in places]
+            made.append(_mixed(options, maps, _FIXED if decision is None else gates[decision]))
+        return made[-1]
 
-    def extract(self, architecture: Architecture) -> nn.Sequential:
+    def extract(self, architecture: Architecture) -> NetworkModule:
         """The network of `architecture` as a module of its own, with a copy of the shared weights."""
         module = network_module(self.space.network(architecture))
         with torch.no_grad():
@@ -67,9 +72,9 @@ def single_path(choices: Sequence[int]) -> list[Gate]:
     return [Gate((int(choice),)) for choice in choices]
 
 
-def _mixed(options: nn.Module, x: Tensor, gate: Gate) -> Tensor:
+def _mixed(options: nn.Module, maps: Sequence[Tensor], gate: Gate) -> Tensor:
     assert isinstance(options, nn.ModuleList)
     if gate.weights is None:
-        return options[gate.active[0]](x)  # type: ignore[no-any-return]
-    first, *rest = (weight * options[k](x) for k, weight in zip(gate.active, gate.weights, strict=True))
+        return options[gate.active[0]](*maps)  # type: ignore[no-any-return]
+    first, *rest = (weight * options[k](*maps) for k, weight in zip(gate.active, gate.weights, strict=True))
     return sum(rest, start=first)  # type: ignore[no-any-return]

@@ -21,10 +21,13 @@ from hwnas.backends.torch import export_weights, network_module
 from hwnas.errors import InputError
 
 BUILT_IN = (
+    "add",
     "avgpool",
     "classifier",
+    "concat",
     "conv",
     "dilconv",
+    "irf",
     "maxpool",
     "mbconv",
     "none",
@@ -43,6 +46,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "dilation": st.integers(1, 4),
     "se": st.integers(0, 16),
     "act": st.sampled_from(ACTIVATIONS),
+    "inputs": st.integers(2, 5),
 }
 
 
@@ -232,7 +236,7 @@ def test_a_users_kind_works_in_every_backend() -> None:
     inputs = random_inputs(network, 3, 0)
     assert compare(network, weights, onnx_model(network, weights), inputs).ok
 
-    part = module[0]
+    part = module.get_submodule("twin")
     with torch.no_grad():
         x = torch.from_numpy(inputs)
         left, right = part.get_submodule("left"), part.get_submodule("right")

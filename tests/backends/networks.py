@@ -12,8 +12,10 @@ from op_specs import EVERY_KIND
 
 from hwnas.arch import Network, OpSpec, SearchSpace, space_instance
 from hwnas.backends.litert import litert_model
+from hwnas.backends.litert_runtime import run_litert
 from hwnas.backends.onnx import onnx_model
-from hwnas.backends.parity import Parity, Run, compare, random_inputs, run_litert, run_model, trained_like
+from hwnas.backends.parity import Parity, compare, random_inputs, trained_like
+from hwnas.backends.runtime import Run, run_onnx
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.backends.weights import Weights
 
@@ -50,7 +52,7 @@ SMALLEST = [
 SPECS = list(dict.fromkeys([*CONVS, *MBCONVS, *SMALLEST, *EVERY_KIND]))
 
 RUNTIMES: dict[str, tuple[Callable[[Network, Weights], bytes], Run]] = {
-    "onnxruntime": (onnx_model, run_model),
+    "onnxruntime": (onnx_model, run_onnx),
     "litert": (litert_model, run_litert),
 }
 

@@ -13,8 +13,9 @@ from ai_edge_litert import schema_py_generated as schema
 from networks import SPECS, cells, chain, random_network, space, trained
 
 from hwnas.arch import Network, OpSpec, mobilenet_v2
-from hwnas.backends.litert import fingerprint, interpreter, litert_model, micro_model
-from hwnas.backends.parity import compare, random_inputs, run_litert
+from hwnas.backends.litert import fingerprint, litert_model, micro_model
+from hwnas.backends.litert_runtime import interpreter, run_litert
+from hwnas.backends.parity import compare, random_inputs
 from hwnas.backends.torch import load_weights, network_module
 from hwnas.backends.weights import random_weights
 from hwnas.errors import ExportError
@@ -25,6 +26,7 @@ NETWORKS = [
     mobilenet_v2(0.25, 32),
     cells(15),
     cells(16),
+    random_network(space(1.0, 9, "nasbench201"), 1),
 ]
 KINDS = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 
@@ -50,7 +52,7 @@ def operators(network: Network) -> list[str]:
 def runs_as_one_delegate(model: bytes) -> bool:
     """XNNPACK reads the input and writes the output: no operator is left to LiteRT's own kernels."""
     loaded = interpreter(model)
-    (source,), (target,) = loaded.get_input_details(), loaded.get_output_details()
+    sources, (target,) = loaded.get_input_details(), loaded.get_output_details()
     (graph,) = unpacked(model).subgraphs
     constants = {index for index, tensor in enumerate(graph.tensors) if tensor.buffer}
     delegates = [op for op in loaded._get_ops_details() if op["op_name"] == "DELEGATE"]
@@ -58,7 +60,7 @@ def runs_as_one_delegate(model: bytes) -> bool:
         return not delegates
     return (
         len(delegates) == 1
-        and set(delegates[0]["inputs"]) - constants <= {source["index"]}
+        and set(delegates[0]["inputs"]) - constants <= {source["index"] for source in sources}
         and list(delegates[0]["outputs"]) == [target["index"]]
     )
 
@@ -85,10 +87,11 @@ def test_a_node_that_is_left_out_is_seen(position: int) -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)
 def test_signature_and_shapes(spec: OpSpec) -> None:
     loaded = interpreter(micro_model(spec))
-    assert loaded.get_signature_list() == {"serving_default": {"inputs": ["input"], "outputs": ["logits"]}}
-    (source,), (target,) = loaded.get_input_details(), loaded.get_output_details()
-    assert source["dtype"] == target["dtype"] == np.float32
-    assert source["shape"].tolist() == [1, spec.height, spec.width, spec.cin]
+    names = ["input", "input1", "input2"][: spec.inputs]
+    assert loaded.get_signature_list() == {"serving_default": {"inputs": names, "outputs": ["logits"]}}
+    sources, (target,) = loaded.get_input_details(), loaded.get_output_details()
+    assert {one["dtype"] for one in (*sources, target)} == {np.float32}
+    assert [one["shape"].tolist() for one in sources] == [[1, spec.height, spec.width, spec.cin]] * spec.inputs
     channels, height, width = spec.output_shape
     flat = spec.kind.endswith("classifier")
     assert target["shape"].tolist() == ([1, channels] if flat else [1, height, width, channels])
@@ -218,3 +221,9 @@ def test_a_network_cut_by_none_is_a_constant_in_every_backend() -> None:
     assert result.agrees
     assert result.limit > 1e-4
     assert np.ptp(run_litert(litert_model(network, weights), inputs), axis=0).max() == 0
+
+
+def test_nothing_is_written_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    run_litert(micro_model(OpSpec("conv", 4, 4, 6, 6, kernel=3)), np.zeros((1, 4, 6, 6), np.float32))
+    print("heard", file=sys.stderr, flush=True)
+    assert capfd.readouterr().err == "heard\n"

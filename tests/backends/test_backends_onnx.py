@@ -9,7 +9,8 @@ from onnx.reference import ReferenceEvaluator
 
 from hwnas.arch import Network, OpSpec
 from hwnas.backends.onnx import micro_model, onnx_model
-from hwnas.backends.parity import compare, random_inputs, run_model
+from hwnas.backends.parity import compare, random_inputs
+from hwnas.backends.runtime import run_onnx
 from hwnas.backends.weights import random_weights
 from hwnas.errors import ExportError
 
@@ -33,10 +34,11 @@ def test_every_micro_model_is_valid_and_static(spec: OpSpec) -> None:
     assert all(tensor.data_location == TensorProto.DEFAULT for tensor in model.graph.initializer)
     assert all(len(tensor.external_data) == 0 for tensor in model.graph.initializer)
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
-    ((source,), (target,)) = model.graph.input, model.graph.output
-    assert (source.name, target.name) == ("input", "logits")
-    assert source.type.tensor_type.elem_type == target.type.tensor_type.elem_type == TensorProto.FLOAT
-    assert shape(source) == [1, *spec.input_shape]
+    sources, (target,) = model.graph.input, model.graph.output
+    names = ["input", "input1", "input2"][: spec.inputs]
+    assert [one.name for one in (*sources, target)] == [*names, "logits"]
+    assert {one.type.tensor_type.elem_type for one in (*sources, target)} == {TensorProto.FLOAT}
+    assert all(shape(source) == [1, *spec.input_shape] for source in sources)
     assert shape(target) == ([1, spec.cout] if spec.kind.endswith("classifier") else [1, *spec.output_shape])
 
 
@@ -51,8 +53,10 @@ def test_a_whole_network_is_valid_and_has_flat_logits() -> None:
 def test_the_reference_evaluator_agrees_with_the_runtime(spec: OpSpec) -> None:
     network = Network.single(spec)
     model, inputs = onnx_model(network, trained(network)), random_inputs(network, 1, 0)
-    (expected,) = ReferenceEvaluator(onnx.load_from_string(model)).run(None, {"input": inputs})
-    np.testing.assert_allclose(run_model(model, inputs), expected, rtol=1e-4, atol=1e-4)
+    names = ["input", "input1", "input2"][: spec.inputs]
+    feeds = dict(zip(names, np.split(inputs, spec.inputs, axis=1), strict=True))
+    (expected,) = ReferenceEvaluator(onnx.load_from_string(model)).run(None, feeds)
+    np.testing.assert_allclose(run_onnx(model, inputs), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("act", ACTS)
@@ -89,4 +93,4 @@ def test_weights_that_do_not_fit_are_refused() -> None:
 def test_an_output_that_is_the_input_still_makes_a_model() -> None:
     spec = OpSpec("skip", 3, 3, 4, 4)
     inputs = random_inputs(Network.single(spec), 2, 0)
-    np.testing.assert_array_equal(run_model(micro_model(spec), inputs), inputs)
+    np.testing.assert_array_equal(run_onnx(micro_model(spec), inputs), inputs)

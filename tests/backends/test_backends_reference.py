@@ -11,9 +11,10 @@ import pytest
 import torch
 from networks import random_network, space, trained
 
-from hwnas.arch import Network, OpSpec
+from hwnas.arch import Network, OpSpec, space_instance
 from hwnas.backends.onnx import onnx_model
-from hwnas.backends.parity import random_inputs, run_model
+from hwnas.backends.parity import random_inputs
+from hwnas.backends.runtime import run_onnx
 from hwnas.backends.torch import load_weights, network_module
 
 SMALL = [
@@ -21,6 +22,7 @@ SMALL = [
     Network.single(OpSpec("mbconv", 4, 4, 6, 7, 3, 1, 2, se=2, act="relu6")),
     Network.single(OpSpec("mbconv", 4, 8, 7, 7, 5, 2, 1, act="hsigmoid")),
     random_network(space(1.0, 8, "toy"), 0),
+    random_network(space_instance("nasbench201", width=0.5, resolution=9, channels=3, classes=10, depth=1), 3),
 ]
 
 
@@ -45,6 +47,6 @@ def test_the_file_computes_what_torchs_export_computes(network: Network, dynamo:
     module = network_module(network).eval()
     load_weights(module, weights)
     inputs = random_inputs(network, 3, 0)
-    ours = run_model(onnx_model(network, weights), inputs)
-    theirs = run_model(exported_by_torch(network, module, dynamo=dynamo), inputs)
+    ours = run_onnx(onnx_model(network, weights), inputs)
+    theirs = run_onnx(exported_by_torch(network, module, dynamo=dynamo), inputs)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * max(1.0, float(np.abs(theirs).max())))

@@ -139,7 +139,7 @@ def test_without_the_variable_it_is_the_cache_folder_of_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HWNAS_CACHE")
-    monkeypatch.setattr(cache.platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / name)
     assert cache.folder() == tmp_path / "hwnas" / "images"
 
 

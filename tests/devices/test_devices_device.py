@@ -139,3 +139,25 @@ def test_facts_are_json() -> None:
     facts = json.loads(json.dumps(host_facts(), allow_nan=False))
     assert facts["logical_cores"] >= 1
     assert facts["packages"]["onnxruntime"] == package_version("onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("threads = 1", "threads = 2", "needs threads = 1, not 2"),
+        ('"fp32"', '"int8"', "needs precision = 'fp32', not 'int8'"),
+        ('"local"', '"ssh"', "needs transport = 'local', not 'ssh'"),
+    ],
+)
+def test_ort_web_is_for_one_thread_in_fp32_on_the_host(tmp_path: Path, before: str, after: str, message: str) -> None:
+    path = tmp_path / "x.toml"
+    web = GOOD.replace('"onnxruntime"', '"ort-web"')
+    path.write_text(web)
+    assert load_device(str(path)).runtime == "ort-web"
+    path.write_text(web.replace(before, after) + (SSH if after == '"ssh"' else ""))
+    with pytest.raises(InputError, match=f"runtime 'ort-web' {message}") as caught:
+        load_device(str(path))
+    assert "Node" in caught.value.hint
+    path.write_text(GOOD.replace(before, after) + (SSH if after == '"ssh"' else ""))
+    with pytest.raises(InputError, match=message):
+        load_device(str(path)).with_runtime("ort-web")

@@ -96,3 +96,10 @@ def test_loaded_rounds_are_measured_again_and_no_more_than_asked() -> None:
 def test_the_table_bounds_the_canary(now_us: float, bound_us: float) -> None:
     assert canary_floor_us([a_round(1, now_us)], table_us=100) == pytest.approx(min(now_us, bound_us))
     assert canary_floor_us([a_round(1, now_us)]) == now_us
+
+
+def test_the_cpu_time_of_helpers_is_no_other_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path / "stat", monkeypatch)
+    others = runner.OtherWork(lambda: 1.75 * machine.second)
+    machine.run(1.0, 1.0)
+    assert others.share() == pytest.approx(0.25)

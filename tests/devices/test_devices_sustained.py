@@ -182,15 +182,18 @@ def test_the_real_program_takes_shapes_and_names_a_model_that_fails(tmp_path: Pa
         run_sustained(HOST, "m", tmp_path / "broken.onnx", canary, 1.0, progress=Silent())
 
 
-def test_times_are_those_of_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0]
-    monkeypatch.setattr(runner_sustained.time, "perf_counter_ns", lambda: clock[0])
+def test_times_are_those_of_each_call_in_pieces_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, asked = [0.0], []
+    monkeypatch.setattr(runner_sustained.time, "monotonic", lambda: clock[0])
 
-    def call() -> None:
-        clock[0] += 100 * (1 + clock[0] // 1000)  # slower after every microsecond
+    def sampler(batch: int, fewest: int, for_ms: float, warmup: int) -> list[float]:
+        asked.append((batch, fewest, round(for_ms), warmup))
+        clock[0] += max(for_ms / 1e3, 0.1)
+        return [clock[0]] * 2
 
-    assert list(runner_sustained.times_ns(call, 2e-6)) == [100] * 10 + [200] * 5
-    assert list(runner_sustained.times_ns(call, 0.0)) == [300]
+    assert list(runner_sustained.times_us(sampler, 2.5)) == pytest.approx([1.0, 1.0, 2.0, 2.0, 2.5, 2.5])
+    assert asked == [(1, 1, 1000, 0), (1, 1, 1000, 0), (1, 1, 500, 0)]
+    assert len(runner_sustained.times_us(sampler, 0.0)) == 2
 
 
 def test_it_is_a_file_for_python_3_8_and_imports_nothing_of_hwnas() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,16 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 from torch import nn
 
 from hwnas.arch import Network, SearchSpace, space_instance
+from hwnas.backends.formats import format_of
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.data import Dataset, load_dataset, to_input
 from hwnas.errors import DataError, ExportError, InputError, StorageError
-from hwnas.export import model_file
-from hwnas.export.model_file import Exported, export_onnx, real_inputs
+from hwnas.export.model_file import Exported, export_model, real_inputs
 from hwnas.export.predict import predict
 
 FACTS = {"architecture": "[]", "device": "host", "budget_ms": "1.5"}
@@ -55,17 +58,18 @@ def trained_like(network: Network) -> nn.Module:
 class Made:
     """A data set, a network for it, and its exported file in `folder`."""
 
-    def __init__(self, source: str, folder: Path) -> None:
+    def __init__(self, source: str, folder: Path, runtime: str = "onnxruntime") -> None:
+        self.form = format_of(runtime)
         self.dataset: Dataset = load_dataset(source, resolution=16, seed=0)
         channels, classes = self.dataset.train.pixels.shape[1], len(self.dataset.classes)
         space: SearchSpace = space_instance("toy", width=1.0, resolution=16, channels=channels, classes=classes)
         self.network = space.network(space.architecture((1, 0, 1, 2)))
         self.module = trained_like(self.network)
-        self.path, self.labels = folder / "model.onnx", folder / "labels.txt"
+        self.path, self.labels = folder / f"model{self.form.suffix}", folder / "labels.txt"
 
     def export(self) -> Exported:
         weights: Mapping[str, Any] = export_weights(self.module)
-        return export_onnx(self.path, self.network, weights, self.dataset, FACTS, labels=self.labels)
+        return export_model(self.path, self.form, self.network, weights, self.dataset, FACTS, labels=self.labels)
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         with torch.no_grad():
@@ -73,32 +77,56 @@ class Made:
 
 
 @pytest.fixture(params=["digits", "folder"])
-def made(request: pytest.FixtureRequest, tmp_path: Path) -> Made:
-    return Made("digits" if request.param == "digits" else str(draw(tmp_path / "images")), tmp_path / "run")
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return "digits" if request.param == "digits" else str(draw(tmp_path / "images"))
+
+
+@pytest.fixture(params=["onnxruntime", "litert"])
+def made(request: pytest.FixtureRequest, source: str, tmp_path: Path) -> Made:
+    return Made(source, tmp_path / "run", request.param)
+
+
+def with_onnxruntime(path: Path, inputs: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run(None, {"input": image[None]})[0] for image in inputs])
+
+
+def with_litert(path: Path, inputs: np.ndarray) -> np.ndarray:
+    run = Interpreter(str(path)).get_signature_runner()
+    return np.concatenate([run(input=image[None].transpose(0, 2, 3, 1))["logits"] for image in inputs])
 
 
 def test_the_file_computes_what_torch_computes(made: Made) -> None:
     exported = made.export()
-    session = onnxruntime.InferenceSession(str(exported.path), providers=["CPUExecutionProvider"])
     inputs = real_inputs(made.dataset)
-    own = np.concatenate([session.run(None, {"input": image[None]})[0] for image in inputs])
+    own = (with_onnxruntime if made.form.suffix == ".onnx" else with_litert)(made.path, inputs)
     with torch.no_grad():
         expected = made.module(torch.from_numpy(inputs)).numpy()
     assert expected.std() > 0.1
     np.testing.assert_allclose(own, expected, atol=1e-4 * max(1.0, np.abs(expected).max()))
     assert (exported.images, exported.size_bytes) == (len(inputs), exported.path.stat().st_size)
     assert exported.parity.agrees
-    onnx.checker.check_model(onnx.load(exported.path), full_check=True)
+    if made.form.suffix == ".onnx":
+        onnx.checker.check_model(onnx.load(exported.path), full_check=True)
+
+
+def metadata_in(path: Path) -> dict[str, str]:
+    """As an app reads them."""
+    if path.suffix == ".tflite":
+        with zipfile.ZipFile(path) as archive:
+            return dict(json.loads(archive.read("metadata.json")))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return dict(session.get_modelmeta().custom_metadata_map)
 
 
 def test_the_file_tells_an_app_all_that_it_needs(made: Made) -> None:
     made.export()
-    session = onnxruntime.InferenceSession(str(made.path), providers=["CPUExecutionProvider"])
-    metadata = session.get_modelmeta().custom_metadata_map
+    metadata = metadata_in(made.path)
+    layout = {".onnx": "nchw", ".tflite": "nhwc"}[made.path.suffix]
     classes = made.dataset.classes
     assert json.loads(metadata["names"]) == {str(index): name for index, name in enumerate(classes)}
     assert json.loads(metadata["imgsz"]) == [16, 16]
-    assert (metadata["task"], metadata["batch"], metadata["hwnas.layout"]) == ("classify", "1", "nchw")
+    assert (metadata["task"], metadata["batch"], metadata["hwnas.layout"]) == ("classify", "1", layout)
     assert metadata["hwnas.color"] == {1: "gray", 3: "rgb"}[made.network.input_shape[0]]
     assert json.loads(metadata["hwnas.mean"]) == pytest.approx(made.dataset.mean)
     assert json.loads(metadata["hwnas.std"]) == pytest.approx(made.dataset.std)
@@ -106,14 +134,14 @@ def test_the_file_tells_an_app_all_that_it_needs(made: Made) -> None:
     assert made.labels.read_text(encoding="utf-8").splitlines() == list(classes)
 
 
-def test_other_weights_than_the_trained_are_refused(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = model_file.onnx_model
+def test_other_weights_than_the_trained_are_refused(made: Made) -> None:
+    write = made.form.model
 
     def perturbed(network: Network, weights: Mapping[str, Any], **kwargs: Any) -> bytes:
         name = next(name for name in weights if weights[name].ndim == 4)
         return write(network, dict(weights) | {name: weights[name] * 1.05}, **kwargs)
 
-    monkeypatch.setattr(model_file, "onnx_model", perturbed)
+    made.form = dataclasses.replace(made.form, model=perturbed)
     with pytest.raises(ExportError, match="differs") as caught:
         made.export()
     assert caught.value.exit_code == 6
@@ -123,7 +151,7 @@ def test_other_weights_than_the_trained_are_refused(made: Made, monkeypatch: pyt
 
 def test_a_folder_that_cannot_be_written_is_a_storage_error(made: Made) -> None:
     made.path.parent.write_text("a file where the run should be")
-    with pytest.raises(StorageError, match=r"model\.onnx"):
+    with pytest.raises(StorageError, match=r"model\.(onnx|tflite)"):
         made.export()
 
 
@@ -162,12 +190,16 @@ def test_what_is_no_image_or_no_model_is_named(made: Made, tmp_path: Path) -> No
         with pytest.raises(DataError) as caught:
             predict(made.path, [image])
         assert str(image) in str(caught.value)
-    for content in (b"", b"no model", made.path.read_bytes()[:500]):
-        (tmp_path / "other.onnx").write_bytes(content)
-        with pytest.raises(InputError, match=r"other\.onnx"):
-            predict(tmp_path / "other.onnx", [])
-    with pytest.raises(InputError, match="no model"):
-        predict(tmp_path / "missing.onnx", [])
+    other = tmp_path / f"other{made.path.suffix}"
+    whole = made.path.read_bytes()
+    for content in (b"", b"no model", whole[:500], whole[:-500], whole[: len(whole) // 2]):
+        other.write_bytes(content)
+        with pytest.raises(InputError, match="other"):
+            predict(other, [])
+    with pytest.raises(InputError, match="No such file"):
+        predict(tmp_path / f"missing{made.path.suffix}", [])
+    with pytest.raises(InputError, match="no model file"):
+        predict(made.labels, [])
 
 
 @pytest.mark.parametrize(

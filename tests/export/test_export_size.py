@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hwnas.arch import space_instance
-from hwnas.backends.onnx import onnx_model
+from hwnas.backends.formats import format_of
+from hwnas.backends.parity import random_inputs
 from hwnas.backends.weights import random_weights
 from hwnas.data import Dataset, Images
 from hwnas.export.model_file import _metadata
@@ -27,19 +28,34 @@ def dataset(classes: tuple[str, ...], channels: int) -> Dataset:
 
 @pytest.mark.parametrize("classes", [("a", "b"), tuple(f"Klasse «{index}» 猫" for index in range(100))])
 @pytest.mark.parametrize(
+    ("runtime", "precision", "slack_kb"),
+    [("onnxruntime", "fp32", 1), ("litert", "fp32", 6), ("onnxruntime", "int8", 12), ("litert", "int8", 12)],
+)
+@pytest.mark.parametrize(
     ("name", "width", "resolution", "channels"),
     [("toy", 1.0, 8, 1), ("mobile", 0.25, 32, 1), ("mobile", 0.5, 48, 3), ("mobile", 1.0, 64, 3)],
 )
 def test_no_file_is_above_the_bound_and_all_are_close(
-    name: str, width: float, resolution: int, channels: int, classes: tuple[str, ...]
+    name: str,
+    width: float,
+    resolution: int,
+    channels: int,
+    classes: tuple[str, ...],
+    runtime: str,
+    precision: str,
+    slack_kb: int,
 ) -> None:
+    form = format_of(runtime, precision)
     space = space_instance(name, width=width, resolution=resolution, channels=channels, classes=len(classes))
     data = dataset(classes, channels)
     condition = "device-of-someone/a-cpu/onnxruntime-1.32.0-t1-fp32"
-    model = size_model(space, classes, [data.name, "device-of-someone", condition])
+    model = size_model(space, classes, [data.name, "device-of-someone", condition], runtime, precision)
     rng = random.Random(0)
     skips = [len(decision.options) - 1 for decision in space.decisions]
-    drawn = [[rng.randrange(len(decision.options)) for decision in space.decisions] for _ in range(12)]
+    drawn = [
+        [rng.randrange(len(decision.options)) for decision in space.decisions]
+        for _ in range(12 if precision == "fp32" else 2)
+    ]
     for choices in [skips, [0] * len(skips), *drawn]:
         network = space.network(space.architecture(choices))
         facts = {
@@ -50,6 +66,9 @@ def test_no_file_is_above_the_bound_and_all_are_close(
             "predicted_ms": f"{-1.2345678e-5:.6g}",
         }
         weights = random_weights(network.graph, 0)
-        real = len(onnx_model(network, weights, metadata=_metadata(data, network, facts)))
-        assert real <= model.predict_bytes(choices) < real + 1024
+        content = form.model(network, weights, metadata=_metadata(data, network, form, facts))
+        if form.quantize is not None:
+            content = form.quantize(content, random_inputs(network, 2, 0))
+        real = len(content)
+        assert real <= model.predict_bytes(choices) < real + slack_kb * 1024
     assert model.smallest_bytes <= model.predict_bytes(skips)

@@ -16,37 +16,49 @@ from hwnas.latency.table import Table
 from hwnas.progress import Silent
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
-def test_a_table_is_measured_with_the_runtime_that_it_names(
-    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("runtime", "precision"),
+    [("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("litert", "fp32"), ("litert", "int8"), ("ort-web", "fp32")],
+)
+def test_a_table_is_measured_with_the_runtime_and_precision_that_it_names(
+    runtime: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    pytest.importorskip({"litert": "ai_edge_litert"}.get(runtime, runtime))
+    if runtime == "ort-web":
+        request.getfixturevalue("ort_web")
+    else:
+        pytest.importorskip({"litert": "ai_edge_litert"}.get(runtime, runtime))
     monkeypatch.setattr(build, "_ROUNDS_PER_PROCESS", 2)
     monkeypatch.setattr(build, "_MOST_PASSES", 0)
-    device = HOST.with_runtime(runtime)
+    device = HOST.with_runtime(runtime, precision)
     table = open_table(device, tmp_path)
     complete(table, TOY, device, tmp_path, lacking(table, TOY), progress=Silent())
     kept = open_table(device, tmp_path)
-    assert kept.runtime == runtime
+    assert (kept.runtime, kept.precision) == (runtime, precision)
     assert not lacking(kept, TOY)
-    assert {row.fingerprint for row in kept.rows.values()} == {format_of(runtime).fingerprint(spec) for spec in TOY.ops}
+    fingerprint = format_of(runtime, precision).fingerprint
+    assert {row.fingerprint for row in kept.rows.values()} == {fingerprint(spec) for spec in TOY.ops}
     assert 0.0 < model_of(kept, TOY).smallest_ms < model_of(kept, TOY).largest_ms
     other = HOST.with_runtime("litert" if runtime == "onnxruntime" else "onnxruntime")
-    with pytest.raises(InputError, match="is of"):
-        open_table(other, tmp_path)
+    for wrong in (other, other.with_runtime(precision="fp32" if precision == "int8" else "int8")):
+        with pytest.raises(InputError, match="is of"):
+            open_table(wrong, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "condition", ["onnxruntime-1.32.0-t1-fp32", "litert-2.3.0-t2-int8", "ort-web-1.24.0-dev-t1-fp32"]
+    "condition", ["onnxruntime-1.32.0-t1-fp32", "litert-2.3.0-t2-int8", "ort-web-1.30.0-node20-t1-fp32"]
 )
-def test_the_runtime_of_a_condition(condition: str) -> None:
+def test_the_runtime_and_the_precision_of_a_condition(condition: str) -> None:
     assert condition.startswith(Table("cpu", condition).runtime + "-")
     assert Table("cpu", condition).runtime in ("onnxruntime", "litert", "ort-web")
+    assert condition.endswith("-" + Table("cpu", condition).precision)
+    assert Table("cpu", condition).precision in ("fp32", "int8")
 
 
 def test_an_unknown_runtime_is_refused() -> None:
     with pytest.raises(InputError, match="unknown runtime 'tvm'"):
         HOST.with_runtime("tvm")
+    with pytest.raises(InputError, match="unknown precision 'int4'"):
+        HOST.with_runtime(precision="int4")
     with pytest.raises(InputError, match="no models are written for the runtime 'tvm'"):
         format_of("tvm")
     assert HOST.with_runtime("") == HOST == replace(HOST)

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from hwnas.arch import OpSpec, SearchSpace, space_instance
-from hwnas.backends.onnx import fingerprint
+from hwnas.backends.formats import format_of
 from hwnas.devices.device import load_device
 from hwnas.devices.verdict import State, Verdict
 from hwnas.latency.model import LatencyModel
@@ -66,9 +66,17 @@ def row_ms(spec: OpSpec) -> float:
     return 1.0 + int(hashlib.sha256(spec.key.encode()).hexdigest(), 16) % 100_000 / 1e5
 
 
-def write_table(tables: Path, *, factor: float = 1.0, spaces: Sequence[SearchSpace] = (SPACE,)) -> Path:
+def write_table(
+    tables: Path,
+    *,
+    factor: float = 1.0,
+    spaces: Sequence[SearchSpace] = (SPACE,),
+    runtime: str = "",
+    precision: str = "",
+) -> Path:
     """A complete table of the made-up machine, for the condition of this one."""
-    condition = load_device("host").condition()
+    device = load_device("host").with_runtime(runtime, precision)
+    condition, fingerprint = device.condition(), format_of(device.runtime, device.precision).fingerprint
     table = Table(condition.device, condition.id, canary_us=100.0)
     for space in spaces:
         for spec in space.ops:

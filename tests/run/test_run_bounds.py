@@ -183,7 +183,7 @@ def test_an_interrupted_run_with_limits_goes_on_to_the_same_result(
 
 def test_an_exported_file_above_its_limit_is_an_error(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By construction there is none; if there were, it would not pass."""
-    monkeypatch.setattr("hwnas.export.size._FRAME_BYTES", -2000)
+    monkeypatch.setattr("hwnas.export.size._FRAME_BYTES", {".onnx": -2000})
     with pytest.raises(ExportError, match="the file of the exported network"):
         run(max_size_kb=min(SIZES_KB.values()) - 2.5)
 

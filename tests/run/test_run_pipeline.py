@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -10,11 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-from run_fakes import SPACE, FakeJudge, a_config, install, latencies, write_table
+from run_fakes import SETTINGS, SPACE, FakeJudge, a_config, install, latencies, write_table
 
+from hwnas.backends.formats import format_of
+from hwnas.data import load_dataset, to_input
 from hwnas.errors import BudgetMissedError, DivergedError, ExportError, InfeasibleBudgetError, InputError
+from hwnas.export.predict import predict
 from hwnas.progress import Silent
-from hwnas.run import pipeline
+from hwnas.run import job, pipeline
+from hwnas.run.folder import RunFolder
 from hwnas.run.pipeline import run_search
 from hwnas.search.decode import decode
 from hwnas.train import checkpoint, loop
@@ -229,20 +234,80 @@ def test_a_loss_that_is_no_number_ends_the_run(runs: Runs, stage: str, monkeypat
 
 
 def test_a_model_file_that_computes_something_else_is_not_written(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hwnas.export import model_file
-
-    write = model_file.onnx_model
+    form = format_of("onnxruntime")
 
     def perturbed(network: Any, weights: Any, **kwargs: Any) -> bytes:
         name = next(name for name in weights if name.startswith("stem") and weights[name].ndim == 4)
-        return write(network, dict(weights) | {name: weights[name] * 1.1}, **kwargs)
+        return form.model(network, dict(weights) | {name: weights[name] * 1.1}, **kwargs)
 
-    monkeypatch.setattr(model_file, "onnx_model", perturbed)
+    monkeypatch.setattr(job, "format_of", lambda *_: dataclasses.replace(form, model=perturbed))
     with pytest.raises(ExportError, match="differs") as caught:
         runs()
     assert caught.value.exit_code == 6
     assert not (runs.root / "run" / "model.onnx").exists()
     assert not (runs.root / "run" / "result.json").exists()
+
+
+def test_a_run_on_litert_leaves_a_file_for_litert(runs: Runs) -> None:
+    write_table(runs.tables, runtime="litert")
+    result = runs(runtime="litert")
+    folder = RunFolder(runs.root / "run")
+    assert (result["runtime"], result["model"]) == ("litert", "model.tflite")
+    assert folder.exported.name == "model.tflite"
+    assert not (folder.path / "model.onnx").exists()
+    assert result["file_bytes"] == folder.exported.stat().st_size
+    (image,) = predict(folder.exported, [runs.images / "red" / "00.png"], top=1)
+    assert image.classes[0][0] in ("red", "green", "blue")
+    assert runs(force=True)["model"] == "model.onnx"
+    assert [path.name for path in folder.path.glob("model.*")] == ["model.onnx"]
+
+
+def test_a_limit_on_the_size_is_one_on_the_file_for_litert(runs: Runs) -> None:
+    write_table(runs.tables, runtime="litert")
+    largest_kb = runs("whole", runtime="litert", budget="100%")["file_bytes"] / 1024
+    limit_kb = round(0.8 * largest_kb)
+    result = runs("less", runtime="litert", budget="100%", max_size_kb=limit_kb)
+    assert result["file_bytes"] <= limit_kb * 1024
+
+
+@pytest.mark.parametrize(("runtime", "suffix"), [("onnxruntime", "onnx"), ("litert", "tflite")])
+def test_an_int8_run_tells_what_its_file_can(runs: Runs, runtime: str, suffix: str) -> None:
+    write_table(runs.tables, runtime=runtime, precision="int8")
+    result = runs(runtime=runtime, precision="int8", max_drop=100.0, epochs=1)
+    folder = RunFolder(runs.root / "run")
+    assert (result["precision"], result["model"]) == ("int8", f"model.{suffix}")
+    assert result["condition"].endswith("-int8")
+    data = load_dataset(str(runs.images), resolution=8, seed=0)
+    inputs = to_input(torch.from_numpy(data.test.pixels), data.mean, data.std).contiguous().numpy()
+    logits = format_of(runtime).run(folder.exported.read_bytes(), inputs)
+    assert result["accuracy"]["test"] == (logits.argmax(1) == data.test.labels).mean()
+    assert result["accuracy"].keys() == {"test", "val", "test_images", "float_test", "val_drop"}
+    assert result["baseline_random"]["accuracy"] >= 0.0
+
+
+def test_quantising_that_costs_too_much_is_refused(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_table(runs.tables, precision="int8")
+    form = format_of("onnxruntime", "int8")
+
+    def useless(model: bytes, samples: Any) -> bytes:
+        network = SPACE.network(SPACE.architecture((0,) * len(SPACE.decisions)))
+        return form.random_model(network)
+
+    monkeypatch.setattr(job, "format_of", lambda *_: dataclasses.replace(form, quantize=useless))
+    with pytest.raises(ExportError, match=r"quantising costs .* points") as caught:
+        runs(precision="int8", max_drop=0.0)
+    assert caught.value.exit_code == 6
+    assert not RunFolder(runs.root / "run").exported.exists()
+    assert runs(precision="int8", max_drop=100.0, resume=True)["accuracy"]["val_drop"] > 0.0
+    assert len([event for event in runs.events("start") if event["stage"] == "search"]) == 2
+    assert len(runs.events("epoch")) == SETTINGS.warmup_epochs + SETTINGS.epochs
+
+
+def test_a_run_of_before_there_were_runtimes_goes_on(runs: Runs) -> None:
+    runs()
+    path = runs.root / "run" / "config.toml"
+    path.write_text(path.read_text().replace('runtime = ""\n', "").replace("max_drop = 1.0\n", ""))
+    assert runs(resume=True) == runs.result()
 
 
 def test_force_starts_anew(runs: Runs) -> None:

@@ -7,13 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces.fbnet import RUNGS as FBNET_RUNGS
+from hwnas.arch.spaces.fbnet import fbnet
 from hwnas.arch.spaces.mobile import RUNGS, mobile, mobilenet_v2
+from hwnas.arch.spaces.nasbench201 import nasbench201
 from hwnas.arch.spaces.toy import toy
 from hwnas.errors import InputError
 
 __all__ = [
+    "fbnet",
     "mobile",
     "mobilenet_v2",
+    "nasbench201",
     "parse_instance",
     "space_instance",
     "space_names",
@@ -39,7 +44,12 @@ class _Family:
     rungs: Rungs = ()
 
 
-_FAMILIES = {"mobile": _Family(mobile, (2, 3, 8), RUNGS), "toy": _Family(toy)}
+_FAMILIES = {
+    "fbnet": _Family(fbnet, rungs=FBNET_RUNGS),
+    "mobile": _Family(mobile, (2, 3, 8), RUNGS),
+    "nasbench201": _Family(nasbench201, (1, 5, 20), ((1.0, 1), (1.0, 3), (1.0, 5))),
+    "toy": _Family(toy),
+}
 
 
 def space_names() -> tuple[str, ...]:

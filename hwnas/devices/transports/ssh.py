@@ -97,7 +97,7 @@ class Ssh(Remote):
                 hint=f"{address.login} must work without a password (ssh-copy-id), or with the key that the TOML names",
             ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
-            reason = str(error) or type(error).__name__
+            reason = str(error).removeprefix("[Errno None] ") or type(error).__name__  # paramiko names no errno
             raise UnreachableError(
                 f"{address.user}@{address.host} port {address.port} cannot be reached: {reason}",
                 hint=f"see that the board is on and in the network, and that {address.login} works",

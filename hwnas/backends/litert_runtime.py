@@ -1,0 +1,119 @@
+"""LiteRT's interpreter: the outputs of a model, and the metadata behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from hwnas.backends.litert import METADATA, OUTPUT, SIGNATURE
+from hwnas.errors import ExportError
+
+_LARGEST_METADATA = 16 << 20
+
+
+def check(model: bytes) -> None:
+    """LiteRT's reader has checked a model once it has run.
+
+    Raises:
+        ExportError: it refuses the model.
+    """
+    try:
+        interpreter(model)
+    except (ValueError, RuntimeError) as error:
+        raise ExportError(f"LiteRT refuses the model: {error}") from error
+
+
+def metadata_of(model: bytes) -> dict[str, str]:
+    """The metadata that `litert_model` put behind the model; none where it did not.
+
+    Raises:
+        ExportError: they are damaged.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(METADATA) as file:
+            content = json.loads(file.read(_LARGEST_METADATA))
+    except (zipfile.BadZipFile, KeyError):
+        return {}
+    except (ValueError, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise ExportError(f"the metadata of the model are damaged: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+        raise ExportError("the metadata of the model are damaged: they are no object of texts")
+    return content
+
+
+def run_litert(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Output of a LiteRT model with a batch of one for each of `inputs` (n, C, H, W), computed on one thread.
+
+    The model reads and writes (1, H, W, C), float32 or int8; what comes back is float32 (n, C, H, W), or (n, classes).
+
+    Raises:
+        ExportError: LiteRT refuses the model.
+    """
+    try:
+        run = interpreter(model).get_signature_runner(SIGNATURE)
+        given, made = run.get_input_details(), run.get_output_details()[OUTPUT]
+        maps = np.split(inputs.transpose(0, 2, 3, 1), len(given), axis=3)
+        stored = {name: _stored(one, given[name]) for name, one in zip(sorted(given), maps, strict=True)}
+        called = (run(**{name: values[[k]] for name, values in stored.items()}) for k in range(len(inputs)))
+        outputs = _real(np.concatenate([one[OUTPUT] for one in called]), made)
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise ExportError(f"LiteRT refuses the model: {error}") from error
+    return outputs.transpose(0, 3, 1, 2) if outputs.ndim == 4 else outputs
+
+
+def _stored(values: NDArray[np.float32], tensor: dict[str, Any]) -> NDArray[Any]:
+    """Real values as the tensor stores them."""
+    if tensor["dtype"] != np.int8:
+        return values
+    scale, zero = tensor["quantization"]
+    return np.asarray(np.clip(np.round(values / scale + zero), -128, 127), np.int8)
+
+
+def _real(values: NDArray[Any], tensor: dict[str, Any]) -> NDArray[np.float32]:
+    """What the tensor stores as real values."""
+    if tensor["dtype"] != np.int8:
+        return np.asarray(values, np.float32)
+    scale, zero = tensor["quantization"]
+    return np.asarray((values.astype(np.float32) - zero) * scale, np.float32)
+
+
+def interpreter(model: bytes) -> Any:
+    """LiteRT's interpreter of a model, on one CPU thread, with XNNPACK.
+
+    Raises:
+        ValueError or RuntimeError: the model cannot be loaded.
+    """
+    with _ungreeted():
+        loaded = Interpreter(model_content=model, num_threads=1)
+        loaded.allocate_tensors()
+    return loaded
+
+
+@contextlib.contextmanager
+def _ungreeted() -> Iterator[None]:
+    """Without the line that LiteRT writes to the process's stderr with every delegate; no setting of it does that."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            sys.stderr.flush()
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

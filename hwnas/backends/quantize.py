@@ -1,0 +1,119 @@
+"""Post-training static quantisation to int8, by the quantisers that belong to the runtimes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from hwnas.errors import ExportError, InputError
+
+
+def quantize_onnx(model: bytes, samples: NDArray[np.float32]) -> bytes:
+    """An ONNX model in QDQ form: uint8 activations, int8 weights with a scale per channel; input and output stay float.
+
+    Args:
+        samples: inputs (n, C, H, W) that the ranges of the activations are taken from.
+
+    Raises:
+        ExportError: ONNX Runtime's quantiser refuses the model.
+    """
+    proto = onnx.load_from_string(model)
+
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Samples(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            names = [one.name for one in proto.graph.input]
+            parts = (np.split(sample[None], len(names), axis=1) for sample in samples)
+            self._left = iter(dict(zip(names, maps, strict=True)) for maps in parts)
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            return next(self._left, None)
+
+    with tempfile.TemporaryDirectory(prefix="hwnas-") as folder, _quiet():
+        path = Path(folder, "int8.onnx")
+        try:
+            quantize_static(
+                proto,
+                path,
+                Samples(),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+            )
+        except (RuntimeError, ValueError, TypeError, KeyError) as error:
+            raise ExportError(f"ONNX Runtime cannot quantise the model: {error}") from error
+        return path.read_bytes()
+
+
+def quantize_litert(model: bytes, samples: NDArray[np.float32]) -> bytes:
+    """A LiteRT model of int8 activations and weights, these with a scale per channel; input and output are int8, too.
+
+    Args:
+        samples: inputs (n, C, H, W) that the ranges of the activations are taken from.
+
+    Raises:
+        InputError: LiteRT's quantiser is not installed.
+        ExportError: it refuses the model.
+    """
+    from hwnas.backends.litert import SIGNATURE, archived
+    from hwnas.backends.litert_runtime import interpreter, metadata_of
+
+    try:
+        from ai_edge_quantizer import quantizer, recipe
+    except ImportError as error:
+        raise InputError("int8 models for LiteRT need ai-edge-quantizer", hint="pip install 'hwnas[litert]'") from error
+    names = sorted(interpreter(model).get_signature_runner(SIGNATURE).get_input_details())
+    maps = np.split(np.ascontiguousarray(samples.transpose(0, 2, 3, 1)), len(names), axis=3)
+    feeds = [{name: one[[k]] for name, one in zip(names, maps, strict=True)} for k in range(len(samples))]
+    with _quiet():
+        try:
+            own = quantizer.Quantizer(bytearray(model))
+            own.load_quantization_recipe(recipe.static_wi8_ai8())
+            ranges = own.calibrate({SIGNATURE: feeds})
+            content = bytes(own.quantize(ranges).quantized_model)
+        except (RuntimeError, ValueError, TypeError, KeyError) as error:
+            raise ExportError(f"LiteRT's quantiser refuses the model: {error}") from error
+    return content + archived(metadata_of(model))
+
+
+def quantiser(runtime: str) -> str:
+    """Name and version of what quantises for a runtime: other versions may write other models."""
+    package = {"litert": "ai-edge-quantizer"}.get(runtime, "onnxruntime")
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return package
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars, hints and warnings of the quantisers."""
+    onnxruntime.set_default_logger_severity(3)
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)
+        onnxruntime.set_default_logger_severity(2)

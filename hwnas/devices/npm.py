@@ -1,0 +1,130 @@
+"""onnxruntime-web on this machine: npm installs it into the user's cache folder when it is first used."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hwnas.devices.ort_web import OrtWeb
+from hwnas.errors import DeviceError, ExportError, InputError
+from hwnas.files import cache_folder, read_json, storage_errors, write_json
+from hwnas.locks import held
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PACKAGE = "onnxruntime-web"
+VERSIONS = "~1.30.0"
+"""The versions that were tested."""
+
+_LONGEST_S = 600.0
+_LOG = logging.getLogger(__name__)
+_HINT = "install Node.js 20 or newer with npm, and make sure that both are on the PATH"
+
+
+def folder() -> Path:
+    """Where it is, once installed; other versions have another folder."""
+    return (cache_folder() / "npm" / f"{PACKAGE}-{VERSIONS.lstrip('~')}").absolute()
+
+
+def packages() -> dict[str, str]:
+    """The version of onnxruntime-web and of the Node that runs it; empty where the former is not installed."""
+    version, node = _version(folder()), shutil.which("node")
+    if version is None or node is None:
+        return {}
+    done = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+    return {PACKAGE: version, "node": done.stdout.strip().removeprefix("v")}
+
+
+def install() -> None:
+    """Have onnxruntime-web installed.
+
+    It is put in place in one step when it is whole. Scripts of packages are not run.
+
+    Raises:
+        DeviceError: there is no Node or no npm, or npm fails.
+        StorageError: the cache folder cannot be written.
+    """
+    _program("node")
+    place = folder()
+    if _version(place) is not None:
+        return
+    npm = _program("npm")
+    with held(place.parent / ".lock", busy=lambda: _LOG.warning("waiting for another process that runs npm")):
+        if _version(place) is not None:
+            return
+        _LOG.warning("installing %s %s into %s by npm, once", PACKAGE, VERSIONS, place)
+        part = place.with_name(f"{place.name}.part")
+        with storage_errors(place):
+            for path in (part, place):
+                shutil.rmtree(path, ignore_errors=True)
+            part.mkdir()
+        write_json(part / "package.json", {"private": True, "dependencies": {PACKAGE: VERSIONS}})
+        _npm_install(npm, part)
+        with storage_errors(place):
+            part.rename(place)
+
+
+def run_ort_web(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """First output of an ONNX model with a batch of one for each of `inputs` (n, C, H, W), by onnxruntime-web.
+
+    Raises:
+        ExportError: onnxruntime-web refuses the model.
+        DeviceError, StorageError: as `install`.
+    """
+    import numpy as np
+
+    install()
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "model.onnx"
+        path.write_bytes(model)
+        runtime = OrtWeb(str(folder()))
+        try:
+            number, known = runtime.open(str(path))
+            parts = [np.split(x[None], len(known), axis=1) for x in inputs]
+            return np.concatenate([runtime.run(number, dict(zip(known, maps, strict=True)))[0] for maps in parts])
+        except runtime.errors as error:
+            raise ExportError(f"onnxruntime-web refuses the model: {error}") from error
+        finally:
+            runtime.close()
+
+
+def _npm_install(npm: str, part: Path) -> None:
+    """Install what package.json of the folder `part` asks for."""
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--no-update-notifier"]
+    patience = ["--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000"]
+    command = [npm, "install", "--prefix", str(part), "--loglevel=error", *options, *patience]
+    hint = "npm needs its registry this once: look at the network and the disk, and run the same command again"
+    try:
+        done = subprocess.run(
+            command, cwd=part, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LONGEST_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise DeviceError(f"npm was still installing {PACKAGE} after {_LONGEST_S:g} s", hint=hint) from None
+    except OSError as error:
+        raise DeviceError(f"cannot start {npm}: {error.strerror or error}", hint=_HINT) from error
+    if done.returncode != 0 or _version(part) is None:
+        said = [line.partition("npm error ")[2] or line for line in done.stderr.splitlines() if line.strip()]
+        ended = f"it ended with code {done.returncode}" if done.returncode else "it installed nothing"
+        reason = "; ".join([line for line in said if not line.startswith(("errno", "syscall"))][:3]) or ended
+        raise DeviceError(f"npm could not install {PACKAGE} {VERSIONS}: {reason}", hint=hint)
+
+
+def _version(place: Path) -> str | None:
+    """Of the onnxruntime-web in that folder; None where there is none."""
+    try:
+        return str(read_json(place / "node_modules" / PACKAGE / "package.json")["version"])
+    except (InputError, LookupError, TypeError):
+        return None
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise DeviceError(f"ort-web needs {name}, which is not on the PATH", hint=_HINT)
+    return path

@@ -1,0 +1,169 @@
+"""The real onnxruntime-web under the real Node: what it computes, how it is timed, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import select
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from device_models import HOST, write_cast, write_convs
+from onnx import TensorProto
+from op_specs import EVERY_KIND
+
+from hwnas.arch import Network, mobilenet_v2
+from hwnas.backends.onnx import onnx_model
+from hwnas.backends.parity import compare, random_inputs, trained_like
+from hwnas.backends.torch import export_weights, network_module
+from hwnas.devices import npm, ort_web
+from hwnas.devices.check import facts_of, run_canary
+from hwnas.devices.estimate import estimates
+from hwnas.devices.measure import measure, stream_rounds
+from hwnas.devices.verdict import judge
+from hwnas.errors import DeviceError, ExportError
+from hwnas.progress import Silent
+
+KINDS = {spec.kind: spec for spec in EVERY_KIND}
+WEB = HOST.with_runtime("ort-web")
+pytestmark = pytest.mark.usefixtures("ort_web")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    write_convs(folder / "shallow.onnx", 2)
+    write_convs(folder / "deep.onnx", 8)
+    write_convs(folder / "canary.onnx", 4)
+    return folder
+
+
+def test_the_condition_names_the_package_and_the_node_that_runs_it() -> None:
+    packages = npm.packages()
+    major = packages["node"].split(".")[0]
+    assert WEB.condition().id == f"ort-web-{packages['onnxruntime-web']}-node{major}-t1-fp32"
+    assert re.match(r"1\.30\.\d+$", packages["onnxruntime-web"])
+    assert WEB.condition().device == HOST.condition().device
+
+
+def test_it_is_measured_like_onnxruntime(folder: Path) -> None:
+    models = {"deep": folder / "deep.onnx", 'a "b"\n✓': folder / "shallow.onnx", "": folder / "shallow.onnx"}
+    rounds = measure(WEB, models, folder / "canary.onnx", rounds=4, round_ms=3, first_round=5)
+    assert Counter((one.name, one.round) for one in rounds) == Counter((n, r) for n in models for r in range(5, 9))
+    assert all(0 < one.p10_us <= one.median_us <= one.p90_us for one in rounds)
+    assert all(one.calls * one.median_us >= 500 and one.canary_us > 0 for one in rounds)
+    results = estimates(rounds)
+    assert results["deep"].floor_us > 1.5 * results[""].floor_us
+
+
+@pytest.mark.parametrize("network", [mobilenet_v2(0.5, 64, classes=20), *map(Network.single, KINDS.values())])
+def test_it_computes_what_the_network_computes(network: Network) -> None:
+    module = network_module(network)
+    trained_like(module, network, 0)
+    weights = export_weights(module)
+    model, inputs = onnx_model(network, weights), random_inputs(network, 3, 0)
+    assert compare(network, weights, model, inputs, npm.run_ort_web).agrees
+
+
+def test_a_difference_is_noticed() -> None:
+    network = mobilenet_v2(0.5, 64, classes=20)
+    module = network_module(network)
+    trained_like(module, network, 0)
+    weights = export_weights(module)
+    model, inputs = onnx_model(network, weights), random_inputs(network, 3, 0)
+    parity = compare(network, weights, model, inputs, lambda model, x: npm.run_ort_web(model, x + 0.01))
+    assert parity.deviation >= 1
+    assert not parity.agrees
+
+
+def test_a_model_that_is_refused() -> None:
+    with pytest.raises(ExportError, match="onnxruntime-web refuses the model"):
+        npm.run_ort_web(b"no model", np.zeros((1, 3, 8, 8), np.float32))
+
+
+@pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.INT8, TensorProto.FLOAT16])
+def test_inputs_of_other_types(folder: Path, tmp_path: Path, kind: int) -> None:
+    path = write_cast(tmp_path / "cast.onnx", kind)
+    assert len(measure(WEB, {"cast": path}, folder / "canary.onnx", rounds=1, round_ms=0.1)) == 1
+
+
+@pytest.mark.parametrize("content", [b"not a model", None])
+def test_a_model_that_cannot_be_loaded_is_named(folder: Path, tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "broken.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DeviceError, match="model 'the broken one'"):
+        measure(WEB, {"good": folder / "deep.onnx", "the broken one": path}, folder / "canary.onnx", rounds=1)
+
+
+def test_unsupported_input_type_is_named(folder: Path, tmp_path: Path) -> None:
+    path = write_cast(tmp_path / "cast.onnx", TensorProto.BOOL)
+    with pytest.raises(DeviceError, match=r"'cast'.*unsupported type bool"):
+        measure(WEB, {"cast": path}, folder / "canary.onnx", rounds=1)
+
+
+def test_a_verdict_and_a_check(folder: Path) -> None:
+    (verdict,) = judge(WEB, {"a": folder / "deep.onnx"}, folder / "canary.onnx", budget_ms=1e6, round_ms=1).values()
+    assert verdict.state == "met"
+    assert run_canary(WEB, folder / "canary.onnx", progress=Silent()).floor_us > 0
+    assert facts_of(WEB)["packages"].items() >= npm.packages().items()
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir() or not hasattr(os, "pidfd_open"), reason="this system does not list processes"
+)
+
+
+@needs_proc
+def test_node_ends_with_the_runner(folder: Path) -> None:
+    before = children(os.getpid())
+    stream = stream_rounds(WEB, {"a": folder / "deep.onnx"}, folder / "canary.onnx", rounds=10**6)
+    next(stream)
+    (own,) = set(children(os.getpid())) - set(before)
+    (node,) = children(own)
+    ended = os.pidfd_open(node)
+    stream.close()
+    assert select.select([ended], [], [], 60)[0]
+    os.close(ended)
+
+
+@needs_proc
+def test_a_node_that_dies_is_told(folder: Path) -> None:
+    before = children(os.getpid())
+    stream = stream_rounds(WEB, {"a": folder / "deep.onnx"}, folder / "canary.onnx", rounds=10**6)
+    next(stream)
+    (own,) = set(children(os.getpid())) - set(before)
+    os.kill(children(own)[0], signal.SIGKILL)
+    with pytest.raises(DeviceError, match="node ended with code -9"):
+        list(stream)
+
+
+def test_a_node_that_cannot_load_the_package_says_why(tmp_path: Path) -> None:
+    runtime = ort_web.OrtWeb(str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"node ended with code 1: .*Cannot find module 'onnxruntime-web'"):
+        runtime.open("a.onnx")
+    runtime.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system does not count")
+def test_the_cpu_time_of_node_is_counted(folder: Path) -> None:
+    assert ort_web.cpu_s(os.getpid()) == pytest.approx(time.process_time(), abs=0.05)
+    assert ort_web.cpu_s(2**30) == 0.0
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    runtime = ort_web.OrtWeb(str(npm.folder()))
+    sampler = runtime.load(str(folder / "deep.onnx"), lambda name, shape, dtype: np.ones(shape, dtype))
+    sampler(1, 3, 300.0, 0)
+    seen_s = runtime.cpu_s() - time.process_time()
+    runtime.close()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)  # to the end of Node
+    spent_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert 0.7 * spent_s <= seen_s <= spent_s + 0.05

@@ -9,7 +9,8 @@
     ├── InfeasibleLimitError        3   no network of the space is within the limit on its size or memory
     ├── BudgetMissedError           4   the exported file is slower than the budget on the device
     ├── DeviceError                 5   the device fails while measuring
-    │   └── UnreachableError        5   the device cannot be reached, or the link to it was cut
+    │   ├── UnreachableError        5   the device cannot be reached, or the link to it was cut
+    │   └── ModelError              5   the runtime on the device cannot load or run a model
     ├── ExportError                 6   the model file could not be written, or differs from the trained network
     ├── DivergedError               7   the loss is not a number
     └── StorageError                8   the disk is full, read-only, or a file cannot be written
@@ -101,6 +102,10 @@ class DeviceError(HwnasError):
 
 class UnreachableError(DeviceError):
     """The device cannot be reached, or the link to it was cut: worth another try."""
+
+
+class ModelError(DeviceError):
+    """The runtime on the device cannot load or run a model."""
 
 
 class ExportError(HwnasError):

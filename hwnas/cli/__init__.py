@@ -13,6 +13,7 @@ from hwnas.cli.runs import predict, report
 from hwnas.cli.search import search
 from hwnas.cli.system import doctor
 from hwnas.cli.table import table
+from hwnas.cli.verify import verify
 
 app = typer.Typer(
     name="hwnas",
@@ -40,6 +41,7 @@ def _root(
 
 app.command("search")(search)
 app.command("profile-device")(profile_device)
+app.command("verify")(verify)
 app.command("predict")(predict)
 app.command("report")(report)
 app.command("doctor")(doctor)

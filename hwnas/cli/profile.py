@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from rich.markup import escape
 from hwnas.cli import console, options
 
 if TYPE_CHECKING:
-    from hwnas.latency.table import Table
+    from hwnas.latency.table import Noise, Table
 
 
 @console.verb
@@ -26,6 +27,9 @@ def profile_device(
     runtime: options.Runtime = "",
     precision: options.Precision = "",
     out: options.Tables = None,
+    max_minutes: Annotated[
+        float, typer.Option(min=0.0, help="Stop measuring after so long, with a rougher table; 0 measures to the end.")
+    ] = 0.0,
     again: Annotated[bool, typer.Option("--again", help="Measure rows anew that the table has already.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted measurement (the default).")] = True,
     seed: options.Seed = 0,
@@ -40,9 +44,10 @@ def profile_device(
 
     from hwnas.arch import space_instance
     from hwnas.devices.device import load_device
-    from hwnas.latency.build import Need, complete, lacking, load_warning, measuring_into, open_table
+    from hwnas.latency.build import Need, complete, lacking, measuring_into, open_table
     from hwnas.latency.calibrate import too_far_off
     from hwnas.latency.find import table_folder
+    from hwnas.latency.noise import load_warning
 
     del resume  # rounds are kept until the table is written, so an interrupted measurement always continues
     instance = space_instance(
@@ -62,18 +67,22 @@ def profile_device(
             table = open_table(target, folder)
             need = needed(table)
             if need:
-                table = complete(table, instance, target, folder, need, progress=watch, seed=seed)
+                limit = max_minutes or math.inf
+                table = complete(table, instance, target, folder, need, progress=watch, seed=seed, max_minutes=limit)
     validation = table.validations[instance.signature]
-    reason = too_far_off(validation)
+    stopped = 0 < 60 * max_minutes <= time.monotonic() - started
+    reason, noise = too_far_off(validation), table.noise.get(instance.signature)
+    seconds = round(time.monotonic() - started, 1)
     facts = {
         "table": str(folder),
         "space": instance.name,
         "rows": len(instance.ops),
         "rows_measured": len(need.rows),
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": seconds,
+        "stopped": stopped,
         "validation": asdict(validation),
         "too_far_off": reason or None,
-        "noise": asdict(noise) if (noise := table.noise.get(instance.signature)) else None,
+        "noise": asdict(noise) if noise else None,
     }
     if warning := load_warning(table, instance):
         console.write(console.err(), f"[yellow]{escape(warning)}[/]")
@@ -84,15 +93,31 @@ def profile_device(
         return
     screen = console.out()
     screen.print(f"[bold]{folder}[/]")
-    screen.print(f"{len(need.rows)} of {len(instance.ops)} rows of {instance.name} measured in {facts['seconds']} s")
+    screen.print(f"{len(need.rows)} of {len(instance.ops)} rows of {instance.name} measured in {seconds} s")
+    if stopped:
+        screen.print("measuring stopped at --max-minutes: rows rest on fewer rounds, and --again measures them anew")
     screen.print(
         f"on {validation.n} networks that took no part in the calibration: error {validation.mape:.1%} on average, "
         f"{validation.within_5:.0%} within ±5 %, {validation.within_10:.0%} within ±10 %, "
         f"Spearman {validation.spearman:.3f};"
     )
     screen.print(f"the same networks measured twice differ by {validation.repeatability:.1%}")
+    for sentence in _noise(noise):
+        screen.print(sentence)
     size = f"--width {width:g}{f' --depth {depth}' if depth else ''} --resolution {resolution}"
     where = "" if device == "host" else f" --device {device}"
     where += f" --runtime {runtime}" if runtime else ""
     where += f" --precision {precision}" if precision else ""
     screen.print(f"\nNext: hwnas search{where} --budget-ms 50% --space {space} {size}")
+
+
+def _noise(noise: Noise | None) -> list[str]:
+    """What stood in the way of the measurement, in sentences."""
+    if noise is None:
+        return []
+    found = [f"{noise.rejected:.0%} of the rounds were disturbed"]
+    if noise.disagreement is not None:
+        found[0] += f"; the two fastest processes agree within {noise.disagreement:.1%} (nine of ten rows and networks)"
+    if noise.drift is not None:
+        found.append(f"the reference network drifted by {noise.drift:+.1%} from begin to end")
+    return found

@@ -9,6 +9,7 @@ only ever makes a round slower, so the floor needs no acceptance and is taken ov
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -82,6 +83,32 @@ def accepted(rounds: Sequence[Round], *, floor_us: float | None = None) -> list[
     """
     limit_us = (canary_floor_us(rounds) if floor_us is None else floor_us) * (1 + CANARY_TOLERANCE)
     return [one for one in rounds if one.canary_us <= limit_us and not loaded(one)]
+
+
+def canary_drift(rounds: Sequence[Round]) -> float:
+    """How much slower the canary's minimum is in the last third of the rounds than in the first; 0 below six rounds.
+
+    Args:
+        rounds: in the order that they were measured.
+    """
+    third = len(rounds) // 3
+    if third < 2:
+        return 0.0
+    first_us, last_us = (min(one.canary_us for one in part) for part in (rounds[:third], rounds[-third:]))
+    return last_us / first_us - 1.0
+
+
+def disagreement(own: Sequence[Round]) -> float | None:
+    """How much the floors of the two fastest processes of a model differ, as a share; None with fewer processes.
+
+    A floor that a second process reaches again is no accident of one: where memory lies, or a burst that lasted as long
+    as the process.
+    """
+    floors: dict[int, float] = {}
+    for one in own:
+        floors[one.process] = min(one.median_us, floors.get(one.process, math.inf))
+    best = sorted(floors.values())[:2]
+    return best[1] / best[0] - 1.0 if len(best) == 2 else None
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:

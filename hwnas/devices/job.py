@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hwnas.devices import npm
 from hwnas.devices.transports import Transport
 from hwnas.devices.transports.process import HINT
-from hwnas.errors import DeviceError
+from hwnas.errors import DeviceError, ModelError
 
 if TYPE_CHECKING:
     from hwnas.devices.device import Device
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 GROUP = 8
 WARMUP_CALLS = 2
 _RUNNER = Path(__file__).with_name("runner.py")
+_SUSTAINED = Path(__file__).with_name("runner_sustained.py")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Job:
         seed: of the inputs and of the order in which a round visits the models.
         session: who asks; a device that is not the host serves one at a time.
         stall_s: longest silence of the device before it is taken for dead, in seconds.
+        singles: whether rounds tell the times of single calls too.
+        shapes: of inputs, by the name of the model and of the input; else an unknown size is 1.
+        sustained_s: instead of rounds, run the one model without pause for so many seconds; 0 does not.
+        slices: into how many slices these are divided.
     """
 
     models: Mapping[str, Path] = field(default_factory=dict)
@@ -45,6 +50,10 @@ class Job:
     seed: int = 0
     session: str | None = None
     stall_s: float = 120.0
+    singles: bool = False
+    shapes: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
+    sustained_s: float = 0.0
+    slices: int = 0
 
     @property
     def files(self) -> list[Path]:
@@ -55,13 +64,15 @@ class Job:
 def python_events(
     transport: Transport, device: Device, job: Job, files: Sequence[str]
 ) -> Generator[dict[str, Any], None, None]:
-    """The events of `hwnas/devices/runner.py`, which is copied to the device; `files` are those of the job there.
+    """The events of `hwnas/devices/runner.py` or, sustained, `hwnas/devices/runner_sustained.py`.
+
+    They are copied to the device. `files` are those of the job there.
 
     Raises:
         DeviceError, UnreachableError: as `events`, and as the transport.
     """
     assert device.python is not None
-    (runner,) = transport.put([_RUNNER], lambda steps=1, note="": None)
+    programs = transport.put([_SUSTAINED, _RUNNER] if job.sustained_s else [_RUNNER], lambda steps=1, note="": None)
     content = {
         "runtime": device.runtime,
         "threads": device.threads,
@@ -77,16 +88,21 @@ def python_events(
         "warmup": WARMUP_CALLS,
         "group": GROUP,
         "seed": job.seed,
+        "singles": job.singles,
+        "shapes": {name: {key: list(shape) for key, shape in own.items()} for name, own in job.shapes.items()},
+        "sustained_s": job.sustained_s,
+        "slices": job.slices,
     }
     command = [device.python] if device.transport == "local" else shlex.split(device.python)
-    return events(transport.start([*command, runner], json.dumps(content).encode(), stall_s=job.stall_s))
+    return events(transport.start([*command, *programs], json.dumps(content).encode(), stall_s=job.stall_s))
 
 
 def events(lines: Generator[bytes, None, None]) -> Generator[dict[str, Any], None, None]:
     """What a program writes as JSON lines, up to and without {"event": "done"}; closing it ends the program.
 
     Raises:
-        DeviceError: it reports an error, ends before it is done, or writes what is not JSON.
+        ModelError: it reports that a model cannot be loaded or run.
+        DeviceError: it reports another error, ends before it is done, or writes what is not JSON.
     """
     with contextlib.closing(lines):
         for line in lines:
@@ -97,7 +113,8 @@ def events(lines: Generator[bytes, None, None]) -> Generator[dict[str, Any], Non
             if not isinstance(event, dict) or "event" not in event:
                 raise DeviceError(f"measuring answered {line[:200]!r}, which is no event", hint=HINT)
             if event["event"] == "error":
-                raise DeviceError(f"measuring failed: {event.get('message')}", hint=str(event.get("hint", HINT)))
+                kind = ModelError if "model" in event else DeviceError
+                raise kind(f"measuring failed: {event.get('message')}", hint=str(event.get("hint", HINT)))
             if event["event"] == "done":
                 return
             yield event

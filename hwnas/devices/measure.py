@@ -47,6 +47,8 @@ def stream_rounds(
     seed: int = 0,
     progress: Progress | None = None,
     stall_s: float = Job.stall_s,
+    singles: bool = False,
+    shapes: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
 ) -> Generator[Round, None, None]:
     """Measure every model `rounds` times in one fresh process, and give each round as soon as it is known.
 
@@ -60,10 +62,12 @@ def stream_rounds(
         first_round: number of the first round; it is the process's number as well.
         seed: of the inputs and of the order in which a round visits the models.
         stall_s: longest silence of the process before it is taken for dead, in seconds.
+        singles, shapes: as in `Job`.
 
     Raises:
         InputError: fewer than one round, or no time for one.
-        DeviceError: a model cannot be loaded or run, or the process dies or hangs.
+        ModelError: a model cannot be loaded or run.
+        DeviceError: the process dies or hangs.
         UnreachableError: the device cannot be reached, or not again within 120 s after the link was cut.
     """
     if rounds < 1 or round_ms <= 0:
@@ -78,7 +82,9 @@ def stream_rounds(
         while names:
             own = {name: models[name] for name in names}
             before = len(taken)
-            job = Job(own, canary, count, round_ms, first_round, seed, stall_s=stall_s)
+            job = Job(
+                own, canary, count, round_ms, first_round, seed, stall_s=stall_s, singles=singles, shapes=shapes or {}
+            )
             try:
                 with contextlib.closing(link.events(job, progress)) as events:
                     for event in events:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hwnas.devices.device import Device
-from hwnas.devices.estimate import accepted, by_name
+from hwnas.devices.estimate import accepted, by_name, disagreement
 from hwnas.devices.measure import ROUND_MS, Stream, missing, stream_rounds
 from hwnas.devices.rounds import Round
 from hwnas.progress import Progress, Silent
@@ -22,6 +23,7 @@ def profile_rounds(
     rounds: int = 7,
     min_accepted: int = 3,
     max_extra: int = 3,
+    tolerance: float | None = None,
     deadline_s: float | None = None,
     round_ms: float = ROUND_MS,
     seed: int = 0,
@@ -30,13 +32,15 @@ def profile_rounds(
     progress: Progress | None = None,
     stream: Stream = stream_rounds,
 ) -> list[Round]:
-    """Measure every model for `rounds` rounds, then those again which ran in a burst.
+    """Measure every model for `rounds` rounds, then those again which ran in a burst or are not settled.
 
     Every pass is a fresh process. The passes that complete `rounds` are not counted; a pass for models of which fewer
-    than `min_accepted` rounds were accepted is, and there are at most `max_extra` of them. What is then still
-    disturbed stays so: `estimate` says how many rounds were accepted.
+    than `min_accepted` rounds were accepted, or whose two fastest processes differ by more than `tolerance`, is, and
+    there are at most `max_extra` of them. What is then still disturbed stays so: `estimate` says how many rounds were
+    accepted.
 
     Args:
+        tolerance: largest share by which the floors of a model's two fastest processes may differ; None allows any.
         deadline_s: stop this many seconds after the start, wherever the measurement is.
         done: rounds of an earlier, interrupted run under the same condition; only what is missing is measured.
         on_round: called with every new round as it comes.
@@ -54,7 +58,7 @@ def profile_rounds(
     while True:
         names, count = missing(models, taken, rounds)
         if not names:
-            names, count = _disturbed(models, taken, min_accepted), min_accepted
+            names, count = _unsettled(models, taken, min_accepted, tolerance), min_accepted
             extra += 1
         if not names or extra > max_extra:
             return taken
@@ -77,6 +81,11 @@ def profile_rounds(
                     return taken
 
 
-def _disturbed(models: Mapping[str, Path], taken: Sequence[Round], min_accepted: int) -> list[str]:
-    good = by_name(accepted(taken))
-    return [name for name in models if len(good.get(name, [])) < min_accepted]
+def _unsettled(
+    models: Mapping[str, Path], taken: Sequence[Round], min_accepted: int, tolerance: float | None
+) -> list[str]:
+    good, own = by_name(accepted(taken)), by_name(taken)
+    limit = math.inf if tolerance is None else tolerance
+    return [
+        name for name in models if len(good.get(name, [])) < min_accepted or (disagreement(own[name]) or 0.0) > limit
+    ]

@@ -24,6 +24,7 @@ class Round:
         canary_us: the worse of the canary's two medians, just before and just after the model's group.
         load: how busy other work kept the machine then: CPUs taken by other processes or by the hypervisor, as a share
             of the CPUs that measuring left free; None where the system does not say.
+        singles_us: times of single calls, where these were asked for; a sample of fast models is a batch of calls.
     """
 
     name: str
@@ -35,10 +36,11 @@ class Round:
     calls: int
     canary_us: float
     load: float | None = None
+    singles_us: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A flat dictionary, one line of a JSON-lines file."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if value != ()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Round:
@@ -48,6 +50,7 @@ class Round:
             InputError: a field is missing or unknown.
         """
         try:
-            return cls(**{key: value for key, value in content.items() if key != "event"})
+            values: dict[str, Any] = {key: value for key, value in content.items() if key != "event"}
+            return cls(**values | {"singles_us": tuple(values.get("singles_us", ()))})
         except TypeError as error:
             raise InputError(f"not a measured round: {error}", hint="measure again") from error

@@ -4,14 +4,15 @@ Reads one job from stdin:
 
     {"runtime": "onnxruntime", "threads": 1, "pin": null, "governor": null, "session": null, "web": null,
      "models": [[name, path], ...], "canary": path, "rounds": 7, "first_round": 0, "round_ms": 15.0, "warmup": 2,
-     "group": 8, "seed": 0}
+     "group": 8, "seed": 0, "singles": false, "shapes": {}}
 
 Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and, where there are models, {"event":
 "loaded", "n"} after each, {"event": "warm", "seconds", "stable"}, then for every model and round {"event": "round",
 "name", "round", "process", "median_us", "p10_us", "p90_us", "calls", "canary_us", "load"}; {"event": "done"} at the
-end; or {"event": "error", "message", "hint"} and exit code 1. All times are microseconds of one call. `process` is the
-job's first round. `canary_us` is the worse of the two medians of the canary around the model's group. For `load` see
-`OtherWork`.
+end; or {"event": "error", "message", "hint"}, with "model" if that one fails, and exit code 1. Times are microseconds
+of one call. `process` is the job's first round, `canary_us` the worse of the two medians of the canary around the
+model's group; for `load` see `OtherWork`. With `singles`, a round has "singles_us", the times of single calls.
+`shapes` are of inputs, by model and input, before those of the file, where an open size is 1.
 
 Every round visits the models in a new order, in groups, with the canary between them, so that a disturbance hits a
 few rounds of many models and is seen, instead of all rounds of one.
@@ -37,18 +38,13 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, NoReturn, Sequence  # noqa: UP035 as Python 3.8 has them
 
-BATCH_BELOW_US, BATCH_US = 300.0, 1000.0
-PILOT_CALLS, FEWEST_SAMPLES = 5, 3
+BATCH_BELOW_US, BATCH_US, PILOT_CALLS, FEWEST_SAMPLES = 300.0, 1000.0, 5, 3
 LOAD_WINDOW_S = 0.25  # 25 ticks of the kernel's clock, so that one tick more or less does not matter
 WARM_MS, WARM_WITHIN, MOST_WARM = 100.0, 0.03, 30
 ORPHAN_S = 10.0
 PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime")
-STAT = Path("/proc/stat")
-CPUINFO = Path("/proc/cpuinfo")
-BOARD = Path("/proc/device-tree/model")
-CPUS = Path("/sys/devices/system/cpu")
-GOVERNOR = "cpufreq/scaling_governor"
-THERMAL = Path("/sys/class/thermal")
+STAT, CPUINFO, BOARD = Path("/proc/stat"), Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
+CPUS, GOVERNOR, THERMAL = Path("/sys/devices/system/cpu"), "cpufreq/scaling_governor", Path("/sys/class/thermal")
 NAMES = ("model name", "Model", "Hardware")
 FIELDS = (*NAMES, "cpu family", "model", "CPU implementer", "CPU part")
 Sampler = Callable[[int, int, float, int], Sequence[float]]  # what times a model: see `sample`
@@ -118,9 +114,12 @@ class LiteRt:
     def load(self, path: str, values: Values) -> Sampler:
         """What times the model; inputs keep their values from call to call."""
         model = self.interpreter(model_path=path, num_threads=self.threads)
+        feeds = {d["index"]: values(d["name"], d["shape"], d["dtype"].__name__) for d in model.get_input_details()}
+        for index, array in feeds.items():
+            model.resize_tensor_input(index, array.shape)
         model.allocate_tensors()
-        for one in model.get_input_details():
-            model.set_tensor(one["index"], values(one["name"], one["shape"], one["dtype"].__name__))
+        for index, array in feeds.items():
+            model.set_tensor(index, array)
         return functools.partial(sample, model.invoke)
 
 
@@ -142,19 +141,16 @@ def sample(call: Callable[[], Any], batch: int, fewest: int, for_ms: float, warm
 
 
 class Model:
-    """A model that `sampler` times: `sample` without its first argument, or what does the same elsewhere.
-
-    One timed sample takes `batch` calls: 1, or enough for 1 ms where a call takes less than 0.3 ms.
-    """
+    """Times a model by `sampler`, see `sample`, in batches of calls: of 1, or of 1 ms where a call is below 0.3 ms."""
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
         call_us = min(sampler(1, PILOT_CALLS, 0.0, 0))
         self.batch = 1 if call_us >= BATCH_BELOW_US else math.ceil(BATCH_US / max(call_us, 1e-3))
 
-    def samples_us(self, round_ms: float, warmup: int) -> Sequence[float]:
+    def samples_us(self, round_ms: float, warmup: int, batch: int = 0) -> Sequence[float]:
         """Samples of one round, in microseconds: for `round_ms`, and at least three."""
-        return self.sampler(self.batch, FEWEST_SAMPLES, round_ms, warmup)
+        return self.sampler(batch or self.batch, FEWEST_SAMPLES, round_ms, warmup)
 
 
 class OtherWork:
@@ -297,23 +293,23 @@ def alone(session: str) -> Any:
     return file
 
 
-def random_values(generator: Any, name: str, shape: Sequence[int], dtype: str) -> Any:
-    """Standard-normal floats or uniform bytes, for the input of that name."""
+def random_values(generator: Any, shapes: dict[str, Any], name: str, shape: Sequence[int], dtype: str) -> Any:
+    """Standard-normal floats or uniform bytes, for the input of that name; `shapes` come before the model's `shape`."""
+    shape = tuple(shapes.get(name, shape))
     if dtype in ("float32", "float16", "float64"):
-        return generator.standard_normal(tuple(shape)).astype(dtype)
+        return generator.standard_normal(shape).astype(dtype)
     if dtype not in ("uint8", "int8", "int32", "int64"):
         raise ValueError(f"input {name!r} has the unsupported type {dtype}")
     low, high = (-128, 128) if dtype == "int8" else (0, 256)
-    return generator.integers(low, high, tuple(shape), dtype=dtype)
+    return generator.integers(low, high, shape, dtype=dtype)
 
 
 def emit(**content: Any) -> None:
-    sys.stdout.write(json.dumps(content) + "\n")
-    sys.stdout.flush()
+    print(json.dumps(content), flush=True)
 
 
-def fail(message: str, hint: str) -> NoReturn:
-    emit(event="error", message=message, hint=hint)
+def fail(message: str, hint: str, **more: str) -> NoReturn:
+    emit(event="error", message=message, hint=hint, **more)
     raise SystemExit(1)
 
 
@@ -338,32 +334,36 @@ def warm_up(canary: Model, warmup: int) -> dict[str, Any]:
 
 def measure(job: dict[str, Any]) -> None:
     """Load the models, and emit a round of each for every turn."""
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = str(job["threads"])
+    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    os.environ.update(dict.fromkeys(variables, str(job["threads"])))
     import numpy as np
 
     web = job.get("web")  # the folder of onnxruntime-web, on the host only, where its code is beside this file
     kind = runpy.run_path(str(Path(__file__).with_name("ort_web.py")))["OrtWeb"] if web else RUNTIMES[job["runtime"]]
-    runtime = kind(web or job["threads"])
-    values = functools.partial(random_values, np.random.default_rng(job["seed"]))
+    runtime, generator = kind(web or job["threads"]), np.random.default_rng(job["seed"])
 
     def attempt(name: str, step: Callable[[], Any]) -> Any:
         """Do `step`; what the runtime raises ends the program, with the model's name in the error."""
         try:
             return step()
         except runtime.errors as error:
-            fail(f"model {name!r}: {str(error).strip() or type(error).__name__}", "check that model file")
+            fail(f"model {name!r}: {str(error).strip() or type(error).__name__}", "check that model file", model=name)
 
     def load(name: str, path: str) -> Model:
+        values = functools.partial(random_values, generator, job["shapes"].get(name, {}))
         model: Model = attempt(name, lambda: Model(runtime.load(path, values)))
         emit(event="loaded", n=1)
         return model
 
-    def timed(name: str, model: Model) -> dict[str, float]:
+    def timed(name: str, model: Model) -> dict[str, Any]:
         """One round of one model: its statistics as the 'round' event has them."""
         samples = attempt(name, lambda: model.samples_us(job["round_ms"], job["warmup"]))
         p10, median, p90 = np.percentile(samples, [10, 50, 90]).tolist()
-        return {"median_us": median, "p10_us": p10, "p90_us": p90, "calls": len(samples) * model.batch}
+        result = {"median_us": median, "p10_us": p10, "p90_us": p90, "calls": len(samples) * model.batch}
+        if job["singles"]:
+            single = samples if model.batch == 1 else attempt(name, lambda: model.samples_us(job["round_ms"], 0, 1))
+            result["singles_us"] = [round(one, 3) for one in single]
+        return result
 
     canary = load("canary", job["canary"])
     models = {name: load(name, path) for name, path in job["models"]}

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import accepted, by_name, canary_floor_us, median_interval
 from hwnas.devices.measure import ROUND_MS, Stream, stream_rounds
@@ -18,6 +20,7 @@ from hwnas.progress import Progress, Silent
 
 MIN_ACCEPTED = 20
 MIN_PROCESSES = 2
+MIN_CALLS = 100  # for a 99th percentile
 
 State = Literal["met", "missed", "straddles", "unstable", "no budget"]
 
@@ -28,7 +31,8 @@ class Verdict:
 
     Attributes:
         median_ms: median over accepted rounds; over all rounds when too few were accepted for a verdict.
-        p90_ms: median over the same rounds of their 90th percentiles.
+        p90_ms: median over the same rounds of their 90th percentiles; where at least 100 single calls were timed, the
+            90th percentile over these.
         ci95_ms: 95 % interval of `median_ms`.
         n: how many rounds were accepted.
         rejected: share of the rounds that were rejected, 0 to 1.
@@ -37,6 +41,9 @@ class Verdict:
             'missed' when the whole interval lies above it, and 'straddles' when the median lies above it and the
             interval reaches down to it. With fewer, 'met' when the median of as many rounds of any kind is within the
             budget, because a disturbance only ever slows; else 'unstable'.
+        p99_ms: 99th percentile over the single calls of the same rounds; None where fewer than 100 were timed.
+        calls: how many single calls were timed in them.
+        rounds: how many rounds were measured.
     """
 
     median_ms: float
@@ -46,6 +53,9 @@ class Verdict:
     rejected: float
     all_rounds_median_ms: float
     state: State
+    p99_ms: float | None = None
+    calls: int = 0
+    rounds: int = 0
 
     @property
     def budget_met(self) -> bool | None:
@@ -127,6 +137,10 @@ def _verdict(own: Sequence[Round], floor_us: float, budget_ms: float | None) -> 
     medians_us = [one.median_us for one in used]
     low_ms, high_ms = (bound / 1e3 for bound in median_interval(medians_us))
     median_ms = statistics.median(medians_us) / 1e3
+    p90_us, p99_us = statistics.median(one.p90_us for one in used), None
+    singles_us = [single for one in used for single in one.singles_us]
+    if len(singles_us) >= MIN_CALLS:
+        p90_us, p99_us = np.percentile(singles_us, [90, 99]).tolist()
     state: State
     if budget_ms is not None and median_ms <= budget_ms and _enough(own):
         state = "met"
@@ -138,12 +152,15 @@ def _verdict(own: Sequence[Round], floor_us: float, budget_ms: float | None) -> 
         state = "missed" if low_ms > budget_ms else "straddles"
     return Verdict(
         median_ms=median_ms,
-        p90_ms=statistics.median(one.p90_us for one in used) / 1e3,
+        p90_ms=p90_us / 1e3,
         ci95_ms=(low_ms, high_ms),
         n=len(good),
         rejected=1 - len(good) / len(own),
         all_rounds_median_ms=statistics.median(one.median_us for one in own) / 1e3,
         state=state,
+        p99_ms=None if p99_us is None else p99_us / 1e3,
+        calls=len(singles_us),
+        rounds=len(own),
     )
 
 

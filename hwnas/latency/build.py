@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import statistics
+import math
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
 from hwnas.backends.formats import format_of
 from hwnas.devices.device import Device
-from hwnas.devices.estimate import CANARY_DRIFT, Estimate, accepted, canary_floor_us, estimate, estimates, loaded
+from hwnas.devices.estimate import CANARY_DRIFT, Estimate, canary_floor_us, estimate, estimates, loaded
 from hwnas.devices.link import link_to
 from hwnas.devices.measure import measure
 from hwnas.devices.profile import profile_rounds
@@ -37,13 +38,15 @@ from hwnas.latency.calibrate import (
 )
 from hwnas.latency.model import LatencyModel, latency_model
 from hwnas.latency.models import write_canary, write_models
-from hwnas.latency.table import Calibration, Noise, Row, Table, load_table, missing_rows, save_table
+from hwnas.latency.noise import noise_of, refuse_too_few
+from hwnas.latency.table import Calibration, Row, Table, load_table, missing_rows, save_table
 from hwnas.locks import held
 from hwnas.progress import Progress
 
 _ROUNDS_PER_PROCESS = 5
 _PROCESSES = 2
-_MOST_PASSES = 6  # over the models that ran in a burst
+_MOST_PASSES = 6  # over the models that ran in a burst, or are not settled
+_SETTLED = 0.02  # by which the two fastest processes of a row may differ
 
 
 @dataclass(frozen=True)
@@ -126,21 +129,35 @@ def measuring_into(folder: Path, progress: Progress) -> AbstractContextManager[N
 
 
 def complete(
-    table: Table, space: SearchSpace, device: Device, folder: Path, need: Need, *, progress: Progress, seed: int = 0
+    table: Table,
+    space: SearchSpace,
+    device: Device,
+    folder: Path,
+    need: Need,
+    *,
+    progress: Progress,
+    seed: int = 0,
+    max_minutes: float = math.inf,
 ) -> Table:
     """Measure what `need` names, calibrate, validate, and save the table to `folder`.
 
-    Rows and whole networks are measured side by side, in interleaved rounds of two processes. Every round is kept in
-    `folder` until the table is written, so that an interrupted measurement continues where it was. Another process
-    that is at work in `folder` is waited for, and what it has measured is not measured again.
+    Rows and whole networks are measured side by side, in interleaved rounds of two processes. Those that ran in a
+    burst, and those whose two fastest processes differ by more than 2 %, are measured again in up to six more. Every
+    round is kept in `folder` until the table is written, so that an interrupted measurement continues where it was.
+    Another process that is at work in `folder` is waited for, and what it has measured is not measured again.
+
+    Args:
+        max_minutes: stop measuring after so long. A table of fewer rounds is complete too, and its error and noise
+            say what that costs.
 
     Raises:
+        MissingRowsError: so little was measured by then that there can be no table; calling again goes on from there.
         DeviceError: the device cannot measure.
         StorageError: the table cannot be written.
     """
     with measuring_into(folder, progress):
         table, need = _still_lacking(table, space, device, folder, need)
-        return _complete(table, space, device, folder, need, progress, seed) if need else table
+        return _complete(table, space, device, folder, need, progress, seed, max_minutes) if need else table
 
 
 def _still_lacking(table: Table, space: SearchSpace, device: Device, folder: Path, need: Need) -> tuple[Table, Need]:
@@ -155,8 +172,16 @@ def _still_lacking(table: Table, space: SearchSpace, device: Device, folder: Pat
 
 
 def _complete(
-    table: Table, space: SearchSpace, device: Device, folder: Path, need: Need, progress: Progress, seed: int
+    table: Table,
+    space: SearchSpace,
+    device: Device,
+    folder: Path,
+    need: Need,
+    progress: Progress,
+    seed: int,
+    max_minutes: float,
 ) -> Table:
+    started = time.monotonic()
     if need.drifted:
         table = Table(table.device, table.condition)
     networks = _networks(space, seed)
@@ -175,11 +200,15 @@ def _complete(
                     rounds=process * _ROUNDS_PER_PROCESS,
                     min_accepted=JUDGED_ROUNDS,
                     max_extra=_MOST_PASSES if process == _PROCESSES else 0,
+                    tolerance=_SETTLED if process == _PROCESSES else None,
+                    deadline_s=_left_s(started, max_minutes, process),
                     done=rounds,
                     seed=seed,
                     on_round=kept.add,
                     progress=progress,
                 )
+    if max_minutes < math.inf:
+        refuse_too_few(rounds, list(rows), list(networks), max_minutes)
     _take_rows(table, need.rows, estimates(rounds))
     table.provenance = link_to(device).facts.provenance() | {
         "threads": device.threads,
@@ -199,21 +228,11 @@ def _complete(
     return table
 
 
-def noise_of(rounds: Sequence[Round]) -> Noise:
-    """What stood in the way of these rounds."""
-    loads = [one.load for one in rounds if one.load is not None]
-    return Noise(1 - len(accepted(rounds)) / len(rounds), statistics.median(loads) if loads else None)
-
-
-def load_warning(table: Table, space: SearchSpace) -> str:
-    """What to tell people of a table whose measurement for `space` was mostly made under load; else nothing."""
-    noise = table.noise.get(space.signature)
-    if noise is None or noise.load is None or not noise.loaded:
-        return ""
-    return (
-        f"warning: other work took {noise.load:.0%} of the CPUs that measuring leaves free while {space.name} was "
-        "measured, so its latencies may be too high: close other programs and run hwnas profile-device --again"
-    )
+def _left_s(started: float, max_minutes: float, process: int) -> float | None:
+    """Seconds that are left to the first processes of a measurement: an equal share of the time for each."""
+    if max_minutes == math.inf:
+        return None
+    return started + 60 * max_minutes * process / _PROCESSES - time.monotonic()
 
 
 def model_of(table: Table, space: SearchSpace, *, any_table: bool = False) -> LatencyModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,10 @@ from hwnas.devices.device import Device
 from hwnas.devices.estimate import canary_floor_us
 from hwnas.devices.profile import profile_rounds
 from hwnas.errors import InputError, TableError
-from hwnas.latency.build import lacking, measured_network, measuring_into, noise_of, open_table
+from hwnas.latency.build import lacking, measured_network, measuring_into, open_table
 from hwnas.latency.calibrate import VALIDATION_NETWORKS, pairs_of, validate
 from hwnas.latency.models import write_canary, write_models
+from hwnas.latency.noise import noise_of
 from hwnas.latency.table import Calibration, Noise, Table, Validation, missing_rows, save_table
 from hwnas.progress import Progress
 
@@ -81,7 +82,7 @@ def measure_fresh(
         table.validations[space.signature],
         validate(calibration, measured),
         pairs_of(calibration, measured),
-        canary_floor_us(rounds) / table.canary_us - 1.0,
+        canary_floor_us(rounds) / table.canary_of(space.signature) - 1.0,
         noise_of(rounds),
     )
 
@@ -114,5 +115,6 @@ def keep_fresh(
             )
         table.validations[space.signature] = fresh.validation
         table.pairs[space.signature] = fresh.pairs
-        table.noise[space.signature] = fresh.noise
+        calibrated_us = table.canary_of(space.signature)
+        table.noise[space.signature] = replace(fresh.noise, canary_us=calibrated_us)
         save_table(table, folder)

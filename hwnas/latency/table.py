@@ -96,10 +96,18 @@ class Noise:
         rejected: share of the rounds that were rejected, 0 to 1.
         load: median over the rounds of how busy other work kept the other CPUs, 0 to 1; None where the system does
             not say.
+        canary_us: undisturbed latency of the reference network meanwhile; None, like what follows, in tables of older
+            versions.
+        drift: how much slower the reference network was in the last third of the rounds than in the first, as a share.
+        disagreement: by how much the floors of its two fastest processes differ, for all but the worst tenth of the
+            rows and networks; the latencies of a table are known no better.
     """
 
     rejected: float
     load: float | None
+    canary_us: float | None = None
+    drift: float | None = None
+    disagreement: float | None = None
 
     @property
     def loaded(self) -> bool:
@@ -115,7 +123,7 @@ class Table:
         device, condition: the ids that name the table's folder.
         kind: measured, imported or adapted.
         provenance: facts about the machine, its versions and settings, as they were when measuring.
-        canary_us: undisturbed latency of the reference network at that time.
+        canary_us: undisturbed latency of the reference network when the table was last measured; see `canary_of`.
         calibrations, validations, noise: by the signature of a space instance; tables of older versions lack `noise`,
             and an imported table may have none of them.
         pairs: alike, (predicted, measured) undisturbed latency in milliseconds of the networks of the validation;
@@ -145,6 +153,14 @@ class Table:
     def precision(self) -> str:
         """The precision of its condition, such as 'fp32'."""
         return self.condition.rpartition("-")[2]
+
+    def canary_of(self, signature: str) -> float:
+        """Undisturbed latency of the reference network when a space instance was calibrated, in microseconds.
+
+        That is what its latencies hold for; other instances may have been measured since.
+        """
+        noise = self.noise.get(signature)
+        return self.canary_us if noise is None or noise.canary_us is None else noise.canary_us
 
     def lacking(self, specs: Iterable[OpSpec], fingerprint: Callable[[OpSpec], str]) -> list[OpSpec]:
         """Those of `specs` whose row is missing, or stale because the op lowers differently now."""
@@ -362,7 +378,8 @@ def _record(cls: type[_Record], entry: dict[str, Any]) -> _Record:
 
 
 def _noise(entry: dict[str, Any]) -> Noise:
-    return Noise(_number(entry, "rejected"), _number(entry, "load") if "load" in entry else None)
+    known = {column.name: _number(entry, column.name) for column in fields(Noise) if column.name in entry}
+    return Noise(known.pop("rejected"), known.pop("load", None), **known)
 
 
 def _pair(pair: Any) -> list[float]:

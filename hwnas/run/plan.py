@@ -15,9 +15,10 @@ from hwnas.devices.device import Device, load_device
 from hwnas.devices.estimate import CANARY_DRIFT
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError
 from hwnas.files import read_json, write_json
-from hwnas.latency.build import Need, complete, drift, lacking, load_warning, model_of, open_table
+from hwnas.latency.build import Need, complete, drift, lacking, model_of, open_table
 from hwnas.latency.find import find_folder, table_folder
 from hwnas.latency.model import LatencyModel
+from hwnas.latency.noise import load_warning
 from hwnas.latency.table import Table, load_table
 from hwnas.progress import Progress, Silent
 from hwnas.run.bounds import Bounds, bounds
@@ -216,7 +217,7 @@ def check_budget(plan: Plan, model: LatencyModel) -> None:
 def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
     need = plan.need
     if plan.table.rows and not need.rows:
-        changed = drift(plan.table, plan.device)
+        changed = drift(replace(plan.table, canary_us=plan.table.canary_of(plan.whole.signature)), plan.device)
         if abs(changed) > CANARY_DRIFT:
             progress.say(f"the reference network runs {changed:+.0%} against the table: measuring its rows again")
             need = Need(plan.whole.ops, calibration=True, drifted=True)
@@ -235,7 +236,7 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
 def canary_us(plan: Plan) -> float | None:
     """What the reference network takes undisturbed, by the table as it is now; None where no table knows."""
     table = load_table(plan.folder) if (plan.folder / "meta.toml").is_file() else plan.table
-    return table.canary_us or None
+    return table.canary_of(plan.whole.signature) or None
 
 
 def _refuse_hopeless(plan: Plan, progress: Progress) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from hwnas.devices.estimate import accepted, estimate, estimates, median_interval
+from hwnas.devices.estimate import accepted, canary_drift, disagreement, estimate, estimates, median_interval
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
 
@@ -87,3 +87,27 @@ def test_rounds_survive_json(one: Round) -> None:
 def test_a_broken_line_is_refused() -> None:
     with pytest.raises(InputError, match="median_us"):
         Round.from_json({"name": "a", "round": 1})
+
+
+def test_the_canary_drifts_from_the_first_third_to_the_last() -> None:
+    canaries = [105, 100, 140, 90, 90, 90, 131, 110, 112]
+    assert canary_drift([a_round(1, us) for us in canaries]) == pytest.approx(0.1)
+    assert canary_drift([a_round(1, us) for us in reversed(canaries)]) == pytest.approx(100 / 110 - 1)
+    assert canary_drift([a_round(1, us) for us in canaries[:5]]) == 0
+
+
+def test_processes_disagree_by_the_floors_of_the_two_fastest() -> None:
+    floors = {0: 60.0, 5: 50.0, 10: 51.0, 15: 90.0}
+    rounds = [
+        a_round(floor + more, round=process + more, process=process)
+        for process, floor in floors.items()
+        for more in range(3)
+    ]
+    assert disagreement(rounds) == pytest.approx(0.02)
+    assert disagreement(rounds[:3]) is None
+    assert disagreement([]) is None
+
+
+@given(st.floats(1, 100), st.floats(0, 0.5))
+def test_disagreement_is_relative(floor: float, share: float) -> None:
+    assert disagreement([a_round(floor), a_round(floor * (1 + share), process=5)]) == pytest.approx(share, abs=1e-9)

@@ -61,3 +61,25 @@ def test_earlier_rounds_of_other_models_are_left_out() -> None:
     rounds = profile_rounds(HOST, MODELS, CANARY, rounds=3, done=done, stream=FakeStream(quiet))
     assert {one.name for one in rounds} == set(MODELS)
     assert min(one.round for one in rounds) == 10
+
+
+def test_what_processes_disagree_on_is_measured_again_until_two_agree() -> None:
+    floors = {0: 60.0, 5: 50.0, 10: 56.0, 13: 50.5}  # of b, by the first round of the process
+
+    def median_us(name: str, turn: int) -> float:
+        return floors[max(start for start in floors if start <= turn)] if name == "b" else 50.0
+
+    first = profile_rounds(HOST, MODELS, CANARY, rounds=5, max_extra=0, stream=FakeStream(quiet, median_us))
+    stream = FakeStream(quiet, median_us)
+    profile_rounds(HOST, MODELS, CANARY, rounds=10, max_extra=6, tolerance=0.02, done=first, stream=stream)
+    assert stream.passes == [(["a", "b", "c"], 5), (["b"], 3), (["b"], 3)]
+    for options in ({"tolerance": None}, {"tolerance": 0.25}, {"tolerance": 0.02, "max_extra": 0}):
+        stream = FakeStream(quiet, median_us)
+        profile_rounds(HOST, MODELS, CANARY, rounds=10, done=first, stream=stream, **options)  # type: ignore[arg-type]
+        assert stream.passes == [(["a", "b", "c"], 5)]
+
+
+def test_one_process_agrees_with_itself() -> None:
+    stream = FakeStream(quiet)
+    profile_rounds(HOST, MODELS, CANARY, rounds=5, tolerance=0.0, stream=stream)
+    assert len(stream.passes) == 1

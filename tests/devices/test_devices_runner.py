@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from device_models import HOST, write_cast, write_convs
 from onnx import TensorProto
@@ -19,7 +21,7 @@ from hwnas.devices.measure import measure, stream_rounds
 from hwnas.devices.profile import profile_rounds
 from hwnas.devices.rounds import Round
 from hwnas.devices.transports.process import lines
-from hwnas.errors import DeviceError, InputError
+from hwnas.errors import DeviceError, InputError, ModelError
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,30 @@ def test_every_round_of_every_model_and_deeper_is_slower(folder: Path) -> None:
 def test_inputs_of_other_types(folder: Path, tmp_path: Path, kind: int) -> None:
     path = write_cast(tmp_path / "cast.onnx", kind)
     assert len(measure(HOST, {"cast": path}, folder / "canary.onnx", rounds=1, round_ms=0.1)) == 1
+
+
+def test_single_calls_and_shapes(folder: Path, tmp_path: Path) -> None:
+    models = {"cast": write_cast(tmp_path / "cast.onnx", TensorProto.UINT8), "deep": folder / "deep.onnx"}
+    stream = stream_rounds(
+        HOST,
+        models,
+        folder / "canary.onnx",
+        rounds=2,
+        round_ms=2,
+        singles=True,
+        shapes={"cast": {"x": [5000, 3, 8, 8]}},
+    )
+    rounds = list(stream)
+    assert all(len(one.singles_us) >= 3 for one in rounds)
+    for one in rounds:
+        assert 0.3 < np.median(one.singles_us) / one.median_us < 3
+        assert Round.from_json(json.loads(json.dumps(one.to_json()))) == one
+    small = measure(HOST, {"cast": models["cast"]}, folder / "canary.onnx", rounds=2, round_ms=2)
+    assert {one.singles_us for one in small} == {()}
+    large_us = min(one.median_us for one in rounds if one.name == "cast")
+    assert large_us > 3 * min(one.median_us for one in small)
+    with pytest.raises(ModelError, match=r"'deep'.*(?i:invalid rank|dimension)"):
+        list(stream_rounds(HOST, models, folder / "canary.onnx", rounds=1, shapes={"deep": {"x0": [1, 2]}}))
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind a process to a CPU")

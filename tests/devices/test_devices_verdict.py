@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from device_models import HOST, FakeStream, a_round
 
@@ -56,6 +58,18 @@ def test_rejected_rounds_do_not_count() -> None:
     verdict = verdicts(spread() + disturbed, budget_ms=1.1)["a"]
     assert (verdict.state, verdict.n, verdict.rejected) == ("met", 20, 0.75)
     assert verdict.all_rounds_median_ms == 9
+
+
+def test_percentiles_of_single_calls_are_those_over_accepted_rounds() -> None:
+    singles = np.random.default_rng(0).lognormal(7, 0.5, (40, 15))
+    rounds = [replace(one, singles_us=tuple(own)) for one, own in zip(spread(40), singles.tolist(), strict=True)]
+    disturbed = a_round(9000, 140, round=99, process=2)
+    verdict = verdicts([*rounds, replace(disturbed, singles_us=(1e6,) * 50)], budget_ms=None)["a"]
+    assert (verdict.p90_ms * 1e3, (verdict.p99_ms or 0) * 1e3) == pytest.approx(np.percentile(singles, [90, 99]))
+    assert (verdict.calls, verdict.rounds, verdict.n) == (600, 41, 40)
+    few = verdicts([replace(one, singles_us=(1.0,) * 4) for one in spread(20)], budget_ms=None)["a"]
+    assert (few.p99_ms, few.calls) == (None, 80)
+    assert verdicts(spread(), budget_ms=None)["a"].p99_ms is None
 
 
 def test_judges_several_models_in_the_same_processes() -> None:

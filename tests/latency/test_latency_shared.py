@@ -16,7 +16,8 @@ from hwnas.arch import space_instance
 from hwnas.cli import app
 from hwnas.devices.rounds import Round
 from hwnas.latency import build
-from hwnas.latency.build import Need, complete, drift, lacking, load_warning, measuring_into, open_table
+from hwnas.latency.build import Need, complete, drift, lacking, measuring_into, open_table
+from hwnas.latency.noise import load_warning
 from hwnas.latency.table import Noise, Table, load_table
 from hwnas.progress import Silent
 
@@ -115,7 +116,8 @@ def test_a_table_says_that_it_was_measured_under_load(
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path)])
     assert done.exit_code == 0
     table = load_table(tmp_path / HOST.condition().folder)
-    assert table.noise == {TOY.signature: Noise(1.0 if warned else 0.0, load)}
+    noise = Noise(1.0 if warned else 0.0, load, CANARY_US, 0.0, pytest.approx(0.01))
+    assert table.noise == {TOY.signature: noise}
     assert ("warning: other work took 80% of the CPUs that measuring leaves free" in done.stderr) is warned
     assert bool(load_warning(table, TOY)) is warned
 

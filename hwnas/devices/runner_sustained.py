@@ -1,0 +1,124 @@
+"""The program that runs one model without pause: a file that needs what runner.py needs, and that file.
+
+    python runner_sustained.py PATH_OF_RUNNER
+
+Reads the job of runner.py from stdin, with one model and {"sustained_s": 600.0, "slices": 20}, and writes its events.
+Instead of rounds it writes {"event": "canary", "when": "before", "median_us"}, then for every slice {"event": "slice",
+"start_s", "seconds", "median_us", "p90_us", "p99_us", "calls", "load", "temperature_c", "governor", "mhz"}, and the
+canary again with "after". Every call is timed alone. The canary does not run in between: that would cool the device.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib.util
+import os
+import runpy
+import sys
+import time
+from array import array
+from pathlib import Path
+from typing import Any, Callable  # noqa: UP035 as Python 3.8 has it
+
+CANARY_WINDOWS, CANARY_MS, CHUNK_S = 5, 100.0, 1.0
+FREQUENCY = "cpufreq/scaling_cur_freq"
+
+
+def load_runner(path: str) -> Any:
+    """The module runner.py, which lies under another name on a board."""
+    spec = importlib.util.spec_from_file_location("runner", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def state(runner: Any, pin: int | None) -> dict[str, Any]:
+    """Temperature, governor and clock of the CPU as they are now; None where the system does not say."""
+    cpu = runner.CPUS / f"cpu{pin or 0}"
+    khz = runner.line(cpu / FREQUENCY)
+    return {
+        "temperature_c": runner.temperature_c(),
+        "governor": runner.line(cpu / runner.GOVERNOR),
+        "mhz": int(khz) / 1e3 if khz and khz.isdigit() else None,
+    }
+
+
+def times_us(sampler: Callable[[int, int, float, int], Any], seconds: float) -> Any:
+    """Microseconds of each call, for so long, and of at least one; kept in little memory."""
+    times, end = array("d"), time.monotonic() + seconds
+    while not times or time.monotonic() < end:
+        times.extend(sampler(1, 1, 1e3 * max(0.0, min(CHUNK_S, end - time.monotonic())), 0))
+    return times
+
+
+def sustain(runner: Any, job: dict[str, Any]) -> None:
+    """Load canary and model, and run the model for `sustained_s`."""
+    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    os.environ.update(dict.fromkeys(variables, str(job["threads"])))
+    import numpy as np
+
+    web = job.get("web")  # the folder of onnxruntime-web, on the host only, where its code is beside this file
+    beside = str(Path(__file__).with_name("ort_web.py"))
+    kind = runpy.run_path(beside)["OrtWeb"] if web else runner.RUNTIMES[job["runtime"]]
+    runtime, generator = kind(web or job["threads"]), np.random.default_rng(job["seed"])
+    ((name, path),) = job["models"]
+
+    def load(name: str, path: str) -> Any:
+        """What times the model; see `Model` in runner.py."""
+        values = functools.partial(runner.random_values, generator, job["shapes"].get(name, {}))
+        sampler = attempt(name, lambda: runtime.load(path, values))
+        runner.emit(event="loaded", n=1)
+        return sampler
+
+    def attempt(name: str, step: Callable[[], Any]) -> Any:
+        try:
+            return step()
+        except runtime.errors as error:
+            text = str(error).strip() or type(error).__name__
+            return runner.fail(f"model {name!r}: {text}", "check that model file", model=name)
+
+    def canary_time(when: str) -> None:
+        windows = [attempt("canary", lambda: canary.samples_us(CANARY_MS, 0)) for _ in range(CANARY_WINDOWS)]
+        runner.emit(event="canary", when=when, median_us=min(float(np.median(window)) for window in windows))
+
+    canary = runner.Model(load("canary", job["canary"]))
+    sampler = load(name, path)
+    attempt(name, lambda: sampler(1, 1, 0.0, 0))
+    gc.collect()
+    gc.disable()
+    runner.emit(event="warm", **attempt("canary", lambda: runner.warm_up(canary, job["warmup"])))
+    canary_time("before")
+    others = runner.OtherWork(getattr(runtime, "cpu_s", None))
+    start, slice_s = time.monotonic(), job["sustained_s"] / job["slices"]
+    begun, left = start, job["sustained_s"]
+    while left > slice_s / 100:
+        seconds = min(slice_s, left)
+        samples = np.array(attempt(name, lambda: times_us(sampler, seconds)))  # noqa: B023 as it is called at once
+        median, p90, p99 = np.percentile(samples, [50, 90, 99]).tolist()
+        now = time.monotonic()
+        runner.emit(
+            event="slice",
+            start_s=round(begun - start, 3),
+            seconds=round(now - begun, 3),
+            median_us=median,
+            p90_us=p90,
+            p99_us=p99,
+            calls=len(samples),
+            load=others.share(),
+            **state(runner, job["pin"]),
+        )
+        begun, left = now, job["sustained_s"] - (now - start)
+    canary_time("after")
+
+
+def main() -> int:
+    runner = load_runner(sys.argv[1])
+    runner.measure = lambda job: sustain(runner, job)
+    return int(runner.main())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

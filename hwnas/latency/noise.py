@@ -1,0 +1,77 @@
+"""What stood in the way of a measurement, and whether what was measured is enough for a table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+
+from hwnas.arch.space import SearchSpace
+from hwnas.devices.estimate import CANARY_DRIFT, accepted, by_name, canary_drift, canary_floor_us, disagreement
+from hwnas.devices.rounds import Round
+from hwnas.errors import MissingRowsError
+from hwnas.latency.calibrate import JUDGED_ROUNDS
+from hwnas.latency.table import Noise, Table
+
+_PROCESSES = 2
+_MOST_OF = 0.9
+
+
+def noise_of(rounds: Sequence[Round]) -> Noise:
+    """What stood in the way of these rounds, in the order that they were measured."""
+    loads = [one.load for one in rounds if one.load is not None]
+    shares = [share for own in by_name(rounds).values() if (share := disagreement(own)) is not None]
+    return Noise(
+        rejected=1 - len(accepted(rounds)) / len(rounds),
+        load=statistics.median(loads) if loads else None,
+        canary_us=canary_floor_us(rounds),
+        drift=canary_drift(rounds),
+        disagreement=float(np.quantile(shares, _MOST_OF)) if shares else None,
+    )
+
+
+def load_warning(table: Table, space: SearchSpace) -> str:
+    """What to tell people of a table that was mostly measured for `space` under load, or drifted meanwhile."""
+    noise = table.noise.get(space.signature)
+    if noise is None:
+        return ""
+    again = "and run hwnas profile-device --again"
+    if noise.load is not None and noise.loaded:
+        return (
+            f"warning: other work took {noise.load:.0%} of the CPUs that measuring leaves free while {space.name} was "
+            f"measured, so its latencies may be too high: close other programs {again}"
+        )
+    if noise.drift is not None and abs(noise.drift) > CANARY_DRIFT:
+        return (
+            f"warning: the reference network was {abs(noise.drift):.0%} {'slower' if noise.drift > 0 else 'faster'} at "
+            f"the end than at the beginning while {space.name} was measured, so its latencies mix both: let the device "
+            f"cool, or set its governor, {again}"
+        )
+    return ""
+
+
+def refuse_too_few(rounds: Sequence[Round], rows: Sequence[str], networks: Sequence[str], max_minutes: float) -> None:
+    """Whether rounds that were cut short are enough for a table: three of everything, from two processes.
+
+    Args:
+        rows, networks: names of the models.
+
+    Raises:
+        MissingRowsError: they are not.
+    """
+    own = by_name(rounds)
+
+    def lacks(name: str) -> bool:
+        return len(own.get(name, ())) < JUDGED_ROUNDS or len({one.process for one in own[name]}) < _PROCESSES
+
+    keys, whole = [key for key in rows if lacks(key)], [name for name in networks if lacks(name)]
+    if keys or whole:
+        raise MissingRowsError(
+            f"{max_minutes:g} minutes were too short for a table: {len(keys)} of {len(rows)} rows and {len(whole)} of "
+            f"{len(networks)} whole networks still lack rounds"
+            + (f", the first row is {keys[0]}" if keys else "")
+            + f"; a table takes {JUDGED_ROUNDS} of each, from {_PROCESSES} processes",
+            keys=tuple(keys),
+            hint="the same command goes on from here",
+        )

@@ -1,0 +1,212 @@
+"""`hwnas verify` in this process: what it prints, its JSON, and its exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from typer.testing import CliRunner, Result
+
+from hwnas.cli import app
+from hwnas.devices.sustained import Slice, assess
+from hwnas.devices.verdict import Verdict
+from hwnas.errors import InputError
+from hwnas.export import verify as module
+from hwnas.latency import find
+
+STATES = {"met": 0.9, "missed": 1.1, "straddles": 1.01, "unstable": 1.2, "no budget": 0.9}
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(find.platformdirs, "user_data_path", lambda name: tmp_path / "user")
+
+
+def hwnas(*words: object) -> Result:
+    return CliRunner().invoke(app, ["verify", *map(str, words)])
+
+
+def made(name: str = "model.onnx", shape: Any = (1, 8), op: str = "Relu") -> str:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
+    domain = "" if op == "Relu" else "com.example"
+    graph = helper.make_graph([helper.make_node(op, ["x"], ["y"], domain=domain)], "made", [values[0]], [values[1]])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.example", 1)])
+    model.ir_version = 8
+    onnx.save(model, name)
+    return name
+
+
+def judged(monkeypatch: pytest.MonkeyPatch, state: Any) -> None:
+    """Every model is judged so."""
+    ms = STATES[state]
+    verdict = Verdict(ms, 1.1 * ms, (0.99 * ms, 1.01 * ms), 38, 0.05, ms, state, 1.3 * ms, 900, 40)
+    monkeypatch.setattr(module, "judge", lambda device, models, *_, **__: dict.fromkeys(models, verdict))
+
+
+def sustained(monkeypatch: pytest.MonkeyPatch, last_us: float, ended: str = "") -> None:
+    slices = [Slice(index, 1, 900 + (last_us - 900) * index / 19, 950, 990, 9, 0.0, 50.0) for index in range(20)]
+    found = assess(slices, asked_s=20, canary_us=(400.0, 500.0), ended_early=ended)
+    monkeypatch.setattr(module, "run_sustained", lambda *_, **__: found)
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "said", "upcoming"),
+    [
+        ("met", 0, "Budget met, measured on host.", "Next: hwnas verify model.onnx --sustained 10m --budget-ms 1"),
+        ("straddles", 0, "Too close to tell", "Next: hwnas verify model.onnx --processes 6 --budget-ms 1"),
+        ("unstable", 0, "Verdict unstable", "Next: hwnas verify model.onnx --processes 6 --budget-ms 1"),
+        ("missed", 4, "90th percentile, ms", None),
+    ],
+)
+def test_verdicts(state: str, code: int, said: str, upcoming: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(monkeypatch, state)
+    done = hwnas(made(), "--budget-ms", 1, "--quiet")
+    assert done.exit_code == code
+    assert said in done.stdout
+    assert "38, 2" in done.stdout
+    if upcoming is not None:
+        assert done.stdout.splitlines()[-1] == upcoming
+        assert done.stderr == ""
+    else:
+        assert "error: model.onnx runs in 1.100 ms (95 % interval 1.089 to 1.111) on host, above" in done.stderr
+        assert "hint: hwnas search --budget-ms 1" in done.stderr
+    content = json.loads(hwnas(made(), "--budget-ms", 1, "--json").stdout)
+    assert (content["verdict"], content["budget_met"]) == (state, {"met": True, "missed": False}.get(state))
+    assert content.get("exit_code", 0) == code
+    assert ("error" in content) is (code == 4)
+    assert content["measured_ms"].keys() >= {"median", "p90", "p99", "ci95", "n", "rejected", "rejected_rounds"}
+
+
+def test_without_a_budget_the_next_command_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(monkeypatch, "no budget")
+    done = hwnas(made(shape=("n", 3, "w")), "--shape", "x=2,3,5")
+    assert done.exit_code == 0
+    assert "x was measured as 2×3×5" in done.stdout
+    assert "float32, ?×3×?" in done.stdout
+    assert done.stdout.splitlines()[-1] == "Next: hwnas verify model.onnx --shape x=2,3,5 --budget-ms 0.99"
+    done = hwnas(made(shape=("n", 3)))
+    assert "The file leaves the batch size of x open: measured with 1." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("last_us", "ended", "code", "said"),
+    [
+        (900, "", 0, "Steady"),
+        (960, "", 0, "slows down"),
+        (1300, "", 4, "last slice against the first: +44.4%; drift +44.4%"),
+        (1300, "interrupted", 130, "ended early: interrupted"),
+        (950, "the link was cut", 0, "ended early: the link was cut"),
+    ],
+)
+def test_without_pause(last_us: float, ended: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(monkeypatch, "met")
+    sustained(monkeypatch, last_us, ended)
+    words = (made(), "--budget-ms", 1, "--sustained", "20s", "--plot", "plot.png")
+    done = hwnas(*words)
+    assert done.exit_code == code
+    assert said in done.stdout
+    assert "against before: +25.0%" in done.stdout
+    assert Path("plot.png").read_bytes().startswith(b"\x89PNG")
+    assert ("at first, within the budget of 1.000 ms, but in" in done.stderr) is (code == 4)
+    content = json.loads(hwnas(*words, "--json").stdout)
+    assert content.get("exit_code", 0) == code
+    assert len(content["sustained"]["slices"]) == 20
+    assert content["budget_met"] is (last_us < 1000)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["missing.onnx"], "there is no file missing.onnx"),
+        (["folder"], "is a folder"),
+        (["text.onnx"], "text.onnx is not an ONNX model"),
+        (["text.tflite"], "text.tflite is not a LiteRT model"),
+        (["text.txt"], "ends in .txt"),
+        (["model.onnx", "--runtime", "litert"], "a .onnx file, which litert does not run"),
+        (["model.onnx", "--runtime", "abacus"], "abacus"),
+        (["model.onnx", "--device", "no-such-device"], "no-such-device"),
+        (["model.onnx", "--budget-ms", "-1"], "-1"),
+        (["model.onnx", "--budget-ms", "nan"], "nan"),
+        (["model.onnx", "--sustained", "soon"], "'soon' is not a duration"),
+        (["model.onnx", "--sustained", "0.1s"], "at least 1 s"),
+        (["model.onnx", "--plot", "a.png"], "--plot draws a sustained run"),
+        (["model.onnx", "--sustained", "10m", "--plot", "a.gif"], ".gif"),
+        (["model.onnx", "--shape", "x"], "'x' is not a name and a shape"),
+        (["model.onnx", "--shape", "x=1,9"], "1×9 does not fit"),
+        (["open.onnx"], "--shape x=1,224"),
+        (["strange.onnx"], "Sparkle"),
+    ],
+)
+def test_bad_input_is_exit_code_2_with_one_message(words: list[str], named: str) -> None:
+    made()
+    made("open.onnx", (1, "n"))
+    made("strange.onnx", op="Sparkle")
+    Path("folder").mkdir()
+    for name in ("text.onnx", "text.tflite", "text.txt"):
+        Path(name).write_text("a text")
+    done = hwnas(*words, "--quiet")
+    assert done.exit_code == 2, done.output
+    assert done.stdout == ""
+    assert sum(line.startswith("error:") for line in done.stderr.splitlines()) == 1
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    content = json.loads(hwnas(*words, "--json", "--quiet").stdout)
+    assert content["exit_code"] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10m", 600), ("90s", 90), ("1.5h", 5400), ("600", 600), ("10 min", 600), (".5m", 30)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert importlib.import_module("hwnas.cli.verify")._seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "ten", "-5s", "1d", "1e3", "nan", "0", "0.0m"])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(InputError):
+        importlib.import_module("hwnas.cli.verify")._seconds(text)
+
+
+INTERRUPTING = """
+import os, signal
+from dataclasses import dataclass
+from hwnas.devices import sustained
+sustained.SLICES = 300
+@dataclass(frozen=True)
+class Counting(sustained.Slice):
+    def __post_init__(self):
+        if self.start_s > 0.4:
+            os.kill(os.getpid(), signal.SIGINT)
+sustained.Slice = Counting
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from hwnas.cli import app
+app()
+"""
+
+
+def test_a_real_ctrl_c_tells_what_there_is() -> None:
+    words = ["verify", made(), "--sustained", "30s", "--json"]
+    done = subprocess.run([sys.executable, "-c", INTERRUPTING, *words], capture_output=True, text=True)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    content = json.loads(done.stdout)
+    assert (content["exit_code"], content["sustained"]["ended_early"]) == (130, "interrupted")
+    assert len(content["sustained"]["slices"]) >= 3
+    assert content["sustained"]["seconds"] < 10
+    assert content["measured_ms"]["median"] > 0
+
+
+def test_really(tmp_path: Path) -> None:
+    done = hwnas(made(), "--budget-ms", 1000, "--json", "--quiet")
+    assert (done.exit_code, done.stderr) == (0, "")
+    content = json.loads(done.stdout)
+    assert (content["budget_met"], content["runtime"], content["file"]["opset"]) == (True, "onnxruntime", 17)
+    assert 0 < content["measured_ms"]["median"] <= content["measured_ms"]["p99"] * 1.5

@@ -1,0 +1,255 @@
+"""Any model file against a budget: with the real runtimes, and every verdict from rounds that are made up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from hwnas.arch import space_instance
+from hwnas.backends.describe import ModelFile, Tensor, describe
+from hwnas.backends.formats import format_of
+from hwnas.backends.weights import random_weights
+from hwnas.devices.device import Device, load_device
+from hwnas.devices.rounds import Round
+from hwnas.devices.sustained import Slice, assess
+from hwnas.devices.transports.adb import AdbAddress
+from hwnas.devices.transports.ssh import SshAddress
+from hwnas.errors import DeviceError, InputError, ModelError
+from hwnas.export import verify as module
+from hwnas.export.verify import Verification, input_shapes, reader, verify
+from hwnas.export.verify_plot import check_plot, write_plot
+from hwnas.latency import find
+from hwnas.latency.table import Table, save_table
+
+HOST = load_device("host")
+TOY = space_instance("toy", width=1.0, resolution=8, channels=3, classes=10)
+
+
+@pytest.fixture(autouse=True)
+def _no_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(find.platformdirs, "user_data_path", lambda name: tmp_path / "user")
+
+
+def written(path: Path, runtime: str) -> Path:
+    network = TOY.network(next(iter(TOY.enumerate())))
+    path.write_bytes(format_of(runtime).model(network, random_weights(network.graph, 0)))
+    return path
+
+
+def made(path: Path, shape: Any, kind: int = TensorProto.FLOAT, op: str = "Relu", domain: str = "") -> Path:
+    """A file of one op, made by hand."""
+    values = [helper.make_tensor_value_info(name, kind, shape) for name in "xy"]
+    graph = helper.make_graph([helper.make_node(op, ["x"], ["y"], domain=domain)], "made", [values[0]], [values[1]])
+    sets = [helper.make_opsetid("", 17)] + ([helper.make_opsetid(domain, 1)] if domain else [])
+    model = helper.make_model(graph, opset_imports=sets)
+    model.ir_version = 8
+    onnx.save(model, path)
+    return path
+
+
+class Rounds:
+    """Stands for `stream_rounds`: the model takes what `median_us` says of the round, the canary `canary_us`."""
+
+    def __init__(self, median_us: Callable[[int], float], canary_us: float = 100.0, load: float = 0.0) -> None:
+        self.median_us, self.canary_us, self.load = median_us, canary_us, load
+        self.processes = 0
+
+    def __call__(
+        self, device: Device, models: Any, canary: Path, *, rounds: int, first_round: int, **_: Any
+    ) -> Iterator[Round]:
+        assert canary.is_file()
+        self.processes += 1
+        for turn in range(first_round, first_round + rounds):
+            us = self.median_us(turn)
+            for name in models:
+                singles = (us,) * 9 + (2 * us,)
+                yield Round(name, turn, first_round, us, us, us, 10, self.canary_us, self.load, singles)
+
+
+def judged(tmp_path: Path, stream: Rounds, budget_ms: float | None = 1.0, **options: Any) -> Verification:
+    return verify(made(tmp_path / "model.onnx", [1, 8]), HOST, budget_ms=budget_ms, stream=stream, **options)
+
+
+@pytest.mark.parametrize(
+    ("us", "load", "budget_ms", "state", "met", "processes"),
+    [
+        (900.0, 0.0, 1.0, "met", True, 2),
+        (1100.0, 0.0, 1.0, "missed", False, 2),
+        (1100.0, 1.0, 1.0, "unstable", None, 6),
+        (900.0, 1.0, 1.0, "met", True, 2),
+        (900.0, 0.0, None, "no budget", None, 2),
+    ],
+)
+def test_verdicts(
+    us: float, load: float, budget_ms: float | None, state: str, met: bool | None, processes: int, tmp_path: Path
+) -> None:
+    stream = Rounds(lambda turn: us, load=load)
+    found = judged(tmp_path, stream, budget_ms)
+    assert (found.verdict.state, found.budget_met, stream.processes) == (state, met, processes)
+    measured = found.to_json()["measured_ms"]
+    assert (measured["median"], measured["p99"], measured["calls"]) == (us / 1e3, 2 * us / 1e3, 10 * 20 * processes)
+    accepted, rejected = (0, 20 * processes) if load else (20 * processes, 0)
+    assert (measured["n"], measured["rejected_rounds"]) == (accepted, rejected)
+
+
+def test_what_straddles_the_budget_is_measured_longer(tmp_path: Path) -> None:
+    stream = Rounds(lambda turn: 1000.0 + (turn % 5 - 1))  # the median is 1 µs above, the interval reaches below
+    assert judged(tmp_path, stream).verdict.state in ("straddles", "missed")
+    assert stream.processes == 2 + 6
+    stream = Rounds(lambda turn: 900.0)
+    judged(tmp_path, stream, processes=5)
+    assert stream.processes == 5
+
+
+@pytest.mark.parametrize(("late_us", "met"), [(900.0, True), (1500.0, False)])
+def test_a_budget_has_to_hold_without_pause_too(
+    late_us: float, met: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slices = [Slice(index, 1, us, us, us, 9) for index, us in enumerate([900.0] * 10 + [late_us] * 10)]
+    asked: list[Any] = []
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        asked.append((arguments[-1], options["shapes"]))
+        return assess(slices, asked_s=20)
+
+    monkeypatch.setattr(module, "run_sustained", run)
+    found = judged(tmp_path, Rounds(lambda turn: 900.0), sustained_s=20, shapes={"x": (1, 8)})
+    assert (found.verdict.state, found.budget_met, asked) == ("met", met, [(20, {"x": (1, 8)})])
+    assert found.to_json()["sustained"]["seconds"] == 20
+    assert judged(tmp_path, Rounds(lambda turn: 1100.0), sustained_s=20).budget_met is False
+
+
+def test_the_table_of_the_device_bounds_the_canary(tmp_path: Path) -> None:
+    condition = HOST.condition()
+    folder = tmp_path / "latency_tables" / condition.folder
+    save_table(Table(condition.device, condition.id, canary_us=50.0), folder)
+    assert judged(tmp_path, Rounds(lambda turn: 1100.0)).verdict.state == "unstable"
+    (folder / "meta.toml").write_text("damaged")
+    assert judged(tmp_path, Rounds(lambda turn: 1100.0)).verdict.state == "missed"
+
+
+@pytest.mark.parametrize(("suffix", "runtime"), [(".onnx", "onnxruntime"), (".tflite", "litert")])
+def test_real_files_of_hwnas(suffix: str, runtime: str, tmp_path: Path) -> None:
+    pytest.importorskip({"litert": "ai_edge_litert"}.get(runtime, runtime))
+    found = verify(written(tmp_path / f"model{suffix}", runtime), HOST, budget_ms=1000, sustained_s=1.0)
+    one = found.verdict
+    assert (found.device.runtime, one.state, found.verdict.budget_met) == (runtime, "met", True)
+    assert one.p99_ms is not None
+    assert 0 < one.ci95_ms[0] <= one.median_ms <= one.ci95_ms[1] < 1000
+    assert 0 < one.p90_ms <= one.p99_ms
+    assert found.sustained is not None
+    assert runtime in found.condition
+    assert found.taken_as_one == ()
+
+
+def test_a_real_file_that_was_made_by_hand(tmp_path: Path) -> None:
+    path = made(tmp_path / "model.onnx", ["batch", 3, 16, "width"])
+    with pytest.raises(InputError, match=r"'x' of the open shape \?×3×16×\?") as caught:
+        verify(path, HOST)
+    assert caught.value.hint.endswith("--shape x=1,3,16,224")
+    found = verify(path, HOST, shapes={"x": (2, 3, 16, 5)})
+    assert (found.shapes, found.verdict.budget_met) == ({"x": (2, 3, 16, 5)}, None)
+    open_batch = made(tmp_path / "batch.onnx", ["batch", 3])
+    found = verify(open_batch, HOST)
+    assert (found.shapes, found.taken_as_one) == ({"x": (1, 3)}, ("x",))
+
+
+def test_an_op_that_the_runtime_lacks_is_bad_input(tmp_path: Path) -> None:
+    path = made(tmp_path / "model.onnx", [1, 8], op="Sparkle", domain="com.example")
+    with pytest.raises(InputError, match=r"onnxruntime on host does not run .*Sparkle") as caught:
+        verify(path, HOST)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="of the type bool"):
+        verify(made(tmp_path / "bool.onnx", [1, 8], TensorProto.BOOL, "Not"), HOST)
+
+
+def test_what_the_canary_fails_at_is_the_devices_fault(tmp_path: Path) -> None:
+    def stream(*_: Any, **__: Any) -> Iterator[Round]:
+        raise ModelError("measuring failed: model 'canary': out of memory")
+        yield
+
+    with pytest.raises(DeviceError, match="canary"):
+        verify(made(tmp_path / "model.onnx", [1, 8]), HOST, stream=stream)
+
+
+def file_of(*inputs: Tensor, suffix: str = "onnx", external: tuple[str, ...] = ()) -> ModelFile:
+    return ModelFile(Path(f"m.{suffix}"), suffix, 1, inputs, (), external)
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "suffix", "runtime"),
+    [
+        ("onnxruntime", "", "onnx", "onnxruntime"),
+        ("onnxruntime", "", "ort", "onnxruntime"),
+        ("onnxruntime", "", "tflite", "litert"),
+        ("litert", "", "onnx", "onnxruntime"),
+        ("litert", "litert", "tflite", "litert"),
+    ],
+)
+def test_the_runtime_follows_the_ending(own: str, asked: str, suffix: str, runtime: str) -> None:
+    assert reader(replace(HOST, runtime=own), file_of(suffix=suffix), asked).runtime == runtime
+
+
+def test_a_runtime_that_does_not_read_the_file_is_refused() -> None:
+    with pytest.raises(InputError, match=r"m\.tflite is a \.tflite file, which onnxruntime does not run"):
+        reader(HOST, file_of(suffix="tflite"), "onnxruntime")
+    with pytest.raises(InputError, match="unknown runtime 'abacus'"):
+        reader(HOST, file_of(), "abacus")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "given", "message"),
+    [
+        (Tensor("x", "float32", (1, 3)), {"z": (1, 3)}, "has no input 'z'"),
+        (Tensor("x", "float32", (1, 3)), {"x": (1, 4)}, "is 1×3, which 1×4 does not fit"),
+        (Tensor("x", "float32", (None, 3)), {"x": (1, 3, 1)}, r"is \?×3, which 1×3×1 does not fit"),
+        (Tensor("x", "float32", (None,)), {"x": (0,)}, "does not fit"),
+        (Tensor("x", "float32", None), {}, "without a shape"),
+        (Tensor("x", "string", (1,)), {}, "of the type string"),
+        (Tensor("x", "sequence", None), {}, "of the type sequence"),
+    ],
+)
+def test_shapes_that_do_not_fit(tensor: Tensor, given: dict[str, tuple[int, ...]], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        input_shapes(file_of(tensor), given)
+    assert caught.value.hint
+
+
+def test_shapes_that_fit() -> None:
+    inputs = [Tensor("a", "int8", (None, 3)), Tensor("b", "float32", None), Tensor("c", "float16", ())]
+    assert input_shapes(file_of(*inputs), {"b": (7, 2)}) == ({"a": (1, 3), "b": (7, 2), "c": ()}, ("a",))
+
+
+def test_devices_that_cannot_take_the_file(tmp_path: Path) -> None:
+    model = onnx.load(made(tmp_path / "one.onnx", [1, 4]))
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(4, np.float32), "w"))
+    onnx.save_model(model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    assert describe(tmp_path / "m.onnx").external
+    pi = replace(HOST, transport="ssh", ssh=SshAddress("nowhere", "me"))
+    with pytest.raises(InputError, match=r"keeps its weights in w\.bin"):
+        verify(tmp_path / "m.onnx", pi)
+    phone = replace(HOST, id="phone", transport="adb", runtime="litert", adb=AdbAddress(runner="/benchmark_model"))
+    with pytest.raises(InputError, match=r"benchmark_model, which runs \.tflite files"):
+        verify(tmp_path / "one.onnx", phone)
+    pytest.importorskip("ai_edge_litert")
+    path = written(tmp_path / "m.tflite", "litert")
+    with pytest.raises(InputError, match="cannot tell shapes"):
+        verify(path, phone, shapes={"input": (1, 8, 8, 3)})
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_a_plot_is_written(suffix: str, tmp_path: Path) -> None:
+    slices = [Slice(index, 1, 900.0 + index, 950, 990, 9, index / 20, 40.0 + index) for index in range(20)]
+    path = tmp_path / f"plot{suffix}"
+    write_plot(path, assess(slices, asked_s=20), title="a model", budget_ms=1.0)
+    assert path.read_bytes()[:4] in (b"\x89PNG", b"<?xm", b"%PDF")
+    with pytest.raises(InputError, match=r"not \.txt"):
+        check_plot(tmp_path / "plot.txt")

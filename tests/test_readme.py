@@ -288,8 +288,7 @@ def test_the_files_of_a_run_are_listed() -> None:
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     listed = {name.rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
     folder = RunFolder(Path("run"))
-    files = {path for path in vars(folder).values() if isinstance(path, Path)} | {*folder.models}
-    assert listed == {str(path.relative_to(folder.path)) for path in files} - {"."}
+    assert listed == {str(path.relative_to(folder.path)) for path in vars(folder).values()} - {"."}
 
 
 def test_the_example_has_the_rows_of_the_output() -> None:

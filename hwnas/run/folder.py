@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hwnas.backends.formats import SUFFIXES
 from hwnas.errors import InputError
 from hwnas.files import read_json, remove_leftovers, storage_errors, write_json
 from hwnas.locks import held
@@ -30,7 +29,8 @@ class RunFolder:
         self.evaluated = path / "evaluated.csv"
         self.architecture = path / "architecture.json"
         self.weights = path / "weights.safetensors"
-        self.models = [path / f"model{suffix}" for suffix in sorted(set(SUFFIXES.values()))]
+        self.onnx = path / "model.onnx"
+        self.tflite = path / "model.tflite"
         self.labels = path / "labels.txt"
         self.result = path / "result.json"
         self.report = path / "report.html"
@@ -47,7 +47,7 @@ class RunFolder:
     @property
     def exported(self) -> Path:
         """The exported file that is there; where there is none, the one that most runs write."""
-        return next((path for path in self.models if path.is_file()), self.model(".onnx"))
+        return self.tflite if self.tflite.is_file() else self.onnx
 
     @property
     def search_state(self) -> Path:
@@ -150,8 +150,7 @@ class RunFolder:
     def _clear(self) -> None:
         """Remove what an earlier run wrote here, and nothing else."""
         with storage_errors(self.path):
-            files = [path for path in vars(self).values() if isinstance(path, Path)]
-            for path in (*files, *self.models):
+            for path in vars(self).values():
                 if path not in (self.path, self.state):
                     path.unlink(missing_ok=True)
             for path in self.state.iterdir():

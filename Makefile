@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	$(BIN)/hwnas search --budget-ms 50% --out runs/demo --force
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -57,7 +57,7 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
 
 def test_the_commands_are_those_of_the_surface() -> None:
     names = {" ".join(path) for path in commands()}
-    assert {"search", "profile-device", "predict", "report", "doctor"} <= names
+    assert {"search", "profile-device", "verify", "predict", "report", "doctor"} <= names
     assert {"devices list", "devices show", "devices check"} <= names
     assert {"spaces list", "spaces show", "strategies list"} <= names
 

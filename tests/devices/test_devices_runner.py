@@ -9,7 +9,6 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from device_models import HOST, write_cast, write_convs
 from onnx import TensorProto
@@ -68,8 +67,10 @@ def test_single_calls_and_shapes(folder: Path, tmp_path: Path) -> None:
     )
     rounds = list(stream)
     assert all(len(one.singles_us) >= 3 for one in rounds)
+    for name in models:  # minima, which withstand other work
+        own = [one for one in rounds if one.name == name]
+        assert 0.2 < min(min(one.singles_us) for one in own) / min(one.median_us for one in own) < 3
     for one in rounds:
-        assert 0.3 < np.median(one.singles_us) / one.median_us < 3
         assert Round.from_json(json.loads(json.dumps(one.to_json()))) == one
     small = measure(HOST, {"cast": models["cast"]}, folder / "canary.onnx", rounds=2, round_ms=2)
     assert {one.singles_us for one in small} == {()}

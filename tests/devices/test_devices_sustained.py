@@ -159,10 +159,12 @@ def test_the_real_program(runtime: str, tmp_path: Path) -> None:
     path = tmp_path / ("model.onnx" if runtime == "onnxruntime" else "model.tflite")
     model = write_convs(path, 4) if runtime == "onnxruntime" else write_tflite(path)
     found = run_sustained(HOST.with_runtime(runtime), "m", model, model, 1.0, progress=Silent())
-    assert 1.0 <= found.seconds < 5
-    assert 10 <= len(found.slices) <= SLICES
+    assert found.seconds >= 1.0
+    assert 1 <= len(found.slices) <= SLICES
     assert all(0 < one.median_us <= one.p90_us <= one.p99_us for one in found.slices)
-    assert all(one.calls * one.median_us < 1.5e6 * one.seconds for one in found.slices)
+    assert all(
+        one.calls * one.median_us <= 2.01e6 * one.seconds for one in found.slices
+    )  # half take the median or more
     ends = [one.start_s + one.seconds for one in found.slices[:-1]]
     assert ends == pytest.approx([one.start_s for one in found.slices[1:]], abs=0.002)
     before, after = found.canary_us
@@ -176,7 +178,8 @@ def test_the_real_program_takes_shapes_and_names_a_model_that_fails(tmp_path: Pa
     model = write_cast(tmp_path / "model.onnx", TensorProto.UINT8)
     small = run_sustained(HOST, "m", model, canary, 1.0, progress=Silent())
     large = run_sustained(HOST, "m", model, canary, 1.0, shapes={"x": (4000, 3, 8, 8)}, progress=Silent())
-    assert large.first_ms > 2 * small.first_ms
+    large_us, small_us = (min(one.median_us for one in found.slices) for found in (large, small))
+    assert large_us > 2 * small_us
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
     with pytest.raises(ModelError, match="model 'm'"):
         run_sustained(HOST, "m", tmp_path / "broken.onnx", canary, 1.0, progress=Silent())

@@ -101,7 +101,7 @@ def test_what_is_imported_is_declared() -> None:
     extras = project["optional-dependencies"]
     requirements = [*project["dependencies"], *extras["litert"], *extras["ssh"]]
     declared = {requirement.split(">=")[0] for requirement in requirements}
-    modules = {"pillow": "PIL", "scikit-learn": "sklearn"}
+    modules = {"pillow": "PIL", "protobuf": "google", "scikit-learn": "sklearn"}
     assert imported_modules() == {modules.get(name, name.replace("-", "_")) for name in declared}
 
 

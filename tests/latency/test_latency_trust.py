@@ -99,7 +99,7 @@ def test_a_wrong_calibration_is_found_out(table: Table, monkeypatch: pytest.Monk
     found = measure(table, 20, monkeypatch)
     assert found.validation.mape == pytest.approx(0.2)
     assert too_far_off(found.validation)
-    table.canary_us = CANARY_US / 1.03
+    table.noise[TOY.signature] = replace(table.noise[TOY.signature], canary_us=CANARY_US / 1.03)
     assert measure(table, 2, monkeypatch).drift == pytest.approx(0.03)
 
 

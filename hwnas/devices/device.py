@@ -125,7 +125,7 @@ def list_devices() -> list[Device]:
     Raises:
         InputError: a description is not valid.
     """
-    return [_parse(path) for path in sorted(resource_folder("devices").glob("*.toml"))]
+    return sorted(map(_parse, resource_folder("devices").glob("*.toml")), key=lambda device: device.id)
 
 
 def load_device(id_or_path: str) -> Device:
@@ -136,9 +136,9 @@ def load_device(id_or_path: str) -> Device:
     """
     if id_or_path.endswith(".toml"):
         return _parse(Path(id_or_path))
-    known = {path.stem: path for path in sorted(resource_folder("devices").glob("*.toml"))}
+    known = {path.stem: path for path in resource_folder("devices").glob("*.toml")}
     if id_or_path not in known:
-        hint = f"one of {', '.join(known)}, or the path of a TOML file"
+        hint = f"one of {', '.join(sorted(known))}, or the path of a TOML file"
         raise InputError(f"there is no device {id_or_path!r}", hint=hint)
     return _parse(known[id_or_path])
 

@@ -259,7 +259,9 @@ def _kib(size_bytes: int, limit_kb: float | None) -> str:
     return f"{size_bytes / 1024:.0f}{f' of {limit_kb:g}' if limit_kb else ''} KiB"
 
 
-def _interval(measured: dict[str, Any]) -> str:
+def _interval(measured: dict[str, Any] | None) -> str:
+    if measured is None:
+        return "not measured"
     low, high = measured["ci95"]
     return f"{_ms(measured['median'])} [{_ms(low)}, {_ms(high)}]"
 
@@ -268,6 +270,12 @@ def _verdict(result: dict[str, Any]) -> str:
     """Whether the budget was met, and what to do where the device could not tell."""
     if result["budget_met"]:
         return f"[green]Budget met[/], measured on {escape(result['device'])}."
+    if result["measured_ms"] is None:
+        return (
+            f"[yellow]Not measured[/]: {escape(result['device'])} is known by an imported table alone, and nobody says how "
+            "far its predictions are off. Measure the file where it is to run: hwnas verify FILE --device DEVICE.toml "
+            f"--budget-ms {result['budget_ms']:.4g}"
+        )
     return (
         f"[yellow]Verdict unstable[/]: {escape(result['device'])} was too busy to tell whether the budget is met "
         f"({result['measured_ms']['rejected']:.0%} of the rounds were disturbed). Close other programs and run the "

@@ -222,8 +222,9 @@ def table_import(
     quiet: options.Quiet = False,
 ) -> None:
     """Import latencies that somebody else measured as a table of its own."""
+    from hwnas.devices.device import Device
     from hwnas.latency.find import writable_root
-    from hwnas.latency.imported import CONDITION, import_table, save_imported
+    from hwnas.latency.imported import import_table, save_imported
 
     found = import_table(
         file,
@@ -236,7 +237,7 @@ def table_import(
         channels=channels,
         classes=classes,
     )
-    folder = writable_root(out) / device / CONDITION
+    folder = writable_root(out) / Device.of_imported_table(device).condition().folder
     save_imported(found.table, folder)
     spaces = sorted(found.table.calibrations)
     if json_:

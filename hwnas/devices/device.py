@@ -21,6 +21,8 @@ ALLOWED = {
 }
 _RANGES = {"threads": (1, 1024), "pin": (0, 1023), "port": (1, 65535)}
 _ADDRESSES = {"ssh": SshAddress, "adb": AdbAddress}
+IMPORTED = "imported"
+"""The condition of a table whose latencies others measured."""
 _EXAMPLE = "compare it with devices/host.toml, and with docs/add-a-device.md"
 
 
@@ -44,7 +46,9 @@ class Condition:
 
     @property
     def id(self) -> str:
-        """Such as 'onnxruntime-1.32.0-t1-fp32'."""
+        """Such as 'onnxruntime-1.32.0-t1-fp32', or 'imported' where nobody says."""
+        if self.runtime == IMPORTED:
+            return IMPORTED
         return f"{self.runtime}-{self.runtime_version}-t{self.threads}-{self.precision}"
 
     @property
@@ -89,6 +93,16 @@ class Device:
                         hint="onnxruntime-web runs under Node on this machine, on one thread, in fp32",
                     )
 
+    @classmethod
+    def of_imported_table(cls, id: str) -> Device:
+        """A device that is known by an imported table alone: networks are found for it, but nothing is measured."""
+        return cls(id, "known by an imported table alone", "table", "onnxruntime", 1, "fp32")
+
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a way to it."""
+        return self.transport != "table"
+
     @property
     def python(self) -> str | None:
         """The command of the Python that measures there; None where benchmark_model does."""
@@ -116,6 +130,8 @@ class Device:
         """
         from hwnas.devices.link import link_to
 
+        if not self.reachable:
+            return Condition(self.id, IMPORTED, "", self.threads, self.precision)
         return link_to(self).condition
 
 
@@ -147,7 +163,8 @@ def _parse(path: Path) -> Device:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        hint = "name the TOML file of a device, or one of the ids that hwnas devices list shows"
+        raise InputError(f"cannot read {path}: {error.strerror or error}", hint=hint) from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid TOML: {error}", hint=_EXAMPLE) from error
     device: Device = _record(Device, content, path, "")

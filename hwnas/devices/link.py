@@ -144,9 +144,14 @@ def open_transport(device: Device) -> Transport:
     """A way to the device.
 
     Raises:
-        UnreachableError: it does not answer.
+        UnreachableError: it does not answer, or nobody said where it is.
         DeviceError: it does not let us in, or the program that reaches it is missing.
     """
+    if not device.reachable:
+        raise UnreachableError(
+            f"nothing can be measured on {device.id!r}: it is {device.description}",
+            hint="describe the device in a TOML file, as docs/add-a-device.md says, and name that file",
+        )
     if device.ssh is not None:
         return Ssh(device.ssh)
     return Local() if device.adb is None else Adb(device.adb)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 
-from hwnas.devices.device import Condition
+from hwnas.devices.device import Condition, Device, list_devices, load_device
 from hwnas.errors import InputError, TableError
 from hwnas.resources import resource_folder
 
@@ -49,6 +50,20 @@ def _default_roots() -> Iterator[Path]:
         yield resource_folder("latency_tables")
     except InputError:
         return
+
+
+def device_or_imported(id_or_path: str, tables: Path | None) -> Device:
+    """The device of that name; or, where there is none, the one that an imported table of that name speaks of.
+
+    Raises:
+        InputError: there is neither, or the description of the device is not valid.
+    """
+    if re.fullmatch(r"[a-z0-9][a-z0-9._-]*", id_or_path) and not id_or_path.endswith(".toml"):
+        imported = Device.of_imported_table(id_or_path)
+        known = {device.id for device in list_devices()}
+        if id_or_path not in known and find_folder(imported.condition(), tables) is not None:
+            return imported
+    return load_device(id_or_path)
 
 
 def only_table(folder: Path) -> Path:

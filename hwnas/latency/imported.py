@@ -13,6 +13,7 @@ from typing import Any
 
 from hwnas.arch.costs import macs
 from hwnas.arch.op import OpSpec
+from hwnas.devices.device import IMPORTED
 from hwnas.errors import InputError, TableError
 from hwnas.files import sha256
 from hwnas.latency.foreign import Foreign, read_csv, read_fbnet, read_ofa
@@ -21,7 +22,6 @@ from hwnas.latency.table import Calibration, Row, Table, load_table, save_table
 FORMATS = ("fbnet", "ofa", "csv")
 UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0}
 """Microseconds of each."""
-CONDITION = "imported"
 NO_FINGERPRINT = "0" * 16
 _LARGEST_FILE = 16 << 20
 _SHORTEST_US, _LONGEST_US = 1e-3, 1e9
@@ -94,7 +94,8 @@ def _read(path: Path) -> bytes:
             raise TableError(f"{path} is larger than any table to import ({_LARGEST_FILE >> 20} MiB)")
         return path.read_bytes()
     except OSError as error:
-        raise TableError(f"cannot read {path}: {error.strerror or error}") from error
+        hint = f"name a file of one of the formats {', '.join(FORMATS)}"
+        raise TableError(f"cannot read {path}: {error.strerror or error}", hint=hint) from error
 
 
 def _table(foreign: Foreign, device: str, unit: str) -> Table:
@@ -114,7 +115,7 @@ def _table(foreign: Foreign, device: str, unit: str) -> Table:
     if not unit:
         _check_speed(latencies, foreign.unit)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    table = Table(device, CONDITION, kind="imported")
+    table = Table(device, IMPORTED, kind="imported")
     table.rows = {spec.key: Row(spec.key, NO_FINGERPRINT, us, us, us, 0, now) for spec, us in latencies.items()}
     if foreign.space is not None:
         intercept_us = _us(foreign.constant, factor, "all_skip_total_ms")

@@ -13,7 +13,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -178,13 +178,22 @@ class Table:
         return self.rows[spec.key].median_us / 1e3
 
 
-def missing_rows(table: Table, specs: list[OpSpec], command: str = "hwnas profile-device") -> MissingRowsError:
+def missing_rows(table: Table, specs: Sequence[OpSpec], command: str = "hwnas profile-device") -> MissingRowsError:
     """The error that names the first of the lacking rows and the command that measures them."""
     return MissingRowsError(
         f"the latency table {table.device}/{table.condition} lacks {len(specs)} rows or holds stale ones, "
         f"the first is {specs[0].key}",
         keys=tuple(spec.key for spec in specs),
-        hint="import a table that holds them" if table.kind == "imported" else f"measure them with: {command}",
+        hint=_import_hint(table) if table.kind == "imported" else f"measure them with: {command}",
+    )
+
+
+def _import_hint(table: Table) -> str:
+    if not table.calibrations:
+        return "import a table that holds them"
+    return (
+        f"the table is of {', '.join(sorted(table.calibrations))} (i: channels, o: classes); import it again with the "
+        "--channels and --classes of the data, or another one"
     )
 
 

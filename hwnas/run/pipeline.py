@@ -121,9 +121,10 @@ def _finish(run: Run) -> dict[str, Any]:
         with folder.stage("export and verify"):
             exported = _export(run, choices, module)
             verdicts = _judged(run, exported, random_choices, baseline)
-        verdict = verdicts["model"]
-        tighter = _tighter(run, found, choices, verdict) if verdict.state == "missed" and repair < _REPAIRS else None
-        if tighter is None:
+        verdict = verdicts.get("model")
+        missed_it = verdict is not None and verdict.state == "missed" and repair < _REPAIRS
+        tighter = _tighter(run, found, choices, verdict) if verdict is not None and missed_it else None
+        if verdict is None or tighter is None:
             break
         run.progress.say(f"measured {verdict.median_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
         choices = tighter
@@ -181,7 +182,7 @@ def _checked(run: Run, found: Found) -> tuple[int, ...]:
     if path.exists():
         return tuple(int(choice) for choice in read_json(path)["choices"])
     choices = found.best.architecture.choices
-    for _ in range(_CHECKS):
+    for _ in range(_CHECKS if run.plan.device.reachable else 0):
         network = run.network(choices)
         model = run.folder.state / f"candidate{run.form.suffix}"
         write_bytes(model, run.form.random_model(network))
@@ -265,7 +266,12 @@ def _export(run: Run, choices: tuple[int, ...], module: nn.Module) -> Exported:
 def _judged(
     run: Run, exported: Exported, random_choices: tuple[int, ...], baseline: nn.Module | None
 ) -> dict[str, Verdict]:
-    """The exported file and the baseline, measured side by side; what straddles the budget is measured longer."""
+    """The exported file and the baseline, measured side by side; what straddles the budget is measured longer.
+
+    Nothing where there is no way to the device.
+    """
+    if not run.plan.device.reachable:
+        return {}
     models = {"model": exported.path}
     if baseline is not None:
         models["baseline"] = run.folder.baseline(run.form.suffix)
@@ -292,8 +298,11 @@ def _judged(
 
 
 def _judged_before(folder: RunFolder) -> bool:
-    """Whether the run ended with a verdict; an unstable one is measured again."""
-    return folder.result.exists() and read_json(folder.result)["budget_met"] is not None
+    """Whether the run ended with all that can be said; an unstable verdict is measured again."""
+    if not folder.result.exists():
+        return False
+    result = read_json(folder.result)
+    return result["budget_met"] is not None or result["measured_ms"] is None
 
 
 def _finished(folder: RunFolder) -> dict[str, Any]:

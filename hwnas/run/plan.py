@@ -9,17 +9,17 @@ from pathlib import Path
 import torch
 
 from hwnas.arch.space import SearchSpace
-from hwnas.arch.spaces import space_instance, space_rungs
+from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
 from hwnas.data import Dataset, class_names, native_shape
-from hwnas.devices.device import Device, load_device
+from hwnas.devices.device import Device
 from hwnas.devices.estimate import CANARY_DRIFT
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError
 from hwnas.files import read_json, write_json
 from hwnas.latency.build import Need, complete, drift, lacking, model_of, open_table
-from hwnas.latency.find import find_folder, table_folder
+from hwnas.latency.find import device_or_imported, find_folder, table_folder
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.noise import load_warning
-from hwnas.latency.table import Table, load_table
+from hwnas.latency.table import Table, load_table, missing_rows
 from hwnas.progress import Progress, Silent
 from hwnas.run.bounds import Bounds, bounds
 from hwnas.run.config import Budget, RunConfig
@@ -89,6 +89,7 @@ def make_plan(
 
     Raises:
         InputError: a name, path or number in it is wrong.
+        MissingRowsError: an imported table, which nothing can complete, lacks rows.
         InfeasibleBudgetError: the budget is below the fastest network of the smallest instance.
         InfeasibleLimitError: a limit on size or memory is below what the space offers.
         DeviceError: the device cannot measure.
@@ -98,7 +99,7 @@ def make_plan(
     accelerator = resolve(config.accelerator)
     if dataset is not None:
         config = replace(config, data=dataset.name)
-    device = load_device(config.device).with_runtime(config.runtime, config.precision)
+    device = device_or_imported(config.device, tables).with_runtime(config.runtime, config.precision)
     classes = class_names(config.data) if dataset is None else dataset.classes
     condition = device.condition()
     texts = (Path(config.data).expanduser().resolve().name, device.id, condition.folder.as_posix())
@@ -107,11 +108,14 @@ def make_plan(
         return bounds(config, space, classes, texts, device.runtime, device.precision)
 
     channels, native = native_shape(config.data) if dataset is None else (dataset.channels, dataset.resolution)
-    found = _instance(config, budget, device, (channels, native, len(classes)), limited, progress)
-    resolved = replace(config, width=found.width, depth=found.depth, resolution=found.space.input_shape[1])
     folder = table_folder(condition, tables)
     table = open_table(device, find_folder(condition, tables) or folder)
+    config = config if device.reachable else _of_table(config, table, channels, len(classes))
+    found = _instance(config, budget, device, (channels, native, len(classes)), limited, progress)
+    resolved = replace(config, width=found.width, depth=found.depth, resolution=found.space.input_shape[1])
     need = lacking(table, found.space)
+    if need and not device.reachable:
+        raise missing_rows(table, need.rows)
     left = limited(found.space)
     return Plan(
         resolved, found.reason, budget, chosen, found.space, left, device, table, folder, need, accelerator, any_table
@@ -140,7 +144,7 @@ def _instance(
         )
 
     rungs = space_rungs(config.space)
-    if budget.relative or config.width or not rungs:
+    if budget.relative or config.width or not rungs or not device.reachable:
         width = config.width or default_width(native)
         reason = "as asked for" if config.width else "the default for images of this size"
         return Fit(instance(width, config.depth, resolution), width, config.depth, reason)
@@ -151,6 +155,18 @@ def _instance(
     sizes = list(dict.fromkeys((width, config.depth or depth) for width, depth in rungs))
     sizes = _within_limits(sizes, lambda width, depth: limited(instance(width, depth, resolutions[-1])))
     return fit(budget.value, sizes, instance, resolutions, device, progress=progress)
+
+
+def _of_table(config: RunConfig, table: Table, channels: int, classes: int) -> RunConfig:
+    """The configuration with the instance that an imported table is of, where it names no other one."""
+    images = f"-i{channels}-o{classes}"
+    if config.width or config.depth or config.resolution:
+        return config
+    for signature in sorted(table.calibrations):
+        if signature.startswith(f"{config.space}@") and signature.endswith(images):
+            _, width, depth, resolution = parse_constants(signature.removesuffix(images))
+            return replace(config, width=width, depth=depth, resolution=resolution)
+    return config
 
 
 def _within_limits(sizes: list[tuple[float, int]], limited: Callable[[float, int], Bounds]) -> list[tuple[float, int]]:
@@ -216,6 +232,8 @@ def check_budget(plan: Plan, model: LatencyModel) -> None:
 
 def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
     need = plan.need
+    if not plan.device.reachable:
+        return model_of(plan.table, plan.whole, any_table=plan.any_table)
     if plan.table.rows and not need.rows:
         changed = drift(replace(plan.table, canary_us=plan.table.canary_of(plan.whole.signature)), plan.device)
         if abs(changed) > CANARY_DRIFT:

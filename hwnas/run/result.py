@@ -32,8 +32,12 @@ def result_of(
     baseline: nn.Module | None,
     recipe: Recipe,
 ) -> dict[str, Any]:
-    """What `result.json` holds, once everything is trained, exported and judged."""
-    config, verdict = run.plan.config, verdicts["model"]
+    """What `result.json` holds, once everything is trained, exported and judged.
+
+    Args:
+        verdicts: on the model and the baseline; empty where there is no way to the device.
+    """
+    config, verdict = run.plan.config, verdicts.get("model")
     test = evaluate(module, run.dataset.test, run.dataset, device=run.device)
     val = evaluate(module, run.dataset.val, run.dataset, device=run.device)
     quantised: dict[str, float] = {}
@@ -46,7 +50,7 @@ def result_of(
         rival = {
             "accuracy": _file_accuracy(run, run.folder.baseline(run.form.suffix)) if quantised else trained,
             "predicted_ms": run.model.predict_ms(random_choices),
-            "measured_ms": _milliseconds(verdicts["baseline"]),
+            "measured_ms": _milliseconds(verdicts.get("baseline")),
         }
     size = costs(run.network(choices).graph)
     unbudgeted_ms = run.model.predict_ms(found.unbudgeted)
@@ -58,8 +62,10 @@ def result_of(
         "range_ms": list(run.range_ms),
         "predicted_ms": run.model.predict_ms(choices),
         "measured_ms": _milliseconds(verdict),
-        "budget_met": {"met": True, "missed": False, "straddles": False}.get(verdict.state),
-        "verdict": verdict.state,
+        "budget_met": None
+        if verdict is None
+        else {"met": True, "missed": False, "straddles": False}.get(verdict.state),
+        "verdict": "not measured" if verdict is None else verdict.state,
         "device": run.plan.device.id,
         "condition": str(run.plan.device.condition().folder),
         "runtime": run.plan.device.runtime,
@@ -87,8 +93,8 @@ def _file_accuracy(run: Run, model: Path) -> float:
     return accuracy(run.form, model.read_bytes(), run.dataset, run.dataset.test)
 
 
-def _milliseconds(verdict: Verdict) -> dict[str, Any]:
-    return {
+def _milliseconds(verdict: Verdict | None) -> dict[str, Any] | None:
+    return verdict and {
         "median": verdict.median_ms,
         "p90": verdict.p90_ms,
         "ci95": list(verdict.ci95_ms),

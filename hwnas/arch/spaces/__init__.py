@@ -19,6 +19,7 @@ __all__ = [
     "mobile",
     "mobilenet_v2",
     "nasbench201",
+    "parse_constants",
     "parse_instance",
     "space_instance",
     "space_names",
@@ -104,17 +105,20 @@ def parse_instance(text: str, *, channels: int, classes: int) -> SearchSpace:
     Raises:
         InputError: the text does not name an instance.
     """
+    name, width, depth, resolution = parse_constants(text)
+    return space_instance(name, width=width, resolution=resolution, channels=channels, classes=classes, depth=depth)
+
+
+def parse_constants(text: str) -> tuple[str, float, int, int]:
+    """Space, width, depth (0 where it is the space's default) and resolution of the instance whose name is `text`.
+
+    Raises:
+        InputError: the text does not name an instance.
+    """
     match = re.fullmatch(r"([a-z0-9]+)@w([0-9.]{1,8})(?:-d([0-9]{1,2}))?-r([0-9]{1,4})", text, re.ASCII)
     if match is None or match[2].count(".") > 1 or match[2] == ".":
         raise InputError(f"{text!r} does not name an instance of a space", hint="an example: mobile@w0.5-r32")
-    return space_instance(
-        match[1],
-        width=float(match[2]),
-        resolution=int(match[4]),
-        channels=channels,
-        classes=classes,
-        depth=int(match[3] or 0),
-    )
+    return match[1], float(match[2]), int(match[3] or 0), int(match[4])
 
 
 def _family(name: str) -> _Family:

@@ -272,8 +272,8 @@ def _verdict(result: dict[str, Any]) -> str:
         return f"[green]Budget met[/], measured on {escape(result['device'])}."
     if result["measured_ms"] is None:
         return (
-            f"[yellow]Not measured[/]: {escape(result['device'])} is known by an imported table alone, and nobody says how "
-            "far its predictions are off. Measure the file where it is to run: hwnas verify FILE --device DEVICE.toml "
+            f"[yellow]Not measured[/]: {escape(result['device'])} is known by an imported table alone, and nobody says "
+            "how far its predictions are off. Measure the file where it is to run: hwnas verify FILE --device DEVICE.toml "
             f"--budget-ms {result['budget_ms']:.4g}"
         )
     return (

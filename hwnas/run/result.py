@@ -38,6 +38,7 @@ def result_of(
         verdicts: on the model and the baseline; empty where there is no way to the device.
     """
     config, verdict = run.plan.config, verdicts.get("model")
+    state = "not measured" if verdict is None else verdict.state
     test = evaluate(module, run.dataset.test, run.dataset, device=run.device)
     val = evaluate(module, run.dataset.val, run.dataset, device=run.device)
     quantised: dict[str, float] = {}
@@ -62,10 +63,8 @@ def result_of(
         "range_ms": list(run.range_ms),
         "predicted_ms": run.model.predict_ms(choices),
         "measured_ms": _milliseconds(verdict),
-        "budget_met": None
-        if verdict is None
-        else {"met": True, "missed": False, "straddles": False}.get(verdict.state),
-        "verdict": "not measured" if verdict is None else verdict.state,
+        "budget_met": {"met": True, "missed": False, "straddles": False}.get(state),
+        "verdict": state,
         "device": run.plan.device.id,
         "condition": str(run.plan.device.condition().folder),
         "runtime": run.plan.device.runtime,
@@ -94,7 +93,9 @@ def _file_accuracy(run: Run, model: Path) -> float:
 
 
 def _milliseconds(verdict: Verdict | None) -> dict[str, Any] | None:
-    return verdict and {
+    if verdict is None:
+        return None
+    return {
         "median": verdict.median_ms,
         "p90": verdict.p90_ms,
         "ci95": list(verdict.ci95_ms),

@@ -273,8 +273,8 @@ def _verdict(result: dict[str, Any]) -> str:
     if result["measured_ms"] is None:
         return (
             f"[yellow]Not measured[/]: {escape(result['device'])} is known by an imported table alone, and nobody says "
-            "how far its predictions are off. Measure the file where it is to run: hwnas verify FILE --device DEVICE.toml "
-            f"--budget-ms {result['budget_ms']:.4g}"
+            "how far its predictions are off. Measure the file where it is to run: hwnas verify FILE --device "
+            f"DEVICE.toml --budget-ms {result['budget_ms']:.4g}"
         )
     return (
         f"[yellow]Verdict unstable[/]: {escape(result['device'])} was too busy to tell whether the budget is met "

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
@@ -99,6 +100,22 @@ def interpreter(model: bytes) -> Any:
         loaded = Interpreter(model_content=model, num_threads=1)
         loaded.allocate_tensors()
     return loaded
+
+
+def runs_as_one_delegate(model: bytes) -> bool:
+    """Whether XNNPACK reads the input and writes the output: no operator is left to LiteRT's own kernels."""
+    loaded = interpreter(model)
+    sources, (target,) = loaded.get_input_details(), loaded.get_output_details()
+    (graph,) = schema.ModelT.InitFromPackedBuf(model).subgraphs
+    constants = {index for index, tensor in enumerate(graph.tensors) if tensor.buffer}
+    delegates = [op for op in loaded._get_ops_details() if op["op_name"] == "DELEGATE"]
+    if not graph.operators:
+        return not delegates
+    return (
+        len(delegates) == 1
+        and set(delegates[0]["inputs"]) - constants <= {source["index"] for source in sources}
+        and list(delegates[0]["outputs"]) == [target["index"]]
+    )
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from networks import SPECS, cells, chain, random_network, space, trained
 
 from hwnas.arch import Network, OpSpec, mobilenet_v2
 from hwnas.backends.litert import fingerprint, litert_model, micro_model
-from hwnas.backends.litert_runtime import interpreter, run_litert
+from hwnas.backends.litert_runtime import interpreter, run_litert, runs_as_one_delegate
 from hwnas.backends.parity import compare, random_inputs
 from hwnas.backends.torch import load_weights, network_module
 from hwnas.backends.weights import random_weights
@@ -47,22 +47,6 @@ def operators(network: Network) -> list[str]:
         fused = getattr(op.builtinOptions, "fusedActivationFunction", 0)
         names.append(KINDS[model.operatorCodes[op.opcodeIndex].builtinCode] + "+" * bool(fused))
     return names
-
-
-def runs_as_one_delegate(model: bytes) -> bool:
-    """XNNPACK reads the input and writes the output: no operator is left to LiteRT's own kernels."""
-    loaded = interpreter(model)
-    sources, (target,) = loaded.get_input_details(), loaded.get_output_details()
-    (graph,) = unpacked(model).subgraphs
-    constants = {index for index, tensor in enumerate(graph.tensors) if tensor.buffer}
-    delegates = [op for op in loaded._get_ops_details() if op["op_name"] == "DELEGATE"]
-    if not graph.operators:
-        return not delegates
-    return (
-        len(delegates) == 1
-        and set(delegates[0]["inputs"]) - constants <= {source["index"] for source in sources}
-        and list(delegates[0]["outputs"]) == [target["index"]]
-    )
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)

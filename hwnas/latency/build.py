@@ -209,13 +209,20 @@ def _complete(
                 )
     if max_minutes < math.inf:
         refuse_too_few(rounds, list(rows), list(networks), max_minutes)
+    canary_us = canary_floor_us(rounds)
+    kept_rows = len(space.ops) - len(need.rows)
+    if kept_rows and table.canary_us and abs(changed := canary_us / table.canary_us - 1.0) > CANARY_DRIFT:
+        progress.say(
+            f"the reference network runs {changed:+.0%} against when the other {kept_rows} rows of {space.name} were "
+            "measured, so they hold for another speed: hwnas profile-device --again measures all of them"
+        )
     _take_rows(table, need.rows, estimates(rounds))
     table.provenance = link_to(device).facts.provenance() | {
         "threads": device.threads,
         "precision": device.precision,
         "pin": device.pin,
     }
-    table.canary_us = canary_floor_us(rounds)
+    table.canary_us = canary_us
     measured = [measured_network(table, network, name, rounds) for name, network in networks.items()]
     calibration = fit(measured[:CALIBRATION_NETWORKS])
     table.calibrations[space.signature] = calibration

@@ -185,3 +185,18 @@ def test_new_tables_go_where_they_may_be_written(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(find.platformdirs, "user_data_path", lambda name: tmp_path / name)
     assert find.writable_root(tmp_path / "mine") == tmp_path / "mine"
     assert find.writable_root(None) == tmp_path / "hwnas" / "latency_tables"
+
+
+@pytest.mark.parametrize(("before", "said"), [(1.0, False), (1.04, False), (1.2, True), (0.8, True)])
+def test_rows_of_another_speed_are_told_where_they_mix(
+    before: float, said: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = completed(tmp_path, FakeRounds(TOY, NETWORKS), monkeypatch)
+    del table.rows[TOY.ops[1].key]
+    table.canary_us *= before
+    save_table(table, tmp_path)
+    heard: list[str] = []
+    progress = Silent()
+    monkeypatch.setattr(progress, "say", heard.append)
+    complete(table, TOY, HOST, tmp_path, lacking(table, TOY), progress=progress)
+    assert any("--again" in message and f"{1 / before - 1:+.0%}" in message for message in heard) is said

@@ -24,7 +24,6 @@ from hwnas.files import read_json, write_json
 from hwnas.latency.models import write_canary, write_models
 from hwnas.run.config import RunConfig
 
-
 HEADS = ("network of", "measured on", "budget ms", "median ms [95 %]", "verdict", "test accuracy", "own better")
 
 

@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": MEASURING | TRAINING | {"search", "export", "report", "run", "__init__"},
     "__main__": {"cli"},
 }
-STRATEGIES = {"hwnas.search.strategies", "hwnas.search.supernet"}  # and errors
+STRATEGIES = {"hwnas.search.strategies", "hwnas.search.supernet", "hwnas.search.feasible"}  # and errors
 WITHOUT_TORCH = ("errors", "files", "locks", "progress", "resources", "arch", "devices", "latency")
 
 

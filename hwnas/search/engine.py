@@ -13,7 +13,8 @@ import torch
 from hwnas.arch.space import SearchSpace
 from hwnas.data import Dataset
 from hwnas.progress import Progress
-from hwnas.search.decode import FeasibleSampler, Table
+from hwnas.search.decode import Table
+from hwnas.search.feasible import Additive, Feasible
 from hwnas.search.judge import Judge
 from hwnas.search.limits import Limits
 from hwnas.search.loop import Budgeted, SearchLoop
@@ -75,8 +76,7 @@ def search(
         judge.score(_alternate(preferences, held, limits, settings.candidates, seed), settings.candidates)
     else:
         assert strategy.sampler is not None
-        feasible, rng = limits.sampler(), np.random.default_rng([seed, 1])
-        sampler = strategy.sampler(lambda: feasible.sample(rng))
+        sampler = strategy.sampler(Additive(limits), seed)
         judge.score(_asked(sampler), settings.candidates, sampler)
         preferences = _marginals(space, judge.scored)
     winner = best(judge.scored, limits.latency) if budgeted is None else judge.spend(preferences, limits)
@@ -96,7 +96,7 @@ def make_loop(
 ) -> SearchLoop:
     """The loop of a search, before its first step."""
     torch.manual_seed(seed)
-    feasible = limits.sampler()
+    feasible = Additive(limits)
     budgeted = None
     if strategy.relaxation is not None:
         relaxation = strategy.relaxation([len(decision.options) for decision in space.decisions], device)
@@ -120,7 +120,7 @@ def seconds_an_epoch(loop: SearchLoop) -> tuple[float, float]:
     return warm_s * loop.steps, mean_step_s(loop.epoch(loop.settings.warmup_epochs)) * loop.steps
 
 
-def _feasible_path(feasible: FeasibleSampler, generator: torch.Generator) -> list[Gate]:
+def _feasible_path(feasible: Feasible, generator: torch.Generator) -> list[Gate]:
     seed = int(torch.randint(2**62, (1,), generator=generator))
     return single_path(feasible.sample(np.random.default_rng(seed)))
 

@@ -9,7 +9,9 @@ from problems import OPTIONS, RAGGED, all_choices, total, toy_model
 from torch import Tensor
 
 from hwnas.errors import InputError
-from hwnas.search.decode import FeasibleSampler, decode
+from hwnas.search.decode import decode
+from hwnas.search.feasible import Additive
+from hwnas.search.limits import Limit, Limits
 from hwnas.search.objective import BudgetPenalty, ExpectedLatency, padded
 from hwnas.search.strategies import strategies, strategy
 from hwnas.search.strategies.base import Relaxation, Sampler, log_probabilities
@@ -30,8 +32,7 @@ def relaxation(name: str, options: list[int]) -> Relaxation:
 def sampler(name: str, budget: float, seed: int) -> Sampler:
     maker = strategy(name).sampler
     assert maker is not None
-    feasible, rng = FeasibleSampler(MODEL.costs_ms, budget), np.random.default_rng(seed)
-    return maker(lambda: feasible.sample(rng))
+    return maker(Additive(Limits(Limit("ms", MODEL.costs_ms, budget, budget))), seed)
 
 
 def planted(options: list[int], seed: int) -> tuple[tuple[int, ...], Tensor]:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from hwnas.errors import InputError
+from hwnas.search.feasible import Feasible
 from hwnas.search.strategies.base import Relaxation, Sampler
 from hwnas.search.strategies.gumbel import Gumbel
 from hwnas.search.strategies.random import Random
-
-Draw = Callable[[], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -22,13 +21,13 @@ class Strategy:
     Attributes:
         summary: one line for people.
         relaxation: from the number of options per decision and the device of the logits.
-        sampler: from a function that draws uniform feasible choices.
+        sampler: from what may be proposed and a seed.
     """
 
     name: str
     summary: str
     relaxation: Callable[[Sequence[int], torch.device], Relaxation] | None = None
-    sampler: Callable[[Draw], Sampler] | None = None
+    sampler: Callable[[Feasible, int], Sampler] | None = None
 
 
 _STRATEGIES = (
@@ -45,7 +44,7 @@ _STRATEGIES = (
     Strategy(
         "random",
         "uniform feasible architectures scored with shared weights; the baseline",
-        sampler=lambda draw: Random(draw),
+        sampler=Random,
     ),
 )
 

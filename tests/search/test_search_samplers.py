@@ -83,7 +83,7 @@ class TestENAS:
                 parameter.mul_(30.0)  # far from uniform
             expected = found.controller(INSIDE, TIGHT)[0].double().exp().numpy()
         assert expected.max() > 3 * expected.min()
-        draws = [found.ask() for _ in range(3000)]
+        draws = [found.ask() for _ in range(1500)]
         observed = np.array([draws.count(choices) for choices in INSIDE])
         common = expected * len(draws) > 5
         counts, means = (np.append(x[common], x[~common].sum()) for x in (observed, expected * len(draws)))

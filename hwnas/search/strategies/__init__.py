@@ -100,7 +100,9 @@ def strategies() -> tuple[Strategy, ...]:
             if not isinstance(thing, Strategy):
                 raise InputError(f"the plug-in {plugin.name} must add strategies, but adds {thing!r}", hint=hint)
             if thing.name in known:
-                raise InputError(f"the plug-in {plugin.name} adds a strategy {thing.name!r}: there is one", hint=hint)
+                raise InputError(
+                    f"the plug-in {plugin.name} adds a strategy {thing.name!r}: that name is taken", hint=hint
+                )
             known[thing.name] = thing
     return tuple(known.values())
 

@@ -16,11 +16,12 @@ _INIT = 0.1
 class Controller(nn.Module):
     """One layer of LSTM that reads the option taken last and gives the logits of the next decision's options.
 
-    Decisions with equally many options share their embeddings and their outputs, as the nodes of ENAS's cell do; what
-    tells them apart is the state of the LSTM. Parameters are drawn from uniform(-0.1, 0.1), and there are no biases:
-    at the start every option is nearly as probable as the next. Logits are `tanh_constant · tanh(x / temperature)`,
-    which bounds how sure the controller can become. Options that are not allowed after those before them are left out
-    before the softmax.
+    Decisions with equally many options share their embeddings, as the nodes of ENAS's cell do. The output of an option
+    is the sum of a row that they share and of one of the decision's own: what is good everywhere is learned from few
+    scores, and equally many options need not mean the same. Parameters are drawn from uniform(-0.1, 0.1), and there are
+    no biases: at the start every option is nearly as probable as the next. Logits are
+    `tanh_constant · tanh(x / temperature)`, which bounds how sure the controller can become. Options that are not
+    allowed after those before them are left out before the softmax.
     """
 
     def __init__(
@@ -34,15 +35,13 @@ class Controller(nn.Module):
     ) -> None:
         super().__init__()
         counts = sorted(set(options))
-        starts = dict(zip(counts, np.cumsum([0, *counts]).tolist(), strict=False))
-        self._rows = [slice(starts[count], starts[count] + count) for count in options]
-        ends = np.cumsum([0, *options]).tolist()
-        self._own = [slice(ends[i], ends[i + 1]) for i in range(len(options))]
+        shared = dict(zip(counts, _slices(counts), strict=True))
+        self._rows = [(shared[count], own) for count, own in zip(options, _slices(options), strict=True)]
         self._tanh_constant, self._temperature = tanh_constant, temperature
         with torch.device("meta"):  # draws nothing from the global generator
             self.embedding = nn.Embedding(sum(counts) + 1, units)  # the last one stands before the first decision
             self.lstm = nn.LSTMCell(units, units, bias=False)
-            self.head = nn.Linear(units, sum(counts), bias=False)
+            self.shared = nn.Linear(units, sum(counts), bias=False)
             self.own = nn.Linear(units, sum(options), bias=False)
         self.to_empty(device="cpu")
         with torch.no_grad():
@@ -79,8 +78,14 @@ class Controller(nn.Module):
         """Logits (batch, options) of each decision; what was chosen, (batch, decisions), is read after they are out."""
         state: tuple[Tensor, Tensor] | None = None
         x = self.embedding.weight[-1].expand(len(chosen), -1)
-        for decision, (rows, own) in enumerate(zip(self._rows, self._own, strict=True)):
+        for decision, (shared, own) in enumerate(self._rows):
             state = self.lstm(x, state)
-            raw = state[0] @ (self.head.weight[rows] + self.own.weight[own]).T
+            raw = state[0] @ (self.shared.weight[shared] + self.own.weight[own]).T
             yield self._tanh_constant * torch.tanh(raw / self._temperature)
-            x = self.embedding(rows.start + chosen[:, decision])
+            x = self.embedding(shared.start + chosen[:, decision])
+
+
+def _slices(counts: Sequence[int]) -> list[slice]:
+    """Where each of so many rows are, one after the other."""
+    ends = np.cumsum(counts).tolist()
+    return [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]

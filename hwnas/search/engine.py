@@ -13,7 +13,8 @@ import torch
 from hwnas.arch.space import SearchSpace
 from hwnas.data import Dataset
 from hwnas.progress import Progress
-from hwnas.search.decode import FeasibleSampler, Table
+from hwnas.search.decode import Table
+from hwnas.search.feasible import Additive, Feasible
 from hwnas.search.judge import Judge
 from hwnas.search.limits import Limits
 from hwnas.search.loop import Budgeted, SearchLoop
@@ -74,10 +75,8 @@ def search(
         held = log_probabilities(budgeted.relaxation.logits)
         judge.score(_alternate(preferences, held, limits, settings.candidates, seed), settings.candidates)
     else:
-        assert strategy.sampler is not None
-        feasible, rng = limits.sampler(), np.random.default_rng([seed, 1])
-        sampler = strategy.sampler(lambda: feasible.sample(rng))
-        judge.score(_asked(sampler), settings.candidates, sampler)
+        assert loop.sampler is not None
+        judge.score(_asked(loop.sampler), settings.candidates, loop.sampler)
         preferences = _marginals(space, judge.scored)
     winner = best(judge.scored, limits.latency) if budgeted is None else judge.spend(preferences, limits)
     unbudgeted = judge.unbudgeted(winner, preferences, limits).architecture.choices
@@ -96,7 +95,7 @@ def make_loop(
 ) -> SearchLoop:
     """The loop of a search, before its first step."""
     torch.manual_seed(seed)
-    feasible = limits.sampler()
+    feasible = Additive(limits)
     budgeted = None
     if strategy.relaxation is not None:
         relaxation = strategy.relaxation([len(decision.options) for decision in space.decisions], device)
@@ -107,20 +106,26 @@ def make_loop(
         settings,
         budgeted=budgeted,
         paths=lambda generator: _feasible_path(feasible, generator),
+        sampler=None if strategy.sampler is None else strategy.sampler(feasible, seed),
+        guides=strategy.guides,
         seed=seed,
         device=device,
     )
 
 
 def seconds_an_epoch(loop: SearchLoop) -> tuple[float, float]:
-    """Seconds of an epoch of warm-up, and of one in which α learns too, from a few steps; spoils the loop."""
+    """Seconds of an epoch of warm-up, and of one in which the strategy learns, from a few steps; spoils the loop."""
     warm_s = mean_step_s(loop.epoch(0))
+    first = loop.settings.warmup_epochs
+    if loop.guides:
+        told_s = mean_step_s(loop.guidance(first)) / loop.settings.arch_every
+        return warm_s * loop.steps, (warm_s + told_s) * loop.steps
     if loop.budgeted is None:
         return warm_s * loop.steps, warm_s * loop.steps
-    return warm_s * loop.steps, mean_step_s(loop.epoch(loop.settings.warmup_epochs)) * loop.steps
+    return warm_s * loop.steps, mean_step_s(loop.epoch(first)) * loop.steps
 
 
-def _feasible_path(feasible: FeasibleSampler, generator: torch.Generator) -> list[Gate]:
+def _feasible_path(feasible: Feasible, generator: torch.Generator) -> list[Gate]:
     seed = int(torch.randint(2**62, (1,), generator=generator))
     return single_path(feasible.sample(np.random.default_rng(seed)))
 

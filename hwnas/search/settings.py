@@ -20,7 +20,7 @@ class SearchSettings:
         weight_decay: of the shared weights.
         arch_lr: largest learning rate of Adam on α; betas (0.5, 0.999) as in DARTS.
         arch_travel: how far α can move in all; see `arch_rate`.
-        arch_every: weight steps per step on α.
+        arch_every: weight steps per step on α, or per accuracy that a sampler which guides is told.
         label_smoothing: share of the target spread evenly over the classes, in steps on the shared weights.
         clip: largest L2 norm of the gradient of the shared weights.
         candidates: feasible architectures that are scored with the shared weights at the end.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -34,11 +34,22 @@ class Sampler(Protocol):
     """Proposes architectures and learns from their scores; how a score was made it never sees."""
 
     def ask(self) -> tuple[int, ...]:
-        """Choices of the next architecture, within the budget."""
+        """Choices of the next architecture, a feasible one."""
         ...
 
     def tell(self, choices: Sequence[int], score: float) -> None:
-        """The score of an architecture; higher is better."""
+        """The score of an architecture; higher is better. It may be one that was never asked for, or one told before.
+
+        Strategies are tuned for scores such as accuracies: differences of hundredths to tenths.
+        """
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """All that it has learned and the state of its random numbers, as JSON."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state` of a sampler made alike: what it asks from then on is what that one would have."""
         ...
 
 

@@ -25,8 +25,7 @@ from hwnas.files import write_text
 
 
 def random_network(space: SearchSpace, rng: random.Random) -> Network:
-    choices = [rng.randrange(len(decision.options)) for decision in space.decisions]
-    return space.network(space.architecture(choices))
+    return space.network(space.drawn(rng.randrange))
 
 
 def parity(network: Network, runtime: str, seed: int, images: int) -> Parity:

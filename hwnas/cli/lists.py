@@ -131,10 +131,15 @@ def spaces_show(
     if json_:
         decisions = {decision.name: list(decision.options) for decision in instance.decisions}
         facts = {"space": instance.name, "size": instance.size, "rows": len(instance.ops), "decisions": decisions}
-        console.print_json(facts)
+        names = list(decisions)
+        groups = [{"keep": one.keep, "of": [names[decision] for decision in one.decisions]} for one in instance.groups]
+        console.print_json(facts | ({"groups": groups} if groups else {}))
         return
     console.out().print(f"{instance.name}: {instance.size:,} architectures, {len(instance.ops)} table rows")
     _print([{"decision": decision.name, "options": " ".join(decision.options)} for decision in instance.decisions])
+    for group in instance.groups:
+        names = " ".join(instance.decisions[decision].name for decision in group.decisions)
+        console.out().print(f"exactly {group.keep} of: {names}")
 
 
 @strategies.command("list")

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 import onnx
 
+from hwnas.arch.groups import Groups, items, pooled, total
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
@@ -31,14 +32,16 @@ class SizeModel:
 
     costs_bytes: tuple[tuple[int, ...], ...]
     fixed_bytes: int
+    groups: Groups = ()
 
     @property
     def smallest_bytes(self) -> int:
-        return self.fixed_bytes + sum(map(min, self.costs_bytes))
+        found = items(tuple(map(len, self.costs_bytes)), self.groups)
+        return self.fixed_bytes + int(sum(map(min, pooled(self.costs_bytes, found))))
 
     def predict_bytes(self, choices: Sequence[int]) -> int:
         """The bound of an architecture."""
-        return self.fixed_bytes + sum(row[k] for row, k in zip(self.costs_bytes, choices, strict=True))
+        return self.fixed_bytes + int(total(self.costs_bytes, choices))
 
 
 def size_model(
@@ -84,7 +87,7 @@ def size_model(
         names = [part.writes for part in parts]
         longest.insert(-1, max(*names, reads if 0 in names else 0))
         fixed += _text_bytes(json.dumps({"reads": slot.reads}), litert) if slot.reads else 0
-    return SizeModel(tuple(map(tuple, costs)), fixed + sum(shared.values()))
+    return SizeModel(tuple(map(tuple, costs)), fixed + sum(shared.values()), space.groups)
 
 
 @dataclass(frozen=True)

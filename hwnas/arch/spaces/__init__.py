@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces.darts import RUNGS as DARTS_RUNGS
+from hwnas.arch.spaces.darts import darts
 from hwnas.arch.spaces.fbnet import RUNGS as FBNET_RUNGS
 from hwnas.arch.spaces.fbnet import fbnet
 from hwnas.arch.spaces.mobile import RUNGS, mobile, mobilenet_v2
@@ -15,6 +17,7 @@ from hwnas.arch.spaces.toy import toy
 from hwnas.errors import InputError
 
 __all__ = [
+    "darts",
     "fbnet",
     "mobile",
     "mobilenet_v2",
@@ -45,6 +48,7 @@ class _Family:
 
 
 _FAMILIES = {
+    "darts": _Family(darts, (3, 8, 20), DARTS_RUNGS),
     "fbnet": _Family(fbnet, rungs=FBNET_RUNGS),
     "mobile": _Family(mobile, (2, 3, 8), RUNGS),
     "nasbench201": _Family(nasbench201, (1, 5, 20), ((1.0, 1), (1.0, 3), (1.0, 5))),

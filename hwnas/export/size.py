@@ -86,7 +86,8 @@ def size_model(
                 costs[slot.decision][option] += part.own
         names = [part.writes for part in parts]
         longest.insert(-1, max(*names, reads if 0 in names else 0))
-        fixed += _text_bytes(json.dumps({"reads": slot.reads}), litert) if slot.reads else 0
+        named = sorted(slot.reads, key=len)[-slot.ops[0].inputs :]  # what joins kept edges names no others
+        fixed += _text_bytes(json.dumps({"reads": named}), litert) if named else 0
     return SizeModel(tuple(map(tuple, costs)), fixed + sum(shared.values()), space.groups)
 
 

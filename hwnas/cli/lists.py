@@ -138,8 +138,8 @@ def spaces_show(
     console.out().print(f"{instance.name}: {instance.size:,} architectures, {len(instance.ops)} table rows")
     _print([{"decision": decision.name, "options": " ".join(decision.options)} for decision in instance.decisions])
     for group in instance.groups:
-        names = " ".join(instance.decisions[decision].name for decision in group.decisions)
-        console.out().print(f"exactly {group.keep} of: {names}")
+        members = " ".join(instance.decisions[decision].name for decision in group.decisions)
+        console.out().print(f"exactly {group.keep} of: {members}")
 
 
 @strategies.command("list")

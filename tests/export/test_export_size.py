@@ -33,8 +33,14 @@ SPACES = [
     ("mobile", 1.0, 64, 3),
     ("darts", 0.25, 9, 3),
 ]
+SLACK_KB = {"onnxruntime": 1, "litert": 6}
+SLACK_OF_CELLS_KB = {"onnxruntime": 4, "litert": 32}
 FILES = [
-    *((*space, runtime, "fp32", kb) for space in SPACES for runtime, kb in (("onnxruntime", 1), ("litert", 6))),
+    *(
+        (*space, runtime, "fp32", kb)
+        for space in SPACES
+        for runtime, kb in (SLACK_OF_CELLS_KB if space[0] == "darts" else SLACK_KB).items()
+    ),
     *((*space, runtime, "int8", 12) for space in SPACES[:2] for runtime in ("onnxruntime", "litert")),
 ]
 

@@ -67,7 +67,6 @@ class Item:
     combinations: tuple[tuple[int, ...], ...]
 
 
-@lru_cache(maxsize=64)
 def items(options: tuple[int, ...], groups: Groups = (), prefix: tuple[int, ...] = ()) -> tuple[Item, ...]:
     """The items of decisions that have so many `options`, in the order of their first decisions.
 
@@ -78,8 +77,18 @@ def items(options: tuple[int, ...], groups: Groups = (), prefix: tuple[int, ...]
     for decision in range(len(options)):
         group = _group_of(decision, groups)
         if decision == group.decisions[0]:
-            found.append(Item(group.decisions, tuple(sorted(_combinations(group, options, prefix)))))
+            found.append(_item(group, _offered(group, options, prefix)))
     return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def _item(group: Group, offered: tuple[Sequence[int], ...]) -> Item:
+    return Item(group.decisions, tuple(sorted(_combinations(group, offered))))
+
+
+def _offered(group: Group, options: Sequence[int], prefix: tuple[int, ...]) -> tuple[Sequence[int], ...]:
+    """What each decision of the group may take."""
+    return tuple(prefix[decision : decision + 1] or range(options[decision]) for decision in group.decisions)
 
 
 def _group_of(decision: int, groups: Groups) -> Group:
@@ -87,8 +96,7 @@ def _group_of(decision: int, groups: Groups) -> Group:
     return next((group for group in groups if decision in group.decisions), Group((decision,), (-1,), 1))
 
 
-def _combinations(group: Group, options: Sequence[int], prefix: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    offered = [prefix[decision : decision + 1] or range(options[decision]) for decision in group.decisions]
+def _combinations(group: Group, offered: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
     for on in itertools.combinations(range(len(offered)), group.keep):
         rows = [
             [option for option in row if (option != off) == (place in on)]
@@ -126,7 +134,8 @@ def total(table: Rows, choices: Sequence[int], groups: Groups = ()) -> float:
 def allowed(options: tuple[int, ...], groups: Groups, prefix: tuple[int, ...]) -> tuple[bool, ...]:
     """Which options of decision `len(prefix)` can be completed to choices that keep to the groups."""
     group = _group_of(len(prefix), groups)
-    return tuple(any(_combinations(group, options, (*prefix, option))) for option in range(options[len(prefix)]))
+    offers = (_offered(group, options, (*prefix, option)) for option in range(options[len(prefix)]))
+    return tuple(any(_combinations(group, offered)) for offered in offers)
 
 
 def neighbours(choices: tuple[int, ...], options: tuple[int, ...], groups: Groups = ()) -> Iterator[tuple[int, ...]]:

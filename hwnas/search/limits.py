@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hwnas.arch.groups import Groups
+from hwnas.arch.groups import Groups, choices_of, items, pooled
 from hwnas.latency.model import LatencyModel
 from hwnas.search.decode import FeasibleSampler, Second, Table, decode, total
 
@@ -67,10 +67,14 @@ class Limits:
 
     def completion(self, prefix: Sequence[int]) -> tuple[int, ...] | None:
         """The cheapest choices that begin with `prefix` and are within the limits, or None when there are none."""
-        costs, budget = self.latency.costs, self.latency.budget
-        return decode(
-            [[-cost for cost in row] for row in costs], costs, budget, self.second, self.groups, tuple(prefix)
-        )
+        costs, budget, prefix = self.latency.costs, self.latency.budget, tuple(prefix)
+        if self.second is not None:
+            return decode([[-cost for cost in row] for row in costs], costs, budget, self.second, self.groups, prefix)
+        found = items(tuple(map(len, costs)), self.groups, prefix)
+        if not all(item.combinations for item in found):
+            return None
+        choices = choices_of(found, [row.index(min(row)) for row in pooled(costs, found)])
+        return choices if self.latency.keeps(choices) else None
 
     def sampler(self) -> FeasibleSampler:
         """Uniform draws of architectures within the limits.

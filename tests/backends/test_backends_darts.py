@@ -68,12 +68,18 @@ class Cell(nn.Module):
 
 
 class Reference(nn.Module):
-    """The authors' network for CIFAR-10, without auxiliary head and drop path."""
+    """The authors' networks for CIFAR-10 and for ImageNet, without auxiliary head and drop path."""
 
-    def __init__(self, genotype: dict[str, str], c: int, layers: int) -> None:
+    def __init__(self, genotype: dict[str, str], c: int, layers: int, *, large: bool = False) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 3 * c, 3, padding=1, bias=False), nn.BatchNorm2d(3 * c))
-        cpp, cp, cells, was_reducing = 3 * c, 3 * c, [], False
+        cpp = cp = c if large else 3 * c
+        self.stem = nn.Sequential(nn.Conv2d(3, cp, 3, padding=1, bias=False), nn.BatchNorm2d(cp))
+        self.stem1: nn.Module = nn.Identity()
+        if large:
+            first = [nn.Conv2d(3, c // 2, 3, 2, 1, bias=False), nn.BatchNorm2d(c // 2), nn.ReLU()]
+            self.stem = nn.Sequential(*first, nn.Conv2d(c // 2, c, 3, 2, 1, bias=False), nn.BatchNorm2d(c))
+            self.stem1 = relu_conv_bn(c, c, 3, 2)
+        cells, was_reducing = [], large
         for layer in range(layers):
             reducing = layer in (layers // 3, 2 * layers // 3)
             c *= 2 if reducing else 1
@@ -84,7 +90,8 @@ class Reference(nn.Module):
         self.classifier = nn.Linear(cp, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        before = last = self.stem(x)
+        before = self.stem(x)
+        last = self.stem1(before)
         for cell in self.cells:
             before, last = last, cell(before, last)
         return self.classifier(last.mean((2, 3)))  # type: ignore[no-any-return]
@@ -105,13 +112,13 @@ def macs_of(module: nn.Module, size: int) -> int:
 
 
 @pytest.mark.parametrize("genotype", [DARTS_V1, DARTS_V2], ids=["first order", "second order"])
-@pytest.mark.parametrize(("c", "layers"), [(36, 20), (16, 8), (4, 3)])
-def test_costs_are_those_of_the_paper_s_network(genotype: dict[str, str], c: int, layers: int) -> None:
+@pytest.mark.parametrize(("c", "layers", "size"), [(36, 20, 32), (16, 8, 32), (4, 3, 64), (48, 14, 224)])
+def test_costs_are_those_of_the_paper_s_network(genotype: dict[str, str], c: int, layers: int, size: int) -> None:
     with torch.device("meta"):
-        reference = Reference(genotype, c, layers)
-    space = space_instance("darts", width=c / 16, depth=layers, resolution=32, channels=3, classes=10)
+        reference = Reference(genotype, c, layers, large=size == 224)
+    space = space_instance("darts", width=c / 16, depth=layers, resolution=size, channels=3, classes=10)
     found = costs(space.network(space.architecture(choices_of(genotype))).graph)
-    assert found.macs == macs_of(reference, 32)
+    assert found.macs == macs_of(reference, size)
     assert found.params == sum(parameter.numel() for parameter in reference.parameters())
 
 

@@ -73,7 +73,7 @@ def test_strides_are_on_the_edges_from_the_inputs_of_reduction_cells() -> None:
 
 def test_every_node_adds_two_maps_and_every_cell_joins_four() -> None:
     space, rng = darts(0.25, 5, 9), random.Random(0)
-    for _ in range(20):
+    for _ in range(8):
         network = space.network(space.drawn(rng.randrange))
         names = [node.name for node in network.graph.nodes]
         assert sum(name.endswith(".add1") for name in names) == 5 * 4

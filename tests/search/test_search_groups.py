@@ -88,7 +88,7 @@ def problems(draw: st.DrawFn) -> tuple[Groups, list[Table]]:
     return tuple(groups), [[draw(st.lists(number, min_size=n, max_size=n)) for n in sizes] for _ in range(3)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(problems(), st.integers(-10, 30), st.integers(-10, 30))
 def test_decode_is_exact_under_one_limit_and_under_two(
     problem: tuple[Groups, list[Table]], budget: int, size: int
@@ -304,7 +304,7 @@ def test_the_most_probable_architecture_may_be_another_one() -> None:
     )
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("share", [0.0, 0.5])
 def test_the_whole_space_of_darts_decodes_under_one_and_two_limits(share: float) -> None:
     """Against what is drawn: no feasible architecture has a higher score, and the decoded one is feasible."""
     rng = np.random.default_rng(3)
@@ -319,7 +319,7 @@ def test_the_whole_space_of_darts_decodes_under_one_and_two_limits(share: float)
         assert DARTS.architecture(found).choices == found
         assert all(limit.keeps(found) for limit in within.all)
         sampler = within.sampler()
-        drawn = [sampler.sample(rng) for _ in range(100)]
+        drawn = [sampler.sample(rng) for _ in range(30)]
         assert all(limit.value(c) <= limit.limit + 1e-9 for c in drawn for limit in within.all)
         assert total(scores, found) >= max(total(scores, DARTS.architecture(c).choices) for c in drawn)
 

@@ -67,10 +67,10 @@ class Limits:
 
     def completion(self, prefix: Sequence[int]) -> tuple[int, ...] | None:
         """The cheapest choices that begin with `prefix` and are within the limits, or None when there are none."""
-        costs, budget, prefix = self.latency.costs, self.latency.budget, tuple(prefix)
+        costs, budget, start = self.latency.costs, self.latency.budget, tuple(prefix)
         if self.second is not None:
-            return decode([[-cost for cost in row] for row in costs], costs, budget, self.second, self.groups, prefix)
-        found = items(tuple(map(len, costs)), self.groups, prefix)
+            return decode([[-cost for cost in row] for row in costs], costs, budget, self.second, self.groups, start)
+        found = items(tuple(map(len, costs)), self.groups, start)
         if not all(item.combinations for item in found):
             return None
         choices = choices_of(found, [row.index(min(row)) for row in pooled(costs, found)])

@@ -71,10 +71,7 @@ def main(
     taken: dict[str, list[Round]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as temporary:
         canary = write_canary(Path(temporary), device)
-        drawn = {
-            str(index): space.network(space.architecture([int(rng.integers(len(d.options))) for d in space.decisions]))
-            for index in range(networks)
-        }
+        drawn = {str(index): space.network(space.drawn(rng.integers)) for index in range(networks)}
         models = write_models(Path(temporary), drawn, device)
         for turn in range(turns):
             for name, program in LOADS.items():

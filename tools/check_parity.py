@@ -26,8 +26,7 @@ from hwnas.files import write_text
 
 
 def random_network(space: SearchSpace, rng: random.Random) -> Network:
-    choices = [rng.randrange(len(decision.options)) for decision in space.decisions]
-    return space.network(space.architecture(choices))
+    return space.network(space.drawn(rng.randrange))
 
 
 def parity(network: Network, runtime: str, seed: int, images: int) -> tuple[Parity, bool]:
@@ -57,6 +56,7 @@ def main() -> int:
     parser.add_argument("--space", choices=space_names(), default="mobile")
     parser.add_argument("--runtime", choices=("onnxruntime", "litert"), default="onnxruntime")
     parser.add_argument("--width", type=float, default=0.5)
+    parser.add_argument("--depth", type=int, default=0, help="0 is the space's default")
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--images", type=int, default=4, help="random inputs per network")
     parser.add_argument("--seed", type=int, default=0)
@@ -66,7 +66,12 @@ def main() -> int:
     torch.set_num_threads(1)
     start = time.perf_counter()
     space = space_instance(
-        arguments.space, width=arguments.width, resolution=arguments.resolution, channels=3, classes=10
+        arguments.space,
+        width=arguments.width,
+        depth=arguments.depth,
+        resolution=arguments.resolution,
+        channels=3,
+        classes=10,
     )
     rng = random.Random(arguments.seed)
     both = [

@@ -2,6 +2,7 @@
 
 from hwnas.arch import kinds as _kinds
 from hwnas.arch.costs import Costs, costs
+from hwnas.arch.groups import Group
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec, op
 from hwnas.arch.space import Architecture, Decision, SearchSpace, Slot
@@ -17,6 +18,7 @@ __all__ = [
     "Architecture",
     "Costs",
     "Decision",
+    "Group",
     "Network",
     "OpSpec",
     "SearchSpace",

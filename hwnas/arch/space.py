@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from hwnas.arch.groups import Groups, Item, allowed, choices_of, items
 from hwnas.arch.network import Network, sources
 from hwnas.arch.op import OpSpec
 from hwnas.arch.primitives import Shape
@@ -27,7 +28,8 @@ class Slot:
     """One place in the network: `ops[k]` fills it when its decision takes option k; without a decision, `ops[0]`.
 
     Attributes:
-        reads: names of the slots that it reads, or `INPUT`; empty where that is the slot before it.
+        reads: names of the slots that it reads, or `INPUT`; empty where that is the slot before it. Where there are
+            more names than its op reads maps, those are left out that a group of the space leaves out.
     """
 
     name: str
@@ -52,14 +54,19 @@ class SearchSpace:
         name: of the instance, for example `mobile@w0.5-r32`; width and resolution are constants of an instance.
         decisions: what is chosen.
         slots: where it goes, in execution order.
+        groups: of decisions of which only some may be kept; no decision is in two of them.
+        search_norms: kinds of op behind which the supernet puts a batch norm, as DARTS does behind its pools.
 
     Raises:
-        InputError: a slot does not offer one op per option, or the ops of a slot do not share input and output shapes.
+        InputError: a slot does not offer one op per option, the ops of a slot do not share input and output shapes, or
+            the choices of a group cannot be made.
     """
 
     name: str
     decisions: tuple[Decision, ...]
     slots: tuple[Slot, ...]
+    groups: Groups = ()
+    search_norms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for slot in self.slots:
@@ -68,7 +75,14 @@ class SearchSpace:
                 raise InputError(f"slot {slot.name} offers {len(slot.ops)} ops for {options} options")
             if len({(spec.inputs, spec.input_shape, spec.output_shape) for spec in slot.ops}) != 1:
                 raise InputError(f"the ops of slot {slot.name} must all read one shape and write one shape")
-        _ = self.network(Architecture(self.name, (0,) * len(self.decisions)))
+        grouped = [decision for group in self.groups for decision in group.decisions]
+        if len(set(grouped)) < len(grouped):
+            raise InputError(f"a decision of {self.name} belongs to two groups")
+        for item in self.items:
+            if not item.combinations:
+                names = ", ".join(self.decisions[decision].name for decision in item.decisions)
+                raise InputError(f"no choices of {names} keep to their group in {self.name}")
+        _ = self.network(self.drawn(lambda _: 0))
 
     @property
     def is_chain(self) -> bool:
@@ -96,7 +110,17 @@ class SearchSpace:
     @property
     def size(self) -> int:
         """Number of architectures."""
-        return math.prod(len(decision.options) for decision in self.decisions)
+        return math.prod(len(item.combinations) for item in self.items)
+
+    @property
+    def options(self) -> tuple[int, ...]:
+        """Number of options of each decision."""
+        return tuple(len(decision.options) for decision in self.decisions)
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """What can be chosen independently: the groups, and the decisions that are in none."""
+        return items(self.options, self.groups)
 
     @cached_property
     def ops(self) -> tuple[OpSpec, ...]:
@@ -120,13 +144,14 @@ class SearchSpace:
             slot if slot.decision is None else replace(slot, ops=tuple(slot.ops[k] for k in kept[slot.decision]))
             for slot in self.slots
         )
-        return SearchSpace(self.name, tuple(decisions), tuple(slots))
+        groups = tuple(group.restricted(kept) for group in self.groups)
+        return replace(self, decisions=tuple(decisions), slots=tuple(slots), groups=groups)
 
     def architecture(self, choices: Sequence[int]) -> Architecture:
         """Checked genotype.
 
         Raises:
-            InputError: the number of choices or an option index is wrong.
+            InputError: the number of choices or an option index is wrong, or a group is not kept to.
         """
         choices = tuple(int(choice) for choice in choices)
         if len(choices) != len(self.decisions):
@@ -134,17 +159,39 @@ class SearchSpace:
         for choice, decision in zip(choices, self.decisions, strict=True):
             if not 0 <= choice < len(decision.options):
                 raise InputError(f"decision {decision.name} has options 0..{len(decision.options) - 1}, not {choice}")
+        for group in self.groups:
+            if len(group.kept(choices)) != group.keep:
+                names = [self.decisions[decision].name for decision in group.decisions]
+                raise InputError(f"{self.name} keeps {group.keep} of {_names(names)}, not {len(group.kept(choices))}")
         return Architecture(self.name, choices)
+
+    def drawn(self, index: Callable[[int], int]) -> Architecture:
+        """The architecture for which `index(n)` picks one of the n choices of each item, in order."""
+        found = self.items
+        return Architecture(self.name, choices_of(found, [int(index(len(item.combinations))) for item in found]))
+
+    def allowed(self, prefix: Sequence[int]) -> tuple[bool, ...]:
+        """Which options of decision `len(prefix)` can still be completed to an architecture of the space."""
+        return allowed(self.options, self.groups, tuple(prefix))
 
     def network(self, architecture: Architecture) -> Network:
         """The network of a genotype; skipped slots stay in it as ops that lower to nothing."""
         if architecture.space != self.name:
             raise InputError(f"an architecture of {architecture.space} does not belong to {self.name}")
-        picked = (
-            (slot.name, slot.ops[0 if slot.decision is None else architecture.choices[slot.decision]])
-            for slot in self.slots
+        choices = architecture.choices
+        picked = tuple(
+            (slot.name, slot.ops[0 if slot.decision is None else choices[slot.decision]]) for slot in self.slots
         )
-        return Network(tuple(picked), tuple((slot.name, slot.reads) for slot in self.slots if slot.reads))
+        if not self.groups:
+            return Network(picked, tuple((slot.name, slot.reads) for slot in self.slots if slot.reads))
+        off = {d for group in self.groups for d in group.decisions} - {d for g in self.groups for d in g.kept(choices)}
+        left_out = {slot.name for slot in self.slots if slot.decision in off}
+        reads = (
+            (slot.name, _fewer(slot.reads, left_out) if len(slot.reads) > spec.inputs else slot.reads)
+            for slot, (_, spec) in zip(self.slots, picked, strict=True)
+            if slot.reads
+        )
+        return Network(picked, tuple(reads))
 
     def describe(self, architecture: Architecture) -> dict[str, str]:
         """Option name per decision name."""
@@ -153,5 +200,14 @@ class SearchSpace:
 
     def enumerate(self) -> Iterator[Architecture]:
         """Every architecture; for small spaces only."""
-        for choices in itertools.product(*(range(len(decision.options)) for decision in self.decisions)):
-            yield Architecture(self.name, choices)
+        found = self.items
+        for picked in itertools.product(*(range(len(item.combinations)) for item in found)):
+            yield Architecture(self.name, choices_of(found, picked))
+
+
+def _fewer(names: Sequence[str], left_out: set[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in left_out)
+
+
+def _names(names: Sequence[str]) -> str:
+    return " and ".join((", ".join(names[:-1]), names[-1]))

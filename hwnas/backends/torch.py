@@ -121,14 +121,17 @@ class NetworkModule(nn.Module):
         for name, spec in network.ops:
             self.add_module(name, GraphModule(spec.graph))
         self._inputs, self._sources = network.inputs, network.sources
+        self._read = {len(network.ops) - 1}
+        for place in reversed(range(len(network.ops))):
+            self._read |= set(network.sources[place]) if place in self._read else set()
 
     def forward(self, x: Tensor) -> Tensor:
         """Of `x` (batch, C, H, W); several inputs come one after the other in the channels."""
-        made: list[Tensor] = []
-        for op, places in zip(self.children(), self._sources, strict=True):
-            maps = [made[place] if place >= 0 else x for place in places]
-            made.append(op(*(maps if made else x.chunk(self._inputs, 1))))
-        return made[-1]
+        made = {-1: x}
+        for place, (op, places) in enumerate(zip(self.children(), self._sources, strict=True)):
+            if place in self._read:  # what nobody reads is not computed
+                made[place] = op(*([made[read] for read in places] if place else x.chunk(self._inputs, 1)))
+        return made[len(self._sources) - 1]
 
 
 def network_module(network: Network) -> NetworkModule:

@@ -119,7 +119,7 @@ def spaces_list(json_: options.Json = False, quiet: options.Quiet = False) -> No
 def spaces_show(
     space: Annotated[str, typer.Argument(help="Name of a space.")],
     width: Annotated[float, typer.Option(help="Channel multiplier.")] = 0.25,
-    depth: Annotated[int, typer.Option(min=0, help="Blocks per stage; 0 is the space's default.")] = 0,
+    depth: Annotated[int, typer.Option(min=0, help="Blocks per stage, or cells; 0 is the space's default.")] = 0,
     resolution: Annotated[int, typer.Option(min=1, help="Input size in pixels.")] = 32,
     json_: options.Json = False,
     quiet: options.Quiet = False,
@@ -131,10 +131,15 @@ def spaces_show(
     if json_:
         decisions = {decision.name: list(decision.options) for decision in instance.decisions}
         facts = {"space": instance.name, "size": instance.size, "rows": len(instance.ops), "decisions": decisions}
-        console.print_json(facts)
+        names = list(decisions)
+        groups = [{"keep": one.keep, "of": [names[decision] for decision in one.decisions]} for one in instance.groups]
+        console.print_json(facts | ({"groups": groups} if groups else {}))
         return
     console.out().print(f"{instance.name}: {instance.size:,} architectures, {len(instance.ops)} table rows")
     _print([{"decision": decision.name, "options": " ".join(decision.options)} for decision in instance.decisions])
+    for group in instance.groups:
+        members = " ".join(instance.decisions[decision].name for decision in group.decisions)
+        console.out().print(f"exactly {group.keep} of: {members}")
 
 
 @strategies.command("list")

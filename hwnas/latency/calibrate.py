@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.arch.costs import macs
+from hwnas.arch.groups import choices_of, pooled
 from hwnas.arch.network import Network
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.errors import TableError
@@ -42,17 +43,22 @@ class Measured:
 
 
 def spread_architectures(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
-    """Random architectures over the whole range of sizes: options are drawn with odds exp(t · MACs), t from -4 to 4."""
+    """Random architectures over the whole range of sizes: options are drawn with odds exp(t · MACs), t from -4 to 4.
+
+    Decisions that hold together are drawn together.
+    """
     rng = np.random.default_rng(seed)
-    sizes = [np.zeros(len(decision.options)) for decision in space.decisions]
+    sizes = [np.zeros(count) for count in space.options]
     for slot in space.slots:
         if slot.decision is not None:
             sizes[slot.decision] += [macs(spec.graph) for spec in slot.ops]
-    scaled = [row / max(row.max(), 1.0) for row in sizes]
+    rows = [np.asarray(row) for row in pooled([size.tolist() for size in sizes], space.items)]
+    scaled = [row / max(row.max(), 1.0) for row in rows]
     drawn = []
     for tilt in np.linspace(-4.0, 4.0, count):
         odds = [np.exp(tilt * row) for row in scaled]
-        drawn.append(space.architecture([int(rng.choice(len(row), p=row / row.sum())) for row in odds]))
+        picked = [int(rng.choice(len(row), p=row / row.sum())) for row in odds]
+        drawn.append(space.architecture(choices_of(space.items, picked)))
     return drawn
 
 

@@ -62,12 +62,7 @@ def measure_fresh(
             hint="hwnas profile-device measures and calibrates it",
         )
     rng = np.random.default_rng([seed, 7919])
-    networks = {
-        f"fresh {index}": space.network(
-            space.architecture([int(rng.integers(len(decision.options))) for decision in space.decisions])
-        )
-        for index in range(count)
-    }
+    networks = {f"fresh {index}": space.network(space.drawn(rng.integers)) for index in range(count)}
     with tempfile.TemporaryDirectory() as temporary:
         models = write_models(Path(temporary), networks, device)
         canary = write_canary(Path(temporary), device)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from hwnas.arch.groups import Group, Groups, Rows, items, pooled, total
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
 from hwnas.errors import InfeasibleBudgetError, InputError
@@ -20,6 +22,7 @@ class LatencyModel:
         fixed_ms: raw row sum of what is not chosen (stem, head, classifier).
         slope, intercept_ms: the affine fitted on whole measured networks; slope > 0, so budgets map back to raw sums.
         sigma: standard deviation of measured / predicted - 1 on networks that took no part in the fit.
+        groups: of the space; its architectures are the choices that keep to them.
     """
 
     costs_ms: tuple[tuple[float, ...], ...]
@@ -27,6 +30,7 @@ class LatencyModel:
     slope: float = 1.0
     intercept_ms: float = 0.0
     sigma: float = 0.0
+    groups: Groups = ()
 
     def __post_init__(self) -> None:
         if self.slope <= 0:
@@ -35,16 +39,21 @@ class LatencyModel:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> LatencyModel:
         """The model whose `dataclasses.asdict` went through JSON."""
-        return cls(**content | {"costs_ms": tuple(map(tuple, content["costs_ms"]))})
+        groups = (Group(tuple(one["decisions"]), tuple(one["off"]), one["keep"]) for one in content.get("groups", ()))
+        return cls(**content | {"costs_ms": tuple(map(tuple, content["costs_ms"])), "groups": tuple(groups)})
 
     def restricted(self, kept: Sequence[Sequence[int]]) -> LatencyModel:
         """The model of `SearchSpace.restricted(kept)`."""
         rows = zip(self.costs_ms, kept, strict=True)
-        return replace(self, costs_ms=tuple(tuple(row[option] for option in options) for row, options in rows))
+        return replace(
+            self,
+            costs_ms=tuple(tuple(row[option] for option in options) for row, options in rows),
+            groups=tuple(group.restricted(kept) for group in self.groups),
+        )
 
     def predict_ms(self, choices: Sequence[int]) -> float:
         """Calibrated latency of an architecture."""
-        return self.calibrated_ms(sum(row[choice] for row, choice in zip(self.costs_ms, choices, strict=True)))
+        return self.calibrated_ms(total(self.costs_ms, choices, self.groups))
 
     def calibrated_ms(self, raw_ms: float) -> float:
         """Calibrated latency of decisions whose raw costs sum to `raw_ms`."""
@@ -52,11 +61,16 @@ class LatencyModel:
 
     @property
     def smallest_ms(self) -> float:
-        return self.calibrated_ms(sum(map(min, self.costs_ms)))
+        return self.calibrated_ms(sum(map(min, self._items_ms)))
 
     @property
     def largest_ms(self) -> float:
-        return self.calibrated_ms(sum(map(max, self.costs_ms)))
+        return self.calibrated_ms(sum(map(max, self._items_ms)))
+
+    @cached_property
+    def _items_ms(self) -> Rows:
+        """Raw costs of what can be chosen independently."""
+        return pooled(self.costs_ms, items(tuple(map(len, self.costs_ms)), self.groups))
 
     def target_ms(self, budget_ms: float, z: float = 1.645) -> float:
         """The predicted latency to stay under, so that a network measures under `budget_ms` with 95 % confidence."""
@@ -77,7 +91,7 @@ class LatencyModel:
                 "or use a smaller --width or --resolution",
             )
         raw_ms = (target_ms - self.intercept_ms) / self.slope - self.fixed_ms
-        return max(raw_ms, sum(map(min, self.costs_ms))) * (1.0 + 1e-12)  # mapping back must not round anyone out
+        return max(raw_ms, sum(map(min, self._items_ms))) * (1.0 + 1e-12)  # mapping back must not round anyone out
 
 
 def latency_model(
@@ -104,4 +118,4 @@ def latency_model(
         else:
             for option, cost in enumerate(row):
                 costs_ms[slot.decision][option] += cost
-    return LatencyModel(tuple(map(tuple, costs_ms)), fixed_ms, slope, intercept_ms, sigma)
+    return LatencyModel(tuple(map(tuple, costs_ms)), fixed_ms, slope, intercept_ms, sigma, space.groups)

@@ -55,7 +55,11 @@ class Bounds:
         if limits is not None:
             return limits.sampler().count
         size = self._size_limit
-        return float(self.space.size) if size is None else FeasibleSampler(size.costs, size.budget).count
+        return (
+            float(self.space.size)
+            if size is None
+            else FeasibleSampler(size.costs, size.budget, groups=size.groups).count
+        )
 
     def broken(self, file_bytes: int, peak: int) -> str:
         """Which limit a finished network breaks, as a sentence; empty if it keeps both."""
@@ -80,7 +84,7 @@ class Bounds:
         assert smallest is not None
         if limits.size.keeps(smallest):
             return
-        fastest = decode(_negative(model.costs_ms), limits.size.costs, limits.size.budget)
+        fastest = decode(_negative(model.costs_ms), limits.size.costs, limits.size.budget, groups=model.groups)
         assert fastest is not None
         size = f"a file of {self.max_size_kb:g} KiB"
         other = f"at least --max-size-kb {_up(limits.size.value(smallest) * 1024)}"
@@ -91,7 +95,7 @@ class Bounds:
         if self.size is None:
             return None
         budget, fixed = self.max_size_kb * 1024 - self.size.fixed_bytes, self.size.fixed_bytes
-        return Limit("kb", self.size.costs_bytes, budget, self.max_size_kb, 1 / 1024, fixed / 1024)
+        return Limit("kb", self.size.costs_bytes, budget, self.max_size_kb, 1 / 1024, fixed / 1024, self.space.groups)
 
 
 def bounds(

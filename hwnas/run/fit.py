@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 from hwnas.arch.costs import macs
+from hwnas.arch.groups import pooled
 from hwnas.arch.network import Network
-from hwnas.arch.space import Architecture, SearchSpace
+from hwnas.arch.space import SearchSpace
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import estimates
 from hwnas.devices.measure import measure
@@ -119,13 +121,18 @@ def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progr
     return {name: measured[name].floor_us / 1e3 for name in networks}
 
 
-def extreme(space: SearchSpace, pick: Callable[[list[int]], int]) -> Network:
-    """The network whose decisions all take the option of `pick` (min or max) multiply-adds."""
-    sizes = [[0] * len(decision.options) for decision in space.decisions]
+def extreme(space: SearchSpace, pick: Callable[[list[float]], float]) -> Network:
+    """The network whose decisions all take the option of `pick` (min or max) work.
+
+    Work is multiply-adds and values written, so that of ops without multiply-adds a pool is more than a skip.
+    """
+    work = [[0] * count for count in space.options]
     for slot in space.slots:
         for option, spec in enumerate(slot.ops if slot.decision is not None else ()):
-            sizes[slot.decision or 0][option] += macs(spec.graph)
-    return space.network(Architecture(space.name, tuple(row.index(pick(row)) for row in sizes)))
+            written = sum(prod(node.shape) for node in spec.graph.nodes)
+            work[slot.decision or 0][option] += macs(spec.graph) + written
+    rows = iter(pooled(work, space.items))
+    return space.network(space.drawn(lambda _: (row := next(rows)).index(pick(row))))
 
 
-_ENDS: dict[str, Callable[[list[int]], int]] = {"smallest": min, "largest": max}
+_ENDS: dict[str, Callable[[list[float]], float]] = {"smallest": min, "largest": max}

@@ -1,6 +1,7 @@
 """From preferences to the best architecture under a budget, exactly; and uniform feasible draws, by counting.
 
-Both take a second constraint, say on the size of the file beside the latency.
+Both take a second constraint, say on the size of the file beside the latency, and groups of decisions that hold
+together (`hwnas.arch.groups`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hwnas.arch.groups import Groups, Item, choices_of, items, pooled
+from hwnas.arch.groups import total as total
 from hwnas.errors import InputError
 from hwnas.search.pareto import Table as Table
 from hwnas.search.pareto import best_within_two
@@ -19,7 +22,14 @@ Second = tuple[Table, float]
 _CELLS, _CELLS_OF_TWO = 8192, 512
 
 
-def decode(scores: Table, costs: Table, budget: float, second: Second | None = None) -> tuple[int, ...] | None:
+def decode(
+    scores: Table,
+    costs: Table,
+    budget: float,
+    second: Second | None = None,
+    groups: Groups = (),
+    prefix: tuple[int, ...] = (),
+) -> tuple[int, ...] | None:
     """The choices with the largest sum of scores among those whose costs sum to at most `budget`.
 
     A multiple-choice knapsack, solved exactly on real-valued costs: decisions are added one by one and only the
@@ -31,6 +41,8 @@ def decode(scores: Table, costs: Table, budget: float, second: Second | None = N
         costs: alike, in any unit.
         budget: in the unit of `costs`.
         second: costs and budget of another constraint that holds as well.
+        groups: what else the choices keep to; a group is one choice among its valid combinations.
+        prefix: what the first decisions take, whatever their scores.
 
     Returns:
         The option index per decision, or None when no architecture is within the budget, or within both.
@@ -40,6 +52,9 @@ def decode(scores: Table, costs: Table, budget: float, second: Second | None = N
     """
     if not all(np.isfinite(row).all() for row in scores):
         raise InputError("the scores of a decode must be finite numbers")
+    if groups or prefix:
+        found = items(tuple(map(len, costs)), groups, prefix)
+        return _decode_items(found, scores, costs, budget, second)
     if second is not None:
         leanest = decode([[-cost for cost in row] for row in second[0]], costs, budget)
         if leanest is None or total(second[0], leanest) > second[1]:
@@ -70,24 +85,69 @@ def decode(scores: Table, costs: Table, budget: float, second: Second | None = N
     return tuple(reversed(choices))
 
 
+def _decode_items(
+    found: Sequence[Item], scores: Table, costs: Table, budget: float, second: Second | None
+) -> tuple[int, ...] | None:
+    """`decode` where the options of each item are combinations, of which only the undominated ones are looked at."""
+    if not all(item.combinations for item in found):
+        return None
+    tables = [pooled(table, found) for table in (scores, costs, *(second or ())[:1])]
+    kept = [_undominated(*rows) for rows in zip(*tables, strict=True)]
+    score, *spent = ([[row[k] for k in one] for row, one in zip(table, kept, strict=True)] for table in tables)
+    picked = decode(score, spent[0], budget, None if second is None else (spent[1], second[1]))
+    return None if picked is None else choices_of(found, [one[k] for one, k in zip(kept, picked, strict=True)])
+
+
+def _undominated(score: Sequence[float], *costs: Sequence[float]) -> list[int]:
+    """Options for which no other one is at least as good in every cost and in score, and better in one or earlier."""
+    values = np.array([[-value for value in score], *costs])
+    beaten = (values[:, :, None] <= values[:, None, :]).all(axis=0)  # [i, j]: i is at least as good as j
+    first = np.arange(len(score))
+    beaten &= ~beaten.T | (first[:, None] < first)
+    return np.flatnonzero(~beaten.any(axis=0)).tolist()
+
+
+def kept_scores(scores: Table, groups: Groups) -> list[list[float]]:
+    """Scores in which leaving a decision of a group out scores nothing, as DARTS has it (Liu et al., 2019, 2.4).
+
+    DARTS ranks the edges into a node by their most probable op other than `none`, keeps the best two with these ops,
+    and never looks at how probable `none` is. That is the exact decode of these scores without a budget: every
+    architecture keeps equally many edges, so its score is the sum over them, and the largest sum has the largest
+    terms. Under a budget it is the best architecture by the same measure. See docs/decisions/0021.
+    """
+    changed = [list(row) for row in scores]
+    for group in groups:
+        for decision, off in zip(group.decisions, group.off, strict=True):
+            if off >= 0:
+                changed[decision][off] = 0.0
+    return changed
+
+
 class FeasibleSampler:
     """Draws architectures uniformly from those within a budget, or two, by counting completions: nothing is rejected.
 
     Costs above each decision's cheapest option are rounded up to a grid, so that every draw is feasible; what the
-    rounding excludes lies within `decisions / cells` of the budget. Of two constraints that only just go together the
-    grid may leave nothing; then the one draw is the architecture with the smallest second cost.
+    rounding excludes lies within `decisions / cells` of the budget, where a group of decisions counts as one. Of two
+    constraints that only just go together the grid may leave nothing; then the one draw is the architecture with the
+    smallest second cost.
     """
 
-    def __init__(self, costs: Table, budget: float, second: Second | None = None, *, cells: int = 0) -> None:
+    def __init__(
+        self, costs: Table, budget: float, second: Second | None = None, groups: Groups = (), *, cells: int = 0
+    ) -> None:
         """Count the completions.
 
         Args:
-            costs, budget, second: as of `decode`.
+            costs, budget, second, groups: as of `decode`.
             cells: of the grid along one constraint; 0 is 8,192 for one constraint and 512 for two.
 
         Raises:
             InputError: no architecture is within the budget.
         """
+        self._items = items(tuple(map(len, costs)), groups)
+        if groups:
+            costs = pooled(costs, self._items)
+            second = second and (pooled(second[0], self._items), second[1])
         cells = cells or (_CELLS if second is None else _CELLS_OF_TWO)
         constraints = [(costs, budget)] if second is None else [(costs, budget), second]
         room = 0 if second is None else len(costs)  # cells that rounding may take; one constraint has so many cells
@@ -119,7 +179,7 @@ class FeasibleSampler:
     def sample(self, rng: np.random.Generator) -> tuple[int, ...]:
         """One architecture, uniformly."""
         if self._only is not None:
-            return self._only
+            return choices_of(self._items, self._only)
         left = np.full(self._counts[0].ndim, self._cells)
         choices: list[int] = []
         for steps, counts in zip(self._steps, self._counts[1:], strict=True):
@@ -128,7 +188,7 @@ class FeasibleSampler:
             option = int(rng.choice(len(steps), p=weights / weights.sum()))
             choices.append(option)
             left = left - steps[option]
-        return tuple(choices)
+        return choices_of(self._items, choices)
 
 
 def _grid_steps(costs: Table, budget: float, cells: int, room: int) -> list[NDArray[np.int64]]:
@@ -144,11 +204,6 @@ def _grid_steps(costs: Table, budget: float, cells: int, room: int) -> list[NDAr
     return [
         np.minimum(np.ceil((np.asarray(row) - min(row)) / grid - 1e-9), cells + 1).astype(np.int64) for row in costs
     ]
-
-
-def total(table: Table, choices: Sequence[int]) -> float:
-    """Sum over the decisions."""
-    return sum((row[choice] for row, choice in zip(table, choices, strict=True)), 0.0)
 
 
 def _suffix(values: Sequence[float]) -> list[float]:

@@ -13,7 +13,7 @@ import torch
 from hwnas.arch.space import SearchSpace
 from hwnas.data import Dataset
 from hwnas.progress import Progress
-from hwnas.search.decode import Table
+from hwnas.search.decode import Table, kept_scores
 from hwnas.search.feasible import Additive, Feasible
 from hwnas.search.judge import Judge
 from hwnas.search.limits import Limits
@@ -71,8 +71,8 @@ def search(
 
     judge = Judge(supernet, dataset, device, progress)
     if budgeted is not None:
-        preferences: Table = log_probabilities(loop.unbudgeted)
-        held = log_probabilities(budgeted.relaxation.logits)
+        preferences: Table = kept_scores(log_probabilities(loop.unbudgeted), space.groups)
+        held = kept_scores(log_probabilities(budgeted.relaxation.logits), space.groups)
         judge.score(_alternate(preferences, held, limits, settings.candidates, seed), settings.candidates)
     else:
         assert loop.sampler is not None
@@ -98,7 +98,7 @@ def make_loop(
     feasible = Additive(limits)
     budgeted = None
     if strategy.relaxation is not None:
-        relaxation = strategy.relaxation([len(decision.options) for decision in space.decisions], device)
+        relaxation = strategy.relaxation(space.options, device)
         budgeted = Budgeted(relaxation, tuple(Hold(limit, device) for limit in limits.all))
     return SearchLoop(
         Supernet(space),
@@ -134,7 +134,7 @@ def _alternate(images: Table, held: Table, limits: Limits, count: int, seed: int
     """Candidates by what the images prefer, and by what they prefer once the budget has pressed, in turn."""
     costs, budget = limits.latency.costs, limits.latency.budget
     streams = [
-        candidates(table, costs, budget, limits.second, count=count, seed=seed + k)
+        candidates(table, costs, budget, limits.second, limits.groups, count=count, seed=seed + k)
         for k, table in enumerate((images, held))
     ]
     while streams:

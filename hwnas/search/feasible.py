@@ -42,7 +42,8 @@ class Additive:
     `allowed` is exact: an option is allowed if an architecture is known that goes on with it and keeps every limit.
     Under one limit that is the cheapest completion, for sums rounded from left to right never decrease with a summand.
     Under two it is found among the undominated pairs of costs that the remaining decisions can come to (Nemhauser and
-    Ullmann, 1969), all of which are kept. Draws are those of `FeasibleSampler`: uniform up to its grid.
+    Ullmann, 1969), all of which are kept; where decisions hold together in groups, an exact decode finds it. Draws are
+    those of `FeasibleSampler`: uniform up to its grid.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -51,11 +52,11 @@ class Additive:
         Raises:
             InputError: no architecture is within the limits.
         """
-        self._limits = limits.all
+        self._whole, self._limits = limits, limits.all
         self.options = tuple(len(row) for row in limits.latency.costs)
         self._sampler = limits.sampler()
         self._cheapest = tuple(int(np.argmin(row)) for row in limits.latency.costs)
-        self._pairs = None if limits.size is None else _Pairs(limits.latency, limits.size)
+        self._pairs = None if limits.size is None or limits.groups else _Pairs(limits.latency, limits.size)
         self._completion = lru_cache(_KNOWN_PREFIXES)(self._complete)
 
     def allowed(self, prefix: Sequence[int]) -> tuple[bool, ...]:
@@ -71,7 +72,8 @@ class Additive:
         return fallback
 
     def keeps(self, choices: Sequence[int]) -> bool:
-        return all(limit.keeps(choices) for limit in self._limits)
+        kept = all(len(group.kept(choices)) == group.keep for group in self._whole.groups)
+        return kept and all(limit.keeps(choices) for limit in self._limits)
 
     def _complete(self, prefix: tuple[int, ...]) -> tuple[int, ...] | None:
         """A feasible architecture that begins with `prefix`, or None; that of a shorter prefix where it fits."""
@@ -79,6 +81,8 @@ class Additive:
             shorter = self._completion(prefix[:-1])
             if shorter is None or shorter[: len(prefix)] == prefix:
                 return shorter
+        if self._whole.groups:
+            return self._whole.completion(prefix)
         tails = [self._cheapest[len(prefix) :]] if self._pairs is None else self._pairs.tails(prefix)
         return next((whole for tail in tails if self.keeps(whole := prefix + tail)), None)
 

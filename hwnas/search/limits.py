@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from hwnas.arch.groups import Groups, choices_of, items, pooled
 from hwnas.latency.model import LatencyModel
 from hwnas.search.decode import FeasibleSampler, Second, Table, decode, total
 
@@ -16,6 +17,7 @@ class Limit:
     Attributes:
         unit: of `limit`, as names of logged numbers end: `ms` or `kb`.
         budget: what the costs may sum to, which says the same as `limit`.
+        groups: of the decisions, what else the choices keep to.
     """
 
     unit: str
@@ -24,14 +26,15 @@ class Limit:
     limit: float
     scale: float = 1.0
     constant: float = 0.0
+    groups: Groups = ()
 
     def value(self, choices: Sequence[int]) -> float:
         """What an architecture takes, in `unit`."""
-        return self.constant + self.scale * total(self.costs, choices)
+        return self.constant + self.scale * total(self.costs, choices, self.groups)
 
     def keeps(self, choices: Sequence[int]) -> bool:
         """Whether an architecture is within the limit."""
-        return total(self.costs, choices) <= self.budget
+        return total(self.costs, choices, self.groups) <= self.budget
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class Limits:
         return (self.latency,) if self.size is None else (self.latency, self.size)
 
     @property
+    def groups(self) -> Groups:
+        return self.latency.groups
+
+    @property
     def second(self) -> Second | None:
         """The size as `decode` takes it."""
         return None if self.size is None else (self.size.costs, self.size.budget)
@@ -56,7 +63,18 @@ class Limits:
 
     def decode(self, scores: Table) -> tuple[int, ...] | None:
         """The choices with the largest sum of scores, or None when none are within the limits."""
-        return decode(scores, self.latency.costs, self.latency.budget, self.second)
+        return decode(scores, self.latency.costs, self.latency.budget, self.second, self.groups)
+
+    def completion(self, prefix: Sequence[int]) -> tuple[int, ...] | None:
+        """The cheapest choices that begin with `prefix` and are within the limits, or None when there are none."""
+        costs, budget, start = self.latency.costs, self.latency.budget, tuple(prefix)
+        if self.second is not None:
+            return decode([[-cost for cost in row] for row in costs], costs, budget, self.second, self.groups, start)
+        found = items(tuple(map(len, costs)), self.groups, start)
+        if not all(item.combinations for item in found):
+            return None
+        choices = choices_of(found, [row.index(min(row)) for row in pooled(costs, found)])
+        return choices if self.latency.keeps(choices) else None
 
     def sampler(self) -> FeasibleSampler:
         """Uniform draws of architectures within the limits.
@@ -64,7 +82,7 @@ class Limits:
         Raises:
             InputError: there are none.
         """
-        return FeasibleSampler(self.latency.costs, self.latency.budget, self.second)
+        return FeasibleSampler(self.latency.costs, self.latency.budget, self.second, self.groups)
 
 
 def latency_limit(model: LatencyModel, target_ms: float) -> Limit:
@@ -74,4 +92,5 @@ def latency_limit(model: LatencyModel, target_ms: float) -> Limit:
         InfeasibleBudgetError: no network of the space is that fast.
     """
     constant = model.intercept_ms + model.slope * model.fixed_ms
-    return Limit("ms", model.costs_ms, model.raw_budget_ms(target_ms), target_ms, model.slope, constant)
+    budget = model.raw_budget_ms(target_ms)
+    return Limit("ms", model.costs_ms, budget, target_ms, model.slope, constant, model.groups)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from hwnas.arch.groups import Groups, neighbours
 from hwnas.arch.space import Architecture
 from hwnas.data import Dataset, Images, batches
 from hwnas.search.decode import Second, Table, decode
@@ -44,7 +45,14 @@ class Scored:
 
 
 def candidates(
-    log_probs: Table, costs: Table, budget: float, second: Second | None = None, *, count: int, seed: int
+    log_probs: Table,
+    costs: Table,
+    budget: float,
+    second: Second | None = None,
+    groups: Groups = (),
+    *,
+    count: int,
+    seed: int,
 ) -> Iterator[tuple[int, ...]]:
     """Feasible choices, each once: first the most probable ones, then the best under perturbed preferences.
 
@@ -58,7 +66,7 @@ def candidates(
     heat = 0.0
     for _ in range(4 * count):
         noisy = [np.add(row, heat * rng.gumbel(size=len(row))).tolist() for row in log_probs]
-        choices = decode(noisy, costs, budget, second)
+        choices = decode(noisy, costs, budget, second, groups)
         if choices is not None and choices not in seen:
             seen.add(choices)
             yield choices
@@ -100,14 +108,19 @@ def best(scored: Sequence[Scored], latency: Limit) -> Scored:
 
 
 def costlier(choices: Sequence[int], preferences: Table, limits: Limits) -> list[tuple[int, ...]]:
-    """Architectures one option away that take more latency and keep every limit, the most preferred options first."""
+    """Architectures one change away that take more latency and keep every limit, the most preferred changes first.
+
+    A change is another option of one decision or, within a group, one kept edge in the place of another.
+    """
+    choices, costs = tuple(choices), limits.latency.costs
     found: list[tuple[float, tuple[int, ...]]] = []
-    for decision, current in enumerate(choices):
-        costs, scores = limits.latency.costs[decision], preferences[decision]
-        for option, cost in enumerate(costs):
-            swapped = (*choices[:decision], option, *choices[decision + 1 :])
-            if cost > costs[current] and all(limit.keeps(swapped) for limit in limits.all):
-                found.append((scores[option] - scores[current], swapped))
+    for swapped in neighbours(choices, tuple(map(len, costs)), limits.groups):
+        changed = [decision for decision, option in enumerate(swapped) if option != choices[decision]]
+        slower, gain = (
+            sum(table[d][swapped[d]] - table[d][choices[d]] for d in changed) for table in (costs, preferences)
+        )
+        if slower > 0 and all(limit.keeps(swapped) for limit in limits.all):
+            found.append((gain, swapped))
     return [swapped for _, swapped in sorted(found, reverse=True)]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from hwnas.arch.op import OpSpec
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.backends.torch import GraphModule, NetworkModule, initialise, network_module
 
@@ -30,13 +31,18 @@ class Supernet(nn.Module):
 
     The parameters of option k of slot `s` are called `s.k.<primitive>.<parameter>`; those of the network that chose it
     are `s.<primitive>.<parameter>`.
+
+    Behind the kinds of op that the space names is a batch norm without scale and shift, which is the supernet's alone:
+    weights can then be compared although such an op has no norm of its own, and an extracted network is without it.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()
         self.space = space
-        for slot in space.slots:
-            self.add_module(slot.name, nn.ModuleList([GraphModule(spec.graph) for spec in slot.ops]))
+        for slot, places in zip(space.slots, space.sources, strict=True):
+            # What joins the kept edges of a group joins all of them here.
+            specs = [replace(spec, inputs=len(places)) for spec in slot.ops]
+            self.add_module(slot.name, nn.ModuleList([_option(spec, space.search_norms) for spec in specs]))
         self._slots = [
             (self.get_submodule(slot.name), slot.decision, places)
             for slot, places in zip(space.slots, space.sources, strict=True)
@@ -70,6 +76,22 @@ _FIXED = Gate((0,))
 def single_path(choices: Sequence[int]) -> list[Gate]:
     """The gates of one architecture."""
     return [Gate((int(choice),)) for choice in choices]
+
+
+class _Normed(nn.Module):
+    def __init__(self, graph: GraphModule, channels: int) -> None:
+        super().__init__()
+        self.op = graph
+        self.search_norm = nn.BatchNorm2d(channels, affine=False)
+        self.search_norm.num_batches_tracked = None
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        return self.search_norm(self.op(*maps))  # type: ignore[no-any-return]
+
+
+def _option(spec: OpSpec, search_norms: Sequence[str]) -> nn.Module:
+    graph = GraphModule(spec.graph)
+    return _Normed(graph, spec.cout) if spec.kind in search_norms else graph
 
 
 def _mixed(options: nn.Module, maps: Sequence[Tensor], gate: Gate) -> Tensor:

@@ -92,9 +92,7 @@ def space(width: float = 0.5, resolution: int = 32, name: str = "mobile") -> Sea
 
 
 def random_network(instance: SearchSpace, seed: int) -> Network:
-    rng = random.Random(seed)
-    choices = [rng.randrange(len(decision.options)) for decision in instance.decisions]
-    return instance.network(instance.architecture(choices))
+    return instance.network(instance.drawn(random.Random(seed).randrange))
 
 
 def trained(network: Network, seed: int = 0) -> dict[str, NDArray[np.float32]]:

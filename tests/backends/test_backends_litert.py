@@ -12,7 +12,7 @@ import torch
 from ai_edge_litert import schema_py_generated as schema
 from networks import SPECS, cells, chain, random_network, space, trained
 
-from hwnas.arch import Network, OpSpec, mobilenet_v2
+from hwnas.arch import Network, OpSpec, mobilenet_v2, space_instance
 from hwnas.backends.litert import fingerprint, litert_model, micro_model
 from hwnas.backends.litert_runtime import interpreter, run_litert, runs_as_one_delegate
 from hwnas.backends.parity import compare, random_inputs
@@ -27,6 +27,10 @@ NETWORKS = [
     cells(15),
     cells(16),
     random_network(space(1.0, 9, "nasbench201"), 1),
+    *(
+        random_network(space_instance("darts", width=0.25, depth=3, resolution=size, channels=3, classes=10), size)
+        for size in (8, 9, 66)
+    ),
 ]
 KINDS = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 

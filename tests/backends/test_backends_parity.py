@@ -10,7 +10,7 @@ from mutants import MUTATIONS, mutants
 from networks import RUNTIMES, SPECS, cells, chain, norms, parity, random_network, space, trained
 from op_specs import EVERY_KIND
 
-from hwnas.arch import Network, OpSpec, mobilenet_v2
+from hwnas.arch import Network, OpSpec, mobilenet_v2, space_instance
 from hwnas.backends import weights as weights_module
 from hwnas.backends.litert_runtime import run_litert
 from hwnas.backends.onnx import onnx_model
@@ -121,6 +121,14 @@ def test_a_model_of_another_shape_or_no_model_is_refused() -> None:
         compare(network, weights, b"not a model", inputs)
     with pytest.raises(ExportError, match="refuses"):
         compare(network, weights, b"not a model", inputs, run_litert)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("resolution", [8, 9, 66])
+def test_random_networks_of_darts_agree(resolution: int, runtime: str) -> None:
+    instance = space_instance("darts", width=0.25, depth=5, resolution=resolution, channels=3, classes=10)
+    for seed in range(3):
+        assert parity(random_network(instance, seed), runtime, seed).ok
 
 
 # Mutants: every single wrong node must be caught.

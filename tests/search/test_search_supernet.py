@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from problems import TOY
 from torch import Tensor, nn
 
+from hwnas.arch import space_instance
 from hwnas.search.supernet import Gate, Supernet, single_path
 
 
@@ -96,3 +99,55 @@ def test_gradients_reach_active_options_and_their_weights_only(supernet: Superne
     assert weights.grad is not None
     assert weights.grad.abs().min() > 0
     supernet.zero_grad()
+
+
+DARTS = space_instance("darts", width=0.25, depth=3, resolution=9, channels=2, classes=5)
+
+
+@pytest.fixture(scope="module")
+def cells() -> Supernet:
+    """A supernet of cells whose norms are random but for those behind pools, which change nothing."""
+    torch.manual_seed(0)
+    supernet = Supernet(DARTS)
+    for name, part in supernet.named_modules():
+        if isinstance(part, nn.BatchNorm2d):
+            assert part.running_var is not None
+            assert part.affine is not name.endswith("search_norm")
+            if part.affine:
+                nn.init.uniform_(part.weight, 0.5, 1.5)
+                nn.init.uniform_(part.running_var, 0.5, 1.5)
+            else:
+                nn.init.constant_(part.running_var, 1 - part.eps)
+    return supernet.eval()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_path_through_cells_computes_what_the_extracted_network_computes(cells: Supernet, seed: int) -> None:
+    architecture = DARTS.drawn(random.Random(seed).randrange)
+    images = torch.randn(3, *DARTS.input_shape, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        shared = cells(images, single_path(architecture.choices))
+        torch.testing.assert_close(shared, cells.extract(architecture).eval()(images), rtol=1e-5, atol=1e-5)
+        weights = torch.eye(8)[torch.tensor(architecture.choices)]
+        mixed = cells(images, [Gate(tuple(range(8)), row) for row in weights])
+        torch.testing.assert_close(mixed, shared, rtol=1e-5, atol=1e-5)
+        assert shared.std() > 1e-3
+
+
+def test_a_norm_behind_a_pool_is_the_supernets_alone() -> None:
+    supernet = Supernet(DARTS)
+    normed = {name for name, _ in supernet.named_buffers() if "search_norm" in name}
+    pools = {(slot.name, k) for slot in DARTS.slots for k, spec in enumerate(slot.ops) if spec.kind.endswith("pool")}
+    assert {tuple(name.split(".")[:2]) for name in normed} == {(slot, str(k)) for slot, k in pools}
+    assert not any("search_norm" in name for name, _ in supernet.named_parameters())
+    x = 3 + 5 * torch.randn(8, 4, 9, 9, generator=torch.Generator().manual_seed(0))
+    made = supernet.train().get_submodule("c0e02.2")(x)
+    torch.testing.assert_close(made.mean((0, 2, 3)), torch.zeros(4), rtol=0, atol=1e-5)
+    torch.testing.assert_close(made.std((0, 2, 3)), torch.ones(4), rtol=0.01, atol=0)
+    network = supernet.extract(DARTS.drawn(lambda _: 0))
+    assert not any("search_norm" in name for name in network.state_dict())
+
+
+def test_a_node_sums_all_of_its_edges_in_the_supernet(cells: Supernet) -> None:
+    maps = [torch.randn(2, 4, 9, 9) for _ in range(5)]
+    torch.testing.assert_close(cells.get_submodule("c0n5.0")(*maps), torch.stack(maps).sum(0))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces.darts import RUNGS as DARTS_RUNGS
+from hwnas.arch.spaces.darts import darts
 from hwnas.arch.spaces.fbnet import RUNGS as FBNET_RUNGS
 from hwnas.arch.spaces.fbnet import fbnet
 from hwnas.arch.spaces.mobile import RUNGS, mobile, mobilenet_v2
@@ -15,6 +17,7 @@ from hwnas.arch.spaces.toy import toy
 from hwnas.errors import InputError
 
 __all__ = [
+    "darts",
     "fbnet",
     "mobile",
     "mobilenet_v2",
@@ -38,14 +41,17 @@ class _Family:
         make: from width, resolution, input channels and classes, and the depth where one is given.
         depths: smallest, default and largest depth; None where the depth is fixed.
         rungs: (width, depth) of instances from small to large.
+        depth_of: what a depth counts.
     """
 
     make: Callable[..., SearchSpace]
     depths: tuple[int, int, int] | None = None
     rungs: Rungs = ()
+    depth_of: str = "blocks per stage"
 
 
 _FAMILIES = {
+    "darts": _Family(darts, (3, 8, 20), DARTS_RUNGS, "cells"),
     "fbnet": _Family(fbnet, rungs=FBNET_RUNGS),
     "mobile": _Family(mobile, (2, 3, 8), RUNGS),
     "nasbench201": _Family(nasbench201, (1, 5, 20), ((1.0, 1), (1.0, 3), (1.0, 5))),
@@ -73,7 +79,7 @@ def space_instance(
     """An instance of the space `name`.
 
     Args:
-        depth: blocks per stage; 0 is the default of the space.
+        depth: blocks per stage, or cells; 0 is the default of the space.
 
     Raises:
         InputError: the name is unknown or a constant is out of range.
@@ -92,7 +98,7 @@ def space_instance(
         raise InputError(f"the depth of {name!r} is fixed, so it cannot be {depth}", hint="leave out --depth")
     if not family.depths[0] <= depth <= family.depths[2]:
         raise InputError(
-            f"the depth of {name!r} lies between {family.depths[0]} and {family.depths[2]} blocks per stage, "
+            f"the depth of {name!r} lies between {family.depths[0]} and {family.depths[2]} {family.depth_of}, "
             f"not {depth}",
             hint=f"the default is {family.depths[1]}",
         )

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,6 +18,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hwnas.errors import ExportError, InputError
+
+_DEAD = 1e-6  # the largest value of an activation that is taken for zero
 
 
 def quantize_onnx(model: bytes, samples: NDArray[np.float32]) -> bytes:
@@ -83,10 +86,25 @@ def quantize_litert(model: bytes, samples: NDArray[np.float32]) -> bytes:
             own = quantizer.Quantizer(bytearray(model))
             own.load_quantization_recipe(recipe.static_wi8_ai8())
             ranges = own.calibrate({SIGNATURE: feeds})
-            content = bytes(own.quantize(ranges).quantized_model)
+            content = bytes(own.quantize(_without_dead(ranges)).quantized_model)
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
             raise ExportError(f"LiteRT's quantiser refuses the model: {error}") from error
     return content + archived(metadata_of(model))
+
+
+def _without_dead(ranges: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The ranges, with 0 to 1 for maps that were zero throughout, as the squeezed channels of a dead block are.
+
+    Their scale would be near 1e-12. No such model computes anything else for it, but XNNPACK, which allows no factor of
+    256 or more between the scales around a convolution, ends the process when it meets one.
+    """
+    dead = {"min": np.zeros((1, 1), np.float32), "max": np.ones((1, 1), np.float32)}
+    return {
+        name: one | {key: value.reshape(np.shape(one[key])) for key, value in dead.items()}
+        if max(np.abs(one["min"]).max(), np.abs(one["max"]).max()) < _DEAD
+        else one
+        for name, one in ranges.items()
+    }
 
 
 def quantiser(runtime: str) -> str:

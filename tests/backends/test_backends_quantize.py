@@ -119,3 +119,18 @@ def test_rows_of_another_precision_or_quantiser_are_stale(runtime: str, monkeypa
     assert own == format_of(runtime, "int8").fingerprint(spec)
     monkeypatch.setattr(quantize, "quantiser", lambda runtime: "another 1.0")
     assert format_of(runtime, "int8").fingerprint(spec) != own
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_dead_block_has_scales_that_runtimes_take(runtime: str) -> None:
+    """Squeezed channels that are zero throughout: their scale would be so small that XNNPACK ends the process."""
+    network = Network.single(OpSpec("mbconv", 8, 8, 8, 8, 3, 1, 3, se=4, act="relu6"))
+    form, weights = format_of(runtime, "int8"), random_weights(network.graph, 0)
+    (bias,) = [name for name in weights if "squeeze" in name and name.endswith("bias")]
+    weights[bias] = np.full_like(weights[bias], -100.0)
+    assert form.quantize is not None
+    model = form.model(network, weights)
+    small = form.quantize(model, random_inputs(network, 32, 1))
+    inputs = random_inputs(network, 32, 2)
+    expected, actual = form.run(model, inputs), form.run(small, inputs)
+    assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.92

@@ -10,6 +10,7 @@ import torch
 from hwnas.errors import InputError
 from hwnas.search.feasible import Feasible
 from hwnas.search.strategies.base import Relaxation, Sampler
+from hwnas.search.strategies.gaussian import Gaussian
 from hwnas.search.strategies.gumbel import Gumbel
 from hwnas.search.strategies.random import Random
 
@@ -45,6 +46,11 @@ _STRATEGIES = (
         "random",
         "uniform feasible architectures scored with shared weights; the baseline",
         sampler=Random,
+    ),
+    Strategy(
+        "gaussian",
+        "Bayesian optimisation with a Gaussian process over the choices: the most from few scores",
+        sampler=Gaussian,
     ),
 )
 

@@ -9,11 +9,13 @@ import ast
 import importlib
 import inspect
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
+from plugin_packages import install_documented
 from typer.testing import CliRunner
 
 from hwnas import errors
@@ -30,6 +33,7 @@ from hwnas.cli import app
 from hwnas.devices.device import load_device
 from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError
 from hwnas.latency.table import Calibration, Row, Table, Validation, save_table
+from hwnas.plugins import plugins
 from hwnas.run.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,9 +79,21 @@ def commands(path: Path) -> list[Snippet]:
 
 COMMANDS = [command for path in DOCUMENTS for command in commands(path)]
 BLOCKS = [Snippet(path.name, text) for path in DOCUMENTS for language, text in fences(path) if language == "python"]
-DEVICES = [Snippet(path.name, text) for path in DOCUMENTS for language, text in fences(path) if language == "toml"]
+TOML = [Snippet(path.name, text) for path in DOCUMENTS for language, text in fences(path) if language == "toml"]
+DEVICES = [block for block in TOML if "transport" in tomllib.loads(block.text)]
 LOGINS = [table["ssh"] for table in map(tomllib.loads, (device.text for device in DEVICES)) if "ssh" in table]
 EXECUTED = [block for block in BLOCKS if "run_search" not in block.text]  # that one takes minutes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _the_documented_plugin_is_installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = str(install_documented(tmp_path_factory.mktemp("site")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
+        plugins.cache_clear()
+        yield
+    plugins.cache_clear()
 
 
 def test_there_is_something_to_check() -> None:
@@ -217,6 +233,8 @@ def check_pip(arguments: list[str]) -> None:
         case ["-c", constraints, "." | ".[ssh]"]:
             assert (ROOT / constraints).is_file()
             assert "ssh" in project["optional-dependencies"]
+        case ["."]:
+            assert any("name" in tomllib.loads(block.text).get("project", {}) for block in TOML)
         case [requirement]:
             assert requirement in pinned
         case _:

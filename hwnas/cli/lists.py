@@ -146,4 +146,23 @@ def strategies_list(json_: options.Json = False, quiet: options.Quiet = False) -
     if json_:
         console.print_json({"strategies": {entry.name: entry.summary for entry in known()}})
     else:
-        _print([{"strategy": entry.name, "summary": entry.summary} for entry in known()])
+        _print([{"strategy": entry.name, "summary": entry.summary, "cost": entry.cost} for entry in known()])
+
+
+@strategies.command("show")
+@console.verb
+def strategies_show(
+    strategy: Annotated[str, typer.Argument(help="Name of a strategy.")],
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show what a strategy is and what it costs."""
+    from hwnas.search.strategies import strategy as find
+
+    entry = find(strategy)
+    kind = "relaxation" if entry.relaxation is not None else "sampler"
+    facts = {"strategy": entry.name, "kind": kind, "guides": entry.guides, "summary": entry.summary, "cost": entry.cost}
+    if json_:
+        console.print_json(facts)
+    else:
+        _print([{"": name, "value": str(value)} for name, value in facts.items() if value is not False])

@@ -148,7 +148,12 @@ def _settings(run: Run, limits: Limits) -> SearchSettings:
     return kept_settings(
         run.folder.state / "search.json",
         lambda: search_settings(
-            plan.config, len(run.dataset.train), plan.strategy, spent_s=run.folder.seconds(), epoch_s=epoch_s
+            plan.config,
+            len(run.dataset.train),
+            plan.strategy,
+            val_images=len(run.dataset.val),
+            spent_s=run.folder.seconds(),
+            epoch_s=epoch_s,
         ),
     )
 

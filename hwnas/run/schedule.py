@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_json
 from hwnas.run.config import RunConfig
+from hwnas.search.select import images_a_score
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import Strategy
 from hwnas.train import Recipe
@@ -22,6 +23,9 @@ _SEARCH_PART, _TRAINING_PART = 0.3, 0.35  # of the minutes, where there are two 
 MOST_EPOCHS = 300
 _RESERVE_S = 20.0  # export, verdict and report
 _WARMUP_SHARE = 0.35  # of the epochs of a search
+_SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation
+_SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
+_FORWARD_SHARE = 1 / 3  # of what a training step takes
 
 _Settings = TypeVar("_Settings", SearchSettings, Recipe)
 
@@ -31,25 +35,41 @@ def search_settings(
     train_images: int,
     strategy: Strategy,
     *,
+    val_images: int,
     spent_s: float,
     epoch_s: Callable[[SearchSettings], tuple[float, float]],
 ) -> SearchSettings:
     """Settings of the search.
 
-    A sampler has no steps on α. It gets as many steps on the weights instead, so that strategies that are compared
-    have seen as many images.
+    A sampler has no steps on α. One that guides is told accuracies in their place; another one gets as many steps on
+    the weights instead, so that strategies that are compared have seen as many images.
+
+    A sampler that begins after the weights learns from the candidates alone, so it scores five times as many as a
+    relaxation, which has learned from every batch: 60 by default, more than the 50 after which MetaQNN explores no
+    more, and six generations of evolution. One that guides has learned as well, and scores twice as many, for what it
+    proposes is drawn, not decoded. Of the minutes, what is scored gets at most half of the search's share.
 
     Args:
+        val_images: on which candidates are scored.
         spent_s: seconds that the run has taken so far.
         epoch_s: measures seconds of an epoch of warm-up and of one of search.
     """
     settings = SearchSettings.for_images(train_images)
+    relaxed_candidates = settings.candidates
+    if strategy.sampler is not None:
+        times = _GUIDING_CANDIDATES if strategy.guides else _SAMPLER_CANDIDATES
+        settings = replace(settings, candidates=times * relaxed_candidates)
     if not config.minutes:
-        if strategy.relaxation is None:
+        if strategy.relaxation is None and not strategy.guides:
             settings = replace(settings, epochs=settings.epochs + round(settings.epochs / settings.arch_every))
         return settings
     warm_s, both_s = epoch_s(settings)
     left_s = search_share(config) * max(0.0, config.minutes * 60.0 - spent_s)
+    if strategy.sampler is not None:
+        score_s = warm_s * _FORWARD_SHARE * images_a_score(val_images) / train_images
+        affordable = max(relaxed_candidates, min(settings.candidates, int(_SCORING_SHARE * left_s / score_s)))
+        settings = replace(settings, candidates=affordable)
+        left_s -= affordable * score_s
     mean_s = _WARMUP_SHARE * warm_s + (1.0 - _WARMUP_SHARE) * both_s
     epochs = min(MOST_EPOCHS, max(2, int(left_s / mean_s)))
     warmup = max(1, round(_WARMUP_SHARE * epochs))

@@ -75,9 +75,8 @@ def search(
         held = log_probabilities(budgeted.relaxation.logits)
         judge.score(_alternate(preferences, held, limits, settings.candidates, seed), settings.candidates)
     else:
-        assert strategy.sampler is not None
-        sampler = strategy.sampler(Additive(limits), seed)
-        judge.score(_asked(sampler), settings.candidates, sampler)
+        assert loop.sampler is not None
+        judge.score(_asked(loop.sampler), settings.candidates, loop.sampler)
         preferences = _marginals(space, judge.scored)
     winner = best(judge.scored, limits.latency) if budgeted is None else judge.spend(preferences, limits)
     unbudgeted = judge.unbudgeted(winner, preferences, limits).architecture.choices
@@ -107,17 +106,23 @@ def make_loop(
         settings,
         budgeted=budgeted,
         paths=lambda generator: _feasible_path(feasible, generator),
+        sampler=None if strategy.sampler is None else strategy.sampler(feasible, seed),
+        guides=strategy.guides,
         seed=seed,
         device=device,
     )
 
 
 def seconds_an_epoch(loop: SearchLoop) -> tuple[float, float]:
-    """Seconds of an epoch of warm-up, and of one in which α learns too, from a few steps; spoils the loop."""
+    """Seconds of an epoch of warm-up, and of one in which the strategy learns, from a few steps; spoils the loop."""
     warm_s = mean_step_s(loop.epoch(0))
+    first = loop.settings.warmup_epochs
+    if loop.guides:
+        told_s = mean_step_s(loop.guidance(first)) / loop.settings.arch_every
+        return warm_s * loop.steps, (warm_s + told_s) * loop.steps
     if loop.budgeted is None:
         return warm_s * loop.steps, warm_s * loop.steps
-    return warm_s * loop.steps, mean_step_s(loop.epoch(loop.settings.warmup_epochs)) * loop.steps
+    return warm_s * loop.steps, mean_step_s(loop.epoch(first)) * loop.steps
 
 
 def _feasible_path(feasible: Feasible, generator: torch.Generator) -> list[Gate]:

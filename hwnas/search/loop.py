@@ -20,8 +20,8 @@ from hwnas.files import sha256
 from hwnas.progress import Progress
 from hwnas.search.objective import Hold
 from hwnas.search.settings import SearchSettings
-from hwnas.search.strategies.base import Relaxation
-from hwnas.search.supernet import Gate, Supernet
+from hwnas.search.strategies.base import Relaxation, Sampler
+from hwnas.search.supernet import Gate, Supernet, single_path
 from hwnas.train import checkpoint as store
 
 _NAMES = {"ms": "ms", "kb": "KiB"}
@@ -54,13 +54,17 @@ class Budgeted:
 
 
 class SearchLoop:
-    """Trains a supernet, and the logits of a relaxation with it.
+    """Trains a supernet, and the logits of a relaxation or a sampler that guides it.
 
     Bilevel as in DARTS (Liu et al., 2019), first order: a step on α on a validation batch after every few steps on the
     shared weights on train batches. Limits enter as penalties on what is expected, never through the weights.
 
     Beside α runs `unbudgeted`: logits that get only the gradient of the images. What they prefer is what would be
     chosen if there were no budget, so comparing both tells whether the budget binds.
+
+    A sampler that guides alternates with the weights as the controller of ENAS does (Pham et al., 2018): after warm-up
+    on uniform paths, weight steps take what it proposes, and after each epoch it is told the accuracies of as many
+    proposals as a relaxation would have taken steps, each on one validation batch, with the statistics of that batch.
     """
 
     def __init__(
@@ -71,6 +75,8 @@ class SearchLoop:
         *,
         budgeted: Budgeted | None = None,
         paths: Paths | None = None,
+        sampler: Sampler | None = None,
+        guides: bool = False,
         seed: int,
         device: torch.device,
     ) -> None:
@@ -79,9 +85,12 @@ class SearchLoop:
         Args:
             budgeted: the relaxation to train, or None to train the supernet alone.
             paths: draws the gates of the weight steps of a supernet that is trained alone.
+            sampler: what will propose architectures; its state is kept with that of the search.
+            guides: whether it does so already in the weight steps after warm-up.
         """
         self.supernet, self.dataset, self.settings = supernet.to(device), dataset, settings
         self.budgeted, self.paths = budgeted, paths
+        self.sampler, self.guides = sampler, guides
         self.seed, self.device = seed, device
         full, rest = divmod(len(dataset.train), settings.batch_size)
         self.steps = full + (rest > 1)
@@ -119,13 +128,15 @@ class SearchLoop:
                     warm = "warm-up, " if epoch < self.settings.warmup_epochs else ""
                     note = f"{warm}epoch {epoch + 1} of {total}, loss {mean:.3f}{self._expectation()}"
                     advance(1, note)
+                rewards = list(self.guidance(epoch))
                 self._save(checkpoint, epoch + 1)
-                log({"event": "epoch", "epoch": epoch + 1, "loss": mean} | self._budget_facts())
+                told = {"reward": sum(rewards) / len(rewards)} if rewards else {}
+                log({"event": "epoch", "epoch": epoch + 1, "loss": mean} | self._budget_facts() | told)
 
     def epoch(self, epoch: int) -> Iterator[float]:
         """Take the steps of one epoch, counted from 0; yield the loss of each batch."""
         settings, budgeted = self.settings, self.budgeted
-        seed = int(sha256(f"search {self.seed} {epoch}".encode())[:15], 16)
+        seed = self._seed(epoch)
         generator = torch.Generator().manual_seed(seed)
         searching = budgeted is not None and epoch >= settings.warmup_epochs
         validation = self._validation_batches(seed) if searching else None
@@ -140,11 +151,30 @@ class SearchLoop:
         if searching and budgeted is not None:
             budgeted.update()
 
+    def guidance(self, epoch: int) -> Iterator[float]:
+        """Tell a sampler that guides the accuracies of its proposals after an epoch, counted from 0; yield each."""
+        if self.sampler is None or not self.guides or epoch < self.settings.warmup_epochs:
+            return
+        self.supernet.train()
+        batches = self._validation_batches(self._seed(epoch))
+        for x, y in itertools.islice(batches, math.ceil(self.steps / self.settings.arch_every)):
+            choices = self.sampler.ask()
+            with torch.no_grad():
+                right = self.supernet(x, single_path(choices)).argmax(dim=1) == y
+            accuracy = right.double().mean().item()
+            self.sampler.tell(choices, accuracy)
+            yield accuracy
+
+    def _seed(self, epoch: int) -> int:
+        return int(sha256(f"search {self.seed} {epoch}".encode())[:15], 16)
+
     def _weight_step(self, x: Tensor, y: Tensor, at: float, generator: torch.Generator) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate(at)
         if self.budgeted is not None:
             gates = self.budgeted.relaxation.weight_gates(generator)
+        elif self.sampler is not None and self.guides and at >= self.settings.warmup_epochs:
+            gates = single_path(self.sampler.ask())
         else:
             assert self.paths is not None
             gates = self.paths(generator)
@@ -212,6 +242,7 @@ class SearchLoop:
             "seed": self.seed,
             "dataset": [self.dataset.name, self.dataset.train.pixels.shape],
             "relaxation": None if self.budgeted is None else repr(self.budgeted.relaxation),
+            "sampler": None if self.sampler is None else [type(self.sampler).__qualname__, self.guides],
             "budgets": None if self.budgeted is None else [hold.penalty.budget for hold in self.budgeted.holds],
         }
         return sha256(json.dumps(identity).encode())
@@ -229,7 +260,9 @@ class SearchLoop:
         for prefix, optimizer in self._optimizers().items():
             tensors |= store.pack_optimizer(optimizer, prefix)
         multipliers = [] if self.budgeted is None else [hold.penalty.multiplier for hold in self.budgeted.holds]
-        store.save(path, tensors, {"run": self._digest(), "epochs_done": epochs_done, "multipliers": multipliers})
+        sampler = None if self.sampler is None else self.sampler.state()
+        info = {"run": self._digest(), "epochs_done": epochs_done, "multipliers": multipliers, "sampler": sampler}
+        store.save(path, tensors, info)
 
     def _restore(self, path: Path) -> int:
         stored, info = store.load(path)
@@ -246,4 +279,6 @@ class SearchLoop:
         if self.budgeted is not None:
             for hold, multiplier in zip(self.budgeted.holds, info["multipliers"], strict=True):
                 hold.penalty.multiplier = float(multiplier)
+        if self.sampler is not None:
+            self.sampler.restore(info["sampler"])
         return int(info["epochs_done"])

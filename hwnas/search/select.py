@@ -82,6 +82,12 @@ def score(supernet: Supernet, architecture: Architecture, dataset: Dataset, *, d
     return Scored(architecture, result.accuracy, _augmented_losses(module, images, dataset, device))
 
 
+def images_a_score(val_images: int) -> int:
+    """Images that pass through a network while `score` judges it, where there are so many validation images."""
+    judged = min(val_images, _JUDGED_IMAGES)
+    return _RECALIBRATION_IMAGES + judged * (1 + _passes(max(1, judged)))
+
+
 def best(scored: Sequence[Scored], latency: Limit) -> Scored:
     """The slowest of those that the images cannot tell from the one with the lowest loss.
 

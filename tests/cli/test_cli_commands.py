@@ -59,7 +59,7 @@ def test_the_commands_are_those_of_the_surface() -> None:
     names = {" ".join(path) for path in commands()}
     assert {"search", "profile-device", "verify", "predict", "report", "doctor"} <= names
     assert {"devices list", "devices show", "devices check"} <= names
-    assert {"spaces list", "spaces show", "strategies list"} <= names
+    assert {"spaces list", "spaces show", "strategies list", "strategies show"} <= names
 
 
 def test_check_tells_what_the_device_is() -> None:
@@ -81,6 +81,7 @@ def test_check_tells_what_the_device_is() -> None:
         (["spaces", "list"], {"spaces"}),
         (["spaces", "show", "toy"], {"space", "size", "rows", "decisions"}),
         (["strategies", "list"], {"strategies"}),
+        (["strategies", "show", "enas"], {"strategy", "kind", "guides", "summary", "cost"}),
         (["search", "--budget-ms", "50%", "--space", "toy", "--dry-run"], {"space", "rows_to_measure", "config"}),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else "",
@@ -100,7 +101,9 @@ def test_json_is_one_object_and_text_is_there_without(words: list[str], keys: se
 
 def test_lists_name_what_exists() -> None:
     assert {"mobile", "toy"} <= set(json.loads(hwnas("spaces", "list", "--json").stdout)["spaces"])
-    assert {"gumbel", "random"} <= json.loads(hwnas("strategies", "list", "--json").stdout)["strategies"].keys()
+    assert {"gumbel", "random", "evolution", "enas", "metaqnn"} <= json.loads(
+        hwnas("strategies", "list", "--json").stdout
+    )["strategies"].keys()
     assert "host" in [one["id"] for one in json.loads(hwnas("devices", "list", "--json").stdout)["devices"]]
     toy = json.loads(hwnas("spaces", "show", "toy", "--width", "1", "--resolution", "8", "--json").stdout)
     assert (toy["space"], toy["size"], list(toy["decisions"])) == ("toy@w1-r8", 81, ["a", "bd", "c", "e"])
@@ -127,6 +130,7 @@ SEARCH = ("search", "--budget-ms", "50%", "--space", "toy", "--tables", "tables"
         ((*SEARCH, "--resolution", "3"), "3"),
         (("devices", "show", "no-such-device"), "no-such-device"),
         (("spaces", "show", "outer"), "outer"),
+        (("strategies", "show", "magic"), "magic"),
         (("profile-device", "--space", "outer"), "outer"),
         (("profile-device", "--device", "no-such-device"), "no-such-device"),
         (("predict", "no-run", "a.png"), "no-run"),

@@ -143,6 +143,40 @@ def test_killed_for_real(
     assert outcome(tmp_path / "run") == reference
 
 
+@pytest.mark.parametrize("name", ["enas", "evolution", "metaqnn"])
+def test_samplers_go_on_where_they_were(
+    name: str, images: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = a_config(images, strategy=name, train=False)
+
+    def die() -> None:
+        raise Killed
+
+    install(monkeypatch.setattr)
+    run_search(config, tmp_path / "whole", progress=Silent(), tables=tables)
+    for nth in (2, 3):
+        out = tmp_path / str(nth)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", on_replace(die, "after", "search.safetensors", nth))
+            with pytest.raises(Killed):
+                run_search(config, out, progress=Silent(), tables=tables)
+        run_search(config, out, progress=Silent(), tables=tables, resume=True)
+        assert outcome(out) == outcome(tmp_path / "whole")
+
+
+def test_a_controller_killed_for_real(images: Path, tables: Path, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    extra = ("--strategy", "enas", "--no-train")
+    done = subprocess.run(command("after", "none", "1", *search_arguments(images, tables, whole), *extra))
+    assert done.returncode == 0
+    words = [*search_arguments(images, tables, cut), *extra]
+    killed = subprocess.run(command("before", "search.safetensors", "3", *words), capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = subprocess.run(command("after", "none", "1", *words, "--resume"), capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert outcome(cut) == outcome(whole)
+
+
 def test_a_resumed_run_keeps_the_latencies_that_it_began_with(
     images: Path, reference: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from hwnas.search.strategies import strategy
 from hwnas.train import Recipe
 
 CONFIG = a_config(Path("images"))
-IMAGES = 6400
+IMAGES, VAL = 6400, 1600
 
 
 def unasked(_: object) -> float:
@@ -29,12 +29,15 @@ def never(_: object) -> tuple[float, float]:
 
 def test_without_minutes_the_data_decide() -> None:
     relaxed, sampled = strategy("gumbel"), strategy("random")
-    settings = search_settings(CONFIG, IMAGES, relaxed, spent_s=1.0, epoch_s=never)
+    settings = search_settings(CONFIG, IMAGES, relaxed, val_images=VAL, spent_s=1.0, epoch_s=never)
     assert settings == SearchSettings.for_images(IMAGES)
     recipe = final_recipe(CONFIG, IMAGES, spent_s=1.0, epoch_s=unasked)
     assert recipe == Recipe.for_images(IMAGES)
-    fair = search_settings(CONFIG, IMAGES, sampled, spent_s=1.0, epoch_s=never)
+    fair = search_settings(CONFIG, IMAGES, sampled, val_images=VAL, spent_s=1.0, epoch_s=never)
     assert fair.images(IMAGES, relaxed=False) == pytest.approx(settings.images(IMAGES, relaxed=True), rel=0.1)
+    guided = search_settings(CONFIG, IMAGES, strategy("enas"), val_images=VAL, spent_s=1.0, epoch_s=never)
+    assert replace(guided, candidates=settings.candidates) == settings
+    assert (settings.candidates, guided.candidates, fair.candidates) == (12, 24, 60)
 
 
 def test_epochs_that_are_asked_for_are_taken() -> None:
@@ -47,21 +50,41 @@ def test_epochs_that_are_asked_for_are_taken() -> None:
 def test_the_minutes_are_used_and_not_exceeded(minutes: float, baseline: bool) -> None:
     config = replace(CONFIG, minutes=minutes, baseline=baseline)
     spent_s = 30.0
-    settings = search_settings(config, IMAGES, strategy("gumbel"), spent_s=spent_s, epoch_s=lambda _: (3.0, 6.0))
+    settings = search_settings(
+        config, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=spent_s, epoch_s=lambda _: (3.0, 6.0)
+    )
     spent_s += 3.0 * settings.warmup_epochs + 6.0 * settings.epochs
     recipe = final_recipe(config, IMAGES, spent_s=spent_s, epoch_s=lambda _: 8.0)
     spent_s += (1 + baseline) * 8.0 * recipe.epochs
     assert 0.85 * 60.0 * minutes < spent_s <= 60.0 * minutes
 
 
+@pytest.mark.parametrize("name", ["random", "enas"])
+@pytest.mark.parametrize("minutes", [1.0, 5.0, 20.0])
+def test_what_a_sampler_scores_is_within_the_minutes(name: str, minutes: float) -> None:
+    config = replace(CONFIG, minutes=minutes, train=False)
+    settings = search_settings(
+        config, IMAGES, strategy(name), val_images=VAL, spent_s=0.0, epoch_s=lambda _: (3.0, 6.0)
+    )
+    scored_s = settings.candidates * 3.0 / 3 * (768 + 2 * VAL) / IMAGES
+    trained_s = 3.0 * settings.warmup_epochs + 6.0 * settings.epochs
+    assert 12 <= settings.candidates <= 60
+    assert scored_s <= 30.0 * minutes or settings.candidates == 12
+    assert 0.8 * 60.0 * minutes < scored_s + trained_s <= 60.0 * minutes
+
+
 def test_too_few_minutes_train_as_little_as_there_is_and_too_many_stop_somewhere() -> None:
     hasty, idle = replace(CONFIG, minutes=0.1), replace(CONFIG, minutes=1e6)
-    settings = search_settings(hasty, IMAGES, strategy("gumbel"), spent_s=60.0, epoch_s=lambda _: (3.0, 6.0))
+    settings = search_settings(
+        hasty, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=60.0, epoch_s=lambda _: (3.0, 6.0)
+    )
     assert (settings.warmup_epochs, settings.epochs) == (1, 1)
     assert final_recipe(hasty, IMAGES, spent_s=60.0, epoch_s=lambda _: 4.0).epochs == 1
     assert final_recipe(idle, IMAGES, spent_s=60.0, epoch_s=lambda _: 4.0).epochs == MOST_EPOCHS
     assert (
-        search_settings(idle, IMAGES, strategy("gumbel"), spent_s=0.0, epoch_s=lambda _: (3.0, 6.0)).all_epochs
+        search_settings(
+            idle, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=0.0, epoch_s=lambda _: (3.0, 6.0)
+        ).all_epochs
         == MOST_EPOCHS
     )
 

@@ -1,4 +1,4 @@
-"""Search strategies by name: one file each, two interfaces."""
+"""Search strategies by name: one file each, two interfaces; and those of plug-ins."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from dataclasses import dataclass
 import torch
 
 from hwnas.errors import InputError
+from hwnas.plugins import plugins
 from hwnas.search.feasible import Feasible
 from hwnas.search.strategies.base import Relaxation, Sampler
+from hwnas.search.strategies.enas import ENAS
+from hwnas.search.strategies.evolution import Evolution
 from hwnas.search.strategies.gaussian import Gaussian
 from hwnas.search.strategies.gumbel import Gumbel
+from hwnas.search.strategies.metaqnn import MetaQNN
 from hwnas.search.strategies.random import Random
 
 
@@ -21,53 +25,100 @@ class Strategy:
 
     Attributes:
         summary: one line for people.
+        cost: what a search with it computes, in one line.
         relaxation: from the number of options per decision and the device of the logits.
         sampler: from what may be proposed and a seed.
+        guides: of a sampler, whether its proposals are what the shared weights are trained on, while it is told the
+            accuracies of small batches; else the weights see uniform paths, and it begins when they are done.
     """
 
     name: str
     summary: str
+    cost: str = ""
     relaxation: Callable[[Sequence[int], torch.device], Relaxation] | None = None
     sampler: Callable[[Feasible, int], Sampler] | None = None
+    guides: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.relaxation is None) == (self.sampler is None):
+            raise InputError(f"the strategy {self.name!r} must have a relaxation or a sampler, and not both")
+        if self.guides and self.sampler is None:
+            raise InputError(f"the strategy {self.name!r} guides the weights, so it must have a sampler")
 
 
+_AFTER_UNIFORM_PATHS = "one path a weight step, uniform; then several times as many candidates as a relaxation scores"
 _STRATEGIES = (
     Strategy(
         "gumbel",
         "hard Gumbel relaxation, one path a weight step and two an architecture step; the default",
+        "one path a weight step, two an architecture step",
         relaxation=lambda options, device: Gumbel(options, hard=True, device=device),
     ),
     Strategy(
         "gumbel-soft",
         "soft Gumbel relaxation as in SNAS and FBNet; computes every option in every step: several times slower",
+        "all options in every step: several times slower, with several times the memory",
         relaxation=lambda options, device: Gumbel(options, hard=False, device=device),
     ),
     Strategy(
         "random",
         "uniform feasible architectures scored with shared weights; the baseline",
+        _AFTER_UNIFORM_PATHS,
         sampler=Random,
     ),
     Strategy(
+        "evolution",
+        "regularised evolution: mutates the best of a few, forgets the oldest; strong from about 30 candidates on",
+        _AFTER_UNIFORM_PATHS,
+        sampler=Evolution,
+    ),
+    Strategy(
+        "enas",
+        "an LSTM controller learns by REINFORCE which paths to draw, and the shared weights are trained on these",
+        "one path a weight step, and a forward pass in place of each architecture step of a relaxation",
+        sampler=ENAS,
+        guides=True,
+    ),
+    Strategy(
+        "metaqnn",
+        "tabular Q-learning over the sequence of decisions; explores for about half of its first 50 candidates",
+        _AFTER_UNIFORM_PATHS,
+        sampler=MetaQNN,
+    ),
+    Strategy(
         "gaussian",
-        "Bayesian optimisation with a Gaussian process over the choices: the most from few scores",
+        "Bayesian optimisation with a Gaussian process over the choices: the most from few candidates",
+        _AFTER_UNIFORM_PATHS,
         sampler=Gaussian,
     ),
 )
 
 
 def strategies() -> tuple[Strategy, ...]:
-    """All strategies, the default first."""
-    return _STRATEGIES
+    """All strategies, the default first and those of plug-ins last.
+
+    Raises:
+        InputError: a plug-in cannot be loaded, adds something else, or a strategy whose name is taken.
+    """
+    known = {entry.name: entry for entry in _STRATEGIES}
+    for plugin in plugins():
+        hint = "repair the package, or uninstall it"
+        for thing in plugin.things:
+            if not isinstance(thing, Strategy):
+                raise InputError(f"the plug-in {plugin.name} must add strategies, but adds {thing!r}", hint=hint)
+            if thing.name in known:
+                raise InputError(f"the plug-in {plugin.name} adds a strategy {thing.name!r}: there is one", hint=hint)
+            known[thing.name] = thing
+    return tuple(known.values())
 
 
 def strategy(name: str) -> Strategy:
     """The strategy called `name`.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or a plug-in is broken.
     """
-    for entry in _STRATEGIES:
-        if entry.name == name:
-            return entry
-    known = ", ".join(entry.name for entry in _STRATEGIES)
-    raise InputError(f"unknown search strategy {name!r}", hint=f"known strategies: {known}")
+    known = {entry.name: entry for entry in strategies()}
+    if name in known:
+        return known[name]
+    raise InputError(f"unknown search strategy {name!r}", hint=f"known strategies: {', '.join(known)}")

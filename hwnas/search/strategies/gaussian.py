@@ -24,6 +24,7 @@ Prior = Callable[[Sequence[int]], float]
 
 _REFIT = 1.4
 _STEPS = 3
+_NO_GAIN = 1e-3
 
 
 class Gaussian:
@@ -34,7 +35,8 @@ class Gaussian:
     choices decision by decision, and how often each option is chosen wherever it stands. Its parameters are fitted
     again whenever there are 1.4 times as many scores.
 
-    Candidates are uniform feasible draws and the neighbours of those that are believed best.
+    Candidates are uniform feasible draws and the neighbours of those that are believed best. What has a score is asked
+    for again only when nothing is left to gain: another score then says more of the best.
 
     Args:
         prior: a guess at the score of an architecture, say from another task, on any scale; how much it counts is
@@ -63,10 +65,9 @@ class Gaussian:
             return self._first()
         mean, deviation = self._expand(1)
         fresh = self._unseen()
-        if not fresh.any():
-            return self._feasible.sample(self._rng)
         gain = expected_improvement(mean, deviation, float(mean[~fresh].max(initial=mean.min())))
-        return self._best(np.where(fresh, gain, -1.0))
+        gain[~fresh] = 0.0
+        return self._best(gain if gain.max() > _NO_GAIN else mean)
 
     def tell(self, choices: Sequence[int], score: float) -> None:
         self._told.append((tuple(choices), float(score)))
@@ -91,7 +92,7 @@ class Gaussian:
             "told": [[list(choices), score] for choices, score in self._told],
             "candidates": [list(choices) for choices in self._candidates],
             "expanded": sorted(map(list, self._expanded)),
-            "kernel": None if kernel is None else [kernel.scale, kernel.shared_scale, kernel.noise],
+            "kernel": None if kernel is None else [kernel.rate, kernel.shared_rate, kernel.noise],
             "fitted": self._fitted,
         }
 

@@ -13,8 +13,8 @@ from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
 
-_SCALES = (0.15, 0.3, 0.6, 1.2)
-_SHARED_SCALES = (0.02, 0.1, 0.5, np.inf)
+_RATES = (6.7, 3.3, 1.7, 0.8)
+_SHARED_RATES = (50.0, 10.0, 2.0, 0.0)
 _NOISES = (0.01, 0.03, 0.1, 0.3)
 
 
@@ -48,19 +48,19 @@ class Codes:
 
 @dataclass(frozen=True)
 class Kernel:
-    """`k(x, x') = exp(-h / scale - c / shared_scale)`, h and c as `Codes.distances` gives them; plus `noise` at x = x'.
+    """`k(x, x') = exp(-rate · h - shared_rate · c)`, h and c as `Codes.distances` gives them; plus `noise` at x = x'.
 
     Both factors are positive definite: the first is a product over the decisions, the second the Gaussian kernel of
     how often each option is chosen wherever it stands.
     """
 
-    scale: float
-    shared_scale: float
+    rate: float
+    shared_rate: float
     noise: float
 
     def __call__(self, distances: tuple[Floats, Floats]) -> Floats:
         differ, shared = distances
-        values: Floats = np.exp(-differ / self.scale - shared / self.shared_scale)
+        values: Floats = np.exp(-self.rate * differ - self.shared_rate * shared)
         return values
 
 
@@ -72,17 +72,17 @@ def likeliest(distances: tuple[Floats, Floats], z: Floats, trend: Floats) -> Ker
         z: (n,) scores.
         trend: (n, q) columns whose coefficients have a flat prior; q < n.
     """
-    best, kernel = -np.inf, Kernel(_SCALES[-1], np.inf, _NOISES[-1])
+    best, kernel = -np.inf, Kernel(_RATES[-1], 0.0, _NOISES[-1])
     noises = np.array(_NOISES)[:, None]
-    for scale in _SCALES:
-        for shared_scale in _SHARED_SCALES:
-            values, vectors = np.linalg.eigh(Kernel(scale, shared_scale, 0.0)(distances))
+    for rate in _RATES:
+        for shared_rate in _SHARED_RATES:
+            values, vectors = np.linalg.eigh(Kernel(rate, shared_rate, 0.0)(distances))
             spread = np.maximum(values, 0.0) + noises  # (noises, n)
             fit = _fit((vectors.T @ z) / np.sqrt(spread), (vectors.T @ trend) / np.sqrt(spread)[:, :, None])
             likelihoods = fit.log_likelihood(np.log(spread).sum(-1))
             at = int(likelihoods.argmax())
             if likelihoods[at] > best:
-                best, kernel = float(likelihoods[at]), Kernel(scale, shared_scale, _NOISES[at])
+                best, kernel = float(likelihoods[at]), Kernel(rate, shared_rate, _NOISES[at])
     return kernel
 
 

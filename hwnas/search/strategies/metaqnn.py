@@ -1,0 +1,135 @@
+"""MetaQNN (Baker et al., 2017): an agent learns by tabular Q-learning which option to take next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hwnas.search.feasible import Feasible
+
+_SCHEDULE = (  # ε, and for how many different models of 2,700 in all (table 2 of the paper)
+    (1.0, 1500),
+    *((epsilon, 100) for epsilon in (0.9, 0.8, 0.7)),
+    *((epsilon, 150) for epsilon in (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)),
+)
+_REPEATS = 20  # of known models, until one is proposed again
+
+_Transition = tuple[list[float], int, list[int]]  # values of the state, the action, and all that were allowed
+
+
+class MetaQNN:
+    """Takes a random allowed option with probability ε, and else the one with the highest value Q(state, option).
+
+    Of a finished architecture, from its last decision back to its first, `Q ← Q + α (target - Q)`, where the target
+    is the score at the end and the highest value of the next state's allowed options before it (γ = 1). Every score is
+    followed by a replay of 100 stored architectures. One that the agent builds again is learned from its stored score,
+    and the agent goes on to the next: ε falls with the number of different ones, as in the paper.
+
+    The state is the number of the decision and the option taken last, as the paper's is the depth and the last layer:
+    so little that tens of architectures visit every state several times. ε runs through the paper's schedule in
+    `models` architectures and stays at its end. The paper's α = 0.01 is for 2,700 models; within a hundred it would
+    leave many values near their start, so the default is ten times that.
+    """
+
+    def __init__(
+        self,
+        feasible: Feasible,
+        seed: int,
+        *,
+        models: int = 50,
+        rate: float = 0.1,
+        initial: float = 0.5,
+        replays: int = 100,
+        context: int = 1,
+    ) -> None:
+        """Prepare an agent that knows nothing.
+
+        Args:
+            models: different architectures until ε has fallen to 0.1.
+            rate: α.
+            initial: the value of what was never tried.
+            replays: stored architectures that are learned again after each score.
+            context: how many of the options taken last belong to the state.
+        """
+        self._feasible, self._rng = feasible, np.random.default_rng(seed)
+        self._models, self._rate, self._initial = models, rate, initial
+        self._replays, self._context = replays, context
+        self._values: dict[tuple[int, ...], list[float]] = {}  # by state: the decision, then the options taken last
+        self._scores: dict[tuple[int, ...], float] = {}
+        self._paths: dict[tuple[int, ...], list[_Transition]] = {}
+
+    @property
+    def epsilon(self) -> float:
+        """The share of options that are taken at random now."""
+        left = len(self._scores) * sum(count for _, count in _SCHEDULE) / self._models
+        for epsilon, count in _SCHEDULE:
+            if left < count:
+                return epsilon
+            left -= count
+        return _SCHEDULE[-1][0]
+
+    def values(self, prefix: Sequence[int]) -> list[float]:
+        """Q of each option of decision `len(prefix)`."""
+        at = len(prefix)
+        state = (at, *prefix[max(0, at - self._context) :])
+        return self._values.setdefault(state, [self._initial] * self._feasible.options[at])
+
+    def ask(self) -> tuple[int, ...]:
+        for _ in range(_REPEATS):
+            choices = self._walk()
+            if choices not in self._scores:
+                break
+            self._learn(choices)
+        return choices
+
+    def tell(self, choices: Sequence[int], score: float) -> None:
+        told = tuple(choices)
+        self._scores[told] = score
+        self._learn(told)
+        memory = list(self._scores)
+        for index in self._rng.integers(len(memory), size=self._replays):
+            self._learn(memory[index])
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "rng": self._rng.bit_generator.state,
+            "values": [[*one] for one in self._values.items()],
+            "scores": [[*one] for one in self._scores.items()],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._rng.bit_generator.state = state["rng"]
+        self._values = {tuple(key): list(values) for key, values in state["values"]}
+        self._scores = {tuple(choices): score for choices, score in state["scores"]}
+        self._paths.clear()
+
+    def _walk(self) -> tuple[int, ...]:
+        choices: list[int] = []
+        for _ in self._feasible.options:
+            options = _true(self._feasible.allowed(choices))
+            if self._rng.random() >= self.epsilon:
+                values = self.values(choices)
+                highest = max(values[option] for option in options)
+                options = [option for option in options if values[option] == highest]
+            choices.append(int(self._rng.choice(options)))
+        return tuple(choices)
+
+    def _learn(self, choices: tuple[int, ...]) -> None:
+        if choices not in self._paths:
+            self._paths[choices] = self._path(choices)
+        target = self._scores[choices]
+        for values, choice, allowed in self._paths[choices]:
+            values[choice] += self._rate * (target - values[choice])
+            target = max([values[option] for option in allowed])
+
+    def _path(self, choices: tuple[int, ...]) -> list[_Transition]:
+        """The transitions of an architecture, the last one first."""
+        prefixes = [choices[:at] for at in range(len(choices))]
+        steps = [(self.values(prefix), choices[len(prefix)], prefix) for prefix in reversed(prefixes)]
+        return [(values, choice, _true(self._feasible.allowed(prefix))) for values, choice, prefix in steps]
+
+
+def _true(flags: Sequence[bool]) -> list[int]:
+    return [index for index, flag in enumerate(flags) if flag]

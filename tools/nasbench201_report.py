@@ -34,7 +34,7 @@ measured until one kept the budget.
 """
 
 
-def summary(runs: Sequence[Run], free: str) -> list[Row]:
+def summary(runs: Sequence[Run]) -> list[Row]:
     """One row for each dataset, sampler, number of queries, device and budget."""
     groups: dict[tuple[str, str, int, str, float], list[Run]] = defaultdict(list)
     for run in runs:

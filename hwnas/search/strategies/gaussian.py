@@ -24,7 +24,7 @@ Prior = Callable[[Sequence[int]], float]
 
 _REFIT = 1.4
 _STEPS = 3
-_NO_GAIN = 1e-3
+_NO_GAIN = 1e-6
 
 
 class Gaussian:

@@ -108,7 +108,7 @@ def _fit(z: Floats, trend: Floats) -> _Fit:
     """z: (..., n); trend: (..., n, q)."""
     across = np.swapaxes(trend, -1, -2)
     information = across @ trend + 1e-9 * np.eye(trend.shape[-1])
-    coefficients = np.linalg.solve(information, across @ z[..., None])
+    coefficients = np.asarray(np.linalg.solve(information, across @ z[..., None]), dtype=np.float64)
     residual = z - (trend @ coefficients)[..., 0]
     freedom = max(1, z.shape[-1] - trend.shape[-1])
     return _Fit(coefficients[..., 0], residual, np.maximum(1e-12, (residual**2).sum(-1) / freedom), information)
@@ -158,7 +158,7 @@ class Posterior:
         return mean, np.sqrt(fit.variance * np.maximum(variance, 1e-9))
 
 
-def normal_quantiles(scores: Sequence[float]) -> Floats:
+def normal_quantiles(scores: Sequence[float] | Floats) -> Floats:
     """(n,) quantiles of the standard normal distribution that the ranks stand for; ties share one."""
     quantiles: Floats = ndtri((rankdata(scores) - 0.5) / len(scores))
     return quantiles

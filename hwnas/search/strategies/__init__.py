@@ -13,6 +13,7 @@ from hwnas.search.feasible import Feasible
 from hwnas.search.strategies.base import Relaxation, Sampler
 from hwnas.search.strategies.enas import ENAS
 from hwnas.search.strategies.evolution import Evolution
+from hwnas.search.strategies.gaussian import Gaussian
 from hwnas.search.strategies.gumbel import Gumbel
 from hwnas.search.strategies.metaqnn import MetaQNN
 from hwnas.search.strategies.random import Random
@@ -83,6 +84,12 @@ _STRATEGIES = (
         "tabular Q-learning over the sequence of decisions; explores for about half of its first 50 candidates",
         _AFTER_UNIFORM_PATHS,
         sampler=MetaQNN,
+    ),
+    Strategy(
+        "gaussian",
+        "Bayesian optimisation with a Gaussian process over the choices: the most from few candidates",
+        _AFTER_UNIFORM_PATHS,
+        sampler=Gaussian,
     ),
 )
 

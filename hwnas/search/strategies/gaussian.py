@@ -1,0 +1,171 @@
+"""Bayesian optimisation: a Gaussian process over the choices says which architecture is worth the next score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwnas.search.feasible import Feasible
+from hwnas.search.strategies.kriging import (
+    Codes,
+    Floats,
+    Kernel,
+    Posterior,
+    expected_improvement,
+    likeliest,
+    normal_quantiles,
+)
+
+Prior = Callable[[Sequence[int]], float]
+
+_REFIT = 1.4
+_STEPS = 3
+_NO_GAIN = 1e-6
+
+
+class Gaussian:
+    """Asks for the feasible architecture with the largest expected improvement (Jones et al., 1998).
+
+    Scores become normal quantiles of their ranks, so that a few failures do not stretch the scale. They are modelled
+    as `b · (1, prior) + f + noise` with a flat prior on `b`; the kernel of the Gaussian process `f` compares the
+    choices decision by decision, and how often each option is chosen wherever it stands. Its parameters are fitted
+    again whenever there are 1.4 times as many scores.
+
+    Candidates are uniform feasible draws and the neighbours of those that are believed best. What has a score is asked
+    for again only when nothing is left to gain: another score then says more of the best.
+
+    Args:
+        prior: a guess at the score of an architecture, say from another task, on any scale; how much it counts is
+            learned.
+        start: scores that are asked for before the model is; with a prior every other of them for what it prefers.
+        pool: number of draws that are candidates.
+    """
+
+    def __init__(
+        self, feasible: Feasible, seed: int, *, prior: Prior | None = None, start: int = 8, pool: int = 500
+    ) -> None:
+        self._feasible, self._rng = feasible, np.random.default_rng(seed)
+        self._prior, self._start = prior, start
+        self._codes = Codes(feasible.options)
+        self._candidates: dict[tuple[int, ...], int] = {}
+        for _ in range(pool):
+            self._add(feasible.sample(self._rng))
+        self._expanded: set[tuple[int, ...]] = set()
+        self._told: list[tuple[tuple[int, ...], float]] = []
+        self._kernel: Kernel | None = None
+        self._fitted = 0
+        self._model: _Model | None = None
+
+    def ask(self) -> tuple[int, ...]:
+        if len(self._told) < self._start:
+            return self._first()
+        mean, deviation = self._expand(1)
+        fresh = self._unseen()
+        gain = expected_improvement(mean, deviation, float(mean[~fresh].max(initial=mean.min())))
+        gain[~fresh] = 0.0
+        return self._best(gain if gain.max() > _NO_GAIN else mean)
+
+    def tell(self, choices: Sequence[int], score: float) -> None:
+        self._told.append((tuple(choices), float(score)))
+        if self._model is not None:
+            self._model.posterior.add(self._codes.rows([choices]))
+        if self._feasible.keeps(choices):
+            self._add(tuple(choices))
+
+    def winners(self, count: int) -> list[tuple[int, ...]]:
+        """The feasible architectures that are believed best, scored or not, the best first."""
+        if len(self._told) < self._start:
+            scores = {choices: score for choices, score in self._told if self._feasible.keeps(choices)}
+            return sorted(scores, key=lambda choices: -scores[choices])[:count]
+        mean, _ = self._expand(_STEPS)
+        known = list(self._candidates)
+        return [known[index] for index in np.argsort(-mean.round(9), kind="stable")[:count]]
+
+    def state(self) -> dict[str, Any]:
+        kernel = self._kernel
+        return {
+            "rng": self._rng.bit_generator.state,
+            "told": [[list(choices), score] for choices, score in self._told],
+            "candidates": [list(choices) for choices in self._candidates],
+            "expanded": sorted(map(list, self._expanded)),
+            "kernel": None if kernel is None else [kernel.rate, kernel.shared_rate, kernel.noise],
+            "fitted": self._fitted,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._rng.bit_generator.state = state["rng"]
+        self._told = [(tuple(choices), score) for choices, score in state["told"]]
+        self._candidates = {tuple(choices): index for index, choices in enumerate(state["candidates"])}
+        self._expanded = set(map(tuple, state["expanded"]))
+        self._kernel = None if state["kernel"] is None else Kernel(*state["kernel"])
+        self._fitted = state["fitted"]
+        self._model = None
+
+    def _first(self) -> tuple[int, ...]:
+        fresh = self._unseen()
+        if self._prior is None or len(self._told) % 2 or not fresh.any():
+            return self._feasible.sample(self._rng)
+        guesses = np.array([self._prior(choices) for choices in self._candidates])
+        return self._best(np.where(fresh, guesses, -np.inf))
+
+    def _add(self, choices: tuple[int, ...]) -> None:
+        """Make a feasible architecture a candidate."""
+        self._candidates.setdefault(choices, len(self._candidates))
+
+    def _unseen(self) -> NDArray[np.bool_]:
+        """Which candidates have no score."""
+        unseen = np.ones(len(self._candidates), dtype=np.bool_)
+        unseen[[self._candidates[choices] for choices, _ in self._told if choices in self._candidates]] = False
+        return unseen
+
+    def _best(self, values: Floats) -> tuple[int, ...]:
+        """The candidate with the largest value, the first of those that differ by rounding only."""
+        return list(self._candidates)[int(values.round(9).argmax())]
+
+    def _expand(self, steps: int) -> tuple[Floats, Floats]:
+        """What is believed of all candidates, once the neighbours of the best one are among them, or after `steps`."""
+        for _ in range(steps):
+            best = self._best(self._believed()[0])
+            if best in self._expanded:
+                break
+            self._expanded.add(best)
+            for decision, count in enumerate(self._feasible.options):
+                for option in range(count):
+                    choices = (*best[:decision], option, *best[decision + 1 :])
+                    if choices not in self._candidates and self._feasible.keeps(choices):
+                        self._add(choices)
+        return self._believed()
+
+    def _believed(self) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of all candidates, on the scale of the normal quantiles."""
+        z = normal_quantiles([score for _, score in self._told])
+        told = [choices for choices, _ in self._told]
+        trend = self._trend(told)
+        if self._kernel is None or len(z) >= _REFIT * self._fitted:
+            seen = self._codes.rows(told)
+            self._kernel, self._fitted = likeliest(self._codes.distances(seen, seen), z, trend), len(z)
+            self._model = None
+        if self._model is None or len(self._model.trend) < len(self._candidates):
+            known = list(self._candidates)
+            posterior = Posterior(self._codes, self._kernel, self._codes.rows(told), self._codes.rows(known))
+            self._model = _Model(posterior, self._trend(known))
+        return self._model.posterior.predict(z, trend, self._model.trend)
+
+    def _trend(self, architectures: Sequence[tuple[int, ...]]) -> Floats:
+        """(n, 1 or 2) columns whose coefficients are learned."""
+        constant = np.ones((len(architectures), 1))
+        if self._prior is None:
+            return constant
+        return np.hstack([constant, [[self._prior(choices)] for choices in architectures]])
+
+
+@dataclass
+class _Model:
+    """The posterior of the candidates that there were when it was made, and their trend columns."""
+
+    posterior: Posterior
+    trend: Floats

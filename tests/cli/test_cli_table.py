@@ -16,7 +16,7 @@ from hwnas.backends.onnx import fingerprint
 from hwnas.cli import app
 from hwnas.devices.device import load_device
 from hwnas.devices.rounds import Round
-from hwnas.latency import fresh
+from hwnas.latency import find, fresh
 from hwnas.latency.table import Calibration, Noise, Row, Table, Validation, load_table, save_table
 
 TOY = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10)
@@ -34,6 +34,7 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr(find, "resource_folder", lambda name: tmp_path / "shipped" / name)  # the real ones may fit
 
 
 def made(validation: Validation = SOUND, factor: float = 1.0) -> Table:

@@ -27,6 +27,10 @@ class ENAS:
     Units, tanh constant, entropy weight and the baseline's rate are the paper's. Its learning rate, 1e-3 with 20
     architectures a step, is for a thousand of them an epoch; where a search scores a hundred in all, each of them has a
     step of its own with a larger rate.
+
+    What was scored already is drawn again, up to `redraws` times: where scores are dear, one that is known teaches
+    little. The paper's controller may draw it, as its shared weights give it another score each time; so may this one,
+    once it is nearly sure.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class ENAS:
         lr: float = 0.005,
         batch: int = 1,
         entropy_weight: float = 1e-4,
+        redraws: int = 10,
     ) -> None:
         """Prepare a controller that prefers nothing.
 
@@ -48,6 +53,7 @@ class ENAS:
             lr: learning rate of Adam.
             batch: scores per step.
             entropy_weight: what a nat of entropy adds to a score.
+            redraws: how often one that is known is drawn again, at most.
         """
         self._feasible, self._rng = feasible, np.random.default_rng(seed)
         self.controller = Controller(
@@ -58,14 +64,21 @@ class ENAS:
             generator=torch.Generator().manual_seed(seed),
         )
         self._optimizer = torch.optim.Adam(self.controller.parameters(), lr=lr)
-        self._batch, self._entropy_weight = batch, entropy_weight
+        self._batch, self._entropy_weight, self._redraws = batch, entropy_weight, redraws
+        self._known: dict[tuple[int, ...], None] = {}  # in the order of their scores
         self._told: list[tuple[tuple[int, ...], float]] = []
         self._baseline, self._rewards = 0.0, 0
 
     def ask(self) -> tuple[int, ...]:
-        return self.controller.draw(self._feasible, self._rng)
+        choices = self.controller.draw(self._feasible, self._rng)
+        for _ in range(self._redraws):
+            if choices not in self._known:
+                break
+            choices = self.controller.draw(self._feasible, self._rng)
+        return choices
 
     def tell(self, choices: Sequence[int], score: float) -> None:
+        self._known[tuple(choices)] = None
         self._told.append((tuple(choices), score))
         if len(self._told) < self._batch:
             return
@@ -79,6 +92,7 @@ class ENAS:
     def state(self) -> dict[str, Any]:
         return {
             "rng": self._rng.bit_generator.state,
+            "known": [list(choices) for choices in self._known],
             "told": [[*one] for one in self._told],
             "baseline": [self._baseline, self._rewards],
             "parameters": [pack(parameter) for parameter in self.controller.parameters()],
@@ -87,6 +101,7 @@ class ENAS:
 
     def restore(self, state: dict[str, Any]) -> None:
         self._rng.bit_generator.state = state["rng"]
+        self._known = dict.fromkeys(tuple(choices) for choices in state["known"])
         self._told = [(tuple(choices), score) for choices, score in state["told"]]
         self._baseline, self._rewards = state["baseline"]
         with torch.no_grad():

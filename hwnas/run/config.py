@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,39 @@ class Budget:
             return self.value
         return model.smallest_ms + self.value / 100 * (model.largest_ms - model.smallest_ms)
 
+    def __str__(self) -> str:
+        """As people say it: `20 ms`, `50%`."""
+        return f"{self.value:.12g}{'%' if self.relative else ' ms'}"
+
+    @property
+    def folder(self) -> str:
+        """What the folder of its results is called where there are several: `20ms`, `50pct`."""
+        return f"{self.value:.12g}{'pct' if self.relative else 'ms'}"
+
+
+def parse_budgets(text: str) -> tuple[Budget, ...]:
+    """One budget or several with commas between them, the tightest first.
+
+    Raises:
+        InputError: one of them is no budget, one comes twice, or milliseconds and shares are mixed.
+    """
+    budgets = tuple(sorted((Budget.parse(part) for part in text.split(",")), key=lambda one: one.value))
+    rule, hint = "", "examples: --budgets-ms 5,10,20, --budgets-ms 20%,50%"
+    if len({one.relative for one in budgets}) > 1:
+        rule = "are all in milliseconds or all shares"
+    if twice := [str(one) for one, other in pairwise(budgets) if one == other]:
+        rule = f"are all different, but {twice[0]} comes twice"
+    if rule:
+        raise InputError(f"the budgets of a search {rule}: {text!r}", hint=hint)
+    return budgets
+
 
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that decides the outcome of a run. Equal configurations give equal results on one machine.
 
     Attributes:
-        budget: as typed, for example `20` or `50%`.
+        budget: as typed, for example `20` or `50%`, or several such as `5,10,20`.
         device: id of the device, or the path of its TOML file.
         runtime, precision: what runs models there and what they are made of, if not the device's own choice.
         data: `digits`, `mnist`, `cifar10`, a folder of class folders, or an .npz file; where a `Dataset` is given in

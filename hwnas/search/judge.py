@@ -75,8 +75,9 @@ class Judge:
                         proposed.add(choices)
                         best_so_far = max(one.accuracy for one in self.scored)
                         advance(1, f"best validation accuracy {best_so_far:.3f}")
-                for choices in batch if sampler is not None else ():
-                    sampler.tell(choices, self._known[choices].accuracy)
+                if sampler is not None:
+                    for choices in batch:
+                        sampler.tell(choices, self._known[choices].accuracy)
 
     def spend(self, preferences: Table, limits: Limits) -> Scored:
         """The best, after costlier neighbours were scored for as long as one of them took its place."""

@@ -43,6 +43,11 @@ def search(
     runtime: options.Runtime = "",
     precision: options.Precision = "",
     strategy: Annotated[str, typer.Option(help="Search strategy (see `hwnas strategies list`).")] = "gumbel",
+    scores: Annotated[
+        str, typer.Option(help="Where scores of candidates come from: supernet, or training from scratch (samplers).")
+    ] = "supernet",
+    score_epochs: Annotated[int, typer.Option(min=0, help="Epochs of a training for a score; 0 follows the data.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train for scores.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,
     tables: options.Tables = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="Keep the weights inherited from the supernet.")] = False,
@@ -97,6 +102,8 @@ def search(
         minutes=minutes,
         baseline=not no_baseline,
         max_drop=max_drop,
+        scores=scores,
+        score_epochs=score_epochs,
     )
     if dry_run:
         from hwnas.run.plan import make_plan
@@ -119,6 +126,7 @@ def search(
             resume=resume,
             force=force,
             any_table=any_table,
+            workers=workers,
         )
     except BudgetMissedError:
         if not json_:

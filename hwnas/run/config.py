@@ -15,7 +15,13 @@ from hwnas.errors import InputError
 from hwnas.files import write_text
 from hwnas.latency.model import LatencyModel
 
-_NEW: dict[str, Any] = {"runtime": "", "precision": "", "max_drop": 1.0}  # runs of earlier versions lack these
+_NEW: dict[str, Any] = {  # runs of earlier versions lack these
+    "runtime": "",
+    "precision": "",
+    "max_drop": 1.0,
+    "scores": "supernet",
+    "score_epochs": 0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,8 @@ class RunConfig:
         minutes: how long the whole run should take; 0 follows the size of the data.
         baseline: whether a random network within the budget is trained and measured beside the winner.
         max_drop: percentage points of validation accuracy that int8 may cost.
+        scores: of candidates, where they come from: the weights of the `supernet`, or short `training` from scratch.
+        score_epochs: of such a training; 0 follows the size of the data.
     """
 
     budget: str
@@ -119,6 +127,8 @@ class RunConfig:
     minutes: float = 0.0
     baseline: bool = True
     max_drop: float = 1.0
+    scores: str = "supernet"
+    score_epochs: int = 0
 
     def save(self, path: Path) -> None:
         write_text(path, tomli_w.dumps(asdict(self)))

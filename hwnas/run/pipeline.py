@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
@@ -30,10 +31,11 @@ from hwnas.run.job import Run
 from hwnas.run.plan import Plan, canary_us, make_plan, ready_model
 from hwnas.run.report import write_report
 from hwnas.run.result import missed, result_of, write_architecture, write_evaluated
-from hwnas.run.schedule import final_recipe, kept_recipe, kept_settings, search_settings
+from hwnas.run.schedule import final_recipe, kept_recipe, kept_settings, score_recipe, search_settings
 from hwnas.search.engine import Found, make_loop, search, seconds_an_epoch
 from hwnas.search.limits import Limits
 from hwnas.search.settings import SearchSettings
+from hwnas.search.training_scores import TrainingScores
 from hwnas.train import Recipe, deterministic, keep_freed_memory, recalibrate, train
 from hwnas.train import checkpoint as store
 from hwnas.train.timing import seconds_an_epoch as train_seconds_an_epoch
@@ -50,6 +52,7 @@ def run_search(
     resume: bool = False,
     force: bool = False,
     any_table: bool = False,
+    workers: int = 1,
     dataset: Dataset | None = None,
 ) -> dict[str, Any]:
     """Search, train, export and verify; the result is what `result.json` then holds.
@@ -59,6 +62,7 @@ def run_search(
 
     Args:
         any_table: search even with a latency table whose error is too large.
+        workers: processes that train candidates, where scores come from training; the result is the same with any.
         dataset: takes the place of `config.data`, which becomes its name.
 
     Raises:
@@ -96,7 +100,7 @@ def run_search(
             Run(plan, part, model, range_ms, budget.ms(whole), dataset, plan.accelerator, progress)
             for budget, part in zip(plan.budgets, parts, strict=True)
         ]
-        return _ended(plan, folder, _finish(runs, folder))
+        return _ended(plan, folder, _finish(runs, folder, workers))
 
 
 def _parts(plan: Plan, folder: RunFolder) -> list[RunFolder]:
@@ -104,10 +108,10 @@ def _parts(plan: Plan, folder: RunFolder) -> list[RunFolder]:
     return [folder.part(budget.folder) for budget in plan.budgets] if len(plan.budgets) > 1 else [folder]
 
 
-def _finish(runs: Sequence[Run], folder: RunFolder) -> list[dict[str, Any]]:
+def _finish(runs: Sequence[Run], folder: RunFolder, workers: int) -> list[dict[str, Any]]:
     """The results for every budget, from one search; `folder` holds what they share."""
     with folder.stage("search"):
-        found = _searched(runs, folder)
+        found = _searched(runs, folder, workers)
     chosen = []
     for run, one in zip(runs, found, strict=True):
         with run.folder.stage("check"):
@@ -124,24 +128,43 @@ def _finish(runs: Sequence[Run], folder: RunFolder) -> list[dict[str, Any]]:
     return results
 
 
-def _searched(runs: Sequence[Run], folder: RunFolder) -> tuple[Found, ...]:
+def _searched(runs: Sequence[Run], folder: RunFolder, workers: int) -> tuple[Found, ...]:
     first = runs[0]
     limits = [run.limits(run.model.target_ms(run.budget_ms)) for run in runs]
-    found = search(
-        first.plan.space,
-        limits,
-        first.plan.strategy,
-        first.dataset,
-        _settings(runs, folder, limits),
-        seed=first.plan.config.seed,
-        device=first.device,
-        checkpoint=folder.search_state,
-        progress=first.progress,
-        log=folder.log,
-    )
+    with _scorer(first, folder, workers) as scorer:
+        found = search(
+            first.plan.space,
+            limits,
+            first.plan.strategy,
+            first.dataset,
+            _settings(runs, folder, limits),
+            seed=first.plan.config.seed,
+            device=first.device,
+            checkpoint=folder.search_state,
+            progress=first.progress,
+            log=folder.log,
+            scorer=scorer,
+        )
     for run, one in zip(runs, found, strict=True):
         write_evaluated(run, one)
     return found
+
+
+def _scorer(run: Run, folder: RunFolder, workers: int) -> AbstractContextManager[TrainingScores | None]:
+    """What scores the candidates, if not the supernet."""
+    config = run.plan.config
+    if config.scores != "training":
+        return nullcontext()
+    return TrainingScores(
+        run.plan.space,
+        run.dataset,
+        kept_recipe(folder.state / "score-recipe.json", lambda: score_recipe(config, len(run.dataset.train))),
+        seed=config.seed,
+        threads=config.threads,
+        device=run.device,
+        workers=workers,
+        folder=folder.state / "scores",
+    )
 
 
 def _produced(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import CANARY_DRIFT
-from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError
+from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.files import read_json, write_json
 from hwnas.latency.build import Need, complete, drift, lacking, model_of, open_table
 from hwnas.latency.find import device_or_imported, find_folder, table_folder
@@ -97,6 +97,7 @@ def make_plan(
     """
     budgets = parse_budgets(config.budget)
     chosen = strategy(config.strategy)
+    _check_scores(config, chosen)
     accelerator = resolve(config.accelerator)
     if dataset is not None:
         config = replace(config, data=dataset.name)
@@ -121,6 +122,35 @@ def make_plan(
     return Plan(
         resolved, found.reason, budgets, chosen, found.space, left, device, table, folder, need, accelerator, any_table
     )
+
+
+def _check_scores(config: RunConfig, chosen: Strategy) -> None:
+    """Whether the scores that are asked for go with the rest of a configuration.
+
+    Raises:
+        InputError: they do not.
+    """
+    if config.scores not in ("supernet", "training"):
+        raise InputError(
+            f"scores come from the supernet or from training, not from {config.scores!r}",
+            hint="--scores supernet or --scores training",
+        )
+    if config.scores == "supernet":
+        return
+    if chosen.sampler is None or chosen.guides:
+        raise InputError(
+            f"scores by training are for samplers that need no supernet, and {chosen.name} learns on one",
+            hint="choose another --strategy, such as evolution, or --scores supernet",
+        )
+    if not config.train:
+        raise InputError(
+            "with scores by training there are no shared weights to keep", hint="leave out --no-train or --scores"
+        )
+    if config.minutes:
+        raise InputError(
+            "scores by training are limited by their epochs, not by minutes",
+            hint="give --score-epochs and --epochs in place of --minutes",
+        )
 
 
 def _instance(

@@ -61,6 +61,8 @@ def search_settings(
     if strategy.sampler is not None:
         times = _GUIDING_CANDIDATES if strategy.guides else _SAMPLER_CANDIDATES
         settings = replace(settings, candidates=times * relaxed_candidates)
+    if config.scores == "training":
+        return replace(settings, warmup_epochs=0, epochs=0)
     if not config.minutes:
         if strategy.relaxation is None and not strategy.guides:
             settings = replace(settings, epochs=settings.epochs + round(settings.epochs / settings.arch_every))
@@ -111,6 +113,12 @@ def final_recipe(
     left_s = max(0.0, config.minutes * 60.0 - spent_s - _RESERVE_S)
     each_s = left_s / max(1, trainings(config, budgets))
     return replace(chosen, epochs=min(MOST_EPOCHS, max(1, int(each_s / epoch_s(chosen)))))
+
+
+def score_recipe(config: RunConfig, train_images: int) -> Recipe:
+    """Recipe of the short trainings that give scores: a fifth of the epochs of a final one, but at least two."""
+    chosen = Recipe.for_images(train_images)
+    return replace(chosen, epochs=config.score_epochs or max(2, round(chosen.epochs / 5)))
 
 
 def kept_settings(path: Path, make: Callable[[], SearchSettings]) -> SearchSettings:

@@ -16,7 +16,7 @@ from hwnas.data import Dataset
 from hwnas.progress import Progress
 from hwnas.search.decode import Table, kept_scores
 from hwnas.search.feasible import Additive, Feasible
-from hwnas.search.judge import Judge, SharedWeights
+from hwnas.search.judge import Judge, Scorer, SharedWeights
 from hwnas.search.limits import Limits
 from hwnas.search.loop import Budgeted, SearchLoop
 from hwnas.search.objective import Hold
@@ -59,6 +59,7 @@ def search(
     checkpoint: Path,
     progress: Progress,
     log: Callable[[dict[str, Any]], None],
+    scorer: Scorer | None = None,
 ) -> tuple[Found, ...]:
     """Find the most accurate architecture of `space` within each of several limits, with one supernet.
 
@@ -67,14 +68,16 @@ def search(
 
     Args:
         limits: one for each budget, the tightest first.
+        scorer: scores the candidates in place of the supernet, which may then stay untrained.
 
     Raises:
         InputError: there is none.
         DivergedError: the loss is not a number.
     """
     loop = make_loop(space, limits, strategy, dataset, settings, seed=seed, device=device)
-    loop.run(checkpoint=checkpoint, progress=progress, log=log)
-    scorer = SharedWeights(loop.supernet, dataset, device)
+    if settings.all_epochs:
+        loop.run(checkpoint=checkpoint, progress=progress, log=log)
+    scorer = scorer or SharedWeights(loop.supernet, dataset, device)
     found: list[Found] = []
     for index, within in enumerate(limits):
         before = {one.architecture.choices: one for other in found for one in other.evaluated}

@@ -43,10 +43,12 @@ def predict(
 def report(run: RunPath, json_: options.Json = False, quiet: options.Quiet = False) -> None:
     """Write report.html of a finished run again."""
     from hwnas.run.folder import RunFolder
+    from hwnas.run.front import is_front, write_front
     from hwnas.run.report import write_report
 
     folder = RunFolder(run)
-    write_report(folder)
+    write = write_front if is_front(folder) else write_report
+    write(folder)
     if json_:
         console.print_json({"report": str(folder.report)})
     else:

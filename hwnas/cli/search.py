@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @console.verb
 def search(
-    budget_ms: Annotated[str, typer.Option(help="Milliseconds, or a share of the space's range such as 50%.")],
+    budget_ms: Annotated[str, typer.Option(help="Milliseconds, or a share of the space's range such as 50%.")] = "",
+    budgets_ms: Annotated[
+        str, typer.Option(help="Instead: several of them, such as 5,10,20 or 20%,50%, from one search.")
+    ] = "",
     max_size_kb: Annotated[
         float, typer.Option(help="Largest model file, in KB of 1,024 bytes (KiB); 0 is no limit.")
     ] = 0.0,
@@ -40,6 +43,11 @@ def search(
     runtime: options.Runtime = "",
     precision: options.Precision = "",
     strategy: Annotated[str, typer.Option(help="Search strategy (see `hwnas strategies list`).")] = "gumbel",
+    scores: Annotated[
+        str, typer.Option(help="Where scores of candidates come from: supernet, or training from scratch (samplers).")
+    ] = "supernet",
+    score_epochs: Annotated[int, typer.Option(min=0, help="Epochs of a training for a score; 0 follows the data.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train for scores.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,
     tables: options.Tables = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="Keep the weights inherited from the supernet.")] = False,
@@ -65,15 +73,16 @@ def search(
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Find, train, export and verify the best network within a latency budget on a device.
+    """Find, train, export and verify the best network within a latency budget on a device, or one for each of several.
 
     Measures the latencies that the device's table lacks, searches, checks the winner on the device, trains it, writes
-    model.onnx (model.tflite for LiteRT), measures that file, and writes result.json and report.html.
+    model.onnx (model.tflite for LiteRT), measures that file, and writes result.json and report.html. Several budgets
+    share one search; each has a folder of its own in the run directory, such as 5ms.
     """
     from hwnas.run.config import RunConfig
 
     config = RunConfig(
-        budget=budget_ms.strip(),
+        budget=_budget(budget_ms, budgets_ms),
         device=device,
         data=data,
         space=space,
@@ -93,6 +102,8 @@ def search(
         minutes=minutes,
         baseline=not no_baseline,
         max_drop=max_drop,
+        scores=scores,
+        score_epochs=score_epochs,
     )
     if dry_run:
         from hwnas.run.plan import make_plan
@@ -115,15 +126,35 @@ def search(
             resume=resume,
             force=force,
             any_table=any_table,
+            workers=workers,
         )
     except BudgetMissedError:
         if not json_:
-            console.out().print(_comparison(read_json(folder / "result.json")), "")
+            result = read_json(folder / "result.json")
+            console.out().print(_front(result) if "front" in result else _comparison(result), "")
         raise
     if json_:
         console.print_json(result)
+    elif "front" in result:
+        _print_front(result, folder)
     else:
         _print_result(result, folder)
+
+
+def _budget(one: str, several: str) -> str:
+    """The budgets of a configuration: one as typed, several from the tightest on."""
+    from hwnas.errors import InputError
+    from hwnas.run.config import Budget, parse_budgets
+
+    if bool(one.strip()) == bool(several.strip()):
+        raise InputError(
+            "a search takes either --budget-ms or --budgets-ms",
+            hint="examples: --budget-ms 20, --budgets-ms 5,10,20, --budgets-ms 20%,50%",
+        )
+    if one.strip():
+        Budget.parse(one)
+        return one.strip()
+    return ",".join(f"{budget.value:.12g}{'%' if budget.relative else ''}" for budget in parse_budgets(several))
 
 
 def default_folder(data: str, budget: str, seed: int, *variants: str) -> Path:
@@ -152,10 +183,12 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
     if not plan.need:
         model = model_of(plan.table, plan.whole, any_table=plan.any_table)
         facts["range_ms"] = [model.smallest_ms, model.largest_ms]
-        facts["budget_ms"] = plan.budget.ms(model)
-        facts["target_ms"] = plan.target_ms(model)
+        budgets_ms, targets_ms = [budget.ms(model) for budget in plan.budgets], plan.targets_ms(model)
+        facts |= {"budget_ms": budgets_ms[0], "target_ms": targets_ms[0]}
+        if len(plan.budgets) > 1:
+            facts |= {"budget_ms": budgets_ms, "target_ms": list(targets_ms)}
         check_budget(plan, model)
-        limits = plan.bounds.limits(model.restricted(plan.bounds.kept), facts["target_ms"])
+        limits = plan.bounds.limits(model.restricted(plan.bounds.kept), targets_ms[-1])
     facts["limits"] = {
         "max_size_kb": plan.bounds.max_size_kb or None,
         "max_peak_kb": plan.bounds.max_peak_kb or None,
@@ -178,11 +211,12 @@ def _plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
     }
     if plan.need:
         lines["table"] = f"{len(plan.need.rows)} of {len(plan.whole.ops)} rows to measure first, in under a minute"
-        lines["budget"] = f"{plan.config.budget}{' of the latency range' if plan.budget.relative else ' ms'}"
+        lines["budget"] = f"{plan.config.budget}{' of the latency range' if plan.budgets[0].relative else ' ms'}"
     else:
         low, high = facts["range_ms"]
         lines["table"] = f"complete; the space runs in {_ms(low)} to {_ms(high)} ms"
-        lines["budget"] = f"{_ms(facts['budget_ms'])} ms; predictions stay under {_ms(facts['target_ms'])} ms"
+        budgets, targets = (_several(facts[name]) for name in ("budget_ms", "target_ms"))
+        lines["budget"] = f"{budgets} ms; predictions stay under {targets} ms"
     if any(_limits(facts)):
         size, peak = _limits(facts)
         asked = [f"file of at most {size:g} KiB"] * bool(size) + [f"peak of at most {peak:g} KiB"] * bool(peak)
@@ -223,6 +257,44 @@ def _print_result(result: dict[str, Any], folder: Path) -> None:
     console.write(screen, f"Next: hwnas predict {escape(str(folder))} IMAGE")
 
 
+def _print_front(result: dict[str, Any], folder: Path) -> None:
+    screen = console.out()
+    screen.print(_front(result))
+    screen.print("")
+    for one in result["front"]:
+        if not one["budget_met"]:
+            console.write(screen, f"{escape(one['folder'])}: {_verdict(one)}")
+    _print_facts(
+        {
+            "models": ", ".join(str(folder / one["folder"] / one["model"]) for one in result["front"]),
+            "report": str(folder / "report.html"),
+            "time": f"{result['seconds']:.0f} s in all",
+        }
+    )
+    screen.print("")
+    console.write(screen, f"Next: hwnas predict {escape(str(folder / result['front'][0]['folder']))} IMAGE")
+
+
+def _front(result: dict[str, Any]) -> Table:
+    """One row for each of several budgets: predictions, medians, and accuracies on the test images; 80 columns."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("budget, ms", "predicted, ms", "measured [95 %], ms", "accuracy", "random", "verdict"):
+        table.add_column(column, justify="right")
+    for one in result["front"]:
+        rival = one["baseline_random"]
+        table.add_row(
+            _ms(one["budget_ms"]),
+            _ms(one["predicted_ms"]),
+            _interval(one["measured_ms"]),
+            f"{one['accuracy']['test']:.4f}",
+            f"{rival['accuracy']:.4f}" if rival else "",
+            one["verdict"],
+        )
+    return table
+
+
 def _comparison(result: dict[str, Any]) -> Table:
     from rich.table import Table
 
@@ -253,6 +325,10 @@ def _comparison(result: dict[str, Any]) -> Table:
 
 def _ms(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
+
+
+def _several(values_ms: float | list[float]) -> str:
+    return ", ".join(map(_ms, values_ms)) if isinstance(values_ms, list) else _ms(values_ms)
 
 
 def _kib(size_bytes: int, limit_kb: float | None) -> str:

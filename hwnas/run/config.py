@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from hwnas.errors import InputError
 from hwnas.files import write_text
 from hwnas.latency.model import LatencyModel
 
-_NEW: dict[str, Any] = {"runtime": "", "precision": "", "max_drop": 1.0}  # runs of earlier versions lack these
+_NEW: dict[str, Any] = {  # runs of earlier versions lack these
+    "runtime": "",
+    "precision": "",
+    "max_drop": 1.0,
+    "scores": "supernet",
+    "score_epochs": 0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +54,39 @@ class Budget:
             return self.value
         return model.smallest_ms + self.value / 100 * (model.largest_ms - model.smallest_ms)
 
+    def __str__(self) -> str:
+        """As people say it: `20 ms`, `50%`."""
+        return f"{self.value:.12g}{'%' if self.relative else ' ms'}"
+
+    @property
+    def folder(self) -> str:
+        """What the folder of its results is called where there are several: `20ms`, `50pct`."""
+        return f"{self.value:.12g}{'pct' if self.relative else 'ms'}"
+
+
+def parse_budgets(text: str) -> tuple[Budget, ...]:
+    """One budget or several with commas between them, the tightest first.
+
+    Raises:
+        InputError: one of them is no budget, one comes twice, or milliseconds and shares are mixed.
+    """
+    budgets = tuple(sorted((Budget.parse(part) for part in text.split(",")), key=lambda one: one.value))
+    rule, hint = "", "examples: --budgets-ms 5,10,20, --budgets-ms 20%,50%"
+    if len({one.relative for one in budgets}) > 1:
+        rule = "are all in milliseconds or all shares"
+    if twice := [str(one) for one, other in pairwise(budgets) if one == other]:
+        rule = f"are all different, but {twice[0]} comes twice"
+    if rule:
+        raise InputError(f"the budgets of a search {rule}: {text!r}", hint=hint)
+    return budgets
+
 
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that decides the outcome of a run. Equal configurations give equal results on one machine.
 
     Attributes:
-        budget: as typed, for example `20` or `50%`.
+        budget: as typed, for example `20` or `50%`, or several such as `5,10,20`.
         device: id of the device, or the path of its TOML file.
         runtime, precision: what runs models there and what they are made of, if not the device's own choice.
         data: `digits`, `mnist`, `cifar10`, a folder of class folders, or an .npz file; where a `Dataset` is given in
@@ -70,6 +103,8 @@ class RunConfig:
         minutes: how long the whole run should take; 0 follows the size of the data.
         baseline: whether a random network within the budget is trained and measured beside the winner.
         max_drop: percentage points of validation accuracy that int8 may cost.
+        scores: of candidates, where they come from: the weights of the `supernet`, or short `training` from scratch.
+        score_epochs: of such a training; 0 follows the size of the data.
     """
 
     budget: str
@@ -92,6 +127,8 @@ class RunConfig:
     minutes: float = 0.0
     baseline: bool = True
     max_drop: float = 1.0
+    scores: str = "supernet"
+    score_epochs: int = 0
 
     def save(self, path: Path) -> None:
         write_text(path, tomli_w.dumps(asdict(self)))

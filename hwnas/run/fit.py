@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from math import prod
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from hwnas.progress import Progress
 
 SHARE = 0.4
 _ROUNDS = 5
+_MARGIN = 1.1  # between the fastest network as measured here and the tightest of several budgets
 
 Ranges = Sequence[tuple[float, float]]
 """Latency in milliseconds of the smallest and of the largest network of each instance."""
@@ -37,7 +39,7 @@ class Fit:
 
 
 def fit(
-    budget_ms: float,
+    budgets_ms: Sequence[float],
     sizes: Sequence[tuple[float, int]],
     instance: Callable[[float, int, int], SearchSpace],
     resolutions: Sequence[int],
@@ -48,9 +50,11 @@ def fit(
     """The largest instance of whose latency range 40 % lie within the budget.
 
     Larger ones would leave little but their smallest networks; in smaller ones the budget would hardly be felt. A
-    smaller resolution is taken only where no size at a larger one leaves so much room.
+    smaller resolution is taken only where no size at a larger one leaves so much room. Of several budgets the loosest
+    must leave so much room, and the tightest must be no faster than the fastest network.
 
     Args:
+        budgets_ms: from the tightest to the loosest.
         sizes: (width, depth) from small to large.
         instance: from width, depth and resolution.
         resolutions: from large to small, in pixels.
@@ -59,25 +63,29 @@ def fit(
         InfeasibleBudgetError: no network of any instance is that fast.
         DeviceError: the device cannot measure.
     """
-    progress.say(f"measuring which size of the space {budget_ms:g} ms call for")
+    tightest_ms, loosest_ms = budgets_ms[0], budgets_ms[-1]
+    said = " to ".join(f"{value:g}" for value in dict.fromkeys((tightest_ms, loosest_ms)))
+    progress.say(f"measuring which size of the space {said} ms call for")
     tight: Fit | None = None
     smallest_ms = float("inf")
     for resolution in resolutions:
         spaces = [instance(width, depth, resolution) for width, depth in sizes]
         ranges = measured_ranges(spaces, device, progress=progress)
-        chosen, reason = choose(budget_ms, ranges)
         smallest_ms = min(smallest_ms, *(low for low, _ in ranges))
+        if len(budgets_ms) > 1:
+            ranges = list(takewhile(lambda span: _MARGIN * span[0] <= tightest_ms, ranges))
+        chosen, reason = choose(loosest_ms, ranges) if ranges else (None, "")
         if chosen is None:
             continue
         low, high = ranges[chosen]
         found = Fit(spaces[chosen], *sizes[chosen], f"{low:.3g} to {high:.3g} ms on {device.id}: {reason}")
-        if has_room(budget_ms, ranges[chosen]):
+        if has_room(loosest_ms, ranges[chosen]):
             return found
         tight = tight or found
     if tight is not None:
         return tight
     raise InfeasibleBudgetError(
-        f"no network of the smallest space, {spaces[0].name}, runs within {budget_ms:g} ms on {device.id}: its "
+        f"no network of the smallest space, {spaces[0].name}, runs within {tightest_ms:g} ms on {device.id}: its "
         f"smallest one was just measured at {smallest_ms:.3g} ms",
         smallest_ms=smallest_ms,
         hint=f"ask for at least --budget-ms {smallest_ms * 1.1:.2g}, or use a smaller --resolution",

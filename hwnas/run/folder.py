@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from hwnas.errors import InputError
 from hwnas.files import read_json, remove_leftovers, storage_errors, write_json
 from hwnas.locks import held
-from hwnas.run.config import RunConfig
+from hwnas.run.config import RunConfig, parse_budgets
 
 
 class RunFolder:
@@ -49,6 +49,10 @@ class RunFolder:
         """The exported file that is there; where there is none, the one that most runs write."""
         return self.tflite if self.tflite.is_file() else self.onnx
 
+    def part(self, name: str) -> RunFolder:
+        """Where the results for one of several budgets are."""
+        return RunFolder(self.path / name)
+
     @property
     def search_state(self) -> Path:
         """The checkpoint of the search; it exists once a search has begun."""
@@ -68,7 +72,11 @@ class RunFolder:
             raise InputError(f"another process is working in {self.path}", hint="wait for it, or choose another --out")
 
         with held(self.state / "lock", busy=refuse):
-            remove_leftovers(self.path)
+            budgets = parse_budgets(config.budget)
+            parts = [self.part(one.folder) for one in budgets if len(budgets) > 1]
+            for path in (self.path, *(path for part in parts for path in (part.path, part.state))):
+                if path.is_dir():
+                    remove_leftovers(path)
             self._prepare(config, resume=resume, force=force)
             yield
 
@@ -121,6 +129,8 @@ class RunFolder:
 
     def seconds(self) -> float:
         """Seconds of all finished stages, those before an interruption included."""
+        if not self.log_file.exists():
+            return 0.0
         events = []
         for line in self.log_file.read_text(encoding="utf-8", errors="replace").splitlines():
             with suppress(ValueError):  # a full disk cuts a line short
@@ -147,12 +157,24 @@ class RunFolder:
             self._clear()
         config.save(self.config)
 
+    def remove(self) -> None:
+        """Remove what a run wrote here, and the folder itself if it is empty then."""
+        if self.path.is_dir():
+            self._clear()
+            with suppress(OSError):
+                self.state.rmdir()
+                self.path.rmdir()
+
     def _clear(self) -> None:
         """Remove what an earlier run wrote here, and nothing else."""
+        with suppress(InputError):
+            budgets = parse_budgets(RunConfig.load(self.config).budget)
+            for part in (self.part(one.folder) for one in budgets if len(budgets) > 1):
+                part.remove()
         with storage_errors(self.path):
             for path in vars(self).values():
                 if path not in (self.path, self.state):
                     path.unlink(missing_ok=True)
-            for path in self.state.iterdir():
+            for path in self.state.iterdir() if self.state.is_dir() else ():
                 if path.name != "lock":
                     shutil.rmtree(path) if path.is_dir() else path.unlink()

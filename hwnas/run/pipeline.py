@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -23,14 +26,16 @@ from hwnas.latency.models import write_canary
 from hwnas.progress import Progress
 from hwnas.run.config import RunConfig
 from hwnas.run.folder import RunFolder
+from hwnas.run.front import front_of, write_front
 from hwnas.run.job import Run
-from hwnas.run.plan import canary_us, make_plan, ready_model
+from hwnas.run.plan import Plan, canary_us, make_plan, ready_model
 from hwnas.run.report import write_report
 from hwnas.run.result import missed, result_of, write_architecture, write_evaluated
-from hwnas.run.schedule import final_recipe, kept_recipe, kept_settings, search_settings
+from hwnas.run.schedule import final_recipe, kept_recipe, kept_settings, score_recipe, search_settings
 from hwnas.search.engine import Found, make_loop, search, seconds_an_epoch
 from hwnas.search.limits import Limits
 from hwnas.search.settings import SearchSettings
+from hwnas.search.training_scores import TrainingScores
 from hwnas.train import Recipe, deterministic, keep_freed_memory, recalibrate, train
 from hwnas.train import checkpoint as store
 from hwnas.train.timing import seconds_an_epoch as train_seconds_an_epoch
@@ -47,18 +52,23 @@ def run_search(
     resume: bool = False,
     force: bool = False,
     any_table: bool = False,
+    workers: int = 1,
     dataset: Dataset | None = None,
 ) -> dict[str, Any]:
     """Search, train, export and verify; the result is what `result.json` then holds.
 
+    Where the configuration has several budgets, one search serves them all. What each of them leads to is in a folder
+    of its own in `out`, such as `5ms`, and the result is the front of all (`hwnas.run.front`).
+
     Args:
         any_table: search even with a latency table whose error is too large.
+        workers: processes that train candidates, where scores come from training; the result is the same with any.
         dataset: takes the place of `config.data`, which becomes its name.
 
     Raises:
         InputError: bad input, or `out` holds another run.
         InfeasibleBudgetError, InfeasibleLimitError: no network of the space is that fast or small; nothing was trained.
-        BudgetMissedError: the exported file is slower than the budget on the device, after repairs.
+        BudgetMissedError: an exported file is slower than its budget on the device, after repairs.
         DeviceError, ExportError, DivergedError, StorageError: as their names say.
     """
     folder = RunFolder(out)
@@ -67,8 +77,9 @@ def run_search(
     with folder.claimed(plan.config, resume=resume, force=force):
         if dataset is not None:
             folder.same_data(dataset.digest())
-        if resume and _judged_before(folder):
-            return _finished(folder)
+        parts = _parts(plan, folder)
+        if resume and all(map(_judged_before, parts)):
+            return _ended(plan, folder, list(map(_kept_result, parts)))
         deterministic(config.seed, config.threads)
         keep_freed_memory()
         write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": config.threads})
@@ -85,31 +96,82 @@ def run_search(
                 folder.free_unless_started()
                 raise
         model, range_ms = whole.restricted(plan.bounds.kept), (whole.smallest_ms, whole.largest_ms)
-        run = Run(plan, folder, model, range_ms, plan.budget.ms(whole), dataset, plan.accelerator, progress)
-        return _finish(run)
+        runs = [
+            Run(plan, part, model, range_ms, budget.ms(whole), dataset, plan.accelerator, progress)
+            for budget, part in zip(plan.budgets, parts, strict=True)
+        ]
+        return _ended(plan, folder, _finish(runs, folder, workers))
 
 
-def _finish(run: Run) -> dict[str, Any]:
+def _parts(plan: Plan, folder: RunFolder) -> list[RunFolder]:
+    """Where the results for each budget go: into folders of their own, if there are several."""
+    return [folder.part(budget.folder) for budget in plan.budgets] if len(plan.budgets) > 1 else [folder]
+
+
+def _finish(runs: Sequence[Run], folder: RunFolder, workers: int) -> list[dict[str, Any]]:
+    """The results for every budget, from one search; `folder` holds what they share."""
+    with folder.stage("search"):
+        found = _searched(runs, folder, workers)
+    chosen = []
+    for run, one in zip(runs, found, strict=True):
+        with run.folder.stage("check"):
+            chosen.append(_checked(run, one))
+    recipe = _recipe(runs, folder, chosen)
+    results = []
+    for run, one, choices in zip(runs, found, chosen, strict=True):
+        if len(runs) > 1 and _judged_before(run.folder):
+            results.append(_kept_result(run.folder))
+            continue
+        if len(runs) > 1:
+            run.progress.say(f"within {run.budget_ms:.4g} ms: {run.folder.path}")
+        results.append(_produced(run, one, choices, recipe))
+    return results
+
+
+def _searched(runs: Sequence[Run], folder: RunFolder, workers: int) -> tuple[Found, ...]:
+    first = runs[0]
+    limits = [run.limits(run.model.target_ms(run.budget_ms)) for run in runs]
+    with _scorer(first, folder, workers) as scorer:
+        found = search(
+            first.plan.space,
+            limits,
+            first.plan.strategy,
+            first.dataset,
+            _settings(runs, folder, limits),
+            seed=first.plan.config.seed,
+            device=first.device,
+            checkpoint=folder.search_state,
+            progress=first.progress,
+            log=folder.log,
+            scorer=scorer,
+        )
+    for run, one in zip(runs, found, strict=True):
+        write_evaluated(run, one)
+    return found
+
+
+def _scorer(run: Run, folder: RunFolder, workers: int) -> AbstractContextManager[TrainingScores | None]:
+    """What scores the candidates, if not the supernet."""
+    config = run.plan.config
+    if config.scores != "training":
+        return nullcontext()
+    return TrainingScores(
+        run.plan.space,
+        run.dataset,
+        kept_recipe(folder.state / "score-recipe.json", lambda: score_recipe(config, len(run.dataset.train))),
+        seed=config.seed,
+        threads=config.threads,
+        device=run.device,
+        workers=workers,
+        folder=folder.state / "scores",
+    )
+
+
+def _produced(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe) -> dict[str, Any]:
+    """Train, export and judge; what misses its budget is repaired."""
     folder, config = run.folder, run.plan.config
     limits = run.limits(run.model.target_ms(run.budget_ms))
-    with folder.stage("search"):
-        found = search(
-            run.plan.space,
-            limits,
-            run.plan.strategy,
-            run.dataset,
-            _settings(run, limits),
-            seed=config.seed,
-            device=run.device,
-            checkpoint=folder.search_state,
-            progress=run.progress,
-            log=folder.log,
-        )
-        write_evaluated(run, found)
-    with folder.stage("check"):
-        choices = _checked(run, found)
     random_choices = limits.sampler().sample(np.random.default_rng([config.seed, 2]))
-    recipe = _recipe(run, choices)
     baseline = None
     if config.baseline:
         with folder.stage("train baseline"):
@@ -132,13 +194,12 @@ def _finish(run: Run) -> dict[str, Any]:
     result = result_of(run, found, choices, module, exported, verdicts, random_choices, baseline, recipe)
     write_json(folder.result, result)
     write_report(folder)
-    if result["budget_met"] is False:
-        raise missed(result)
     return result
 
 
-def _settings(run: Run, limits: Limits) -> SearchSettings:
+def _settings(runs: Sequence[Run], folder: RunFolder, limits: Sequence[Limits]) -> SearchSettings:
     """How long the search runs; decided once a run."""
+    run = runs[0]
     plan = run.plan
 
     def epoch_s(settings: SearchSettings) -> tuple[float, float]:
@@ -147,34 +208,42 @@ def _settings(run: Run, limits: Limits) -> SearchSettings:
         return seconds_an_epoch(loop)
 
     return kept_settings(
-        run.folder.state / "search.json",
+        folder.state / "search.json",
         lambda: search_settings(
             plan.config,
             len(run.dataset.train),
             plan.strategy,
             val_images=len(run.dataset.val),
-            spent_s=run.folder.seconds(),
+            spent_s=folder.seconds(),
             epoch_s=epoch_s,
+            budgets=len(runs),
         ),
     )
 
 
-def _recipe(run: Run, choices: tuple[int, ...]) -> Recipe:
-    """How the winner and the baseline are trained; decided once a run."""
-    config = run.plan.config
+def _recipe(runs: Sequence[Run], folder: RunFolder, chosen: Sequence[tuple[int, ...]]) -> Recipe:
+    """How the winners and the baselines are trained; decided once a run."""
+    dataset, device = runs[0].dataset, runs[0].device
 
     def epoch_s(recipe: Recipe) -> float:
-        return train_seconds_an_epoch(network_module(run.network(choices)), run.dataset, recipe, device=run.device)
+        modules = (network_module(runs[0].network(choices)) for choices in chosen)
+        return mean(train_seconds_an_epoch(module, dataset, recipe, device=device) for module in modules)
 
     return kept_recipe(
-        run.folder.state / "recipe.json",
+        folder.state / "recipe.json",
         lambda: final_recipe(
-            config,
-            len(run.dataset.train),
-            spent_s=run.folder.seconds(),
+            runs[0].plan.config,
+            len(dataset.train),
+            spent_s=_seconds(folder, runs),
             epoch_s=epoch_s,
+            budgets=len(runs),
         ),
     )
+
+
+def _seconds(folder: RunFolder, runs: Sequence[Run]) -> float:
+    """Of the run and of its parts, where it has any."""
+    return sum(one.seconds() for one in {one.path: one for one in (folder, *(run.folder for run in runs))}.values())
 
 
 def _checked(run: Run, found: Found) -> tuple[int, ...]:
@@ -310,10 +379,25 @@ def _judged_before(folder: RunFolder) -> bool:
     return result["budget_met"] is not None or result["measured_ms"] is None
 
 
-def _finished(folder: RunFolder) -> dict[str, Any]:
+def _kept_result(folder: RunFolder) -> dict[str, Any]:
     result: dict[str, Any] = read_json(folder.result)
     if not folder.report.exists():
         write_report(folder)
+    return result
+
+
+def _ended(plan: Plan, folder: RunFolder, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The result of the whole run, once every budget has its own.
+
+    Raises:
+        BudgetMissedError: a file is slower than its budget.
+    """
+    result = results[0]
+    if len(plan.budgets) > 1:
+        seconds = folder.seconds() + sum(one["seconds"] for one in results)
+        result = front_of([budget.folder for budget in plan.budgets], results, seconds)
+        write_json(folder.result, result)
+        write_front(folder)
     if result["budget_met"] is False:
         raise missed(result)
     return result

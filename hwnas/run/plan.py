@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import CANARY_DRIFT
-from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError
+from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.files import read_json, write_json
 from hwnas.latency.build import Need, complete, drift, lacking, model_of, open_table
 from hwnas.latency.find import device_or_imported, find_folder, table_folder
@@ -22,7 +22,7 @@ from hwnas.latency.noise import load_warning
 from hwnas.latency.table import Table, load_table, missing_rows
 from hwnas.progress import Progress, Silent
 from hwnas.run.bounds import Bounds, bounds
-from hwnas.run.config import Budget, RunConfig
+from hwnas.run.config import Budget, RunConfig, parse_budgets
 from hwnas.run.fit import Fit, extreme, fit, floor_ms
 from hwnas.search.strategies import Strategy, strategy
 from hwnas.train import resolve
@@ -40,6 +40,7 @@ class Plan:
     Attributes:
         config: with the width, depth and resolution that follow the data and the budget filled in.
         reason: why this instance of the space was taken.
+        budgets: the tightest first.
         whole: the search space that was asked for; latencies are measured and calibrated on it.
         bounds: what the limits on size and memory leave of it.
         table: the device's table as it is now; `need` says what it lacks.
@@ -49,7 +50,7 @@ class Plan:
 
     config: RunConfig
     reason: str
-    budget: Budget
+    budgets: tuple[Budget, ...]
     strategy: Strategy
     whole: SearchSpace
     bounds: Bounds
@@ -65,9 +66,9 @@ class Plan:
         """What is searched: the options of the whole space that the limits allow."""
         return self.bounds.space
 
-    def target_ms(self, model: LatencyModel) -> float:
-        """The budget less the table's margin; a share of the whole space's range, whatever the limits leave of it."""
-        return model.target_ms(self.budget.ms(model))
+    def targets_ms(self, model: LatencyModel) -> tuple[float, ...]:
+        """The budgets less the table's margin; shares are of the whole space's range, whatever the limits leave."""
+        return tuple(model.target_ms(budget.ms(model)) for budget in self.budgets)
 
 
 def make_plan(
@@ -94,8 +95,9 @@ def make_plan(
         InfeasibleLimitError: a limit on size or memory is below what the space offers.
         DeviceError: the device cannot measure.
     """
-    budget = Budget.parse(config.budget)
+    budgets = parse_budgets(config.budget)
     chosen = strategy(config.strategy)
+    _check_scores(config, chosen)
     accelerator = resolve(config.accelerator)
     if dataset is not None:
         config = replace(config, data=dataset.name)
@@ -111,20 +113,49 @@ def make_plan(
     folder = table_folder(condition, tables)
     table = open_table(device, find_folder(condition, tables) or folder)
     config = config if device.reachable else _of_table(config, table, channels, len(classes))
-    found = _instance(config, budget, device, (channels, native, len(classes)), limited, progress)
+    found = _instance(config, budgets, device, (channels, native, len(classes)), limited, progress)
     resolved = replace(config, width=found.width, depth=found.depth, resolution=found.space.input_shape[1])
     need = lacking(table, found.space)
     if need and not device.reachable:
         raise missing_rows(table, need.rows)
     left = limited(found.space)
     return Plan(
-        resolved, found.reason, budget, chosen, found.space, left, device, table, folder, need, accelerator, any_table
+        resolved, found.reason, budgets, chosen, found.space, left, device, table, folder, need, accelerator, any_table
     )
+
+
+def _check_scores(config: RunConfig, chosen: Strategy) -> None:
+    """Whether the scores that are asked for go with the rest of a configuration.
+
+    Raises:
+        InputError: they do not.
+    """
+    if config.scores not in ("supernet", "training"):
+        raise InputError(
+            f"scores come from the supernet or from training, not from {config.scores!r}",
+            hint="--scores supernet or --scores training",
+        )
+    if config.scores == "supernet":
+        return
+    if chosen.sampler is None or chosen.guides:
+        raise InputError(
+            f"scores by training are for samplers that need no supernet, and {chosen.name} learns on one",
+            hint="choose another --strategy, such as evolution, or --scores supernet",
+        )
+    if not config.train:
+        raise InputError(
+            "with scores by training there are no shared weights to keep", hint="leave out --no-train or --scores"
+        )
+    if config.minutes:
+        raise InputError(
+            "scores by training are limited by their epochs, not by minutes",
+            hint="give --score-epochs and --epochs in place of --minutes",
+        )
 
 
 def _instance(
     config: RunConfig,
-    budget: Budget,
+    budgets: Sequence[Budget],
     device: Device,
     images: tuple[int, int, int],
     limited: Callable[[SearchSpace], Bounds],
@@ -144,7 +175,7 @@ def _instance(
         )
 
     rungs = space_rungs(config.space)
-    if budget.relative or config.width or not rungs or not device.reachable:
+    if budgets[0].relative or config.width or not rungs or not device.reachable:
         width = config.width or default_width(native)
         reason = "as asked for" if config.width else "the default for images of this size"
         return Fit(instance(width, config.depth, resolution), width, config.depth, reason)
@@ -154,7 +185,8 @@ def _instance(
         resolutions += [smaller for smaller in _RESOLUTIONS if least <= smaller < resolution]
     sizes = list(dict.fromkeys((width, config.depth or depth) for width, depth in rungs))
     sizes = _within_limits(sizes, lambda width, depth: limited(instance(width, depth, resolutions[-1])))
-    return fit(budget.value, sizes, instance, resolutions, device, progress=progress)
+    values_ms = [budget.value for budget in budgets]
+    return fit(values_ms, sizes, instance, resolutions, device, progress=progress)
 
 
 def _of_table(config: RunConfig, table: Table, channels: int, classes: int) -> RunConfig:
@@ -221,13 +253,21 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
 
 
 def check_budget(plan: Plan, model: LatencyModel) -> None:
-    """Whether the budget can be met, first alone and then with the other limits.
+    """Whether every budget can be met, first alone and then with the other limits.
 
     Raises:
-        InfeasibleBudgetError: it cannot.
+        InfeasibleBudgetError: one cannot; it is named.
     """
-    model.raw_budget_ms(plan.target_ms(model))
-    plan.bounds.check(model.restricted(plan.bounds.kept), plan.target_ms(model))
+    for budget, target_ms in zip(plan.budgets, plan.targets_ms(model), strict=True):
+        try:
+            model.raw_budget_ms(target_ms)
+            plan.bounds.check(model.restricted(plan.bounds.kept), target_ms)
+        except InfeasibleBudgetError as error:
+            if len(plan.budgets) == 1:
+                raise
+            message = f"of the budgets {plan.config.budget}, {budget} cannot be met: {error}"
+            hint = f"leave it out, or {error.hint.replace('--budget-ms ', '')}"
+            raise InfeasibleBudgetError(message, smallest_ms=error.smallest_ms, hint=hint) from error
 
 
 def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
@@ -240,7 +280,7 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
             progress.say(f"the reference network runs {changed:+.0%} against the table: measuring its rows again")
             need = Need(plan.whole.ops, calibration=True, drifted=True)
     if need:
-        if not plan.budget.relative:
+        if not plan.budgets[0].relative:
             _refuse_hopeless(plan, progress)
         if not need.drifted:
             progress.say(f"measuring {len(need.rows)} rows that the latency table lacks")
@@ -261,9 +301,10 @@ def _refuse_hopeless(plan: Plan, progress: Progress) -> None:
     """Measure the smallest network before a whole table: a budget far below it is refused at once."""
     smallest = {"smallest": extreme(plan.whole, min)}
     smallest_ms = floor_ms(smallest, plan.device, progress=progress)["smallest"]
-    if plan.budget.value < 0.9 * smallest_ms:
+    tightest_ms = plan.budgets[0].value
+    if tightest_ms < 0.9 * smallest_ms:
         raise InfeasibleBudgetError(
-            f"no network of {plan.space.name} runs within {plan.budget.value:g} ms on {plan.device.id}: the smallest "
+            f"no network of {plan.space.name} runs within {tightest_ms:g} ms on {plan.device.id}: the smallest "
             f"one was just measured at {smallest_ms:.3g} ms",
             smallest_ms=smallest_ms,
             hint=f"ask for at least --budget-ms {smallest_ms * 1.1:.2g}, or use a smaller --width or --resolution",

@@ -30,9 +30,9 @@ from hwnas.files import read_json, write_bytes
 from hwnas.run.folder import RunFolder
 
 _UNKNOWN = "–"
-_INK, _MUTED, _LINE, _ACCENT, _BUDGET = "#010101", "#020202", "#030303", "#040404", "#050505"
-_COLOURS = {_INK: "--ink", _MUTED: "--muted", _LINE: "--line", _ACCENT: "--accent", _BUDGET: "--budget"}
-_STYLE = {
+_INK, _MUTED, _LINE, ACCENT, BUDGET = "#010101", "#020202", "#030303", "#040404", "#050505"
+_COLOURS = {_INK: "--ink", _MUTED: "--muted", _LINE: "--line", ACCENT: "--accent", BUDGET: "--budget"}
+STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hwnas",
     "font.size": 9,
@@ -60,7 +60,7 @@ def write_report(folder: RunFolder) -> None:
     architecture = _optional(read_json, folder.architecture)
     events = _events(folder.log_file)
     page = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             name=folder.path.resolve().name,
@@ -264,7 +264,8 @@ def _binomial(share: object, images: object) -> tuple[float, float] | None:
     return low, high
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Of the templates, with the filters that turn what files hold into text."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hwnas.run", ""),
         autoescape=True,
@@ -283,7 +284,7 @@ def _environment() -> jinja2.Environment:
 def _candidates_plot(rows: list[tuple[str, float, float]], winner: str, budget_ms: float | None) -> Markup | None:
     if not rows:
         return None
-    with style.context(["default", _STYLE]):
+    with style.context(["default", STYLE]):
         figure = Figure(figsize=(5.0, 3.5), layout="constrained")
         axes = figure.add_subplot(xlabel="predicted latency, ms", ylabel="validation accuracy, %")
         looks: dict[str, dict[str, Any]] = {
@@ -295,12 +296,12 @@ def _candidates_plot(rows: list[tuple[str, float, float]], winner: str, budget_m
                 (ms, 100 * accuracy) for choices, ms, accuracy in rows if (choices == winner) is (label == "chosen")
             ]
             if points:
-                axes.plot(*zip(*points, strict=True), linestyle="none", color=_ACCENT, label=label, **look)
+                axes.plot(*zip(*points, strict=True), linestyle="none", color=ACCENT, label=label, **look)
         if budget_ms is not None:
-            axes.axvline(budget_ms, color=_BUDGET, linestyle="--", linewidth=1.4, label="budget")
+            axes.axvline(budget_ms, color=BUDGET, linestyle="--", linewidth=1.4, label="budget")
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        _decorate(figure, [axes])
-        return _svg(figure, "Candidates: validation accuracy against predicted latency", "candidates")
+        decorate(figure, [axes])
+        return svg(figure, "Candidates: validation accuracy against predicted latency", "candidates")
 
 
 def _epochs_plot(events: Iterable[dict[str, Any]], budget_ms: float | None) -> Markup | None:
@@ -309,19 +310,19 @@ def _epochs_plot(events: Iterable[dict[str, Any]], budget_ms: float | None) -> M
     curves = [(values, label) for values, label in ((loss, "loss"), (expected, "expected latency, ms")) if values]
     if not curves:
         return None
-    with style.context(["default", _STYLE]):
+    with style.context(["default", STYLE]):
         figure = Figure(figsize=(5.0, 3.5), layout="constrained")
         panels = list(figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0])
         for axes, (values, label) in zip(panels, curves, strict=True):
             marker = "o" if len(values) == 1 else ""
-            axes.plot(*zip(*sorted(values.items()), strict=True), marker=marker, color=_ACCENT, linewidth=1.8)
+            axes.plot(*zip(*sorted(values.items()), strict=True), marker=marker, color=ACCENT, linewidth=1.8)
             axes.set_ylabel(label)
             if values is expected and budget_ms is not None:
-                axes.axhline(budget_ms, color=_BUDGET, linestyle="--", linewidth=1.4, label="budget")
+                axes.axhline(budget_ms, color=BUDGET, linestyle="--", linewidth=1.4, label="budget")
         panels[-1].set_xlabel("epoch of the search")
         panels[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        _decorate(figure, panels)
-        return _svg(figure, "The search: loss and expected latency per epoch", "epochs")
+        decorate(figure, panels)
+        return svg(figure, "The search: loss and expected latency per epoch", "epochs")
 
 
 def _series(epochs: Iterable[dict[str, Any]], key: str) -> dict[float, float]:
@@ -329,7 +330,8 @@ def _series(epochs: Iterable[dict[str, Any]], key: str) -> dict[float, float]:
     return {epoch: value for epoch, value in pairs if epoch is not None and value is not None}
 
 
-def _decorate(figure: Figure, panels: list[Axes]) -> None:
+def decorate(figure: Figure, panels: list[Axes]) -> None:
+    """The look that all plots share."""
     for axes in panels:
         axes.patch.set_visible(False)
         axes.tick_params(length=0)
@@ -341,7 +343,8 @@ def _decorate(figure: Figure, panels: list[Axes]) -> None:
         figure.legend(loc="outside upper left", ncols=3, frameon=False, borderpad=0, handletextpad=0.5)
 
 
-def _svg(figure: Figure, label: str, prefix: str) -> Markup:
+def svg(figure: Figure, label: str, prefix: str) -> Markup:
+    """The figure as SVG for a page, in the colours of its style sheet; `prefix` keeps its ids apart from others."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue().partition("<svg ")[2]

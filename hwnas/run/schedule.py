@@ -38,6 +38,7 @@ def search_settings(
     val_images: int,
     spent_s: float,
     epoch_s: Callable[[SearchSettings], tuple[float, float]],
+    budgets: int = 1,
 ) -> SearchSettings:
     """Settings of the search.
 
@@ -53,20 +54,23 @@ def search_settings(
         val_images: on which candidates are scored.
         spent_s: seconds that the run has taken so far.
         epoch_s: measures seconds of an epoch of warm-up and of one of search.
+        budgets: for how many of them there are candidates and trainings.
     """
     settings = SearchSettings.for_images(train_images)
     relaxed_candidates = settings.candidates
     if strategy.sampler is not None:
         times = _GUIDING_CANDIDATES if strategy.guides else _SAMPLER_CANDIDATES
         settings = replace(settings, candidates=times * relaxed_candidates)
+    if config.scores == "training":
+        return replace(settings, warmup_epochs=0, epochs=0)
     if not config.minutes:
         if strategy.relaxation is None and not strategy.guides:
             settings = replace(settings, epochs=settings.epochs + round(settings.epochs / settings.arch_every))
         return settings
     warm_s, both_s = epoch_s(settings)
-    left_s = search_share(config) * max(0.0, config.minutes * 60.0 - spent_s)
+    left_s = search_share(config, budgets) * max(0.0, config.minutes * 60.0 - spent_s)
     if strategy.sampler is not None:
-        score_s = warm_s * _FORWARD_SHARE * images_a_score(val_images) / train_images
+        score_s = budgets * warm_s * _FORWARD_SHARE * images_a_score(val_images) / train_images
         affordable = max(relaxed_candidates, min(settings.candidates, int(_SCORING_SHARE * left_s / score_s)))
         settings = replace(settings, candidates=affordable)
         left_s -= affordable * score_s
@@ -76,22 +80,30 @@ def search_settings(
     return replace(settings, warmup_epochs=warmup, epochs=epochs - warmup)
 
 
-def search_share(config: RunConfig) -> float:
+def search_share(config: RunConfig, budgets: int = 1) -> float:
     """The share of the minutes that the search gets; the rest is for the trainings, where there are any."""
-    return _SEARCH_PART / (_SEARCH_PART + trainings(config) * _TRAINING_PART)
+    return _SEARCH_PART / (_SEARCH_PART + trainings(config, budgets) * _TRAINING_PART)
 
 
-def trainings(config: RunConfig) -> int:
-    """How many networks a run trains: the winner, and the random baseline."""
-    return config.train * (1 + config.baseline)
+def trainings(config: RunConfig, budgets: int = 1) -> int:
+    """How many networks a run trains: for each budget the winner, and the random baseline."""
+    return budgets * config.train * (1 + config.baseline)
 
 
-def final_recipe(config: RunConfig, train_images: int, *, spent_s: float, epoch_s: Callable[[Recipe], float]) -> Recipe:
-    """Recipe of the final trainings, the same for the found network and for the baseline.
+def final_recipe(
+    config: RunConfig,
+    train_images: int,
+    *,
+    spent_s: float,
+    epoch_s: Callable[[Recipe], float],
+    budgets: int = 1,
+) -> Recipe:
+    """Recipe of the final trainings, the same for the found networks and for the baselines.
 
     Args:
         spent_s: seconds that the run has taken so far.
-        epoch_s: measures seconds of an epoch.
+        epoch_s: measures seconds of an epoch, the mean over the budgets.
+        budgets: for how many of them networks are trained.
     """
     chosen = Recipe.for_images(train_images)
     if config.epochs:
@@ -99,7 +111,14 @@ def final_recipe(config: RunConfig, train_images: int, *, spent_s: float, epoch_
     if not config.minutes:
         return chosen
     left_s = max(0.0, config.minutes * 60.0 - spent_s - _RESERVE_S)
-    return replace(chosen, epochs=min(MOST_EPOCHS, max(1, int(left_s / max(1, trainings(config)) / epoch_s(chosen)))))
+    each_s = left_s / max(1, trainings(config, budgets))
+    return replace(chosen, epochs=min(MOST_EPOCHS, max(1, int(each_s / epoch_s(chosen)))))
+
+
+def score_recipe(config: RunConfig, train_images: int) -> Recipe:
+    """Recipe of the short trainings that give scores: a fifth of the epochs of a final one, but at least two."""
+    chosen = Recipe.for_images(train_images)
+    return replace(chosen, epochs=config.score_epochs or max(2, round(chosen.epochs / 5)))
 
 
 def kept_settings(path: Path, make: Callable[[], SearchSettings]) -> SearchSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hwnas.data import Dataset
 from hwnas.progress import Progress
 from hwnas.search.decode import Table, kept_scores
 from hwnas.search.feasible import Additive, Feasible
-from hwnas.search.judge import Judge
+from hwnas.search.judge import Judge, Scorer, SharedWeights
 from hwnas.search.limits import Limits
 from hwnas.search.loop import Budgeted, SearchLoop
 from hwnas.search.objective import Hold
@@ -48,7 +49,7 @@ class Found:
 
 def search(
     space: SearchSpace,
-    limits: Limits,
+    limits: Sequence[Limits],
     strategy: Strategy,
     dataset: Dataset,
     settings: SearchSettings,
@@ -58,34 +59,53 @@ def search(
     checkpoint: Path,
     progress: Progress,
     log: Callable[[dict[str, Any]], None],
-) -> Found:
-    """Find the most accurate architecture of `space` within `limits`.
+    scorer: Scorer | None = None,
+) -> tuple[Found, ...]:
+    """Find the most accurate architecture of `space` within each of several limits, with one supernet.
+
+    What was scored within a tighter budget is compared within a looser one as well, so a looser budget never ends with
+    what the images find worse than what a tighter one had.
+
+    Args:
+        limits: one for each budget, the tightest first.
+        scorer: scores the candidates in place of the supernet, which may then stay untrained.
 
     Raises:
         InputError: there is none.
         DivergedError: the loss is not a number.
     """
     loop = make_loop(space, limits, strategy, dataset, settings, seed=seed, device=device)
-    supernet, budgeted = loop.supernet, loop.budgeted
-    loop.run(checkpoint=checkpoint, progress=progress, log=log)
+    if settings.all_epochs:
+        loop.run(checkpoint=checkpoint, progress=progress, log=log)
+    scorer = scorer or SharedWeights(loop.supernet, dataset, device)
+    found: list[Found] = []
+    for index, within in enumerate(limits):
+        before = {one.architecture.choices: one for other in found for one in other.evaluated}
+        kept = [one for choices, one in before.items() if all(limit.keeps(choices) for limit in within.all)]
+        found.append(_judged(loop, index, within, Judge(scorer, progress, kept), seed))
+    return tuple(found)
 
-    judge = Judge(supernet, dataset, device, progress)
-    if budgeted is not None:
+
+def _judged(loop: SearchLoop, index: int, limits: Limits, judge: Judge, seed: int) -> Found:
+    """What the search found within one of its budgets."""
+    space, count = loop.supernet.space, loop.settings.candidates
+    if loop.budgeted:
         preferences: Table = kept_scores(log_probabilities(loop.unbudgeted), space.groups)
-        held = kept_scores(log_probabilities(budgeted.relaxation.logits), space.groups)
-        judge.score(_alternate(preferences, held, limits, settings.candidates, seed), settings.candidates)
+        held = kept_scores(log_probabilities(loop.budgeted[index].relaxation.logits), space.groups)
+        judge.score(_alternate(preferences, held, limits, count, seed), count)
+        winner = judge.spend(preferences, limits)
     else:
-        assert loop.sampler is not None
-        judge.score(_asked(loop.sampler), settings.candidates, loop.sampler)
+        sampler = loop.samplers[index]
+        judge.score(_asked(sampler), count, sampler)
         preferences = _marginals(space, judge.scored)
-    winner = best(judge.scored, limits.latency) if budgeted is None else judge.spend(preferences, limits)
+        winner = best(judge.scored, limits.latency)
     unbudgeted = judge.unbudgeted(winner, preferences, limits).architecture.choices
-    return Found(winner, judge.scored, preferences, unbudgeted, supernet)
+    return Found(winner, judge.scored, preferences, unbudgeted, loop.supernet)
 
 
 def make_loop(
     space: SearchSpace,
-    limits: Limits,
+    limits: Sequence[Limits],
     strategy: Strategy,
     dataset: Dataset,
     settings: SearchSettings,
@@ -93,20 +113,21 @@ def make_loop(
     seed: int,
     device: torch.device,
 ) -> SearchLoop:
-    """The loop of a search, before its first step."""
+    """The loop of a search within several limits, before its first step."""
     torch.manual_seed(seed)
-    feasible = Additive(limits)
-    budgeted = None
+    feasible = [Additive(within) for within in limits]
+    budgeted: list[Budgeted] = []
     if strategy.relaxation is not None:
-        relaxation = strategy.relaxation(space.options, device)
-        budgeted = Budgeted(relaxation, tuple(Hold(limit, device) for limit in limits.all))
+        for within in limits:
+            relaxation = strategy.relaxation(space.options, device)
+            budgeted.append(Budgeted(relaxation, tuple(Hold(limit, device) for limit in within.all)))
     return SearchLoop(
         Supernet(space),
         dataset,
         settings,
         budgeted=budgeted,
-        paths=lambda generator: _feasible_path(feasible, generator),
-        sampler=None if strategy.sampler is None else strategy.sampler(feasible, seed),
+        paths=[partial(_feasible_path, one) for one in feasible],
+        samplers=[] if strategy.sampler is None else [strategy.sampler(one, seed) for one in feasible],
         guides=strategy.guides,
         seed=seed,
         device=device,
@@ -118,9 +139,9 @@ def seconds_an_epoch(loop: SearchLoop) -> tuple[float, float]:
     warm_s = mean_step_s(loop.epoch(0))
     first = loop.settings.warmup_epochs
     if loop.guides:
-        told_s = mean_step_s(loop.guidance(first)) / loop.settings.arch_every
+        told_s = mean_step_s(loop.guidance(first)) * len(loop.samplers) / loop.settings.arch_every
         return warm_s * loop.steps, (warm_s + told_s) * loop.steps
-    if loop.budgeted is None:
+    if not loop.budgeted:
         return warm_s * loop.steps, warm_s * loop.steps
     return warm_s * loop.steps, mean_step_s(loop.epoch(first)) * loop.steps
 

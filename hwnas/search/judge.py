@@ -1,8 +1,10 @@
-"""Scores candidates with the shared weights, each once, and looks whether what is left of the budget can be spent."""
+"""Scores candidates, each once, and looks whether what is left of the budget can be spent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Protocol
 
 import torch
 
@@ -18,12 +20,42 @@ from hwnas.search.supernet import Supernet
 _NEIGHBOURHOODS, _NEIGHBOURS = 5, 4
 
 
-class Judge:
-    """Scores architectures with the shared weights, each once."""
+class Scorer(Protocol):
+    """Where scores come from."""
 
-    def __init__(self, supernet: Supernet, dataset: Dataset, device: torch.device, progress: Progress) -> None:
-        self._supernet, self._dataset, self._device, self._progress = supernet, dataset, device, progress
-        self._known: dict[tuple[int, ...], Scored] = {}
+    at_once: int
+    """How many architectures a sampler proposes before it is told the first score of them."""
+
+    def __call__(self, batch: Sequence[tuple[int, ...]]) -> Iterator[Scored]:
+        """The scores of architectures, in their order."""
+        ...
+
+
+class SharedWeights:
+    """Scores with the weights of a supernet."""
+
+    at_once = 1
+
+    def __init__(self, supernet: Supernet, dataset: Dataset, device: torch.device) -> None:
+        self._supernet, self._dataset, self._device = supernet, dataset, device
+
+    def __call__(self, batch: Sequence[tuple[int, ...]]) -> Iterator[Scored]:
+        for choices in batch:
+            architecture = Architecture(self._supernet.space.name, choices)
+            yield score(self._supernet, architecture, self._dataset, device=self._device)
+
+
+class Judge:
+    """Scores architectures, each once."""
+
+    def __init__(self, scorer: Scorer, progress: Progress, before: Iterable[Scored] = ()) -> None:
+        """Prepare a comparison.
+
+        Args:
+            before: what was scored for other budgets and is within this one; it is compared, and costs nothing.
+        """
+        self._scorer, self._progress = scorer, progress
+        self._known = {one.architecture.choices: one for one in before}
 
     @property
     def scored(self) -> tuple[Scored, ...]:
@@ -32,16 +64,20 @@ class Judge:
 
     def score(self, proposals: Iterable[tuple[int, ...]], count: int, sampler: Sampler | None = None) -> None:
         """Score up to `count` proposals; one that comes again is told its score, and costs nothing."""
+        stream, proposed = islice(proposals, 4 * count), set[tuple[int, ...]]()
         with self._progress.track("score candidates", count) as advance:
-            for choices, _ in zip(proposals, range(4 * count), strict=False):
-                if choices not in self._known:
-                    self._known[choices] = self._score(choices)
-                    best_so_far = max(one.accuracy for one in self.scored)
-                    advance(1, f"best validation accuracy {best_so_far:.3f}")
-                if sampler is not None:
-                    sampler.tell(choices, self._known[choices].accuracy)
-                if len(self._known) == count:
+            while len(proposed) < count:
+                batch = tuple(islice(stream, min(self._scorer.at_once, count - len(proposed))))
+                if not batch:
                     break
+                for choices in self._scored(batch):
+                    if choices not in proposed:
+                        proposed.add(choices)
+                        best_so_far = max(one.accuracy for one in self.scored)
+                        advance(1, f"best validation accuracy {best_so_far:.3f}")
+                if sampler is not None:
+                    for choices in batch:
+                        sampler.tell(choices, self._known[choices].accuracy)
 
     def spend(self, preferences: Table, limits: Limits) -> Scored:
         """The best, after costlier neighbours were scored for as long as one of them took its place."""
@@ -50,8 +86,8 @@ class Judge:
             for _ in range(_NEIGHBOURHOODS):
                 before = winner
                 near = costlier(before.architecture.choices, preferences, limits)
-                for choices in [each for each in near if each not in self._known][:_NEIGHBOURS]:
-                    self._known[choices] = self._score(choices)
+                for _ in self._scored([each for each in near if each not in self._known][:_NEIGHBOURS]):
+                    pass
                 winner = best(self.scored, limits.latency)
                 advance(1, f"{limits.latency.value(winner.architecture.choices):.3g} ms")
                 if winner is before:
@@ -66,8 +102,12 @@ class Judge:
         near = costlier(winner.architecture.choices, preferences, free)
         slower = [each for each in near if not limits.latency.keeps(each)][:_NEIGHBOURS]
         new = [each for each in dict.fromkeys((preferred, *slower)) if each not in self._known]
-        return best((*self.scored, *map(self._score, new)), limits.latency)
+        return best((*self.scored, *self._scorer(new)), limits.latency)
 
-    def _score(self, choices: tuple[int, ...]) -> Scored:
-        architecture = Architecture(self._supernet.space.name, choices)
-        return score(self._supernet, architecture, self._dataset, device=self._device)
+    def _scored(self, batch: Sequence[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
+        """Score what is not known of a batch; the choices of all of it, each once it is known."""
+        scores = self._scorer([each for each in dict.fromkeys(batch) if each not in self._known])
+        for choices in batch:
+            if choices not in self._known:
+                self._known[choices] = next(scores)
+            yield choices

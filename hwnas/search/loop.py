@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from hwnas.search.supernet import Gate, Supernet, single_path
 from hwnas.train import checkpoint as store
 
 _NAMES = {"ms": "ms", "kb": "KiB"}
+_T = TypeVar("_T")
 
 Paths = Callable[[torch.Generator], list[Gate]]
 
@@ -47,6 +48,11 @@ class Budgeted:
         first, *others = (hold.penalty(expected) for hold, expected in pairs)
         return sum(others, start=first)
 
+    def pressure(self) -> Tensor:
+        """Gradient of the penalty in the logits."""
+        (gradient,) = torch.autograd.grad(self.penalty(), self.relaxation.logits)
+        return gradient
+
     def update(self) -> None:
         """One step of every multiplier."""
         for hold, expected in zip(self.holds, self.expected(), strict=True):
@@ -65,6 +71,9 @@ class SearchLoop:
     A sampler that guides alternates with the weights as the controller of ENAS does (Pham et al., 2018): after warm-up
     on uniform paths, weight steps take what it proposes, and after each epoch it is told the accuracies of as many
     proposals as a relaxation would have taken steps, each on one validation batch, with the statistics of that batch.
+
+    Several budgets share the weights and take turns, step by step (docs/decisions/0024): each has its own α, sampler or
+    draws. The gradient of the images reaches the α of every budget, that of a limit only its own.
     """
 
     def __init__(
@@ -73,9 +82,9 @@ class SearchLoop:
         dataset: Dataset,
         settings: SearchSettings,
         *,
-        budgeted: Budgeted | None = None,
-        paths: Paths | None = None,
-        sampler: Sampler | None = None,
+        budgeted: Sequence[Budgeted] = (),
+        paths: Sequence[Paths] = (),
+        samplers: Sequence[Sampler] = (),
         guides: bool = False,
         seed: int,
         device: torch.device,
@@ -83,31 +92,29 @@ class SearchLoop:
         """Prepare a search.
 
         Args:
-            budgeted: the relaxation to train, or None to train the supernet alone.
-            paths: draws the gates of the weight steps of a supernet that is trained alone.
-            sampler: what will propose architectures; its state is kept with that of the search.
-            guides: whether it does so already in the weight steps after warm-up.
+            budgeted: the relaxations to train, one for each budget, or none to train the supernet alone.
+            paths: draw the gates of the weight steps of a supernet that is trained alone.
+            samplers: what will propose architectures; their states are kept with that of the search.
+            guides: whether they do so already in the weight steps after warm-up.
         """
         self.supernet, self.dataset, self.settings = supernet.to(device), dataset, settings
-        self.budgeted, self.paths = budgeted, paths
-        self.sampler, self.guides = sampler, guides
+        self.budgeted, self.paths = tuple(budgeted), tuple(paths)
+        self.samplers, self.guides = tuple(samplers), guides
         self.seed, self.device = seed, device
         full, rest = divmod(len(dataset.train), settings.batch_size)
         self.steps = full + (rest > 1)
         self.class_weights = torch.tensor(dataset.class_weights(), device=device)
         self.parameters = list(supernet.parameters())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)
-        self._alphas: list[Tensor] = []
-        if budgeted is not None:
-            logits = budgeted.relaxation.logits
-            self._alphas = [logits, logits.detach().clone().requires_grad_()]
+        self._alphas = [one.relaxation.logits for one in self.budgeted]
+        self._alphas += [logits.detach().clone().requires_grad_() for logits in self._alphas[:1]]
         rate = settings.arch_rate(self.steps)
         self._arch_optimizers = [torch.optim.Adam([logits], lr=rate, betas=(0.5, 0.999)) for logits in self._alphas]
 
     @property
     def unbudgeted(self) -> Tensor:
         """Logits as the images alone would have them."""
-        return self._alphas[1]
+        return self._alphas[-1]
 
     def run(self, *, checkpoint: Path, progress: Progress, log: Callable[[dict[str, Any]], None]) -> None:
         """Search to the end, from `checkpoint` if it is there; the same seed gives the same result to the bit.
@@ -135,35 +142,40 @@ class SearchLoop:
 
     def epoch(self, epoch: int) -> Iterator[float]:
         """Take the steps of one epoch, counted from 0; yield the loss of each batch."""
-        settings, budgeted = self.settings, self.budgeted
+        settings = self.settings
         seed = self._seed(epoch)
         generator = torch.Generator().manual_seed(seed)
-        searching = budgeted is not None and epoch >= settings.warmup_epochs
-        validation = self._validation_batches(seed) if searching else None
+        searching = bool(self.budgeted) and epoch >= settings.warmup_epochs
+        validation = self._validation_batches(seed)
+        arch_turn = (epoch - settings.warmup_epochs) * math.ceil(self.steps / settings.arch_every)
         self.supernet.train()
         train = self._batches(self.dataset.train, generator)
         for step, (x, y) in enumerate(train):
             at = epoch + step / self.steps
-            if validation is not None and budgeted is not None and step % settings.arch_every == 0:
-                budgeted.relaxation.anneal((at - settings.warmup_epochs) / settings.epochs)
-                self._arch_step(budgeted, *next(validation), generator)
+            if searching and step % settings.arch_every == 0:
+                for one in self.budgeted:
+                    one.relaxation.anneal((at - settings.warmup_epochs) / settings.epochs)
+                self._arch_step(_turn(self.budgeted, arch_turn), *next(validation), generator)
+                arch_turn += 1
             yield self._weight_step(x, y, at, generator)
-        if searching and budgeted is not None:
-            budgeted.update()
+        if searching:
+            for one in self.budgeted:
+                one.update()
 
     def guidance(self, epoch: int) -> Iterator[float]:
-        """Tell a sampler that guides the accuracies of its proposals after an epoch, counted from 0; yield each."""
-        if self.sampler is None or not self.guides or epoch < self.settings.warmup_epochs:
+        """Tell samplers that guide the accuracies of their proposals after an epoch, counted from 0; yield each."""
+        if not self.guides or epoch < self.settings.warmup_epochs:
             return
         self.supernet.train()
         batches = self._validation_batches(self._seed(epoch))
         for x, y in itertools.islice(batches, math.ceil(self.steps / self.settings.arch_every)):
-            choices = self.sampler.ask()
-            with torch.no_grad():
-                right = self.supernet(x, single_path(choices)).argmax(dim=1) == y
-            accuracy = right.double().mean().item()
-            self.sampler.tell(choices, accuracy)
-            yield accuracy
+            for sampler in self.samplers:
+                choices = sampler.ask()
+                with torch.no_grad():
+                    right = self.supernet(x, single_path(choices)).argmax(dim=1) == y
+                accuracy = right.double().mean().item()
+                sampler.tell(choices, accuracy)
+                yield accuracy
 
     def _seed(self, epoch: int) -> int:
         return int(sha256(f"search {self.seed} {epoch}".encode())[:15], 16)
@@ -171,13 +183,13 @@ class SearchLoop:
     def _weight_step(self, x: Tensor, y: Tensor, at: float, generator: torch.Generator) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate(at)
-        if self.budgeted is not None:
-            gates = self.budgeted.relaxation.weight_gates(generator)
-        elif self.sampler is not None and self.guides and at >= self.settings.warmup_epochs:
-            gates = single_path(self.sampler.ask())
+        turn = round(at * self.steps)
+        if self.budgeted:
+            gates = _turn(self.budgeted, turn).relaxation.weight_gates(generator)
+        elif self.guides and at >= self.settings.warmup_epochs:
+            gates = single_path(_turn(self.samplers, turn).ask())
         else:
-            assert self.paths is not None
-            gates = self.paths(generator)
+            gates = _turn(self.paths, turn)(generator)
         self.optimizer.zero_grad()
         logits = self.supernet(x, gates)
         loss = cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.settings.label_smoothing)
@@ -192,8 +204,8 @@ class SearchLoop:
         # Plain cross entropy: smoothing would drown what options differ by (docs/decisions/0007).
         loss = cross_entropy(self.supernet(x, budgeted.relaxation.arch_gates(generator)), y, weight=self.class_weights)
         (from_images,) = torch.autograd.grad(loss, logits)
-        (from_budget,) = torch.autograd.grad(budgeted.penalty(), logits)
-        for alpha, gradient in zip(self._alphas, (from_images + from_budget, from_images), strict=True):
+        gradients = [from_images + one.pressure() for one in self.budgeted] + [from_images]
+        for alpha, gradient in zip(self._alphas, gradients, strict=True):
             alpha.grad = torch.where(torch.isfinite(alpha), gradient, 0.0)
         for optimizer in self._arch_optimizers:
             optimizer.step()
@@ -222,18 +234,24 @@ class SearchLoop:
             yield from self._batches(self.dataset.val, generator)
 
     def _expectation(self) -> str:
-        if self.budgeted is None:
-            return ""
-        pairs = zip(self.budgeted.holds, self.budgeted.expected(), strict=True)
-        return "".join(f", expected {expected.item():.3g} {_NAMES[hold.unit]}" for hold, expected in pairs)
+        note = ""
+        for index, hold in enumerate(self.budgeted[0].holds if self.budgeted else ()):
+            values = ", ".join(f"{one.expected()[index].item():.3g}" for one in self.budgeted)
+            note += f", expected {values} {_NAMES[hold.unit]}"
+        return note
 
-    def _budget_facts(self) -> dict[str, float]:
-        facts: dict[str, float] = {}
-        if self.budgeted is not None:
-            for hold, expected in zip(self.budgeted.holds, self.budgeted.expected(), strict=True):
-                facts[f"expected_{hold.unit}"] = expected.item()
-                facts[f"multiplier_{hold.unit}"] = hold.penalty.multiplier
-        return facts
+    def _budget_facts(self) -> dict[str, Any]:
+        """What is expected, and the multipliers: numbers, or lists of them where there are several budgets."""
+        facts: dict[str, list[float]] = {}
+        for one in self.budgeted:
+            for hold, expected in zip(one.holds, one.expected(), strict=True):
+                facts.setdefault(f"expected_{hold.unit}", []).append(expected.item())
+                facts.setdefault(f"multiplier_{hold.unit}", []).append(hold.penalty.multiplier)
+        return {name: values if len(values) > 1 else values[0] for name, values in facts.items()}
+
+    @property
+    def _holds(self) -> list[Hold]:
+        return [hold for one in self.budgeted for hold in one.holds]
 
     def _digest(self) -> str:
         identity = {
@@ -241,9 +259,9 @@ class SearchLoop:
             "settings": asdict(self.settings),
             "seed": self.seed,
             "dataset": [self.dataset.name, self.dataset.train.pixels.shape],
-            "relaxation": None if self.budgeted is None else repr(self.budgeted.relaxation),
-            "sampler": None if self.sampler is None else [type(self.sampler).__qualname__, self.guides],
-            "budgets": None if self.budgeted is None else [hold.penalty.budget for hold in self.budgeted.holds],
+            "relaxations": [repr(one.relaxation) for one in self.budgeted],
+            "samplers": [[type(one).__qualname__, self.guides] for one in self.samplers],
+            "budgets": [hold.penalty.budget for hold in self._holds],
         }
         return sha256(json.dumps(identity).encode())
 
@@ -259,9 +277,12 @@ class SearchLoop:
         tensors = self._tensors()
         for prefix, optimizer in self._optimizers().items():
             tensors |= store.pack_optimizer(optimizer, prefix)
-        multipliers = [] if self.budgeted is None else [hold.penalty.multiplier for hold in self.budgeted.holds]
-        sampler = None if self.sampler is None else self.sampler.state()
-        info = {"run": self._digest(), "epochs_done": epochs_done, "multipliers": multipliers, "sampler": sampler}
+        info = {
+            "run": self._digest(),
+            "epochs_done": epochs_done,
+            "multipliers": [hold.penalty.multiplier for hold in self._holds],
+            "samplers": [one.state() for one in self.samplers],
+        }
         store.save(path, tensors, info)
 
     def _restore(self, path: Path) -> int:
@@ -276,9 +297,13 @@ class SearchLoop:
                 value.copy_(stored[name])
         for prefix, optimizer in self._optimizers().items():
             store.unpack_optimizer(optimizer, stored, prefix)
-        if self.budgeted is not None:
-            for hold, multiplier in zip(self.budgeted.holds, info["multipliers"], strict=True):
-                hold.penalty.multiplier = float(multiplier)
-        if self.sampler is not None:
-            self.sampler.restore(info["sampler"])
+        for hold, multiplier in zip(self._holds, info["multipliers"], strict=True):
+            hold.penalty.multiplier = float(multiplier)
+        for sampler, state in zip(self.samplers, info["samplers"], strict=True):
+            sampler.restore(state)
         return int(info["epochs_done"])
+
+
+def _turn(things: Sequence[_T], number: int) -> _T:
+    """Whose turn a step is: one after the other, from the first to the last and again."""
+    return things[number % len(things)]

@@ -26,7 +26,7 @@ _JUDGED_IMAGES = 2000
 
 @dataclass(frozen=True)
 class Scored:
-    """An architecture judged on the validation images, using the supernet's weights.
+    """An architecture judged on the validation images, with weights of the supernet or of a short training.
 
     Attributes:
         accuracy: on the images as they are, 0..1.
@@ -84,10 +84,15 @@ def score(supernet: Supernet, architecture: Architecture, dataset: Dataset, *, d
     """
     module = supernet.extract(architecture)
     recalibrate(module, dataset.train, dataset, device=device, max_images=_RECALIBRATION_IMAGES)
+    return Scored(architecture, *judged(module, dataset, device))
+
+
+def judged(module: nn.Module, dataset: Dataset, device: torch.device) -> tuple[float, NDArray[np.float64]]:
+    """Accuracy and losses of a network, as `Scored` has them."""
     chosen = np.random.default_rng(0).permutation(len(dataset.val))[:_JUDGED_IMAGES]
     images = dataset.val.subset(np.sort(chosen))
     result = evaluate(module, images, dataset, device=device)
-    return Scored(architecture, result.accuracy, _augmented_losses(module, images, dataset, device))
+    return result.accuracy, _augmented_losses(module, images, dataset, device)
 
 
 def images_a_score(val_images: int) -> int:

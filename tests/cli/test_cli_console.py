@@ -265,3 +265,21 @@ def test_search_says_what_came_out(
     assert out.splitlines()[-1] == "Next: hwnas predict runs/[a] IMAGE"
     for words in (*expected, "runs/[a]/model.onnx", "runs/[a]/report.html"):
         assert words in out
+
+
+def test_a_front_is_one_table_with_a_row_for_each_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    search = importlib.import_module("hwnas.cli.search")
+    parts = [
+        a_result(folder="2ms", model="model.onnx", verdict="met"),
+        a_result(folder="5ms", model="model.onnx", verdict="unstable", budget_ms=5.0, budget_met=None),
+    ]
+    search._print_front({"front": parts, "seconds": 99.9}, Path("runs/[a]"))
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = out.splitlines()
+    assert lines[0].split() == "budget, ms predicted, ms measured [95 %], ms accuracy random verdict".split()  # noqa: SIM905
+    assert lines[1].split() == ["2.000", "1.900", "1.950", "[1.900,", "2.000]", "0.9000", "0.7000", "met"]
+    assert lines[2].split()[0::7] == ["5.000", "unstable"]
+    assert "5ms: Verdict unstable" in out
+    assert "runs/[a]/2ms/model.onnx, runs/[a]/5ms/model.onnx" in out
+    assert lines[-1] == "Next: hwnas predict runs/[a]/2ms IMAGE"

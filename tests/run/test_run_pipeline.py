@@ -192,11 +192,11 @@ def test_whether_the_budget_binds(runs: Runs, monkeypatch: pytest.MonkeyPatch) -
     assert loose["unbudgeted_ms"] <= loose["range_ms"][1] < loose["budget_ms"]
 
     def wants_the_slowest(*args: Any, **kwargs: Any) -> Any:
-        found = search(*args, **kwargs)
+        (found,) = search(*args, **kwargs)
         preferences = MODEL.costs_ms
         unbudgeted = decode(preferences, MODEL.costs_ms, math.inf)
         assert unbudgeted is not None
-        return type(found)(found.best, found.evaluated, preferences, unbudgeted, found.supernet)
+        return (type(found)(found.best, found.evaluated, preferences, unbudgeted, found.supernet),)
 
     search = pipeline.search
     monkeypatch.setattr(pipeline, "search", wants_the_slowest)

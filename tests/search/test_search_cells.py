@@ -40,9 +40,9 @@ def test_a_search_keeps_to_groups_and_limits(
     size = Limit("kb", MODEL.costs_ms, 0.7 * sum(map(max, MODEL.costs_ms)), 1.0, groups=SPACE.groups)
     limits = Limits(latency_limit(MODEL, low + 0.5 * (high - low)), size if limited else None)
     log: list[dict[str, Any]] = []
-    found = search(
+    (found,) = search(
         SPACE,
-        limits,
+        [limits],
         strategy(name),
         noise(),
         SearchSettings(warmup_epochs=1, epochs=1, batch_size=32, candidates=3),

@@ -60,7 +60,7 @@ def dataset() -> Dataset:
 
 
 def loop_of(entry: Strategy, dataset: Dataset) -> SearchLoop:
-    return make_loop(TOY, LIMITS, entry, dataset, SETTINGS, seed=0, device=torch.device("cpu"))
+    return make_loop(TOY, [LIMITS], entry, dataset, SETTINGS, seed=0, device=torch.device("cpu"))
 
 
 @pytest.fixture
@@ -87,15 +87,16 @@ def test_it_chooses_the_paths_after_warm_up_and_is_told_after_every_epoch(
     loop = loop_of(Strategy("recorder", "", sampler=Recorder, guides=True), dataset)
     events: list[dict[str, Any]] = []
     run(loop, tmp_path / "search.safetensors", events)
-    assert isinstance(loop.sampler, Recorder)
+    (sampler,) = loop.samplers
+    assert isinstance(sampler, Recorder)
     told = math.ceil(STEPS / SETTINGS.arch_every)
     after_warmup = passes[STEPS:]
-    assert [path for path, _ in after_warmup] == loop.sampler.asked
+    assert [path for path, _ in after_warmup] == sampler.asked
     assert [learns for _, learns in after_warmup] == ([True] * STEPS + [False] * told) * SETTINGS.epochs
-    asked = [loop.sampler.asked[STEPS:][:told], loop.sampler.asked[2 * STEPS + told :]]
-    assert [choices for choices, _ in loop.sampler.told] == [choices for part in asked for choices in part]
-    assert all(score * 16 == round(score * 16) and 0 <= score <= 1 for _, score in loop.sampler.told), "of 16 images"
-    means = [np.mean([score for _, score in loop.sampler.told[at : at + told]]) for at in (0, told)]
+    asked = [sampler.asked[STEPS:][:told], sampler.asked[2 * STEPS + told :]]
+    assert [choices for choices, _ in sampler.told] == [choices for part in asked for choices in part]
+    assert all(score * 16 == round(score * 16) and 0 <= score <= 1 for _, score in sampler.told), "of 16 images"
+    means = [np.mean([score for _, score in sampler.told[at : at + told]]) for at in (0, told)]
     assert [event.get("reward") for event in events] == [None, *map(pytest.approx, means)]
     assert all(LIMITS.latency.keeps(path) for path, _ in passes)
 
@@ -116,8 +117,9 @@ def test_a_sampler_that_does_not_guide_is_not_asked_before_the_weights_are_done(
 ) -> None:
     loop = loop_of(Strategy("recorder", "", sampler=Recorder), dataset)
     run(loop, tmp_path / "search.safetensors")
-    assert isinstance(loop.sampler, Recorder)
-    assert loop.sampler.asked == loop.sampler.told == []
+    (sampler,) = loop.samplers
+    assert isinstance(sampler, Recorder)
+    assert sampler.asked == sampler.told == []
 
 
 def test_an_interrupted_search_goes_on_to_the_bit(dataset: Dataset, tmp_path: Path) -> None:
@@ -132,10 +134,8 @@ def test_an_interrupted_search_goes_on_to_the_bit(dataset: Dataset, tmp_path: Pa
         half.run(checkpoint=tmp_path / "half", progress=Silent(), log=stop)
     run(rest, tmp_path / "half")
     assert (tmp_path / "whole").read_bytes() == (tmp_path / "half").read_bytes()
-    assert whole.sampler is not None
-    assert rest.sampler is not None
-    assert whole.sampler.state() == rest.sampler.state()
-    assert whole.sampler.ask() == rest.sampler.ask()
+    assert whole.samplers[0].state() == rest.samplers[0].state()
+    assert whole.samplers[0].ask() == rest.samplers[0].ask()
 
 
 def test_the_checkpoint_of_another_strategy_is_refused(dataset: Dataset, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from problems import TOY, all_choices, random_table, total, toy_model
 
 from hwnas.data import Dataset, Images
 from hwnas.progress import Silent
-from hwnas.search.judge import Judge
+from hwnas.search.judge import Judge, SharedWeights
 from hwnas.search.limits import Limit, Limits, latency_limit
 from hwnas.search.select import Scored, best, costlier, score
 from hwnas.search.supernet import Supernet
@@ -85,7 +85,7 @@ def test_what_is_left_of_the_budget_is_spent_where_the_images_do_not_mind() -> N
         for parameter in supernet.parameters():
             parameter.zero_()
     limits = Limits(_latency(0.6 * MODEL.largest_ms + 0.4 * MODEL.smallest_ms))
-    judge = Judge(supernet, dataset, CPU, Silent())
+    judge = Judge(SharedWeights(supernet, dataset, CPU), Silent())
     judge.score([min(all_choices(MODEL.costs_ms), key=limits.latency.value)], 1)
     winner = judge.spend(MODEL.costs_ms, limits)
     assert not costlier(winner.architecture.choices, MODEL.costs_ms, limits)

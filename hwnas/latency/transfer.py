@@ -23,40 +23,20 @@ _SMALLEST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Prior:
-    """What other devices say of a device that nothing was measured on: `latency = s · (row · w + noise)`, any s > 0.
+class WeightPrior:
+    """What is known of a device that nothing was measured on: `latency = s · (row · w + noise)`, any s > 0.
 
-    `w` is normal and has no unit: a device's latencies are divided by their mean. Its mean and covariance are those of
-    the sources, plus what sources cannot show: an option may cost more or less wherever it stands, and on its own.
-    Where networks have dead ops (nothing reads what they compute), one more weight says which share of such an op's
-    cost a runtime saves by leaving it out: 0 where it runs what it is given, 1 where it removes them first.
+    `w` is normal and has no unit: a device's latencies are divided by their mean.
 
     Attributes:
-        options: number of options per decision.
-        centre: (Σ options,) share of the sources' networks that has each option.
-        mean, covariance: (p,) and (p, p) of `w`: of the mean latency, of each option, of what dead ops save.
+        mean, covariance: (p,) and (p, p) of `w`.
         noises: standard deviations that a network of mean latency may have from its sum; the variance of others is in
             proportion to their latency.
     """
 
-    options: tuple[int, ...]
-    centre: Floats
     mean: Floats
     covariance: Floats
     noises: tuple[float, ...]
-
-    def rows(self, choices: Choices, without_dead: Choices | None = None) -> Floats:
-        """(n, p) features of networks.
-
-        Args:
-            choices: (n, decisions).
-            without_dead: the same with dead ops replaced by the option that is no op; None where there are none.
-        """
-        coded = one_hot(self.options, choices)
-        saved = np.zeros((len(coded), 1))
-        if without_dead is not None:
-            saved = (one_hot(self.options, without_dead) - coded) @ self.mean[1:-1, None]
-        return np.hstack([np.ones_like(saved), coded - self.centre, saved])
 
     def noise_shape(self, rows: Floats) -> Floats:
         """(n,) variance of each network's noise over that of a network of mean latency."""
@@ -134,6 +114,50 @@ class Prior:
 
 
 @dataclass(frozen=True)
+class Prior(WeightPrior):
+    """The prior over the options of a space that other devices give, by their latencies of whole networks.
+
+    Its mean and covariance are those of the sources, plus what sources cannot show: an option may cost more or less
+    wherever it stands, and on its own. Where networks have dead ops (nothing reads what they compute), one more weight
+    says which share of such an op's cost a runtime saves by leaving it out: 0 where it runs what it is given, 1 where
+    it removes them first.
+
+    Attributes:
+        mean, covariance: (p,) and (p, p) of `w`: of the mean latency, of each option, of what dead ops save.
+        options: number of options per decision.
+        centre: (Σ options,) share of the sources' networks that has each option.
+    """
+
+    options: tuple[int, ...]
+    centre: Floats
+
+    def rows(self, choices: Choices, without_dead: Choices | None = None) -> Floats:
+        """(n, p) features of networks.
+
+        Args:
+            choices: (n, decisions).
+            without_dead: the same with dead ops replaced by the option that is no op; None where there are none.
+        """
+        coded = one_hot(self.options, choices)
+        saved = np.zeros((len(coded), 1))
+        if without_dead is not None:
+            saved = (one_hot(self.options, without_dead) - coded) @ self.mean[1:-1, None]
+        return np.hstack([np.ones_like(saved), coded - self.centre, saved])
+
+    def latency_model(self, found: Posterior, rows: Floats) -> LatencyModel:
+        """The additive part, for searches; what dead ops may save is left out, so such networks are overrated.
+
+        Args:
+            found: what `adapt` returned.
+            rows: (n, p) of networks of the space, whose mean relative deviation becomes the model's `sigma`.
+        """
+        ends = np.cumsum(self.options)[:-1]
+        costs_ms = tuple(tuple(map(float, part)) for part in np.split(found.mean[1:-1], ends))
+        fixed_ms = float(found.mean[0] - found.mean[1:-1] @ self.centre)
+        return LatencyModel(costs_ms, fixed_ms, sigma=found.sigma(rows))
+
+
+@dataclass(frozen=True)
 class _Conditioned:
     """`s · w` in milliseconds at one level of noise."""
 
@@ -152,7 +176,7 @@ class Posterior:
         noise_ms: standard deviation of a network of mean latency from its sum.
     """
 
-    prior: Prior
+    prior: WeightPrior
     mean: Floats
     covariance: Floats
     noise_ms: float
@@ -168,18 +192,10 @@ class Posterior:
         deviation: Floats = np.sqrt(of_weights + self.noise_ms**2 * self.prior.noise_shape(rows))
         return deviation
 
-    def latency_model(self, rows: Floats) -> LatencyModel:
-        """The additive part, for searches; what dead ops may save is left out, so such networks are overrated.
-
-        Args:
-            rows: (n, p) of networks of the space, whose mean relative deviation becomes the model's `sigma`.
-        """
-        ends = np.cumsum(self.prior.options)[:-1]
-        costs_ms = tuple(tuple(map(float, part)) for part in np.split(self.mean[1:-1], ends))
-        fixed_ms = float(self.mean[0] - self.mean[1:-1] @ self.prior.centre)
+    def sigma(self, rows: Floats) -> float:
+        """Mean relative deviation of these networks, the `sigma` of a latency model."""
         predicted = self.predict_ms(rows)
-        sigma = float(np.mean(self.deviation_ms(rows) / np.maximum(predicted, _SMALLEST_SHARE * predicted.mean())))
-        return LatencyModel(costs_ms, fixed_ms, sigma=sigma)
+        return float(np.mean(self.deviation_ms(rows) / np.maximum(predicted, _SMALLEST_SHARE * predicted.mean())))
 
 
 def learn_prior(
@@ -226,7 +242,7 @@ def learn_prior(
     covariance[-1, -1] = 0.0 if without_dead is None else _SAVES
     levels = np.maximum(np.sort(noises), np.median(noises))  # the half of optimists would trust a few networks too much
     weighted = np.concatenate([[1.0], mean, [0.0]])
-    return Prior(tuple(options), centre, weighted, covariance, tuple(map(float, levels)))
+    return Prior(weighted, covariance, tuple(map(float, levels)), tuple(options), centre)
 
 
 def one_hot(options: Sequence[int], choices: Choices) -> Floats:

@@ -22,7 +22,8 @@ _ALIKE: tuple[Callable[[OpSpec], tuple[object, ...]], ...] = (
 )
 _SHARED, _OWN = 0.1, 0.01
 _GUESS = 0.5
-_NOISES = (0.005, 0.01, 0.02, 0.04, 0.08)
+_NOISES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+_SPREADS = (0.3, 3.0, 30.0)
 _INTERCEPT = 0.03
 _SMALLEST_US = 0.1
 
@@ -66,7 +67,8 @@ def op_prior(ops: Sequence[OpSpec], sources_ms: Floats, counts: Floats) -> Weigh
     deviation. Deviations are as those of the sources, and beyond them those of one kind, of one kernel, expansion or
     squeeze-excite of a kind, of one map size, and of each op on its own. How large the latter are follows from what
     the sources differ by, and from a guess of 50 % that counts as much as one source. So one source is enough for a
-    prior, a wide one, and several that differ leave more to the measurements than several that agree.
+    prior, and several that differ leave more to the measurements than several that agree. A device may still be less
+    like the sources than they are like each other, or more: the measurements choose among spreads of these deviations.
 
     Args:
         ops: those of `priced`.
@@ -92,4 +94,4 @@ def op_prior(ops: Sequence[OpSpec], sources_ms: Floats, counts: Floats) -> Weigh
     covariance = np.zeros((1 + len(ops), 1 + len(ops)))
     covariance[0, 0] = max(float(np.mean((relative[:, 0] - mean[0]) ** 2)), _INTERCEPT**2)
     covariance[1:, 1:] = deviations * np.outer(mean[1:], mean[1:])
-    return WeightPrior(mean, covariance, _NOISES)
+    return WeightPrior(mean, covariance, _NOISES, spreads=_SPREADS)

@@ -27,6 +27,7 @@ from hwnas.progress import Progress
 
 SMALLEST_SAMPLES = 3
 _CANDIDATES = 400
+_MOST_OF = 0.9
 _SMALLEST_ROW = 0.01
 
 
@@ -45,6 +46,11 @@ class Known:
     networks: tuple[Network, ...]
     counts: Floats
     sources: tuple[str, ...]
+
+    def sigma(self, found: Posterior) -> float:
+        """The relative deviation that nine of ten networks of the space stay below."""
+        predicted = np.maximum(found.predict_ms(self.counts), 1e-9)
+        return float(np.quantile(found.deviation_ms(self.counts) / predicted, _MOST_OF))
 
     def picked(self, samples: int) -> dict[str, Network]:
         """The networks to measure, the most telling first; see `WeightPrior.pick`."""
@@ -102,7 +108,8 @@ def adapt_table(
     """Measure a few networks, predict every row from them, and save the table to `folder`.
 
     Its validation tells how far each of these networks is from what the others predict of it, but for `sigma`, the
-    margin: that is the posterior's mean deviation over the space, with that of judged from undisturbed latency.
+    margin: that is the deviation that the posterior expects of nine of ten networks of the space, with that of judged
+    from undisturbed latency.
 
     Raises:
         InputError: fewer samples than `SMALLEST_SAMPLES`, or more than there are networks.
@@ -158,6 +165,6 @@ def _trust(table: Table, known: Known, found: Posterior, counts: Floats, measure
         predicted_us = 1e3 * float(without.predict_ms(counts[[index]])[0])
         left_out.append(replace(one, rows_us=max(predicted_us, 0.01 * one.floor_us)))
     judged = float(np.mean([((one.median_us or one.floor_us) / one.floor_us - 1.0) ** 2 for one in measured]))
-    sigma = math.hypot(found.sigma(known.counts), math.sqrt(judged))
+    sigma = math.hypot(known.sigma(found), math.sqrt(judged))
     table.validations[name] = replace(validate(plain, left_out), sigma=sigma)
     table.pairs[name] = pairs_of(plain, left_out)

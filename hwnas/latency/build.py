@@ -349,6 +349,11 @@ def _networks(space: SearchSpace, seed: int) -> dict[str, Network]:
     return {f"network {index}": space.network(architecture) for index, architecture in enumerate(chosen)}
 
 
+def validation_networks(space: SearchSpace, seed: int) -> list[Network]:
+    """The networks that a table which was measured with this seed is validated on, in the order of its pairs."""
+    return list(_networks(space, seed).values())[CALIBRATION_NETWORKS:]
+
+
 def _take_rows(table: Table, specs: Sequence[OpSpec], measured: dict[str, Estimate]) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     fingerprint = format_of(table.runtime, table.precision).fingerprint

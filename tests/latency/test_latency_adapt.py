@@ -73,16 +73,17 @@ def test_the_prior_of_one_source_is_its_table_with_the_guessed_spread() -> None:
     assert (prior.covariance[0, 1:] == 0).all()
 
 
-def test_one_spread_is_gaussian_conditioning_and_several_are_between(known: Known) -> None:
-    """With one network and one level, only the scale is learned: by generalised least squares it is y / t."""
-    rows, y = known.counts[:1], np.array([7.0])
+def test_one_network_tells_the_scale_and_a_spread_is_a_factor(known: Known) -> None:
+    """In closed form: the scale is y / t, and the network's own deviation its noise twice, measured and to come."""
+    rows, y = known.counts[:1], np.array([7.3])
+    t = float(rows[0] @ known.prior.mean)
     for spread in (0.5, 5.0):
         one = dataclasses.replace(known.prior, noises=(0.02,), spreads=(spread,))
         found = one.adapt(rows, y)
-        t = float(rows[0] @ one.mean)
         assert found.mean == pytest.approx(y[0] / t * one.mean)
-        # the measured network itself is known up to its noise
-        assert found.deviation_ms(rows)[0] ** 2 == pytest.approx(2 * (y[0] / t) ** 2 * 0.02**2 * t, rel=1e-6)
+        assert found.deviation_ms(rows)[0] ** 2 == pytest.approx(2 * (y[0] / t * 0.02) ** 2 * t, rel=1e-6)
+        same = dataclasses.replace(one, covariance=spread * one.covariance, spreads=(1.0,)).adapt(rows, y)
+        assert found.covariance == pytest.approx(same.covariance)
 
 
 def test_more_networks_do_not_hurt(known: Known) -> None:
@@ -163,7 +164,7 @@ def test_shipped_tables_predict_each_other(condition: str) -> None:
     picks = known.prior.pick(known.counts, 10)
     measured = known.counts[picks] @ op_weights_ms(target, priced(space), MOBILE)
     found = known.prior.adapt(known.counts[picks], measured)
-    held_out = list(build._networks(space, 0).values())[build.CALIBRATION_NETWORKS :]
+    held_out = build.validation_networks(space, 0)
     rows, pairs = op_counts(priced(space), held_out), np.array(target.pairs[MOBILE])
     assert rows @ op_weights_ms(target, priced(space), MOBILE) == pytest.approx(pairs[:, 0], rel=1e-4)
     off = found.predict_ms(rows) / pairs[:, 1] - 1.0

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hwnas import __version__
+from hwnas.cli.adapt import adapt_device
 from hwnas.cli.lists import devices, spaces, strategies
 from hwnas.cli.profile import profile_device
 from hwnas.cli.runs import predict, report
@@ -41,6 +42,7 @@ def _root(
 
 app.command("search")(search)
 app.command("profile-device")(profile_device)
+app.command("adapt-device")(adapt_device)
 app.command("verify")(verify)
 app.command("predict")(predict)
 app.command("report")(report)

@@ -111,7 +111,7 @@ def table_validate(
     """Measure fresh random networks on the device now, and compare them with what its table predicts."""
     from hwnas.arch import space_instance
     from hwnas.devices.device import load_device
-    from hwnas.latency.build import open_table
+    from hwnas.latency.build import table_for
     from hwnas.latency.calibrate import too_far_off
     from hwnas.latency.find import table_folder
     from hwnas.latency.fresh import keep_fresh, measure_fresh
@@ -119,12 +119,13 @@ def table_validate(
     instance = space_instance(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
-    path = _folder_of(device, runtime, precision, tables)
     target = load_device(device).with_runtime(runtime, precision)
-    found, watch = open_table(target, path), console.progress(quiet=quiet)
+    found, place = table_for(target, instance, tables)
+    path, watch = place or _folder_of(device, runtime, precision, tables), console.progress(quiet=quiet)
     fresh = measure_fresh(found, instance, target, networks, seed=seed, progress=watch)
     if update:
-        folder = table_folder(target.condition(), tables)
+        adapted = found.kind == "adapted"
+        folder = path if adapted else table_folder(target.condition(), tables)
         keep_fresh(fresh, found, instance, target, folder, progress=watch)
     reason = too_far_off(fresh.validation)
     if json_:
@@ -263,10 +264,10 @@ def _folder_of(device: str, runtime: str, precision: str, tables: Path | None) -
     """
     from hwnas.devices.device import load_device
     from hwnas.errors import TableError
-    from hwnas.latency.find import find_folder
+    from hwnas.latency.find import any_adapted, find_folder
 
     condition = load_device(device).with_runtime(runtime, precision).condition()
-    folder = find_folder(condition, tables)
+    folder = find_folder(condition, tables) or next(iter(any_adapted(condition, tables)), None)
     if folder is None:
         where = _where(device, runtime, precision)
         raise TableError(
@@ -287,11 +288,14 @@ def _origin(found: Table, facts: dict[str, Any]) -> dict[str, str]:
     lines = {"table": f"{facts['table']}, {found.kind}, {len(found.rows)} rows"}
     first, last = facts["measured_from"], facts["measured_to"]
     if last is not None:
-        verb = "imported" if found.kind == "imported" else "measured"
+        verb = "measured" if found.kind == "measured" else found.kind
         lines["age"] = f"{verb} {_age(last)}" + (f", the oldest row {_age(first)}" if first != last else "")
     simple = {name: value for name, value in found.provenance.items() if not isinstance(value, dict | list)}
     if simple:
         lines["from"] = ", ".join(f"{name} {value}" for name, value in simple.items())
+    sources = found.provenance.get("sources")
+    if found.kind == "adapted" and isinstance(sources, list):
+        lines["sources"] = ", ".join(map(str, sources))
     packages = found.provenance.get("packages")
     if isinstance(packages, dict):
         lines["packages"] = ", ".join(f"{name} {version}" for name, version in packages.items())

@@ -36,6 +36,7 @@ from hwnas.latency.calibrate import (
     too_far_off,
     validate,
 )
+from hwnas.latency.find import find_adapted, find_folder
 from hwnas.latency.model import LatencyModel, latency_model
 from hwnas.latency.models import write_canary, write_models
 from hwnas.latency.noise import noise_of, refuse_too_few
@@ -94,6 +95,25 @@ def lacking(table: Table, space: SearchSpace) -> Need:
         return Need(tuple(spec for spec in space.ops if spec.key not in known), calibration=False)
     rows = table.lacking(space.ops, format_of(table.runtime, table.precision).fingerprint)
     return Need(tuple(rows), bool(rows) or space.signature not in table.calibrations)
+
+
+def table_for(device: Device, space: SearchSpace, tables: Path | None) -> tuple[Table, Path | None]:
+    """The table that a space is searched with, and its folder: a measured one, else an adapted one.
+
+    Where neither holds all of the space, it is the measured one or an empty one, which can be completed.
+
+    Raises:
+        TableError: a table is corrupt.
+    """
+    condition = device.condition()
+    folder = find_folder(condition, tables)
+    table = open_table(device, folder) if folder else Table(condition.device, condition.id)
+    if lacking(table, space) and device.reachable:
+        other = find_adapted(condition, space.signature, tables)
+        adapted = open_table(device, other) if other else None
+        if adapted and not lacking(adapted, space):
+            return adapted, other
+    return table, folder
 
 
 def drift(table: Table, device: Device) -> float:
@@ -190,23 +210,7 @@ def _complete(
         rows = {spec.key: Network.single(spec) for spec in need.rows}
         models = write_models(Path(temporary), rows | networks, device)
         canary = write_canary(Path(temporary), device)
-        with _Journal(journal, _digest(models)) as kept:
-            rounds: Sequence[Round] = kept.rounds
-            for process in range(1, _PROCESSES + 1):
-                rounds = profile_rounds(
-                    device,
-                    models,
-                    canary,
-                    rounds=process * _ROUNDS_PER_PROCESS,
-                    min_accepted=JUDGED_ROUNDS,
-                    max_extra=_MOST_PASSES if process == _PROCESSES else 0,
-                    tolerance=_SETTLED if process == _PROCESSES else None,
-                    deadline_s=_left_s(started, max_minutes, process),
-                    done=rounds,
-                    seed=seed,
-                    on_round=kept.add,
-                    progress=progress,
-                )
+        rounds = _kept_rounds(journal, device, models, canary, seed, progress, started=started, max_minutes=max_minutes)
     if max_minutes < math.inf:
         refuse_too_few(rounds, list(rows), list(networks), max_minutes)
     canary_us = canary_floor_us(rounds)
@@ -217,11 +221,7 @@ def _complete(
             "measured, so they hold for another speed: hwnas profile-device --again measures all of them"
         )
     _take_rows(table, need.rows, estimates(rounds))
-    table.provenance = link_to(device).facts.provenance() | {
-        "threads": device.threads,
-        "precision": device.precision,
-        "pin": device.pin,
-    }
+    table.provenance = provenance(device)
     table.canary_us = canary_us
     measured = [measured_network(table, network, name, rounds) for name, network in networks.items()]
     calibration = fit(measured[:CALIBRATION_NETWORKS])
@@ -233,6 +233,59 @@ def _complete(
     with storage_errors(journal):
         journal.unlink(missing_ok=True)
     return table
+
+
+def measure_networks(
+    networks: dict[str, Network], device: Device, journal: Path, *, seed: int, progress: Progress
+) -> list[Round]:
+    """Measure whole networks as those are that calibrate a table; the rounds are kept in `journal`, to go on from.
+
+    Raises:
+        DeviceError: the device cannot measure.
+        StorageError: the journal cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        models = write_models(Path(temporary), networks, device)
+        canary = write_canary(Path(temporary), device)
+        return _kept_rounds(journal, device, models, canary, seed, progress)
+
+
+def _kept_rounds(
+    journal: Path,
+    device: Device,
+    models: dict[str, Path],
+    canary: Path,
+    seed: int,
+    progress: Progress,
+    *,
+    started: float = 0.0,
+    max_minutes: float = math.inf,
+) -> list[Round]:
+    """Rounds of two processes, and of more where they were disturbed or are not settled."""
+    with _Journal(journal, _digest(models)) as kept:
+        rounds = kept.rounds
+        for process in range(1, _PROCESSES + 1):
+            rounds = profile_rounds(
+                device,
+                models,
+                canary,
+                rounds=process * _ROUNDS_PER_PROCESS,
+                min_accepted=JUDGED_ROUNDS,
+                max_extra=_MOST_PASSES if process == _PROCESSES else 0,
+                tolerance=_SETTLED if process == _PROCESSES else None,
+                deadline_s=_left_s(started, max_minutes, process),
+                done=rounds,
+                seed=seed,
+                on_round=kept.add,
+                progress=progress,
+            )
+    return rounds
+
+
+def provenance(device: Device) -> dict[str, object]:
+    """Facts about the machine, its versions and settings, as they are now."""
+    settings = {"threads": device.threads, "precision": device.precision, "pin": device.pin}
+    return link_to(device).facts.provenance() | settings
 
 
 def _left_s(started: float, max_minutes: float, process: int) -> float | None:
@@ -270,8 +323,13 @@ def model_of(table: Table, space: SearchSpace, *, any_table: bool = False) -> La
     if reason:
         raise TableError(
             f"the latency table {table.device}/{table.condition} is too far off for {space.name}: {reason}",
-            hint="close other programs and measure it anew with hwnas profile-device --again, or take it as it is "
-            "with --any-table",
+            hint=(
+                "measure more networks with hwnas adapt-device --samples, or all rows with hwnas profile-device, "
+                "or take it as it is with --any-table"
+                if table.kind == "adapted"
+                else "close other programs and measure it anew with hwnas profile-device --again, or take it as it is "
+                "with --any-table"
+            ),
         )
     folded, per_op_ms = set(table.folded.get(space.signature, ())), calibration.per_op_us / 1e3
     return latency_model(
@@ -289,6 +347,11 @@ def _networks(space: SearchSpace, seed: int) -> dict[str, Network]:
     drawn = list(dict.fromkeys(spread_architectures(space, 2 * count, seed)))
     chosen = drawn[::2][:CALIBRATION_NETWORKS] + drawn[1::2][:VALIDATION_NETWORKS]
     return {f"network {index}": space.network(architecture) for index, architecture in enumerate(chosen)}
+
+
+def validation_networks(space: SearchSpace, seed: int) -> list[Network]:
+    """The networks that a table which was measured with this seed is validated on, in the order of its pairs."""
+    return list(_networks(space, seed).values())[CALIBRATION_NETWORKS:]
 
 
 def _take_rows(table: Table, specs: Sequence[OpSpec], measured: dict[str, Estimate]) -> None:

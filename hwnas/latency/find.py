@@ -36,10 +36,44 @@ def find_folder(condition: Condition, tables: Path | None) -> Path | None:
 
     Looked for in `tables` alone if given; else in ./latency_tables, the user's data folder, and what hwnas ships.
     """
+    return _first(condition.folder, tables)
+
+
+def adapted_folder(condition: Condition, signature: str) -> Path:
+    """Where the table lies that was predicted for one space instance, below a folder of latency tables."""
+    return condition.folder.with_name(f"{condition.id}-adapted-{signature}")
+
+
+def find_adapted(condition: Condition, signature: str, tables: Path | None) -> Path | None:
+    """The folder of the condition's adapted table for a space instance, or None; looked for as a measured one is."""
+    return _first(adapted_folder(condition, signature), tables)
+
+
+def any_adapted(condition: Condition, tables: Path | None) -> list[Path]:
+    """The folders of all adapted tables of the condition, by name."""
+    found: dict[str, Path] = {}
     for root in [tables] if tables is not None else _default_roots():
-        folder = root / condition.folder
-        if (folder / "meta.toml").is_file():
-            return folder
+        for path in (root / condition.device).glob(f"{condition.id}-adapted-*/meta.toml"):
+            found.setdefault(path.parent.name, path.parent)
+    return [found[name] for name in sorted(found)]
+
+
+def all_folders(tables: Path | None) -> list[Path]:
+    """The folders of all tables: those in `tables`, if given, and those that are looked for without it.
+
+    Of several for one condition, the first one that is found.
+    """
+    found: dict[str, Path] = {}
+    for root in [*([tables] if tables is not None else []), *_default_roots()]:
+        for path in sorted(root.glob("*/*/meta.toml")):
+            found.setdefault(path.parent.relative_to(root).as_posix(), path.parent)
+    return list(found.values())
+
+
+def _first(folder: Path, tables: Path | None) -> Path | None:
+    for root in [tables] if tables is not None else _default_roots():
+        if (root / folder / "meta.toml").is_file():
+            return root / folder
     return None
 
 

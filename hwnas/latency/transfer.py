@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,40 +23,22 @@ _SMALLEST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Prior:
-    """What other devices say of a device that nothing was measured on: `latency = s · (row · w + noise)`, any s > 0.
+class WeightPrior:
+    """What is known of a device that nothing was measured on: `latency = s · (row · w + noise)`, any s > 0.
 
-    `w` is normal and has no unit: a device's latencies are divided by their mean. Its mean and covariance are those of
-    the sources, plus what sources cannot show: an option may cost more or less wherever it stands, and on its own.
-    Where networks have dead ops (nothing reads what they compute), one more weight says which share of such an op's
-    cost a runtime saves by leaving it out: 0 where it runs what it is given, 1 where it removes them first.
+    `w` is normal and has no unit: a device's latencies are divided by their mean.
 
     Attributes:
-        options: number of options per decision.
-        centre: (Σ options,) share of the sources' networks that has each option.
-        mean, covariance: (p,) and (p, p) of `w`: of the mean latency, of each option, of what dead ops save.
+        mean, covariance: (p,) and (p, p) of `w`.
         noises: standard deviations that a network of mean latency may have from its sum; the variance of others is in
             proportion to their latency.
+        spreads: what the covariance may have to be multiplied with.
     """
 
-    options: tuple[int, ...]
-    centre: Floats
     mean: Floats
     covariance: Floats
     noises: tuple[float, ...]
-
-    def rows(self, choices: Choices, without_dead: Choices | None = None) -> Floats:
-        """(n, p) features of networks.
-
-        Args:
-            choices: (n, decisions).
-            without_dead: the same with dead ops replaced by the option that is no op; None where there are none.
-        """
-        coded = one_hot(self.options, choices)
-        saved = np.zeros((len(coded), 1))
-        if without_dead is not None:
-            saved = (one_hot(self.options, without_dead) - coded) @ self.mean[1:-1, None]
-        return np.hstack([np.ones_like(saved), coded - self.centre, saved])
+    spreads: tuple[float, ...] = field(default=(1.0,), kw_only=True)
 
     def noise_shape(self, rows: Floats) -> Floats:
         """(n,) variance of each network's noise over that of a network of mean latency."""
@@ -85,10 +67,10 @@ class Prior:
     def adapt(self, rows: Floats, measured_ms: Sequence[float] | Floats) -> Posterior:
         """What the device is like, given the latencies of some networks.
 
-        For each level of noise, `w` and `s` have a closed form (a normal with a flat prior on `s`: Rasmussen and
-        Williams, 2006, eq. 2.41-2.42); they are averaged by the likelihood of what was measured. A network that its
-        fellows do not explain counts for less, as Student's t with 4 degrees of freedom has it. If all latencies are
-        whole milliseconds, rounding adds 1/12 ms² to their variance.
+        For each level of noise and of spread, `w` and `s` have a closed form (a normal with a flat prior on `s`:
+        Rasmussen and Williams, 2006, eq. 2.41-2.42); they are averaged by the likelihood of what was measured. A
+        network that its fellows do not explain counts for less, as Student's t with 4 degrees of freedom has it. If all
+        latencies are whole milliseconds, rounding adds 1/12 ms² to their variance.
 
         Args:
             rows: (n, p) of the measured networks.
@@ -100,7 +82,8 @@ class Prior:
         y = np.asarray(measured_ms, dtype=np.float64)
         if not len(y) or len(y) != len(rows) or not (y > 0).all():
             raise InputError(f"a device needs one positive latency for each measured network, not {y.tolist()}")
-        found = [self._at_noise(rows, y, noise) for noise in self.noises]
+        levels = [(spread, noise) for spread in self.spreads for noise in self.noises]
+        found = [self._at(rows, y, spread, noise) for spread, noise in levels]
         likelihood = np.array([one.log_likelihood for one in found])
         share = np.exp(likelihood - likelihood.max())
         share /= share.sum()
@@ -108,13 +91,14 @@ class Prior:
         off = np.stack([one.mean for one in found]) - mean
         within = np.tensordot(share, np.stack([one.covariance for one in found]), 1)
         noise_ms = np.sqrt(
-            share @ np.square([one.scale_ms * noise for one, noise in zip(found, self.noises, strict=True)])
+            share @ np.square([one.scale_ms * noise for one, (_, noise) in zip(found, levels, strict=True)])
         )
         return Posterior(self, mean, within + (off.T * share) @ off, float(noise_ms))
 
-    def _at_noise(self, rows: Floats, y: Floats, noise: float) -> _Conditioned:
+    def _at(self, rows: Floats, y: Floats, spread: float, noise: float) -> _Conditioned:
         t = rows @ self.mean
-        cross = self.covariance @ rows.T
+        prior = spread * self.covariance
+        cross = prior @ rows.T
         first = scale = float(y @ t / (t @ t))
         rounding_ms2 = 1.0 / 12.0 if (y == y.round()).all() else 0.0
         weight = np.ones_like(y)
@@ -129,8 +113,52 @@ class Prior:
         information = float(t @ inverse @ t)
         likelihood = 0.5 * float(np.linalg.slogdet(inverse)[1]) - 0.5 * float(np.log(information))
         likelihood -= 0.5 * float(rest @ inverse @ rest) + (len(y) - 1) * float(np.log(scale / first))
-        covariance = self.covariance - cross @ inverse @ cross.T + np.outer(of_scale, of_scale) / information
+        covariance = prior - cross @ inverse @ cross.T + np.outer(of_scale, of_scale) / information
         return _Conditioned(likelihood, scale * (self.mean + cross @ (inverse @ rest)), scale**2 * covariance, scale)
+
+
+@dataclass(frozen=True)
+class Prior(WeightPrior):
+    """The prior over the options of a space that other devices give, by their latencies of whole networks.
+
+    Its mean and covariance are those of the sources, plus what sources cannot show: an option may cost more or less
+    wherever it stands, and on its own. Where networks have dead ops (nothing reads what they compute), one more weight
+    says which share of such an op's cost a runtime saves by leaving it out: 0 where it runs what it is given, 1 where
+    it removes them first.
+
+    Attributes:
+        mean, covariance: (p,) and (p, p) of `w`: of the mean latency, of each option, of what dead ops save.
+        options: number of options per decision.
+        centre: (Σ options,) share of the sources' networks that has each option.
+    """
+
+    options: tuple[int, ...]
+    centre: Floats
+
+    def rows(self, choices: Choices, without_dead: Choices | None = None) -> Floats:
+        """(n, p) features of networks.
+
+        Args:
+            choices: (n, decisions).
+            without_dead: the same with dead ops replaced by the option that is no op; None where there are none.
+        """
+        coded = one_hot(self.options, choices)
+        saved = np.zeros((len(coded), 1))
+        if without_dead is not None:
+            saved = (one_hot(self.options, without_dead) - coded) @ self.mean[1:-1, None]
+        return np.hstack([np.ones_like(saved), coded - self.centre, saved])
+
+    def latency_model(self, found: Posterior, rows: Floats) -> LatencyModel:
+        """The additive part, for searches; what dead ops may save is left out, so such networks are overrated.
+
+        Args:
+            found: what `adapt` returned.
+            rows: (n, p) of networks of the space, whose mean relative deviation becomes the model's `sigma`.
+        """
+        ends = np.cumsum(self.options)[:-1]
+        costs_ms = tuple(tuple(map(float, part)) for part in np.split(found.mean[1:-1], ends))
+        fixed_ms = float(found.mean[0] - found.mean[1:-1] @ self.centre)
+        return LatencyModel(costs_ms, fixed_ms, sigma=found.sigma(rows))
 
 
 @dataclass(frozen=True)
@@ -152,7 +180,7 @@ class Posterior:
         noise_ms: standard deviation of a network of mean latency from its sum.
     """
 
-    prior: Prior
+    prior: WeightPrior
     mean: Floats
     covariance: Floats
     noise_ms: float
@@ -168,18 +196,10 @@ class Posterior:
         deviation: Floats = np.sqrt(of_weights + self.noise_ms**2 * self.prior.noise_shape(rows))
         return deviation
 
-    def latency_model(self, rows: Floats) -> LatencyModel:
-        """The additive part, for searches; what dead ops may save is left out, so such networks are overrated.
-
-        Args:
-            rows: (n, p) of networks of the space, whose mean relative deviation becomes the model's `sigma`.
-        """
-        ends = np.cumsum(self.prior.options)[:-1]
-        costs_ms = tuple(tuple(map(float, part)) for part in np.split(self.mean[1:-1], ends))
-        fixed_ms = float(self.mean[0] - self.mean[1:-1] @ self.prior.centre)
+    def sigma(self, rows: Floats) -> float:
+        """Mean relative deviation of these networks, the `sigma` of a latency model."""
         predicted = self.predict_ms(rows)
-        sigma = float(np.mean(self.deviation_ms(rows) / np.maximum(predicted, _SMALLEST_SHARE * predicted.mean())))
-        return LatencyModel(costs_ms, fixed_ms, sigma=sigma)
+        return float(np.mean(self.deviation_ms(rows) / np.maximum(predicted, _SMALLEST_SHARE * predicted.mean())))
 
 
 def learn_prior(
@@ -226,7 +246,7 @@ def learn_prior(
     covariance[-1, -1] = 0.0 if without_dead is None else _SAVES
     levels = np.maximum(np.sort(noises), np.median(noises))  # the half of optimists would trust a few networks too much
     weighted = np.concatenate([[1.0], mean, [0.0]])
-    return Prior(tuple(options), centre, weighted, covariance, tuple(map(float, levels)))
+    return Prior(weighted, covariance, tuple(map(float, levels)), tuple(options), centre)
 
 
 def one_hot(options: Sequence[int], choices: Choices) -> Floats:

@@ -15,7 +15,7 @@ from hwnas.devices.device import Device
 from hwnas.devices.estimate import CANARY_DRIFT
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.files import read_json, write_json
-from hwnas.latency.build import Need, complete, drift, lacking, model_of, open_table
+from hwnas.latency.build import Need, complete, drift, lacking, model_of, open_table, table_for
 from hwnas.latency.find import device_or_imported, find_folder, table_folder
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.noise import load_warning
@@ -115,6 +115,8 @@ def make_plan(
     config = config if device.reachable else _of_table(config, table, channels, len(classes))
     found = _instance(config, budgets, device, (channels, native, len(classes)), limited, progress)
     resolved = replace(config, width=found.width, depth=found.depth, resolution=found.space.input_shape[1])
+    if device.reachable:
+        table, _ = table_for(device, found.space, tables)
     need = lacking(table, found.space)
     if need and not device.reachable:
         raise missing_rows(table, need.rows)
@@ -279,6 +281,9 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
         if abs(changed) > CANARY_DRIFT:
             progress.say(f"the reference network runs {changed:+.0%} against the table: measuring its rows again")
             need = Need(plan.whole.ops, calibration=True, drifted=True)
+            if plan.table.kind == "adapted":  # what was predicted is not completed: a measured table takes its place
+                plan = replace(plan, table=open_table(plan.device, plan.folder))
+                need = lacking(plan.table, plan.whole)
     if need:
         if not plan.budgets[0].relative:
             _refuse_hopeless(plan, progress)
@@ -294,6 +299,8 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
 def canary_us(plan: Plan) -> float | None:
     """What the reference network takes undisturbed, by the table as it is now; None where no table knows."""
     table = load_table(plan.folder) if (plan.folder / "meta.toml").is_file() else plan.table
+    if plan.table.kind == "adapted" and plan.whole.signature not in table.calibrations:
+        table = plan.table
     return table.canary_of(plan.whole.signature) or None
 
 

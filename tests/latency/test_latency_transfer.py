@@ -175,7 +175,7 @@ def test_the_latency_model_says_the_same() -> None:
     picked = prior.pick(rows, 10)
     true = sources(np.random.default_rng(14), devices=1)[0]
     found = prior.adapt(rows[picked], true[picked])
-    model = found.latency_model(rows)
+    model = prior.latency_model(found, rows)
     alive = np.flatnonzero((WITHOUT_DEAD == CHOICES).all(axis=1))
     for i in alive:
         assert model.predict_ms(tuple(CHOICES[i])) == pytest.approx(found.predict_ms(rows[[i]])[0])

@@ -1,0 +1,170 @@
+"""A latency table that is predicted from those of known devices and a few whole networks measured on this one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from hwnas.arch.network import Network
+from hwnas.arch.space import SearchSpace
+from hwnas.backends.formats import format_of
+from hwnas.devices.device import IMPORTED, Condition, Device
+from hwnas.devices.estimate import canary_floor_us
+from hwnas.errors import InputError, StorageError, TableError
+from hwnas.latency.build import lacking, measure_networks, measured_network, measuring_into, provenance
+from hwnas.latency.calibrate import Measured, pairs_of, spread_architectures, validate
+from hwnas.latency.find import all_folders
+from hwnas.latency.noise import noise_of
+from hwnas.latency.op_prior import op_counts, op_prior, op_weights_ms, priced
+from hwnas.latency.table import Calibration, Row, Table, load_table, save_table
+from hwnas.latency.transfer import Floats, Posterior, WeightPrior
+from hwnas.progress import Progress
+
+SMALLEST_SAMPLES = 3
+_CANDIDATES = 400
+_MOST_OF = 0.9
+_SMALLEST_ROW = 0.01
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a space on a device before anything is measured there.
+
+    Attributes:
+        prior: over what `op_counts` are multiplied with.
+        networks: candidates, a spread of the whole space; `counts` are theirs.
+        sources: the tables that the prior was learned from, as DEVICE/CONDITION.
+    """
+
+    space: SearchSpace
+    prior: WeightPrior
+    networks: tuple[Network, ...]
+    counts: Floats
+    sources: tuple[str, ...]
+
+    def sigma(self, found: Posterior) -> float:
+        """The relative deviation that nine of ten networks of the space stay below."""
+        predicted = np.maximum(found.predict_ms(self.counts), 1e-9)
+        return float(np.quantile(found.deviation_ms(self.counts) / predicted, _MOST_OF))
+
+    def picked(self, samples: int) -> dict[str, Network]:
+        """The networks to measure, the most telling first; see `WeightPrior.pick`."""
+        return {f"network {index}": self.networks[index] for index in self.prior.pick(self.counts, samples)}
+
+
+def source_tables(space: SearchSpace, condition: Condition, tables: Path | None) -> list[Table]:
+    """Tables of other conditions that hold every op of the space: measured ones, and imported ones row by row.
+
+    Args:
+        tables: a folder of latency tables to look in beside those that are always looked in.
+
+    Raises:
+        TableError: there are none. Damaged tables are passed over.
+    """
+    found = []
+    for folder in all_folders(tables):
+        try:
+            table = load_table(folder)
+        except (TableError, StorageError):
+            continue
+        same = (table.device, table.condition) == (condition.device, condition.id)
+        runnable = table.condition == IMPORTED or table.calibrations
+        if same or table.kind == "adapted" or not runnable or table.folded or lacking(table, space).rows:
+            continue
+        found.append(table)
+    if not found:
+        raise TableError(
+            f"no latency table of another device or condition holds all {len(space.ops)} ops of {space.signature}, "
+            "and a prediction needs at least one",
+            hint="measure the whole table with hwnas profile-device, or bring one from another machine with --sources",
+        )
+    return found
+
+
+def known_of(space: SearchSpace, sources: Sequence[Table], *, seed: int = 0) -> Known:
+    """The prior that tables give, and the networks that may be measured.
+
+    Raises:
+        InputError: there is no table.
+        MissingRowsError: one lacks an op of the space.
+    """
+    ops = priced(space)
+    drawn = dict.fromkeys(spread_architectures(space, _CANDIDATES, seed))
+    networks = tuple(space.network(architecture) for architecture in drawn)
+    counts = op_counts(ops, networks)
+    weights_ms = np.array([op_weights_ms(table, ops, space.signature) for table in sources])
+    names = tuple(f"{table.device}/{table.condition}" for table in sources)
+    return Known(space, op_prior(ops, weights_ms, counts), networks, counts, names)
+
+
+def adapt_table(
+    known: Known, device: Device, folder: Path, samples: int, *, progress: Progress, seed: int = 0
+) -> Table:
+    """Measure a few networks, predict every row from them, and save the table to `folder`.
+
+    Its validation tells how far each of these networks is from what the others predict of it, but for `sigma`, the
+    margin: that is the deviation that the posterior expects of nine of ten networks of the space, with that of judged
+    from undisturbed latency.
+
+    Raises:
+        InputError: fewer samples than `SMALLEST_SAMPLES`, or more than there are networks.
+        DeviceError: the device cannot measure.
+        StorageError: the table cannot be written.
+    """
+    if not SMALLEST_SAMPLES <= samples <= len(known.networks):
+        raise InputError(
+            f"a device is adapted to with {SMALLEST_SAMPLES} to {len(known.networks)} measured networks of "
+            f"{known.space.name}, not {samples}"
+        )
+    with measuring_into(folder, progress):
+        journal = folder / f"rounds-{known.space.signature}.jsonl"
+        networks = known.picked(samples)
+        rounds = measure_networks(networks, device, journal, seed=seed, progress=progress)
+        condition = device.condition()
+        table = Table(condition.device, condition.id, kind="adapted", canary_us=canary_floor_us(rounds))
+        counts = op_counts(priced(known.space), list(networks.values()))
+        floor_ms = np.array([min(one.median_us for one in rounds if one.name == name) / 1e3 for name in networks])
+        found = known.prior.adapt(counts, floor_ms)
+        _take_rows(table, known, found, runs=samples)
+        measured = [measured_network(table, network, name, rounds) for name, network in networks.items()]
+        _trust(table, known, found, counts, measured)
+        table.noise[known.space.signature] = noise_of(rounds)
+        table.provenance = provenance(device) | {"samples": samples, "sources": list(known.sources)}
+        save_table(table, folder)
+        journal.unlink(missing_ok=True)
+    return table
+
+
+def _take_rows(table: Table, known: Known, found: Posterior, *, runs: int) -> None:
+    """The predicted latency of every op, with what nine of ten lie between; none is below 1 % of an average row."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    fingerprint = format_of(table.runtime, table.precision).fingerprint
+    deviations = np.sqrt(np.diag(found.covariance)[1:])
+    smallest = max(1e3 * _SMALLEST_ROW * float(np.mean(found.mean[1:])), 0.001)
+    for spec, mean_ms, deviation_ms in zip(priced(known.space), found.mean[1:], deviations, strict=True):
+        low, middle, high = (max(1e3 * (mean_ms + z * deviation_ms), smallest) for z in (-1.2816, 0.0, 1.2816))
+        table.rows[spec.key] = Row(spec.key, fingerprint(spec), middle, low, high, runs, now)
+    intercept_us = 1e3 * float(found.mean[0])
+    table.calibrations[known.space.signature] = Calibration(1.0, intercept_us, 0.0, runs)
+
+
+def _trust(table: Table, known: Known, found: Posterior, counts: Floats, measured: Sequence[Measured]) -> None:
+    """Validate by leaving out one network after the other, and set the margin."""
+    name = known.space.signature
+    plain = Calibration(1.0, 0.0, 0.0, len(measured))
+    floor_ms = np.array([one.floor_us / 1e3 for one in measured])
+    left_out = []
+    for index, one in enumerate(measured):
+        others = np.arange(len(measured)) != index
+        without = known.prior.adapt(counts[others], floor_ms[others])
+        predicted_us = 1e3 * float(without.predict_ms(counts[[index]])[0])
+        left_out.append(replace(one, rows_us=max(predicted_us, 0.01 * one.floor_us)))
+    judged = float(np.mean([((one.median_us or one.floor_us) / one.floor_us - 1.0) ** 2 for one in measured]))
+    sigma = math.hypot(known.sigma(found), math.sqrt(judged))
+    table.validations[name] = replace(validate(plain, left_out), sigma=sigma)
+    table.pairs[name] = pairs_of(plain, left_out)

@@ -158,7 +158,7 @@ def test_a_number_of_networks_out_of_range_is_refused(known: Known, samples: int
 def test_shipped_tables_predict_each_other(condition: str) -> None:
     """Ten networks and the other tables, against the networks that the condition's own table was validated on."""
     space = space_of(MOBILE)
-    tables = [load_table(path.parent) for path in sorted(SHIPPED.glob("*/*/meta.toml"))]
+    tables = [load_table(path.parent) for path in sorted(SHIPPED.glob("amd-epyc-f25m1/*/meta.toml"))]
     (target,) = [table for table in tables if table.condition == condition]
     known = known_of(space, [table for table in tables if table is not target])
     picks = known.prior.pick(known.counts, 10)

@@ -18,6 +18,7 @@ from hwnas.data import Dataset, Images, batches
 from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
 from hwnas.progress import Progress
+from hwnas.search.bilevel import Bilevel
 from hwnas.search.objective import Hold
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies.base import Relaxation, Sampler
@@ -56,8 +57,8 @@ class Budgeted:
 class SearchLoop:
     """Trains a supernet, and the logits of a relaxation or a sampler that guides it.
 
-    Bilevel as in DARTS (Liu et al., 2019), first order: a step on α on a validation batch after every few steps on the
-    shared weights on train batches. Limits enter as penalties on what is expected, never through the weights.
+    Bilevel as in DARTS (Liu et al., 2019): a step on α on a validation batch before every few steps on the shared
+    weights on train batches. Limits enter as penalties on what is expected, never through the weights.
 
     Beside α runs `unbudgeted`: logits that get only the gradient of the images. What they prefer is what would be
     chosen if there were no budget, so comparing both tells whether the budget binds.
@@ -144,9 +145,12 @@ class SearchLoop:
         train = self._batches(self.dataset.train, generator)
         for step, (x, y) in enumerate(train):
             at = epoch + step / self.steps
+            for group in self.optimizer.param_groups:
+                group["lr"] = settings.learning_rate(at)
             if validation is not None and budgeted is not None and step % settings.arch_every == 0:
                 budgeted.relaxation.anneal((at - settings.warmup_epochs) / settings.epochs)
-                self._arch_step(budgeted, *next(validation), generator)
+                problem = Bilevel(self.supernet, self.optimizer, (x, y), next(validation), self._sharp)
+                self._arch_step(budgeted, budgeted.relaxation.gradient(problem, generator))
             yield self._weight_step(x, y, at, generator)
         if searching and budgeted is not None:
             budgeted.update()
@@ -169,8 +173,6 @@ class SearchLoop:
         return int(sha256(f"search {self.seed} {epoch}".encode())[:15], 16)
 
     def _weight_step(self, x: Tensor, y: Tensor, at: float, generator: torch.Generator) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate(at)
         if self.budgeted is not None:
             gates = self.budgeted.relaxation.weight_gates(generator)
         elif self.sampler is not None and self.guides and at >= self.settings.warmup_epochs:
@@ -187,16 +189,17 @@ class SearchLoop:
         self.optimizer.step()
         return loss.item()
 
-    def _arch_step(self, budgeted: Budgeted, x: Tensor, y: Tensor, generator: torch.Generator) -> None:
+    def _arch_step(self, budgeted: Budgeted, from_images: Tensor) -> None:
         logits = budgeted.relaxation.logits
-        # Plain cross entropy: smoothing would drown what options differ by (docs/decisions/0007).
-        loss = cross_entropy(self.supernet(x, budgeted.relaxation.arch_gates(generator)), y, weight=self.class_weights)
-        (from_images,) = torch.autograd.grad(loss, logits)
         (from_budget,) = torch.autograd.grad(budgeted.penalty(), logits)
         for alpha, gradient in zip(self._alphas, (from_images + from_budget, from_images), strict=True):
             alpha.grad = torch.where(torch.isfinite(alpha), gradient, 0.0)
         for optimizer in self._arch_optimizers:
             optimizer.step()
+
+    def _sharp(self, logits: Tensor, y: Tensor) -> Tensor:
+        # Plain cross entropy: smoothing would drown what options differ by (docs/decisions/0007).
+        return cross_entropy(logits, y, weight=self.class_weights)
 
     def _check(self, loss: float, norm: float, at: float) -> None:
         if not (math.isfinite(loss) and math.isfinite(norm)):

@@ -11,6 +11,7 @@ from hwnas.errors import InputError
 from hwnas.plugins import plugins
 from hwnas.search.feasible import Feasible
 from hwnas.search.strategies.base import Relaxation, Sampler
+from hwnas.search.strategies.darts import DARTS
 from hwnas.search.strategies.enas import ENAS
 from hwnas.search.strategies.evolution import Evolution
 from hwnas.search.strategies.gaussian import Gaussian
@@ -46,6 +47,7 @@ class Strategy:
             raise InputError(f"the strategy {self.name!r} guides the weights, so it must have a sampler")
 
 
+_ALL_OPTIONS = "all options in every step: several times slower, with several times the memory"
 _AFTER_UNIFORM_PATHS = "one path a weight step, uniform; then several times as many candidates as a relaxation scores"
 _STRATEGIES = (
     Strategy(
@@ -57,8 +59,14 @@ _STRATEGIES = (
     Strategy(
         "gumbel-soft",
         "soft Gumbel relaxation as in SNAS and FBNet; computes every option in every step: several times slower",
-        "all options in every step: several times slower, with several times the memory",
+        _ALL_OPTIONS,
         relaxation=lambda options, device: Gumbel(options, hard=False, device=device),
+    ),
+    Strategy(
+        "darts",
+        "DARTS, first order: every option counts with its softmax, and α is trained on the validation images",
+        _ALL_OPTIONS,
+        relaxation=DARTS,
     ),
     Strategy(
         "random",

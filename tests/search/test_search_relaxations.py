@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,19 @@ import numpy as np
 import pytest
 import torch
 from problems import RAGGED, TOY, toy_model
+from torch import Tensor
 
+from hwnas.arch import space_instance
 from hwnas.data import Dataset, Images
 from hwnas.progress import Silent
 from hwnas.search.engine import search
 from hwnas.search.limits import Limits, latency_limit
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import strategies, strategy
+from hwnas.search.strategies.base import Relaxation
 from hwnas.search.strategies.darts import DARTS
+from hwnas.search.strategies.gdas import GDAS
+from hwnas.search.supernet import Gate, Supernet
 
 MODEL = toy_model()
 LIMITS = Limits(latency_limit(MODEL, 0.5 * (MODEL.smallest_ms + MODEL.largest_ms)))
@@ -67,3 +74,67 @@ def test_darts_weights_every_option_with_its_softmax() -> None:
         loss = loss + (gate.weights * costs[d, : RAGGED[d]]).sum()
     (gradient,) = torch.autograd.grad(loss, found.logits)
     torch.testing.assert_close(gradient, p * (costs - (p * costs).sum(1, keepdim=True)), rtol=1e-4, atol=1e-6)
+
+
+def perturbed(logits: Tensor, seed: int) -> Tensor:
+    """Logits plus the Gumbel noise that a generator with this seed gives: -log(-log u)."""
+    uniform = torch.rand(logits.shape, generator=torch.Generator().manual_seed(seed))
+    return logits.detach() - torch.log(-torch.log(uniform))
+
+
+def drawn(found: Relaxation, seed: int = 0) -> None:
+    """Random logits where there are options."""
+    found.logits.data += torch.randn(found.logits.shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_gdas_takes_the_largest_and_its_gradient_is_that_of_the_soft_factor(seed: int) -> None:
+    """With L = Σ w_k c_k and k drawn: ∂L/∂α_i = c_k s_k (δ_ik - s_i) / τ, s the Gumbel softmax."""
+    found = GDAS(RAGGED)
+    drawn(found, seed)
+    found.anneal(0.5)
+    noisy = perturbed(found.logits, seed)
+    s, temperature = torch.softmax(noisy / 5.05, 1), 5.05
+    costs = torch.randn(noisy.shape, generator=torch.Generator().manual_seed(99))
+    loss, expected = torch.zeros(()), torch.zeros_like(noisy)
+    for d, gate in enumerate(found.arch_gates(torch.Generator().manual_seed(seed))):
+        (k,) = gate.active
+        assert k == int(noisy[d].argmax())
+        assert gate.weights is not None
+        assert float(gate.weights.detach()) == pytest.approx(1.0, abs=1e-6)
+        loss = loss + gate.weights[0] * costs[d, k]
+        expected[d] = costs[d, k] * s[d, k] * (torch.eye(noisy.shape[1])[k] - s[d]) / temperature
+    (gradient,) = torch.autograd.grad(loss, found.logits)
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
+    paths = found.weight_gates(torch.Generator().manual_seed(seed))
+    assert [gate.active[0] for gate in paths] == noisy.argmax(1).tolist()
+
+
+CELLS = space_instance("darts", width=0.25, resolution=8, channels=1, classes=10, depth=3)
+
+
+def computed(supernet: Supernet, gates: Sequence[Gate]) -> Counter[str]:
+    """How often an option of each slot with a decision is called in a pass."""
+    calls: Counter[str] = Counter()
+    handles = [
+        option.register_forward_hook(lambda *_, name=slot.name: calls.update([name]))
+        for slot in supernet.space.slots
+        if slot.decision is not None
+        for option in supernet.get_submodule(slot.name).children()
+    ]
+    supernet(torch.zeros(2, 1, 8, 8), gates)
+    for handle in handles:
+        handle.remove()
+    return calls
+
+
+@pytest.mark.parametrize(("name", "weights", "alpha"), [("darts", 8, 8), ("gumbel", 1, 2), ("gdas", 1, 1)])
+def test_a_pass_computes_only_the_options_that_count(name: str, weights: int, alpha: int) -> None:
+    maker = strategy(name).relaxation
+    assert maker is not None
+    found, supernet = maker(CELLS.options, torch.device("cpu")), Supernet(CELLS)
+    generator = torch.Generator().manual_seed(0)
+    slots = [slot.name for slot in CELLS.slots if slot.decision is not None]
+    assert len(slots) == 14 * 3
+    assert computed(supernet, found.weight_gates(generator)) == dict.fromkeys(slots, weights)
+    assert computed(supernet, found.arch_gates(generator)) == dict.fromkeys(slots, alpha)

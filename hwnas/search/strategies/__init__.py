@@ -15,6 +15,7 @@ from hwnas.search.strategies.darts import DARTS
 from hwnas.search.strategies.enas import ENAS
 from hwnas.search.strategies.evolution import Evolution
 from hwnas.search.strategies.gaussian import Gaussian
+from hwnas.search.strategies.gdas import GDAS
 from hwnas.search.strategies.gumbel import Gumbel
 from hwnas.search.strategies.metaqnn import MetaQNN
 from hwnas.search.strategies.random import Random
@@ -67,6 +68,12 @@ _STRATEGIES = (
         "DARTS, first order: every option counts with its softmax, and α is trained on the validation images",
         _ALL_OPTIONS,
         relaxation=DARTS,
+    ),
+    Strategy(
+        "gdas",
+        "GDAS: hard Gumbel relaxation, straight through; one path in every step",
+        "one path a weight step, one an architecture step",
+        relaxation=GDAS,
     ),
     Strategy(
         "random",

@@ -149,7 +149,7 @@ class SearchLoop:
                 group["lr"] = settings.learning_rate(at)
             if validation is not None and budgeted is not None and step % settings.arch_every == 0:
                 budgeted.relaxation.anneal((at - settings.warmup_epochs) / settings.epochs)
-                problem = Bilevel(self.supernet, self.optimizer, (x, y), next(validation), self._sharp)
+                problem = Bilevel(self.supernet, self.optimizer, (x, y), next(validation), self._smooth, self._sharp)
                 self._arch_step(budgeted, budgeted.relaxation.gradient(problem, generator))
             yield self._weight_step(x, y, at, generator)
         if searching and budgeted is not None:
@@ -182,7 +182,7 @@ class SearchLoop:
             gates = self.paths(generator)
         self.optimizer.zero_grad()
         logits = self.supernet(x, gates)
-        loss = cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.settings.label_smoothing)
+        loss = self._smooth(logits, y)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], self.settings.clip)
         self._check(loss.item(), float(norm), at)
@@ -194,8 +194,13 @@ class SearchLoop:
         (from_budget,) = torch.autograd.grad(budgeted.penalty(), logits)
         for alpha, gradient in zip(self._alphas, (from_images + from_budget, from_images), strict=True):
             alpha.grad = torch.where(torch.isfinite(alpha), gradient, 0.0)
-        for optimizer in self._arch_optimizers:
+        for alpha, optimizer in zip(self._alphas, self._arch_optimizers, strict=True):
+            before = alpha.detach().clone()
             optimizer.step()
+            budgeted.relaxation.settle(alpha.detach(), before)
+
+    def _smooth(self, logits: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.settings.label_smoothing)
 
     def _sharp(self, logits: Tensor, y: Tensor) -> Tensor:
         # Plain cross entropy: smoothing would drown what options differ by (docs/decisions/0007).

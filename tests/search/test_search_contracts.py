@@ -20,7 +20,7 @@ from hwnas.search.strategies.base import Relaxation, Sampler, log_probabilities
 from hwnas.search.supernet import Gate
 
 RELAXATIONS = [entry.name for entry in strategies() if entry.relaxation is not None]
-CERTAIN = {"darts"}  # draw nothing: every option counts with its softmax
+CERTAIN = {"darts", "darts2"}  # draw nothing: every option counts with its softmax
 SAMPLERS = [entry.name for entry in strategies() if entry.sampler is not None]
 MODEL = toy_model()
 OPTIONS_TABLE = [[0.0] * count for count in OPTIONS]
@@ -73,7 +73,9 @@ def optimise(
             loss = loss + penalty(expected(torch.softmax(found.logits, 1)))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        before = found.logits.detach().clone()
         optimizer.step()
+        found.settle(found.logits.detach(), before)
         if penalty is not None and step % 20 == 19:
             history.append(float(expected(torch.softmax(found.logits.detach(), 1))))
             penalty.update(history[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from problems import RAGGED, TOY, toy_model
+from scipy.stats import chisquare
 from torch import Tensor
 
 from hwnas.arch import space_instance
@@ -20,9 +22,10 @@ from hwnas.search.engine import search
 from hwnas.search.limits import Limits, latency_limit
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import strategies, strategy
-from hwnas.search.strategies.base import Relaxation
+from hwnas.search.strategies.base import Relaxation, soft_gates
 from hwnas.search.strategies.darts import DARTS
 from hwnas.search.strategies.gdas import GDAS
+from hwnas.search.strategies.proxyless import Proxyless
 from hwnas.search.supernet import Gate, Supernet
 
 MODEL = toy_model()
@@ -128,7 +131,9 @@ def computed(supernet: Supernet, gates: Sequence[Gate]) -> Counter[str]:
     return calls
 
 
-@pytest.mark.parametrize(("name", "weights", "alpha"), [("darts", 8, 8), ("gumbel", 1, 2), ("gdas", 1, 1)])
+@pytest.mark.parametrize(
+    ("name", "weights", "alpha"), [("darts", 8, 8), ("gumbel", 1, 2), ("gdas", 1, 1), ("proxyless", 1, 2)]
+)
 def test_a_pass_computes_only_the_options_that_count(name: str, weights: int, alpha: int) -> None:
     maker = strategy(name).relaxation
     assert maker is not None
@@ -138,3 +143,71 @@ def test_a_pass_computes_only_the_options_that_count(name: str, weights: int, al
     assert len(slots) == 14 * 3
     assert computed(supernet, found.weight_gates(generator)) == dict.fromkeys(slots, weights)
     assert computed(supernet, found.arch_gates(generator)) == dict.fromkeys(slots, alpha)
+
+
+def test_proxyless_draws_pairs_from_p_and_one_of_the_pair_from_p_over_the_two() -> None:
+    found, generator, draws = Proxyless(RAGGED), torch.Generator().manual_seed(1), 4000
+    drawn(found)
+    seen: Counter[tuple[int, int]] = Counter()  # the active one and the other
+    for _ in range(draws):
+        gate = found.arch_gates(generator)[0]
+        assert gate.weights is not None
+        active = gate.active[int(gate.weights.argmax())]
+        torch.testing.assert_close(gate.weights.detach().sort().values, torch.tensor([0.0, 1.0]), rtol=0, atol=1e-6)
+        seen[active, sum(gate.active) - active] += 1
+    p = torch.softmax(found.logits, 1)[0].tolist()
+    pair = {(i, j): p[i] * p[j] / (1 - p[i]) + p[j] * p[i] / (1 - p[j]) for i, j in itertools.permutations(range(3), 2)}
+    expected = {(i, j): draws * pair[i, j] * p[i] / (p[i] + p[j]) for i, j in pair}
+    assert chisquare([seen[one] for one in expected], list(expected.values()), sum_check=False).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_proxyless_moves_two_logits_and_keeps_the_probability_of_the_pair(seed: int) -> None:
+    found, generator = Proxyless(RAGGED), torch.Generator().manual_seed(seed)
+    drawn(found, seed)
+    gates = found.arch_gates(generator)
+    before = found.logits.detach().clone()
+    found.logits.data += torch.randn(before.shape, generator=generator)
+    moved = found.logits.detach().clone()
+    found.settle(found.logits.detach(), before)
+    old, new = torch.softmax(before, 1), torch.softmax(found.logits.detach(), 1)
+    for d, (gate, count) in enumerate(zip(gates, RAGGED, strict=True)):
+        pair = list(gate.active)
+        rest = [k for k in range(count) if k not in pair]
+        assert torch.equal(found.logits[d, rest], before[d, rest])
+        torch.testing.assert_close(new[d, rest], old[d, rest])
+        if count > 1:
+            difference = moved[d, pair[0]] - moved[d, pair[1]]
+            torch.testing.assert_close(
+                found.logits.detach()[d, pair[0]] - found.logits.detach()[d, pair[1]], difference
+            )
+    assert torch.equal(torch.isfinite(found.logits), torch.isfinite(before))
+
+
+def test_the_mean_gradient_of_two_paths_points_along_that_of_all() -> None:
+    """All: one path is drawn, every option computes, and ∂L/∂α_i = Σ_j ∂L/∂g_j · p_j (δ_ij - p_i)."""
+    torch.manual_seed(0)
+    supernet = Supernet(TOY).double().train()
+    for part in supernet.modules():
+        if isinstance(part, torch.nn.BatchNorm2d) and part.affine:
+            torch.nn.init.uniform_(part.weight, 0.5, 1.5)  # of residual branches it begins at zero
+    torch.nn.init.normal_(next(p for n, p in supernet.named_parameters() if p.shape[0] == 10 and p.ndim == 2), std=0.3)
+    x, y = torch.randn(16, *TOY.input_shape, dtype=torch.float64), torch.randint(10, (16,))
+    found = Proxyless(TOY.options)
+    drawn(found)
+    found.logits.data = found.logits.data.double()
+    generator = torch.Generator().manual_seed(1)
+
+    def loss(gates: Sequence[Gate]) -> Tensor:
+        return torch.nn.functional.cross_entropy(supernet(x, gates), y)
+
+    def all_paths() -> Tensor:
+        p = torch.softmax(found.logits, 1)
+        active = torch.multinomial(p.detach(), 1, generator=generator)
+        return loss(soft_gates(torch.zeros_like(p).scatter(1, active, 1.0) + (p - p.detach()), TOY.options))
+
+    means = []
+    for draw in (all_paths, lambda: loss(found.arch_gates(generator))):
+        gradients = [torch.autograd.grad(draw(), found.logits)[0] for _ in range(120)]
+        means.append(torch.stack(gradients).mean(0).flatten())
+    assert float(torch.cosine_similarity(*means, dim=0)) > 0.9

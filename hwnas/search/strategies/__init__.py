@@ -18,6 +18,7 @@ from hwnas.search.strategies.gaussian import Gaussian
 from hwnas.search.strategies.gdas import GDAS
 from hwnas.search.strategies.gumbel import Gumbel
 from hwnas.search.strategies.metaqnn import MetaQNN
+from hwnas.search.strategies.proxyless import Proxyless
 from hwnas.search.strategies.random import Random
 
 
@@ -74,6 +75,12 @@ _STRATEGIES = (
         "GDAS: hard Gumbel relaxation, straight through; one path in every step",
         "one path a weight step, one an architecture step",
         relaxation=GDAS,
+    ),
+    Strategy(
+        "proxyless",
+        "ProxylessNAS by gradient: two sampled paths compete in a step on α, and only their logits move",
+        "one path a weight step, two an architecture step",
+        relaxation=Proxyless,
     ),
     Strategy(
         "random",

@@ -40,6 +40,9 @@ class Relaxation(Protocol):
         (gradient,) = torch.autograd.grad(problem.val(self.arch_gates(generator)), self.logits)
         return gradient
 
+    def settle(self, logits: Tensor, before: Tensor) -> None:
+        """Correct in place what a step of the optimiser made of `before`, where a method says which logits may move."""
+
 
 class Sampler(Protocol):
     """Proposes architectures and learns from their scores; how a score was made it never sees."""

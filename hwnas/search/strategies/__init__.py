@@ -12,6 +12,7 @@ from hwnas.plugins import plugins
 from hwnas.search.feasible import Feasible
 from hwnas.search.strategies.base import Relaxation, Sampler
 from hwnas.search.strategies.darts import DARTS
+from hwnas.search.strategies.darts2 import SecondOrderDARTS
 from hwnas.search.strategies.enas import ENAS
 from hwnas.search.strategies.evolution import Evolution
 from hwnas.search.strategies.gaussian import Gaussian
@@ -69,6 +70,12 @@ _STRATEGIES = (
         "DARTS, first order: every option counts with its softmax, and α is trained on the validation images",
         _ALL_OPTIONS,
         relaxation=DARTS,
+    ),
+    Strategy(
+        "darts2",
+        "DARTS, second order: α is judged at the weights after the step that it causes",
+        "all options in every step, with four passes an architecture step: the slowest",
+        relaxation=SecondOrderDARTS,
     ),
     Strategy(
         "gdas",

@@ -21,6 +21,9 @@ class Relaxation(Protocol):
     logits: Tensor
     """(decisions, most options) architecture parameters α, a leaf with gradient; -inf where there is no option."""
 
+    soft: bool = False
+    """Whether every option computes in weight steps, so that the search guards it from collapse to skips."""
+
     def weight_gates(self, generator: torch.Generator) -> list[Gate]:
         """Gates of one step on the shared weights; no gradient reaches α."""
         ...
@@ -31,6 +34,7 @@ class Relaxation(Protocol):
 
     def anneal(self, progress: float) -> None:
         """Set temperatures for `progress` in 0..1 of the search after warm-up; most have none."""
+        return
 
     def gradient(self, problem: Bilevel, generator: torch.Generator) -> Tensor:
         """Gradient of the validation loss with respect to `logits`, of their shape.
@@ -40,8 +44,13 @@ class Relaxation(Protocol):
         (gradient,) = torch.autograd.grad(problem.val(self.arch_gates(generator)), self.logits)
         return gradient
 
+    def joint_loss(self, problem: Bilevel, generator: torch.Generator) -> Tensor | None:
+        """The one loss that steps weights and α together; None where each has a step of its own, as in most methods."""
+        return None
+
     def settle(self, logits: Tensor, before: Tensor) -> None:
         """Correct in place what a step of the optimiser made of `before`, where a method says which logits may move."""
+        return
 
 
 class Sampler(Protocol):

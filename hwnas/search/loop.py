@@ -19,6 +19,7 @@ from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
 from hwnas.progress import Progress
 from hwnas.search.bilevel import Bilevel
+from hwnas.search.guard import beta_decay
 from hwnas.search.objective import Hold
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies.base import Relaxation, Sampler
@@ -147,11 +148,20 @@ class SearchLoop:
             at = epoch + step / self.steps
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.learning_rate(at)
+            joint = None
+            progress = (at - settings.warmup_epochs) / settings.epochs
             if validation is not None and budgeted is not None and step % settings.arch_every == 0:
-                budgeted.relaxation.anneal((at - settings.warmup_epochs) / settings.epochs)
+                budgeted.relaxation.anneal(progress)
                 problem = Bilevel(self.supernet, self.optimizer, (x, y), next(validation), self._smooth, self._sharp)
-                self._arch_step(budgeted, budgeted.relaxation.gradient(problem, generator))
-            yield self._weight_step(x, y, at, generator)
+                joint = budgeted.relaxation.joint_loss(problem, generator)
+                if joint is None:
+                    self._arch_step(budgeted, budgeted.relaxation.gradient(problem, generator), progress)
+            loss = self._smooth(self.supernet(x, self._gates(at, generator)), y) if joint is None else joint
+            value = self._weight_step(loss, at)
+            if joint is not None and budgeted is not None:
+                assert budgeted.relaxation.logits.grad is not None
+                self._arch_step(budgeted, budgeted.relaxation.logits.grad, progress)
+            yield value
         if searching and budgeted is not None:
             budgeted.update()
 
@@ -172,31 +182,34 @@ class SearchLoop:
     def _seed(self, epoch: int) -> int:
         return int(sha256(f"search {self.seed} {epoch}".encode())[:15], 16)
 
-    def _weight_step(self, x: Tensor, y: Tensor, at: float, generator: torch.Generator) -> float:
+    def _gates(self, at: float, generator: torch.Generator) -> list[Gate]:
+        """Gates of a step on the weights."""
         if self.budgeted is not None:
-            gates = self.budgeted.relaxation.weight_gates(generator)
-        elif self.sampler is not None and self.guides and at >= self.settings.warmup_epochs:
-            gates = single_path(self.sampler.ask())
-        else:
-            assert self.paths is not None
-            gates = self.paths(generator)
+            return self.budgeted.relaxation.weight_gates(generator)
+        if self.sampler is not None and self.guides and at >= self.settings.warmup_epochs:
+            return single_path(self.sampler.ask())
+        assert self.paths is not None
+        return self.paths(generator)
+
+    def _weight_step(self, loss: Tensor, at: float) -> float:
         self.optimizer.zero_grad()
-        logits = self.supernet(x, gates)
-        loss = self._smooth(logits, y)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], self.settings.clip)
         self._check(loss.item(), float(norm), at)
         self.optimizer.step()
         return loss.item()
 
-    def _arch_step(self, budgeted: Budgeted, from_images: Tensor) -> None:
+    def _arch_step(self, budgeted: Budgeted, from_images: Tensor, progress: float) -> None:
         logits = budgeted.relaxation.logits
+        guard = progress * self.settings.beta_decay if budgeted.relaxation.soft else 0.0
         (from_budget,) = torch.autograd.grad(budgeted.penalty(), logits)
         for alpha, gradient in zip(self._alphas, (from_images + from_budget, from_images), strict=True):
-            alpha.grad = torch.where(torch.isfinite(alpha), gradient, 0.0)
+            (from_guard,) = torch.autograd.grad(guard * beta_decay(alpha), alpha)
+            alpha.grad = torch.where(torch.isfinite(alpha), gradient + from_guard, 0.0)
         for alpha, optimizer in zip(self._alphas, self._arch_optimizers, strict=True):
             before = alpha.detach().clone()
             optimizer.step()
+            optimizer.zero_grad()
             budgeted.relaxation.settle(alpha.detach(), before)
 
     def _smooth(self, logits: Tensor, y: Tensor) -> Tensor:

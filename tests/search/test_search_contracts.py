@@ -20,7 +20,7 @@ from hwnas.search.strategies.base import Relaxation, Sampler, log_probabilities
 from hwnas.search.supernet import Gate
 
 RELAXATIONS = [entry.name for entry in strategies() if entry.relaxation is not None]
-CERTAIN = {"darts", "darts2"}  # draw nothing: every option counts with its softmax
+CERTAIN = {"darts", "darts2", "single_level"}  # draw nothing: every option counts with its softmax
 SAMPLERS = [entry.name for entry in strategies() if entry.sampler is not None]
 MODEL = toy_model()
 OPTIONS_TABLE = [[0.0] * count for count in OPTIONS]

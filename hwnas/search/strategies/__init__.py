@@ -21,6 +21,7 @@ from hwnas.search.strategies.gumbel import Gumbel
 from hwnas.search.strategies.metaqnn import MetaQNN
 from hwnas.search.strategies.proxyless import Proxyless
 from hwnas.search.strategies.random import Random
+from hwnas.search.strategies.single_level import SingleLevel
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,12 @@ _STRATEGIES = (
         "DARTS, second order: α is judged at the weights after the step that it causes",
         "all options in every step, with four passes an architecture step: the slowest",
         relaxation=SecondOrderDARTS,
+    ),
+    Strategy(
+        "single_level",
+        "as darts, with one objective for weights and α: the losses on train and validation images, together",
+        "all options in every step, but two passes and no more where α is stepped",
+        relaxation=SingleLevel,
     ),
     Strategy(
         "gdas",

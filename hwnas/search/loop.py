@@ -18,6 +18,8 @@ from hwnas.data import Dataset, Images, batches
 from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
 from hwnas.progress import Progress
+from hwnas.search.bilevel import Bilevel
+from hwnas.search.guard import beta_decay
 from hwnas.search.objective import Hold
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies.base import Relaxation, Sampler
@@ -62,8 +64,8 @@ class Budgeted:
 class SearchLoop:
     """Trains a supernet, and the logits of a relaxation or a sampler that guides it.
 
-    Bilevel as in DARTS (Liu et al., 2019), first order: a step on α on a validation batch after every few steps on the
-    shared weights on train batches. Limits enter as penalties on what is expected, never through the weights.
+    Bilevel as in DARTS (Liu et al., 2019): a step on α on a validation batch before every few steps on the shared
+    weights on train batches. Limits enter as penalties on what is expected, never through the weights.
 
     Beside α runs `unbudgeted`: logits that get only the gradient of the images. What they prefer is what would be
     chosen if there were no budget, so comparing both tells whether the budget binds.
@@ -152,12 +154,25 @@ class SearchLoop:
         train = self._batches(self.dataset.train, generator)
         for step, (x, y) in enumerate(train):
             at = epoch + step / self.steps
+            for group in self.optimizer.param_groups:
+                group["lr"] = settings.learning_rate(at)
+            joint = None
+            progress = (at - settings.warmup_epochs) / settings.epochs
             if searching and step % settings.arch_every == 0:
                 for one in self.budgeted:
-                    one.relaxation.anneal((at - settings.warmup_epochs) / settings.epochs)
-                self._arch_step(_turn(self.budgeted, arch_turn), *next(validation), generator)
+                    one.relaxation.anneal(progress)
+                relaxation = _turn(self.budgeted, arch_turn).relaxation
                 arch_turn += 1
-            yield self._weight_step(x, y, at, generator)
+                problem = Bilevel(self.supernet, self.optimizer, (x, y), next(validation), self._smooth, self._sharp)
+                joint = relaxation.joint_loss(problem, generator)
+                if joint is None:
+                    self._arch_step(relaxation, relaxation.gradient(problem, generator), progress)
+            loss = self._smooth(self.supernet(x, self._gates(at, generator)), y) if joint is None else joint
+            value = self._weight_step(loss, at)
+            if joint is not None:
+                assert relaxation.logits.grad is not None
+                self._arch_step(relaxation, relaxation.logits.grad, progress)
+            yield value
         if searching:
             for one in self.budgeted:
                 one.update()
@@ -180,35 +195,42 @@ class SearchLoop:
     def _seed(self, epoch: int) -> int:
         return int(sha256(f"search {self.seed} {epoch}".encode())[:15], 16)
 
-    def _weight_step(self, x: Tensor, y: Tensor, at: float, generator: torch.Generator) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate(at)
+    def _gates(self, at: float, generator: torch.Generator) -> list[Gate]:
+        """Gates of a step on the weights."""
         turn = round(at * self.steps)
         if self.budgeted:
-            gates = _turn(self.budgeted, turn).relaxation.weight_gates(generator)
-        elif self.guides and at >= self.settings.warmup_epochs:
-            gates = single_path(_turn(self.samplers, turn).ask())
-        else:
-            gates = _turn(self.paths, turn)(generator)
+            return _turn(self.budgeted, turn).relaxation.weight_gates(generator)
+        if self.guides and at >= self.settings.warmup_epochs:
+            return single_path(_turn(self.samplers, turn).ask())
+        return _turn(self.paths, turn)(generator)
+
+    def _weight_step(self, loss: Tensor, at: float) -> float:
         self.optimizer.zero_grad()
-        logits = self.supernet(x, gates)
-        loss = cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.settings.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], self.settings.clip)
         self._check(loss.item(), float(norm), at)
         self.optimizer.step()
         return loss.item()
 
-    def _arch_step(self, budgeted: Budgeted, x: Tensor, y: Tensor, generator: torch.Generator) -> None:
-        logits = budgeted.relaxation.logits
-        # Plain cross entropy: smoothing would drown what options differ by (docs/decisions/0007).
-        loss = cross_entropy(self.supernet(x, budgeted.relaxation.arch_gates(generator)), y, weight=self.class_weights)
-        (from_images,) = torch.autograd.grad(loss, logits)
+    def _arch_step(self, relaxation: Relaxation, from_images: Tensor, progress: float) -> None:
+        """A step on every α, with the gradient of the images that one relaxation found."""
+        guard = progress * self.settings.beta_decay if relaxation.soft else 0.0
         gradients = [from_images + one.pressure() for one in self.budgeted] + [from_images]
         for alpha, gradient in zip(self._alphas, gradients, strict=True):
-            alpha.grad = torch.where(torch.isfinite(alpha), gradient, 0.0)
-        for optimizer in self._arch_optimizers:
+            (from_guard,) = torch.autograd.grad(guard * beta_decay(alpha), alpha)
+            alpha.grad = torch.where(torch.isfinite(alpha), gradient + from_guard, 0.0)
+        for alpha, optimizer in zip(self._alphas, self._arch_optimizers, strict=True):
+            before = alpha.detach().clone()
             optimizer.step()
+            optimizer.zero_grad()
+            relaxation.settle(alpha.detach(), before)
+
+    def _smooth(self, logits: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.settings.label_smoothing)
+
+    def _sharp(self, logits: Tensor, y: Tensor) -> Tensor:
+        # Plain cross entropy: smoothing would drown what options differ by (docs/decisions/0007).
+        return cross_entropy(logits, y, weight=self.class_weights)
 
     def _check(self, loss: float, norm: float, at: float) -> None:
         if not (math.isfinite(loss) and math.isfinite(norm)):

@@ -11,12 +11,17 @@ from hwnas.errors import InputError
 from hwnas.plugins import plugins
 from hwnas.search.feasible import Feasible
 from hwnas.search.strategies.base import Relaxation, Sampler
+from hwnas.search.strategies.darts import DARTS
+from hwnas.search.strategies.darts2 import SecondOrderDARTS
 from hwnas.search.strategies.enas import ENAS
 from hwnas.search.strategies.evolution import Evolution
 from hwnas.search.strategies.gaussian import Gaussian
+from hwnas.search.strategies.gdas import GDAS
 from hwnas.search.strategies.gumbel import Gumbel
 from hwnas.search.strategies.metaqnn import MetaQNN
+from hwnas.search.strategies.proxyless import Proxyless
 from hwnas.search.strategies.random import Random
+from hwnas.search.strategies.single_level import SingleLevel
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Strategy:
             raise InputError(f"the strategy {self.name!r} guides the weights, so it must have a sampler")
 
 
+_ALL_OPTIONS = "all options in every step: several times slower, with several times the memory"
 _AFTER_UNIFORM_PATHS = "one path a weight step, uniform; then several times as many candidates as a relaxation scores"
 _STRATEGIES = (
     Strategy(
@@ -57,8 +63,38 @@ _STRATEGIES = (
     Strategy(
         "gumbel-soft",
         "soft Gumbel relaxation as in SNAS and FBNet; computes every option in every step: several times slower",
-        "all options in every step: several times slower, with several times the memory",
+        _ALL_OPTIONS,
         relaxation=lambda options, device: Gumbel(options, hard=False, device=device),
+    ),
+    Strategy(
+        "darts",
+        "DARTS, first order: every option counts with its softmax, and α is trained on the validation images",
+        _ALL_OPTIONS,
+        relaxation=DARTS,
+    ),
+    Strategy(
+        "darts2",
+        "DARTS, second order: α is judged at the weights after the step that it causes",
+        "all options in every step, with four passes an architecture step: the slowest",
+        relaxation=SecondOrderDARTS,
+    ),
+    Strategy(
+        "single_level",
+        "as darts, with one objective for weights and α: the losses on train and validation images, together",
+        "all options in every step, but two passes and no more where α is stepped",
+        relaxation=SingleLevel,
+    ),
+    Strategy(
+        "gdas",
+        "GDAS: hard Gumbel relaxation, straight through; one path in every step",
+        "one path a weight step, one an architecture step",
+        relaxation=GDAS,
+    ),
+    Strategy(
+        "proxyless",
+        "ProxylessNAS by gradient: two sampled paths compete in a step on α, and only their logits move",
+        "one path a weight step, two an architecture step",
+        relaxation=Proxyless,
     ),
     Strategy(
         "random",

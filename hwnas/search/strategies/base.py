@@ -8,14 +8,21 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hwnas.search.bilevel import Bilevel
 from hwnas.search.supernet import Gate
 
 
 class Relaxation(Protocol):
-    """Architecture choice as continuous parameters, trained by gradient together with the shared weights."""
+    """Architecture choice as continuous parameters, trained by gradient together with the shared weights.
+
+    Inherit from it: what most methods share need not be written again.
+    """
 
     logits: Tensor
     """(decisions, most options) architecture parameters α, a leaf with gradient; -inf where there is no option."""
+
+    soft: bool = False
+    """Whether every option computes in weight steps, so that the search guards it from collapse to skips."""
 
     def weight_gates(self, generator: torch.Generator) -> list[Gate]:
         """Gates of one step on the shared weights; no gradient reaches α."""
@@ -26,8 +33,24 @@ class Relaxation(Protocol):
         ...
 
     def anneal(self, progress: float) -> None:
-        """Set temperatures for `progress` in 0..1 of the search after warm-up."""
-        ...
+        """Set temperatures for `progress` in 0..1 of the search after warm-up; most have none."""
+        return
+
+    def gradient(self, problem: Bilevel, generator: torch.Generator) -> Tensor:
+        """Gradient of the validation loss with respect to `logits`, of their shape.
+
+        First order unless a method says otherwise: of the weights as they are, equation 7 of Liu et al. (2019), ξ = 0.
+        """
+        (gradient,) = torch.autograd.grad(problem.val(self.arch_gates(generator)), self.logits)
+        return gradient
+
+    def joint_loss(self, problem: Bilevel, generator: torch.Generator) -> Tensor | None:
+        """The one loss that steps weights and α together; None where each has a step of its own, as in most methods."""
+        return None
+
+    def settle(self, logits: Tensor, before: Tensor) -> None:
+        """Correct in place what a step of the optimiser made of `before`, where a method says which logits may move."""
+        return
 
 
 class Sampler(Protocol):
@@ -59,6 +82,17 @@ def uniform_logits(options: Sequence[int], device: torch.device | None = None) -
     for row, count in zip(logits, options, strict=True):
         row[count:] = -torch.inf
     return logits
+
+
+def gumbels(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Logits plus Gumbel noise: the largest of a row is drawn from its softmax, the largest two without replacement."""
+    uniform = torch.rand(logits.shape, generator=generator).clamp_(1e-10, 1.0 - 1e-7)
+    return logits - torch.log(-torch.log(uniform)).to(logits.device)
+
+
+def soft_gates(weights: Tensor, options: Sequence[int]) -> list[Gate]:
+    """Gates that compute all options, with (decisions, most options) `weights`."""
+    return [Gate(tuple(range(count)), row[:count]) for row, count in zip(weights, options, strict=True)]
 
 
 def log_probabilities(logits: Tensor) -> list[list[float]]:

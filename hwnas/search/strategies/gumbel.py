@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from hwnas.search.strategies.base import uniform_logits
+from hwnas.search.strategies.base import Relaxation, gumbels, soft_gates, uniform_logits
 from hwnas.search.supernet import Gate, single_path
 
 _TEMPERATURES = (5.0, 0.5)
 
 
-class Gumbel:
+class Gumbel(Relaxation):
     """Options are weighted by a Gumbel softmax of the logits (Jang et al., 2017), g = softmax((α + noise) / τ).
 
     Soft: all options are computed, for weights and for α, as in FBNet. Hard: weight steps compute one option, drawn
@@ -28,6 +27,7 @@ class Gumbel:
         self.logits = uniform_logits(options, device).requires_grad_()
         self._options = tuple(options)
         self._hard = hard
+        self.soft = not hard
         self._temperature = _TEMPERATURES[0]
 
     def __repr__(self) -> str:
@@ -35,15 +35,15 @@ class Gumbel:
 
     def weight_gates(self, generator: torch.Generator) -> list[Gate]:
         with torch.no_grad():
-            perturbed = self._perturbed(generator)
+            perturbed = gumbels(self.logits, generator)
             if self._hard:
                 return single_path(perturbed.argmax(dim=1).tolist())
-            return self._soft(perturbed)
+            return soft_gates(torch.softmax(perturbed / self._temperature, dim=1), self._options)
 
     def arch_gates(self, generator: torch.Generator) -> list[Gate]:
-        perturbed = self._perturbed(generator)
+        perturbed = gumbels(self.logits, generator)
         if not self._hard:
-            return self._soft(perturbed)
+            return soft_gates(torch.softmax(perturbed / self._temperature, dim=1), self._options)
         top = perturbed.topk(min(2, max(self._options)), dim=1)
         soft = torch.softmax(top.values / self._temperature, dim=1)
         one_hot = torch.zeros_like(soft)
@@ -58,11 +58,3 @@ class Gumbel:
     def anneal(self, progress: float) -> None:
         start, end = _TEMPERATURES
         self._temperature = start * (end / start) ** progress
-
-    def _perturbed(self, generator: torch.Generator) -> Tensor:
-        uniform = torch.rand(self.logits.shape, generator=generator).clamp_(1e-10, 1.0 - 1e-7)
-        return self.logits - torch.log(-torch.log(uniform)).to(self.logits.device)
-
-    def _soft(self, perturbed: Tensor) -> list[Gate]:
-        weights = torch.softmax(perturbed / self._temperature, dim=1)
-        return [Gate(tuple(range(count)), row[:count]) for row, count in zip(weights, self._options, strict=True)]

@@ -70,7 +70,9 @@ def test_costs_are_sums_over_decisions(resolution: int, depth: int) -> None:
         assert len(network.graph.nodes) == sum(len(spec.graph.nodes) for _, spec in network.ops)
 
 
-@pytest.mark.parametrize(("resolution", "sizes"), [(32, [32, 16, 8]), (9, [9, 5, 3]), (4, [4, 2, 1]), (224, [56, 28, 14])])
+@pytest.mark.parametrize(
+    ("resolution", "sizes"), [(32, [32, 16, 8]), (9, [9, 5, 3]), (4, [4, 2, 1]), (224, [56, 28, 14])]
+)
 @pytest.mark.parametrize("depth", [3, 5, 12])
 def test_maps_are_halved_twice(resolution: int, sizes: list[int], depth: int) -> None:
     space = macro(1.0, resolution, depth)

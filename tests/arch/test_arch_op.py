@@ -21,12 +21,14 @@ from hwnas.backends.torch import export_weights, network_module
 from hwnas.errors import InputError
 
 BUILT_IN = (
+    "activation",
     "add",
     "avgpool",
     "classifier",
     "concat",
     "conv",
     "dilconv",
+    "first",
     "irf",
     "maxpool",
     "mbconv",
@@ -35,7 +37,9 @@ BUILT_IN = (
     "reduce",
     "reluconv",
     "resblock",
+    "separable",
     "sepconv",
+    "shrink",
     "skip",
 )
 VALUES: dict[str, st.SearchStrategy[Any]] = {

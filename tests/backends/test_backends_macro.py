@@ -1,4 +1,4 @@
-"""Networks of the space `macro` in every backend, and against the paper's concatenation before one 1 x 1 convolution."""
+"""Networks of the space `macro` in every backend, and against one 1 x 1 convolution of concatenated maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from hwnas.backends.litert_runtime import runs_as_one_delegate
 from hwnas.backends.parity import trained_like
 from hwnas.backends.torch import NetworkModule, network_module
 from hwnas.backends.weights import random_weights
-
 
 DEPTH = 6
 

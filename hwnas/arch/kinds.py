@@ -124,6 +124,13 @@ def maxpool(b: Builder, spec: OpSpec, x: Value) -> Value:
     return b.pool(x, "pool", "max", kernel=spec.kernel, stride=spec.stride)
 
 
+@op("tilepool")
+def tilepool(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Largest value of each tile of 2 x 2 pixels."""
+    _keeps_channels(spec)
+    return b.pool(x, "pool", "max", kernel=2, stride=2)
+
+
 @op("avgpool", "kernel stride")
 def avgpool(b: Builder, spec: OpSpec, x: Value) -> Value:
     """Mean of each window, without what lies outside the map."""
@@ -221,6 +228,13 @@ def resblock(b: Builder, spec: OpSpec, x: Value) -> Value:
     if spec.stride > 1:
         x = b.pool(x, "pool", "avg", kernel=spec.stride, stride=spec.stride)
     return b.add(b.conv(x, "shortcut", spec.cout, norm=False), y)
+
+
+@op("dense", "act")
+def dense(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Fully connected layer with bias and activation, on the mean of each channel of its input."""
+    x = x if x.shape[1:] == (1, 1) else b.global_pool(x)
+    return b.conv(x, "dense", spec.cout, bias=True, act=spec.act)
 
 
 @op("classifier")

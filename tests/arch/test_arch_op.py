@@ -27,6 +27,7 @@ BUILT_IN = (
     "classifier",
     "concat",
     "conv",
+    "dense",
     "dilconv",
     "first",
     "irf",
@@ -41,6 +42,7 @@ BUILT_IN = (
     "sepconv",
     "shrink",
     "skip",
+    "tilepool",
 )
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "kernel": st.sampled_from([1, 3, 5, 7]),

@@ -58,8 +58,8 @@ class ChainSpace:
     """Chains of at most `layers` layers and a classifier.
 
     The first layer is a convolution. Pools never follow one another. Layers are fully connected only once the map has
-    at most 8 pixels a side, twice at most, and never to more channels than before; only those or the end follow. Filters
-    and pools are no larger than the map. After its first layer a chain may end anywhere; the classifier is global
+    at most 8 pixels a side, twice at most, and never to more channels than before; only those or the end follow.
+    Filters and pools are no larger than the map. After its first layer a chain may end anywhere; the classifier is global
     average pooling and a linear layer. An architecture has a choice for each layer; behind the end all of them are 0.
 
     Attributes:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hwnas.arch.op import OpSpec
 from hwnas.arch.spaces.chain import ChainSpace, State
 from hwnas.errors import InputError
+from hwnas.latency.table import Table as LatencyTable
 from hwnas.search.pareto import Table
 
 _CELLS = 4096
@@ -70,6 +71,21 @@ def chain_walks(space: ChainSpace, row_ms: Callable[[OpSpec], float]) -> Walks[S
         return known[state]
 
     return Walks(space.options, space.start, steps, lambda state: row_ms(space.classifier(state)))
+
+
+def chains_within(space: ChainSpace, table: LatencyTable, target_ms: float) -> FeasibleWalks[State]:
+    """The chains that a table predicts to take at most `target_ms`, by its calibration for `space`.
+
+    Raises:
+        InputError: the table is not calibrated for this space, or no chain is that fast.
+        MissingRowsError: the table lacks rows.
+    """
+    calibration = table.calibrations.get(space.signature)
+    if calibration is None:
+        raise InputError(f"the table {table.device}/{table.condition} is not calibrated for {space.signature}")
+    per_op_ms = calibration.per_op_us / 1e3
+    walks = chain_walks(space, lambda spec: table.row_ms(spec) + per_op_ms)
+    return FeasibleWalks(walks, (target_ms - calibration.intercept_us / 1e3) / calibration.slope)
 
 
 class FeasibleWalks(Generic[S]):

@@ -15,12 +15,8 @@ from hwnas.errors import InputError
 
 def drawn(space: ChainSpace, seed: int) -> Architecture:
     """A chain that takes one of the allowed steps after the other."""
-    rng, state = random.Random(seed), space.start
-    choices = []
-    for _ in range(space.layers):
-        option, _, state = rng.choice(space.steps(state))
-        choices.append(option)
-    return space.architecture(choices)
+    rng = random.Random(seed)
+    return space.architecture(space.drawn(lambda ops: rng.randrange(len(ops))).choices)
 
 
 def fits(names: list[str], resolution: int, layers: int) -> bool:

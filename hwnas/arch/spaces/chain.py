@@ -6,7 +6,7 @@ ops share a shape. A chain is a walk through states instead; `hwnas.search.walks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -108,17 +108,23 @@ class ChainSpace:
 
     def steps(self, state: State) -> tuple[tuple[int, OpSpec | None, State], ...]:
         """What may follow `state`: the option, its op (None for the end), and the state that it leads to."""
-        found: list[tuple[int, OpSpec | None, State]] = []
+        if state not in self._known:
+            self._known[state] = tuple(self._steps(state))
+        return self._known[state]
+
+    @cached_property
+    def _known(self) -> dict[State, tuple[tuple[int, OpSpec | None, State], ...]]:
+        return {}
+
+    def _steps(self, state: State) -> Iterator[tuple[int, OpSpec | None, State]]:
         for index, option in enumerate(self._options):
             if not _may_follow(option, state):
                 continue
             if option.kind == _END:
-                found.append((index, None, replace(state, ended=True)))
+                yield index, None, replace(state, ended=True)
                 continue
             spec = _op(option, state.shape)
-            connected = state.connected + (option.kind == "fc")
-            found.append((index, spec, State(spec.output_shape, option.kind, connected)))
-        return tuple(found)
+            yield index, spec, State(spec.output_shape, option.kind, state.connected + (option.kind == "fc"))
 
     def classifier(self, state: State) -> OpSpec:
         """What a chain in `state` ends with."""

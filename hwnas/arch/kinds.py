@@ -101,11 +101,11 @@ def first(_: Builder, spec: OpSpec, *maps: Value) -> Value:
     return maps[0]
 
 
-@op("activation", "act")
-def activation(b: Builder, spec: OpSpec, x: Value) -> Value:
-    """An activation function on its own."""
+@op("relu")
+def relu(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """ReLU on its own."""
     _keeps_channels(spec)
-    return b.activation(x, "act", spec.act)
+    return b.activation(x, "relu", "relu")
 
 
 @op("concat", "inputs")
@@ -230,11 +230,11 @@ def resblock(b: Builder, spec: OpSpec, x: Value) -> Value:
     return b.add(b.conv(x, "shortcut", spec.cout, norm=False), y)
 
 
-@op("dense", "act")
+@op("dense")
 def dense(b: Builder, spec: OpSpec, x: Value) -> Value:
-    """Fully connected layer with bias and activation, on the mean of each channel of its input."""
+    """Fully connected layer with bias and ReLU, on the mean of each channel of its input."""
     x = x if x.shape[1:] == (1, 1) else b.global_pool(x)
-    return b.conv(x, "dense", spec.cout, bias=True, act=spec.act)
+    return b.conv(x, "dense", spec.cout, bias=True, act="relu")
 
 
 @op("classifier")

@@ -21,7 +21,6 @@ from hwnas.backends.torch import export_weights, network_module
 from hwnas.errors import InputError
 
 BUILT_IN = (
-    "activation",
     "add",
     "avgpool",
     "classifier",
@@ -36,6 +35,7 @@ BUILT_IN = (
     "none",
     "normclassifier",
     "reduce",
+    "relu",
     "reluconv",
     "resblock",
     "separable",

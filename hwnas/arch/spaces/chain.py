@@ -228,7 +228,7 @@ def _op(option: _Option, shape: Shape) -> OpSpec:
     if option.kind == "conv":
         return OpSpec("conv", channels, option.channels, height, width, kernel=option.kernel, act="relu")
     if option.kind == "fc":
-        return OpSpec("dense", channels, option.channels, height, width, act="relu")
+        return OpSpec("dense", channels, option.channels, height, width)
     if option.kernel == 2:
         return OpSpec("tilepool", channels, channels, height, width)
     return OpSpec("maxpool", channels, channels, height, width, kernel=option.kernel, stride=option.stride)

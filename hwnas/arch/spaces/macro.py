@@ -88,7 +88,7 @@ def _layer(slots: list[Slot], decisions: list[Decision], nodes: list[Slot], name
             Slot(f"{skip}sum", sums, len(decisions), (total, skip)),
         ]
         decisions.append(Decision(f"{name}from{index}", SKIPS))
-    slots.append(Slot(name, (OpSpec("activation", *shape, act="relu"),)))
+    slots.append(Slot(name, (OpSpec("relu", *shape),)))
 
 
 def _stride(height: int, size: int) -> int:

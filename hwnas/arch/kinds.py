@@ -93,6 +93,21 @@ def add(b: Builder, spec: OpSpec, *maps: Value) -> Value:
     return total
 
 
+@op("first", "inputs")
+def first(_: Builder, spec: OpSpec, *maps: Value) -> Value:
+    """The first of at least two maps: no primitive, no cost, no row. What a sum is that leaves the others out."""
+    _keeps_channels(spec)
+    _joins(spec)
+    return maps[0]
+
+
+@op("relu")
+def relu(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """ReLU on its own."""
+    _keeps_channels(spec)
+    return b.activation(x, "relu", "relu")
+
+
 @op("concat", "inputs")
 def concat(b: Builder, spec: OpSpec, *maps: Value) -> Value:
     """The channels of at least two maps, one after the other: the end of a cell of DARTS."""
@@ -107,6 +122,13 @@ def maxpool(b: Builder, spec: OpSpec, x: Value) -> Value:
     """Largest value of each window."""
     _keeps_channels(spec)
     return b.pool(x, "pool", "max", kernel=spec.kernel, stride=spec.stride)
+
+
+@op("tilepool")
+def tilepool(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Largest value of each tile of 2 x 2 pixels."""
+    _keeps_channels(spec)
+    return b.pool(x, "pool", "max", kernel=2, stride=2)
 
 
 @op("avgpool", "kernel stride")
@@ -136,6 +158,13 @@ def sepconv(b: Builder, spec: OpSpec, x: Value) -> Value:
     return _separable(b, spec, x, "2", spec.cout, 1)
 
 
+@op("separable", "kernel act")
+def separable(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Separable convolution of ENAS: depthwise, pointwise, batch norm, activation."""
+    x = b.conv(x, "depthwise", spec.cin, kernel=spec.kernel, groups=spec.cin, norm=False)
+    return b.conv(x, "pointwise", spec.cout, act=spec.act)
+
+
 def _separable(b: Builder, spec: OpSpec, x: Value, name: str, cout: int, stride: int) -> Value:
     """ReLU, depthwise and pointwise convolution, batch norm."""
     x = b.activation(x, f"relu{name}", "relu")
@@ -158,13 +187,32 @@ def reduce(b: Builder, spec: OpSpec, x: Value) -> Value:
 
     Behind an odd size comes a zero, as in NAS-Bench-201, so that both halves have one size.
     """
-    if spec.cout < 2:
-        raise InputError("reduce joins two halves, so it needs at least 2 output channels")
-    x = b.activation(x, "relu", "relu")
-    odd = b.slice(b.pad(x, x.shape[1] % 2, x.shape[2] % 2))
+    return _halved(b, b.activation(x, "relu", "relu"), spec.cout)
+
+
+@op("shrink", "stride act")
+def shrink(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Factorised reduction of ENAS (Pham et al., 2018), once for each halving; the last one sets the channels.
+
+    What follows each convolution is what would follow their concatenation, as both are done channel by channel.
+    """
+    halvings = spec.stride.bit_length() - 1
+    if not halvings or spec.stride != 1 << halvings:
+        raise InputError(f"shrink halves a map once or several times, so its stride cannot be {spec.stride}")
+    for halving in range(1, halvings):
+        x = _halved(b, x, spec.cin, str(halving))
+    return _halved(b, x, spec.cout, act=spec.act)
+
+
+def _halved(b: Builder, x: Value, cout: int, name: str = "", act: str = "none") -> Value:
+    """Half of the channels from the even pixels, half from the odd ones."""
+    if cout < 2:
+        raise InputError("a factorised reduction joins two halves, so it needs at least 2 output channels")
+    odd = b.slice(b.pad(x, x.shape[1] % 2, x.shape[2] % 2, f"pad{name}"), f"slice{name}")
     return b.concat(
-        b.conv(x, "even", spec.cout // 2, stride=2),
-        b.conv(odd, "odd", spec.cout - spec.cout // 2, stride=2),
+        b.conv(x, f"even{name}", cout // 2, stride=2, act=act),
+        b.conv(odd, f"odd{name}", cout - cout // 2, stride=2, act=act),
+        name=f"concat{name}",
     )
 
 
@@ -180,6 +228,13 @@ def resblock(b: Builder, spec: OpSpec, x: Value) -> Value:
     if spec.stride > 1:
         x = b.pool(x, "pool", "avg", kernel=spec.stride, stride=spec.stride)
     return b.add(b.conv(x, "shortcut", spec.cout, norm=False), y)
+
+
+@op("dense")
+def dense(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Fully connected layer with bias and ReLU, on the mean of each channel of its input."""
+    x = x if x.shape[1:] == (1, 1) else b.global_pool(x)
+    return b.conv(x, "dense", spec.cout, bias=True, act="relu")
 
 
 @op("classifier")

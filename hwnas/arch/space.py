@@ -30,12 +30,14 @@ class Slot:
     Attributes:
         reads: names of the slots that it reads, or `INPUT`; empty where that is the slot before it. Where there are
             more names than its op reads maps, those are left out that a group of the space leaves out.
+        weighted: whether a supernet weighs what its options make; False where a later slot of the decision does so.
     """
 
     name: str
     ops: tuple[OpSpec, ...]
     decision: int | None = None
     reads: tuple[str, ...] = ()
+    weighted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

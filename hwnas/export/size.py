@@ -81,7 +81,8 @@ def size_model(
             for spec in slot.ops
         ]
         for option, part in enumerate(parts):
-            if (slot.decision, option) in unread:  # sums leave it out, so it is no map of zeros in the file
+            empty = not (slot.weighted or slot.ops[option].graph.nodes)
+            if empty or (slot.decision, option) in unread:  # sums leave it out: it is no map of zeros in the file
                 described = json.dumps(Network(((slot.name, slot.ops[option]),)).to_json())
                 part = _Part(_text_bytes(described, litert), {}, 0)
             shared |= part.shared

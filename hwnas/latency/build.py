@@ -15,6 +15,7 @@ from pathlib import Path
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces.chain import ChainSpace
 from hwnas.backends.formats import format_of
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import CANARY_DRIFT, Estimate, canary_floor_us, estimate, estimates, loaded
@@ -88,7 +89,7 @@ def open_table(device: Device, folder: Path) -> Table:
     return table
 
 
-def lacking(table: Table, space: SearchSpace) -> Need:
+def lacking(table: Table, space: SearchSpace | ChainSpace) -> Need:
     """What has to be measured before `space` can be searched with `table`, or what an imported one does not hold."""
     if table.kind == "imported":
         known = table.rows.keys() | set(table.folded.get(space.signature, ()))
@@ -150,7 +151,7 @@ def measuring_into(folder: Path, progress: Progress) -> AbstractContextManager[N
 
 def complete(
     table: Table,
-    space: SearchSpace,
+    space: SearchSpace | ChainSpace,
     device: Device,
     folder: Path,
     need: Need,
@@ -180,7 +181,9 @@ def complete(
         return _complete(table, space, device, folder, need, progress, seed, max_minutes) if need else table
 
 
-def _still_lacking(table: Table, space: SearchSpace, device: Device, folder: Path, need: Need) -> tuple[Table, Need]:
+def _still_lacking(
+    table: Table, space: SearchSpace | ChainSpace, device: Device, folder: Path, need: Need
+) -> tuple[Table, Need]:
     """The table as it is on disk now, and what of `need` no other process has measured since `table` was read."""
     now = open_table(device, folder)
     if not now.rows:
@@ -193,7 +196,7 @@ def _still_lacking(table: Table, space: SearchSpace, device: Device, folder: Pat
 
 def _complete(
     table: Table,
-    space: SearchSpace,
+    space: SearchSpace | ChainSpace,
     device: Device,
     folder: Path,
     need: Need,
@@ -341,7 +344,7 @@ def model_of(table: Table, space: SearchSpace, *, any_table: bool = False) -> La
     )
 
 
-def _networks(space: SearchSpace, seed: int) -> dict[str, Network]:
+def _networks(space: SearchSpace | ChainSpace, seed: int) -> dict[str, Network]:
     """Calibration networks first, then validation networks, none twice."""
     count = CALIBRATION_NETWORKS + VALIDATION_NETWORKS
     drawn = list(dict.fromkeys(spread_architectures(space, 2 * count, seed)))

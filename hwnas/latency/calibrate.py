@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from hwnas.arch.costs import macs
 from hwnas.arch.groups import choices_of, pooled
 from hwnas.arch.network import Network
+from hwnas.arch.op import OpSpec
 from hwnas.arch.space import Architecture, SearchSpace
+from hwnas.arch.spaces.chain import ChainSpace
 from hwnas.errors import TableError
 from hwnas.latency.table import Calibration, Table, Validation
 
@@ -42,12 +45,14 @@ class Measured:
     halves_us: tuple[float, float]
 
 
-def spread_architectures(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+def spread_architectures(space: SearchSpace | ChainSpace, count: int, seed: int) -> list[Architecture]:
     """Random architectures over the whole range of sizes: options are drawn with odds exp(t · MACs), t from -4 to 4.
 
-    Decisions that hold together are drawn together.
+    Decisions that hold together are drawn together. Of a chain, each layer is drawn from those that may come next.
     """
     rng = np.random.default_rng(seed)
+    if isinstance(space, ChainSpace):
+        return [space.drawn(partial(_tilted, tilt, rng)) for tilt in np.linspace(-4.0, 4.0, count)]
     sizes = [np.zeros(count) for count in space.options]
     for slot in space.slots:
         if slot.decision is not None:
@@ -60,6 +65,13 @@ def spread_architectures(space: SearchSpace, count: int, seed: int) -> list[Arch
         picked = [int(rng.choice(len(row), p=row / row.sum())) for row in odds]
         drawn.append(space.architecture(choices_of(space.items, picked)))
     return drawn
+
+
+def _tilted(tilt: float, rng: np.random.Generator, ops: Sequence[OpSpec | None]) -> int:
+    """One of the ops, with odds exp(tilt · MACs)."""
+    sizes = np.array([0 if spec is None else macs(spec.graph) for spec in ops])
+    odds = np.exp(tilt * sizes / max(sizes.max(), 1.0))
+    return int(rng.choice(len(ops), p=odds / odds.sum()))
 
 
 def row_sum(table: Table, network: Network) -> tuple[float, int]:

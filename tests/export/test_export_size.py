@@ -32,6 +32,7 @@ SPACES = [
     ("mobile", 0.5, 48, 3),
     ("mobile", 1.0, 64, 3),
     ("darts", 0.25, 9, 3),
+    ("macro", 0.25, 9, 3),
 ]
 SLACK_KB = {"onnxruntime": 1, "litert": 6}
 SLACK_OF_CELLS_KB = {"onnxruntime": 4, "litert": 32}
@@ -39,7 +40,7 @@ FILES = [
     *(
         (*space, runtime, "fp32", kb)
         for space in SPACES
-        for runtime, kb in (SLACK_OF_CELLS_KB if space[0] == "darts" else SLACK_KB).items()
+        for runtime, kb in (SLACK_OF_CELLS_KB if space[0] in ("darts", "macro") else SLACK_KB).items()
     ),
     *((*space, runtime, "int8", 12) for space in SPACES[:2] for runtime in ("onnxruntime", "litert")),
 ]

@@ -151,3 +151,35 @@ def test_a_norm_behind_a_pool_is_the_supernets_alone() -> None:
 def test_a_node_sums_all_of_its_edges_in_the_supernet(cells: Supernet) -> None:
     maps = [torch.randn(2, 4, 9, 9) for _ in range(5)]
     torch.testing.assert_close(cells.get_submodule("c0n5.0")(*maps), torch.stack(maps).sum(0))
+
+
+def test_a_skip_is_weighed_once() -> None:
+    """Of the two slots of a skip of `macro`, one projects and one adds: the output is linear in the skip's weight."""
+    space = space_instance("macro", width=0.25, depth=3, resolution=8, channels=1, classes=4)
+    torch.manual_seed(0)
+    supernet = Supernet(space).eval()
+    images = torch.randn(2, *space.input_shape)
+    skip = next(index for index, decision in enumerate(space.decisions) if decision.name == "l3from1")
+    sums: list[Tensor] = []
+    supernet.get_submodule("l3.0").register_forward_hook(lambda _, maps, __: sums.append(maps[0]))
+    choices = [0] * len(space.decisions)
+    with torch.no_grad():
+        for weight in (0.0, 0.25, 1.0):
+            gates = single_path(choices)
+            gates[skip] = Gate((0, 1), torch.tensor([1 - weight, weight]))
+            supernet(images, gates)
+        without, quarter, whole = sums
+        torch.testing.assert_close(quarter, without + 0.25 * (whole - without), rtol=1e-5, atol=1e-5)
+        assert (whole - without).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_path_through_skips_computes_what_the_extracted_network_computes(seed: int) -> None:
+    space = space_instance("macro", width=0.25, depth=6, resolution=9, channels=1, classes=4)
+    torch.manual_seed(seed)
+    supernet = Supernet(space).eval()
+    architecture = space.drawn(random.Random(seed).randrange)
+    images = torch.randn(2, *space.input_shape)
+    with torch.no_grad():
+        shared = supernet(images, single_path(architecture.choices))
+        torch.testing.assert_close(shared, supernet.extract(architecture).eval()(images), rtol=1e-5, atol=1e-5)

@@ -11,6 +11,8 @@ from hwnas.arch.spaces.darts import RUNGS as DARTS_RUNGS
 from hwnas.arch.spaces.darts import darts
 from hwnas.arch.spaces.fbnet import RUNGS as FBNET_RUNGS
 from hwnas.arch.spaces.fbnet import fbnet
+from hwnas.arch.spaces.macro import RUNGS as MACRO_RUNGS
+from hwnas.arch.spaces.macro import macro
 from hwnas.arch.spaces.mobile import RUNGS, mobile, mobilenet_v2
 from hwnas.arch.spaces.nasbench201 import nasbench201
 from hwnas.arch.spaces.toy import toy
@@ -19,6 +21,7 @@ from hwnas.errors import InputError
 __all__ = [
     "darts",
     "fbnet",
+    "macro",
     "mobile",
     "mobilenet_v2",
     "nasbench201",
@@ -53,6 +56,7 @@ class _Family:
 _FAMILIES = {
     "darts": _Family(darts, (3, 8, 20), DARTS_RUNGS, "cells"),
     "fbnet": _Family(fbnet, rungs=FBNET_RUNGS),
+    "macro": _Family(macro, (3, 12, 20), MACRO_RUNGS, "layers"),
     "mobile": _Family(mobile, (2, 3, 8), RUNGS),
     "nasbench201": _Family(nasbench201, (1, 5, 20), ((1.0, 1), (1.0, 3), (1.0, 5))),
     "toy": _Family(toy),
@@ -79,7 +83,7 @@ def space_instance(
     """An instance of the space `name`.
 
     Args:
-        depth: blocks per stage, or cells; 0 is the default of the space.
+        depth: blocks per stage, cells or layers; 0 is the default of the space.
 
     Raises:
         InputError: the name is unknown or a constant is out of range.

@@ -1,0 +1,41 @@
+"""A table for chains: measured, calibrated, and what it leaves within a budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, SLOPE, FakeRounds, network_us
+
+from hwnas.arch.spaces.chain import chain
+from hwnas.errors import InputError
+from hwnas.latency import build
+from hwnas.latency.build import complete, lacking, open_table
+from hwnas.latency.table import Table
+from hwnas.progress import Silent
+from hwnas.search.walks import chains_within
+
+SPACE = chain(0.05, 4, 1, 2, layers=6)
+
+
+def test_a_table_of_chains_predicts_and_bounds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRounds(SPACE, build._networks(SPACE, 0))  # type: ignore[arg-type]
+    monkeypatch.setattr(build, "profile_rounds", fake)
+    table = open_table(HOST, tmp_path)
+    table = complete(table, SPACE, HOST, tmp_path, lacking(table, SPACE), progress=Silent())
+    assert not lacking(open_table(HOST, tmp_path), SPACE)
+    calibration = table.calibrations[SPACE.signature]
+    assert (calibration.slope, calibration.intercept_us, calibration.per_op_us) == pytest.approx(
+        (SLOPE, INTERCEPT_US, PER_OP_US), abs=1e-6
+    )
+    assert table.validations[SPACE.signature].mape < 1e-6
+    found, rng = chains_within(SPACE, table, 0.4), np.random.default_rng(0)
+    drawn = [network_us(SPACE.network(SPACE.architecture(found.sample(rng)))) for _ in range(200)]
+    assert 300 < max(drawn) <= 400.001
+    longest = found.decode([[0.0, *[1.0] * (count - 1)] for count in SPACE.options])  # the most layers
+    assert network_us(SPACE.network(SPACE.architecture(longest))) <= 400.001
+    with pytest.raises(InputError, match="no chain is within"):
+        chains_within(SPACE, table, 0.05)
+    with pytest.raises(InputError, match="not calibrated"):
+        chains_within(SPACE, Table("a", "b"), 0.4)

@@ -147,14 +147,15 @@ class Plain(nn.Module):
             with torch.no_grad():
                 for w, part in zip(self.weights, v, strict=True):
                     assert part is not None
-                    w += move * part
+                    w.add_(move * part)
             sides.append(torch.autograd.grad(self.loss(train), self.alpha)[0])
         with torch.no_grad():
             for w, part in zip(self.weights, v, strict=True):
                 assert part is not None
-                w += radius * part
+                w.add_(radius * part)
         assert unrolled.alpha.grad is not None
-        return unrolled.alpha.grad - LR * (sides[0] - sides[1]) / (2 * radius)
+        second: Tensor = LR * (sides[0] - sides[1]) / (2 * radius)
+        return unrolled.alpha.grad - second
 
 
 def weight_step(loss: Tensor, optimizer: torch.optim.Optimizer, weights: list[nn.Parameter]) -> None:

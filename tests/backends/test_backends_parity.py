@@ -27,7 +27,7 @@ SMALLEST = {"avgpool": 0.2, "dense": 0.1, "maxpool": 0.4, "none": 0.0}
 def test_every_kind_agrees(spec: OpSpec, runtime: str) -> None:
     result = parity(Network.single(spec), runtime)
     assert result.agrees
-    assert result.deviation >= (0.15 if spec.act == "hsigmoid" else SMALLEST.get(spec.kind, 0.5))
+    assert result.deviation >= (0.2 if spec.act == "hsigmoid" else SMALLEST.get(spec.kind, 0.5))
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

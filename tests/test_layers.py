@@ -37,7 +37,8 @@ ALLOWED: dict[str, set[str]] = {
     "cli": MEASURING | TRAINING | {"search", "export", "report", "run", "__init__"},
     "__main__": {"cli"},
 }
-STRATEGIES = {"hwnas.search.strategies", "hwnas.search.supernet", "hwnas.search.feasible"}  # and errors, plugins
+STRATEGIES = {f"hwnas.search.{name}" for name in ("strategies", "supernet", "feasible", "bilevel", "virtual")}
+# and errors, plugins
 WITHOUT_TORCH = ("errors", "files", "locks", "plugins", "progress", "resources", "arch", "devices", "latency")
 
 

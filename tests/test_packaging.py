@@ -84,7 +84,7 @@ def test_a_wheel_elsewhere_finds_its_resources(unpacked: Path, tmp_path: Path) -
 def test_a_wheel_elsewhere_finds_its_report_template(unpacked: Path, tmp_path: Path) -> None:
     code = (
         "from hwnas.run import report\n"
-        "template = report._environment().get_template('report.html.j2')\n"
+        "template = report.environment().get_template('report.html.j2')\n"
         "print(template.filename or report.__file__)\n"
     )
     (place,) = run_unpacked(unpacked, tmp_path, code)

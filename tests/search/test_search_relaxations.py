@@ -42,9 +42,9 @@ def noise() -> Dataset:
 @pytest.mark.parametrize("name", RELAXATIONS)
 def test_a_search_moves_the_logits_and_ends_within_the_budget(name: str, tmp_path: Path) -> None:
     log: list[dict[str, Any]] = []
-    found = search(
+    (found,) = search(
         TOY,
-        LIMITS,
+        [LIMITS],
         strategy(name),
         noise(),
         SearchSettings(warmup_epochs=1, epochs=2, batch_size=16, candidates=3),

@@ -49,9 +49,9 @@ def test_one_backward_pass_steps_weights_and_logits(monkeypatch: pytest.MonkeyPa
     data = Dataset("noise", tuple(map(str, range(10))), *sets, (0.5,), (0.5,), flip=False)
     limits = Limits(latency_limit(model, model.largest_ms))  # which presses nowhere
     settings = SearchSettings(warmup_epochs=0, epochs=1, batch_size=16, arch_every=2)
-    loop = make_loop(TOY, limits, strategy("single_level"), data, settings, seed=0, device=CPU)
-    assert loop.budgeted is not None
-    logits = loop.budgeted.relaxation.logits
+    loop = make_loop(TOY, [limits], strategy("single_level"), data, settings, seed=0, device=CPU)
+    (budgeted,) = loop.budgeted
+    logits = budgeted.relaxation.logits
     seen: list[list[Tensor]] = []
     joint_loss = SingleLevel.joint_loss
 

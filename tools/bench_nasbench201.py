@@ -236,6 +236,8 @@ def main(
     minutes: Annotated[float, typer.Option(help="Start nothing after these.")] = float("inf"),
 ) -> None:
     """Run what is missing, then print the tables."""
+    if runs is not None and out is not None and runs == out.with_suffix(".csv"):
+        raise typer.BadParameter(f"--out must not write over the runs, but both are {runs}: choose another name")
     started = time.monotonic()
     bench = Bench(load_table((data or data_folder()) / "nasbench201.npz"), margin)
     known = [entry.name for entry in strategies() if entry.sampler is not None] + [PRIOR]

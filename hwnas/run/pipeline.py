@@ -184,7 +184,7 @@ def _produced(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe) 
             exported = _export(run, choices, module)
             verdicts = _judged(run, exported, random_choices, baseline)
         verdict = verdicts.get("model")
-        missed_it = verdict is not None and verdict.state == "missed" and repair < _REPAIRS
+        missed_it = verdict is not None and verdict.state in ("missed", "straddles") and repair < _REPAIRS
         tighter = _tighter(run, found, choices, verdict) if verdict is not None and missed_it else None
         if verdict is None or tighter is None:
             break

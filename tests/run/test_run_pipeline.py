@@ -149,6 +149,15 @@ def test_a_verdict_on_the_edge_is_measured_longer(runs: Runs) -> None:
     with pytest.raises(BudgetMissedError):
         runs("edge")
     assert runs.result("edge")["verdict"] == "straddles"
+    assert [names for names, _ in judge.asked if "baseline" in names] == [("model", "baseline")] * 6, "repaired twice"
+
+
+def test_what_stays_on_the_edge_is_repaired(runs: Runs) -> None:
+    runs.judged("met", "straddles", "straddles", "met")
+    result = runs()
+    assert result["budget_met"] is True
+    (checked,) = [tuple(event["choices"]) for event in runs.events("check")]
+    assert MODEL.predict_ms(runs.choices()) < MODEL.predict_ms(checked)
 
 
 def test_an_unstable_verdict_is_no_verdict_until_it_is_measured_again(runs: Runs) -> None:

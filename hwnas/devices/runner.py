@@ -396,4 +396,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except SystemExit as end:
+        if end.code == 143:
+            os._exit(143)  # a host that was cut off reads nothing any more: to flush would take for ever
+        raise

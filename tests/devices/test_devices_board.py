@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import fcntl
 import json
 import subprocess
 import sys
@@ -102,6 +103,7 @@ def test_a_runner_that_was_cut_off_is_ended_by_its_own_session_and_by_no_other(b
     endless = {"models": [["a", model]], "canary": model, "rounds": 10**9}
     orphan = board.start(session="one", **endless)
     assert orphan.stdout is not None
+    fcntl.fcntl(orphan.stdout, fcntl.F_SETPIPE_SZ, 4096)  # which is soon full, as nobody reads the rest
     assert json.loads(orphan.stdout.readline())["event"] == "hello"
     (refused,) = board.events(session="two")
     assert refused["message"] == f"another program is measuring on this device (process {orphan.pid})"

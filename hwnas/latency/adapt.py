@@ -64,17 +64,19 @@ def source_tables(space: SearchSpace, condition: Condition, tables: Path | None)
         tables: a folder of latency tables to look in beside those that are always looked in.
 
     Raises:
-        TableError: there are none. Damaged tables are passed over.
+        TableError: there are none. Damaged tables are passed over, and those whose runtime needs a package that is
+            not installed: whether their rows are stale cannot be told.
     """
     found = []
     for folder in all_folders(tables):
         try:
             table = load_table(folder)
-        except (TableError, StorageError):
+            whole = not lacking(table, space).rows
+        except (InputError, StorageError):
             continue
         same = (table.device, table.condition) == (condition.device, condition.id)
         runnable = table.condition == IMPORTED or table.calibrations
-        if same or table.kind == "adapted" or not runnable or table.folded or lacking(table, space).rows:
+        if same or table.kind == "adapted" or not runnable or table.folded or not whole:
             continue
         found.append(table)
     if not found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,21 @@ def test_no_source_is_an_error_that_says_what_to_do(tmp_path: Path, monkeypatch:
     for table in (other, same, adapted_one):
         save_table(table, tmp_path / "own" / table.device / table.condition)
     assert [table.condition for table in source_tables(TOY, HOST.condition(), tmp_path / "own")] == [other.condition]
+
+
+def test_tables_of_a_runtime_that_is_not_installed_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr(find, "resource_folder", lambda name: tmp_path / "shipped" / name)
+    here, elsewhere = source(4), source(5)
+    elsewhere.condition = "litert-2.3.0-t1-fp32"
+    for table in (here, elsewhere):
+        save_table(table, tmp_path / "own" / table.device / table.condition)
+    monkeypatch.delitem(sys.modules, "hwnas.backends.litert", raising=False)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    assert [table.condition for table in source_tables(TOY, HOST.condition(), tmp_path / "own")] == [here.condition]
 
 
 @pytest.mark.parametrize("samples", [0, 2, 10_000])

@@ -78,8 +78,16 @@ def adapt_device(
         f"each of these networks predicted from the others: error {validation.mape:.1%} on average; "
         f"searches leave {margin:.1%} of a budget"
     )
-    where = "" if device == "host" else f" --device {device}"
-    where += f" --runtime {runtime}" if runtime else ""
-    where += f" --precision {precision}" if precision else ""
-    size = f"--width {width:g}{f' --depth {depth}' if depth else ''} --resolution {resolution}"
-    screen.print(f"\nNext: hwnas search{where} --budget-ms 50% --space {space} {size}")
+    following = options.search_with(
+        device=device,
+        runtime=runtime,
+        precision=precision,
+        space=space,
+        width=width,
+        depth=depth,
+        resolution=resolution,
+        channels=channels,
+        classes=classes,
+        tables=out,
+    )
+    screen.print(f"\nNext: {escape(following)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -27,3 +28,30 @@ OneDepth = Annotated[int, typer.Option(min=0, help="Blocks per stage, cells or l
 OneResolution = Annotated[int, typer.Option(min=1, help="Input size in pixels.")]
 Channels = Annotated[int, typer.Option(min=1, help="Channels of the input images.")]
 Classes = Annotated[int, typer.Option(min=2, help="Number of classes.")]
+
+
+def where(device: str, runtime: str, precision: str) -> str:
+    """The options that name a table in the commands that come next."""
+    named = {"--device": "" if device == "host" else device, "--runtime": runtime, "--precision": precision}
+    return "".join(f" {option} {value}" for option, value in named.items() if value)
+
+
+def search_with(
+    *,
+    device: str,
+    runtime: str,
+    precision: str,
+    space: str,
+    width: float,
+    depth: int,
+    resolution: int,
+    channels: int,
+    classes: int,
+    tables: Path | None,
+) -> str:
+    """The search that takes the table of such an instance; without --data it is on the digits: grey, ten classes."""
+    images = "" if (channels, classes) == (1, 10) else " --data IMAGES"
+    place = "" if tables is None else f" --tables {shlex.quote(str(tables))}"
+    size = f"--width {width:g}{f' --depth {depth}' if depth else ''} --resolution {resolution}"
+    named = where(device, runtime, precision)
+    return f"hwnas search{images}{named}{place} --budget-ms 50% --space {space} {size}"

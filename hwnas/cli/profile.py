@@ -104,11 +104,19 @@ def profile_device(
     screen.print(f"the same networks measured twice differ by {validation.repeatability:.1%}")
     for sentence in _noise(noise):
         screen.print(sentence)
-    size = f"--width {width:g}{f' --depth {depth}' if depth else ''} --resolution {resolution}"
-    where = "" if device == "host" else f" --device {device}"
-    where += f" --runtime {runtime}" if runtime else ""
-    where += f" --precision {precision}" if precision else ""
-    screen.print(f"\nNext: hwnas search{where} --budget-ms 50% --space {space} {size}")
+    following = options.search_with(
+        device=device,
+        runtime=runtime,
+        precision=precision,
+        space=space,
+        width=width,
+        depth=depth,
+        resolution=resolution,
+        channels=channels,
+        classes=classes,
+        tables=out,
+    )
+    screen.print(f"\nNext: {escape(following)}")
 
 
 def _noise(noise: Noise | None) -> list[str]:

@@ -83,7 +83,7 @@ def table_show(
         screen.print(f"and {len(ordered) - len(shown)} lighter ones; --rows 0 prints them all")
     if plot is not None:
         screen.print(f"\npredicted against measured: {escape(str(plot))}")
-    where = _where(device, runtime, precision)
+    where = options.where(device, runtime, precision)
     screen.print(f"\nNext: hwnas table {'import --help' if found.kind == 'imported' else f'validate{where}'}")
 
 
@@ -144,7 +144,7 @@ def table_validate(
         _warn(f"the table is too far off: {reason}")
     if update:
         screen.print("kept: the margin of searches follows from what was measured now")
-    where = _where(device, runtime, precision)
+    where = options.where(device, runtime, precision)
     size = f"--space {space} --width {width:g}{f' --depth {depth}' if depth else ''} --resolution {resolution}"
     following = f"profile-device{where} {size} --again" if reason else f"search{where} --budget-ms 50% {size}"
     screen.print(f"\nNext: hwnas {following}")
@@ -269,18 +269,12 @@ def _folder_of(device: str, runtime: str, precision: str, tables: Path | None) -
     condition = load_device(device).with_runtime(runtime, precision).condition()
     folder = find_folder(condition, tables) or next(iter(any_adapted(condition, tables)), None)
     if folder is None:
-        where = _where(device, runtime, precision)
+        where = options.where(device, runtime, precision)
         raise TableError(
             f"there is no latency table of {condition.folder}{f' in {tables}' if tables else ''}",
             hint=f"make one with hwnas profile-device{where}",
         )
     return folder
-
-
-def _where(device: str, runtime: str, precision: str) -> str:
-    """The options that name a table in the commands that come next."""
-    named = {"--device": "" if device == "host" else device, "--runtime": runtime, "--precision": precision}
-    return "".join(f" {option} {value}" for option, value in named.items() if value)
 
 
 def _origin(found: Table, facts: dict[str, Any]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from hwnas.arch import space_instance
 from hwnas.backends.onnx import fingerprint
 from hwnas.cli import app
+from hwnas.cli.options import search_with
 from hwnas.devices.rounds import Round
 from hwnas.latency import build, fresh
 from hwnas.latency.adapt import known_of
@@ -107,3 +108,14 @@ def test_a_source_of_another_space_does_not_help() -> None:
     rows = dict(list(table.rows.items())[1:])
     save_table(replace(table, rows=rows), Path("latency_tables") / table.device / table.condition)
     assert hwnas("adapt-device", *INSTANCE, "--quiet").exit_code == 2
+
+
+def test_the_search_that_comes_next_finds_the_table() -> None:
+    here: dict[str, Any] = {"device": "host", "runtime": "", "precision": "", "space": "toy", "width": 1.0, "depth": 0}
+    size: dict[str, Any] = {"resolution": 8, "classes": 10}
+    ending = " --budget-ms 50% --space toy --width 1 --resolution 8"
+    assert search_with(**here, **size, channels=1, tables=None) == "hwnas search" + ending
+    there = here | {"device": "phone", "runtime": "litert", "precision": "int8"}
+    assert search_with(**there, **size, channels=3, tables=Path("my tables")) == (
+        "hwnas search --data IMAGES --device phone --runtime litert --precision int8 --tables 'my tables'" + ending
+    )

@@ -150,9 +150,9 @@ class Bench:
             if query in MARKS:
                 by_score = sorted(seen, key=lambda one: -seen[one])
                 believed = [self.index[one] for one in getattr(sampler, "winners", lambda _: ())(len(self.index))]
-                yield self._answer(believed or by_score, dataset, problem, name, seed, query)
+                yield self.answer(believed or by_score, dataset, problem, name, seed, query)
                 if believed and name == "gaussian":
-                    yield self._answer(by_score, dataset, problem, SEEN, seed, query)
+                    yield self.answer(by_score, dataset, problem, SEEN, seed, query)
 
     def _sampler(self, name: str, dataset: str, problem: Problem, seed: int) -> Sampler:
         make = strategy(name.removesuffix("+prior")).sampler
@@ -164,7 +164,7 @@ class Bench:
         own = f"{dataset} {problem.device} {problem.quantile} {seed}"  # problems share no random numbers
         return make(problem.cells, zlib.crc32(own.encode()))
 
-    def _answer(self, ranked: Sequence[int], dataset: str, problem: Problem, name: str, seed: int, queries: int) -> Run:
+    def answer(self, ranked: Sequence[int], dataset: str, problem: Problem, name: str, seed: int, queries: int) -> Run:
         """The first winner that holds."""
         verified = 0
         for cell in (*ranked, *map(int, problem.by_prediction)):
@@ -197,7 +197,7 @@ class Bench:
             "val12 of all that may be asked for": sorted(asked, key=lambda i: -val[i]),
         }
         for name, cells in ranked.items():
-            yield self._answer(cells, dataset, problem, name, 0, 0)
+            yield self.answer(cells, dataset, problem, name, 0, 0)
 
     def _size(self) -> Floats:
         """MFLOPs that the choices add: 35.82 a 3×3, 4.36 a 1×1 and 1.29 a pool."""

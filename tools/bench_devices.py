@@ -1,0 +1,186 @@
+"""One supernet, several devices: is a network better where it was searched for?
+
+    python tools/bench_devices.py --runtimes onnxruntime,ort-web --data cifar10 --part 20000 --out devices.json
+
+The supernet is trained once on uniform paths. Its weights score every candidate, so that devices differ in their
+latency tables alone: evolution searches for the first one within --budget, and for each other one within the latency
+that the first one's network has there, less --margin. What was scored for one device is compared for all. Every found
+network is then trained from scratch with several seeds and measured on all devices, side by side in the same processes.
+
+A network is better on its own device if it takes no longer there than the other one and is more accurate, or is the
+only one of them within the budget. Finished parts are kept in --runs.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass, replace
+from itertools import permutations
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from bench_crosswise import measured
+from bench_supernet_rank import all_of
+from rivals import trained_accuracy
+
+from hwnas.arch.space import Architecture, SearchSpace
+from hwnas.arch.spaces import space_instance
+from hwnas.cli import console
+from hwnas.data import Dataset, load_dataset, native_shape
+from hwnas.devices.device import Device, load_device
+from hwnas.errors import InputError
+from hwnas.files import write_json
+from hwnas.latency.build import model_of
+from hwnas.latency.find import find_folder
+from hwnas.latency.model import LatencyModel
+from hwnas.latency.table import load_table
+from hwnas.run.config import Budget
+from hwnas.run.plan import default_resolution
+from hwnas.search.engine import make_loop
+from hwnas.search.feasible import Additive
+from hwnas.search.judge import Judge, SharedWeights
+from hwnas.search.limits import Limits, latency_limit
+from hwnas.search.settings import SearchSettings
+from hwnas.search.strategies import strategy
+from hwnas.train import Recipe, deterministic, resolve
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device with the latencies of the space on it."""
+
+    name: str
+    device: Device
+    model: LatencyModel
+
+
+def place(runtime: str, space: SearchSpace, tables: Path | None) -> Place:
+    """The host with one runtime; a precision may follow a colon."""
+    name, _, precision = runtime.partition(":")
+    device = load_device("host").with_runtime(name, precision)
+    folder = find_folder(device.condition(), tables)
+    if folder is None:
+        raise InputError(f"there is no latency table of {device.condition().id}", hint="hwnas profile-device makes one")
+    return Place(runtime, device, model_of(load_table(folder), space))
+
+
+def supernet_scores(space: SearchSpace, dataset: Dataset, epochs: int, seed: int, folder: Path) -> SharedWeights:
+    """Scores by the weights of a supernet that was trained on uniform paths."""
+    device, settings = resolve("auto"), SearchSettings.for_images(len(dataset.train))
+    settings = replace(settings, warmup_epochs=0, epochs=epochs or 2 * settings.all_epochs)
+    loop = make_loop(space, [all_of(space)], strategy("random"), dataset, settings, seed=seed, device=device)
+    loop.run(checkpoint=folder / "supernet.safetensors", progress=console.progress(quiet=False), log=lambda event: None)
+    return SharedWeights(loop.supernet, dataset, device)
+
+
+def evolve(judge: Judge, limits: Limits, count: int, seed: int) -> tuple[int, ...]:
+    """The most accurate of what evolution finds within a limit and of what is known already."""
+    make = strategy("evolution").sampler
+    assert make is not None
+    sampler = make(Additive(limits), seed)
+    judge.score(iter(sampler.ask, None), count, sampler)
+    held = [one for one in judge.scored if limits.latency.keeps(one.architecture.choices)]
+    return min(held, key=lambda one: one.loss).architecture.choices
+
+
+def better(own: dict[str, Any], other: dict[str, Any], accuracy: tuple[float, float]) -> bool:
+    """Whether the first of two networks is the better one on a device, where both were measured."""
+    only = own["verdict"] == "met" and other["verdict"] == "missed"
+    return only or (own["median_ms"] <= other["median_ms"] and accuracy[0] > accuracy[1])
+
+
+def main(
+    runtimes: Annotated[str, typer.Option(help="Comma-separated; with a precision as in onnxruntime:int8.")] = (
+        "onnxruntime,ort-web"
+    ),
+    data: Annotated[str, typer.Option(help="Data set.")] = "cifar10",
+    part: Annotated[int, typer.Option(help="So many of its train images; 0 is all.")] = 20_000,
+    space: str = "mobile",
+    width: float = 0.25,
+    budget: Annotated[str, typer.Option(help="Of the first device, as for --budget-ms.")] = "50%",
+    margin: Annotated[float, typer.Option(help="Share that the search stays below the other budgets.")] = 0.02,
+    supernet_epochs: Annotated[int, typer.Option(help="0 follows the data.")] = 0,
+    scored: Annotated[int, typer.Option(help="Candidates for each device.")] = 120,
+    epochs: Annotated[int, typer.Option(help="Of each training; 0 follows the data.")] = 0,
+    seeds: Annotated[int, typer.Option(help="Trainings of each network.")] = 3,
+    seed: int = 0,
+    tables: Path | None = None,
+    runs: Path = Path("runs/devices"),
+    out: Annotated[Path | None, typer.Option(help="JSON file.")] = None,
+) -> None:
+    """Search for every device, train, and measure crosswise."""
+    deterministic(seed, 1)
+    resolution = default_resolution(native_shape(data)[1])
+    dataset = load_dataset(data, resolution=resolution, seed=seed)
+    if part and part < len(dataset.train):
+        picked = np.random.default_rng(seed).permutation(len(dataset.train))[:part]
+        dataset = replace(dataset, train=dataset.train.subset(np.sort(picked)))
+    searched = space_instance(
+        space, width=width, resolution=resolution, channels=dataset.channels, classes=len(dataset.classes)
+    )
+    places = [place(one, searched, tables) for one in runtimes.split(",")]
+    judge = Judge(supernet_scores(searched, dataset, supernet_epochs, seed, runs), console.progress(quiet=False))
+    first = places[0]
+    targets = {first.name: first.model.target_ms(Budget.parse(budget).ms(first.model))}
+    found = {first.name: evolve(judge, Limits(latency_limit(first.model, targets[first.name])), scored, seed)}
+    for other in places[1:]:
+        targets[other.name] = other.model.predict_ms(found[first.name]) * (1.0 - margin)
+        found[other.name] = evolve(judge, Limits(latency_limit(other.model, targets[other.name])), scored, seed)
+    networks = {name: searched.network(Architecture(searched.name, choices)) for name, choices in found.items()}
+    shared = {one.architecture.choices: one for one in judge.scored}
+
+    recipe = Recipe.for_images(len(dataset.train))
+    recipe = replace(recipe, epochs=epochs or recipe.epochs)
+    accuracies: dict[str, list[float]] = {name: [] for name in found}
+    for repeat in range(seeds):
+        for name, network in networks.items():
+            label = f"{name.replace(':', '-')}-s{repeat}"
+            result = trained_accuracy(
+                network,
+                lambda: dataset,
+                recipe,
+                runs,
+                label,
+                seed=repeat,
+                device=resolve("auto"),
+                progress=console.progress(quiet=False),
+            )
+            accuracies[name].append(result["accuracy"])
+
+    rows: list[dict[str, Any]] = []
+    for target in places:
+        limit_ms = Budget.parse(budget).ms(first.model) if target is first else targets[target.name] / (1.0 - margin)
+        for name, one in measured(networks, target.device, limit_ms).items():
+            rows.append(
+                {
+                    "network": name,
+                    "measured_on": target.name,
+                    "budget_ms": limit_ms,
+                    "predicted_ms": target.model.predict_ms(found[name]),
+                    "choices": found[name],
+                    "shared_loss": shared[found[name]].loss,
+                    "test_accuracies": accuracies[name],
+                }
+                | one
+            )
+    for row in rows:
+        values = row["test_accuracies"]
+        error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        print(
+            f"network of {row['network']:12} on {row['measured_on']:12}: predicted {row['predicted_ms']:.4f}, measured "
+            f"{row['median_ms']:.4f} of {row['budget_ms']:.4f} ms ({row['verdict']}), shared loss "
+            f"{row['shared_loss']:.3f}, test accuracy {statistics.mean(values):.4f} ± {error:.4f}"
+        )
+    for own, rival in permutations(found, 2):
+        on = {row["network"]: row for row in rows if row["measured_on"] == own}
+        means = statistics.mean(accuracies[own]), statistics.mean(accuracies[rival])
+        print(f"on {own}, its network is better than that of {rival}: {better(on[own], on[rival], means)}")
+    if out is not None:
+        write_json(out, {"rows": rows})
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -3,12 +3,12 @@
     python tools/bench_devices.py --runtimes onnxruntime,ort-web --data cifar10 --part 20000 --out devices.json
 
 The supernet is trained once on uniform paths. Its weights score every candidate, so that devices differ in their
-latency tables alone: evolution searches for the first one within --budget, and for each other one within the latency
-that the first one's network has there, less --margin. What was scored for one device is compared for all. Every found
+latency tables alone: evolution searches for the first one within --budget, and for each other one within --share of the
+latency that the first one's network has there. What was scored for one device is compared for all. Every found
 network is then trained from scratch with several seeds and measured on all devices, side by side in the same processes.
 
-A network is better on its own device if it takes no longer there than the other one and is more accurate, or is the
-only one of them within the budget. Finished parts are kept in --runs.
+A network is better on its own device if it alone keeps the budget there, or if both do and it is more accurate.
+Finished parts are kept in --runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from bench_crosswise import measured
+from bench_crosswise import better, measured
 from bench_supernet_rank import all_of
 from rivals import trained_accuracy
 
@@ -86,12 +86,6 @@ def evolve(judge: Judge, limits: Limits, count: int, seed: int) -> tuple[int, ..
     return min(held, key=lambda one: one.loss).architecture.choices
 
 
-def better(own: dict[str, Any], other: dict[str, Any], accuracy: tuple[float, float]) -> bool:
-    """Whether the first of two networks is the better one on a device, where both were measured."""
-    only = own["verdict"] == "met" and other["verdict"] == "missed"
-    return only or (own["median_ms"] <= other["median_ms"] and accuracy[0] > accuracy[1])
-
-
 def main(
     runtimes: Annotated[str, typer.Option(help="Comma-separated; with a precision as in onnxruntime:int8.")] = (
         "onnxruntime,ort-web"
@@ -101,7 +95,7 @@ def main(
     space: str = "mobile",
     width: float = 0.25,
     budget: Annotated[str, typer.Option(help="Of the first device, as for --budget-ms.")] = "50%",
-    margin: Annotated[float, typer.Option(help="Share that the search stays below the other budgets.")] = 0.02,
+    share: Annotated[float, typer.Option(help="Of what the first network takes on the other devices.")] = 0.9,
     supernet_epochs: Annotated[int, typer.Option(help="0 follows the data.")] = 0,
     scored: Annotated[int, typer.Option(help="Candidates for each device.")] = 120,
     epochs: Annotated[int, typer.Option(help="Of each training; 0 follows the data.")] = 0,
@@ -124,13 +118,15 @@ def main(
     places = [place(one, searched, tables) for one in runtimes.split(",")]
     judge = Judge(supernet_scores(searched, dataset, supernet_epochs, seed, runs), console.progress(quiet=False))
     first = places[0]
-    targets = {first.name: first.model.target_ms(Budget.parse(budget).ms(first.model))}
-    found = {first.name: evolve(judge, Limits(latency_limit(first.model, targets[first.name])), scored, seed)}
-    for other in places[1:]:
-        targets[other.name] = other.model.predict_ms(found[first.name]) * (1.0 - margin)
-        found[other.name] = evolve(judge, Limits(latency_limit(other.model, targets[other.name])), scored, seed)
+    budgets_ms = {first.name: Budget.parse(budget).ms(first.model)}
+    found: dict[str, tuple[int, ...]] = {}
+    for one in places:
+        if one is not first:
+            budgets_ms[one.name] = one.model.predict_ms(found[first.name]) * share
+        limits = Limits(latency_limit(one.model, one.model.target_ms(budgets_ms[one.name])))
+        found[one.name] = evolve(judge, limits, scored, seed)
     networks = {name: searched.network(Architecture(searched.name, choices)) for name, choices in found.items()}
-    shared = {one.architecture.choices: one for one in judge.scored}
+    shared = {known.architecture.choices: known for known in judge.scored}
 
     recipe = Recipe.for_images(len(dataset.train))
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
@@ -152,19 +148,18 @@ def main(
 
     rows: list[dict[str, Any]] = []
     for target in places:
-        limit_ms = Budget.parse(budget).ms(first.model) if target is first else targets[target.name] / (1.0 - margin)
-        for name, one in measured(networks, target.device, limit_ms).items():
+        for name, verdict in measured(networks, target.device, budgets_ms[target.name]).items():
             rows.append(
                 {
                     "network": name,
                     "measured_on": target.name,
-                    "budget_ms": limit_ms,
+                    "budget_ms": budgets_ms[target.name],
                     "predicted_ms": target.model.predict_ms(found[name]),
                     "choices": found[name],
                     "shared_loss": shared[found[name]].loss,
                     "test_accuracies": accuracies[name],
                 }
-                | one
+                | verdict
             )
     for row in rows:
         values = row["test_accuracies"]

@@ -42,10 +42,24 @@ def search(
     resolution: options.Resolution = 0,
     runtime: options.Runtime = "",
     precision: options.Precision = "",
-    strategy: Annotated[str, typer.Option(help="Search strategy (see `hwnas strategies list`).")] = "gumbel",
+    strategy: Annotated[
+        str,
+        typer.Option(help="Search strategy (see `hwnas strategies list`). [default: gumbel; metaqnn for chain]"),
+    ] = "",
     scores: Annotated[
-        str, typer.Option(help="Where scores of candidates come from: supernet, or training from scratch (samplers).")
-    ] = "supernet",
+        str,
+        typer.Option(
+            help="Where scores of candidates come from: supernet, or training from scratch (samplers). "
+            "[default: supernet; training for chain]"
+        ),
+    ] = "",
+    reward: Annotated[
+        str,
+        typer.Option(
+            help="What samplers are told: accuracies, of feasible networks only (filter), or accuracies less what the "
+            "latency is off the budget, of any (absolute)."
+        ),
+    ] = "filter",
     score_epochs: Annotated[int, typer.Option(min=0, help="Epochs of a training for a score; 0 follows the data.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that train for scores.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,
@@ -104,6 +118,7 @@ def search(
         max_drop=max_drop,
         scores=scores,
         score_epochs=score_epochs,
+        reward=reward,
     )
     if dry_run:
         from hwnas.run.plan import make_plan

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from hwnas.run.plan import Plan
 
+_ROWS_A_MINUTE = 100  # on a machine that does nothing else
+
 
 @console.verb
 def search(
@@ -225,7 +227,9 @@ def _plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         "device": f"{plan.device.id}, {facts['condition']}",
     }
     if plan.need:
-        lines["table"] = f"{len(plan.need.rows)} of {len(plan.whole.ops)} rows to measure first, in under a minute"
+        rows = len(plan.need.rows)
+        time = "in under a minute" if rows <= _ROWS_A_MINUTE else f"in about {rows / _ROWS_A_MINUTE:.0f} minutes"
+        lines["table"] = f"{rows} of {len(plan.whole.ops)} rows to measure first, {time}"
         lines["budget"] = f"{plan.config.budget}{' of the latency range' if plan.budgets[0].relative else ' ms'}"
     else:
         low, high = facts["range_ms"]

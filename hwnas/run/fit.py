@@ -97,11 +97,15 @@ def fit(
 
 
 def choose(budget_ms: float, ranges: Ranges) -> tuple[int | None, str]:
-    """Index of the range that the budget calls for (see `fit`; None if it is below all of them), and why."""
+    """Index of the range that the budget calls for (see `fit`; None if it is below all of them), and why.
+
+    Where it leaves enough of none, that is the range of which it leaves most.
+    """
     roomy = [index for index, span in enumerate(ranges) if has_room(budget_ms, span)]
     possible = [index for index, (low, _) in enumerate(ranges) if low <= budget_ms]
     if not roomy:
-        return (possible[-1], f"only its smallest networks run within {budget_ms:g} ms") if possible else (None, "")
+        roomiest = max(possible, key=lambda index: _share(budget_ms, ranges[index]), default=None)
+        return roomiest, f"only its smallest networks run within {budget_ms:g} ms"
     if roomy[-1] == len(ranges) - 1 and budget_ms >= ranges[-1][1]:
         return roomy[-1], f"the largest space there is, and even so {budget_ms:g} ms do not bind"
     return roomy[-1], f"the largest space of which {budget_ms:g} ms leave enough to choose from"
@@ -109,8 +113,13 @@ def choose(budget_ms: float, ranges: Ranges) -> tuple[int | None, str]:
 
 def has_room(budget_ms: float, span: tuple[float, float]) -> bool:
     """Whether 40 % of a latency range lie within the budget."""
+    return _share(budget_ms, span) >= SHARE
+
+
+def _share(budget_ms: float, span: tuple[float, float]) -> float:
+    """How much of a latency range lies within the budget."""
     low, high = span
-    return low + SHARE * (high - low) <= budget_ms
+    return (budget_ms - low) / max(high - low, 1e-12)
 
 
 def measured_ranges(instances: Sequence[AnySpace], device: Device, *, progress: Progress) -> Ranges:

@@ -125,12 +125,14 @@ def test_the_ends_of_chains_are_those_of_all_chains() -> None:
 
 
 def test_a_budget_chooses_among_chains(small: Path) -> None:
+    """The fastest chains are as fast at every width, so a tight budget must not end with the largest space."""
     chosen = [
         make_plan(a_config(small, space="chain", width=0.0, resolution=0, budget=budget), None).config
-        for budget in ("2", "40", "1000000")
+        for budget in ("2", "100", "1000000")
     ]
-    assert [(one.width, one.depth) for one in chosen] == sorted({(one.width, one.depth) for one in chosen})
-    assert (chosen[-1].width, chosen[-1].depth) == space_rungs("chain")[-1]
+    sizes = [(one.width, one.depth) for one in chosen]
+    assert (sizes[0], sizes[-1]) == (space_rungs("chain")[0], space_rungs("chain")[-1])
+    assert sizes == sorted(set(sizes))
 
 
 def test_large_images_are_shrunk_only_when_no_width_is_small_enough(photos: Path) -> None:

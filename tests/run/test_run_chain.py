@@ -53,12 +53,13 @@ def evaluated(folder: Path) -> dict[tuple[int, ...], float]:
 def test_digits_become_a_verified_file(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch.setattr)
     monkeypatch.setattr(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
-    config = chain_config(Path("digits"), depth=4, budget="40%")
+    config = chain_config(Path("digits"), depth=4, budget="40%", baseline=True)
     assert (config.strategy, config.scores) == ("metaqnn", "training")
     result = run_search(config, tmp_path, progress=Silent(), tables=tables)
     low, high = result["range_ms"]
     assert result["budget_ms"] == pytest.approx(low + 0.4 * (high - low))
-    assert result["predicted_ms"] <= result["budget_ms"] / MARGIN
+    for one in (result, result["baseline_random"]):
+        assert one["predicted_ms"] <= result["budget_ms"] / MARGIN
     assert result["budget_met"] is True
     assert result["accuracy"]["test"] > 0.3  # three times chance, after one epoch
     kept = json.loads((tmp_path / "architecture.json").read_text())

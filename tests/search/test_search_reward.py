@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from problems import OPTIONS, TOY, all_choices, toy_model
+from problems import OPTIONS, TOY, all_choices, row_ms, toy_model
 
-from hwnas.arch import Architecture
+from hwnas.arch import Architecture, space_instance
+from hwnas.latency.walks import chain_latencies
 from hwnas.progress import Silent
 from hwnas.search.engine import make_samplers, search
-from hwnas.search.reward import BETA, absolute_reward
+from hwnas.search.reward import BETA, REWARDS, absolute_reward
 from hwnas.search.select import Scored
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import strategies, strategy
@@ -55,6 +56,21 @@ def test_with_the_hard_filter_nothing_else_is_proposed(name: str) -> None:
         choices = sampler.ask()
         assert limits.latency.keeps(choices)
         sampler.tell(choices, 0.5)
+
+
+def test_chains_may_leave_the_budget_too() -> None:
+    space = space_instance("chain", width=0.05, depth=3, resolution=4, channels=1, classes=2)
+    model = chain_latencies(space, row_ms)
+    limits = limits_of(model, 1.2 * model.smallest_ms)
+    samplers = [make_samplers(strategy("metaqnn"), [limits], reward, 0)[0] for reward in REWARDS]
+    for one, filtered in zip(samplers, (True, False), strict=True):
+        kept = []
+        for _ in range(20):
+            choices = one.ask()
+            assert space.architecture(choices).choices == choices
+            kept.append(limits.latency.keeps(choices))
+            one.tell(choices, 0.5)
+        assert all(kept) is filtered
 
 
 class Planted:

@@ -111,6 +111,8 @@ def main(
     searched = space_instance(
         space, width=width, resolution=resolution, channels=dataset.channels, classes=len(dataset.classes)
     )
+    if not isinstance(searched, SearchSpace):
+        raise typer.BadParameter(f"the networks of {space} share no weights")
     images = len(dataset.train)
     settings, recipe = SearchSettings.for_images(images), Recipe.for_images(images)
     settings = replace(settings, epochs=settings.epochs + round(settings.epochs / settings.arch_every))

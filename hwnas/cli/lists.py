@@ -124,7 +124,10 @@ def spaces_show(
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show the decisions of one instance of a space."""
+    """Show the decisions of one instance of a space.
+
+    In `chain` what a layer may be depends on the layers before it.
+    """
     from hwnas.arch import space_instance
 
     instance = space_instance(space, width=width, depth=depth, resolution=resolution, channels=3, classes=10)

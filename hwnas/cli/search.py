@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from hwnas.run.plan import Plan
 
+_ROWS_A_MINUTE = 100  # on a machine that does nothing else
+
 
 @console.verb
 def search(
@@ -42,10 +44,24 @@ def search(
     resolution: options.Resolution = 0,
     runtime: options.Runtime = "",
     precision: options.Precision = "",
-    strategy: Annotated[str, typer.Option(help="Search strategy (see `hwnas strategies list`).")] = "gumbel",
+    strategy: Annotated[
+        str,
+        typer.Option(help="Search strategy (see `hwnas strategies list`). [default: gumbel; metaqnn for chain]"),
+    ] = "",
     scores: Annotated[
-        str, typer.Option(help="Where scores of candidates come from: supernet, or training from scratch (samplers).")
-    ] = "supernet",
+        str,
+        typer.Option(
+            help="Where scores of candidates come from: supernet, or training from scratch (samplers). "
+            "[default: supernet; training for chain]"
+        ),
+    ] = "",
+    reward: Annotated[
+        str,
+        typer.Option(
+            help="What samplers are told: accuracies, of feasible networks only (filter), or accuracies less what the "
+            "latency is off the budget, of any (absolute)."
+        ),
+    ] = "filter",
     score_epochs: Annotated[int, typer.Option(min=0, help="Epochs of a training for a score; 0 follows the data.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that train for scores.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,
@@ -104,6 +120,7 @@ def search(
         max_drop=max_drop,
         scores=scores,
         score_epochs=score_epochs,
+        reward=reward,
     )
     if dry_run:
         from hwnas.run.plan import make_plan
@@ -210,7 +227,9 @@ def _plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         "device": f"{plan.device.id}, {facts['condition']}",
     }
     if plan.need:
-        lines["table"] = f"{len(plan.need.rows)} of {len(plan.whole.ops)} rows to measure first, in under a minute"
+        rows = len(plan.need.rows)
+        time = "in under a minute" if rows <= _ROWS_A_MINUTE else f"in about {rows / _ROWS_A_MINUTE:.0f} minutes"
+        lines["table"] = f"{rows} of {len(plan.whole.ops)} rows to measure first, {time}"
         lines["budget"] = f"{plan.config.budget}{' of the latency range' if plan.budgets[0].relative else ' ms'}"
     else:
         low, high = facts["range_ms"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hwnas.arch.network import Network
-from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import AnySpace
 from hwnas.backends.formats import format_of
 from hwnas.devices.device import IMPORTED, Condition, Device
 from hwnas.devices.estimate import canary_floor_us
@@ -41,7 +41,7 @@ class Known:
         sources: the tables that the prior was learned from, as DEVICE/CONDITION.
     """
 
-    space: SearchSpace
+    space: AnySpace
     prior: WeightPrior
     networks: tuple[Network, ...]
     counts: Floats
@@ -57,7 +57,7 @@ class Known:
         return {f"network {index}": self.networks[index] for index in self.prior.pick(self.counts, samples)}
 
 
-def source_tables(space: SearchSpace, condition: Condition, tables: Path | None) -> list[Table]:
+def source_tables(space: AnySpace, condition: Condition, tables: Path | None) -> list[Table]:
     """Tables of other conditions that hold every op of the space: measured ones, and imported ones row by row.
 
     Args:
@@ -88,7 +88,7 @@ def source_tables(space: SearchSpace, condition: Condition, tables: Path | None)
     return found
 
 
-def known_of(space: SearchSpace, sources: Sequence[Table], *, seed: int = 0) -> Known:
+def known_of(space: AnySpace, sources: Sequence[Table], *, seed: int = 0) -> Known:
     """The prior that tables give, and the networks that may be measured.
 
     Raises:

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
-from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import AnySpace
 from hwnas.arch.spaces.chain import ChainSpace
 from hwnas.backends.formats import format_of
 from hwnas.devices.device import Device
@@ -38,10 +39,11 @@ from hwnas.latency.calibrate import (
     validate,
 )
 from hwnas.latency.find import find_adapted, find_folder
-from hwnas.latency.model import LatencyModel, latency_model
+from hwnas.latency.model import Latencies, LatencyModel, latency_model
 from hwnas.latency.models import write_canary, write_models
 from hwnas.latency.noise import noise_of, refuse_too_few
 from hwnas.latency.table import Calibration, Row, Table, load_table, missing_rows, save_table
+from hwnas.latency.walks import ChainLatencies, chain_latencies
 from hwnas.locks import held
 from hwnas.progress import Progress
 
@@ -89,7 +91,7 @@ def open_table(device: Device, folder: Path) -> Table:
     return table
 
 
-def lacking(table: Table, space: SearchSpace | ChainSpace) -> Need:
+def lacking(table: Table, space: AnySpace) -> Need:
     """What has to be measured before `space` can be searched with `table`, or what an imported one does not hold."""
     if table.kind == "imported":
         known = table.rows.keys() | set(table.folded.get(space.signature, ()))
@@ -98,7 +100,7 @@ def lacking(table: Table, space: SearchSpace | ChainSpace) -> Need:
     return Need(tuple(rows), bool(rows) or space.signature not in table.calibrations)
 
 
-def table_for(device: Device, space: SearchSpace, tables: Path | None) -> tuple[Table, Path | None]:
+def table_for(device: Device, space: AnySpace, tables: Path | None) -> tuple[Table, Path | None]:
     """The table that a space is searched with, and its folder: a measured one, else an adapted one.
 
     Where neither holds all of the space, it is the measured one or an empty one, which can be completed.
@@ -151,7 +153,7 @@ def measuring_into(folder: Path, progress: Progress) -> AbstractContextManager[N
 
 def complete(
     table: Table,
-    space: SearchSpace | ChainSpace,
+    space: AnySpace,
     device: Device,
     folder: Path,
     need: Need,
@@ -181,9 +183,7 @@ def complete(
         return _complete(table, space, device, folder, need, progress, seed, max_minutes) if need else table
 
 
-def _still_lacking(
-    table: Table, space: SearchSpace | ChainSpace, device: Device, folder: Path, need: Need
-) -> tuple[Table, Need]:
+def _still_lacking(table: Table, space: AnySpace, device: Device, folder: Path, need: Need) -> tuple[Table, Need]:
     """The table as it is on disk now, and what of `need` no other process has measured since `table` was read."""
     now = open_table(device, folder)
     if not now.rows:
@@ -196,7 +196,7 @@ def _still_lacking(
 
 def _complete(
     table: Table,
-    space: SearchSpace | ChainSpace,
+    space: AnySpace,
     device: Device,
     folder: Path,
     need: Need,
@@ -298,7 +298,7 @@ def _left_s(started: float, max_minutes: float, process: int) -> float | None:
     return started + 60 * max_minutes * process / _PROCESSES - time.monotonic()
 
 
-def model_of(table: Table, space: SearchSpace, *, any_table: bool = False) -> LatencyModel:
+def model_of(table: Table, space: AnySpace, *, any_table: bool = False) -> Latencies:
     """The calibrated latency model of `space`.
 
     Rows of an imported table that was never compared with whole networks are summed as they are, without a margin.
@@ -335,16 +335,26 @@ def model_of(table: Table, space: SearchSpace, *, any_table: bool = False) -> La
             ),
         )
     folded, per_op_ms = set(table.folded.get(space.signature, ())), calibration.per_op_us / 1e3
-    return latency_model(
-        space,
-        lambda spec: 0.0 if spec.key in folded else table.row_ms(spec) + per_op_ms,
-        slope=calibration.slope,
-        intercept_ms=calibration.intercept_us / 1e3,
-        sigma=validation.sigma if validation else 0.0,
-    )
+    numbers = {
+        "slope": calibration.slope,
+        "intercept_ms": calibration.intercept_us / 1e3,
+        "sigma": validation.sigma if validation else 0.0,
+    }
+
+    def row_ms(spec: OpSpec) -> float:
+        return 0.0 if spec.key in folded else table.row_ms(spec) + per_op_ms
+
+    if isinstance(space, ChainSpace):
+        return chain_latencies(space, row_ms, **numbers)
+    return latency_model(space, row_ms, **numbers)
 
 
-def _networks(space: SearchSpace | ChainSpace, seed: int) -> dict[str, Network]:
+def kept_model(space: AnySpace, content: dict[str, Any]) -> Latencies:
+    """The model of `space` whose `to_json` went to disk."""
+    return ChainLatencies.of_json(space, content) if isinstance(space, ChainSpace) else LatencyModel.from_json(content)
+
+
+def _networks(space: AnySpace, seed: int) -> dict[str, Network]:
     """Calibration networks first, then validation networks, none twice."""
     count = CALIBRATION_NETWORKS + VALIDATION_NETWORKS
     drawn = list(dict.fromkeys(spread_architectures(space, 2 * count, seed)))
@@ -352,7 +362,7 @@ def _networks(space: SearchSpace | ChainSpace, seed: int) -> dict[str, Network]:
     return {f"network {index}": space.network(architecture) for index, architecture in enumerate(chosen)}
 
 
-def validation_networks(space: SearchSpace, seed: int) -> list[Network]:
+def validation_networks(space: AnySpace, seed: int) -> list[Network]:
     """The networks that a table which was measured with this seed is validated on, in the order of its pairs."""
     return list(_networks(space, seed).values())[CALIBRATION_NETWORKS:]
 

@@ -13,7 +13,8 @@ from hwnas.arch.costs import macs
 from hwnas.arch.groups import choices_of, pooled
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
-from hwnas.arch.space import Architecture, SearchSpace
+from hwnas.arch.space import Architecture
+from hwnas.arch.spaces import AnySpace
 from hwnas.arch.spaces.chain import ChainSpace
 from hwnas.errors import TableError
 from hwnas.latency.table import Calibration, Table, Validation
@@ -45,14 +46,14 @@ class Measured:
     halves_us: tuple[float, float]
 
 
-def spread_architectures(space: SearchSpace | ChainSpace, count: int, seed: int) -> list[Architecture]:
+def spread_architectures(space: AnySpace, count: int, seed: int) -> list[Architecture]:
     """Random architectures over the whole range of sizes: options are drawn with odds exp(t · MACs), t from -4 to 4.
 
     Decisions that hold together are drawn together. Of a chain, each layer is drawn from those that may come next.
     """
     rng = np.random.default_rng(seed)
     if isinstance(space, ChainSpace):
-        return [space.drawn(partial(_tilted, tilt, rng)) for tilt in np.linspace(-4.0, 4.0, count)]
+        return [space.drawn_by_op(partial(_tilted, tilt, rng)) for tilt in np.linspace(-4.0, 4.0, count)]
     sizes = [np.zeros(count) for count in space.options]
     for slot in space.slots:
         if slot.decision is not None:

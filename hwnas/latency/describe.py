@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hwnas.arch.space import SearchSpace
-from hwnas.arch.spaces import parse_instance
+from hwnas.arch.spaces import AnySpace, parse_instance
 from hwnas.errors import InputError
 from hwnas.latency.calibrate import too_far_off
 from hwnas.latency.model import LatencyModel
@@ -32,7 +31,7 @@ def instances(table: Table, name: str = "") -> list[str]:
     return found
 
 
-def space_of(signature: str) -> SearchSpace:
+def space_of(signature: str) -> AnySpace:
     """The space instance of a signature.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import AnySpace
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import canary_floor_us
 from hwnas.devices.profile import profile_rounds
@@ -45,7 +45,7 @@ class Fresh:
 
 
 def measure_fresh(
-    table: Table, space: SearchSpace, device: Device, count: int, *, seed: int = 0, progress: Progress
+    table: Table, space: AnySpace, device: Device, count: int, *, seed: int = 0, progress: Progress
 ) -> Fresh:
     """Measure `count` networks that are drawn uniformly, in two processes, beside the reference network.
 
@@ -83,7 +83,7 @@ def measure_fresh(
 
 
 def keep_fresh(
-    fresh: Fresh, table: Table, space: SearchSpace, device: Device, folder: Path, *, progress: Progress
+    fresh: Fresh, table: Table, space: AnySpace, device: Device, folder: Path, *, progress: Progress
 ) -> None:
     """Put the fresh validation, from which the margin of searches follows, in place of the table's own.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +14,82 @@ from hwnas.arch.space import SearchSpace
 from hwnas.errors import InfeasibleBudgetError, InputError
 
 
+class Latencies(ABC):
+    """`latency = intercept_ms + slope · (fixed_ms + raw)`, whatever raw is a sum over.
+
+    Attributes:
+        slope, intercept_ms: the affine fitted on whole measured networks; slope > 0, so budgets map back to raw sums.
+        sigma: standard deviation of measured / predicted - 1 on networks that took no part in the fit.
+        fixed_ms: raw row sum of what is not chosen.
+    """
+
+    slope: float
+    intercept_ms: float
+    sigma: float
+    fixed_ms: float
+
+    @abstractmethod
+    def raw_ms(self, choices: Sequence[int]) -> float:
+        """Raw costs of what is chosen."""
+
+    @property
+    @abstractmethod
+    def smallest_raw_ms(self) -> float:
+        """Of all architectures."""
+
+    @property
+    @abstractmethod
+    def largest_raw_ms(self) -> float:
+        """Of all architectures."""
+
+    @abstractmethod
+    def restricted(self, kept: Sequence[Sequence[int]]) -> Latencies:
+        """The model of the same space with only the options `kept` of each decision."""
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """The numbers of the model."""
+
+    def predict_ms(self, choices: Sequence[int]) -> float:
+        """Calibrated latency of an architecture."""
+        return self.calibrated_ms(self.raw_ms(choices))
+
+    def calibrated_ms(self, raw_ms: float) -> float:
+        """Calibrated latency of decisions whose raw costs sum to `raw_ms`."""
+        return self.intercept_ms + self.slope * (self.fixed_ms + raw_ms)
+
+    @property
+    def smallest_ms(self) -> float:
+        return self.calibrated_ms(self.smallest_raw_ms)
+
+    @property
+    def largest_ms(self) -> float:
+        return self.calibrated_ms(self.largest_raw_ms)
+
+    def target_ms(self, budget_ms: float, z: float = 1.645) -> float:
+        """The predicted latency to stay under, so that a network measures under `budget_ms` with 95 % confidence."""
+        return budget_ms / (1.0 + z * self.sigma)
+
+    def raw_budget_ms(self, target_ms: float) -> float:
+        """What the raw costs of the decisions may sum to for a calibrated latency of `target_ms`.
+
+        Raises:
+            InfeasibleBudgetError: not even the fastest network of the space is that fast.
+        """
+        if target_ms < self.smallest_ms:
+            raise InfeasibleBudgetError(
+                f"no network of this space is predicted to run within {target_ms:.4g} ms (the budget less the table's "
+                f"margin): the fastest one takes {self.smallest_ms:.4g} ms",
+                smallest_ms=self.smallest_ms,
+                hint=f"ask for at least --budget-ms {self.smallest_ms * (1.0 + 1.645 * self.sigma) * 1.005:.3g}, "
+                "or use a smaller --width or --resolution",
+            )
+        raw_ms = (target_ms - self.intercept_ms) / self.slope - self.fixed_ms
+        return max(raw_ms, self.smallest_raw_ms) * (1.0 + 1e-12)  # mapping back must not round anyone out
+
+
 @dataclass(frozen=True)
-class LatencyModel:
+class LatencyModel(Latencies):
     """`latency = intercept_ms + slope · (fixed_ms + Σ_d costs_ms[d][choice_d])`: additive, so exact to optimise over.
 
     Attributes:
@@ -51,47 +126,24 @@ class LatencyModel:
             groups=tuple(group.restricted(kept) for group in self.groups),
         )
 
-    def predict_ms(self, choices: Sequence[int]) -> float:
-        """Calibrated latency of an architecture."""
-        return self.calibrated_ms(total(self.costs_ms, choices, self.groups))
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
-    def calibrated_ms(self, raw_ms: float) -> float:
-        """Calibrated latency of decisions whose raw costs sum to `raw_ms`."""
-        return self.intercept_ms + self.slope * (self.fixed_ms + raw_ms)
+    def raw_ms(self, choices: Sequence[int]) -> float:
+        return total(self.costs_ms, choices, self.groups)
 
-    @property
-    def smallest_ms(self) -> float:
-        return self.calibrated_ms(sum(map(min, self._items_ms)))
+    @cached_property
+    def smallest_raw_ms(self) -> float:
+        return sum(map(min, self._items_ms))
 
-    @property
-    def largest_ms(self) -> float:
-        return self.calibrated_ms(sum(map(max, self._items_ms)))
+    @cached_property
+    def largest_raw_ms(self) -> float:
+        return sum(map(max, self._items_ms))
 
     @cached_property
     def _items_ms(self) -> Rows:
         """Raw costs of what can be chosen independently."""
         return pooled(self.costs_ms, items(tuple(map(len, self.costs_ms)), self.groups))
-
-    def target_ms(self, budget_ms: float, z: float = 1.645) -> float:
-        """The predicted latency to stay under, so that a network measures under `budget_ms` with 95 % confidence."""
-        return budget_ms / (1.0 + z * self.sigma)
-
-    def raw_budget_ms(self, target_ms: float) -> float:
-        """What the raw costs of the decisions may sum to for a calibrated latency of `target_ms`.
-
-        Raises:
-            InfeasibleBudgetError: not even the fastest network of the space is that fast.
-        """
-        if target_ms < self.smallest_ms:
-            raise InfeasibleBudgetError(
-                f"no network of this space is predicted to run within {target_ms:.4g} ms (the budget less the table's "
-                f"margin): the fastest one takes {self.smallest_ms:.4g} ms",
-                smallest_ms=self.smallest_ms,
-                hint=f"ask for at least --budget-ms {self.smallest_ms * (1.0 + 1.645 * self.sigma) * 1.005:.3g}, "
-                "or use a smaller --width or --resolution",
-            )
-        raw_ms = (target_ms - self.intercept_ms) / self.slope - self.fixed_ms
-        return max(raw_ms, sum(map(min, self._items_ms))) * (1.0 + 1e-12)  # mapping back must not round anyone out
 
 
 def latency_model(

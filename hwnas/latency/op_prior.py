@@ -8,7 +8,7 @@ import numpy as np
 
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
-from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import AnySpace
 from hwnas.errors import InputError
 from hwnas.latency.table import Calibration, Table
 from hwnas.latency.transfer import Floats, WeightPrior
@@ -28,7 +28,7 @@ _INTERCEPT = 0.03
 _SMALLEST_US = 0.1
 
 
-def priced(space: SearchSpace) -> tuple[OpSpec, ...]:
+def priced(space: AnySpace) -> tuple[OpSpec, ...]:
     """The ops of a space that cost anything."""
     return tuple(spec for spec in space.ops if spec.graph.nodes)
 

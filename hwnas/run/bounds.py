@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 
 from hwnas.arch.costs import peak_bytes
 from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import AnySpace
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.export.size import SizeModel, size_model
-from hwnas.latency.model import LatencyModel
+from hwnas.latency.model import Latencies, LatencyModel
 from hwnas.run.config import RunConfig
 from hwnas.search.decode import FeasibleSampler, decode
-from hwnas.search.limits import Limit, Limits, latency_limit
+from hwnas.search.limits import Limit, Limits
+from hwnas.search.within import AnyLimits, limits_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Bounds:
     max_size_kb: float
     max_peak_kb: float
     kept: tuple[tuple[int, ...], ...]
-    space: SearchSpace
+    space: AnySpace
     size: SizeModel | None
 
     @property
@@ -41,15 +43,15 @@ class Bounds:
         """Number of options, over all decisions, that are left."""
         return sum(map(len, self.kept))
 
-    def limits(self, model: LatencyModel, target_ms: float) -> Limits:
+    def limits(self, model: Latencies, target_ms: float) -> AnyLimits:
         """All limits of a search in `space`, whose latencies `model` predicts.
 
         Raises:
             InfeasibleBudgetError: no network of the space is that fast.
         """
-        return Limits(latency_limit(model, target_ms), self._size_limit)
+        return limits_of(model, target_ms, self._size_limit)
 
-    def count(self, limits: Limits | None = None) -> float:
+    def count(self, limits: AnyLimits | None = None) -> float:
         """Number of architectures within `limits`, or of any latency; with two constraints up to the rounding of
         `FeasibleSampler`."""
         if limits is not None:
@@ -68,7 +70,7 @@ class Bounds:
                 return f"the {name} of the exported network is {value / 1024:.5g} KiB, above {limit_kb:g} KiB"
         return ""
 
-    def check(self, model: LatencyModel, target_ms: float) -> None:
+    def check(self, model: Latencies, target_ms: float) -> None:
         """Whether the limits can be kept together; `model` is that of `space`.
 
         Raises:
@@ -78,8 +80,9 @@ class Bounds:
         if model.smallest_ms > target_ms:
             raise _too_slow(model, target_ms, model.smallest_ms, peak, "a larger --max-peak-kb")
         limits = self.limits(model, target_ms)
-        if limits.size is None:
+        if not isinstance(limits, Limits) or limits.size is None:
             return
+        assert isinstance(model, LatencyModel)
         smallest = replace(limits, size=None).decode(_negative(limits.size.costs))
         assert smallest is not None
         if limits.size.keeps(smallest):
@@ -100,7 +103,7 @@ class Bounds:
 
 def bounds(
     config: RunConfig,
-    whole: SearchSpace,
+    whole: AnySpace,
     classes: Sequence[str],
     texts: Sequence[str],
     runtime: str = "onnxruntime",
@@ -113,7 +116,7 @@ def bounds(
         runtime, precision: what the file is made for.
 
     Raises:
-        InputError: a limit is negative or not a number.
+        InputError: a limit is negative or not a number, or the space knows no such limit.
         InfeasibleLimitError: no network of the space is within one of them, or none is within both.
     """
     for option, value in (("--max-size-kb", config.max_size_kb), ("--max-peak-kb", config.max_peak_kb)):
@@ -121,6 +124,13 @@ def bounds(
             raise InputError(
                 f"{option} is a positive number of KiB, or 0 for no limit, not {value:g}", hint=f"example: {option} 500"
             )
+        if value and not isinstance(whole, SearchSpace):
+            raise InputError(
+                f"{option} is no limit of {whole.name}: what an op takes there depends on the layers before it",
+                hint=f"leave out {option}, and use a smaller --width or --resolution",
+            )
+    if not isinstance(whole, SearchSpace):
+        return Bounds(0.0, 0.0, tuple(tuple(range(count)) for count in whole.options), whole, None)
     kept = _within_peak(whole, config.max_peak_kb)
     space = whole.restricted(kept)
     size = size_model(space, classes, texts, runtime, precision) if config.max_size_kb else None
@@ -168,7 +178,7 @@ def _within_peak(space: SearchSpace, max_peak_kb: float) -> tuple[tuple[int, ...
 
 
 def _too_slow(
-    model: LatencyModel, target_ms: float, fastest_ms: float, others: Sequence[str], instead: str
+    model: Latencies, target_ms: float, fastest_ms: float, others: Sequence[str], instead: str
 ) -> InfeasibleBudgetError:
     return InfeasibleBudgetError(
         f"no network within {' and '.join(others)} is predicted to run within {target_ms:.4g} ms (the budget less the "

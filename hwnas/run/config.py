@@ -13,7 +13,7 @@ import tomli_w
 
 from hwnas.errors import InputError
 from hwnas.files import write_text
-from hwnas.latency.model import LatencyModel
+from hwnas.latency.model import Latencies
 
 _NEW: dict[str, Any] = {  # runs of earlier versions lack these
     "runtime": "",
@@ -21,7 +21,10 @@ _NEW: dict[str, Any] = {  # runs of earlier versions lack these
     "max_drop": 1.0,
     "scores": "supernet",
     "score_epochs": 0,
+    "reward": "filter",
 }
+WITHOUT_SUPERNET = ("chain",)
+"""Spaces whose networks cannot share weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Budget:
             )
         return cls(value, relative)
 
-    def ms(self, model: LatencyModel) -> float:
+    def ms(self, model: Latencies) -> float:
         """In milliseconds; a share lies between the fastest and the slowest network of the space."""
         if not self.relative:
             return self.value
@@ -93,7 +96,7 @@ class RunConfig:
             its place, that one's name.
         space, width, depth, resolution: the instance of the search space; where width or resolution are 0, they
             follow the budget and the size of the images. A depth of 0 is the default of the space.
-        strategy: name of the search strategy.
+        strategy: name of the search strategy; where it is empty, it follows the space: gumbel, or metaqnn for chains.
         seed: of everything that is random.
         threads: CPU threads of search and training.
         accelerator: where to train.
@@ -103,8 +106,11 @@ class RunConfig:
         minutes: how long the whole run should take; 0 follows the size of the data.
         baseline: whether a random network within the budget is trained and measured beside the winner.
         max_drop: percentage points of validation accuracy that int8 may cost.
-        scores: of candidates, where they come from: the weights of the `supernet`, or short `training` from scratch.
+        scores: of candidates, where they come from: the weights of the `supernet`, or short `training` from scratch;
+            where it is empty, the supernet, or training for chains, which share no weights.
         score_epochs: of such a training; 0 follows the size of the data.
+        reward: what samplers are told, and may propose: accuracies of what is within the budget (`filter`), or the
+            `absolute` reward of TuNAS, which draws them to the budget from either side.
     """
 
     budget: str
@@ -116,7 +122,7 @@ class RunConfig:
     width: float = 0.0
     depth: int = 0
     resolution: int = 0
-    strategy: str = "gumbel"
+    strategy: str = ""
     seed: int = 0
     threads: int = 1
     accelerator: str = "auto"
@@ -127,8 +133,14 @@ class RunConfig:
     minutes: float = 0.0
     baseline: bool = True
     max_drop: float = 1.0
-    scores: str = "supernet"
+    scores: str = ""
     score_epochs: int = 0
+    reward: str = "filter"
+
+    def __post_init__(self) -> None:
+        strategy, scores = ("metaqnn", "training") if self.space in WITHOUT_SUPERNET else ("gumbel", "supernet")
+        object.__setattr__(self, "strategy", self.strategy or strategy)
+        object.__setattr__(self, "scores", self.scores or scores)
 
     def save(self, path: Path) -> None:
         write_text(path, tomli_w.dumps(asdict(self)))

@@ -12,12 +12,16 @@ from pathlib import Path
 from hwnas.arch.costs import macs
 from hwnas.arch.groups import pooled
 from hwnas.arch.network import Network
-from hwnas.arch.space import SearchSpace
+from hwnas.arch.op import OpSpec
+from hwnas.arch.space import Architecture
+from hwnas.arch.spaces import AnySpace
+from hwnas.arch.spaces.chain import ChainSpace
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import estimates
 from hwnas.devices.measure import measure
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.latency.models import write_canary, write_models
+from hwnas.latency.walks import chain_walks
 from hwnas.progress import Progress
 
 SHARE = 0.4
@@ -32,7 +36,7 @@ Ranges = Sequence[tuple[float, float]]
 class Fit:
     """An instance with its constants, and why it was taken, in a phrase for the user."""
 
-    space: SearchSpace
+    space: AnySpace
     width: float
     depth: int
     reason: str
@@ -41,7 +45,7 @@ class Fit:
 def fit(
     budgets_ms: Sequence[float],
     sizes: Sequence[tuple[float, int]],
-    instance: Callable[[float, int, int], SearchSpace],
+    instance: Callable[[float, int, int], AnySpace],
     resolutions: Sequence[int],
     device: Device,
     *,
@@ -93,11 +97,15 @@ def fit(
 
 
 def choose(budget_ms: float, ranges: Ranges) -> tuple[int | None, str]:
-    """Index of the range that the budget calls for (see `fit`; None if it is below all of them), and why."""
+    """Index of the range that the budget calls for (see `fit`; None if it is below all of them), and why.
+
+    Where it leaves enough of none, that is the range of which it leaves most.
+    """
     roomy = [index for index, span in enumerate(ranges) if has_room(budget_ms, span)]
     possible = [index for index, (low, _) in enumerate(ranges) if low <= budget_ms]
     if not roomy:
-        return (possible[-1], f"only its smallest networks run within {budget_ms:g} ms") if possible else (None, "")
+        roomiest = max(possible, key=lambda index: _share(budget_ms, ranges[index]), default=None)
+        return roomiest, f"only its smallest networks run within {budget_ms:g} ms"
     if roomy[-1] == len(ranges) - 1 and budget_ms >= ranges[-1][1]:
         return roomy[-1], f"the largest space there is, and even so {budget_ms:g} ms do not bind"
     return roomy[-1], f"the largest space of which {budget_ms:g} ms leave enough to choose from"
@@ -105,11 +113,16 @@ def choose(budget_ms: float, ranges: Ranges) -> tuple[int | None, str]:
 
 def has_room(budget_ms: float, span: tuple[float, float]) -> bool:
     """Whether 40 % of a latency range lie within the budget."""
+    return _share(budget_ms, span) >= SHARE
+
+
+def _share(budget_ms: float, span: tuple[float, float]) -> float:
+    """How much of a latency range lies within the budget."""
     low, high = span
-    return low + SHARE * (high - low) <= budget_ms
+    return (budget_ms - low) / max(high - low, 1e-12)
 
 
-def measured_ranges(instances: Sequence[SearchSpace], device: Device, *, progress: Progress) -> Ranges:
+def measured_ranges(instances: Sequence[AnySpace], device: Device, *, progress: Progress) -> Ranges:
     """Undisturbed latency of the smallest and of the largest network of each instance, in milliseconds."""
     networks = {f"{end} {space.name}": extreme(space, pick) for space in instances for end, pick in _ENDS.items()}
     floors_ms = floor_ms(networks, device, progress=progress)
@@ -129,18 +142,21 @@ def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progr
     return {name: measured[name].floor_us / 1e3 for name in networks}
 
 
-def extreme(space: SearchSpace, pick: Callable[[list[float]], float]) -> Network:
-    """The network whose decisions all take the option of `pick` (min or max) work.
-
-    Work is multiply-adds and values written, so that of ops without multiply-adds a pool is more than a skip.
-    """
+def extreme(space: AnySpace, pick: Callable[[list[float]], float]) -> Network:
+    """The network whose decisions all take the option of `pick` (min or max) work; the chain of least or most work."""
+    if isinstance(space, ChainSpace):
+        return space.network(Architecture(space.name, chain_walks(space, _work).extreme(pick)))
     work = [[0] * count for count in space.options]
     for slot in space.slots:
         for option, spec in enumerate(slot.ops if slot.decision is not None else ()):
-            written = sum(prod(node.shape) for node in spec.graph.nodes)
-            work[slot.decision or 0][option] += macs(spec.graph) + written
+            work[slot.decision or 0][option] += _work(spec)
     rows = iter(pooled(work, space.items))
     return space.network(space.drawn(lambda _: (row := next(rows)).index(pick(row))))
+
+
+def _work(spec: OpSpec) -> int:
+    """Multiply-adds and values written, so that of ops without multiply-adds a pool is more than a skip."""
+    return macs(spec.graph) + sum(prod(node.shape) for node in spec.graph.nodes)
 
 
 _ENDS: dict[str, Callable[[list[float]], float]] = {"smallest": min, "largest": max}

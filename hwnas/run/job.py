@@ -11,11 +11,11 @@ from hwnas.arch.space import Architecture
 from hwnas.backends.formats import Format, format_of
 from hwnas.data import Dataset
 from hwnas.devices.npm import run_ort_web
-from hwnas.latency.model import LatencyModel
+from hwnas.latency.model import Latencies
 from hwnas.progress import Progress
 from hwnas.run.folder import RunFolder
 from hwnas.run.plan import Plan
-from hwnas.search.limits import Limits
+from hwnas.search.within import AnyLimits
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Run:
 
     plan: Plan
     folder: RunFolder
-    model: LatencyModel  # of plan.space
+    model: Latencies  # of plan.space
     range_ms: tuple[float, float]  # of plan.whole
     budget_ms: float
     dataset: Dataset
@@ -40,6 +40,6 @@ class Run:
     def network(self, choices: tuple[int, ...]) -> Network:
         return self.plan.space.network(Architecture(self.plan.space.name, choices))
 
-    def limits(self, target_ms: float) -> Limits:
+    def limits(self, target_ms: float) -> AnyLimits:
         """Everything that an architecture must keep to, for a predicted latency of at most `target_ms`."""
         return self.plan.bounds.limits(self.model, target_ms)

@@ -11,6 +11,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from hwnas.arch.costs import peak_bytes
@@ -33,9 +34,9 @@ from hwnas.run.report import write_report
 from hwnas.run.result import missed, result_of, write_architecture, write_evaluated
 from hwnas.run.schedule import final_recipe, kept_recipe, kept_settings, score_recipe, search_settings
 from hwnas.search.engine import Found, make_loop, search, seconds_an_epoch
-from hwnas.search.limits import Limits
 from hwnas.search.settings import SearchSettings
 from hwnas.search.training_scores import TrainingScores
+from hwnas.search.within import AnyLimits
 from hwnas.train import Recipe, deterministic, keep_freed_memory, recalibrate, train
 from hwnas.train import checkpoint as store
 from hwnas.train.timing import seconds_an_epoch as train_seconds_an_epoch
@@ -144,6 +145,7 @@ def _searched(runs: Sequence[Run], folder: RunFolder, workers: int) -> tuple[Fou
             progress=first.progress,
             log=folder.log,
             scorer=scorer,
+            reward=first.plan.config.reward,
         )
     for run, one in zip(runs, found, strict=True):
         write_evaluated(run, one)
@@ -197,7 +199,7 @@ def _produced(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe) 
     return result
 
 
-def _settings(runs: Sequence[Run], folder: RunFolder, limits: Sequence[Limits]) -> SearchSettings:
+def _settings(runs: Sequence[Run], folder: RunFolder, limits: Sequence[AnyLimits]) -> SearchSettings:
     """How long the search runs; decided once a run."""
     run = runs[0]
     plan = run.plan
@@ -288,9 +290,16 @@ def _tighter(run: Run, found: Found, choices: tuple[int, ...], verdict: Verdict)
 
 
 def _trained(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe, label: str) -> nn.Module:
-    """The network with its final weights: trained from those that the supernet gives it (docs/decisions/0010)."""
+    """The network with its final weights: trained from those that the supernet gives it (docs/decisions/0010).
+
+    Where there is no supernet, it is trained from random ones.
+    """
     config = run.plan.config
-    module = found.supernet.extract(Architecture(run.plan.space.name, choices))
+    if found.supernet is None:
+        torch.manual_seed(config.seed)
+        module: nn.Module = network_module(run.network(choices))
+    else:
+        module = found.supernet.extract(Architecture(run.plan.space.name, choices))
     if not config.train:
         recalibrate(module, run.dataset.train, run.dataset, device=run.device)
         return module

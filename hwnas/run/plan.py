@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from hwnas.arch.space import SearchSpace
-from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
+from hwnas.arch.spaces import AnySpace, parse_constants, space_instance, space_rungs
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import CANARY_DRIFT
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.files import read_json, write_json
-from hwnas.latency.build import Need, complete, drift, lacking, model_of, open_table, table_for
+from hwnas.latency.build import Need, complete, drift, kept_model, lacking, model_of, open_table, table_for
 from hwnas.latency.find import device_or_imported, find_folder, table_folder
-from hwnas.latency.model import LatencyModel
+from hwnas.latency.model import Latencies
 from hwnas.latency.noise import load_warning
 from hwnas.latency.table import Table, load_table, missing_rows
 from hwnas.progress import Progress, Silent
 from hwnas.run.bounds import Bounds, bounds
-from hwnas.run.config import Budget, RunConfig, parse_budgets
+from hwnas.run.config import WITHOUT_SUPERNET, Budget, RunConfig, parse_budgets
 from hwnas.run.fit import Fit, extreme, fit, floor_ms
+from hwnas.search.reward import REWARDS
 from hwnas.search.strategies import Strategy, strategy
 from hwnas.train import resolve
 
@@ -52,7 +52,7 @@ class Plan:
     reason: str
     budgets: tuple[Budget, ...]
     strategy: Strategy
-    whole: SearchSpace
+    whole: AnySpace
     bounds: Bounds
     device: Device
     table: Table
@@ -62,11 +62,11 @@ class Plan:
     any_table: bool = False
 
     @property
-    def space(self) -> SearchSpace:
+    def space(self) -> AnySpace:
         """What is searched: the options of the whole space that the limits allow."""
         return self.bounds.space
 
-    def targets_ms(self, model: LatencyModel) -> tuple[float, ...]:
+    def targets_ms(self, model: Latencies) -> tuple[float, ...]:
         """The budgets less the table's margin; shares are of the whole space's range, whatever the limits leave."""
         return tuple(model.target_ms(budget.ms(model)) for budget in self.budgets)
 
@@ -98,6 +98,7 @@ def make_plan(
     budgets = parse_budgets(config.budget)
     chosen = strategy(config.strategy)
     _check_scores(config, chosen)
+    _check_reward(config, chosen)
     accelerator = resolve(config.accelerator)
     if dataset is not None:
         config = replace(config, data=dataset.name)
@@ -106,7 +107,7 @@ def make_plan(
     condition = device.condition()
     texts = (Path(config.data).expanduser().resolve().name, device.id, condition.folder.as_posix())
 
-    def limited(space: SearchSpace) -> Bounds:
+    def limited(space: AnySpace) -> Bounds:
         return bounds(config, space, classes, texts, device.runtime, device.precision)
 
     channels, native = native_shape(config.data) if dataset is None else (dataset.channels, dataset.resolution)
@@ -138,20 +139,44 @@ def _check_scores(config: RunConfig, chosen: Strategy) -> None:
             hint="--scores supernet or --scores training",
         )
     if config.scores == "supernet":
+        if config.space in WITHOUT_SUPERNET:
+            raise InputError(
+                f"the networks of the space {config.space} cannot share weights, as their layers read maps of "
+                "different shapes, so there is no supernet to score them",
+                hint="leave out --scores, or say --scores training, with a sampler such as --strategy metaqnn",
+            )
         return
-    if chosen.sampler is None or chosen.guides:
+    if chosen.sampler is None:
+        instead = "" if config.space in WITHOUT_SUPERNET else ", or --scores supernet"
         raise InputError(
-            f"scores by training are for samplers that need no supernet, and {chosen.name} learns on one",
-            hint="choose another --strategy, such as evolution, or --scores supernet",
+            f"scores by training are for samplers, and {chosen.name} is a relaxation, which learns with the weights "
+            "of a supernet",
+            hint=f"choose another --strategy, such as metaqnn or evolution{instead}",
         )
     if not config.train:
-        raise InputError(
-            "with scores by training there are no shared weights to keep", hint="leave out --no-train or --scores"
-        )
+        raise InputError("with scores by training there are no shared weights to keep", hint="leave out --no-train")
     if config.minutes:
         raise InputError(
             "scores by training are limited by their epochs, not by minutes",
             hint="give --score-epochs and --epochs in place of --minutes",
+        )
+
+
+def _check_reward(config: RunConfig, chosen: Strategy) -> None:
+    """Whether there is such a reward, and a strategy that is told it.
+
+    Raises:
+        InputError: there is not.
+    """
+    if config.reward not in REWARDS:
+        raise InputError(
+            f"the reward is {' or '.join(REWARDS)}, not {config.reward!r}",
+            hint="leave out --reward for the hard filter",
+        )
+    if config.reward != "filter" and chosen.sampler is None:
+        raise InputError(
+            f"rewards are for samplers, and {chosen.name} is a relaxation, which the gradient of the latency presses",
+            hint="leave out --reward, or choose a sampler, such as --strategy enas",
         )
 
 
@@ -160,7 +185,7 @@ def _instance(
     budgets: Sequence[Budget],
     device: Device,
     images: tuple[int, int, int],
-    limited: Callable[[SearchSpace], Bounds],
+    limited: Callable[[AnySpace], Bounds],
     progress: Progress,
 ) -> Fit:
     """The instance that the configuration names, or that the data, the budget and the limits choose.
@@ -171,7 +196,7 @@ def _instance(
     channels, native, classes = images
     resolution = config.resolution or default_resolution(native)
 
-    def instance(width: float, depth: int, resolution: int) -> SearchSpace:
+    def instance(width: float, depth: int, resolution: int) -> AnySpace:
         return space_instance(
             config.space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
         )
@@ -230,7 +255,7 @@ def default_resolution(native: int) -> int:
     return min(max((native + 7) // 8 * 8, _SMALLEST_RESOLUTION), _LARGEST_RESOLUTION)
 
 
-def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> LatencyModel:
+def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> Latencies:
     """The latency model of the plan's whole space, after measuring what the table lacks.
 
     Args:
@@ -246,15 +271,15 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
     if kept is not None and kept.exists() and not plan.need:
         content = read_json(kept)
         if content["origin"] == origin:
-            return LatencyModel.from_json(content["model"])
+            return kept_model(plan.whole, content["model"])
     model = _measured_model(plan, progress)
     check_budget(plan, model)
     if kept is not None:
-        write_json(kept, {"origin": origin, "model": asdict(model)})
+        write_json(kept, {"origin": origin, "model": model.to_json()})
     return model
 
 
-def check_budget(plan: Plan, model: LatencyModel) -> None:
+def check_budget(plan: Plan, model: Latencies) -> None:
     """Whether every budget can be met, first alone and then with the other limits.
 
     Raises:
@@ -272,7 +297,7 @@ def check_budget(plan: Plan, model: LatencyModel) -> None:
             raise InfeasibleBudgetError(message, smallest_ms=error.smallest_ms, hint=hint) from error
 
 
-def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
+def _measured_model(plan: Plan, progress: Progress) -> Latencies:
     need = plan.need
     if not plan.device.reachable:
         return model_of(plan.table, plan.whole, any_table=plan.any_table)

@@ -59,7 +59,8 @@ def search_settings(
     settings = SearchSettings.for_images(train_images)
     relaxed_candidates = settings.candidates
     if strategy.sampler is not None:
-        times = _GUIDING_CANDIDATES if strategy.guides else _SAMPLER_CANDIDATES
+        guiding = strategy.guides and config.scores == "supernet"
+        times = _GUIDING_CANDIDATES if guiding else _SAMPLER_CANDIDATES
         settings = replace(settings, candidates=times * relaxed_candidates)
     if config.scores == "training":
         return replace(settings, warmup_epochs=0, epochs=0)

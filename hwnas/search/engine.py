@@ -12,19 +12,23 @@ import numpy as np
 import torch
 
 from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import AnySpace
 from hwnas.data import Dataset
+from hwnas.errors import InputError
 from hwnas.progress import Progress
 from hwnas.search.decode import Table, kept_scores
-from hwnas.search.feasible import Additive, Feasible
+from hwnas.search.feasible import Feasible
 from hwnas.search.judge import Judge, Scorer, SharedWeights
 from hwnas.search.limits import Limits
 from hwnas.search.loop import Budgeted, SearchLoop
 from hwnas.search.objective import Hold
+from hwnas.search.reward import Rewarded
 from hwnas.search.select import Scored, best, candidates
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import Strategy
 from hwnas.search.strategies.base import Sampler, log_probabilities
 from hwnas.search.supernet import Gate, Supernet, single_path
+from hwnas.search.within import AnyLimits, feasible_of
 from hwnas.train.timing import mean_step_s
 
 
@@ -37,19 +41,19 @@ class Found:
         evaluated: all that were scored, in order.
         preferences: per decision and option, how good the search finds it; what repairs decode from.
         unbudgeted: choices without a latency budget, by the same rule: if they are slower than it, it binds.
-        supernet: its shared weights, for the winner to inherit.
+        supernet: its shared weights, for the winner to inherit; None where each was trained for itself.
     """
 
     best: Scored
     evaluated: tuple[Scored, ...]
     preferences: Table
     unbudgeted: tuple[int, ...]
-    supernet: Supernet
+    supernet: Supernet | None = None
 
 
 def search(
-    space: SearchSpace,
-    limits: Sequence[Limits],
+    space: AnySpace,
+    limits: Sequence[AnyLimits],
     strategy: Strategy,
     dataset: Dataset,
     settings: SearchSettings,
@@ -60,6 +64,7 @@ def search(
     progress: Progress,
     log: Callable[[dict[str, Any]], None],
     scorer: Scorer | None = None,
+    reward: str = "filter",
 ) -> tuple[Found, ...]:
     """Find the most accurate architecture of `space` within each of several limits, with one supernet.
 
@@ -68,57 +73,108 @@ def search(
 
     Args:
         limits: one for each budget, the tightest first.
-        scorer: scores the candidates in place of the supernet, which may then stay untrained.
+        scorer: scores what a sampler proposes in place of a supernet, and there is none.
+        reward: what a sampler is told; one of `hwnas.search.reward.REWARDS`.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no architecture within a limit, the networks of the space cannot share weights, or the
+            strategy is a relaxation, which needs shared weights, and scores come from elsewhere.
         DivergedError: the loss is not a number.
     """
-    loop = make_loop(space, limits, strategy, dataset, settings, seed=seed, device=device)
-    if settings.all_epochs:
-        loop.run(checkpoint=checkpoint, progress=progress, log=log)
-    scorer = scorer or SharedWeights(loop.supernet, dataset, device)
+    loop = None
+    if scorer is None:
+        loop = make_loop(space, limits, strategy, dataset, settings, seed=seed, device=device, reward=reward)
+        if settings.all_epochs:
+            loop.run(checkpoint=checkpoint, progress=progress, log=log)
+        scorer = SharedWeights(loop.supernet, dataset, device)
+    samplers = tuple(make_samplers(strategy, limits, reward, seed)) if loop is None else loop.samplers
+    if loop is None and not samplers:
+        raise InputError(f"{strategy.name} is trained with shared weights, so it cannot be told other scores")
     found: list[Found] = []
     for index, within in enumerate(limits):
         before = {one.architecture.choices: one for other in found for one in other.evaluated}
-        kept = [one for choices, one in before.items() if all(limit.keeps(choices) for limit in within.all)]
-        found.append(_judged(loop, index, within, Judge(scorer, progress, kept), seed))
+        judge = Judge(scorer, progress, [one for one in before.values() if _keeps(within, one)])
+        if samplers:
+            winner, preferences = _sampled(samplers[index], space, settings.candidates, within, judge)
+        else:
+            assert loop is not None
+            winner, preferences = _decoded(loop, index, within, judge, seed)
+        unbudgeted = judge.unbudgeted(winner, preferences, within).architecture.choices
+        supernet = None if loop is None else loop.supernet
+        found.append(Found(winner, judge.scored, preferences, unbudgeted, supernet))
     return tuple(found)
 
 
-def _judged(loop: SearchLoop, index: int, limits: Limits, judge: Judge, seed: int) -> Found:
-    """What the search found within one of its budgets."""
+def _decoded(loop: SearchLoop, index: int, limits: AnyLimits, judge: Judge, seed: int) -> tuple[Scored, Table]:
+    """The best of what is decoded from the logits of a relaxation."""
+    assert isinstance(limits, Limits)
     space, count = loop.supernet.space, loop.settings.candidates
-    if loop.budgeted:
-        preferences: Table = kept_scores(log_probabilities(loop.unbudgeted), space.groups)
-        held = kept_scores(log_probabilities(loop.budgeted[index].relaxation.logits), space.groups)
-        judge.score(_alternate(preferences, held, limits, count, seed), count)
-        winner = judge.spend(preferences, limits)
-    else:
-        sampler = loop.samplers[index]
-        judge.score(_asked(sampler), count, sampler)
-        preferences = _marginals(space, judge.scored)
-        winner = best(judge.scored, limits.latency)
-    unbudgeted = judge.unbudgeted(winner, preferences, limits).architecture.choices
-    return Found(winner, judge.scored, preferences, unbudgeted, loop.supernet)
+    preferences = kept_scores(log_probabilities(loop.unbudgeted), space.groups)
+    held = kept_scores(log_probabilities(loop.budgeted[index].relaxation.logits), space.groups)
+    judge.score(_alternate(preferences, held, limits, count, seed), count)
+    return judge.spend(preferences, limits), preferences
+
+
+def _sampled(sampler: Sampler, space: AnySpace, count: int, limits: AnyLimits, judge: Judge) -> tuple[Scored, Table]:
+    """The best feasible one of what a sampler proposes.
+
+    One that may propose what is not feasible need not have proposed anything that is. Then what it learned is decoded
+    within the limits, and that is scored as well.
+    """
+    judge.score(_asked(sampler), count, sampler)
+    preferences = _marginals(space, judge.scored)
+    if not all(_keeps(limits, one) for one in judge.scored):
+        decoded = limits.decode(preferences)
+        assert decoded is not None
+        judge.score([decoded], 1)
+    return best([one for one in judge.scored if _keeps(limits, one)], limits.latency), preferences
+
+
+def _keeps(limits: AnyLimits, one: Scored) -> bool:
+    return all(limit.keeps(one.architecture.choices) for limit in limits.all)
+
+
+def make_samplers(strategy: Strategy, limits: Sequence[AnyLimits], reward: str, seed: int) -> list[Sampler]:
+    """The sampler of each budget; none of a relaxation.
+
+    With the absolute reward it may propose what is slower than the budget, which the reward then tells it.
+
+    Raises:
+        InputError: there is no architecture within a limit.
+    """
+    if strategy.sampler is None:
+        return []
+    if reward == "filter":
+        return [strategy.sampler(feasible_of(within), seed) for within in limits]
+    return [Rewarded(strategy.sampler(feasible_of(within.without_latency), seed), within.latency) for within in limits]
 
 
 def make_loop(
-    space: SearchSpace,
-    limits: Sequence[Limits],
+    space: AnySpace,
+    limits: Sequence[AnyLimits],
     strategy: Strategy,
     dataset: Dataset,
     settings: SearchSettings,
     *,
     seed: int,
     device: torch.device,
+    reward: str = "filter",
 ) -> SearchLoop:
-    """The loop of a search within several limits, before its first step."""
+    """The loop of a search within several limits, before its first step.
+
+    Raises:
+        InputError: the architectures of the space cannot share weights.
+    """
+    if not isinstance(space, SearchSpace):
+        raise InputError(
+            f"the networks of {space.name} cannot share weights, as their layers read maps of different shapes",
+            hint="--scores training, with a sampler such as --strategy metaqnn",
+        )
     torch.manual_seed(seed)
-    feasible = [Additive(within) for within in limits]
     budgeted: list[Budgeted] = []
     if strategy.relaxation is not None:
         for within in limits:
+            assert isinstance(within, Limits)
             relaxation = strategy.relaxation(space.options, device)
             budgeted.append(Budgeted(relaxation, tuple(Hold(limit, device) for limit in within.all)))
     return SearchLoop(
@@ -126,8 +182,11 @@ def make_loop(
         dataset,
         settings,
         budgeted=budgeted,
-        paths=[partial(_feasible_path, one) for one in feasible],
-        samplers=[] if strategy.sampler is None else [strategy.sampler(one, seed) for one in feasible],
+        paths=[
+            partial(_feasible_path, feasible_of(within if reward == "filter" else within.without_latency))
+            for within in limits
+        ],
+        samplers=make_samplers(strategy, limits, reward, seed),
         guides=strategy.guides,
         seed=seed,
         device=device,
@@ -171,7 +230,7 @@ def _asked(sampler: Sampler) -> Iterator[tuple[int, ...]]:
         yield sampler.ask()
 
 
-def _marginals(space: SearchSpace, evaluated: Sequence[Scored]) -> Table:
+def _marginals(space: AnySpace, evaluated: Sequence[Scored]) -> Table:
     """Preferences of a sampler: per option, how much lower the loss was with it than on the mean."""
     mean = float(np.mean([one.loss for one in evaluated]))
     table = [[0.0] * len(decision.options) for decision in space.decisions]

@@ -12,10 +12,10 @@ from hwnas.arch.space import Architecture
 from hwnas.data import Dataset
 from hwnas.progress import Progress
 from hwnas.search.decode import Table
-from hwnas.search.limits import Limits
 from hwnas.search.select import Scored, best, costlier, score
 from hwnas.search.strategies.base import Sampler
 from hwnas.search.supernet import Supernet
+from hwnas.search.within import AnyLimits
 
 _NEIGHBOURHOODS, _NEIGHBOURS = 5, 4
 
@@ -79,7 +79,7 @@ class Judge:
                     for choices in batch:
                         sampler.tell(choices, self._known[choices].accuracy)
 
-    def spend(self, preferences: Table, limits: Limits) -> Scored:
+    def spend(self, preferences: Table, limits: AnyLimits) -> Scored:
         """The best, after costlier neighbours were scored for as long as one of them took its place."""
         winner = best(self.scored, limits.latency)
         with self._progress.track("spend what is left", _NEIGHBOURHOODS) as advance:
@@ -94,7 +94,7 @@ class Judge:
                     break
         return winner
 
-    def unbudgeted(self, winner: Scored, preferences: Table, limits: Limits) -> Scored:
+    def unbudgeted(self, winner: Scored, preferences: Table, limits: AnyLimits) -> Scored:
         """What would be chosen without a latency limit, as far as the preferred one and slower neighbours show."""
         free = limits.without_latency
         preferred = free.decode(preferences)

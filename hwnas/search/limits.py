@@ -49,6 +49,11 @@ class Limits:
         return (self.latency,) if self.size is None else (self.latency, self.size)
 
     @property
+    def options(self) -> tuple[int, ...]:
+        """Number of options of each decision."""
+        return tuple(map(len, self.latency.costs))
+
+    @property
     def groups(self) -> Groups:
         return self.latency.groups
 

@@ -16,12 +16,13 @@ from hwnas.arch.groups import Groups, neighbours
 from hwnas.arch.space import Architecture
 from hwnas.data import Dataset, Images, batches
 from hwnas.search.decode import Second, Table, decode
-from hwnas.search.limits import Limit, Limits
 from hwnas.search.supernet import Supernet
+from hwnas.search.within import AnyLimit, AnyLimits
 from hwnas.train import evaluate, recalibrate
 
 _RECALIBRATION_IMAGES = 768
 _JUDGED_IMAGES = 2000
+_ROUNDING = 1e-9  # of latencies that are the same sum in another order
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def images_a_score(val_images: int) -> int:
     return _RECALIBRATION_IMAGES + judged * (1 + _passes(max(1, judged)))
 
 
-def best(scored: Sequence[Scored], latency: Limit) -> Scored:
+def best(scored: Sequence[Scored], latency: AnyLimit) -> Scored:
     """The slowest of those that the images cannot tell from the one with the lowest loss.
 
     They cannot where the mean difference in loss, image by image, is within its standard error: the
@@ -112,19 +113,18 @@ def best(scored: Sequence[Scored], latency: Limit) -> Scored:
     return max(alike, key=lambda item: (latency.value(item.architecture.choices), -item.loss))
 
 
-def costlier(choices: Sequence[int], preferences: Table, limits: Limits) -> list[tuple[int, ...]]:
+def costlier(choices: Sequence[int], preferences: Table, limits: AnyLimits) -> list[tuple[int, ...]]:
     """Architectures one change away that take more latency and keep every limit, the most preferred changes first.
 
     A change is another option of one decision or, within a group, one kept edge in the place of another.
     """
-    choices, costs = tuple(choices), limits.latency.costs
+    choices, latency = tuple(choices), limits.latency
+    slower = latency.value(choices) * (1.0 + _ROUNDING)
     found: list[tuple[float, tuple[int, ...]]] = []
-    for swapped in neighbours(choices, tuple(map(len, costs)), limits.groups):
-        changed = [decision for decision, option in enumerate(swapped) if option != choices[decision]]
-        slower, gain = (
-            sum(table[d][swapped[d]] - table[d][choices[d]] for d in changed) for table in (costs, preferences)
-        )
-        if slower > 0 and all(limit.keeps(swapped) for limit in limits.all):
+    for swapped in neighbours(choices, limits.options, limits.groups):
+        if latency.value(swapped) > slower and all(limit.keeps(swapped) for limit in limits.all):
+            changed = [decision for decision, option in enumerate(swapped) if option != choices[decision]]
+            gain = sum(preferences[d][swapped[d]] - preferences[d][choices[d]] for d in changed)
             found.append((gain, swapped))
     return [swapped for _, swapped in sorted(found, reverse=True)]
 

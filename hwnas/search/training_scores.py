@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from hwnas import errors
-from hwnas.arch.space import Architecture, SearchSpace
+from hwnas.arch.space import Architecture
+from hwnas.arch.spaces import AnySpace
 from hwnas.data import Dataset
 from hwnas.errors import HwnasError, InputError
 from hwnas.files import read_json, sha256, write_bytes, write_json
@@ -40,7 +41,7 @@ class TrainingScores:
 
     def __init__(
         self,
-        space: SearchSpace,
+        space: AnySpace,
         dataset: Dataset,
         recipe: Recipe,
         *,

@@ -1,91 +1,28 @@
-"""Walks through states, such as the chains of MetaQNN: what may be taken next, and its cost, depends on what was taken.
+"""Walks through states, such as the chains of MetaQNN, within a budget: uniform draws, and the best by their scores.
 
-Exact where costs are real numbers: the cheapest completion and the best walk are dynamic programmes over (step, state),
-and draws count completions. The architectures are choices of a fixed length, one for each step.
+Exact where costs are real numbers: the best walk is a dynamic programme over (step, state), and draws count
+completions. The architectures are choices of a fixed length, one for each step.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.arch.op import OpSpec
-from hwnas.arch.spaces.chain import ChainSpace, State
+from hwnas.arch.groups import Groups
 from hwnas.errors import InputError
-from hwnas.latency.table import Table as LatencyTable
+from hwnas.latency.walks import ChainLatencies, S, Step, Walks
 from hwnas.search.pareto import Table
 
 _CELLS = 4096
-S = TypeVar("S", bound=Hashable)
 _Trail = tuple[int, Any] | None  # the last option, and the trail before it
 _Partial = tuple[float, float, _Trail]  # cost, score, and the options so far
-
-
-@dataclass(frozen=True, slots=True)
-class Step(Generic[S]):
-    """One thing that can be done in a state: its option, what it costs, and the state after it."""
-
-    option: int
-    cost: float
-    after: S
-
-
-@dataclass(frozen=True)
-class Walks(Generic[S]):
-    """All walks of `length` steps from `start`; costs are in any one unit, and no step leads to where none is left.
-
-    Attributes:
-        options: number of options of each step, allowed or not.
-        steps: what can be done in a state, by ascending option.
-        last: what a walk costs that ends in a state, beside its steps.
-    """
-
-    options: tuple[int, ...]
-    start: S
-    steps: Callable[[S], Sequence[Step[S]]]
-    last: Callable[[S], float]
-
-    @property
-    def length(self) -> int:
-        return len(self.options)
-
-
-def chain_walks(space: ChainSpace, row_ms: Callable[[OpSpec], float]) -> Walks[State]:
-    """The chains of `space` by what they take: the sum of their rows, that of the classifier included.
-
-    Args:
-        row_ms: latency of one op in milliseconds.
-    """
-    known: dict[State, tuple[Step[State], ...]] = {}
-
-    def steps(state: State) -> tuple[Step[State], ...]:
-        if state not in known:
-            known[state] = tuple(
-                Step(option, 0.0 if spec is None else row_ms(spec), after) for option, spec, after in space.steps(state)
-            )
-        return known[state]
-
-    return Walks(space.options, space.start, steps, lambda state: row_ms(space.classifier(state)))
-
-
-def chains_within(space: ChainSpace, table: LatencyTable, target_ms: float) -> FeasibleWalks[State]:
-    """The chains that a table predicts to take at most `target_ms`, by its calibration for `space`.
-
-    Raises:
-        InputError: the table is not calibrated for this space, or no chain is that fast.
-        MissingRowsError: the table lacks rows.
-    """
-    calibration = table.calibrations.get(space.signature)
-    if calibration is None:
-        raise InputError(f"the table {table.device}/{table.condition} is not calibrated for {space.signature}")
-    per_op_ms = calibration.per_op_us / 1e3
-    walks = chain_walks(space, lambda spec: table.row_ms(spec) + per_op_ms)
-    return FeasibleWalks(walks, (target_ms - calibration.intercept_us / 1e3) / calibration.slope)
 
 
 class FeasibleWalks(Generic[S]):
@@ -103,24 +40,21 @@ class FeasibleWalks(Generic[S]):
             InputError: no walk is within the budget.
         """
         self._walks, self._budget, self.options = walks, budget, walks.options
-        self._levels = self._cheapest()
+        self._levels = walks.completions()
         if not self.keeps(self._tail(0, walks.start)):
             cheapest = self._levels[0][walks.start]
             raise InputError(f"no chain is within the budget {budget:g}: the cheapest one takes {cheapest:g}")
         self._grid, self._counts = self._count()
 
-    def cost(self, choices: Sequence[int]) -> float:
-        """What a walk costs, added up from its first step; infinite where it takes a step that is not there."""
-        spent, state = self._walked(choices)
-        return spent + self._walks.last(state) if spent < np.inf else spent
-
     def keeps(self, choices: Sequence[int]) -> bool:
         """Whether these are the choices of a walk within the budget."""
-        return len(choices) == self._walks.length and (cost := self.cost(choices)) < np.inf and cost <= self._budget
+        return (
+            len(choices) == self._walks.length and (cost := self._walks.cost(choices)) < np.inf and cost <= self._budget
+        )
 
     def allowed(self, prefix: Sequence[int]) -> tuple[bool, ...]:
         """Which options can be completed to a walk within the budget."""
-        at, (spent, state) = len(prefix), self._walked(prefix)
+        at, (spent, state) = len(prefix), self._walks.walked(prefix)
         flags = [False] * self.options[at]
         for step in self._walks.steps(state) if spent < np.inf else ():
             flags[step.option] = self.keeps((*prefix, step.option, *self._tail(at + 1, step.after)))
@@ -185,37 +119,9 @@ class FeasibleWalks(Generic[S]):
         best = max(ends, key=lambda one: one[:2])
         return _choices(best[2])
 
-    def _walked(self, choices: Sequence[int]) -> tuple[float, S]:
-        """Cost of the steps so far, infinite where one is not there, and the state behind the last that is."""
-        spent, state = 0.0, self._walks.start
-        for choice in choices:
-            step = next((step for step in self._walks.steps(state) if step.option == choice), None)
-            if step is None:
-                return float("inf"), state
-            spent, state = spent + step.cost, step.after
-        return spent, state
-
-    def _cheapest(self) -> list[dict[S, float]]:
-        """For each step, what the cheapest completion of every state that can be reached by then costs."""
-        reached: list[dict[S, float]] = [{self._walks.start: 0.0}]
-        for _ in range(self._walks.length):
-            reached.append({step.after: 0.0 for state in reached[-1] for step in self._walks.steps(state)})
-        reached[-1] = {state: self._walks.last(state) for state in reached[-1]}
-        for at in reversed(range(self._walks.length)):
-            after = reached[at + 1]
-            reached[at] = {
-                state: min(step.cost + after[step.after] for step in self._walks.steps(state)) for state in reached[at]
-            }
-        return reached
-
     def _tail(self, at: int, state: S) -> tuple[int, ...]:
         """The cheapest choices from step `at` on."""
-        choices = []
-        for after in self._levels[at + 1 :]:
-            step = min(self._walks.steps(state), key=lambda step: step.cost + after[step.after])
-            choices.append(step.option)
-            state = step.after
-        return tuple(choices)
+        return self._walks.tail(self._levels, at, state)
 
     def _cells(self, at: int, state: S, step: Step[S]) -> int:
         """Cells that a step takes beyond the cheapest way on from `state`, rounded up."""
@@ -260,3 +166,66 @@ def _choices(trail: _Trail) -> tuple[int, ...]:
         option, trail = trail
         choices.append(option)
     return tuple(reversed(choices))
+
+
+@dataclass(frozen=True)
+class ChainLimit:
+    """A predicted latency of at most `limit` milliseconds, as a `Limit` is where costs are sums over decisions."""
+
+    model: ChainLatencies
+    budget: float
+    limit: float
+    unit: str = "ms"
+
+    def value(self, choices: Sequence[int]) -> float:
+        """What a chain takes; infinite where a layer may not follow those before it."""
+        return self.model.predict_ms(choices)
+
+    def keeps(self, choices: Sequence[int]) -> bool:
+        """Whether these are a chain within the limit."""
+        raw_ms = self.model.raw_ms(choices)
+        return raw_ms < np.inf and raw_ms <= self.budget
+
+
+@dataclass(frozen=True)
+class ChainLimits:
+    """What `Limits` are where costs are sums over decisions: all that a chain must keep to."""
+
+    latency: ChainLimit
+
+    @property
+    def all(self) -> tuple[ChainLimit, ...]:
+        return (self.latency,)
+
+    @property
+    def options(self) -> tuple[int, ...]:
+        return self.latency.model.walks.options
+
+    @property
+    def groups(self) -> Groups:
+        return ()
+
+    @property
+    def without_latency(self) -> ChainLimits:
+        return ChainLimits(replace(self.latency, budget=float("inf"), limit=float("inf")))
+
+    def decode(self, scores: Table) -> tuple[int, ...]:
+        """The chain with the largest sum of scores."""
+        return self._feasible.decode(scores)
+
+    def sampler(self) -> FeasibleWalks[Any]:
+        """Uniform draws of chains within the limit, and all else that strategies ask."""
+        return self._feasible
+
+    @cached_property
+    def _feasible(self) -> FeasibleWalks[Any]:
+        return FeasibleWalks(self.latency.model.walks, self.latency.budget)
+
+
+def chain_limits(model: ChainLatencies, target_ms: float) -> ChainLimits:
+    """A predicted latency of at most `target_ms`.
+
+    Raises:
+        InfeasibleBudgetError: no chain is that fast.
+    """
+    return ChainLimits(ChainLimit(model, model.raw_budget_ms(target_ms), target_ms))

@@ -80,10 +80,12 @@ def test_check_tells_what_the_device_is() -> None:
         (["devices", "show", "host"], {"id", "runtime", "threads", "precision", "condition"}),
         (["spaces", "list"], {"spaces"}),
         (["spaces", "show", "toy"], {"space", "size", "rows", "decisions"}),
+        (["spaces", "show", "chain", "--resolution", "8"], {"space", "size", "rows", "decisions"}),
         (["strategies", "list"], {"strategies"}),
         (["strategies", "show", "enas"], {"strategy", "kind", "guides", "summary", "cost"}),
         (["search", "--budget-ms", "50%", "--space", "toy", "--dry-run"], {"space", "rows_to_measure", "config"}),
         (["search", "--budgets-ms", "50%,20%", "--space", "toy", "--dry-run"], {"space", "rows_to_measure", "config"}),
+        (["search", "--budget-ms", "50%", "--space", "chain", "--dry-run"], {"space", "rows_to_measure", "config"}),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else "",
 )
@@ -101,7 +103,7 @@ def test_json_is_one_object_and_text_is_there_without(words: list[str], keys: se
 
 
 def test_lists_name_what_exists() -> None:
-    assert {"mobile", "toy"} <= set(json.loads(hwnas("spaces", "list", "--json").stdout)["spaces"])
+    assert {"chain", "mobile", "toy"} <= set(json.loads(hwnas("spaces", "list", "--json").stdout)["spaces"])
     assert {"gumbel", "random", "evolution", "enas", "metaqnn"} <= json.loads(
         hwnas("strategies", "list", "--json").stdout
     )["strategies"].keys()
@@ -130,6 +132,10 @@ SEARCH = ("search", "--budget-ms", "50%", "--space", "toy", "--tables", "tables"
         (("search", "--space", "toy"), "either --budget-ms or --budgets-ms"),
         (("search", "--budgets-ms", "5,7,5.0"), "5 ms comes twice"),
         ((*SEARCH, "--scores", "training"), "gumbel"),
+        ((*SEARCH, "--space", "chain", "--scores", "supernet"), "cannot share weights"),
+        ((*SEARCH, "--space", "chain", "--strategy", "darts"), "darts is a relaxation"),
+        ((*SEARCH, "--reward", "soft"), "filter or absolute, not 'soft'"),
+        ((*SEARCH, "--reward", "absolute"), "rewards are for samplers"),
         ((*SEARCH, "--width", "40"), "40"),
         ((*SEARCH, "--max-size-kb", "-3"), "--max-size-kb"),
         ((*SEARCH, "--max-peak-kb", "nan"), "--max-peak-kb"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, SLOPE, FakeRounds, network_us
 
 from hwnas.arch.spaces.chain import chain
-from hwnas.errors import InputError
+from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.latency import build
-from hwnas.latency.build import complete, lacking, open_table
+from hwnas.latency.build import complete, kept_model, lacking, model_of, open_table
 from hwnas.latency.table import Table
+from hwnas.latency.walks import ChainLatencies
 from hwnas.progress import Silent
-from hwnas.search.walks import chains_within
+from hwnas.search.within import limits_of
 
 SPACE = chain(0.05, 4, 1, 2, layers=6)
 
@@ -30,12 +32,18 @@ def test_a_table_of_chains_predicts_and_bounds_them(tmp_path: Path, monkeypatch:
         (SLOPE, INTERCEPT_US, PER_OP_US), abs=1e-6
     )
     assert table.validations[SPACE.signature].mape < 1e-6
-    found, rng = chains_within(SPACE, table, 0.4), np.random.default_rng(0)
+    model = model_of(table, SPACE)
+    assert kept_model(SPACE, json.loads(json.dumps(model.to_json()))) == model
+    limits, rng = limits_of(model, 0.4), np.random.default_rng(0)
+    found = limits.sampler()
     drawn = [network_us(SPACE.network(SPACE.architecture(found.sample(rng)))) for _ in range(200)]
     assert 300 < max(drawn) <= 400.001
-    longest = found.decode([[0.0, *[1.0] * (count - 1)] for count in SPACE.options])  # the most layers
+    longest = limits.decode([[0.0, *[1.0] * (count - 1)] for count in SPACE.options])  # the most layers
     assert network_us(SPACE.network(SPACE.architecture(longest))) <= 400.001
-    with pytest.raises(InputError, match="no chain is within"):
-        chains_within(SPACE, table, 0.05)
+    for pick, extreme_ms in ((min, model.smallest_ms), (max, model.largest_ms)):
+        assert isinstance(model, ChainLatencies)
+        assert extreme_ms == pytest.approx(model.predict_ms(model.walks.extreme(pick)))
+    with pytest.raises(InfeasibleBudgetError, match="no network of this space"):
+        limits_of(model, 0.05)
     with pytest.raises(InputError, match="not calibrated"):
-        chains_within(SPACE, Table("a", "b"), 0.4)
+        model_of(Table("a", "b"), SPACE)

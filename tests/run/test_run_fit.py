@@ -86,6 +86,55 @@ def test_a_tight_budget_gets_the_smallest_networks_or_an_error_with_the_smallest
     assert f"--budget-ms {low * 1.1:.2g}" in caught.value.hint
 
 
+def test_of_several_budgets_the_loosest_has_room_and_the_tightest_a_network(small: Path) -> None:
+    """By enumeration of the rungs; one budget alone would call for a larger space than both together."""
+    sizes = space_rungs("mobile")
+    spans = [range_ms(mobile(*size)) for size in sizes]
+    tight = 1.2 * spans[2][0]
+    for loose in (1.5 * tight, 4 * tight, 20 * tight):
+        config = a_config(small, space="mobile", width=0.0, resolution=0, budget=f"{loose:.6f},{tight:.6f}")
+        plan = make_plan(config, None)
+        reachable = [size for size, (low, _) in zip(sizes, spans, strict=True) if 1.1 * low <= tight]
+        roomy = [
+            size
+            for size, (low, high) in zip(sizes, spans, strict=True)
+            if size in reachable and low + fit.SHARE * (high - low) <= loose
+        ]
+        assert (plan.config.width, plan.config.depth) == roomy[-1]
+        assert range_ms(plan.space)[0] <= tight
+    alone = make_plan(a_config(small, space="mobile", width=0.0, resolution=0, budget=f"{loose:.6f}"), None)
+    assert range_ms(alone.space)[0] > tight
+    with pytest.raises(InfeasibleBudgetError) as caught:
+        make_plan(
+            a_config(small, space="mobile", width=0.0, resolution=0, budget=f"{0.9 * spans[0][0]:.6f},{loose:.6f}"),
+            None,
+        )
+    assert caught.value.smallest_ms == pytest.approx(spans[0][0])
+
+
+def test_the_ends_of_chains_are_those_of_all_chains() -> None:
+    space = space_instance("chain", width=0.25, depth=2, resolution=4, channels=1, classes=3)
+    work = {}
+    for first, _, state in space.steps(space.start):
+        for second, _, _ in space.steps(state):
+            network = space.network(space.architecture((first, second)))
+            work[network] = sum(fit._work(spec) for _, spec in network.ops)
+    assert len(work) == space.size
+    for pick in (min, max):
+        assert work[fit.extreme(space, pick)] == pick(work.values())
+
+
+def test_a_budget_chooses_among_chains(small: Path) -> None:
+    """The fastest chains are as fast at every width, so a tight budget must not end with the largest space."""
+    chosen = [
+        make_plan(a_config(small, space="chain", width=0.0, resolution=0, budget=budget), None).config
+        for budget in ("2", "100", "1000000")
+    ]
+    sizes = [(one.width, one.depth) for one in chosen]
+    assert (sizes[0], sizes[-1]) == (space_rungs("chain")[0], space_rungs("chain")[-1])
+    assert sizes == sorted(set(sizes))
+
+
 def test_large_images_are_shrunk_only_when_no_width_is_small_enough(photos: Path) -> None:
     at_200 = range_ms(mobile(*space_rungs("mobile")[0], resolution=200))
     roomy = at_200[0] + 0.5 * (at_200[1] - at_200[0])

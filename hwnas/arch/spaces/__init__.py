@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, overload
 
 from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces.chain import RUNGS as CHAIN_RUNGS
+from hwnas.arch.spaces.chain import ChainSpace, chain
 from hwnas.arch.spaces.darts import RUNGS as DARTS_RUNGS
 from hwnas.arch.spaces.darts import darts
 from hwnas.arch.spaces.fbnet import RUNGS as FBNET_RUNGS
@@ -19,6 +22,8 @@ from hwnas.arch.spaces.toy import toy
 from hwnas.errors import InputError
 
 __all__ = [
+    "AnySpace",
+    "chain",
     "darts",
     "fbnet",
     "macro",
@@ -33,6 +38,7 @@ __all__ = [
     "toy",
 ]
 
+AnySpace = SearchSpace | ChainSpace
 Rungs = tuple[tuple[float, int], ...]
 
 
@@ -47,13 +53,14 @@ class _Family:
         depth_of: what a depth counts.
     """
 
-    make: Callable[..., SearchSpace]
+    make: Callable[..., AnySpace]
     depths: tuple[int, int, int] | None = None
     rungs: Rungs = ()
     depth_of: str = "blocks per stage"
 
 
 _FAMILIES = {
+    "chain": _Family(chain, (1, 12, 24), CHAIN_RUNGS, "layers"),
     "darts": _Family(darts, (3, 8, 20), DARTS_RUNGS, "cells"),
     "fbnet": _Family(fbnet, rungs=FBNET_RUNGS),
     "macro": _Family(macro, (3, 12, 20), MACRO_RUNGS, "layers"),
@@ -77,9 +84,33 @@ def space_rungs(name: str) -> Rungs:
     return _family(name).rungs
 
 
+@overload
+def space_instance(
+    name: Literal["chain"], *, width: float, resolution: int, channels: int, classes: int, depth: int = 0
+) -> ChainSpace: ...
+
+
+@overload
+def space_instance(
+    name: Literal["darts", "fbnet", "macro", "mobile", "nasbench201", "toy"],
+    *,
+    width: float,
+    resolution: int,
+    channels: int,
+    classes: int,
+    depth: int = 0,
+) -> SearchSpace: ...
+
+
+@overload
 def space_instance(
     name: str, *, width: float, resolution: int, channels: int, classes: int, depth: int = 0
-) -> SearchSpace:
+) -> AnySpace: ...
+
+
+def space_instance(
+    name: str, *, width: float, resolution: int, channels: int, classes: int, depth: int = 0
+) -> AnySpace:
     """An instance of the space `name`.
 
     Args:
@@ -109,7 +140,7 @@ def space_instance(
     return family.make(width, resolution, channels, classes, depth)
 
 
-def parse_instance(text: str, *, channels: int, classes: int) -> SearchSpace:
+def parse_instance(text: str, *, channels: int, classes: int) -> AnySpace:
     """The instance whose name is `text`, for example `mobile@w0.5-r32` or `mobile@w0.5-d4-r32`.
 
     Raises:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from hwnas.arch.groups import Groups
 from hwnas.arch.kinds import make_divisible
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.primitives import Shape
-from hwnas.arch.space import Architecture
+from hwnas.arch.space import Architecture, Decision
 from hwnas.errors import InputError
 
 _END = "end"
@@ -23,6 +24,9 @@ _POOLS = ((5, 3), (3, 2), (2, 2))  # size and stride
 _FULLY_CONNECTED = (512, 256, 128)  # at width 1
 _MOST_FULLY_CONNECTED, _LARGEST_TO_CONNECT = 2, 8
 _LAYERS = 12
+
+# Instances from small to large, for budgets to choose from: (width, layers). The paper's have 12 layers.
+RUNGS = ((0.125, 6), (0.125, 12), (0.25, 12), (0.5, 12), (1.0, 12))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,31 @@ class ChainSpace:
         """Of the options of every layer."""
         return tuple(option.name for option in self._options)
 
+    @cached_property
+    def decisions(self) -> tuple[Decision, ...]:
+        """One for each layer; which of the options may be taken, those before it say."""
+        return tuple(Decision(f"layer{layer}", self.names) for layer in range(1, self.layers + 1))
+
+    @property
+    def groups(self) -> Groups:
+        return ()
+
     @property
     def options(self) -> tuple[int, ...]:
         """Number of options of each layer."""
         return (len(self._options),) * self.layers
+
+    @cached_property
+    def size(self) -> int:
+        """Number of chains."""
+        walks = {self.start: 1}
+        for _ in range(self.layers):
+            longer: dict[State, int] = {}
+            for state, count in walks.items():
+                for _, _, after in self.steps(state):
+                    longer[after] = longer.get(after, 0) + count
+            walks = longer
+        return sum(walks.values())
 
     @property
     def signature(self) -> str:
@@ -143,7 +168,11 @@ class ChainSpace:
             found |= dict.fromkeys(map(self.classifier, states))
         return tuple(found)
 
-    def drawn(self, pick: Callable[[Sequence[OpSpec | None]], int]) -> Architecture:
+    def drawn(self, index: Callable[[int], int]) -> Architecture:
+        """The chain for which `index(n)` picks one of the n steps that may come next, in order."""
+        return self.drawn_by_op(lambda ops: index(len(ops)))
+
+    def drawn_by_op(self, pick: Callable[[Sequence[OpSpec | None]], int]) -> Architecture:
         """The chain for which `pick` says which of the ops that may come next does; None is the end."""
         state, choices = self.start, []
         for _ in range(self.layers):
@@ -171,9 +200,10 @@ class ChainSpace:
         layers = ((f"layer{index}", spec) for index, spec in enumerate(specs, 1))
         return Network((*layers, ("classifier", self.classifier(state))))
 
-    def describe(self, architecture: Architecture) -> tuple[str, ...]:
-        """Names of the layers, without the end."""
-        return tuple(self.names[choice] for choice in architecture.choices if choice)
+    def describe(self, architecture: Architecture) -> dict[str, str]:
+        """Option name per layer, without the end."""
+        named = zip(self.decisions, architecture.choices, strict=True)
+        return {layer.name: self.names[choice] for layer, choice in named if choice}
 
     def _walk(self, choices: Iterable[int]) -> tuple[list[OpSpec], State]:
         specs, state = [], self.start

@@ -110,14 +110,14 @@ _STRATEGIES = (
     ),
     Strategy(
         "enas",
-        "an LSTM controller learns by REINFORCE which paths to draw, and the shared weights are trained on these",
+        "an LSTM controller learns by REINFORCE which paths to draw, and the shared weights, if any, see these",
         "one path a weight step, and a forward pass in place of each architecture step of a relaxation",
         sampler=ENAS,
         guides=True,
     ),
     Strategy(
         "metaqnn",
-        "tabular Q-learning over the sequence of decisions; explores for about half of its first 50 candidates",
+        "tabular Q-learning over the sequence of decisions; explores for half of its first 50; the default for chains",
         _AFTER_UNIFORM_PATHS,
         sampler=MetaQNN,
     ),

@@ -64,7 +64,9 @@ def place(runtime: str, space: SearchSpace, tables: Path | None) -> Place:
     folder = find_folder(device.condition(), tables)
     if folder is None:
         raise InputError(f"there is no latency table of {device.condition().id}", hint="hwnas profile-device makes one")
-    return Place(runtime, device, model_of(load_table(folder), space))
+    model = model_of(load_table(folder), space)
+    assert isinstance(model, LatencyModel)  # a chain has none
+    return Place(runtime, device, model)
 
 
 def supernet_scores(space: SearchSpace, dataset: Dataset, epochs: int, seed: int, folder: Path) -> SharedWeights:
@@ -115,6 +117,8 @@ def main(
     searched = space_instance(
         space, width=width, resolution=resolution, channels=dataset.channels, classes=len(dataset.classes)
     )
+    if not isinstance(searched, SearchSpace):
+        raise typer.BadParameter(f"the networks of {space} share no weights")
     places = [place(one, searched, tables) for one in runtimes.split(",")]
     judge = Judge(supernet_scores(searched, dataset, supernet_epochs, seed, runs), console.progress(quiet=False))
     first = places[0]

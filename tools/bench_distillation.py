@@ -2,7 +2,8 @@
 
     python tools/bench_distillation.py --data cifar10 --images 20000 --width 0.15 --seeds 2,3,4 --out distillation.json
 
-For each seed one search, without training, then the final recipe from the inherited weights of the network it found:
+For each seed one search, then the final recipe from the inherited weights of the network that it prefers within the
+budget:
 
     plain    hard labels alone
     teacher  in every step, soft labels of the largest path of the same supernet for the augmented images
@@ -36,10 +37,11 @@ from hwnas.data import Dataset, Images, batches, load_dataset, native_shape
 from hwnas.files import read_json, write_json
 from hwnas.latency.model import latency_model
 from hwnas.run.plan import default_resolution
-from hwnas.search.engine import search
+from hwnas.search.engine import make_loop
 from hwnas.search.limits import Limits, latency_limit
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import strategy
+from hwnas.search.strategies.base import log_probabilities
 from hwnas.train import Recipe, deterministic, evaluate, keep_freed_memory, recalibrate
 from hwnas.train.loop import Training
 
@@ -95,34 +97,25 @@ def one_seed(
     seed: int,
     folder: Path,
 ) -> dict[str, Any]:
-    """Search, then every kind of training."""
+    """Search, then every kind of training; no candidates are scored."""
     deterministic(seed, 1)
     resolution, classes = dataset.resolution, len(dataset.classes)
     space = space_instance("mobile", width=width, resolution=resolution, channels=dataset.channels, classes=classes)
     model = latency_model(space, lambda spec: macs(spec.graph) / 1e6)
     limits = Limits(latency_limit(model, model.smallest_ms + share * (model.largest_ms - model.smallest_ms)))
     progress = console.progress(quiet=False)
-    (found,) = search(
-        space,
-        [limits],
-        strategy("gumbel"),
-        dataset,
-        settings,
-        seed=seed,
-        device=_CPU,
-        checkpoint=folder / f"search-{seed}.safetensors",
-        progress=progress,
-        log=lambda event: None,
-    )
+    loop = make_loop(space, [limits], strategy("gumbel"), dataset, settings, seed=seed, device=_CPU)
+    loop.run(checkpoint=folder / f"search-{seed}.safetensors", progress=progress, log=lambda event: None)
+    choices = limits.decode(log_probabilities(loop.unbudgeted))
+    assert choices is not None
     largest = tuple(int(np.argmax(row)) for row in model.costs_ms)
 
     def inherited(choices: tuple[int, ...]) -> nn.Module:
-        return found.supernet.extract(Architecture(space.name, choices))
+        return loop.supernet.extract(Architecture(space.name, choices))
 
     teacher = inherited(largest)
     recalibrate(teacher, dataset.train, dataset, device=_CPU)
     teacher.eval()
-    choices = found.best.architecture.choices
     row: dict[str, Any] = {
         "seed": seed,
         "space": space.name,

@@ -81,7 +81,9 @@ def trained(run: Training, dataset: Dataset, started_s: float) -> dict[str, floa
         for _ in run.epoch(epoch):
             pass
     seconds = time.process_time() - started_s
-    run.model.load_state_dict(run.average.values)
+    with torch.no_grad():
+        for name, value in run.model.state_dict().items():
+            value.copy_(run.average.values[name])
     result = evaluate(run.model, dataset.test, dataset, device=_CPU)
     return {"accuracy": result.accuracy, "loss": result.loss, "epochs": run.recipe.epochs, "cpu_s": seconds}
 

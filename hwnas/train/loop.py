@@ -111,7 +111,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        loss = cross_entropy(self.model(x), y, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing)
+        loss = self.loss(self.model(x), x, y)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
         if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
@@ -123,6 +123,10 @@ class Training:
         self.optimizer.step()
         self.average.update(epoch * self.steps + step)
         return loss.item()
+
+    def loss(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """What is minimised, of logits (B, K) for inputs (B, C, H, W) and labels (B,); a scalar."""
+        return cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing)
 
     def digest(self) -> str:
         """Names this run: what was asked for, the data, and the shapes of the network."""

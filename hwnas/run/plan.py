@@ -24,6 +24,7 @@ from hwnas.progress import Progress, Silent
 from hwnas.run.bounds import Bounds, bounds
 from hwnas.run.config import Budget, RunConfig, parse_budgets
 from hwnas.run.fit import Fit, extreme, fit, floor_ms
+from hwnas.run.schedule import RECIPES
 from hwnas.search.strategies import Strategy, strategy
 from hwnas.train import resolve
 
@@ -98,6 +99,11 @@ def make_plan(
     budgets = parse_budgets(config.budget)
     chosen = strategy(config.strategy)
     _check_scores(config, chosen)
+    if config.recipe not in RECIPES:
+        raise InputError(
+            f"final networks are trained by the recipe {', '.join(RECIPES[:-1])} or {RECIPES[-1]}, not {config.recipe!r}",
+            hint="--recipe auto",
+        )
     accelerator = resolve(config.accelerator)
     if dataset is not None:
         config = replace(config, data=dataset.name)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 import torch
@@ -136,7 +137,7 @@ def test_a_path_through_cells_computes_what_the_extracted_network_computes(cells
 
 def test_a_norm_behind_a_pool_is_the_supernets_alone() -> None:
     supernet = Supernet(DARTS)
-    normed = {name for name, _ in supernet.named_buffers() if "search_norm" in name}
+    normed = {name for name in supernet.state_dict() if "search_norm" in name}
     pools = {(slot.name, k) for slot in DARTS.slots for k, spec in enumerate(slot.ops) if spec.kind.endswith("pool")}
     assert {tuple(name.split(".")[:2]) for name in normed} == {(slot, str(k)) for slot, k in pools}
     assert not any("search_norm" in name for name, _ in supernet.named_parameters())
@@ -146,6 +147,33 @@ def test_a_norm_behind_a_pool_is_the_supernets_alone() -> None:
     torch.testing.assert_close(made.std((0, 2, 3)), torch.ones(4), rtol=0.01, atol=0)
     network = supernet.extract(DARTS.drawn(lambda _: 0))
     assert not any("search_norm" in name for name in network.state_dict())
+
+
+def test_pools_of_one_state_have_one_norm() -> None:
+    """Of the 14 pools of a kind in a cell, whose edges read five states."""
+    slots = [slot for slot in DARTS.slots if slot.decision is not None and slot.name.startswith("c0")]
+    supernet = Supernet(DARTS)
+    norms = {
+        slot.reads: {
+            id(supernet.get_submodule(f"{other.name}.1.search_norm")) for other in slots if other.reads == slot.reads
+        }
+        for slot in slots
+    }
+    assert len(slots) == 14
+    assert len(norms) == 5
+    assert all(len(shared) == 1 for shared in norms.values())
+
+
+def test_a_pass_applies_an_activation_or_a_pool_to_a_state_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Counter[str] = Counter()
+    for name in ("batch_norm", "relu"):
+        made = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda *a, made=made, name=name: (calls.update([name]), made(*a))[1])
+    supernet = Supernet(DARTS)
+    with torch.no_grad():
+        supernet(torch.randn(2, *DARTS.input_shape), [Gate(tuple(range(8)), row) for row in torch.ones(28, 8)])
+    reads = {slot.reads for slot in DARTS.slots if slot.decision is not None}
+    assert calls["relu"] == len(reads) + 2 * 3 + 2 * 14 * 3  # and before each cell input, and within both `sepconv`
 
 
 def test_a_node_sums_all_of_its_edges_in_the_supernet(cells: Supernet) -> None:

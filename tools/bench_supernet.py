@@ -1,17 +1,17 @@
 """What the steps of the DARTS family cost here, against the same steps as the authors' code takes them.
 
-    python tools/bench_supernet.py --cells 4 --channels 8 --batch-size 16 --repeats 5 --out supernet.json
+    python tools/bench_supernet.py --cells 4 --channels 8 --batch-size 16 --repeats 5 --out docs/results/supernet.json
 
 The plain reference is written out here: every op with a ReLU of its own, NCHW, gradients of weights in steps on α too,
 a deep copy of the model for the virtual step, weights changed in place for the finite difference. Each step is one on α
-and one on the weights, with SGD as in DARTS. All are timed in turn in one process; medians count. Peak memory is that
-of a process of its own. Gradients of both are compared in the first step.
+and one on the weights, with SGD as in DARTS. All are timed in turn in one process, by the CPU time that it takes, which
+other processes hardly change; medians count. Peak memory is that of a process of its own. Gradients of both are
+compared in the first step; both compute in float32, so tests compare them in float64.
 """
 
 from __future__ import annotations
 
 import copy
-import resource
 import statistics
 import subprocess
 import sys
@@ -29,7 +29,7 @@ from hwnas.files import write_json
 from hwnas.search.bilevel import Bilevel
 from hwnas.search.strategies import strategy
 from hwnas.search.supernet import Supernet
-from hwnas.train import keep_freed_memory
+from hwnas.train import keep_freed_memory, peak_memory_mib
 
 Batch = tuple[Tensor, Tensor]
 LR, MOMENTUM, DECAY, CLIP = 0.025, 0.9, 3e-4, 5.0
@@ -238,18 +238,9 @@ def main(
         step = STEPS[only](space, logits)
         for _ in range(2):
             step(train, val)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(peak_memory_mib(torch.device("cpu")))
         return
 
-    steps = {name: make(space, logits) for name, make in STEPS.items()}
-    gradients = {name: step(train, val) for name, step in steps.items()}
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(repeats):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step(train, val)
-            times[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(values) for name, values in times.items()}
     options = ["--cells", cells, "--channels", channels, "--resolution", resolution, "--batch-size", batch_size]
     options += ["--threads", threads]
     memory = {
@@ -261,12 +252,27 @@ def main(
                 text=True,
             ).stdout
         )
-        for name in steps
+        for name in STEPS
     }
-    print(f"{space.name}, batch {batch_size}, {threads} thread(s), medians of {repeats}")
+    steps = {name: make(space, logits) for name, make in STEPS.items()}
+    gradients = {name: step(train, val) for name, step in steps.items()}
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(repeats):
+        for name, step in steps.items():
+            started = time.process_time()
+            step(train, val)
+            times[name].append(time.process_time() - started)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    print(f"{space.name}, batch {batch_size}, {threads} thread(s), CPU seconds a step, medians of {repeats}")
     for name in steps:
         print(f"{name:20} {medians[name]:8.3f} s {memory[name]:8.0f} MiB")
-    result = {"space": space.name, "batch_size": batch_size, "threads": threads, "step_s": medians, "peak_mib": memory}
+    result = {
+        "space": space.name,
+        "batch_size": batch_size,
+        "threads": threads,
+        "step_cpu_s": medians,
+        "peak_mib": memory,
+    }
     for ours, theirs in (("darts", "plain first order"), ("darts2", "plain second order")):
         ratio = statistics.median(a / b for a, b in zip(times[ours], times[theirs], strict=True))
         error = float((gradients[ours] - gradients[theirs]).norm() / gradients[theirs].norm())

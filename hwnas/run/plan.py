@@ -101,7 +101,7 @@ def make_plan(
     _check_scores(config, chosen)
     if config.recipe not in RECIPES:
         raise InputError(
-            f"final networks are trained by the recipe {', '.join(RECIPES[:-1])} or {RECIPES[-1]}, not {config.recipe!r}",
+            f"the recipe of final trainings is one of {', '.join(RECIPES)}, not {config.recipe!r}",
             hint="--recipe auto",
         )
     accelerator = resolve(config.accelerator)

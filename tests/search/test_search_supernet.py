@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -152,13 +154,9 @@ def test_a_norm_behind_a_pool_is_the_supernets_alone() -> None:
 def test_pools_of_one_state_have_one_norm() -> None:
     """Of the 14 pools of a kind in a cell, whose edges read five states."""
     slots = [slot for slot in DARTS.slots if slot.decision is not None and slot.name.startswith("c0")]
-    supernet = Supernet(DARTS)
-    norms = {
-        slot.reads: {
-            id(supernet.get_submodule(f"{other.name}.1.search_norm")) for other in slots if other.reads == slot.reads
-        }
-        for slot in slots
-    }
+    supernet, norms = Supernet(DARTS), defaultdict[tuple[str, ...], set[int]](set)
+    for slot in slots:
+        norms[slot.reads].add(id(supernet.get_submodule(f"{slot.name}.1.search_norm")))
     assert len(slots) == 14
     assert len(norms) == 5
     assert all(len(shared) == 1 for shared in norms.values())
@@ -166,14 +164,24 @@ def test_pools_of_one_state_have_one_norm() -> None:
 
 def test_a_pass_applies_an_activation_or_a_pool_to_a_state_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: Counter[str] = Counter()
-    for name in ("batch_norm", "relu"):
-        made = getattr(torch, name)
-        monkeypatch.setattr(torch, name, lambda *a, made=made, name=name: (calls.update([name]), made(*a))[1])
-    supernet = Supernet(DARTS)
+
+    def counted(name: str, made: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(*args: Any, **settings: Any) -> Tensor:
+            calls[name] += 1
+            return made(*args, **settings)
+
+        return call
+
+    for name in ("relu", "max_pool2d"):
+        monkeypatch.setattr(torch, name, counted(name, getattr(torch, name)))
     with torch.no_grad():
-        supernet(torch.randn(2, *DARTS.input_shape), [Gate(tuple(range(8)), row) for row in torch.ones(28, 8)])
-    reads = {slot.reads for slot in DARTS.slots if slot.decision is not None}
-    assert calls["relu"] == len(reads) + 2 * 3 + 2 * 14 * 3  # and before each cell input, and within both `sepconv`
+        gates = [Gate(tuple(range(8)), row) for row in torch.ones(28, 8)]
+        Supernet(DARTS)(torch.randn(2, *DARTS.input_shape), gates)
+    edges = [slot for slot in DARTS.slots if slot.decision is not None]
+    inputs = [slot for slot in DARTS.slots if slot.ops[0].kind in ("reluconv", "reduce")]
+    assert calls["max_pool2d"] == len({slot.reads for slot in edges}) == 3 * 5
+    within = 2 * len(edges)  # the second ReLU of both `sepconv`
+    assert calls["relu"] == len({slot.reads for slot in (*edges, *inputs)}) + within == 15 + 3 + 2 * 42
 
 
 def test_a_node_sums_all_of_its_edges_in_the_supernet(cells: Supernet) -> None:

@@ -90,7 +90,7 @@ def test_the_auxiliary_loss_reaches_what_is_before_the_head_alone() -> None:
     loss = wrappers.loss(criterion)
     assert isinstance(loss, torch.Tensor)
     assert seen[0].shape == (8, 4)
-    assert float(loss) == pytest.approx(0.4 * float(nn.functional.cross_entropy(seen[0], y)))
+    assert loss.item() == pytest.approx(0.4 * nn.functional.cross_entropy(seen[0], y).item())
     loss.backward()
     touched = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
     assert "stem" in touched
@@ -118,6 +118,7 @@ def test_a_network_trained_with_wrappers_is_the_same_without_them() -> None:
     train(model, noise(), RECIPE, seed=0, device=CPU)
     again = made(1)
     load_weights(again, export_weights(model))
+    again.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     again.eval()
     x = torch.randn(5, 1, 8, 8)
     with torch.no_grad():
@@ -130,7 +131,7 @@ def test_a_network_trained_with_wrappers_is_the_same_without_them() -> None:
     assert any(not torch.equal(a, b) for a, b in zip(model.parameters(), without.parameters(), strict=True))
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
@@ -142,12 +143,13 @@ def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path: Path, monkey
 
     def interrupted(self: Wrappers, epoch: int) -> None:
         if epoch == 2:
-            raise Stop
+            raise StopError
         at(self, epoch)
 
-    with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(Wrappers, "at", interrupted)
+    monkeypatch.setattr(Wrappers, "at", interrupted)
+    with pytest.raises(StopError):
         train(part, noise(), RECIPE, seed=0, device=CPU, checkpoint=path)
+    monkeypatch.setattr(Wrappers, "at", at)
     resumed = made(7)
     train(resumed, noise(), RECIPE, seed=0, device=CPU, checkpoint=path)
     for name, value in whole.state_dict().items():

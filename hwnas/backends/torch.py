@@ -53,7 +53,7 @@ class Convolution(nn.Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self._own_gradients and self.training and input.device.type == "cpu":
             return depthwise(input, weight, self.stride[0], self.dilation[0])
-        return super()._conv_forward(input, weight, bias)
+        return cast(Tensor, super()._conv_forward(input, weight, bias))
 
 
 class ConvNorm(Convolution):
@@ -89,11 +89,11 @@ class Shared:
     """Results of one pass that several ops want: of functions without weights of their own, by what they read."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[Callable[..., Tensor], *tuple[int, ...]], tuple[Tensor, tuple[Tensor, ...]]] = {}
+        self._made: dict[tuple[Callable[..., Tensor], tuple[int, ...]], tuple[Tensor, tuple[Tensor, ...]]] = {}
 
     def __call__(self, compute: Callable[..., Tensor], *maps: Tensor) -> Tensor:
         """`compute(*maps)`, or what it gave before."""
-        key = (compute, *map(id, maps))
+        key = compute, tuple(map(id, maps))
         if key not in self._made:
             self._made[key] = compute(*maps), maps  # which are kept, so that no other tensor gets their id
         return self._made[key][0]
@@ -261,15 +261,12 @@ def _batch_norm(channels: int) -> nn.BatchNorm2d:
 @cache
 def _pool(pool: Pool) -> Callable[..., Tensor]:
     """The one function for all equal pools, so that its results can be shared."""
-    size = {
-        "kernel_size": pool.kernel,
-        "stride": pool.stride,
-        "padding": pool.padding,
-        "ceil_mode": not pool.kernel % 2,
-    }
+    kernel, stride, padding, ceil = pool.kernel, pool.stride, pool.padding, pool.kernel % 2 == 0
     if pool.fn == "max":
-        return partial(F.max_pool2d, **size)
-    return partial(F.avg_pool2d, **size, count_include_pad=False)
+        return partial(F.max_pool2d, kernel_size=kernel, stride=stride, padding=padding, ceil_mode=ceil)
+    return partial(
+        F.avg_pool2d, kernel_size=kernel, stride=stride, padding=padding, ceil_mode=ceil, count_include_pad=False
+    )
 
 
 def _global_pool(x: Tensor) -> Tensor:

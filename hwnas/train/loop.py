@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -117,10 +116,8 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        smoothing = self.recipe.label_smoothing
-        criterion = partial(cross_entropy, target=y, weight=self.class_weights, label_smoothing=smoothing)
-        loss = criterion(self.model(x))
-        loss = loss + self.wrappers.loss(criterion)
+        loss = self.loss(self.model(x), x, y)
+        loss = loss + self.wrappers.loss(lambda logits: self.loss(logits, x, y))
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
         if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
@@ -132,6 +129,10 @@ class Training:
         self.optimizer.step()
         self.average.update(epoch * self.steps + step)
         return loss.item()
+
+    def loss(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """What is minimised, of logits (B, K) for inputs (B, C, H, W) and labels (B,); a scalar."""
+        return cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing)
 
     def digest(self) -> str:
         """Names this run: what was asked for, the data, and the shapes of the network."""

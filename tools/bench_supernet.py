@@ -294,17 +294,9 @@ def main(
 
     options = ["--cells", cells, "--channels", channels, "--resolution", resolution, "--batch-size", batch_size]
     options += ["--threads", threads]
-    memory = {
-        name: float(
-            subprocess.run(
-                [sys.executable, __file__, *map(str, options), "--only", name],
-                check=True,
-                capture_output=True,
-                text=True,
-            ).stdout
-        )
-        for name in STEPS
-    }
+    commands = {name: [sys.executable, __file__, *map(str, options), "--only", name] for name in STEPS}
+    running = {name: subprocess.Popen(command, stdout=subprocess.PIPE) for name, command in commands.items()}
+    memory = {name: float(process.communicate()[0]) for name, process in running.items()}
     steps = {name: make(space, logits) for name, make in STEPS.items()}
     for step in steps.values():
         step(train, val)

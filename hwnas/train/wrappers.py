@@ -8,6 +8,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from hwnas.errors import InputError
 from hwnas.train.auxiliary import AuxiliaryHead
 from hwnas.train.drop_path import DropPath
 from hwnas.train.recipe import Recipe
@@ -32,6 +33,16 @@ class Wrappers:
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, classes: int, seed: int, device: torch.device) -> None:
+        """Hang them on `model`.
+
+        Raises:
+            InputError: the recipe has drop path or an auxiliary head, and the network does not say where they go.
+        """
+        if (recipe.drop_path or recipe.auxiliary) and not hasattr(model, "two_thirds"):
+            raise InputError(
+                f"drop path and an auxiliary head need a network that says where they go, not {type(model).__name__}",
+                hint="train what `network_module` makes, or set drop_path and auxiliary of the recipe to 0",
+            )
         self._recipe = recipe
         self._drop_path: DropPath | None = None
         self._head: AuxiliaryHead | None = None

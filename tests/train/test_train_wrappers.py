@@ -17,6 +17,7 @@ from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import NetworkModule, export_weights, load_weights, network_module
 from hwnas.data import Dataset, Images
 from hwnas.data.augment import kept_by_cutout
+from hwnas.errors import InputError
 from hwnas.train import Recipe, train
 from hwnas.train.drop_path import DropPath
 from hwnas.train.wrappers import Wrappers
@@ -175,3 +176,9 @@ def test_a_recipe_for_cells_is_that_of_the_paper_at_its_epochs_and_less_in_fewer
     short = Recipe(epochs=60).for_cells()
     assert (short.cutout * 32, short.drop_path, short.auxiliary) == pytest.approx((1.6, 0.02, 0.4))
     assert replace(short, cutout=0.0, drop_path=0.0, auxiliary=0.0) == Recipe(epochs=60)
+
+
+def test_a_network_must_say_where_wrappers_go() -> None:
+    with pytest.raises(InputError, match="says where they go, not Flatten"):
+        Wrappers(nn.Flatten(), RECIPE, 4, 0, CPU)
+    assert not Wrappers(nn.Flatten(), Recipe(cutout=0.5), 4, 0, CPU).parameters()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import astuple
+from functools import cache, partial
 from typing import cast
 
 import numpy as np
@@ -29,6 +30,7 @@ from hwnas.arch.primitives import (
     ScaleShift,
     Slice,
 )
+from hwnas.backends.depthwise import depthwise, pays
 from hwnas.backends.weights import Weights
 from hwnas.errors import ExportError
 
@@ -40,20 +42,25 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class ConvNorm(nn.Conv2d):
+class Convolution(nn.Conv2d):
+    """A convolution, trained by the gradients that are fastest."""
+
+    def __init__(self, cin: int, primitive: Conv) -> None:
+        cout, kernel, stride, dilation, groups, bias = astuple(primitive)[:6]
+        super().__init__(cin, cout, kernel, stride, primitive.padding, dilation, groups, bias=bias)
+        self._own_gradients = cin == cout == groups and not bias and pays(kernel, dilation)
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self._own_gradients and self.training and input.device.type == "cpu":
+            return depthwise(input, weight, self.stride[0], self.dilation[0])
+        return cast(Tensor, super()._conv_forward(input, weight, bias))
+
+
+class ConvNorm(Convolution):
     """A convolution with its batch norm."""
 
     def __init__(self, cin: int, primitive: Conv) -> None:
-        super().__init__(
-            cin,
-            primitive.cout,
-            primitive.kernel,
-            primitive.stride,
-            primitive.padding,
-            primitive.dilation,
-            primitive.groups,
-            bias=False,
-        )
+        super().__init__(cin, primitive)
         self.norm = _batch_norm(primitive.cout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,6 +85,20 @@ class FlatLinear(nn.Linear):
         return super().forward(x.flatten(1))
 
 
+class Shared:
+    """Results of one pass that several ops want: of functions without weights of their own, by what they read."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[Callable[..., Tensor], tuple[int, ...]], tuple[Tensor, tuple[Tensor, ...]]] = {}
+
+    def __call__(self, compute: Callable[..., Tensor], *maps: Tensor) -> Tensor:
+        """`compute(*maps)`, or what it gave before."""
+        key = compute, tuple(map(id, maps))
+        if key not in self._made:
+            self._made[key] = compute(*maps), maps  # which are kept, so that no other tensor gets their id
+        return self._made[key][0]
+
+
 class GraphModule(nn.Module):
     """A graph as a module: (batch, C, H, W) for each input to a map of the same rank, or to (batch, classes)."""
 
@@ -99,11 +120,19 @@ class GraphModule(nn.Module):
             if value >= len(graph.inputs)
         ]
 
-    def forward(self, *maps: Tensor) -> Tensor:
+    @property
+    def zero(self) -> bool:
+        """Whether the output is zero whatever it reads."""
+        return self._output < 0
+
+    def forward(self, *maps: Tensor, shared: Shared | None = None) -> Tensor:
+        """Activations and pools of the inputs come from `shared` if another op of the pass has them already."""
         values = dict(enumerate(maps))
         values |= {~k: maps[0].new_zeros((len(maps[0]), *shape)) for k, shape in enumerate(self._zeros)}
         for value, (compute, inputs) in enumerate(self._plan, len(maps)):
-            values[value] = compute(*[values[i] for i in inputs])
+            read = [values[i] for i in inputs]
+            of_inputs = max(inputs) < len(maps) and not isinstance(compute, nn.Module)
+            values[value] = compute(*read) if shared is None or not of_inputs else shared(compute, *read)
         return values[self._output]
 
     def start_as_identity(self) -> None:
@@ -114,23 +143,39 @@ class GraphModule(nn.Module):
 
 
 class NetworkModule(nn.Module):
-    """A network as a module: its ops in order, each reading those before it that the network says."""
+    """A network as a module: its ops in order, each reading those before it that the network says.
+
+    Attributes:
+        paths: names of ops that a sum could do without: all that an `add` reads, but for skips and zeros.
+        two_thirds: name of the op, or of the end of the cell, at two thirds of the depth, and its number of channels.
+    """
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         for name, spec in network.ops:
             self.add_module(name, GraphModule(spec.graph))
         self._inputs, self._sources = network.inputs, network.sources
+        added = {
+            place
+            for (_, spec), places in zip(network.ops, self._sources, strict=True)
+            if spec.kind == "add"
+            for place in places
+        }
+        self.paths = tuple(n for k, (n, spec) in enumerate(network.ops) if k in added and spec.graph.nodes)
+        ends = [one for one in network.ops if one[1].kind == "concat"] or network.ops[:-1] or network.ops
+        name, spec = ends[2 * len(ends) // 3]
+        self.two_thirds = (name, spec.cout)
         self._read = {len(network.ops) - 1}
         for place in reversed(range(len(network.ops))):
             self._read |= set(network.sources[place]) if place in self._read else set()
 
     def forward(self, x: Tensor) -> Tensor:
         """Of `x` (batch, C, H, W); several inputs come one after the other in the channels."""
-        made = {-1: x}
+        made, shared = {-1: x}, Shared()
         for place, (op, places) in enumerate(zip(self.children(), self._sources, strict=True)):
             if place in self._read:  # what nobody reads is not computed
-                made[place] = op(*([made[read] for read in places] if place else x.chunk(self._inputs, 1)))
+                maps = [made[read] for read in places] if place else x.chunk(self._inputs, 1)
+                made[place] = op(*maps, shared=shared)
         return made[len(self._sources) - 1]
 
 
@@ -181,19 +226,16 @@ def _compute(node: Node, cin: int) -> Callable[..., Tensor]:
     match node.primitive:
         case Conv(norm=True):
             return ConvNorm(cin, node.primitive)
-        case Conv(cout, kernel, stride, dilation, groups, bias):
-            return nn.Conv2d(cin, cout, kernel, stride, node.primitive.padding, dilation, groups, bias=bias)
+        case Conv():
+            return Convolution(cin, node.primitive)
         case Linear(cout):
             return FlatLinear(cin, cout)
         case ScaleShift():
             return Norm(cin)
         case GlobalPool():
             return _global_pool
-        case Pool(fn, kernel, stride):
-            padding, ceil = node.primitive.padding, kernel % 2 == 0
-            if fn == "max":
-                return nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil)
-            return nn.AvgPool2d(kernel, stride, padding, ceil_mode=ceil, count_include_pad=False)
+        case Pool():
+            return _pool(node.primitive)
         case Pad(bottom, right):
             return partial(F.pad, pad=(0, right, 0, bottom))
         case Slice():
@@ -214,6 +256,17 @@ def _batch_norm(channels: int) -> nn.BatchNorm2d:
     norm = nn.BatchNorm2d(channels, eps=NORM_EPSILON)
     norm.num_batches_tracked = None  # not a statistic of the graph, and nobody reads it
     return norm
+
+
+@cache
+def _pool(pool: Pool) -> Callable[..., Tensor]:
+    """The one function for all equal pools, so that its results can be shared."""
+    kernel, stride, padding, ceil = pool.kernel, pool.stride, pool.padding, pool.kernel % 2 == 0
+    if pool.fn == "max":
+        return partial(F.max_pool2d, kernel_size=kernel, stride=stride, padding=padding, ceil_mode=ceil)
+    return partial(
+        F.avg_pool2d, kernel_size=kernel, stride=stride, padding=padding, ceil_mode=ceil, count_include_pad=False
+    )
 
 
 def _global_pool(x: Tensor) -> Tensor:

@@ -68,6 +68,9 @@ def search(
     tables: options.Tables = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="Keep the weights inherited from the supernet.")] = False,
     epochs: Annotated[int, typer.Option(min=0, help="Epochs of the final trainings; 0 follows the data.")] = 0,
+    recipe: Annotated[
+        str, typer.Option(help="Of the final trainings: default, cells (drop path, auxiliary head, cutout), or auto.")
+    ] = "auto",
     minutes: Annotated[
         float, typer.Option(min=0.0, help="How long the whole run may take; 0 follows the size of the data.")
     ] = 0.0,
@@ -115,6 +118,7 @@ def search(
         max_peak_kb=max_peak_kb,
         train=not no_train,
         epochs=epochs,
+        recipe=recipe,
         minutes=minutes,
         baseline=not no_baseline,
         max_drop=max_drop,

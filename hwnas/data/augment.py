@@ -1,4 +1,4 @@
-"""Light augmentation: a small random affine map per image."""
+"""Augmentation: a small random affine map per image, and a blanked square."""
 
 from __future__ import annotations
 
@@ -40,3 +40,16 @@ def warp(x: Tensor, matrices: Tensor) -> Tensor:
     # Clamping to the outer pixel centres is padding by the border, which not every accelerator offers by itself.
     limit = 1 - 1 / x.shape[-1]
     return grid_sample(x, grid.clamp(-limit, limit), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def kept_by_cutout(n: int, size: int, share: float, generator: torch.Generator) -> Tensor:
+    """Masks (n, 1, size, size) on the CPU: 0 in a square of side `share` · size pixels (rounded), else 1.
+
+    Its centre is any pixel with equal probability, so it may reach over the border. On images of mean 0, times the
+    mask, it is the mean. Source: DeVries and Taylor, Cutout, 2017.
+    """
+    side = round(share * size)
+    pixels = torch.arange(size)
+    starts = torch.randint(size, (2, n, 1), generator=generator) - side // 2
+    inside = (pixels >= starts) & (pixels < starts + side)  # rows and columns of each image
+    return 1.0 - (inside[0, :, :, None] & inside[1, :, None, :])[:, None].float()

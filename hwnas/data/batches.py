@@ -29,12 +29,13 @@ def batches(
     device: torch.device,
     generator: torch.Generator | None,
     augment: bool,
+    cutout: float = 0.0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (inputs float32 (B, C, H, W), labels int64 (B,)) over `images`, once, on `device`.
 
     With a `generator` (on the CPU) the order is shuffled for training, and a last batch of a single image is dropped,
     because batch norm cannot use it. Without one the images come in order, all of them. `dataset` gives mean, std and
-    whether augmented images may be mirrored.
+    whether augmented images may be mirrored; `cutout` is the side of what is blanked in them, as a share of theirs.
 
     Raises:
         InputError: the batch size is not positive, or augmentation is asked for without a generator.
@@ -52,4 +53,6 @@ def batches(
         if augment and generator is not None:
             matrices = augmentation.draw(len(chosen), generator, flip=dataset.flip).to(device)
             x = augmentation.warp(x, matrices).to(memory_format=torch.channels_last)
+        if cutout and generator is not None:
+            x = x * augmentation.kept_by_cutout(len(chosen), x.shape[-1], cutout, generator).to(device)
         yield x, torch.from_numpy(images.labels[chosen.numpy()]).to(device)

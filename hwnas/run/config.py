@@ -22,6 +22,7 @@ _NEW: dict[str, Any] = {  # runs of earlier versions lack these
     "scores": "supernet",
     "score_epochs": 0,
     "reward": "filter",
+    "recipe": "default",
 }
 WITHOUT_SUPERNET = ("chain",)
 """Spaces whose networks cannot share weights."""
@@ -103,6 +104,8 @@ class RunConfig:
         max_size_kb, max_peak_kb: largest model file, and most activations alive at once, in KiB; 0 is no limit.
         train: whether the winner is trained; otherwise it keeps the weights that it inherits.
         epochs: of the final trainings; 0 follows the size of the data, or the minutes.
+        recipe: of the final trainings: `default`, `cells` as for the final networks of DARTS, or `auto`, which is
+            `cells` in the space of DARTS.
         minutes: how long the whole run should take; 0 follows the size of the data.
         baseline: whether a random network within the budget is trained and measured beside the winner.
         max_drop: percentage points of validation accuracy that int8 may cost.
@@ -130,6 +133,7 @@ class RunConfig:
     max_peak_kb: float = 0.0
     train: bool = True
     epochs: int = 0
+    recipe: str = "auto"
     minutes: float = 0.0
     baseline: bool = True
     max_drop: float = 1.0

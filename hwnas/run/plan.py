@@ -23,6 +23,7 @@ from hwnas.progress import Progress, Silent
 from hwnas.run.bounds import Bounds, bounds
 from hwnas.run.config import WITHOUT_SUPERNET, Budget, RunConfig, parse_budgets
 from hwnas.run.fit import Fit, extreme, fit, floor_ms
+from hwnas.run.schedule import RECIPES
 from hwnas.search.reward import REWARDS
 from hwnas.search.strategies import Strategy, strategy
 from hwnas.train import resolve
@@ -99,6 +100,11 @@ def make_plan(
     chosen = strategy(config.strategy)
     _check_scores(config, chosen)
     _check_reward(config, chosen)
+    if config.recipe not in RECIPES:
+        raise InputError(
+            f"the recipe of final trainings is one of {', '.join(RECIPES)}, not {config.recipe!r}",
+            hint="--recipe auto",
+        )
     accelerator = resolve(config.accelerator)
     if dataset is not None:
         config = replace(config, data=dataset.name)

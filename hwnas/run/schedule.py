@@ -22,6 +22,8 @@ from hwnas.train import Recipe
 _SEARCH_PART, _TRAINING_PART = 0.3, 0.35  # of the minutes, where there are two trainings
 MOST_EPOCHS = 300
 _RESERVE_S = 20.0  # export, verdict and report
+RECIPES = ("auto", "default", "cells")
+_SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers (docs/decisions/0028)
 _WARMUP_SHARE = 0.35  # of the epochs of a search
 _SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation
 _SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
@@ -107,13 +109,16 @@ def final_recipe(
         budgets: for how many of them networks are trained.
     """
     chosen = Recipe.for_images(train_images)
+    cells = config.recipe == "cells" or (config.recipe == "auto" and config.space in _SPACES_OF_CELLS)
+    wrapped = Recipe.for_cells if cells else lambda recipe: recipe
     if config.epochs:
-        return replace(chosen, epochs=config.epochs)
+        return wrapped(replace(chosen, epochs=config.epochs))
     if not config.minutes:
-        return chosen
+        return wrapped(chosen)
     left_s = max(0.0, config.minutes * 60.0 - spent_s - _RESERVE_S)
     each_s = left_s / max(1, trainings(config, budgets))
-    return replace(chosen, epochs=min(MOST_EPOCHS, max(1, int(each_s / epoch_s(chosen)))))
+    epochs = min(MOST_EPOCHS, max(1, int(each_s / epoch_s(wrapped(chosen)))))
+    return wrapped(replace(chosen, epochs=epochs))
 
 
 def score_recipe(config: RunConfig, train_images: int) -> Recipe:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +42,18 @@ class Bilevel:
     def val(self, gates: Sequence[Gate], weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """The same on the validation batch."""
         return self._loss(self.val_criterion, self.val_batch, gates, weights)
+
+    @contextlib.contextmanager
+    def fixed_weights(self) -> Iterator[None]:
+        """Losses computed within reach α alone: no graph is built for the gradient of the shared weights."""
+        learned = [w for w in self.supernet.parameters() if w.requires_grad]
+        try:
+            for w in learned:
+                w.requires_grad_(False)
+            yield
+        finally:
+            for w in learned:
+                w.requires_grad_()
 
     def _loss(
         self,

@@ -25,6 +25,7 @@ from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies.base import Relaxation, Sampler
 from hwnas.search.supernet import Gate, Supernet, single_path
 from hwnas.train import checkpoint as store
+from hwnas.train import peak_memory_mib
 
 _NAMES = {"ms": "ms", "kb": "KiB"}
 _T = TypeVar("_T")
@@ -140,6 +141,7 @@ class SearchLoop:
                 rewards = list(self.guidance(epoch))
                 self._save(checkpoint, epoch + 1)
                 told = {"reward": sum(rewards) / len(rewards)} if rewards else {}
+                told["peak_memory_mib"] = peak_memory_mib(self.device)
                 log({"event": "epoch", "epoch": epoch + 1, "loss": mean} | self._budget_facts() | told)
 
     def epoch(self, epoch: int) -> Iterator[float]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import Architecture, SearchSpace
-from hwnas.backends.torch import GraphModule, NetworkModule, initialise, network_module
+from hwnas.backends.torch import GraphModule, NetworkModule, Shared, initialise, network_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +36,22 @@ class Supernet(nn.Module):
 
     Behind the kinds of op that the space names is a batch norm without scale and shift, which is the supernet's alone:
     weights can then be compared although such an op has no norm of its own, and an extracted network is without it.
+    Equal ops without weights that read the same slot have it in common, and are computed once a pass; so are the
+    activations that ops apply to what they read.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()
         self.space = space
+        norms: dict[tuple[OpSpec, tuple[int, ...]], nn.BatchNorm2d] = {}
         for slot, places in zip(space.slots, space.sources, strict=True):
             # What joins the kept edges of a group joins all of them here.
             specs = [replace(spec, inputs=len(places)) for spec in slot.ops]
-            self.add_module(slot.name, nn.ModuleList([_option(spec, space.search_norms) for spec in specs]))
+            options = nn.ModuleList([GraphModule(spec.graph) for spec in specs])
+            for k, spec in enumerate(specs):
+                if spec.kind in space.search_norms:
+                    options[k] = _Normed(spec, norms.setdefault((spec, places), _search_norm(spec.cout)))
+            self.add_module(slot.name, options)
         self._slots = [
             (self.get_submodule(slot.name), slot, places)
             for slot, places in zip(space.slots, space.sources, strict=True)
@@ -54,10 +61,11 @@ class Supernet(nn.Module):
     def forward(self, x: Tensor, gates: Sequence[Gate]) -> Tensor:
         """Logits (batch, classes) of images `x` (batch, C, H, W) with one gate per decision."""
         made: list[Tensor] = []
+        shared = Shared()
         for options, slot, places in self._slots:
             maps = [made[place] if place >= 0 else x for place in places]
             gate = _FIXED if slot.decision is None else gates[slot.decision]
-            made.append(_mixed(options, maps, gate, weighted=slot.weighted))
+            made.append(_mixed(options, maps, gate, shared, weighted=slot.weighted))
         return made[-1]
 
     def extract(self, architecture: Architecture) -> NetworkModule:
@@ -81,26 +89,28 @@ def single_path(choices: Sequence[int]) -> list[Gate]:
     return [Gate((int(choice),)) for choice in choices]
 
 
-class _Normed(nn.Module):
-    def __init__(self, graph: GraphModule, channels: int) -> None:
-        super().__init__()
-        self.op = graph
-        self.search_norm = nn.BatchNorm2d(channels, affine=False)
-        self.search_norm.num_batches_tracked = None
+class _Normed(GraphModule):
+    def __init__(self, spec: OpSpec, norm: nn.BatchNorm2d) -> None:
+        super().__init__(spec.graph)
+        self.search_norm = norm
 
-    def forward(self, *maps: Tensor) -> Tensor:
-        return self.search_norm(self.op(*maps))  # type: ignore[no-any-return]
-
-
-def _option(spec: OpSpec, search_norms: Sequence[str]) -> nn.Module:
-    graph = GraphModule(spec.graph)
-    return _Normed(graph, spec.cout) if spec.kind in search_norms else graph
+    def forward(self, *maps: Tensor, shared: Shared | None = None) -> Tensor:
+        shared = shared or Shared()
+        return shared(self.search_norm, super().forward(*maps, shared=shared))
 
 
-def _mixed(options: nn.Module, maps: Sequence[Tensor], gate: Gate, *, weighted: bool) -> Tensor:
+def _search_norm(channels: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels, affine=False)
+    norm.num_batches_tracked = None
+    return norm
+
+
+def _mixed(options: nn.Module, maps: Sequence[Tensor], gate: Gate, shared: Shared, *, weighted: bool) -> Tensor:
     assert isinstance(options, nn.ModuleList)
     if gate.weights is None:
-        return options[gate.active[0]](*maps)  # type: ignore[no-any-return]
+        return options[gate.active[0]](*maps, shared=shared)  # type: ignore[no-any-return]
     weights = gate.weights if weighted else [1.0] * len(gate.active)
-    first, *rest = (weight * options[k](*maps) for k, weight in zip(gate.active, weights, strict=True))
+    pairs = [(weight, options[k]) for k, weight in zip(gate.active, weights, strict=True)]
+    pairs = [(weight, option) for weight, option in pairs if not option.zero] or pairs[:1]
+    first, *rest = (weight * option(*maps, shared=shared) for weight, option in pairs)
     return sum(rest, start=first)  # type: ignore[no-any-return]

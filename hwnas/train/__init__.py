@@ -5,7 +5,17 @@ from __future__ import annotations
 from hwnas.train.accelerator import deterministic, resolve
 from hwnas.train.evaluate import Evaluation, evaluate, recalibrate
 from hwnas.train.loop import train
-from hwnas.train.memory import keep_freed_memory
+from hwnas.train.memory import keep_freed_memory, peak_memory_mib
 from hwnas.train.recipe import Recipe
 
-__all__ = ["Evaluation", "Recipe", "deterministic", "evaluate", "keep_freed_memory", "recalibrate", "resolve", "train"]
+__all__ = [
+    "Evaluation",
+    "Recipe",
+    "deterministic",
+    "evaluate",
+    "keep_freed_memory",
+    "peak_memory_mib",
+    "recalibrate",
+    "resolve",
+    "train",
+]

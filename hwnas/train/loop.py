@@ -19,6 +19,7 @@ from hwnas.progress import Progress, Silent
 from hwnas.train import checkpoint as store
 from hwnas.train.average import Average
 from hwnas.train.recipe import Recipe
+from hwnas.train.wrappers import Wrappers
 
 REPORT_EVERY = 50
 _SILENT = Silent()
@@ -60,6 +61,7 @@ def train(
             if checkpoint is not None:
                 run.save(checkpoint, epoch + 1)
             advance((run.steps - 1) % REPORT_EVERY + 1, note)
+    run.wrappers.remove()
     with torch.no_grad():
         for name, value in model.state_dict().items():
             value.copy_(run.average.values[name])
@@ -76,7 +78,8 @@ class Training:
         full, rest = divmod(len(dataset.train), recipe.batch_size)
         self.steps = full + (rest > 1)
         self.class_weights = torch.tensor(dataset.class_weights(), device=device)
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.wrappers = Wrappers(model, recipe, len(dataset.classes), seed, device)
+        self.parameters = [p for p in model.parameters() if p.requires_grad] + self.wrappers.parameters()
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": [p for p in self.parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
@@ -92,6 +95,7 @@ class Training:
         seed = int(sha256(f"{self.seed} {epoch}".encode())[:15], 16)
         generator = torch.Generator().manual_seed(seed)
         self.model.train()
+        self.wrappers.at(epoch)
         stream = batches(
             self.dataset.train,
             self.dataset,
@@ -99,6 +103,7 @@ class Training:
             device=self.device,
             generator=generator,
             augment=self.recipe.augment,
+            cutout=self.recipe.cutout,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # what dropout draws from
@@ -112,6 +117,7 @@ class Training:
             group["lr"] = rate
         self.optimizer.zero_grad()
         loss = self.loss(self.model(x), x, y)
+        loss = loss + self.wrappers.loss(lambda logits: self.loss(logits, x, y))
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
         if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
@@ -139,8 +145,9 @@ class Training:
         return sha256(json.dumps(identity).encode())
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The live tensors of the network and its average."""
+        """The live tensors of the network, what is around it, and its average."""
         network = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        network |= self.wrappers.tensors()
         return network | {f"average.{name}": value for name, value in self.average.values.items()}
 
     def save(self, path: Path, epochs_done: int) -> None:

@@ -1,8 +1,13 @@
-"""Have the C library keep the memory that a training step frees, for the next step."""
+"""Memory of training: keep what a step frees for the next one, and say how much there was at most."""
 
 from __future__ import annotations
 
 import ctypes
+import re
+import sys
+from pathlib import Path
+
+import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # numbers of glibc's parameters, see malloc.h
 _LARGEST_BLOCK = 1 << 30
@@ -21,3 +26,18 @@ def keep_freed_memory() -> None:
         return
     mallopt(_MMAP_THRESHOLD, _LARGEST_BLOCK)
     mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Most memory in MiB so far: of tensors on `device` where that is a GPU of CUDA, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:  # `getrusage` counts what a parent process had before this one took its place
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        status = ""
+    if found := re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE):
+        return int(found[1]) / 1024
+    import resource  # there is none on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwnas.errors import InputError
 
 _MANY_IMAGES = 20_000
 _AVERAGED_SHARE = 0.03
+_CELL_EPOCHS, _CELL_DROP_PATH, _CELL_CUTOUT, _CELL_AUXILIARY = 600, 0.2, 0.5, 0.4  # DARTS on CIFAR-10
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Recipe:
         ema_decay: per step, of the moving average of the weights; 0 turns the average off.
         clip: largest L2 norm of the gradient.
         augment: whether train images are randomly moved, turned, scaled and, if the set allows it, mirrored.
+        cutout: side of a square that is blanked at a random place of each train image, as a share of the image's.
+        drop_path: rate of drop path in cells at the end, risen linearly from 0; it trains cells only.
+        auxiliary: weight of the loss of an auxiliary head after two thirds of the network; 0 is no head.
     """
 
     epochs: int = 25
@@ -36,6 +40,9 @@ class Recipe:
     ema_decay: float = 0.98
     clip: float = 5.0
     augment: bool = True
+    cutout: float = 0.0
+    drop_path: float = 0.0
+    auxiliary: float = 0.0
 
     @classmethod
     def for_images(cls, train_images: int) -> Recipe:
@@ -48,6 +55,15 @@ class Recipe:
         averaged = _AVERAGED_SHARE * epochs * train_images / batch_size
         return cls(epochs=epochs, batch_size=batch_size, ema_decay=max(cls.ema_decay, 1.0 - 1.0 / max(1.0, averaged)))
 
+    def for_cells(self) -> Recipe:
+        """The same with what the final networks of DARTS are trained with: cutout, drop path and an auxiliary head.
+
+        At the 600 epochs of the paper these are its numbers; in shorter trainings, which overfit less, cutout and drop
+        path are less by as much.
+        """
+        share = min(1.0, self.epochs / _CELL_EPOCHS)
+        return replace(self, cutout=share * _CELL_CUTOUT, drop_path=share * _CELL_DROP_PATH, auxiliary=_CELL_AUXILIARY)
+
     def __post_init__(self) -> None:
         rules = {
             "epochs": ("at least 1", self.epochs >= 1),
@@ -58,6 +74,9 @@ class Recipe:
             "warmup_epochs": ("0 or more", 0 <= self.warmup_epochs < math.inf),
             "ema_decay": ("from 0 up to, not including, 1", 0 <= self.ema_decay < 1),
             "clip": ("a positive number", 0 < self.clip < math.inf),
+            "cutout": ("from 0 to 1", 0 <= self.cutout <= 1),
+            "drop_path": ("from 0 up to, not including, 1", 0 <= self.drop_path < 1),
+            "auxiliary": ("0 or more", 0 <= self.auxiliary < math.inf),
         }
         for name, (rule, holds) in rules.items():
             if not holds:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from run_fakes import a_config
 
 from hwnas.errors import InputError
 from hwnas.files import write_json
+from hwnas.run.plan import make_plan
 from hwnas.run.schedule import MOST_EPOCHS, final_recipe, kept_recipe, kept_settings, search_settings, search_share
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import strategy
@@ -43,6 +45,23 @@ def test_without_minutes_the_data_decide() -> None:
 def test_epochs_that_are_asked_for_are_taken() -> None:
     recipe = final_recipe(replace(CONFIG, epochs=7), IMAGES, spent_s=0.0, epoch_s=unasked)
     assert recipe == replace(Recipe.for_images(IMAGES), epochs=7)
+
+
+def test_cells_of_darts_are_trained_by_their_recipe() -> None:
+    def recipe(**changes: Any) -> Recipe:
+        return final_recipe(replace(CONFIG, **changes), IMAGES, spent_s=0.0, epoch_s=lambda _: 8.0)
+
+    plain = recipe(epochs=7)
+    assert plain == recipe(epochs=7, recipe="default", space="darts") == recipe(epochs=7, space="nasbench201")
+    assert plain.for_cells() == recipe(epochs=7, space="darts") == recipe(epochs=7, recipe="cells")
+    timed = recipe(minutes=20.0, space="darts")
+    assert timed == replace(timed, cutout=0.0, drop_path=0.0, auxiliary=0.0).for_cells()
+    assert recipe(space="darts") == Recipe.for_images(IMAGES).for_cells()
+
+
+def test_an_unknown_recipe_is_refused() -> None:
+    with pytest.raises(InputError, match="is one of auto, default, cells, not 'soup'"):
+        make_plan(replace(CONFIG, recipe="soup"), None)
 
 
 @pytest.mark.parametrize("baseline", [True, False])

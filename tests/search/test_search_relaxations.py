@@ -139,10 +139,12 @@ def test_a_pass_computes_only_the_options_that_count(name: str, weights: int, al
     assert maker is not None
     found, supernet = maker(CELLS.options, torch.device("cpu")), Supernet(CELLS)
     generator = torch.Generator().manual_seed(0)
-    slots = [slot.name for slot in CELLS.slots if slot.decision is not None]
+    slots = [slot for slot in CELLS.slots if slot.decision is not None]
     assert len(slots) == 14 * 3
-    assert computed(supernet, found.weight_gates(generator)) == dict.fromkeys(slots, weights)
-    assert computed(supernet, found.arch_gates(generator)) == dict.fromkeys(slots, alpha)
+    for gates, count in ((found.weight_gates(generator), weights), (found.arch_gates(generator), alpha)):
+        assert {len(gate.active) for gate in gates} == {count}
+        without_zeros = {slot.name: max(1, count - (0 in gates[slot.decision or 0].active)) for slot in slots}
+        assert computed(supernet, gates) == without_zeros
 
 
 def test_proxyless_draws_pairs_from_p_and_one_of_the_pair_from_p_over_the_two() -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import random
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -136,7 +139,7 @@ def test_a_path_through_cells_computes_what_the_extracted_network_computes(cells
 
 def test_a_norm_behind_a_pool_is_the_supernets_alone() -> None:
     supernet = Supernet(DARTS)
-    normed = {name for name, _ in supernet.named_buffers() if "search_norm" in name}
+    normed = {name for name in supernet.state_dict() if "search_norm" in name}
     pools = {(slot.name, k) for slot in DARTS.slots for k, spec in enumerate(slot.ops) if spec.kind.endswith("pool")}
     assert {tuple(name.split(".")[:2]) for name in normed} == {(slot, str(k)) for slot, k in pools}
     assert not any("search_norm" in name for name, _ in supernet.named_parameters())
@@ -146,6 +149,39 @@ def test_a_norm_behind_a_pool_is_the_supernets_alone() -> None:
     torch.testing.assert_close(made.std((0, 2, 3)), torch.ones(4), rtol=0.01, atol=0)
     network = supernet.extract(DARTS.drawn(lambda _: 0))
     assert not any("search_norm" in name for name in network.state_dict())
+
+
+def test_pools_of_one_state_have_one_norm() -> None:
+    """Of the 14 pools of a kind in a cell, whose edges read five states."""
+    slots = [slot for slot in DARTS.slots if slot.decision is not None and slot.name.startswith("c0")]
+    supernet, norms = Supernet(DARTS), defaultdict[tuple[str, ...], set[int]](set)
+    for slot in slots:
+        norms[slot.reads].add(id(supernet.get_submodule(f"{slot.name}.1.search_norm")))
+    assert len(slots) == 14
+    assert len(norms) == 5
+    assert all(len(shared) == 1 for shared in norms.values())
+
+
+def test_a_pass_applies_an_activation_or_a_pool_to_a_state_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Counter[str] = Counter()
+
+    def counted(name: str, made: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(*args: Any, **settings: Any) -> Tensor:
+            calls[name] += 1
+            return made(*args, **settings)
+
+        return call
+
+    for name in ("relu", "max_pool2d"):
+        monkeypatch.setattr(torch, name, counted(name, getattr(torch, name)))
+    with torch.no_grad():
+        gates = [Gate(tuple(range(8)), row) for row in torch.ones(28, 8)]
+        Supernet(DARTS)(torch.randn(2, *DARTS.input_shape), gates)
+    edges = [slot for slot in DARTS.slots if slot.decision is not None]
+    inputs = [slot for slot in DARTS.slots if slot.ops[0].kind in ("reluconv", "reduce")]
+    assert calls["max_pool2d"] == len({slot.reads for slot in edges}) == 3 * 5
+    within = 2 * len(edges)  # the second ReLU of both `sepconv`
+    assert calls["relu"] == len({slot.reads for slot in (*edges, *inputs)}) + within == 15 + 3 + 2 * 42
 
 
 def test_a_node_sums_all_of_its_edges_in_the_supernet(cells: Supernet) -> None:

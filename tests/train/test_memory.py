@@ -47,3 +47,18 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 
         monkeypatch.setattr(memory.ctypes, "CDLL", missing)
         memory.keep_freed_memory()
+
+
+PEAK = """
+import torch
+from hwnas.train import peak_memory_mib
+before = peak_memory_mib(torch.device("cpu"))
+held = torch.ones(300 << 18)
+del held
+print(peak_memory_mib(torch.device("cpu")) - before)
+"""
+
+
+def test_the_peak_is_that_of_this_process_and_stays() -> None:
+    grown_mib = float(subprocess.run([sys.executable, "-c", PEAK], capture_output=True, check=True).stdout)
+    assert 250 < grown_mib < 350

@@ -41,7 +41,9 @@ class Relaxation(Protocol):
 
         First order unless a method says otherwise: of the weights as they are, equation 7 of Liu et al. (2019), ξ = 0.
         """
-        (gradient,) = torch.autograd.grad(problem.val(self.arch_gates(generator)), self.logits)
+        with problem.fixed_weights():
+            loss = problem.val(self.arch_gates(generator))
+        (gradient,) = torch.autograd.grad(loss, self.logits)
         return gradient
 
     def joint_loss(self, problem: Bilevel, generator: torch.Generator) -> Tensor | None:

@@ -1,0 +1,65 @@
+"""Depthwise convolution whose gradients are convolutions again: on CPUs several times as fast as those of the library.
+
+oneDNN has fast kernels for the gradients of 3 x 3 depthwise convolutions only; those of larger or dilated kernels take
+three to ten times as long as the forward pass (docs/decisions/0028).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+
+def pays(kernel: int, dilation: int) -> bool:
+    """Whether gradients by `depthwise` are faster than the library's."""
+    return kernel > 3 or dilation > 1
+
+
+def depthwise(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
+    """`conv2d` of every channel by itself, with the padding (zeros) that keeps the size at stride 1.
+
+    Args:
+        x: (batch, C, H, W).
+        weight: (C, 1, K, K), K odd.
+    """
+    return _Depthwise.apply(x, weight, stride, dilation)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _Depthwise(torch.autograd.Function):
+    """y = the pixels of a convolution of stride 1 that the stride keeps. With g the gradient of y:
+
+    - of x: the convolution of g, zero between the pixels that the stride keeps, by the kernel turned by 180 degrees;
+    - of the kernel, at (i, j): Σ g(p) · x(p · stride + (i, j) · dilation - padding), which is the convolution of x by g
+      as its kernel, stride and dilation having changed places; per image and channel, then summed over the images.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.dilation = stride, dilation
+        return conv2d(x, weight, None, stride, _padding(weight, dilation), dilation, x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        (x, weight), (g,) = ctx.saved_tensors, gradients
+        stride, dilation, kernel = ctx.stride, ctx.dilation, weight.shape[-1]
+        padding = _padding(weight, dilation)
+        (n, c), of_x, of_weight = x.shape[:2], None, None
+        if ctx.needs_input_grad[1]:
+            images, kernels = x.reshape(1, n * c, *x.shape[2:]), g.reshape(n * c, 1, *g.shape[2:])
+            each = conv2d(images, kernels, None, dilation, padding, stride, n * c)[..., :kernel, :kernel]
+            of_weight = each.reshape(n, c, 1, kernel, kernel).sum(0)
+        if ctx.needs_input_grad[0]:
+            if stride > 1:
+                spread = torch.zeros_like(x)
+                spread[..., ::stride, ::stride] = g
+                g = spread
+            of_x = conv2d(g, weight.flip(2, 3), None, 1, padding, dilation, c)
+        return of_x, of_weight, None, None
+
+
+def _padding(weight: Tensor, dilation: int) -> int:
+    return dilation * (weight.shape[-1] - 1) // 2

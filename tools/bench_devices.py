@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
@@ -32,7 +33,7 @@ from hwnas.cli import console
 from hwnas.data import Dataset, load_dataset, native_shape
 from hwnas.devices.device import Device, load_device
 from hwnas.errors import InputError
-from hwnas.files import write_json
+from hwnas.files import read_json, write_json
 from hwnas.latency.build import model_of
 from hwnas.latency.find import find_folder
 from hwnas.latency.model import LatencyModel
@@ -88,6 +89,37 @@ def evolve(judge: Judge, limits: Limits, count: int, seed: int) -> tuple[int, ..
     return min(held, key=lambda one: one.loss).architecture.choices
 
 
+def search(
+    places: Sequence[Place],
+    scores: Callable[[], SharedWeights],
+    *,
+    budget: str,
+    share: float,
+    scored: int,
+    seed: int,
+    kept: Path,
+) -> dict[str, dict[str, Any]]:
+    """Budget in milliseconds, choices and shared loss for each device, kept in a file."""
+    asked = {"places": [one.name for one in places], "budget": budget, "share": share, "scored": scored, "seed": seed}
+    if kept.exists() and (known := read_json(kept))["asked"] == asked:
+        return dict(known["found"])
+    judge = Judge(scores(), console.progress(quiet=False))
+    found: dict[str, dict[str, Any]] = {}
+    for one in places:
+        if found:
+            first = tuple(found[places[0].name]["choices"])
+            budget_ms = one.model.predict_ms(first) * share
+        else:
+            budget_ms = Budget.parse(budget).ms(one.model)
+        limits = Limits(latency_limit(one.model, one.model.target_ms(budget_ms)))
+        choices = evolve(judge, limits, scored, seed)
+        found[one.name] = {"budget_ms": budget_ms, "choices": choices}
+    losses = {known.architecture.choices: known.loss for known in judge.scored}
+    found = {name: one | {"shared_loss": losses[tuple(one["choices"])]} for name, one in found.items()}
+    write_json(kept, {"asked": asked, "found": found})
+    return found
+
+
 def main(
     runtimes: Annotated[str, typer.Option(help="Comma-separated; with a precision as in onnxruntime:int8.")] = (
         "onnxruntime,ort-web"
@@ -120,17 +152,18 @@ def main(
     if not isinstance(searched, SearchSpace):
         raise typer.BadParameter(f"the networks of {space} share no weights")
     places = [place(one, searched, tables) for one in runtimes.split(",")]
-    judge = Judge(supernet_scores(searched, dataset, supernet_epochs, seed, runs), console.progress(quiet=False))
-    first = places[0]
-    budgets_ms = {first.name: Budget.parse(budget).ms(first.model)}
-    found: dict[str, tuple[int, ...]] = {}
-    for one in places:
-        if one is not first:
-            budgets_ms[one.name] = one.model.predict_ms(found[first.name]) * share
-        limits = Limits(latency_limit(one.model, one.model.target_ms(budgets_ms[one.name])))
-        found[one.name] = evolve(judge, limits, scored, seed)
-    networks = {name: searched.network(Architecture(searched.name, choices)) for name, choices in found.items()}
-    shared = {known.architecture.choices: known for known in judge.scored}
+    found = search(
+        places,
+        lambda: supernet_scores(searched, dataset, supernet_epochs, seed, runs),
+        budget=budget,
+        share=share,
+        scored=scored,
+        seed=seed,
+        kept=runs / "found.json",
+    )
+    networks = {
+        name: searched.network(Architecture(searched.name, tuple(one["choices"]))) for name, one in found.items()
+    }
 
     recipe = Recipe.for_images(len(dataset.train))
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
@@ -152,19 +185,10 @@ def main(
 
     rows: list[dict[str, Any]] = []
     for target in places:
-        for name, verdict in measured(networks, target.device, budgets_ms[target.name]).items():
-            rows.append(
-                {
-                    "network": name,
-                    "measured_on": target.name,
-                    "budget_ms": budgets_ms[target.name],
-                    "predicted_ms": target.model.predict_ms(found[name]),
-                    "choices": found[name],
-                    "shared_loss": shared[found[name]].loss,
-                    "test_accuracies": accuracies[name],
-                }
-                | verdict
-            )
+        for name, verdict in measured(networks, target.device, found[target.name]["budget_ms"]).items():
+            row = {"network": name, "measured_on": target.name, "test_accuracies": accuracies[name]} | found[name]
+            row |= {"budget_ms": found[target.name]["budget_ms"]}
+            rows.append(row | {"predicted_ms": target.model.predict_ms(found[name]["choices"])} | verdict)
     for row in rows:
         values = row["test_accuracies"]
         error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan

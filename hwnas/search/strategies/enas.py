@@ -14,10 +14,8 @@ from hwnas.search.strategies.carry import check_fit, tagged
 from hwnas.search.strategies.controller import Controller
 from hwnas.search.strategies.packing import pack, pack_adam, unpack, unpack_adam
 
-_BASELINE_RATE = 0.01
-
-
 _KIND = "controller"
+_BASELINE_RATE = 0.01
 
 
 class ENAS:

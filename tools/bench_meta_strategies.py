@@ -27,7 +27,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -181,15 +180,19 @@ def main(
             raise typer.BadParameter(f"the table has no {name}_val12; it has {', '.join(bench.datasets)}")
     plan = Plan(source, target, tasks, trainings, seeds, tuple(map(float, quantiles.split(","))))
     done = read_curves(runs)
-    save = partial(write_text, runs) if runs is not None else lambda _: None
+
+    def save() -> None:
+        if runs is not None:
+            write_text(runs, as_csv([asdict(one) for one in done], [field.name for field in fields(Curve)]))
+
     for name in samplers.split(","):
         for nth, curve in enumerate(missing(bench, name, plan, list(done))):
             done.append(curve)
             if nth % 20 == 0:
-                save(as_csv([asdict(one) for one in done], [field.name for field in fields(Curve)]))
+                save()
             if time.monotonic() - started > 60.0 * minutes:
                 break
-    save(as_csv([asdict(one) for one in done], [field.name for field in fields(Curve)]))
+    save()
     rows = summary(done)
     print(page(rows))
     if out is not None:

@@ -123,15 +123,15 @@ class TestCarriesOver:
         given = learned(name)
 
         def needed(found: Sampler) -> int:
-            for count in range(1, 150):
+            for count in range(1, 80):
                 choices = found.ask()
                 if choices == best:
                     return count
                 found.tell(choices, scores[choices])
-            return 150
+            return 80
 
         scratch, carried = [], []
-        for seed in range(8):
+        for seed in range(5):
             scratch.append(needed(made(name, feasible, seed)))
             found = made(name, feasible, seed)
             carry_over(found, given)

@@ -25,7 +25,8 @@ SHOWN = (5, 10, 25, 50, 100)
 HEAD = """# Strategies that carry over
 
 Written by `tools/bench_meta_strategies.py`, whose first lines say what is measured and by which rules. Regret is in
-points of test accuracy, averaged over budgets and devices, ± one standard error over seeds. *Queries to equal regret*:
+points of test accuracy, averaged over budgets and devices, ± one standard error over seeds. *Runs* are seeds ×
+devices × budgets, the same ones from scratch and carried over. *Queries to equal regret*:
 the fewest after which the mean regret is at most that of the same sampler from scratch after 50, and after 100.
 """
 
@@ -69,17 +70,17 @@ def needed(regret: Sequence[float], level: float) -> int | None:
 
 def page(rows: Sequence[Row], picture: str = "") -> str:
     """The table as Markdown, with a line of its own for answers that the model ranks."""
-    heads = ["learned on", "used on", "sampler", "start", "seeds", *(f"regret at {query}" for query in SHOWN)]
+    heads = ["learned on", "used on", "sampler", "start", "seeds", "runs", *(f"regret at {query}" for query in SHOWN)]
     lines = [[*heads, *(f"queries to scratch's {mark}" for mark in MARKS)]]
     for row in rows:
         start = [row["source"] if row["carried"] else "", row["target"], row["sampler"]]
-        start += ["carried over" if row["carried"] else "scratch", str(row["seeds"])]
-        shown = [f"{row['regret'][query - 1]:.2f} ± {row['error'][query - 1]:.2f}" for query in SHOWN]
+        start += ["carried over" if row["carried"] else "scratch", str(row["seeds"]), str(row["runs"])]
+        shown = [_number(row, row["regret"][query - 1], row["error"][query - 1]) for query in SHOWN]
         equal = row.get("queries_to_equal", {})
         lines.append([*start, *shown, *(str(equal.get(mark) or "never") if equal else "" for mark in MARKS)])
         if "believed" in row:
             at = dict(zip(MARKS, zip(row["believed"], row["believed_error"], strict=True), strict=True))
-            shown = [f"{at[query][0]:.2f} ± {at[query][1]:.2f}" if query in at else "" for query in SHOWN]
+            shown = [_number(row, *at[query]) if query in at else "" for query in SHOWN]
             lines.append([*start[:2], f"{row['sampler']}, believed", *start[3:], *shown, *[""] * len(MARKS)])
     table = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], ["---"] * len(lines[0]), *lines[1:]])
     return f"{HEAD}\n{table}\n" + (f"\n![regret against queries]({picture})\n" if picture else "")
@@ -102,6 +103,11 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata={"Date": None})
     write_bytes(path, buffer.getvalue())
+
+
+def _number(row: Row, value: float, error: float) -> str:
+    """One seed has no standard error."""
+    return f"{value:.2f}" if row["seeds"] < 2 else f"{value:.2f} ± {error:.2f}"
 
 
 def _of(row: Row) -> tuple[str, str, str]:

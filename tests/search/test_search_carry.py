@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -50,12 +51,17 @@ def told(found: Sampler, count: int, scale: float = 1.0, offset: float = 0.0) ->
     return asked
 
 
-def learned(name: str, queries: int = 40) -> dict[str, Any]:
-    """Of two tasks with other budgets, through JSON."""
+@functools.cache
+def learned_text(name: str) -> str:
+    """Of two tasks with other budgets."""
     tasks = [Task(within(rank), lambda choices: 0.1 + 0.5 * SCORES[choices]) for rank in (-1, 60)]
     maker = strategy(name).sampler
     assert maker is not None
-    found: dict[str, Any] = json.loads(json.dumps(learn_over(maker, tasks, queries=queries), allow_nan=False))
+    return json.dumps(learn_over(maker, tasks, queries=40), allow_nan=False)
+
+
+def learned(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(learned_text(name))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -75,6 +75,26 @@ class Sampler(Protocol):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state` of a sampler made alike: what it asks from then on is what that one would have."""
+        ...
+
+
+@runtime_checkable
+class CarriesOver(Protocol):
+    """The optional part of a sampler: what it learned on one task starts another."""
+
+    def learned(self) -> dict[str, Any]:
+        """What holds beyond the task, as JSON: no random numbers, and no list of what was asked for.
+
+        `kind` names the sort of thing that it is, and `options` counts those of each decision (`carry.tagged`).
+        """
+        ...
+
+    def start_from(self, learned: dict[str, Any]) -> None:
+        """Begin a new task, whose scores may have another scale, with what `learned` returned on others.
+
+        Raises:
+            InputError: it is of another sort, or of a space with other decisions (`carry.check_fit`).
+        """
         ...
 
 

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from hwnas.search.feasible import Feasible
+from hwnas.search.strategies.carry import check_fit, tagged
 from hwnas.search.strategies.controller import Controller
 from hwnas.search.strategies.packing import pack, pack_adam, unpack, unpack_adam
 
+_KIND = "controller"
 _BASELINE_RATE = 0.01
 
 
@@ -31,6 +33,9 @@ class ENAS:
     What was scored already is drawn again, up to `redraws` times: where scores are dear, one that is known teaches
     little. The paper's controller may draw it, as its shared weights give it another score each time; so may this one,
     once it is nearly sure.
+
+    To another task it carries the parameters over and nothing else. The baseline starts from the new task's first
+    reward, whatever the scale; Adam's moments are of the old task's gradients; and what is known there is new here.
     """
 
     def __init__(
@@ -63,8 +68,9 @@ class ENAS:
             temperature=temperature,
             generator=torch.Generator().manual_seed(seed),
         )
-        self._optimizer = torch.optim.Adam(self.controller.parameters(), lr=lr)
+        self._lr = lr
         self._batch, self._entropy_weight, self._redraws = batch, entropy_weight, redraws
+        self._optimizer = torch.optim.Adam(self.controller.parameters(), lr=lr)
         self._known: dict[tuple[int, ...], None] = {}  # in the order of their scores
         self._told: list[tuple[tuple[int, ...], float]] = []
         self._baseline, self._rewards = 0.0, 0
@@ -95,7 +101,7 @@ class ENAS:
             "known": [list(choices) for choices in self._known],
             "told": [[*one] for one in self._told],
             "baseline": [self._baseline, self._rewards],
-            "parameters": [pack(parameter) for parameter in self.controller.parameters()],
+            "parameters": self._parameters(),
             "adam": pack_adam(self._optimizer),
         }
 
@@ -104,10 +110,27 @@ class ENAS:
         self._known = dict.fromkeys(tuple(choices) for choices in state["known"])
         self._told = [(tuple(choices), score) for choices, score in state["told"]]
         self._baseline, self._rewards = state["baseline"]
-        with torch.no_grad():
-            for parameter, text in zip(self.controller.parameters(), state["parameters"], strict=True):
-                parameter.copy_(unpack(text, parameter))
+        self._take(state["parameters"])
         unpack_adam(self._optimizer, state["adam"])
+
+    def learned(self) -> dict[str, Any]:
+        return tagged(_KIND, self._feasible.options, parameters=self._parameters())
+
+    def start_from(self, learned: dict[str, Any]) -> None:
+        check_fit(learned, _KIND, self._feasible.options)
+        self._take(learned["parameters"])
+        self._optimizer = torch.optim.Adam(self.controller.parameters(), lr=self._lr)
+        self._known.clear()
+        self._told.clear()
+        self._baseline, self._rewards = 0.0, 0
+
+    def _parameters(self) -> list[str]:
+        return [pack(parameter) for parameter in self.controller.parameters()]
+
+    def _take(self, packed: list[str]) -> None:
+        with torch.no_grad():
+            for parameter, text in zip(self.controller.parameters(), packed, strict=True):
+                parameter.copy_(unpack(text, parameter))
 
     def _advantage(self, reward: float) -> float:
         """How much better than the baseline, which moves first, so that nothing is good only for being the first."""

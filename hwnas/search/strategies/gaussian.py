@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwnas.errors import InputError
 from hwnas.search.feasible import Feasible
 from hwnas.search.strategies.kriging import (
     Codes,
@@ -19,12 +20,14 @@ from hwnas.search.strategies.kriging import (
     likeliest,
     normal_quantiles,
 )
+from hwnas.search.strategies.prior import ArchitecturePrior, prior_from, with_task
 
 Prior = Callable[[Sequence[int]], float]
 
 _REFIT = 1.4
 _STEPS = 3
 _NO_GAIN = 1e-6
+_CARRIED_START = 3
 
 
 class Gaussian:
@@ -38,6 +41,9 @@ class Gaussian:
     Candidates are uniform feasible draws and the neighbours of those that are believed best. What has a score is asked
     for again only when nothing is left to gain: another score then says more of the best.
 
+    To another task it carries its scores over, as an `ArchitecturePrior`. The new task learns how much that counts, so
+    scales do not matter, and its model begins after three scores instead of `start`.
+
     Args:
         prior: a guess at the score of an architecture, say from another task, on any scale; how much it counts is
             learned.
@@ -50,6 +56,7 @@ class Gaussian:
     ) -> None:
         self._feasible, self._rng = feasible, np.random.default_rng(seed)
         self._prior, self._start = prior, start
+        self._carried: ArchitecturePrior | None = None
         self._codes = Codes(feasible.options)
         self._candidates: dict[tuple[int, ...], int] = {}
         for _ in range(pool):
@@ -94,6 +101,7 @@ class Gaussian:
             "expanded": sorted(map(list, self._expanded)),
             "kernel": None if kernel is None else [kernel.rate, kernel.shared_rate, kernel.noise],
             "fitted": self._fitted,
+            "carried": None if self._carried is None else self._carried.learned(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -104,6 +112,30 @@ class Gaussian:
         self._kernel = None if state["kernel"] is None else Kernel(*state["kernel"])
         self._fitted = state["fitted"]
         self._model = None
+        if state.get("carried") is not None:
+            self._carry(state["carried"])
+
+    def learned(self) -> dict[str, Any]:
+        """The prior with this task's scores. Fits its kernel, which takes about half a second.
+
+        Raises:
+            InputError: nothing was carried over, and fewer than three scores were told.
+        """
+        prior = with_task(self._carried, self._feasible.options, self._told, np.random.default_rng(len(self._told)))
+        if prior is None:
+            raise InputError(
+                f"a prior is learned from three scores or more, but there are {len(self._told)}",
+                hint="search longer before carrying over",
+            )
+        return prior.learned()
+
+    def start_from(self, learned: dict[str, Any]) -> None:
+        self._carry(learned)
+        self._told, self._kernel, self._fitted, self._model = [], None, 0, None
+
+    def _carry(self, learned: dict[str, Any]) -> None:
+        self._carried = prior_from(learned, self._feasible.options)
+        self._prior, self._start = self._carried, _CARRIED_START
 
     def _first(self) -> tuple[int, ...]:
         fresh = self._unseen()

@@ -141,6 +141,18 @@ class Posterior:
         self._whitened = np.vstack([self._whitened, (cross - left @ self._whitened) / corner])
         self._factor, self._seen = factor, np.vstack([self._seen, row])
 
+    def weights(self, z: Floats, trend: Floats) -> Floats:
+        """(n,) weights of the scored ones: the mean elsewhere is `trend · coefficients + k(x, seen) · weights`.
+
+        Args:
+            z: (n,) scores.
+            trend: (n, q) columns whose coefficients have a flat prior.
+        """
+        white = solve_triangular(self._factor, np.column_stack([z, trend]), lower=True)
+        residual = _fit(white[:, 0], white[:, 1:]).residual
+        weights: Floats = solve_triangular(self._factor, residual, lower=True, trans="T")
+        return weights
+
     def predict(self, z: Floats, trend: Floats, candidate_trend: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation, (m,) each, of the candidates without noise.
 

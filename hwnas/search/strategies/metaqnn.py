@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from hwnas.errors import InputError
 from hwnas.search.feasible import Feasible
+from hwnas.search.strategies.carry import check_fit, tagged
 
 _SCHEDULE = (  # ε, and for how many different models of 2,700 in all (table 2 of the paper)
     (1.0, 1500),
     *((epsilon, 100) for epsilon in (0.9, 0.8, 0.7)),
     *((epsilon, 150) for epsilon in (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)),
 )
+_KIND = "Q-table"
+_CARRIED_EPSILON = 0.3
+_ANCHORS = 10
 _REPEATS = 20  # of known models, until one is proposed again
 
 _Transition = tuple[list[float], int, list[int]]  # values of the state, the action, and all that were allowed
@@ -31,6 +37,10 @@ class MetaQNN:
     so little that tens of architectures visit every state several times. ε runs through the paper's schedule in
     `models` architectures and stays at its end. The paper's α = 0.01 is for 2,700 models; within a hundred it would
     leave many values near their start, so the default is ten times that.
+
+    To another task it carries the values over, and ε starts at 0.3: with the schedule's start, the first half would
+    not look at them. The other task's scores may be higher or lower throughout, and what is new would then look bad or
+    good beside all that is old; so while the first ten are told, all values move by what they were wrong on average.
     """
 
     def __init__(
@@ -59,11 +69,12 @@ class MetaQNN:
         self._values: dict[tuple[int, ...], list[float]] = {}  # by state: the decision, then the options taken last
         self._scores: dict[tuple[int, ...], float] = {}
         self._paths: dict[tuple[int, ...], list[_Transition]] = {}
+        self._ahead, self._anchors = 0.0, 0  # of a carried table: models that ε is ahead, scores that still shift it
 
     @property
     def epsilon(self) -> float:
         """The share of options that are taken at random now."""
-        left = len(self._scores) * sum(count for _, count in _SCHEDULE) / self._models
+        left = (self._ahead + len(self._scores)) * sum(count for _, count in _SCHEDULE) / self._models
         for epsilon, count in _SCHEDULE:
             if left < count:
                 return epsilon
@@ -87,6 +98,9 @@ class MetaQNN:
     def tell(self, choices: Sequence[int], score: float) -> None:
         told = tuple(choices)
         self._scores[told] = score
+        if self._anchors:
+            self._shift((score - self.values(told[:-1])[told[-1]]) / (_ANCHORS + 1 - self._anchors))
+            self._anchors -= 1
         self._learn(told)
         memory = list(self._scores)
         for index in self._rng.integers(len(memory), size=self._replays):
@@ -97,6 +111,7 @@ class MetaQNN:
             "rng": self._rng.bit_generator.state,
             "values": [[*one] for one in self._values.items()],
             "scores": [[*one] for one in self._scores.items()],
+            "carried": [self._initial, self._ahead, self._anchors],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -104,6 +119,32 @@ class MetaQNN:
         self._values = {tuple(key): list(values) for key, values in state["values"]}
         self._scores = {tuple(choices): score for choices, score in state["scores"]}
         self._paths.clear()
+        self._initial, self._ahead, self._anchors = state.get("carried", [self._initial, 0.0, 0])
+
+    def learned(self) -> dict[str, Any]:
+        values = [[*one] for one in self._values.items()]
+        return tagged(_KIND, self._feasible.options, context=self._context, initial=self._initial, values=values)
+
+    def start_from(self, learned: dict[str, Any]) -> None:
+        check_fit(learned, _KIND, self._feasible.options)
+        if learned["context"] != self._context:
+            raise InputError(
+                f"the Q-table's states hold the last {learned['context']} options, but this agent's {self._context}",
+                hint="start from what an agent with the same context learned",
+            )
+        self._values = {tuple(key): list(values) for key, values in learned["values"]}
+        self._initial = learned["initial"]
+        self._scores.clear()
+        self._paths.clear()
+        before = itertools.takewhile(lambda entry: entry[0] > _CARRIED_EPSILON, _SCHEDULE)
+        self._ahead = sum(count for _, count in before) * self._models / sum(count for _, count in _SCHEDULE)
+        self._anchors = _ANCHORS
+
+    def _shift(self, by: float) -> None:
+        """Move all values, those of states that were never visited included."""
+        self._initial += by
+        for values in self._values.values():
+            values[:] = [value + by for value in values]
 
     def _walk(self) -> tuple[int, ...]:
         choices: list[int] = []

@@ -40,7 +40,7 @@ class Learner:
             options: number of options of each decision; empty for a network without α. A module with options takes
                 one gate for each decision beside the images.
         """
-        self._module, self.options = module, tuple(options)
+        self._module, self.options = module.train(), tuple(options)
         self.buffers = {name: value for name, value in module.named_buffers() if value is not None}
         self._momentum = {
             name: part.momentum or 1.0 for name, part in module.named_modules() if isinstance(part, nn.BatchNorm2d)
@@ -104,11 +104,15 @@ class Learner:
         """softmax(α / τ) over the options that exist, (decisions, most options)."""
         return torch.softmax(self.masked(alpha) / temperature, dim=1)
 
+    def known(self, alpha: Tensor) -> Tensor:
+        """α with 0 where there is no option."""
+        masked = self.masked(alpha)
+        return torch.where(torch.isfinite(masked), masked, 0.0)
+
     def masked(self, alpha: Tensor) -> Tensor:
         """α with -inf where there is no option; in parameters it is finite everywhere."""
-        places = torch.arange(alpha.shape[1], device=alpha.device)
-        counts = torch.tensor(self.options, device=alpha.device)
-        return alpha.masked_fill(places[None, :] >= counts[:, None], -torch.inf)
+        absent = [[place >= count for place in range(alpha.shape[1])] for count in self.options]
+        return alpha.masked_fill(torch.tensor(absent, device=alpha.device), -torch.inf)
 
     def _call(
         self,
@@ -120,10 +124,14 @@ class Learner:
         temperature: float,
         noise: Tensor | None,
     ) -> Tensor:
-        self._module.train(batch)
+        if self._module.training != batch:
+            self._module.train(batch)
         arguments = (x, self._gates(params, temperature, noise)) if self.options else (x,)
         weights = {name: value for name, value in params.items() if name != ALPHA}
-        return functional_call(self._module, {**weights, **buffers}, arguments)  # type: ignore[no-any-return]
+        # No two names share a tensor, and looking for such takes as long as a third of a step.
+        return functional_call(  # type: ignore[no-any-return]
+            self._module, {**weights, **buffers}, arguments, tie_weights=False
+        )
 
     def _gates(self, params: Mapping[str, Tensor], temperature: float, noise: Tensor | None) -> list[Gate]:
         """Of a supernet; without α in the parameters, every option counts the same."""

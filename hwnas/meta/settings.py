@@ -81,8 +81,8 @@ class MetaSettings:
     def of(cls, method: str, *, ways: int = 5, shots: int = 5, queries: int = 5) -> MetaSettings:
         """The usual settings of a method.
 
-        Reptile as MetaNAS (Elsken et al., 2020) runs it, with more shots in training than in validation; the others as
-        in T-NAS (Lian et al., 2020): five steps of SGD at rates 0.1 and 30, an outer Adam at 1e-3, τ = 1.
+        Reptile as MetaNAS (Elsken et al., 2020) runs it, with more shots in training than in validation, and small
+        batches, as it learns from the steps' agreeing (Nichol et al., 2018); the others as in T-NAS (Lian et al., 2020): five steps of SGD at rates 0.1 and 30, an outer Adam at 1e-3, τ = 1.
 
         Raises:
             InputError: the method is unknown, or a number is too small.
@@ -90,7 +90,7 @@ class MetaSettings:
         outer_gradient(method)
         validation = Shape(ways, shots, queries)
         if method == "reptile":
-            return cls(method, replace(validation, shots=max(shots, 15), queries=1), validation)
+            return cls(method, replace(validation, shots=max(shots, 15), queries=1), validation, batch_size=20)
         inner = Inner(rule="sgd", steps=5, lr=0.1, alpha_lr=30.0)
         mixing = "soft" if method == "maml" else "pair"
         return cls(

@@ -85,6 +85,7 @@ def meta_train(
         mixing=mixing or usual.mixing,
         norm=norm,  # type: ignore[arg-type]
         steps=steps or usual.steps,
+        validations=max(1, min(usual.validations, steps // 20)) if steps else usual.validations,
     )
     config = MetaConfig(
         tuple(tasks),

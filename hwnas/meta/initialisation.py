@@ -113,13 +113,13 @@ def load_initialisation(path: Path) -> Initialisation:
     """
     tensors, info = store.load(path)
     version = info.get("version")
-    if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
+    if type(version) is int and version > VERSION:
         raise InputError(
             f"{path} is an initialisation of version {version}, and this hwnas knows up to {VERSION}",
             hint="use a newer hwnas",
         )
     try:
-        if version != VERSION:
+        if type(version) is not int or version != VERSION:
             raise ValueError("it has no version of an initialisation")
         origin = Origin.from_json(info["space"])
         objects = [dict(_object(info[name])) for name in ("strategies", "method", "tasks", "metrics")]

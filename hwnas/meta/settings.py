@@ -82,7 +82,8 @@ class MetaSettings:
         """The usual settings of a method.
 
         Reptile as MetaNAS (Elsken et al., 2020) runs it, with more shots in training than in validation, and small
-        batches, as it learns from the steps' agreeing (Nichol et al., 2018); the others as in T-NAS (Lian et al., 2020): five steps of SGD at rates 0.1 and 30, an outer Adam at 1e-3, τ = 1.
+        batches, as it learns from what the steps agree on (Nichol et al., 2018). The others as in T-NAS (Lian et al.,
+        2020): five steps of SGD at rates 0.1 and 30, an outer Adam at 1e-3, τ = 1.
 
         Raises:
             InputError: the method is unknown, or a number is too small.

@@ -43,6 +43,9 @@ def search(
     runtime: options.Runtime = "",
     precision: options.Precision = "",
     strategy: Annotated[str, typer.Option(help="Search strategy (see `hwnas strategies list`).")] = "gumbel",
+    init: Annotated[
+        str, typer.Option(help="Start from this: a file of `hwnas meta-train`, or the folder of an earlier run.")
+    ] = "",
     scores: Annotated[
         str, typer.Option(help="Where scores of candidates come from: supernet, or training from scratch (samplers).")
     ] = "supernet",
@@ -104,6 +107,7 @@ def search(
         max_drop=max_drop,
         scores=scores,
         score_epochs=score_epochs,
+        init=init,
     )
     if dry_run:
         from hwnas.run.plan import make_plan
@@ -116,7 +120,7 @@ def search(
     from hwnas.files import read_json
     from hwnas.run.pipeline import run_search
 
-    folder = out or default_folder(config.data, config.budget, seed, runtime, precision)
+    folder = out or default_folder(config.data, config.budget, seed, runtime, precision, "init" if init else "")
     try:
         result = run_search(
             config,
@@ -178,6 +182,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
         "rows_needed": len(plan.whole.ops),
         "rows_to_measure": len(plan.need.rows),
         "strategy": plan.strategy.name,
+        "init": None if plan.reused is None else plan.reused.to_json(plan.config.init),
     }
     limits = None
     if not plan.need:
@@ -225,6 +230,8 @@ def _plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         lines["limits"] = f"{', '.join(asked)}; {time}about {left:,.0f} architectures left"
         if peak:
             lines["limits"] += f", {removed} of {removed + plan.bounds.options} options above the peak"
+    if plan.reused is not None:
+        lines["start"] = f"{plan.config.init}: {plan.reused}"
     return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}
 
 

@@ -10,55 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hwnas.arch.primitives import Shape
-from hwnas.arch.space import SearchSpace
 from hwnas.errors import InputError
+from hwnas.search.origin import Origin, text
 from hwnas.train import checkpoint as store
 
 VERSION = 1
 _WEIGHTS, _ALPHA = "weights.", "alpha"
 _HINT = "give a file that hwnas meta-train wrote, or the folder of a finished run"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """The instance of a space that something was learned on: enough to find its options by name in another.
-
-    Attributes:
-        space: name of the instance.
-        input_shape: (channels, height, width) of the images.
-        classes: number of logits.
-        decisions: name and names of the options of each decision.
-        slots: name of each slot, and the decision that fills it, or -1.
-    """
-
-    space: str
-    input_shape: Shape
-    classes: int
-    decisions: tuple[tuple[str, tuple[str, ...]], ...]
-    slots: tuple[tuple[str, int], ...]
-
-    @classmethod
-    def of(cls, space: SearchSpace) -> Origin:
-        decisions = tuple((decision.name, decision.options) for decision in space.decisions)
-        slots = tuple((slot.name, -1 if slot.decision is None else slot.decision) for slot in space.slots)
-        return cls(space.name, space.input_shape, space.classes, decisions, slots)
-
-    @classmethod
-    def from_json(cls, content: Any) -> Origin:
-        """What `dataclasses.asdict` gave, after JSON.
-
-        Raises:
-            ValueError, TypeError, KeyError: it is something else.
-        """
-        if set(content) != {"space", "input_shape", "classes", "decisions", "slots"}:
-            raise ValueError("its space is not described as it should be")
-        channels, height, width = map(_whole, content["input_shape"])
-        decisions = tuple((_text(name), tuple(map(_text, options))) for name, options in content["decisions"])
-        slots = tuple((_text(name), _whole(decision, -1)) for name, decision in content["slots"])
-        if any(decision >= len(decisions) for _, decision in slots):
-            raise ValueError("a slot of its space names a decision that there is not")
-        return cls(_text(content["space"]), (channels, height, width), _whole(content["classes"]), decisions, slots)
 
 
 @dataclass(frozen=True)
@@ -126,7 +84,7 @@ def load_initialisation(path: Path) -> Initialisation:
         strategies, method, tasks, metrics = objects
         for state in strategies.values():
             _object(state)
-        devices = tuple(map(_text, info["devices"]))
+        devices = tuple(map(text, info["devices"]))
         alpha = tensors.pop(_ALPHA, None)
         _check_tensors(origin, tensors, alpha)
     except (KeyError, TypeError, ValueError) as error:
@@ -150,16 +108,4 @@ def _check_tensors(origin: Origin, tensors: Mapping[str, Tensor], alpha: Tensor 
 def _object(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"an object is expected, not {type(value).__name__}")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"a name is expected, not {type(value).__name__}")
-    return value
-
-
-def _whole(value: Any, least: int = 1) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"a whole number of at least {least} is expected, not {value!r}")
     return value

@@ -18,10 +18,11 @@ from hwnas.files import read_json, storage_errors, write_json
 from hwnas.locks import held
 from hwnas.meta.adapt import ALPHA
 from hwnas.meta.config import MetaConfig
-from hwnas.meta.initialisation import Initialisation, Origin
+from hwnas.meta.initialisation import Initialisation
 from hwnas.meta.settings import MetaSettings
 from hwnas.meta.train import MetaTraining, Sources
 from hwnas.progress import Progress
+from hwnas.search.origin import Origin
 from hwnas.train import deterministic, keep_freed_memory
 
 _MOST_STEPS = 1_000_000

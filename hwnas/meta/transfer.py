@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hwnas.arch.space import SearchSpace
 from hwnas.errors import InputError
-from hwnas.meta.initialisation import Initialisation, Origin
+from hwnas.meta.initialisation import Initialisation
+from hwnas.search.origin import Origin
 from hwnas.search.start import Start
 from hwnas.search.supernet import Supernet
 
@@ -37,6 +39,10 @@ class Reused:
     fresh: tuple[str, ...]
     decisions: int
 
+    def to_json(self, source: str) -> dict[str, Any]:
+        """All of it, and where it came from."""
+        return {"from": source} | asdict(self) | {"fresh": list(self.fresh)}
+
     def __str__(self) -> str:
         """One line for people."""
         alpha = f", α of {self.decisions} decisions" if self.decisions else ", no α"
@@ -57,12 +63,7 @@ def start_in(space: SearchSpace, init: Initialisation, *, where: str) -> tuple[S
     Raises:
         InputError: it is of another space, or less than half of the weights can be taken.
     """
-    family, known = (name.partition("@")[0] for name in (space.name, init.origin.space))
-    if family != known:
-        raise InputError(
-            f"a search of {family} cannot start from {where}, which was learned in {known}",
-            hint=f"search with --space {known}, or leave out --init",
-        )
+    same_family(space.name, init, where=where)
     state = Supernet(space).state_dict()
     own = {name: value.shape for name, value in state.items()}
     classifier = f"{space.slots[-1].name}."
@@ -85,6 +86,20 @@ def start_in(space: SearchSpace, init: Initialisation, *, where: str) -> tuple[S
     fresh = tuple(s.name for s in space.slots if s.name not in began and any(n.startswith(f"{s.name}.") for n in own))
     alpha, decisions = (None, 0) if init.alpha is None else _alpha(space, init.origin, init.alpha)
     return Start(taken, alpha), Reused(len(taken), len(own), share, fresh, decisions)
+
+
+def same_family(space: str, init: Initialisation, *, where: str) -> None:
+    """Whether an initialisation is of the space with that name, or of an instance of it.
+
+    Raises:
+        InputError: it is not.
+    """
+    family, known = (name.partition("@")[0] for name in (space, init.origin.space))
+    if family != known:
+        raise InputError(
+            f"a search of {family} cannot start from {where}, which was learned in {known}",
+            hint=f"search with --space {known}, or leave out --init",
+        )
 
 
 def _names(space: SearchSpace, origin: Origin, names: dict[str, torch.Size]) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,8 @@ _NEW: dict[str, Any] = {  # runs of earlier versions lack these
     "max_drop": 1.0,
     "scores": "supernet",
     "score_epochs": 0,
+    "init": "",
+    "init_sha256": "",
 }
 
 
@@ -105,6 +107,8 @@ class RunConfig:
         max_drop: percentage points of validation accuracy that int8 may cost.
         scores: of candidates, where they come from: the weights of the `supernet`, or short `training` from scratch.
         score_epochs: of such a training; 0 follows the size of the data.
+        init: an initialisation or the folder of an earlier run to start from; empty for a random start.
+        init_sha256: of what was read there, so that a run is resumed with the same; filled in by the plan.
     """
 
     budget: str
@@ -129,6 +133,8 @@ class RunConfig:
     max_drop: float = 1.0
     scores: str = "supernet"
     score_epochs: int = 0
+    init: str = ""
+    init_sha256: str = ""
 
     def save(self, path: Path) -> None:
         write_text(path, tomli_w.dumps(asdict(self)))

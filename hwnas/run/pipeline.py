@@ -144,6 +144,7 @@ def _searched(runs: Sequence[Run], folder: RunFolder, workers: int) -> tuple[Fou
             progress=first.progress,
             log=folder.log,
             scorer=scorer,
+            start=first.plan.start,
         )
     for run, one in zip(runs, found, strict=True):
         write_evaluated(run, one)

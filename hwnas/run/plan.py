@@ -20,10 +20,13 @@ from hwnas.latency.find import device_or_imported, find_folder, table_folder
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.noise import load_warning
 from hwnas.latency.table import Table, load_table, missing_rows
+from hwnas.meta.transfer import Reused, start_in
 from hwnas.progress import Progress, Silent
 from hwnas.run.bounds import Bounds, bounds
 from hwnas.run.config import Budget, RunConfig, parse_budgets
 from hwnas.run.fit import Fit, extreme, fit, floor_ms
+from hwnas.run.init import initialised
+from hwnas.search.start import Start
 from hwnas.search.strategies import Strategy, strategy
 from hwnas.train import resolve
 
@@ -46,6 +49,8 @@ class Plan:
         table: the device's table as it is now; `need` says what it lacks.
         folder: where the completed table goes.
         any_table: whether a table whose error is too large is taken all the same.
+        start: weights and α that the search begins with, and `reused`, how much of the initialisation they are; None
+            for a random start.
     """
 
     config: RunConfig
@@ -60,6 +65,8 @@ class Plan:
     need: Need
     accelerator: torch.device
     any_table: bool = False
+    start: Start | None = None
+    reused: Reused | None = None
 
     @property
     def space(self) -> SearchSpace:
@@ -98,6 +105,7 @@ def make_plan(
     budgets = parse_budgets(config.budget)
     chosen = strategy(config.strategy)
     _check_scores(config, chosen)
+    config, init = initialised(config)
     accelerator = resolve(config.accelerator)
     if dataset is not None:
         config = replace(config, data=dataset.name)
@@ -121,8 +129,24 @@ def make_plan(
     if need and not device.reachable:
         raise missing_rows(table, need.rows)
     left = limited(found.space)
+    start, reused = (None, None) if init is None else start_in(left.space, init, where=config.init)
+    if reused is not None:
+        progress.say(f"starting from {config.init}: {reused}")
     return Plan(
-        resolved, found.reason, budgets, chosen, found.space, left, device, table, folder, need, accelerator, any_table
+        resolved,
+        found.reason,
+        budgets,
+        chosen,
+        found.space,
+        left,
+        device,
+        table,
+        folder,
+        need,
+        accelerator,
+        any_table,
+        start,
+        reused,
     )
 
 

@@ -22,6 +22,7 @@ from hwnas.search.loop import Budgeted, SearchLoop
 from hwnas.search.objective import Hold
 from hwnas.search.select import Scored, best, candidates
 from hwnas.search.settings import SearchSettings
+from hwnas.search.start import Start
 from hwnas.search.strategies import Strategy
 from hwnas.search.strategies.base import Sampler, log_probabilities
 from hwnas.search.supernet import Gate, Supernet, single_path
@@ -60,6 +61,7 @@ def search(
     progress: Progress,
     log: Callable[[dict[str, Any]], None],
     scorer: Scorer | None = None,
+    start: Start | None = None,
 ) -> tuple[Found, ...]:
     """Find the most accurate architecture of `space` within each of several limits, with one supernet.
 
@@ -69,12 +71,13 @@ def search(
     Args:
         limits: one for each budget, the tightest first.
         scorer: scores the candidates in place of the supernet, which may then stay untrained.
+        start: weights and α to begin with, in place of random ones.
 
     Raises:
         InputError: there is none.
         DivergedError: the loss is not a number.
     """
-    loop = make_loop(space, limits, strategy, dataset, settings, seed=seed, device=device)
+    loop = make_loop(space, limits, strategy, dataset, settings, seed=seed, device=device, start=start)
     if settings.all_epochs:
         loop.run(checkpoint=checkpoint, progress=progress, log=log)
     scorer = scorer or SharedWeights(loop.supernet, dataset, device)
@@ -112,6 +115,7 @@ def make_loop(
     *,
     seed: int,
     device: torch.device,
+    start: Start | None = None,
 ) -> SearchLoop:
     """The loop of a search within several limits, before its first step."""
     torch.manual_seed(seed)
@@ -121,8 +125,11 @@ def make_loop(
         for within in limits:
             relaxation = strategy.relaxation(space.options, device)
             budgeted.append(Budgeted(relaxation, tuple(Hold(limit, device) for limit in within.all)))
+    supernet = Supernet(space)
+    if start is not None:
+        start.apply(supernet, [one.relaxation.logits for one in budgeted])
     return SearchLoop(
-        Supernet(space),
+        supernet,
         dataset,
         settings,
         budgeted=budgeted,

@@ -73,7 +73,9 @@ class MetaConfig:
             DataError: images cannot be used.
             TableError: a device has no table that holds all options.
         """
-        pools = [load_pool(source, resolution=self.resolution).hold_out(self.hold_out) for source in self.tasks]
+        ways = self.settings.validation.ways
+        whole = [load_pool(source, resolution=self.resolution) for source in self.tasks]
+        pools = [pool.hold_out(self.hold_out, least=ways) for pool in whole]
         train, held_out = tuple(one for one, _ in pools), tuple(other for _, other in pools)
         models = device_models(space, self.devices, tables) if self.devices else {}
         names = tuple(sorted(models))

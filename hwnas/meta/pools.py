@@ -50,19 +50,19 @@ class Pool:
             found.setdefault(name.rpartition("/")[0], []).append(label)
         return {group: tuple(found[group]) for group in sorted(found)}
 
-    def hold_out(self, names: Sequence[str] = ()) -> tuple[Pool, Pool]:
+    def hold_out(self, names: Sequence[str] = (), *, least: int = 2) -> tuple[Pool, Pool]:
         """Two pools without a common class: what to train on, and what to validate on.
 
         Both are normalised with mean and deviation of the first, as nothing is known of the second.
 
         Args:
-            names: groups or classes to hold out; by default the last group, or a fifth of the classes, at least two,
-                where there are no groups.
+            names: groups or classes to hold out; by default the last group, or a fifth of the classes, and no fewer
+                than `least`, where there are no groups.
 
         Raises:
             InputError: there is no such group or class, or too few classes are left.
         """
-        chosen = set(self._named(names) if names else self._last())
+        chosen = set(self._named(names) if names else self._last(least))
         kept = [label for label in range(len(self.classes)) if label not in chosen]
         if min(len(kept), len(chosen)) < 2:
             raise InputError(
@@ -88,10 +88,11 @@ class Pool:
                     hint=f"it has {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}",
                 )
 
-    def _last(self) -> Sequence[int]:
+    def _last(self, least: int) -> Sequence[int]:
         if len(self.groups) > 1:
             return list(self.groups.values())[-1]
-        return range(len(self.classes) - max(2, round(_HELD_OUT * len(self.classes))), len(self.classes))
+        count = len(self.classes)
+        return range(max(0, count - max(least, round(_HELD_OUT * count))), count)
 
     def _restricted(self, labels: Sequence[int]) -> Pool:
         places = np.concatenate([self.members[label] for label in labels])

@@ -74,6 +74,7 @@ def test_what_is_held_out_by_default() -> None:
     assert POOL.hold_out(["letters0"])[1].classes == POOL.hold_out()[0].classes
     assert a_pool(classes=10).hold_out()[1].classes == ("c8", "c9")
     assert len(a_pool(classes=40).hold_out()[1].classes) == 8
+    assert len(a_pool(classes=10).hold_out(least=5)[1].classes) == 5
     with pytest.raises(InputError, match="no class or group of classes called 'greek'") as caught:
         POOL.hold_out(["greek"])
     assert "letters0, letters1" in caught.value.hint

@@ -224,7 +224,7 @@ def test_bad_input_is_explained(images: Path, tmp_path: Path) -> None:
     for more, complaint in (
         (("--method", "leap"), "unknown method of meta-learning 'leap'"),
         (("--hold-out", "greek"), "no class or group of classes called 'greek'"),
-        (("--ways", "7"), "a task of 7 ways"),
+        (("--ways", "6"), "a task of 6 ways"),
         (("--tasks", "cifar0"), "neither a built-in data set"),
         (("--devices", "a-phone"), "no latency table of a-phone"),
         (("--norm", "some"), "norm of a meta-training must be one of"),

@@ -60,6 +60,8 @@ def write_init(path: Path, *, classes: int = 3, **constants: Any) -> Path:
 def test_a_run_from_an_earlier_run_keeps_its_budget(runs: Runs) -> None:
     first = runs("first")
     assert first["init"] is None
+    with pytest.raises(InputError, match="cannot start from itself"):
+        runs("first", init=str(runs.root / "first"))
     second = runs("second", budget="30%", init=str(runs.root / "first"))
     facts = second["init"]
     assert facts["from"] == str(runs.root / "first")

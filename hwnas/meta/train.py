@@ -28,7 +28,7 @@ from hwnas.progress import Progress
 from hwnas.search.supernet import Supernet
 from hwnas.train import checkpoint as store
 
-_BUFFER_RATE = 0.1  # of the running statistics, per outer step
+_BUFFERS_EVERY, _BUFFER_RATE = 10, 0.3  # outer steps, and how far the running statistics go: all options compute
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,10 @@ class MetaTraining:
         for group in self.optimizer.param_groups:
             group["lr"] = group["largest"] * settings.anneal(step)
         self.optimizer.step()
-        now = self.learner.statistics(self.initial(step), task.support[0])
-        for name, buffer in self.running.items():
-            buffer.lerp_(now[name], _BUFFER_RATE)
+        if step % _BUFFERS_EVERY == 0:
+            now = self.learner.statistics(self.initial(step), task.support[0])
+            for name, buffer in self.running.items():
+                buffer.lerp_(now[name], _BUFFER_RATE)
 
     def validate(self, step: int) -> None:
         """Adapt to tasks of held-out classes, the same every time; mean accuracy and its standard error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from hwnas.arch import space_instance
 from hwnas.data import load_dataset
 from hwnas.errors import InputError
 from hwnas.files import sha256
+from hwnas.meta.config import MetaConfig
 from hwnas.meta.initialisation import Initialisation
+from hwnas.meta.job import meta_train
+from hwnas.meta.settings import MetaSettings
 from hwnas.meta.transfer import LARGEST_SPREAD
 from hwnas.progress import Silent
 from hwnas.run.config import RunConfig
@@ -176,6 +180,23 @@ def test_it_is_resumed_with_what_it_began_with_or_not_at_all(
     assert {**resumed, "seconds": 0, "file_bytes": 0} == {**whole, "seconds": 0, "file_bytes": 0}
     for name in ("weights.safetensors", "evaluated.csv", "architecture.json"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_from_many_small_tasks_to_a_network_within_its_budget(runs: Runs, tmp_path: Path) -> None:
+    """Meta-training on six colours that the search never sees, and the search from what it wrote."""
+    rng = np.random.default_rng(0)
+    colours = rng.integers(40, 216, (6, 1, 1, 1, 3))
+    pixels = rng.normal(colours, 30, (6, 10, 12, 12, 3)).clip(0, 255).astype(np.uint8)
+    np.savez(tmp_path / "colours.npz", x=pixels.reshape(-1, 12, 12, 3), y=np.repeat(np.arange(6), 10))
+    usual = MetaSettings.of("fomaml", ways=3, shots=2, queries=2)
+    settings = replace(usual, steps=4, validations=1, validation_tasks=2)
+    config = MetaConfig((str(tmp_path / "colours.npz"),), settings, space="toy", width=1.0, resolution=8)
+    learned = meta_train(config, tmp_path / "init", progress=Silent())
+    assert learned.alpha is not None
+    result = runs("run", init=str(tmp_path / "init"))
+    assert (result["init"]["share"], result["init"]["decisions"]) == (1.0, len(SPACE.decisions))
+    assert result["init"]["tensors"] == result["init"]["all_tensors"]
+    assert result["budget_met"] is True
 
 
 def test_configurations_of_earlier_versions_have_no_start(images: Path, tmp_path: Path) -> None:

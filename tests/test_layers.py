@@ -31,10 +31,11 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"errors", "files", "progress"},
     "train": {"data", "errors", "files", "progress"},
     "search": MEASURING | TRAINING,
+    "meta": MEASURING | TRAINING | {"search"},
     "export": MEASURING | TRAINING | {"search", "__init__"},
     "report": MEASURING | TRAINING | {"search", "export", "__init__"},
-    "run": MEASURING | TRAINING | {"search", "export", "report", "__init__"},
-    "cli": MEASURING | TRAINING | {"search", "export", "report", "run", "__init__"},
+    "run": MEASURING | TRAINING | {"search", "meta", "export", "report", "__init__"},
+    "cli": MEASURING | TRAINING | {"search", "meta", "export", "report", "run", "__init__"},
     "__main__": {"cli"},
 }
 STRATEGIES = {f"hwnas.search.{name}" for name in ("strategies", "supernet", "feasible", "bilevel", "virtual")}

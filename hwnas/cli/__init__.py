@@ -9,6 +9,7 @@ import typer
 from hwnas import __version__
 from hwnas.cli.adapt import adapt_device
 from hwnas.cli.lists import devices, spaces, strategies
+from hwnas.cli.meta import meta_train
 from hwnas.cli.profile import profile_device
 from hwnas.cli.runs import predict, report
 from hwnas.cli.search import search
@@ -43,6 +44,7 @@ def _root(
 app.command("search")(search)
 app.command("profile-device")(profile_device)
 app.command("adapt-device")(adapt_device)
+app.command("meta-train")(meta_train)
 app.command("verify")(verify)
 app.command("predict")(predict)
 app.command("report")(report)

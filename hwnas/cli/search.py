@@ -48,6 +48,9 @@ def search(
         str,
         typer.Option(help="Search strategy (see `hwnas strategies list`). [default: gumbel; metaqnn for chain]"),
     ] = "",
+    init: Annotated[
+        str, typer.Option(help="Start from this: a file of `hwnas meta-train`, or the folder of an earlier run.")
+    ] = "",
     scores: Annotated[
         str,
         typer.Option(
@@ -125,6 +128,7 @@ def search(
         scores=scores,
         score_epochs=score_epochs,
         reward=reward,
+        init=init,
     )
     if dry_run:
         from hwnas.run.plan import make_plan
@@ -137,7 +141,7 @@ def search(
     from hwnas.files import read_json
     from hwnas.run.pipeline import run_search
 
-    folder = out or default_folder(config.data, config.budget, seed, runtime, precision)
+    folder = out or default_folder(config.data, config.budget, seed, runtime, precision, "init" if init else "")
     try:
         result = run_search(
             config,
@@ -199,6 +203,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
         "rows_needed": len(plan.whole.ops),
         "rows_to_measure": len(plan.need.rows),
         "strategy": plan.strategy.name,
+        "init": None if plan.reused is None else plan.reused.to_json(plan.config.init),
     }
     limits = None
     if not plan.need:
@@ -248,6 +253,8 @@ def _plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         lines["limits"] = f"{', '.join(asked)}; {time}about {left:,.0f} architectures left"
         if peak:
             lines["limits"] += f", {removed} of {removed + plan.bounds.options} options above the peak"
+    if plan.reused is not None:
+        lines["start"] = f"{plan.config.init}: {plan.reused}"
     return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}
 
 

@@ -187,7 +187,7 @@ def assemble(
                 f"has none among the {kind} images of {name}",
                 hint="add images to the class, or leave it out",
             )
-    mean, std = _statistics(train)
+    mean, std = statistics(train)
     return Dataset(name, tuple(classes), train, val, test, mean, std, flip)
 
 
@@ -198,11 +198,11 @@ def resized(dataset: Dataset, resolution: int) -> Dataset:
     train, val, test = (
         Images(square(part.pixels, resolution), part.labels) for part in (dataset.train, dataset.val, dataset.test)
     )
-    mean, std = _statistics(train)
+    mean, std = statistics(train)
     return replace(dataset, train=train, val=val, test=test, mean=mean, std=std)
 
 
-def _statistics(train: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(train: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation per channel, of pixels scaled to 0..1."""
     # Counts per grey level are exact. Few images at a time: bincount makes 8 bytes of every pixel.
     levels = np.arange(256) / 255

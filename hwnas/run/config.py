@@ -23,6 +23,8 @@ _NEW: dict[str, Any] = {  # runs of earlier versions lack these
     "score_epochs": 0,
     "reward": "filter",
     "recipe": "default",
+    "init": "",
+    "init_sha256": "",
 }
 WITHOUT_SUPERNET = ("chain",)
 """Spaces whose networks cannot share weights."""
@@ -114,6 +116,8 @@ class RunConfig:
         score_epochs: of such a training; 0 follows the size of the data.
         reward: what samplers are told, and may propose: accuracies of what is within the budget (`filter`), or the
             `absolute` reward of TuNAS, which draws them to the budget from either side.
+        init: an initialisation or the folder of an earlier run to start from; empty for a random start.
+        init_sha256: of what was read there, so that a run is resumed with the same; filled in by the plan.
     """
 
     budget: str
@@ -145,6 +149,9 @@ class RunConfig:
         strategy, scores = ("metaqnn", "training") if self.space in WITHOUT_SUPERNET else ("gumbel", "supernet")
         object.__setattr__(self, "strategy", self.strategy or strategy)
         object.__setattr__(self, "scores", self.scores or scores)
+
+    init: str = ""
+    init_sha256: str = ""
 
     def save(self, path: Path) -> None:
         write_text(path, tomli_w.dumps(asdict(self)))

@@ -138,6 +138,10 @@ class RunFolder:
         return round(sum(float(event["seconds"]) for event in events if event.get("event") == "end"), 1)
 
     def _prepare(self, config: RunConfig, *, resume: bool, force: bool) -> None:
+        if config.init and Path(config.init).resolve() == self.path.resolve():
+            raise InputError(
+                f"a run cannot start from itself, but --init is {config.init}", hint="choose another --out"
+            )
         if self.config.exists() and not force:
             if not resume:
                 raise InputError(

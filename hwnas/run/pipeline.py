@@ -146,6 +146,7 @@ def _searched(runs: Sequence[Run], folder: RunFolder, workers: int) -> tuple[Fou
             log=folder.log,
             scorer=scorer,
             reward=first.plan.config.reward,
+            start=first.plan.start,
         )
     for run, one in zip(runs, found, strict=True):
         write_evaluated(run, one)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import AnySpace, parse_constants, space_instance, space_rungs
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device
@@ -19,12 +20,15 @@ from hwnas.latency.find import device_or_imported, find_folder, table_folder
 from hwnas.latency.model import Latencies
 from hwnas.latency.noise import load_warning
 from hwnas.latency.table import Table, load_table, missing_rows
+from hwnas.meta.transfer import Reused, start_in
 from hwnas.progress import Progress, Silent
 from hwnas.run.bounds import Bounds, bounds
 from hwnas.run.config import WITHOUT_SUPERNET, Budget, RunConfig, parse_budgets
 from hwnas.run.fit import Fit, extreme, fit, floor_ms
+from hwnas.run.init import initialised
 from hwnas.run.schedule import RECIPES
 from hwnas.search.reward import REWARDS
+from hwnas.search.start import Start
 from hwnas.search.strategies import Strategy, strategy
 from hwnas.train import resolve
 
@@ -47,6 +51,8 @@ class Plan:
         table: the device's table as it is now; `need` says what it lacks.
         folder: where the completed table goes.
         any_table: whether a table whose error is too large is taken all the same.
+        start: weights and α that the search begins with, and `reused`, how much of the initialisation they are; None
+            for a random start.
     """
 
     config: RunConfig
@@ -61,6 +67,8 @@ class Plan:
     need: Need
     accelerator: torch.device
     any_table: bool = False
+    start: Start | None = None
+    reused: Reused | None = None
 
     @property
     def space(self) -> AnySpace:
@@ -105,6 +113,7 @@ def make_plan(
             f"the recipe of final trainings is one of {', '.join(RECIPES)}, not {config.recipe!r}",
             hint="--recipe auto",
         )
+    config, init = initialised(config)
     accelerator = resolve(config.accelerator)
     if dataset is not None:
         config = replace(config, data=dataset.name)
@@ -128,8 +137,26 @@ def make_plan(
     if need and not device.reachable:
         raise missing_rows(table, need.rows)
     left = limited(found.space)
+    start, reused = None, None
+    if init is not None:
+        assert isinstance(left.space, SearchSpace)  # chains have no shared weights, which `initialised` refuses
+        start, reused = start_in(left.space, init, where=config.init)
+        progress.say(f"starting from {config.init}: {reused}")
     return Plan(
-        resolved, found.reason, budgets, chosen, found.space, left, device, table, folder, need, accelerator, any_table
+        resolved,
+        found.reason,
+        budgets,
+        chosen,
+        found.space,
+        left,
+        device,
+        table,
+        folder,
+        need,
+        accelerator,
+        any_table,
+        start,
+        reused,
     )
 
 

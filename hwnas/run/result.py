@@ -83,6 +83,7 @@ def result_of(
         "data": config.data,
         "space": run.plan.space.name,
         "strategy": config.strategy,
+        "init": None if run.plan.reused is None else run.plan.reused.to_json(config.init),
         "seed": config.seed,
         "seconds": run.folder.seconds(),
     }

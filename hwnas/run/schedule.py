@@ -24,7 +24,7 @@ MOST_EPOCHS = 300
 _RESERVE_S = 20.0  # export, verdict and report
 RECIPES = ("auto", "default", "cells")
 _SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers (docs/decisions/0028)
-_WARMUP_SHARE = 0.35  # of the epochs of a search
+_WARMUP_SHARE, _STARTED_WARMUP_SHARE = 0.35, 0.2  # of the epochs of a search, and of one from an initialisation
 _SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation
 _SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
 _FORWARD_SHARE = 1 / 3  # of what a training step takes
@@ -52,6 +52,9 @@ def search_settings(
     more, and six generations of evolution. One that guides has learned as well, and scores twice as many, for what it
     proposes is drawn, not decoded. Of the minutes, what is scored gets at most half of the search's share.
 
+    From an initialisation a search takes a quarter of the warm-up and half of the other epochs; where minutes are
+    given, it takes as many epochs as fit, with less warm-up.
+
     Args:
         val_images: on which candidates are scored.
         spent_s: seconds that the run has taken so far.
@@ -59,6 +62,8 @@ def search_settings(
         budgets: for how many of them there are candidates and trainings.
     """
     settings = SearchSettings.for_images(train_images)
+    if config.init:
+        settings = settings.started()
     relaxed_candidates = settings.candidates
     if strategy.sampler is not None:
         guiding = strategy.guides and config.scores == "supernet"
@@ -77,9 +82,10 @@ def search_settings(
         affordable = max(relaxed_candidates, min(settings.candidates, int(_SCORING_SHARE * left_s / score_s)))
         settings = replace(settings, candidates=affordable)
         left_s -= affordable * score_s
-    mean_s = _WARMUP_SHARE * warm_s + (1.0 - _WARMUP_SHARE) * both_s
+    share = _STARTED_WARMUP_SHARE if config.init else _WARMUP_SHARE
+    mean_s = share * warm_s + (1.0 - share) * both_s
     epochs = min(MOST_EPOCHS, max(2, int(left_s / mean_s)))
-    warmup = max(1, round(_WARMUP_SHARE * epochs))
+    warmup = max(1, round(share * epochs))
     return replace(settings, warmup_epochs=warmup, epochs=epochs - warmup)
 
 

@@ -25,6 +25,7 @@ from hwnas.search.objective import Hold
 from hwnas.search.reward import Rewarded
 from hwnas.search.select import Scored, best, candidates
 from hwnas.search.settings import SearchSettings
+from hwnas.search.start import Start
 from hwnas.search.strategies import Strategy
 from hwnas.search.strategies.base import Sampler, log_probabilities
 from hwnas.search.supernet import Gate, Supernet, single_path
@@ -65,6 +66,7 @@ def search(
     log: Callable[[dict[str, Any]], None],
     scorer: Scorer | None = None,
     reward: str = "filter",
+    start: Start | None = None,
 ) -> tuple[Found, ...]:
     """Find the most accurate architecture of `space` within each of several limits, with one supernet.
 
@@ -75,6 +77,7 @@ def search(
         limits: one for each budget, the tightest first.
         scorer: scores what a sampler proposes in place of a supernet, and there is none.
         reward: what a sampler is told; one of `hwnas.search.reward.REWARDS`.
+        start: weights and α to begin with, in place of random ones.
 
     Raises:
         InputError: there is no architecture within a limit, the networks of the space cannot share weights, or the
@@ -83,7 +86,9 @@ def search(
     """
     loop = None
     if scorer is None:
-        loop = make_loop(space, limits, strategy, dataset, settings, seed=seed, device=device, reward=reward)
+        loop = make_loop(
+            space, limits, strategy, dataset, settings, seed=seed, device=device, reward=reward, start=start
+        )
         if settings.all_epochs:
             loop.run(checkpoint=checkpoint, progress=progress, log=log)
         scorer = SharedWeights(loop.supernet, dataset, device)
@@ -159,6 +164,7 @@ def make_loop(
     seed: int,
     device: torch.device,
     reward: str = "filter",
+    start: Start | None = None,
 ) -> SearchLoop:
     """The loop of a search within several limits, before its first step.
 
@@ -177,8 +183,11 @@ def make_loop(
             assert isinstance(within, Limits)
             relaxation = strategy.relaxation(space.options, device)
             budgeted.append(Budgeted(relaxation, tuple(Hold(limit, device) for limit in within.all)))
+    supernet = Supernet(space)
+    if start is not None:
+        start.apply(supernet, [one.relaxation.logits for one in budgeted])
     return SearchLoop(
-        Supernet(space),
+        supernet,
         dataset,
         settings,
         budgeted=budgeted,

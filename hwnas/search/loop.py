@@ -21,6 +21,7 @@ from hwnas.progress import Progress
 from hwnas.search.bilevel import Bilevel
 from hwnas.search.guard import beta_decay
 from hwnas.search.objective import Hold
+from hwnas.search.origin import Origin
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies.base import Relaxation, Sampler
 from hwnas.search.supernet import Gate, Supernet, single_path
@@ -303,6 +304,7 @@ class SearchLoop:
             tensors |= store.pack_optimizer(optimizer, prefix)
         info = {
             "run": self._digest(),
+            "space": asdict(Origin.of(self.supernet.space)),
             "epochs_done": epochs_done,
             "multipliers": [hold.penalty.multiplier for hold in self._holds],
             "samplers": [one.state() for one in self.samplers],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _ARCH_STEPS = 400  # on α, at most about so many
 
@@ -51,6 +51,10 @@ class SearchSettings:
         steps = max(1.0, train_images / cls.batch_size)
         warmup, epochs = max(3, round(140 / steps)), max(5, round(200 / steps))
         return cls(warmup_epochs=warmup, epochs=epochs, arch_every=max(2, round(epochs * steps / _ARCH_STEPS)))
+
+    def started(self) -> SearchSettings:
+        """The settings of a search that begins with learned weights: a quarter of the warm-up, half of the rest."""
+        return replace(self, warmup_epochs=max(1, round(self.warmup_epochs / 4)), epochs=max(2, round(self.epochs / 2)))
 
     def images(self, train_images: int, *, relaxed: bool) -> float:
         """Images that a search sees: those of the steps on the weights and, of a relaxation, of the steps on α."""

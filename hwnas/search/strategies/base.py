@@ -117,6 +117,23 @@ def soft_gates(weights: Tensor, options: Sequence[int]) -> list[Gate]:
     return [Gate(tuple(range(count)), row[:count]) for row, count in zip(weights, options, strict=True)]
 
 
+def pair_gates(perturbed: Tensor, temperature: float, options: Sequence[int]) -> list[Gate]:
+    """Gates that compute the two options with the largest `perturbed` logits (decisions, most options).
+
+    The first alone counts; the gradient reaches the logits straight through the softmax over the pair.
+    """
+    top = perturbed.topk(min(2, max(options)), dim=1)
+    soft = torch.softmax(top.values / temperature, dim=1)
+    one_hot = torch.zeros_like(soft)
+    one_hot[:, 0] = 1.0
+    weights = one_hot + (soft - soft.detach())
+    pairs: list[list[int]] = top.indices.tolist()
+    return [
+        Gate(tuple(pair[:count]), row[: len(pair[:count])])
+        for pair, row, count in zip(pairs, weights, options, strict=True)
+    ]
+
+
 def log_probabilities(logits: Tensor) -> list[list[float]]:
     """Per decision the log-probability of each option that exists."""
     rows = torch.log_softmax(logits.detach().cpu().double(), dim=1).tolist()

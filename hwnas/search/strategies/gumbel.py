@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from hwnas.search.strategies.base import Relaxation, gumbels, soft_gates, uniform_logits
+from hwnas.search.strategies.base import Relaxation, gumbels, pair_gates, soft_gates, uniform_logits
 from hwnas.search.supernet import Gate, single_path
 
 _TEMPERATURES = (5.0, 0.5)
@@ -44,16 +44,7 @@ class Gumbel(Relaxation):
         perturbed = gumbels(self.logits, generator)
         if not self._hard:
             return soft_gates(torch.softmax(perturbed / self._temperature, dim=1), self._options)
-        top = perturbed.topk(min(2, max(self._options)), dim=1)
-        soft = torch.softmax(top.values / self._temperature, dim=1)
-        one_hot = torch.zeros_like(soft)
-        one_hot[:, 0] = 1.0
-        weights = one_hot + (soft - soft.detach())
-        pairs: list[list[int]] = top.indices.tolist()
-        return [
-            Gate(tuple(pair[:count]), row[: len(pair[:count])])
-            for pair, row, count in zip(pairs, weights, self._options, strict=True)
-        ]
+        return pair_gates(perturbed, self._temperature, self._options)
 
     def anneal(self, progress: float) -> None:
         start, end = _TEMPERATURES

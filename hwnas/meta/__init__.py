@@ -1,0 +1,1 @@
+"""Meta-learning: initialisations from which weights and architecture adapt to a new task in a few steps."""

@@ -1,0 +1,111 @@
+"""What was learned, as one file: where the weights, α and the strategies of a next search begin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hwnas.errors import InputError
+from hwnas.search.origin import Origin, text
+from hwnas.train import checkpoint as store
+
+VERSION = 1
+_WEIGHTS, _ALPHA = "weights.", "alpha"
+_HINT = "give a file that hwnas meta-train wrote, or the folder of a finished run"
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """Where a search begins.
+
+    Attributes:
+        origin: the instance of the space that it was learned on.
+        weights: of the supernet, by the names of its state.
+        alpha: (decisions, most options) logits, finite, 0 where there is no option; None if none were learned.
+        strategies: states of search strategies, by their names: JSON objects that only the strategies understand.
+        method: how it was learned: the method and its settings.
+        tasks: what it was learned on: images, classes, those held out.
+        devices: whose costs the tasks had, as DEVICE/CONDITION.
+        metrics: how well it adapts.
+    """
+
+    origin: Origin
+    weights: Mapping[str, Tensor]
+    alpha: Tensor | None = None
+    strategies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    method: Mapping[str, Any] = field(default_factory=dict)
+    tasks: Mapping[str, Any] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file with all else as JSON in its header; equal contents give equal bytes.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        tensors = {f"{_WEIGHTS}{name}": value for name, value in self.weights.items()}
+        tensors |= {} if self.alpha is None else {_ALPHA: self.alpha}
+        info = {
+            "version": VERSION,
+            "space": asdict(self.origin),
+            "strategies": self.strategies,
+            "method": self.method,
+            "tasks": self.tasks,
+            "devices": list(self.devices),
+            "metrics": self.metrics,
+        }
+        store.save(path, tensors, info)
+
+
+def load_initialisation(path: Path) -> Initialisation:
+    """Read what `Initialisation.save` wrote.
+
+    Raises:
+        InputError: the file cannot be read, is damaged, of a later version, or no initialisation.
+    """
+    tensors, info = store.load(path)
+    version = info.get("version")
+    if type(version) is int and version > VERSION:
+        raise InputError(
+            f"{path} is an initialisation of version {version}, and this hwnas knows up to {VERSION}",
+            hint="use a newer hwnas",
+        )
+    try:
+        if type(version) is not int or version != VERSION:
+            raise ValueError("it has no version of an initialisation")
+        origin = Origin.from_json(info["space"])
+        objects = [dict(_object(info[name])) for name in ("strategies", "method", "tasks", "metrics")]
+        strategies, method, tasks, metrics = objects
+        for state in strategies.values():
+            _object(state)
+        devices = tuple(map(text, info["devices"]))
+        alpha = tensors.pop(_ALPHA, None)
+        _check_tensors(origin, tensors, alpha)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not an initialisation: {error}", hint=_HINT) from error
+    weights = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items()}
+    return Initialisation(origin, weights, alpha, strategies, method, tasks, devices, metrics)
+
+
+def _check_tensors(origin: Origin, tensors: Mapping[str, Tensor], alpha: Tensor | None) -> None:
+    strange = next((name for name in tensors if not name.startswith(_WEIGHTS)), None)
+    if strange is not None:
+        raise ValueError(f"it holds a tensor {strange!r}, which is neither a weight nor alpha")
+    for name, value in (tensors if alpha is None else {**tensors, _ALPHA: alpha}).items():
+        if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{name} must be finite numbers")
+    expected = (len(origin.decisions), max((len(options) for _, options in origin.decisions), default=0))
+    if alpha is not None and tuple(alpha.shape) != expected:
+        raise ValueError(f"alpha must have shape {expected}, but it has {tuple(alpha.shape)}")
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"an object is expected, not {type(value).__name__}")
+    return value

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor, nn
 
 from hwnas.search.feasible import Feasible
@@ -40,7 +41,7 @@ class Controller(nn.Module):
         self._tanh_constant, self._temperature = tanh_constant, temperature
         with torch.device("meta"):  # draws nothing from the global generator
             self.embedding = nn.Embedding(sum(counts) + 1, units)  # the last one stands before the first decision
-            self.lstm = nn.LSTMCell(units, units, bias=False)
+            self.lstm = nn.LSTM(units, units, bias=False)
             self.shared = nn.Linear(units, sum(counts), bias=False)
             self.own = nn.Linear(units, sum(options), bias=False)
         self.to_empty(device="cpu")
@@ -55,34 +56,44 @@ class Controller(nn.Module):
         """
         chosen = torch.tensor([list(one) for one in choices])
         log_probs, entropies = torch.zeros(len(choices)), torch.zeros(len(choices))
-        for decision, logits in enumerate(self._logits(chosen)):
+        states, _ = self.lstm(self._read(chosen))  # (decisions, batch, units)
+        for decision, (state, (shared, own)) in enumerate(zip(states, self._rows, strict=True)):
+            raw = state @ (self.shared.weight[shared] + self.own.weight[own]).T
+            logits = self._tanh_constant * torch.tanh(raw / self._temperature)
             allowed = torch.tensor([feasible.allowed(one[:decision]) for one in choices])
             rows = torch.log_softmax(logits.masked_fill(~allowed, -torch.inf), dim=1)
             log_probs = log_probs + rows.gather(1, chosen[:, decision, None])[:, 0]
             entropies = entropies - (rows.exp() * rows.masked_fill(~allowed, 0.0)).sum(dim=1)
         return log_probs, entropies
 
-    @torch.no_grad()
     def draw(self, feasible: Feasible, rng: np.random.Generator) -> tuple[int, ...]:
-        """A feasible architecture."""
-        chosen = torch.zeros(1, len(self._rows), dtype=torch.long)
+        """A feasible architecture.
+
+        The same pass as `forward` takes, of one architecture that is not known yet, without torch: with so few units
+        most of its time would go to calling small operations.
+        """
+        embedding, ih, hh, shared, own = (parameter.detach().numpy() for parameter in self.parameters())
+        units = embedding.shape[1]
+        x, output, cell = embedding[-1], np.zeros(units, np.float32), np.zeros(units, np.float32)
         choices: list[int] = []
-        for decision, logits in enumerate(self._logits(chosen)):
-            allowed = torch.tensor(feasible.allowed(choices))
-            row = torch.softmax(logits[0].double().masked_fill(~allowed, -torch.inf), dim=0).numpy()
-            choices.append(int(rng.choice(len(row), p=row / row.sum())))
-            chosen[0, decision] = choices[-1]
+        for of_count, of_decision in self._rows:
+            gates = ih @ x + hh @ output
+            take, keep, show = (expit(gates[at * units : (at + 1) * units]) for at in (0, 1, 3))
+            cell = keep * cell + take * np.tanh(gates[2 * units : 3 * units])
+            output = show * np.tanh(cell)
+            raw = (shared[of_count] + own[of_decision]) @ output
+            logits = self._tanh_constant * np.tanh(raw.astype(np.float64) / self._temperature)
+            allowed = np.flatnonzero(feasible.allowed(choices))
+            odds = np.exp(logits[allowed]).cumsum()  # tanh bounds the logits
+            choices.append(int(allowed[np.searchsorted(odds[:-1], rng.random() * odds[-1], side="right")]))
+            x = embedding[of_count.start + choices[-1]]
         return tuple(choices)
 
-    def _logits(self, chosen: Tensor) -> Iterator[Tensor]:
-        """Logits (batch, options) of each decision; what was chosen, (batch, decisions), is read after they are out."""
-        state: tuple[Tensor, Tensor] | None = None
-        x = self.embedding.weight[-1].expand(len(chosen), -1)
-        for decision, (shared, own) in enumerate(self._rows):
-            state = self.lstm(x, state)
-            raw = state[0] @ (self.shared.weight[shared] + self.own.weight[own]).T
-            yield self._tanh_constant * torch.tanh(raw / self._temperature)
-            x = self.embedding(shared.start + chosen[:, decision])
+    def _read(self, chosen: Tensor) -> Tensor:
+        """What the LSTM reads, (decisions, batch, units), where (batch, decisions) options are chosen."""
+        starts = torch.tensor([shared.start for shared, _ in self._rows[:-1]], dtype=torch.long)
+        first = self.embedding.weight[-1].expand(1, len(chosen), -1)
+        return torch.cat([first, self.embedding(starts + chosen[:, :-1]).transpose(0, 1)])
 
 
 def _slices(counts: Sequence[int]) -> list[slice]:

@@ -108,6 +108,19 @@ class Network:
             made.append(spec.lower(builder, *(maps if made else given)))
         return builder.graph(made[-1])
 
+    @cached_property
+    def idle(self) -> tuple[str, ...]:
+        """Names of the ops that `none` cuts off from the input or from the output; no file holds what they compute."""
+        cut = [spec.graph.output < 0 for _, spec in self.ops]
+        fed: list[bool] = []
+        for off, places in zip(cut, self.sources, strict=True):
+            fed.append(not off and any(place < 0 or fed[place] for place in places))
+        wanted = {len(self.ops) - 1}
+        for place in reversed(range(len(self.ops))):
+            wanted |= set(self.sources[place]) if place in wanted and not cut[place] else set()
+        pairs = enumerate(self.ops)
+        return tuple(n for k, (n, spec) in pairs if spec.graph.nodes and not (fed[k] and k in wanted))
+
     def to_json(self) -> list[dict[str, Any]]:
         reads = dict(self.reads)
         entries = ({"name": name, "op": spec.key} for name, spec in self.ops)

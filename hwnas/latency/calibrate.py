@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ JUDGED_ROUNDS = 3
 LARGEST_ERROR, SMALLEST_SPEARMAN = 0.10, 0.9
 _SMALL_ERROR = 0.05
 _SMALLEST_SLOPE = 0.01
+_LARGE_ERROR, _REWEIGHTINGS = 0.03, 20
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,13 @@ class Measured:
 def spread_architectures(space: AnySpace, count: int, seed: int) -> list[Architecture]:
     """Random architectures over the whole range of sizes: options are drawn with odds exp(t · MACs), t from -4 to 4.
 
-    Decisions that hold together are drawn together. Of a chain, each layer is drawn from those that may come next.
+    Decisions that hold together are drawn together. Of a chain, each layer is drawn from those that may come next, and
+    its length evenly: drawn layer by layer it would end early, while nearly all chains are long. Below t = -1 chains of
+    pools would come that take less than a hundredth of what the slowest take, so there t begins.
     """
     rng = np.random.default_rng(seed)
     if isinstance(space, ChainSpace):
-        return [space.drawn_by_op(partial(_tilted, tilt, rng)) for tilt in np.linspace(-4.0, 4.0, count)]
+        return [_spread_chain(space, tilt, rng) for tilt in np.linspace(-1.0, 4.0, count)]
     sizes = [np.zeros(count) for count in space.options]
     for slot in space.slots:
         if slot.decision is not None:
@@ -68,11 +70,18 @@ def spread_architectures(space: AnySpace, count: int, seed: int) -> list[Archite
     return drawn
 
 
-def _tilted(tilt: float, rng: np.random.Generator, ops: Sequence[OpSpec | None]) -> int:
-    """One of the ops, with odds exp(tilt · MACs)."""
-    sizes = np.array([0 if spec is None else macs(spec.graph) for spec in ops])
-    odds = np.exp(tilt * sizes / max(sizes.max(), 1.0))
-    return int(rng.choice(len(ops), p=odds / odds.sum()))
+def _spread_chain(space: ChainSpace, tilt: float, rng: np.random.Generator) -> Architecture:
+    """A chain of drawn length, as far as its layers let it go on; layers have odds exp(tilt · MACs)."""
+    left = iter(range(int(rng.integers(1, space.layers + 1)), -space.layers, -1))
+
+    def pick(ops: Sequence[OpSpec | None]) -> int:
+        ends = next(left) <= 0
+        open_ = [at for at, spec in enumerate(ops) if (spec is None) == ends] or list(range(len(ops)))
+        sizes = np.array([0 if (spec := ops[at]) is None else macs(spec.graph) for at in open_])
+        odds = np.exp(tilt * sizes / max(sizes.max(), 1.0))
+        return open_[int(rng.choice(len(open_), p=odds / odds.sum()))]
+
+    return space.drawn_by_op(pick)
 
 
 def row_sum(table: Table, network: Network) -> tuple[float, int]:
@@ -83,6 +92,9 @@ def row_sum(table: Table, network: Network) -> tuple[float, int]:
 
 def fit(networks: Sequence[Measured]) -> Calibration:
     """Least squares on relative errors of `intercept + slope · Σ rows + slope · per_op · number of rows`.
+
+    Errors beyond 3 % count by their size, not by its square (Huber, 1964): where rows do not add up, say in networks of
+    a few microseconds, the fit stays with the others. It is the same wherever no error is as large.
 
     A row holds what a call costs once (dispatch, reordering the input), and a network pays that once, not once an op;
     the count of rows takes it out. Both terms are additive over decisions, so budgets still decode exactly. Where the
@@ -96,8 +108,7 @@ def fit(networks: Sequence[Measured]) -> Calibration:
     measured = np.array([network.floor_us for network in networks])
     designs = [np.stack([np.ones_like(rows_us), rows_us, count], 1), np.stack([np.ones_like(rows_us), rows_us], 1)]
     for design in designs:
-        weighted = design / measured[:, None]
-        solution, _, rank, _ = np.linalg.lstsq(weighted, np.ones_like(measured), rcond=None)
+        solution, rank = _robust(design / measured[:, None], np.ones_like(measured))
         slope = float(solution[1])
         per_op = float(solution[2]) / slope if design.shape[1] == 3 and slope > 0 else 0.0
         if rank == design.shape[1] and slope > _SMALLEST_SLOPE and per_op > -0.9 * float(np.min(rows_us / count)):
@@ -106,6 +117,17 @@ def fit(networks: Sequence[Measured]) -> Calibration:
         f"the measured latency of {len(networks)} networks does not grow with the sum of their rows",
         hint="the machine was too busy to measure: close other programs and profile again",
     )
+
+
+def _robust(design: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Coefficients of a Huber regression by iterated weights, and the rank of the design."""
+    weights = np.ones_like(target)
+    for _ in range(_REWEIGHTINGS):
+        root = np.sqrt(weights)
+        solution, _, rank, _ = np.linalg.lstsq(design * root[:, None], target * root, rcond=None)
+        errors = np.abs(design @ solution - target)
+        weights = np.minimum(1.0, _LARGE_ERROR / np.maximum(errors, 1e-12))
+    return np.asarray(solution, dtype=np.float64), int(rank)
 
 
 def predict(calibration: Calibration, rows_us: float, rows: int) -> float:

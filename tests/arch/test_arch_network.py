@@ -4,10 +4,15 @@ import json
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 
-from hwnas.arch import Network, OpSpec, mobilenet_v2, space_instance
+from hwnas.arch import Architecture, Network, OpSpec, mobilenet_v2, space_instance
+from hwnas.arch.spaces.nasbench201 import EDGES, OPTIONS, nasbench201
 from hwnas.errors import InputError
+
+PATHS = (((0, 3),), ((0, 1), (1, 3)), ((0, 2), (2, 3)), ((0, 1), (1, 2), (2, 3)))
+"""All ways through a cell of NAS-Bench-201."""
 
 CONV = OpSpec("conv", 3, 4, 8, 8, kernel=3, stride=2, act="relu")
 HEAD = OpSpec("classifier", 4, 10, 4, 4)
@@ -127,3 +132,18 @@ def test_the_micro_model_of_an_op_that_joins_has_an_input_for_each_map(kind: str
 def test_malformed_json_raises_input_error(content: Any) -> None:
     with pytest.raises(InputError):
         Network.from_json(content)
+
+
+def test_idle_ops_are_those_without_a_path_of_ops_from_the_input_to_the_output() -> None:
+    space = nasbench201(resolution=8, cells=1)
+    for seed in range(200):
+        choices = tuple(np.random.default_rng(seed).integers(5, size=len(EDGES)).tolist())
+        on = {edge for edge, choice in zip(EDGES, choices, strict=True) if OPTIONS[choice] != "none"}
+        whole = [path for path in PATHS if on.issuperset(path)]
+        network = space.network(Architecture(space.name, choices))
+        computing = {edge for edge, choice in zip(EDGES, choices, strict=True) if choice > 1}  # a skip takes nothing
+        live = {edge for path in whole for edge in path} & computing
+        in_cells = {name for name in network.idle if "c0e" in name}
+        expected = {f"s{stage}c0e{a}{b}" for stage in range(3) for a, b in (computing - live if whole else computing)}
+        assert in_cells == expected
+        assert ("stem" in network.idle) == (not whole)

@@ -10,7 +10,7 @@ from latency_fakes import TOY, row_us, table_of
 
 from hwnas.arch import SearchSpace
 from hwnas.arch.costs import macs
-from hwnas.arch.spaces import mobile
+from hwnas.arch.spaces import chain, mobile
 from hwnas.errors import TableError
 from hwnas.latency.calibrate import Measured, fit, predict, row_sum, spread_architectures, validate
 from hwnas.latency.table import Calibration
@@ -40,6 +40,24 @@ def test_fit_in_noise_predicts_better_than_the_noise() -> None:
         found = fit(planted(truth, noise=0.02, seed=seed))
         errors = [predict(found, one.rows_us, one.rows) / one.floor_us - 1 for one in fresh]
         assert np.sqrt(np.mean(np.square(errors))) < 0.02
+
+
+def test_networks_whose_rows_do_not_add_up_do_not_move_the_others() -> None:
+    truth = Calibration(1.0, 12.0, -5.0, 24)
+    networks = planted(truth)
+    off = [measured(one.rows_us, one.rows, 1.4 * one.floor_us) for one in networks[:6]]
+    found = fit([*off, *networks[6:]])
+    errors = [predict(found, one.rows_us, one.rows) / one.floor_us - 1 for one in networks]
+    assert max(map(abs, errors)) < 0.01  # least squares is off by 9 % there
+
+
+def test_chains_are_spread_over_all_lengths_and_none_is_a_trifle() -> None:
+    space = chain(width=0.25, resolution=32)
+    drawn = spread_architectures(space, 96, seed=0)
+    sizes = np.array([sum(macs(spec.graph) for _, spec in space.network(one).ops) for one in drawn])
+    lengths = [len(space.describe(one)) for one in drawn]
+    assert set(lengths) == set(range(1, space.layers + 1))
+    assert np.mean(sizes < 0.001 * sizes.max()) < 0.1
 
 
 def test_fit_leaves_out_the_count_where_all_networks_have_the_same() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,20 @@ CARRYING = ("enas", "metaqnn", "gaussian")
 
 
 @pytest.fixture(scope="module")
-def runs(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Runs of seconds, the first ones by their strategies."""
+def runs(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """Runs of seconds."""
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         install(patch.setattr)
-        made = Runs(images, root)
-        for name in (*CARRYING, "gumbel"):
-            made(name, strategy=name)
-        yield made
+        yield Runs(images, root)
+
+
+def first(runs: Runs, name: str) -> Path:
+    """A run of a strategy that starts from nothing; made once."""
+    folder = runs.root / name
+    if not folder.exists():
+        runs(name, strategy=name)
+    return folder
 
 
 def learned(folder: Path) -> dict[str, Any]:
@@ -58,7 +64,7 @@ def target_ms(share: float) -> float:
 
 
 def planned(runs: Runs, name: str, **changes: Any) -> Plan:
-    return make_plan(a_config(runs.images, init=str(runs.root / name), **changes), runs.tables)
+    return make_plan(a_config(runs.images, init=str(first(runs, name)), **changes), runs.tables)
 
 
 @pytest.mark.parametrize("name", CARRYING)
@@ -68,20 +74,20 @@ def test_the_second_sampler_begins_with_what_the_first_one_learned(runs: Runs, n
     assert plan.reused is not None
     assert plan.start is not None
     assert str(plan.reused).endswith("; sampler reused")
-    first = learned(runs.root / name)["strategies"][name]
+    before = learned(runs.root / name)["strategies"][name]
     limits = [plan.bounds.limits(MODEL, target_ms(30))]
     (sampler,) = make_samplers(plan.strategy, limits, "filter", 0, plan.start.learned)
     assert isinstance(sampler, CarriesOver)
-    assert json.loads(json.dumps(sampler.learned())) == first
+    assert json.loads(json.dumps(sampler.learned())) == before
     second = runs(f"{name}-second", strategy=name, budget="30%", init=str(runs.root / name))
     assert (second["init"]["sampler"], second["init"]["share"]) == ("reused", 1.0)
     assert second["predicted_ms"] <= target_ms(30) * (1 + 1e-9)
     assert second["budget_met"] is True
     after = learned(runs.root / f"{name}-second")["strategies"][name]
-    assert after != first
+    assert after != before
     if name == "gaussian":  # which knows of each task apart
-        assert (len(first["tasks"]), len(after["tasks"])) == (1, 2)
-        assert after["tasks"][0] == first["tasks"][0]
+        assert (len(before["tasks"]), len(after["tasks"])) == (1, 2)
+        assert after["tasks"][0] == before["tasks"][0]
 
 
 def test_with_several_budgets_it_is_what_the_loosest_learned(runs: Runs) -> None:
@@ -90,21 +96,10 @@ def test_with_several_budgets_it_is_what_the_loosest_learned(runs: Runs) -> None
     slow = {tuple(map(int, row.split(",")[0].split("-"))) for row in rows if float(row.split(",")[1]) > target_ms(30)}
     (task,) = learned(runs.root / "front")["strategies"]["gaussian"]["tasks"]
     assert slow & {tuple(choices) for choices, _ in task}
-    result = runs("front-second", strategy="gaussian", budget="40%,80%", init=str(runs.root / "front"))
-    assert [one["init"]["sampler"] for one in map(read_result, parts(runs, "front-second", result))] == ["reused"] * 2
-
-
-def parts(runs: Runs, name: str, result: dict[str, Any]) -> list[Path]:
-    return [runs.root / name / one["folder"] for one in result["front"]]
-
-
-def read_result(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    return content
 
 
 @pytest.mark.parametrize(
-    ("first", "changes", "why"),
+    ("earlier", "changes", "why"),
     [
         ("enas", {"strategy": "gaussian"}, "what was learned is of enas, not of gaussian"),
         ("gumbel", {"strategy": "metaqnn"}, "no sampler learned there"),
@@ -113,8 +108,8 @@ def read_result(folder: Path) -> dict[str, Any]:
         ("metaqnn", {"strategy": "metaqnn", "max_peak_kb": SOME_OPTIONS_KB}, "with other options"),
     ],
 )
-def test_where_only_the_weights_fit_it_is_said_why(runs: Runs, first: str, changes: dict[str, Any], why: str) -> None:
-    plan = planned(runs, first, **changes)
+def test_where_only_the_weights_fit_it_is_said_why(runs: Runs, earlier: str, changes: dict[str, Any], why: str) -> None:
+    plan = planned(runs, earlier, **changes)
     assert plan.reused is not None
     assert plan.start is not None
     assert plan.start.learned is None
@@ -133,7 +128,7 @@ def test_a_relaxation_takes_no_notice_of_samplers(runs: Runs) -> None:
 
 def test_an_initialisation_may_hold_what_samplers_learned(runs: Runs, tmp_path: Path) -> None:
     plain = load_initialisation(write_init(tmp_path / "plain"))
-    known = learned(runs.root / "gaussian")["strategies"]
+    known = learned(first(runs, "gaussian"))["strategies"]
     Initialisation(plain.origin, plain.weights, plain.alpha, known).save(tmp_path / "full")
     plan = planned(runs, str(tmp_path / "full"), strategy="gaussian")
     assert plan.start is not None
@@ -145,20 +140,23 @@ def test_an_initialisation_may_hold_what_samplers_learned(runs: Runs, tmp_path: 
     assert "what was learned is damaged" in plan.reused.sampler
 
 
-@pytest.mark.parametrize("name", ["enas", "gaussian"])
-def test_resumed_it_ends_with_the_same_bytes(runs: Runs, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed after the first and the last epoch of the second search, and before what was learned is in place."""
+@pytest.mark.parametrize(
+    ("name", "when", "file"), [("enas", "after", "search.safetensors"), ("gaussian", "before", "learned.json")]
+)
+def test_resumed_it_ends_with_the_same_bytes(
+    runs: Runs, name: str, when: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the first epoch, and before what was learned is in place."""
 
     def die() -> None:
         raise Killed
 
-    init = str(runs.root / name)
+    init = str(first(runs, name))
     runs(f"{name}-whole", strategy=name, init=init)
-    for when, file in (("after", "search.safetensors"), ("before", "learned.json")):
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, "replace", on_replace(die, when, file, 1))
-            with pytest.raises(Killed):
-                runs(f"{name}-cut", strategy=name, init=init, resume=when == "before")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", on_replace(die, when, file, 1))
+        with pytest.raises(Killed):
+            runs(f"{name}-cut", strategy=name, init=init)
     runs(f"{name}-cut", strategy=name, init=init, resume=True)
     whole, cut = runs.root / f"{name}-whole", runs.root / f"{name}-cut"
     assert outcome(cut) == outcome(whole)
@@ -173,11 +171,11 @@ def best_by_hand(alpha: torch.Tensor, most_ms: float) -> tuple[int, ...]:
     return max(inside, key=lambda choices: sum(row[choice] for row, choice in zip(rows, choices, strict=True)))
 
 
-@pytest.mark.parametrize("share", [20, 50, 100])
+@pytest.mark.parametrize("share", [20, 100])
 def test_without_a_search_the_alpha_is_decoded_within_the_new_budget(runs: Runs, share: int) -> None:
     """Exactly, from weights that no step of a supernet has touched, and the file is measured as ever."""
     out = runs.root / f"decoded-{share}"
-    result = runs(out.name, budget=f"{share}%", init=str(runs.root / "gumbel"), search_share="0")
+    result = runs(out.name, budget=f"{share}%", init=str(first(runs, "gumbel")), search_share="0")
     plan = planned(runs, "gumbel")
     assert plan.start is not None
     assert plan.start.alpha is not None
@@ -247,7 +245,7 @@ def test_shares() -> None:
     ],
 )
 def test_shares_that_make_no_sense_are_refused(runs: Runs, changes: dict[str, Any], complaint: str) -> None:
-    changes = changes | ({"init": str(runs.root / changes["init"])} if "init" in changes else {})
+    changes = changes | ({"init": str(first(runs, changes["init"]))} if "init" in changes else {})
     with pytest.raises(InputError, match=complaint):
         make_plan(a_config(runs.images, **changes), runs.tables)
 
@@ -270,7 +268,7 @@ class Chains:
 
 
 @pytest.fixture(scope="module")
-def chains(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def chains(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chains]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
         made = Chains(runs, tmp_path_factory.mktemp("chains"))
@@ -300,9 +298,6 @@ def test_chains_start_from_what_a_sampler_learned(chains: Chains, monkeypatch: p
     chains("cut", resume=True, strategy="gaussian", budget="40%", init=init)
     assert outcome(chains.root / "cut") == outcome(chains.root / "second")
     assert RunFolder(chains.root / "cut").learned.read_bytes() == RunFolder(chains.root / "second").learned.read_bytes()
-    shorter = chains("shorter", strategy="gaussian", budget="40%", init=init, search_share="20%")
-    assert shorter["budget_met"] is True
-    assert len((chains.root / "shorter" / "evaluated.csv").read_text().splitlines()) == 1 + 1
 
 
 @pytest.mark.parametrize(

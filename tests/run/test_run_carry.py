@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,11 @@ from hwnas.arch.costs import peak_bytes
 from hwnas.errors import InputError
 from hwnas.meta.initialisation import Initialisation, load_initialisation
 from hwnas.progress import Silent
-from hwnas.run.config import parse_share
 from hwnas.run.folder import RunFolder
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import Plan, make_plan
-from hwnas.run.schedule import search_settings
 from hwnas.search.engine import make_samplers
 from hwnas.search.settings import SearchSettings
-from hwnas.search.strategies import strategy
 from hwnas.search.strategies.base import CarriesOver
 from hwnas.train import checkpoint
 
@@ -206,35 +204,6 @@ def test_other_classes_are_no_obstacle_without_a_search(runs: Runs, tmp_path: Pa
         assert one["accuracy"]["test"] > 1 / 3
 
 
-def test_a_share_is_of_the_search_from_a_random_start() -> None:
-    def settings(name: str = "gumbel", **changes: Any) -> SearchSettings:
-        config = a_config(Path("images"), strategy=name, **changes)
-        spent = {"val_images": 300, "spent_s": 0.0, "epoch_s": lambda _: (1.0, 2.0)}
-        return search_settings(config, 6400, strategy(name), **spent)  # type: ignore[arg-type]
-
-    for changes in ({}, {"minutes": 30.0}):
-        for name in ("gumbel", "gaussian", "enas"):
-            whole = settings(name, **changes)
-            assert settings(name, init="first", search_share="1", **changes) == whole
-            half = settings(name, init="first", search_share="50%", **changes)
-            assert half == settings(name, init="first", search_share="0.5", **changes)
-            for field in ("warmup_epochs", "epochs", "candidates"):
-                assert getattr(half, field) == pytest.approx(getattr(whole, field) / 2, abs=0.5)
-    tenth = settings(init="first", search_share="10%", scores="training", name="gaussian")
-    assert (tenth.all_epochs, tenth.candidates) == (0, 6)
-    none = settings(init="first", search_share="0", minutes=30.0)
-    assert none.all_epochs == 0
-    assert settings(init="first").epochs < settings().epochs
-
-
-def test_shares() -> None:
-    shares = [parse_share(text) for text in ("", "0", "0%", "10%", "0.1", ".5", "100%", "1")]
-    assert shares == [None, 0.0, 0.0, 0.1, 0.1, 0.5, 1.0, 1.0]
-    for text in ("2", "101%", "-0.1", "some", "nan", "1e-1"):
-        with pytest.raises(InputError, match="between 0 and 1"):
-            parse_share(text)
-
-
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
@@ -291,6 +260,7 @@ def test_chains_start_from_what_a_sampler_learned(chains: Chains, monkeypatch: p
     def die() -> None:
         raise Killed
 
+    shutil.copytree(chains.root / "second/state/scores", chains.root / "cut/state/scores")  # trainings are dear
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", on_replace(die, "before", "learned.json", 1))
         with pytest.raises(Killed):

@@ -51,6 +51,13 @@ def search(
     init: Annotated[
         str, typer.Option(help="Start from this: a file of `hwnas meta-train`, or the folder of an earlier run.")
     ] = "",
+    search_share: Annotated[
+        str,
+        typer.Option(
+            help="From --init: how much of a search is done, such as 10% or 1; 0 decodes its α without any. "
+            "[default: less warm-up, half of the other epochs]"
+        ),
+    ] = "",
     scores: Annotated[
         str,
         typer.Option(
@@ -129,6 +136,7 @@ def search(
         score_epochs=score_epochs,
         reward=reward,
         init=init,
+        search_share=search_share,
     )
     if dry_run:
         from hwnas.run.plan import make_plan

@@ -1,14 +1,20 @@
-"""What an earlier search learned, as an initialisation."""
+"""What an earlier search learned, as an initialisation: its checkpoint has weights and α, a file beside it the rest."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from hwnas.arch.spaces import AnySpace
 from hwnas.errors import InputError
+from hwnas.files import read_json, write_text
 from hwnas.meta.initialisation import Initialisation
-from hwnas.search.origin import Origin
+from hwnas.search.origin import Origin, text
 from hwnas.train import checkpoint as store
 
 _SUPERNET, _ALPHA = "supernet.", "alpha."
@@ -40,3 +46,39 @@ def from_search(checkpoint: Path) -> Initialisation:
     if alpha is not None:
         alpha = torch.where(torch.isfinite(alpha), alpha, 0.0)
     return Initialisation(origin, weights, alpha)
+
+
+def write_learned(path: Path, space: AnySpace, strategy: str, reward: str, learned: Mapping[str, Any]) -> None:
+    """Keep what the sampler of a search learned, for a later one to start from; equal contents give equal bytes.
+
+    Args:
+        reward: what the sampler was told, one of `hwnas.search.reward.REWARDS`.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    content = {"space": asdict(Origin.of(space)), "reward": reward, "strategies": {strategy: learned}}
+    write_text(path, json.dumps(content, allow_nan=False) + "\n")
+
+
+def from_samplers(path: Path) -> Initialisation:
+    """What `write_learned` kept: no weights, and no α.
+
+    Raises:
+        InputError: there is no such file, or it is damaged.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"a sampler can start from an earlier search only where that ended and kept what its sampler learned, but "
+            f"there is no {path}",
+            hint="give the folder of a finished run with --strategy enas, metaqnn or gaussian",
+        )
+    content = read_json(path)
+    try:
+        strategies = {text(name): dict(learned) for name, learned in content["strategies"].items()}
+        method = {"reward": text(content["reward"])}
+        return Initialisation(Origin.from_json(content["space"]), {}, None, strategies, method)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} does not say what a sampler learned: {error}", hint="search again, or give another folder"
+        ) from error

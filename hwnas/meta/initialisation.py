@@ -27,7 +27,7 @@ class Initialisation:
         origin: the instance of the space that it was learned on.
         weights: of the supernet, by the names of its state.
         alpha: (decisions, most options) logits, finite, 0 where there is no option; None if none were learned.
-        strategies: states of search strategies, by their names: JSON objects that only the strategies understand.
+        strategies: what samplers learned, by the names of their strategies: JSON objects that only these understand.
         method: how it was learned: the method and its settings.
         tasks: what it was learned on: images, classes, those held out.
         devices: whose costs the tasks had, as DEVICE/CONDITION.

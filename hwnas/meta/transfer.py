@@ -31,6 +31,7 @@ class Reused:
         share: of the parameters, without the classifier's.
         fresh: slots of which no tensor was taken.
         decisions: how many rows of α were taken; 0 where there is none.
+        sampler: whether a sampler starts from what one learned, and if not, why; empty for a relaxation.
     """
 
     tensors: int
@@ -38,6 +39,7 @@ class Reused:
     share: float
     fresh: tuple[str, ...]
     decisions: int
+    sampler: str = ""
 
     def to_json(self, source: str) -> dict[str, Any]:
         """All of it, and where it came from."""
@@ -45,9 +47,13 @@ class Reused:
 
     def __str__(self) -> str:
         """One line for people."""
+        sampler = f"sampler {self.sampler}" if self.sampler else ""
+        if not self.all_tensors:
+            return sampler
         alpha = f", α of {self.decisions} decisions" if self.decisions else ", no α"
         fresh = f"; fresh: {', '.join(self.fresh)}" if self.fresh else ""
-        return f"{self.tensors} of {self.all_tensors} tensors ({self.share:.0%} of the weights){alpha}{fresh}"
+        end = f"; {sampler}" if sampler else ""
+        return f"{self.tensors} of {self.all_tensors} tensors ({self.share:.0%} of the weights){alpha}{fresh}{end}"
 
 
 def start_in(space: SearchSpace, init: Initialisation, *, where: str) -> tuple[Start, Reused]:

@@ -25,6 +25,7 @@ _NEW: dict[str, Any] = {  # runs of earlier versions lack these
     "recipe": "default",
     "init": "",
     "init_sha256": "",
+    "search_share": "",
 }
 WITHOUT_SUPERNET = ("chain",)
 """Spaces whose networks cannot share weights."""
@@ -87,6 +88,24 @@ def parse_budgets(text: str) -> tuple[Budget, ...]:
     return budgets
 
 
+def parse_share(text: str) -> float | None:
+    """The share of a search in `text`, 0 to 1; None where it is empty.
+
+    Raises:
+        InputError: the text is no share.
+    """
+    if not text.strip():
+        return None
+    match = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})\s*(%?)\s*", text, re.ASCII)
+    share = float(match[1]) / (100 if match[2] else 1) if match else 2.0
+    if share > 1:
+        raise InputError(
+            f"the share of a search that is done lies between 0 and 1, or 0% and 100%, but it is {text!r}",
+            hint="examples: --search-share 0, --search-share 10%, --search-share 1",
+        )
+    return share
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that decides the outcome of a run. Equal configurations give equal results on one machine.
@@ -118,6 +137,8 @@ class RunConfig:
             `absolute` reward of TuNAS, which draws them to the budget from either side.
         init: an initialisation or the folder of an earlier run to start from; empty for a random start.
         init_sha256: of what was read there, so that a run is resumed with the same; filled in by the plan.
+        search_share: as typed, for example `0.1` or `10%`: how much of a search from a random start is done from
+            `init`; 0 decodes its α and trains no supernet. Where it is empty, less warm-up and fewer epochs.
     """
 
     budget: str
@@ -152,6 +173,7 @@ class RunConfig:
 
     init: str = ""
     init_sha256: str = ""
+    search_share: str = ""
 
     def save(self, path: Path) -> None:
         write_text(path, tomli_w.dumps(asdict(self)))

@@ -58,6 +58,11 @@ class RunFolder:
         """The checkpoint of the search; it exists once a search has begun."""
         return self.state / "search.safetensors"
 
+    @property
+    def learned(self) -> Path:
+        """What the sampler of the search learned; it exists once a search has ended whose sampler carries over."""
+        return self.state / "learned.json"
+
     @contextmanager
     def claimed(self, config: RunConfig, *, resume: bool, force: bool) -> Iterator[None]:
         """Hold the folder for one process, with its configuration on disk.

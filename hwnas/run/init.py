@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from hwnas.arch.spaces import parse_constants
+from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import AnySpace, parse_constants
 from hwnas.errors import InputError
 from hwnas.files import sha256
-from hwnas.meta.earlier import from_search
+from hwnas.meta.earlier import from_samplers, from_search
 from hwnas.meta.initialisation import Initialisation, load_initialisation
-from hwnas.meta.transfer import same_family
-from hwnas.run.config import RunConfig
+from hwnas.meta.samplers import sampler_start
+from hwnas.meta.transfer import Reused, same_family, start_in
+from hwnas.run.config import RunConfig, parse_share
 from hwnas.run.folder import RunFolder
+from hwnas.search.start import Start
+from hwnas.search.strategies import Strategy
 
 
 def initialised(config: RunConfig) -> tuple[RunConfig, Initialisation | None]:
@@ -21,22 +25,71 @@ def initialised(config: RunConfig) -> tuple[RunConfig, Initialisation | None]:
     Where the configuration leaves width, depth and resolution open, they are those of the initialisation.
 
     Raises:
-        InputError: it cannot be read, is of another space, or scores come from training without a supernet.
+        InputError: it cannot be read, or is of another space.
     """
     if not config.init:
         return config, None
-    if config.scores == "training":
-        raise InputError(
-            "with scores by training there are no shared weights to initialise", hint="leave out --init or --scores"
-        )
     path = Path(config.init)
-    if path.is_dir():
-        path = RunFolder(path).search_state
-        init = from_search(path)
-    else:
-        init = load_initialisation(path)
+    init, read = _of_run(RunFolder(path), config) if path.is_dir() else (load_initialisation(path), [path])
     same_family(config.space, init, where=config.init)
     if not (config.width or config.depth or config.resolution):
         _, width, depth, resolution = parse_constants(init.origin.space)
         config = replace(config, width=width, depth=depth, resolution=resolution)
-    return replace(config, init_sha256=sha256(path.read_bytes())), init
+    return replace(config, init_sha256=sha256(b"".join(file.read_bytes() for file in read))), init
+
+
+def start_of(config: RunConfig, space: AnySpace, init: Initialisation, chosen: Strategy) -> tuple[Start, Reused]:
+    """What of `init` the search begins with: weights and α, and for samplers what one of their sort learned.
+
+    Raises:
+        InputError: less than half of the weights fit; scores come from training, and the sampler cannot start from what
+            was learned, so nothing is left; or nothing is searched, and there is no α.
+    """
+    learned, sampler = sampler_start(space, init, chosen, config.reward)
+    if config.scores == "training":
+        if learned is None:
+            raise InputError(
+                f"with scores by training a search starts from what a sampler learned, but with {config.init} the "
+                f"sampler is {sampler}",
+                hint=f"leave out --init, or give the folder of a run with --strategy {chosen.name}",
+            )
+        return Start(learned=learned), Reused(0, 0, 0.0, (), 0, sampler)
+    assert isinstance(space, SearchSpace)  # chains have no shared weights, so their scores come from training
+    start, reused = start_in(space, init, where=config.init)
+    if parse_share(config.search_share) == 0 and not reused.decisions:
+        raise InputError(
+            f"without a search the architecture is decoded from α, and of {config.init} there is none for {space.name}",
+            hint="give the folder of a run with a relaxation such as --strategy gumbel, or a larger --search-share",
+        )
+    return replace(start, learned=learned), replace(reused, sampler=sampler)
+
+
+def check_share(config: RunConfig, chosen: Strategy) -> None:
+    """Whether the share of the search is one, and goes with the rest of a configuration.
+
+    Raises:
+        InputError: it is not, or does not.
+    """
+    share = parse_share(config.search_share)
+    if share is not None and not config.init:
+        raise InputError(
+            "a search that starts from nothing is done whole, but --search-share is given without --init",
+            hint="leave out --search-share, or name with --init what to start from",
+        )
+    if share == 0 and chosen.sampler is not None:
+        raise InputError(
+            f"without a search the architecture is decoded from α, which the sampler {chosen.name} does not have",
+            hint="choose a relaxation such as --strategy gumbel, or a larger --search-share",
+        )
+
+
+def _of_run(folder: RunFolder, config: RunConfig) -> tuple[Initialisation, list[Path]]:
+    """What an earlier run learned, and the files that say so."""
+    if config.scores == "training":
+        return from_samplers(folder.learned), [folder.learned]
+    init = from_search(folder.search_state)
+    if not folder.learned.is_file():
+        return init, [folder.search_state]
+    samplers = from_samplers(folder.learned)
+    init = replace(init, strategies=samplers.strategies, method=samplers.method)
+    return init, [folder.search_state, folder.learned]

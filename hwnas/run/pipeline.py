@@ -24,6 +24,7 @@ from hwnas.errors import ExportError, InfeasibleBudgetError
 from hwnas.export.model_file import Exported, calibration_inputs, export_model
 from hwnas.files import read_json, write_bytes, write_json
 from hwnas.latency.models import write_canary
+from hwnas.meta.earlier import write_learned
 from hwnas.progress import Progress
 from hwnas.run.config import RunConfig
 from hwnas.run.folder import RunFolder
@@ -150,6 +151,9 @@ def _searched(runs: Sequence[Run], folder: RunFolder, workers: int) -> tuple[Fou
         )
     for run, one in zip(runs, found, strict=True):
         write_evaluated(run, one)
+    config, learned = first.plan.config, found[-1].learned  # of the loosest budget, within which the most was proposed
+    if learned is not None:
+        write_learned(folder.learned, first.plan.space, config.strategy, config.reward, learned)
     return found
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import AnySpace, parse_constants, space_instance, space_rungs
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device
@@ -20,12 +19,12 @@ from hwnas.latency.find import device_or_imported, find_folder, table_folder
 from hwnas.latency.model import Latencies
 from hwnas.latency.noise import load_warning
 from hwnas.latency.table import Table, load_table, missing_rows
-from hwnas.meta.transfer import Reused, start_in
+from hwnas.meta.transfer import Reused
 from hwnas.progress import Progress, Silent
 from hwnas.run.bounds import Bounds, bounds
 from hwnas.run.config import WITHOUT_SUPERNET, Budget, RunConfig, parse_budgets
 from hwnas.run.fit import Fit, extreme, fit, floor_ms
-from hwnas.run.init import initialised
+from hwnas.run.init import check_share, initialised, start_of
 from hwnas.run.schedule import RECIPES
 from hwnas.search.reward import REWARDS
 from hwnas.search.start import Start
@@ -51,8 +50,8 @@ class Plan:
         table: the device's table as it is now; `need` says what it lacks.
         folder: where the completed table goes.
         any_table: whether a table whose error is too large is taken all the same.
-        start: weights and α that the search begins with, and `reused`, how much of the initialisation they are; None
-            for a random start.
+        start: weights, α and what samplers learned that the search begins with, and `reused`, how much of the
+            initialisation they are; None for a random start.
     """
 
     config: RunConfig
@@ -108,6 +107,7 @@ def make_plan(
     chosen = strategy(config.strategy)
     _check_scores(config, chosen)
     _check_reward(config, chosen)
+    check_share(config, chosen)
     if config.recipe not in RECIPES:
         raise InputError(
             f"the recipe of final trainings is one of {', '.join(RECIPES)}, not {config.recipe!r}",
@@ -139,8 +139,7 @@ def make_plan(
     left = limited(found.space)
     start, reused = None, None
     if init is not None:
-        assert isinstance(left.space, SearchSpace)  # chains have no shared weights, which `initialised` refuses
-        start, reused = start_in(left.space, init, where=config.init)
+        start, reused = start_of(config, left.space, init, chosen)
         progress.say(f"starting from {config.init}: {reused}")
     return Plan(
         resolved,

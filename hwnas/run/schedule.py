@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_json
-from hwnas.run.config import RunConfig
+from hwnas.run.config import RunConfig, parse_share
 from hwnas.search.select import images_a_score
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import Strategy
@@ -53,7 +53,8 @@ def search_settings(
     proposes is drawn, not decoded. Of the minutes, what is scored gets at most half of the search's share.
 
     From an initialisation a search takes a quarter of the warm-up and half of the other epochs; where minutes are
-    given, it takes as many epochs as fit, with less warm-up.
+    given, it takes as many epochs as fit, with less warm-up. Where a share of a search is asked for, that is a share of
+    what a random start would take, of epochs and of candidates; of a share of 0 nothing is left.
 
     Args:
         val_images: on which candidates are scored.
@@ -61,6 +62,21 @@ def search_settings(
         epoch_s: measures seconds of an epoch of warm-up and of one of search.
         budgets: for how many of them there are candidates and trainings.
     """
+    share = parse_share(config.search_share)
+    if share == 0:
+        return replace(SearchSettings.for_images(train_images), warmup_epochs=0, epochs=0, candidates=1)
+    if share is not None:
+        random_start = replace(config, init="", search_share="")
+        whole = search_settings(
+            random_start,
+            train_images,
+            strategy,
+            val_images=val_images,
+            spent_s=spent_s,
+            epoch_s=epoch_s,
+            budgets=budgets,
+        )
+        return whole.shortened(share)
     settings = SearchSettings.for_images(train_images)
     if config.init:
         settings = settings.started()

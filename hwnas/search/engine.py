@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hwnas.arch.space import SearchSpace
+from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.arch.spaces import AnySpace
 from hwnas.data import Dataset
 from hwnas.errors import InputError
@@ -22,12 +23,13 @@ from hwnas.search.judge import Judge, Scorer, SharedWeights
 from hwnas.search.limits import Limits
 from hwnas.search.loop import Budgeted, SearchLoop
 from hwnas.search.objective import Hold
-from hwnas.search.reward import Rewarded
+from hwnas.search.reward import Rewarded, bare
 from hwnas.search.select import Scored, best, candidates
 from hwnas.search.settings import SearchSettings
 from hwnas.search.start import Start
 from hwnas.search.strategies import Strategy
 from hwnas.search.strategies.base import Sampler, log_probabilities
+from hwnas.search.strategies.carry import carry_over, what_was_learned
 from hwnas.search.supernet import Gate, Supernet, single_path
 from hwnas.search.within import AnyLimits, feasible_of
 from hwnas.train.timing import mean_step_s
@@ -38,11 +40,12 @@ class Found:
     """What a search ends with.
 
     Attributes:
-        best: the winner, with its score on the validation images.
+        best: the winner, with its score on the validation images; not a number where nothing was scored.
         evaluated: all that were scored, in order.
         preferences: per decision and option, how good the search finds it; what repairs decode from.
         unbudgeted: choices without a latency budget, by the same rule: if they are slower than it, it binds.
         supernet: its shared weights, for the winner to inherit; None where each was trained for itself.
+        learned: what the sampler learned, for another search to start from; None where that is nothing.
     """
 
     best: Scored
@@ -50,6 +53,7 @@ class Found:
     preferences: Table
     unbudgeted: tuple[int, ...]
     supernet: Supernet | None = None
+    learned: Mapping[str, Any] | None = None
 
 
 def search(
@@ -73,11 +77,14 @@ def search(
     What was scored within a tighter budget is compared within a looser one as well, so a looser budget never ends with
     what the images find worse than what a tighter one had.
 
+    With settings of no epochs, nothing is trained or scored for a relaxation: its α is that of `start`, and the winner
+    is what it prefers within the limits.
+
     Args:
         limits: one for each budget, the tightest first.
         scorer: scores what a sampler proposes in place of a supernet, and there is none.
         reward: what a sampler is told; one of `hwnas.search.reward.REWARDS`.
-        start: weights and α to begin with, in place of random ones.
+        start: weights and α to begin with, in place of random ones, and what samplers begin with.
 
     Raises:
         InputError: there is no architecture within a limit, the networks of the space cannot share weights, or the
@@ -92,11 +99,15 @@ def search(
         if settings.all_epochs:
             loop.run(checkpoint=checkpoint, progress=progress, log=log)
         scorer = SharedWeights(loop.supernet, dataset, device)
-    samplers = tuple(make_samplers(strategy, limits, reward, seed)) if loop is None else loop.samplers
+    learned = None if start is None else start.learned
+    samplers = tuple(make_samplers(strategy, limits, reward, seed, learned)) if loop is None else loop.samplers
     if loop is None and not samplers:
         raise InputError(f"{strategy.name} is trained with shared weights, so it cannot be told other scores")
     found: list[Found] = []
     for index, within in enumerate(limits):
+        if loop is not None and loop.budgeted and not settings.all_epochs:
+            found.append(_preferred(loop, within))
+            continue
         before = {one.architecture.choices: one for other in found for one in other.evaluated}
         judge = Judge(scorer, progress, [one for one in before.values() if _keeps(within, one)])
         if samplers:
@@ -106,8 +117,20 @@ def search(
             winner, preferences = _decoded(loop, index, within, judge, seed)
         unbudgeted = judge.unbudgeted(winner, preferences, within).architecture.choices
         supernet = None if loop is None else loop.supernet
-        found.append(Found(winner, judge.scored, preferences, unbudgeted, supernet))
+        knows = what_was_learned(bare(samplers[index])) if samplers else None
+        found.append(Found(winner, judge.scored, preferences, unbudgeted, supernet, knows))
     return tuple(found)
+
+
+def _preferred(loop: SearchLoop, limits: AnyLimits) -> Found:
+    """What the α of a search that was never trained prefer: exactly decoded, and not scored."""
+    space = loop.supernet.space
+    preferences = kept_scores(log_probabilities(loop.unbudgeted), space.groups)
+    choices, unbudgeted = limits.decode(preferences), limits.without_latency.decode(preferences)
+    assert choices is not None
+    assert unbudgeted is not None
+    winner = Scored(Architecture(space.name, choices), math.nan, np.array([math.nan]))
+    return Found(winner, (), preferences, unbudgeted, loop.supernet)
 
 
 def _decoded(loop: SearchLoop, index: int, limits: AnyLimits, judge: Judge, seed: int) -> tuple[Scored, Table]:
@@ -139,19 +162,34 @@ def _keeps(limits: AnyLimits, one: Scored) -> bool:
     return all(limit.keeps(one.architecture.choices) for limit in limits.all)
 
 
-def make_samplers(strategy: Strategy, limits: Sequence[AnyLimits], reward: str, seed: int) -> list[Sampler]:
+def make_samplers(
+    strategy: Strategy,
+    limits: Sequence[AnyLimits],
+    reward: str,
+    seed: int,
+    learned: Mapping[str, Any] | None = None,
+) -> list[Sampler]:
     """The sampler of each budget; none of a relaxation.
 
     With the absolute reward it may propose what is slower than the budget, which the reward then tells it.
 
+    Args:
+        learned: what each of them starts from.
+
     Raises:
-        InputError: there is no architecture within a limit.
+        InputError: there is no architecture within a limit, or what was learned does not fit.
     """
     if strategy.sampler is None:
         return []
-    if reward == "filter":
-        return [strategy.sampler(feasible_of(within), seed) for within in limits]
-    return [Rewarded(strategy.sampler(feasible_of(within.without_latency), seed), within.latency) for within in limits]
+    filtered = reward == "filter"
+    allowed = [within if filtered else within.without_latency for within in limits]
+    samplers = [strategy.sampler(feasible_of(within), seed) for within in allowed]
+    if learned is not None:
+        for sampler in samplers:
+            carry_over(sampler, dict(learned))
+    if filtered:
+        return samplers
+    return [Rewarded(sampler, within.latency) for sampler, within in zip(samplers, limits, strict=True)]
 
 
 def make_loop(
@@ -195,7 +233,7 @@ def make_loop(
             partial(_feasible_path, feasible_of(within if reward == "filter" else within.without_latency))
             for within in limits
         ],
-        samplers=make_samplers(strategy, limits, reward, seed),
+        samplers=make_samplers(strategy, limits, reward, seed, None if start is None else start.learned),
         guides=strategy.guides,
         seed=seed,
         device=device,

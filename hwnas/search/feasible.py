@@ -36,6 +36,22 @@ class Feasible(Protocol):
         ...
 
 
+class Anything:
+    """Every combination of options, whatever it costs: to make a sampler that only says what it can start from."""
+
+    def __init__(self, options: Sequence[int]) -> None:
+        self.options = tuple(options)
+
+    def allowed(self, prefix: Sequence[int]) -> tuple[bool, ...]:
+        return (True,) * self.options[len(prefix)]
+
+    def sample(self, rng: np.random.Generator) -> tuple[int, ...]:
+        return tuple(int(choice) for choice in rng.integers(self.options))
+
+    def keeps(self, choices: Sequence[int]) -> bool:
+        return len(choices) == len(self.options)
+
+
 class Additive:
     """What limits leave of a space whose costs are sums over the decisions.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from hwnas.arch.primitives import Shape
 from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import AnySpace
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Origin:
         input_shape: (channels, height, width) of the images.
         classes: number of logits.
         decisions: name and names of the options of each decision.
-        slots: name of each slot, and the decision that fills it, or -1.
+        slots: name of each slot, and the decision that fills it, or -1; chains have none.
     """
 
     space: str
@@ -28,9 +29,10 @@ class Origin:
     slots: tuple[tuple[str, int], ...]
 
     @classmethod
-    def of(cls, space: SearchSpace) -> Origin:
+    def of(cls, space: AnySpace) -> Origin:
         decisions = tuple((decision.name, decision.options) for decision in space.decisions)
-        slots = tuple((slot.name, -1 if slot.decision is None else slot.decision) for slot in space.slots)
+        chained = space.slots if isinstance(space, SearchSpace) else ()
+        slots = tuple((slot.name, -1 if slot.decision is None else slot.decision) for slot in chained)
         return cls(space.name, space.input_shape, space.classes, decisions, slots)
 
     @classmethod

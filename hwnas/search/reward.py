@@ -31,16 +31,21 @@ class Rewarded:
     """A `Sampler` that is told rewards in place of accuracies, and knows nothing of latencies itself."""
 
     def __init__(self, sampler: Sampler, latency: AnyLimit) -> None:
-        self._sampler, self._latency = sampler, latency
+        self.sampler, self._latency = sampler, latency
 
     def ask(self) -> tuple[int, ...]:
-        return self._sampler.ask()
+        return self.sampler.ask()
 
     def tell(self, choices: Sequence[int], score: float) -> None:
-        self._sampler.tell(choices, absolute_reward(score, self._latency.value(choices), self._latency.limit))
+        self.sampler.tell(choices, absolute_reward(score, self._latency.value(choices), self._latency.limit))
 
     def state(self) -> dict[str, Any]:
-        return self._sampler.state()
+        return self.sampler.state()
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._sampler.restore(state)
+        self.sampler.restore(state)
+
+
+def bare(sampler: Sampler) -> Sampler:
+    """The sampler itself, whatever it is told."""
+    return sampler.sampler if isinstance(sampler, Rewarded) else sampler

@@ -56,6 +56,19 @@ class SearchSettings:
         """The settings of a search that begins with learned weights: a quarter of the warm-up, half of the rest."""
         return replace(self, warmup_epochs=max(1, round(self.warmup_epochs / 4)), epochs=max(2, round(self.epochs / 2)))
 
+    def shortened(self, share: float) -> SearchSettings:
+        """The settings of a share of the search, above 0 and up to 1: of its epochs, and of the candidates."""
+
+        def part(count: int) -> int:
+            return min(count, max(1, round(share * count)))
+
+        return replace(
+            self,
+            warmup_epochs=part(self.warmup_epochs),
+            epochs=part(self.epochs),
+            candidates=part(self.candidates),
+        )
+
     def images(self, train_images: int, *, relaxed: bool) -> float:
         """Images that a search sees: those of the steps on the weights and, of a relaxation, of the steps on α."""
         return train_images * (self.all_epochs + (self.epochs / self.arch_every if relaxed else 0.0))

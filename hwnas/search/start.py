@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,15 +14,17 @@ from hwnas.search.supernet import Supernet
 
 @dataclass(frozen=True)
 class Start:
-    """Weights and α for one space.
+    """Weights, α and what a sampler learned, for one space.
 
     Attributes:
         weights: by the names of the supernet's state, as many as there are.
         alpha: (decisions, most options) finite logits; None where all options are equal.
+        learned: what the samplers start from (`hwnas.search.strategies.carry`); None where they know nothing.
     """
 
-    weights: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
     alpha: Tensor | None = None
+    learned: Mapping[str, Any] | None = None
 
     def apply(self, supernet: Supernet, logits: Sequence[Tensor]) -> None:
         """Copy the weights into the supernet, and α into the logits of every relaxation where there is an option."""

@@ -145,7 +145,7 @@ def test_what_cannot_be_started_from_is_refused_before_anything_is_done(runs: Ru
         ({"init": str(tmp_path / "empty")}, "only where that kept its weights"),
         ({"init": str(narrow)}, r"only [0-9]+% of the weights"),
         ({"init": str(fits), "space": "mobile"}, "a search of mobile cannot start from"),
-        ({"init": str(fits), "scores": "training", "strategy": "evolution"}, "no shared weights to initialise"),
+        ({"init": str(fits), "scores": "training", "strategy": "evolution"}, "evolution carries nothing over"),
     ):
         with pytest.raises(InputError, match=complaint):
             run_search(a_config(runs.images, **changes), tmp_path / "run", progress=Silent(), tables=runs.tables)

@@ -11,6 +11,7 @@ from run_fakes import a_config
 
 from hwnas.errors import InputError
 from hwnas.files import write_json
+from hwnas.run.config import parse_share
 from hwnas.run.plan import make_plan
 from hwnas.run.schedule import MOST_EPOCHS, final_recipe, kept_recipe, kept_settings, search_settings, search_share
 from hwnas.search.settings import SearchSettings
@@ -124,3 +125,32 @@ def test_a_training_gets_as_long_with_a_baseline_as_without_and_none_leaves_all_
     alone = search_share(replace(CONFIG, baseline=False))
     assert alone / (1 - alone) == pytest.approx(0.3 / 0.35)
     assert search_share(replace(CONFIG, train=False)) == 1.0
+
+
+def test_a_share_is_of_the_search_from_a_random_start() -> None:
+    def settings(name: str = "gumbel", **changes: Any) -> SearchSettings:
+        config = a_config(Path("images"), strategy=name, **changes)
+        spent = {"val_images": 300, "spent_s": 0.0, "epoch_s": lambda _: (1.0, 2.0)}
+        return search_settings(config, 6400, strategy(name), **spent)  # type: ignore[arg-type]
+
+    for changes in ({}, {"minutes": 30.0}):
+        for name in ("gumbel", "gaussian", "enas"):
+            whole = settings(name, **changes)
+            assert settings(name, init="first", search_share="1", **changes) == whole
+            half = settings(name, init="first", search_share="50%", **changes)
+            assert half == settings(name, init="first", search_share="0.5", **changes)
+            for field in ("warmup_epochs", "epochs", "candidates"):
+                assert getattr(half, field) == pytest.approx(getattr(whole, field) / 2, abs=0.5)
+    tenth = settings(init="first", search_share="10%", scores="training", name="gaussian")
+    assert (tenth.all_epochs, tenth.candidates) == (0, 6)
+    none = settings(init="first", search_share="0", minutes=30.0)
+    assert none.all_epochs == 0
+    assert settings(init="first").epochs < settings().epochs
+
+
+def test_shares() -> None:
+    shares = [parse_share(text) for text in ("", "0", "0%", "10%", "0.1", ".5", "100%", "1")]
+    assert shares == [None, 0.0, 0.0, 0.1, 0.1, 0.5, 1.0, 1.0]
+    for text in ("2", "101%", "-0.1", "some", "nan", "1e-1"):
+        with pytest.raises(InputError, match="between 0 and 1"):
+            parse_share(text)

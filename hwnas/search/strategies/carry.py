@@ -25,6 +25,16 @@ def carry_over(sampler: Sampler, learned: dict[str, Any]) -> None:
     _carrying(sampler).start_from(learned)
 
 
+def what_was_learned(sampler: Sampler) -> dict[str, Any] | None:
+    """What a sampler learned; None where it carries nothing over, or was told too little to say."""
+    if not isinstance(sampler, CarriesOver):
+        return None
+    try:
+        return sampler.learned()
+    except InputError:
+        return None
+
+
 def tagged(kind: str, options: Sequence[int], **content: Any) -> dict[str, Any]:
     """What `learned` returns: the content, and by what to tell whether it fits."""
     return {"kind": kind, "options": list(options), **content}

@@ -1,0 +1,53 @@
+"""Whether what a sampler learned fits the search that is to start from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hwnas.arch.spaces import AnySpace
+from hwnas.errors import InputError
+from hwnas.meta.initialisation import Initialisation
+from hwnas.search.feasible import Anything
+from hwnas.search.origin import Origin
+from hwnas.search.strategies import Strategy
+from hwnas.search.strategies.base import CarriesOver
+from hwnas.search.strategies.carry import carry_over
+
+_MALFORMED = (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError)
+
+
+def sampler_start(
+    space: AnySpace, init: Initialisation, strategy: Strategy, reward: str
+) -> tuple[Mapping[str, Any] | None, str]:
+    """What the samplers of a search of `space` start from, and what is said of it.
+
+    A sampler knows decisions and options by their numbers. So it is reused only where all of them have the same names,
+    and where it was told the same reward: the absolute one speaks of the budget that it was learned with.
+
+    Returns:
+        None and an empty text for a relaxation; what was learned and `reused`; or None and why it is not.
+    """
+    if strategy.sampler is None:
+        return None, ""
+    learned = init.strategies.get(strategy.name)
+    sampler = strategy.sampler(Anything(space.options), 0)
+    told = init.method.get("reward", reward)
+    why = ""
+    if not isinstance(sampler, CarriesOver):
+        why = f"{strategy.name} carries nothing over"
+    elif learned is None:
+        known = ", ".join(init.strategies)
+        why = f"what was learned is of {known}, not of {strategy.name}" if known else "no sampler learned there"
+    elif told != reward:
+        why = f"it was told the reward {told}, not {reward}"
+    elif Origin.of(space).decisions != init.origin.decisions:
+        why = f"it was learned in {init.origin.space} with other options"
+    else:
+        try:
+            carry_over(sampler, dict(learned))
+        except InputError as error:
+            why = str(error)
+        except _MALFORMED as error:
+            why = f"what was learned is damaged: {error}"
+    return (None, f"not reused: {why}") if why else (learned, "reused")

@@ -10,15 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from meta_parts import Split, ordinary, with_classes
 
-from hwnas.arch.costs import costs
 from hwnas.arch.network import Network
-from hwnas.arch.op import OpSpec
-from hwnas.arch.space import Architecture
-from hwnas.arch.spaces import space_instance
 from hwnas.backends.torch import network_module
 from hwnas.cli import console
-from hwnas.data import Dataset, Images
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_json
 from hwnas.meta.adapt import Inner, Params
@@ -59,15 +55,6 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Split:
-    """Pools of disjoint alphabets, all normalised as the first."""
-
-    train: Pool
-    valid: Pool
-    test: Pool
-
-
-@dataclass(frozen=True)
 class Adaptation:
     """What is done with the support set: a head, and some steps of Adam from there."""
 
@@ -96,55 +83,12 @@ ADAPTATIONS = {
 """What each row may do with a support set; the best on validation tasks is taken."""
 
 
-def split(pool: Pool, other: Pool | None, seed: int, ways: int) -> Split:
-    """Alphabets take turns: that of number `seed` is tested on, and the next one with enough classes validated on.
-
-    Args:
-        other: what to test on in place of an alphabet of `pool`.
-    """
-    large = [name for name, labels in pool.groups.items() if len(labels) >= ways]
-    if len(large) < 2 + (other is None):
-        raise InputError(f"{pool.name} has {len(large)} groups of {ways} classes, too few to hold some out")
-    tested, validated = (large[(seed + turn) % len(large)] for turn in range(2))
-    trained, valid = pool.hold_out([validated] if other else [tested, validated])
-    if other is None:
-        valid, other = valid.hold_out([tested])
-    return Split(trained, *(replace(part, mean=trained.mean, std=trained.std) for part in (valid, other)))
-
-
-def conv4(resolution: int, classes: int, width: int = 64) -> Network:
-    """The network of prototypical networks (Snell et al., 2017, section 3): four times 3 x 3, batch norm, ReLU, pool."""
-    ops, channels, size = [], 1, resolution
-    for layer in range(4):
-        ops.append((f"conv{layer}", OpSpec("conv", channels, width, size, size, kernel=3, act="relu")))
-        ops.append((f"pool{layer}", OpSpec("tilepool", width, width, size, size)))
-        channels, size = width, ops[-1][1].output_shape[1]
-    return Network((*ops, ("classifier", OpSpec("classifier", channels, classes, size, size))))
-
-
-def mobile(width: float, depth: int, option: str, resolution: int, classes: int) -> Network:
-    """The network of the space `mobile` that takes the same option in every decision."""
-    space = space_instance("mobile", width=width, depth=depth, resolution=resolution, channels=1, classes=classes)
-    choices = tuple(decision.options.index(option) for decision in space.decisions)
-    return space.network(Architecture(space.name, choices))
-
-
-def ordinary(pool: Pool) -> Dataset:
-    """All classes of a pool, turned by multiples of 90° as classes of their own, to train a classifier on."""
-    pixels, labels = pool.images.pixels, pool.images.labels
-    turned = Images(
-        np.concatenate([np.rot90(pixels, k, axes=(2, 3)) for k in range(4)]),
-        np.concatenate([labels + k * len(pool.classes) for k in range(4)]),
-    )
-    names = tuple(f"{name}/{90 * k}" for k in range(4) for name in pool.classes)
-    few = turned.subset(np.arange(2))
-    return Dataset(pool.name, names, turned, few, few, pool.mean, pool.std, flip=False)
-
-
 class Bench:
     """The rows of one seed; what is in `folder` is not done again."""
 
-    def __init__(self, parts: Mapping[str, Split], networks: Mapping[str, Network], scale: Scale, seed: int, folder: Path):
+    def __init__(
+        self, parts: Mapping[str, Split], networks: Mapping[str, Network], scale: Scale, seed: int, folder: Path
+    ):
         """Args: parts and networks by `mobile` and `conv4`, at the resolution of each."""
         self.parts, self.networks, self.scale, self.seed, self.folder = parts, networks, scale, seed, folder
         self.shape = Shape(scale.ways, 1, 5, within=True)
@@ -201,7 +145,12 @@ class Bench:
         settings = settings_of(name, scale)
         part = self.parts[kind]
         training = MetaTraining(
-            self.networks[kind], Sources((part.train,), (part.valid,)), settings, seed=self.seed, device=CPU, start=start
+            self.networks[kind],
+            Sources((part.train,), (part.valid,)),
+            settings,
+            seed=self.seed,
+            device=CPU,
+            start=start,
         )
         training.run(checkpoint=self.folder / f"{name}.safetensors", progress=console.progress(quiet=False))
         images = images_of(settings)
@@ -238,16 +187,12 @@ class Bench:
         return draw(pool, shape, np.random.default_rng([self.seed, *key]), CPU)
 
 
-def with_classes(network: Network, classes: int) -> Network:
-    """The same network with a classifier of so many classes."""
-    *ops, (name, last) = network.ops
-    return Network((*ops, (name, replace(last, cout=classes))), network.reads)
-
-
 def settings_of(name: str, scale: Scale) -> MetaSettings:
     """Of the meta-training of a row."""
     method = "reptile" if name == "reptile" else "fomaml"
-    shape = Shape(scale.ways, 2 if method == "reptile" else 1, 1 if method == "reptile" else 4, within=True, rotate=True)
+    shape = Shape(
+        scale.ways, 2 if method == "reptile" else 1, 1 if method == "reptile" else 4, within=True, rotate=True
+    )
     inner = Inner(rule="adam", steps=5 if method == "reptile" else 2, lr=1e-3)
     return MetaSettings(
         method,
@@ -295,9 +240,3 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 one["tasks"] = len(errors)
             found.append(one)
     return found
-
-
-def network_facts(network: Network) -> dict[str, float]:
-    """MACs in millions, and thousands of parameters."""
-    found = costs(network.graph)
-    return {"mmacs": found.macs / 1e6, "kparams": found.params / 1e3}

@@ -6,8 +6,9 @@ Tasks: --images is an .npz file of many classes called `alphabet/character`. For
 on and the next one validated on; --test names a file of other alphabets to test on instead. Rows: the same small
 network of the space `mobile` from scratch for every task; from the weights of an ordinary training on the other
 alphabets (warm start); from a meta-training that starts there (Reptile, FOMAML); and a prototypical network with
-Conv-4 that is trained here. Learning sees each character in four turns as four classes, and images that are moved a little. What a
-row does with a support set is chosen on validation tasks. Errors are told with both kinds of statistics of batch norms.
+Conv-4 that is trained here. Learning sees each character in four turns as four classes, and images that are moved a
+little. What a row does with a support set is chosen on validation tasks. Errors are told with both kinds of statistics
+of batch norms.
 
 Devices: half of the classes of CIFAR-10 are learned on, the others are new, and so are --new-devices, whose tables take
 no part in the learning. Rows: searches from scratch; from a first search on the other classes and another device (warm

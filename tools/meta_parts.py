@@ -42,7 +42,11 @@ def split(pool: Pool, other: Pool | None, seed: int, ways: int) -> Split:
 
 
 def conv4(resolution: int, classes: int, width: int = 64) -> Network:
-    """The network of Snell et al. (2017, section 3): four times a convolution 3 x 3, batch norm, ReLU, and a pool."""
+    """The network of Snell et al. (2017, section 3): four times a convolution 3 x 3, batch norm, ReLU, and a pool.
+
+    Odd maps are not cut but filled up, and what is left is averaged, not flattened, so its features are `width` ones at
+    any resolution.
+    """
     ops, channels, size = [], 1, resolution
     for layer in range(4):
         ops.append((f"conv{layer}", OpSpec("conv", channels, width, size, size, kernel=3, act="relu")))

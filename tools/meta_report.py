@@ -120,8 +120,8 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
         else:
             axes.set(title="new devices and classes", xlabel="images seen", ylabel="test accuracy", xscale="log")
             for row in result[name]["rows"]:
-                points = [(one["images"], one["accuracy"], one["error"]) for one in row["curve"]]
-                axes.errorbar(*zip(*points, strict=True), label=_NAMES[row["row"]].partition(":")[0], capsize=2)
+                x, y, error = ([one[key] for one in row["curve"]] for key in ("images", "accuracy", "error"))
+                axes.errorbar(x, y, error, label=_NAMES[row["row"]].partition(":")[0], capsize=2)
         axes.legend(fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata={"Date": None})

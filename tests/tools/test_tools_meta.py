@@ -20,7 +20,7 @@ from bench_meta import main
 from meta_devices import halves, shortened, sliced, to_reach
 from meta_parts import conv4, network_facts, ordinary, split, with_classes
 from meta_report import page
-from meta_tasks import Scale, images_of, settings_of, summary
+from meta_tasks import Adaptation, Scale, images_of, settings_of, summary
 
 from hwnas.backends.torch import network_module
 from hwnas.data import Dataset, Images
@@ -163,6 +163,8 @@ def test_tasks_go_on_from_their_runs(letters: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(bench_meta, "floor_ms", lambda networks, device, progress: dict.fromkeys(networks, 1.5))
     monkeypatch.setattr(bench_meta, "RESOLUTIONS", {"mobile": 16, "conv4": 16})
     monkeypatch.setattr(meta_tasks, "Scale", lambda **given: Scale(ways=3, validation_tasks=2, **given))
+    few_steps = (Adaptation("prototypes", 0, 0.0), Adaptation("learned", 2, 1e-3))
+    monkeypatch.setattr(meta_tasks, "ADAPTATIONS", dict.fromkeys(meta_tasks.ROWS, few_steps))
     out = tmp_path / "meta.json"
 
     def bench(tasks: int) -> None:

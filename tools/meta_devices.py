@@ -172,7 +172,7 @@ class Bench:
             return earlier
         pool = pool_of(self.learned)
         usual = MetaSettings.of("reptile", ways=len(self.learned.classes))
-        settings = replace(usual, steps=self.scale.steps, validations=1, validation_tasks=5, weights_only=0.3)
+        settings = replace(usual, steps=self.scale.steps, validations=1, validation_tasks=2, weights_only=0.3)
         sources = Sources((pool,), (pool,), tuple(self.known.values()))  # nothing is decided by its validation
         training = MetaTraining(self.space, sources, settings, seed=self.seed, device=CPU, start=earlier.weights)
         training.run(checkpoint=self.folder / "meta.safetensors", progress=console.progress(quiet=False))

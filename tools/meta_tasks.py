@@ -88,8 +88,12 @@ class Bench:
 
     def __init__(
         self, parts: Mapping[str, Split], networks: Mapping[str, Network], scale: Scale, seed: int, folder: Path
-    ):
-        """Args: parts and networks by `mobile` and `conv4`, at the resolution of each."""
+    ) -> None:
+        """Prepare a seed.
+
+        Args:
+            parts, networks: by `mobile` and `conv4`, each at its own resolution.
+        """
         self.parts, self.networks, self.scale, self.seed, self.folder = parts, networks, scale, seed, folder
         self.shape = Shape(scale.ways, 1, 5, within=True)
 

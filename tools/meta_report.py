@@ -27,7 +27,7 @@ _NAMES = {
 
 def page(result: Mapping[str, Any], picture: str = "") -> str:
     """All parts that there are, as Markdown."""
-    text = HEAD
+    text = HEAD + (f"\n{result['note']}\n" if "note" in result else "")
     if "tasks" in result:
         text += _tasks(result["tasks"])
     if "devices" in result:

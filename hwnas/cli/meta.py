@@ -41,6 +41,10 @@ def meta_train(
     norm: Annotated[
         str, typer.Option(help="Statistics of batch norms on query images: transductive, support or running.")
     ] = "transductive",
+    head: Annotated[
+        str, typer.Option(help="Classifier of a task: learned, or prototypes, made from the means of its classes.")
+    ] = "learned",
+    augment: Annotated[bool, typer.Option("--augment", help="Move, turn and scale images a little.")] = False,
     mixing: Annotated[
         str, typer.Option(help="Options that compute: pair (two are drawn) or soft (all). [default: of the method]")
     ] = "",
@@ -84,6 +88,8 @@ def meta_train(
         batch_size=batch_size,
         mixing=mixing or usual.mixing,
         norm=norm,  # type: ignore[arg-type]
+        head=head,
+        augment=augment,
         steps=steps or usual.steps,
         validations=max(1, min(usual.validations, steps // 20)) if steps else usual.validations,
     )

@@ -69,7 +69,7 @@ def meta_train(
         settings = _settings(config, space, sources, device, folder / "steps.json")
         training = MetaTraining(space, sources, settings, seed=config.seed, device=device)
         training.run(checkpoint=checkpoint, progress=progress)
-        result = _initialisation(config, training, devices)
+        result = _initialisation(config, space, training, devices)
         result.save(out)
     with storage_errors(folder):
         shutil.rmtree(folder)
@@ -137,12 +137,14 @@ def _seconds(training: MetaTraining) -> tuple[float, float]:
     return step_s, of(lambda: training.validate(settings.steps)) * settings.validation_tasks / _TIMED_TASKS
 
 
-def _initialisation(config: MetaConfig, training: MetaTraining, devices: tuple[str, ...]) -> Initialisation:
+def _initialisation(
+    config: MetaConfig, space: SearchSpace, training: MetaTraining, devices: tuple[str, ...]
+) -> Initialisation:
     settings = training.settings
     learned_alpha = settings.first_alpha_step < settings.steps
     before, (_, accuracy, error) = training.history[0][1], training.history[-1]
     return Initialisation(
-        Origin.of(training.space),
+        Origin.of(space),
         training.weights(),
         training.learner.known(training.phi[ALPHA].detach()) if learned_alpha else None,
         method=asdict(settings) | {"seed": config.seed},

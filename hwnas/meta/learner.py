@@ -31,6 +31,11 @@ class Learner:
     Inner steps take the statistics of their own batch. A supernet mixes the options of every decision with
     softmax(α / τ), and those below 0.01 do not compute (MetaNAS, Elsken et al., 2020). With `noise` it is the hard
     Gumbel relaxation instead: two options compute, and the drawn one alone counts.
+
+    Attributes:
+        options: number of options of each decision.
+        buffers: those of the module.
+        head: names of weight and bias of its last linear layer, the classifier; None where there is none.
     """
 
     def __init__(self, module: nn.Module, options: Sequence[int] = ()) -> None:
@@ -42,6 +47,10 @@ class Learner:
         """
         self._module, self.options = module.train(), tuple(options)
         self.buffers = {name: value for name, value in module.named_buffers() if value is not None}
+        linear = [
+            name for name, part in module.named_modules() if isinstance(part, nn.Linear) and part.bias is not None
+        ]
+        self.head = (f"{linear[-1]}.weight", f"{linear[-1]}.bias") if linear and linear[-1] else None
         self._momentum = {
             name: part.momentum or 1.0 for name, part in module.named_modules() if isinstance(part, nn.BatchNorm2d)
         }

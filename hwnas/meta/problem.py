@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from hwnas.meta.adapt import ALPHA, Params, adapt
+from hwnas.meta.adapt import ALPHA, Params
+from hwnas.meta.head import prototypes
 from hwnas.meta.learner import Learner
 from hwnas.meta.outer import Problem
 from hwnas.meta.settings import MetaSettings
@@ -47,7 +48,10 @@ def problem_of(
         logits = learner.logits(params, task.query[0], statistics=statistics, temperature=t, noise=noises[steps])
         return cross_entropy(logits, task.query[1]) + penalty(params, t)
 
-    return Problem(support, query)
+    def head(params: Params) -> Params:
+        return prototypes(learner, params, *task.support, temperature=settings.temperature(0), noise=noises[0])
+
+    return Problem(support, query, head if settings.head == "prototypes" else None)
 
 
 def adapted_accuracy(
@@ -65,7 +69,7 @@ def adapted_accuracy(
     Args:
         running: statistics for batch norms in the mode `running`.
     """
-    params = adapt(init, problem_of(learner, task, settings, rng, running).support, settings.inner)
+    params = problem_of(learner, task, settings, rng, running).adapted(init, settings.inner)
     t = settings.temperature(settings.inner.steps)
     with torch.no_grad():
         statistics = learner.query_statistics(settings.norm, params, task.support[0], running, temperature=t)

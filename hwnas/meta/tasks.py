@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hwnas.data import to_input
+from hwnas.data import augment, to_input
 from hwnas.errors import InputError
 from hwnas.latency.model import LatencyModel
 from hwnas.meta.pools import Pool
@@ -105,6 +105,17 @@ def draw(pool: Pool, shape: Shape, rng: np.random.Generator, device: torch.devic
         tuple(pool.classes[label] for label in labels),
         (_flat(support), _flat(query)),
     )
+
+
+def augmented(task: Task, rng: np.random.Generator) -> Task:
+    """The task with every image moved by up to a tenth, turned by up to 10° and scaled by up to a tenth."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+
+    def moved(batch: Batch) -> Batch:
+        x, y = batch
+        return augment.warp(x, augment.draw(len(x), generator, flip=False).to(x)), y
+
+    return replace(task, support=moved(task.support), query=moved(task.query))
 
 
 def with_device(task: Task, models: Sequence[LatencyModel], rng: np.random.Generator) -> Task:

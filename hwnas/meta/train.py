@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwnas.arch.network import Network
 from hwnas.arch.space import SearchSpace
+from hwnas.backends.torch import network_module
 from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
 from hwnas.latency.model import LatencyModel
@@ -23,7 +25,7 @@ from hwnas.meta.outer import outer_gradient
 from hwnas.meta.pools import Pool
 from hwnas.meta.problem import adapted_accuracy, problem_of
 from hwnas.meta.settings import MetaSettings
-from hwnas.meta.tasks import Task, check, draw, with_device
+from hwnas.meta.tasks import Task, augmented, check, draw, with_device
 from hwnas.progress import Progress
 from hwnas.search.supernet import Supernet
 from hwnas.train import checkpoint as store
@@ -49,9 +51,20 @@ class MetaTraining:
     """The state of one meta-training: the initialisation, its optimiser, and how well held-out classes did."""
 
     def __init__(
-        self, space: SearchSpace, sources: Sources, settings: MetaSettings, *, seed: int, device: torch.device
+        self,
+        space: SearchSpace | Network,
+        sources: Sources,
+        settings: MetaSettings,
+        *,
+        seed: int,
+        device: torch.device,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Start at random.
+        """Start at random, or where `start` says.
+
+        Args:
+            space: whose supernet learns; or a network, which learns weights and has no α.
+            start: weights and statistics to begin with, by their names, as many as there are.
 
         Raises:
             InputError: tasks of the asked shape cannot be drawn.
@@ -62,14 +75,22 @@ class MetaTraining:
         torch.manual_seed(seed)
         self.space, self.sources, self.settings = space, sources, settings
         self.seed, self.device = seed, device
-        self.learner = Learner(Supernet(space).to(device), space.options)
+        options = () if isinstance(space, Network) else space.options
+        module = network_module(space) if isinstance(space, Network) else Supernet(space)
+        with torch.no_grad():
+            for name, value in module.state_dict().items():
+                value.copy_((start or {}).get(name, value))
+        self.learner = Learner(module.to(device), options)
         self.phi = {name: value.requires_grad_() for name, value in self.learner.fresh().items()}
+        self.began = sha256(b"".join(value.detach().numpy(force=True).tobytes() for value in self.phi.values()))
         self.running = {name: value.clone() for name, value in self.learner.buffers.items()}
         weights = [value for name, value in self.phi.items() if name != ALPHA]
         groups = [
             {"params": weights, "lr": settings.outer_lr, "largest": settings.outer_lr},
-            {"params": [self.phi[ALPHA]], "lr": settings.outer_alpha_lr, "largest": settings.outer_alpha_lr},
         ]
+        if ALPHA in self.phi:
+            largest = settings.outer_alpha_lr
+            groups.append({"params": [self.phi[ALPHA]], "lr": largest, "largest": largest})
         make = torch.optim.SGD if settings.method == "reptile" else torch.optim.Adam
         self.optimizer: torch.optim.Optimizer = make(groups)
         self.history: list[list[float]] = []
@@ -104,6 +125,7 @@ class MetaTraining:
         for turn in range(settings.tasks_per_step):
             rng = np.random.default_rng([self.seed, 1, step, turn])
             task = self.task(self.sources.train, rng, training=True)
+            task = augmented(task, rng) if settings.augment else task
             problem = problem_of(self.learner, task, settings, rng, self.running)
             gradient = outer_gradient(settings.method)(init, problem, settings.inner)
             for name, value in gradient.items():
@@ -167,7 +189,8 @@ class MetaTraining:
         """Names this meta-training: what was asked for, and what it draws from."""
         pools = [[pool.name, pool.classes, _pixels(pool)] for pool in self.sources.train + self.sources.held_out]
         identity: dict[str, Any] = {
-            "space": self.space.signature,
+            "space": self.space.to_json() if isinstance(self.space, Network) else self.space.signature,
+            "start": self.began,
             "settings": asdict(self.settings),
             "seed": self.seed,
             "pools": pools,

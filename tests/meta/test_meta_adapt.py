@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from hwnas.arch import space_instance
 from hwnas.errors import InputError
 from hwnas.meta.adapt import ALPHA, Inner, Params, adapt
+from hwnas.meta.head import prototypes
 from hwnas.meta.learner import Learner
 from hwnas.meta.outer import METHODS, Problem, fomaml, maml, outer_gradient, reptile
 from hwnas.search.supernet import Gate, Supernet
@@ -111,7 +112,7 @@ class TinyNet(nn.Module):
         return self.head(torch.tanh(self.norm(sum(parts))).mean((2, 3)))  # type: ignore[no-any-return]
 
 
-def tiny_problem(norm: Any = "transductive") -> tuple[Learner, Params, Problem]:
+def tiny_problem(norm: Any = "transductive", head: str = "learned") -> tuple[Learner, Params, Problem]:
     torch.manual_seed(3)
     learner = Learner(TinyNet().double(), [2])
     init = learner.fresh()
@@ -127,18 +128,21 @@ def tiny_problem(norm: Any = "transductive") -> tuple[Learner, Params, Problem]:
         statistics = learner.query_statistics(norm, params, support[0], learner.buffers)
         return cross_entropy(learner.logits(params, query[0], statistics=statistics), query[1])
 
-    return learner, init, Problem(loss, query_loss)
+    made = {"learned": None, "prototypes": lambda params: prototypes(learner, params, *support)}[head]
+    return learner, init, Problem(loss, query_loss, made)
 
 
 @pytest.mark.parametrize("inner", [SGD, SMOOTH])
-@pytest.mark.parametrize("norm", ["transductive", "running"])
-def test_maml_is_the_derivative_of_the_adapted_loss(inner: Inner, norm: str) -> None:
+@pytest.mark.parametrize(
+    ("norm", "head"), [("transductive", "learned"), ("running", "learned"), ("transductive", "prototypes")]
+)
+def test_maml_is_the_derivative_of_the_adapted_loss(inner: Inner, norm: str, head: str) -> None:
     """Central differences of every weight and of α, in float64."""
-    _, init, problem = tiny_problem(norm)
+    _, init, problem = tiny_problem(norm, head)
     found = maml(init, problem, inner)
 
     def outer_loss(params: Params) -> float:
-        return problem.query(adapt(params, problem.support, inner)).item()
+        return problem.query(adapt(problem.start(params), problem.support, inner)).item()
 
     for name, value in init.items():
         for place in range(value.numel()):
@@ -159,10 +163,69 @@ def test_first_order_leaves_out_what_the_second_order_has() -> None:
     torch.testing.assert_close(fomaml(init, problem, nearly_none), maml(init, problem, nearly_none))
 
 
+def distances(params: Params) -> Tensor:
+    """Squared distances (query images, classes) of features to class means, by the modules of the network itself."""
+    net = TinyNet().double()
+    net.load_state_dict(params, strict=False)
+    torch.manual_seed(3)
+    TinyNet()  # what tiny_problem draws before the images
+    x = torch.randn(12, 1, 4, 4, dtype=torch.float64)
+    weights = torch.softmax(params[ALPHA][0], 0)
+    net.head = nn.Identity()  # type: ignore[assignment]
+    for name, value in params.items():
+        if name != ALPHA and not name.startswith("head."):
+            owner, _, leaf = name.rpartition(".")
+            del net.get_submodule(owner)._parameters[leaf]
+            setattr(net.get_submodule(owner), leaf, value)
+    support, query = net(x[:6], [Gate((0, 1), weights)]), net(x[6:], [Gate((0, 1), weights)])
+    centres = support.reshape(2, 3, 2).mean(0)
+    return (query[:, None] - centres).square().sum(2)  # type: ignore[no-any-return]
+
+
+def test_a_head_of_prototypes_classifies_by_distance() -> None:
+    learner, init, problem = tiny_problem(head="prototypes")
+    start = problem.start(init)
+    torch.manual_seed(3)
+    TinyNet()
+    x = torch.randn(12, 1, 4, 4, dtype=torch.float64)[6:]
+    gap = learner.logits(start, x, statistics=None) + distances(init)
+    torch.testing.assert_close(gap, gap[:, :1].expand(6, 3))
+
+
+@pytest.mark.parametrize("method", ["fomaml", "maml"])
+def test_without_a_step_a_head_of_prototypes_is_a_prototypical_network(method: str) -> None:
+    _, init, problem = tiny_problem(head="prototypes")
+    still = Inner(steps=1, lr=0.0, alpha_lr=0.0)
+    found = outer_gradient(method)(init, problem, still)
+    leaves = {name: value.clone().requires_grad_() for name, value in init.items()}
+    loss = cross_entropy(-distances(leaves), torch.arange(6) % 3)
+    wanted = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()), allow_unused=True), strict=True))
+    for name, value in found.items():
+        if name.startswith("head."):
+            assert not value.any()
+        else:
+            torch.testing.assert_close(value, wanted[name])
+
+
+def test_reptile_leaves_a_head_alone_that_is_made_for_the_task() -> None:
+    _, init, problem = tiny_problem(head="prototypes")
+    found = reptile(init, problem, SGD)
+    assert not found["head.weight"].any()
+    adapted = problem.adapted(init, SGD)
+    torch.testing.assert_close(found["options.0.weight"], init["options.0.weight"] - adapted["options.0.weight"])
+
+
+def test_a_head_of_prototypes_needs_a_linear_layer() -> None:
+    learner = Learner(nn.Conv2d(1, 2, 1))
+    with pytest.raises(InputError, match="ends with a linear layer"):
+        prototypes(learner, learner.fresh(), torch.zeros(2, 1, 1, 1), torch.arange(2))
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("norm", ["transductive", "support", "running"])
-def test_nothing_changes_the_initialisation(method: str, norm: str) -> None:
-    learner, init, problem = tiny_problem(norm)
+@pytest.mark.parametrize("head", ["learned", "prototypes"])
+def test_nothing_changes_the_initialisation(method: str, norm: str, head: str) -> None:
+    learner, init, problem = tiny_problem(norm, head)
     before = {name: value.clone() for name, value in init.items()}
     module = {name: value.clone() for name, value in learner._module.state_dict().items()}
     first = outer_gradient(method)(init, problem, SGD)

@@ -17,7 +17,7 @@ from hwnas.errors import DataError, InputError, TableError
 from hwnas.latency.model import LatencyModel, latency_model
 from hwnas.meta.devices import device_models
 from hwnas.meta.pools import load_pool, pool_of
-from hwnas.meta.tasks import Shape, check, draw, perturbed, with_device
+from hwnas.meta.tasks import Shape, augmented, check, draw, perturbed, with_device
 
 CPU = torch.device("cpu")
 POOL = a_pool(classes=11, images=7, groups=2)
@@ -53,6 +53,18 @@ def test_a_task_is_n_ways_k_shots_and_disjoint(
     again = draw(POOL, shape, np.random.default_rng(seed), CPU)
     assert (again.places, again.classes) == (task.places, task.classes)
     assert torch.equal(again.query[0], task.query[0])
+
+
+def test_images_are_moved_and_keep_their_labels() -> None:
+    task = draw(POOL, Shape(3, 2, 2), np.random.default_rng(0), CPU)
+    one, again = (augmented(task, np.random.default_rng(1)) for _ in range(2))
+    for (x, y), (moved, labels), (same, _) in zip(
+        (task.support, task.query), (one.support, one.query), (again.support, again.query), strict=True
+    ):
+        assert torch.equal(moved, same)
+        assert torch.equal(labels, y)
+        assert not torch.equal(moved, x)
+        assert x.min() <= moved.min() <= moved.max() <= x.max()
 
 
 @given(st.integers(0, 2**32), st.sets(st.integers(0, 10), min_size=2, max_size=8))

@@ -18,6 +18,7 @@ from meta_data import a_pool
 from typer.testing import CliRunner, Result
 
 from hwnas.arch import space_instance
+from hwnas.arch.space import Architecture
 from hwnas.cli import app
 from hwnas.errors import DivergedError, InputError
 from hwnas.latency.model import LatencyModel, latency_model
@@ -71,6 +72,26 @@ def test_a_step_of_reptile_goes_towards_the_adapted_parameters() -> None:
     for name, value in one.phi.items():
         rate = 0.75 * (0.6 if name == ALPHA else 1.0)
         torch.testing.assert_close(value.detach(), before[name] + rate * (adapted[name] - before[name]))
+
+
+def test_a_network_learns_weights_alone_from_where_it_is_told(tmp_path: Path) -> None:
+    network = SPACE.network(Architecture(SPACE.name, (0,) * len(SPACE.decisions)))
+    settings = settings_of("fomaml", head="prototypes", augment=True)
+    train, held_out = a_pool(classes=20).hold_out()
+
+    def made(start: Any = None) -> MetaTraining:
+        return MetaTraining(network, Sources((train,), (held_out,)), settings, seed=0, device=CPU, start=start)
+
+    one = made()
+    one.run(checkpoint=tmp_path / "a.safetensors", progress=Silent())
+    assert ALPHA not in one.phi
+    assert all(bool(torch.isfinite(value).all()) for value in one.phi.values())
+    other = made(one.weights())
+    for name, value in one.weights().items():
+        assert torch.equal(other.weights()[name], value)
+    with pytest.raises(InputError, match="belongs to a meta-training with other settings"):
+        other.restore(tmp_path / "a.safetensors")
+    assert not torch.equal(one.phi["stem.conv.weight"], made().phi["stem.conv.weight"])
 
 
 def test_adaptation_makes_alpha_nearly_one_hot() -> None:

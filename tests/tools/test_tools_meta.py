@@ -1,0 +1,220 @@
+"""The benchmark of meta-learned initialisations: its parts, its sums, and that it goes on from its runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+import bench_meta
+import meta_devices
+import meta_tasks
+from bench_meta import main
+from meta_devices import halves, shortened, sliced, to_reach
+from meta_parts import conv4, network_facts, ordinary, split, with_classes
+from meta_report import page
+from meta_tasks import Adaptation, Scale, images_of, settings_of, summary
+
+from hwnas.arch import space_instance
+from hwnas.backends.torch import network_module
+from hwnas.data import Dataset, Images
+from hwnas.errors import InputError
+from hwnas.latency.model import latency_model
+from hwnas.meta.pools import Pool
+from hwnas.search.settings import SearchSettings
+
+ALPHABETS = ("Greek", "Korean", "Latin", "Tifinagh")
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four alphabets of three letters with eight images each."""
+    rng, path = np.random.default_rng(0), tmp_path_factory.mktemp("data") / "letters.npz"
+    classes = [f"{name}/character0{k}" for name in ALPHABETS for k in range(3)]
+    shapes = rng.random((12, 1, 6, 6)) < 0.4
+    x = np.repeat(shapes, 8, axis=1) ^ (rng.random((12, 8, 6, 6)) < 0.05)
+    np.savez(path, x=x.reshape(-1, 6, 6), y=np.arange(96) // 8, classes=np.array(classes))
+    return path
+
+
+def a_pool(images: int = 2) -> Pool:
+    pixels = np.random.default_rng(0).integers(0, 256, (12 * images, 1, 6, 6)).astype(np.uint8)
+    names = tuple(f"{name}/{k}" for name in ALPHABETS for k in range(3))
+    return Pool("letters", names, Images(pixels, np.repeat(np.arange(12), images)), (0.5,), (0.2,))
+
+
+def groups(pool: Pool) -> set[str]:
+    return set(pool.groups)
+
+
+def test_alphabets_take_turns_and_never_meet() -> None:
+    tested = []
+    for seed in range(4):
+        one = split(a_pool(), None, seed, ways=3)
+        parts = [groups(one.train), groups(one.valid), groups(one.test)]
+        assert set.union(*parts) == set(ALPHABETS)
+        assert sum(map(len, parts)) == 4
+        assert (one.train.mean, one.train.std) == (one.valid.mean, one.valid.std) == (one.test.mean, one.test.std)
+        tested += parts[2]
+    assert set(tested) == set(ALPHABETS)
+    other = split(a_pool(), a_pool(), 0, ways=3)
+    assert groups(other.test) == set(ALPHABETS)
+    assert len(groups(other.train)) == 3
+    with pytest.raises(InputError, match="0 groups of 4 classes"):
+        split(a_pool(), None, 0, ways=4)
+
+
+def test_conv4_is_four_convolutions_and_pools() -> None:
+    """9 c_in c_out multiply-adds per pixel of 28, 14, 7 and 4; one feature per channel remains."""
+    network = conv4(28, 20)
+    pixels = (28**2, 14**2, 7**2, 4**2)
+    macs = 9 * 64 * pixels[0] + 9 * 64 * 64 * sum(pixels[1:]) + 64 * 20
+    assert network_facts(network)["mmacs"] == pytest.approx(macs / 1e6)
+    assert network_module(with_classes(network, 7))(torch.zeros(2, 1, 28, 28)).shape == (2, 7)
+
+
+def test_every_class_is_four_by_its_turns() -> None:
+    pool = a_pool()
+    data = ordinary(pool)
+    assert len(data.classes) == 48
+    assert np.bincount(data.train.labels).tolist() == [2] * 48
+    for label, place in ((0, 0), (5, 10), (11, 23)):
+        for k in range(4):
+            turned = data.train.pixels[np.flatnonzero(data.train.labels == 12 * k + label)]
+            assert any(np.array_equal(np.rot90(pool.images.pixels[place, 0], k), one[0]) for one in turned)
+
+
+def test_images_of_an_outer_step() -> None:
+    scale = Scale(ways=20)
+    assert images_of(settings_of("protonet", scale)) == 20 + 80
+    assert images_of(settings_of("fomaml", scale)) == 20 + 2 * 20 + 80
+    assert images_of(settings_of("reptile", scale)) == 40 + 5 * 20
+
+
+def row(name: str, seed: int, validation: float, *errors: float) -> dict[str, Any]:
+    found = {"row": name, "seed": seed, "network": "mobile", "images": 10, "adaptation": "some", "test": ["Greek"]}
+    return found | {"validation": {"some": validation}, "errors": {"transductive": errors, "support": errors}}
+
+
+def test_the_better_method_is_chosen_by_validation_and_not_by_test() -> None:
+    rows = [row("reptile", 0, 0.3, 0.1, 0.1), row("fomaml", 0, 0.2, 0.5, 0.7)]
+    rows += [row("reptile", 1, 0.1, 0.2, 0.2), row("fomaml", 1, 0.2, 0.0, 0.0)]
+    found = {one["row"]: one for one in summary(rows)}
+    assert set(found) == {"reptile", "fomaml", "meta"}
+    mean, error = found["meta"]["transductive"]
+    assert mean == pytest.approx(0.4)
+    assert error == pytest.approx(np.std([0.5, 0.7, 0.2, 0.2], ddof=1) / 2)
+    assert found["meta"]["tasks"] == 4
+
+
+def a_dataset(size: int = 4) -> Dataset:
+    rng = np.random.default_rng(0)
+
+    def part(each: int) -> Images:
+        labels = np.repeat(np.arange(6), each)
+        pixels = np.broadcast_to(labels[:, None, None, None], (6 * each, 3, size, size)) * 10 + rng.integers(0, 9)
+        return Images(pixels.astype(np.uint8), labels)
+
+    return Dataset("six", tuple("abcdef"), part(9), part(5), part(7), (0.5,) * 3, (0.2,) * 3, flip=True)
+
+
+def test_slices_hold_their_classes_alone() -> None:
+    learned, new = halves("abcdef", 3)
+    assert sorted(learned + new) == list(range(6))
+    assert len(learned) == 3
+    one = sliced(a_dataset(), new, images=4, seed=0)
+    assert one.classes == tuple("abcdef"[label] for label in new)
+    for images, each in ((one.train, 4), (one.val, 2), (one.test, 7)):
+        assert np.bincount(images.labels).tolist() == [each] * 3
+        for pixels, label in zip(images.pixels, images.labels, strict=True):
+            assert pixels[0, 0, 0] // 10 == new[label]
+
+
+def test_a_share_of_the_epochs_is_never_none() -> None:
+    settings = shortened(SearchSettings(warmup_epochs=10, epochs=20), 0.25)
+    assert (settings.warmup_epochs, settings.epochs) == (2, 5)
+    settings = shortened(settings, 0.01)
+    assert (settings.warmup_epochs, settings.epochs) == (1, 1)
+
+
+def test_the_least_cost_at_which_a_row_is_as_good_as_scratch() -> None:
+    accuracies = {"scratch": (0.2, 0.4, 0.6), "warm": (0.5, 0.6, 0.7), "meta": (0.1, 0.2, 0.5)}
+    rows = [
+        {"row": name, "level": level, "accuracy": accuracy + gap, "images": 100 * level, "seconds": level}
+        for name, values in accuracies.items()
+        for level, accuracy in zip((0.25, 0.5, 1.0), values, strict=True)
+        for gap in (-0.1, 0.1)  # two devices
+    ]
+    scratch, warm, meta = to_reach(rows)
+    assert (scratch["images_to_equal"], scratch["images_factor"]) == (100.0, 1.0)
+    assert (warm["images_to_equal"], warm["images_factor"]) == (50.0, 2.0)
+    assert meta["images_to_equal"] is meta["seconds_factor"] is None
+    assert warm["curve"][0]["error"] == pytest.approx(0.1)
+    part = {"scale": {"images": 1, "share": 1.0, "steps": 1}, "data": "six", "devices": ["x"], "seeds": 2}
+    assert "| plain warm start | 50 (2.0 × less) |" in page({"devices": part | {"rows": [scratch, warm, meta]}})
+
+
+def test_devices_go_on_from_their_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = space_instance("toy", width=0.5, resolution=8, channels=3, classes=3)
+    old, new = (latency_model(space, lambda spec, k=k: float(spec.kernel**k)) for k in (1, 2))  # type: ignore[misc]
+    scale = meta_devices.Scale(images=6, share=0.01, levels=(0.5, 1.0), steps=1)
+
+    def bench(scale: meta_devices.Scale) -> meta_devices.Bench:
+        return meta_devices.Bench(space, {"a/b": old}, {"c/d": new}, a_dataset(size=8), scale, 0, tmp_path)
+
+    rows = list(bench(scale).rows())
+    assert [(one["row"], one["level"]) for one in rows[:4]] == [
+        ("scratch", 1.0),
+        ("scratch", 0.5),
+        ("warm", 0.5),
+        ("warm", 1.0),
+    ]
+    assert {one["row"] for one in rows} == set(meta_devices.ROWS)
+    assert all(one["device"] == "c/d" and one["images"] > 0 and 0.0 <= one["accuracy"] <= 1.0 for one in rows)
+    middle_ms = (new.smallest_ms + new.largest_ms) / 2
+    assert all(new.predict_ms(one["choices"]) <= middle_ms * (1 + 1e-9) for one in rows)
+    monkeypatch.setattr(meta_devices.Bench, "_row", None)  # nothing is done again
+    assert list(bench(scale).rows()) == rows
+    with pytest.raises(InputError, match="is of another scale"):
+        list(bench(meta_devices.Scale(images=7)).rows())
+
+
+def test_tasks_go_on_from_their_runs(letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_meta, "floor_ms", lambda networks, device, progress: dict.fromkeys(networks, 1.5))
+    monkeypatch.setattr(bench_meta, "RESOLUTIONS", {"mobile": 16, "conv4": 16})
+    monkeypatch.setattr(meta_tasks, "Scale", lambda **given: Scale(ways=3, validation_tasks=2, **given))
+    few_steps = (Adaptation("prototypes", 0, 0.0), Adaptation("learned", 2, 1e-3))
+    monkeypatch.setattr(meta_tasks, "ADAPTATIONS", dict.fromkeys(meta_tasks.ROWS, few_steps))
+    out = tmp_path / "meta.json"
+
+    def bench(tasks: int) -> None:
+        few = {"seeds": 1, "tasks_": tasks, "epochs": 1, "steps": 2, "protonet_steps": 2, "width": 0.1}
+        main("tasks", letters.parent, letters, runs=tmp_path / "runs", out=out, **few)  # type: ignore[arg-type]
+
+    bench(3)
+    found = json.loads(out.read_text())["tasks"]
+    assert [one["row"] for one in found["rows"]] == [*meta_tasks.ROWS, "meta"]
+    assert all(one["tasks"] == 3 and 0.0 <= one["transductive"][0] <= 1.0 for one in found["rows"])
+    assert found["tested"] == ["Greek"]
+    assert "| from scratch |" in out.with_suffix(".md").read_text()
+    assert out.with_suffix(".svg").stat().st_size > 1000
+    before = out.read_bytes()
+
+    monkeypatch.setattr(meta_tasks.Bench, "_row", None)  # nothing is done again
+    bench(3)
+    assert out.read_bytes() == before
+    with pytest.raises(InputError, match="is of another scale"):
+        bench(4)
+
+
+def test_a_device_without_a_table_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bench_meta, "load_dataset", lambda *_, **__: a_dataset())
+    with pytest.raises(Exception, match="no table of phone/fast holds all options"):
+        bench_meta.devices(["phone/fast"], 1, meta_devices.Scale(), tmp_path, None, lambda: True)

@@ -1,0 +1,194 @@
+"""Meta-learned initialisations: one-shot tasks, and searches on new devices and new classes.
+
+    python tools/bench_meta.py --part tasks --seeds 5 --runs runs/meta --out docs/results/meta.json
+
+Tasks: --images is an .npz file of many classes called `alphabet/character`. For every seed another alphabet is tested
+on and the next one validated on; --test names a file of other alphabets to test on instead. Rows: the same small
+network of the space `mobile` from scratch for every task; from the weights of an ordinary training on the other
+alphabets (warm start); from a meta-training that starts there (Reptile, FOMAML); and a prototypical network with
+Conv-4 that is trained here. Learning sees each character in four turns as four classes, and images that are moved a
+little. What a row does with a support set is chosen on validation tasks. Errors are told with both kinds of statistics
+of batch norms.
+
+Devices: half of the classes of CIFAR-10 are learned on, the others are new, and so are --new-devices, whose tables take
+no part in the learning. Rows: searches from scratch; from a first search on the other classes and another device (warm
+start); and from a meta-training that starts there. Each is repeated with less and less of the epochs, to see with how
+little it is as good as from scratch. Networks are not measured: a budget is kept by the tables.
+
+Finished rows are kept in --runs, with the states of those that are not finished, and not repeated.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import meta_devices
+import meta_parts
+import meta_tasks
+import torch
+import typer
+from cell_table import data_folder
+from meta_report import page, plot
+
+from hwnas.arch.network import Network
+from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import space_instance
+from hwnas.cli import console
+from hwnas.data import load_dataset
+from hwnas.data.known import VARIABLE
+from hwnas.devices.device import load_device
+from hwnas.files import read_json, write_json, write_text
+from hwnas.meta.devices import device_models
+from hwnas.meta.pools import OMNIGLOT, load_pool
+from hwnas.run.fit import floor_ms
+
+RESOLUTIONS = {"mobile": 32, "conv4": 28}
+NEW_DEVICES = ",".join(
+    (
+        "amd-epyc-f25m17/onnxruntime-1.32.0-t1-int8",
+        "amd-epyc-f25m17/litert-2.3.0-t1-int8",
+        "amd-epyc-f25m1/litert-2.3.0-t1-fp32",
+    )
+)
+
+Left = Callable[[], bool]
+
+
+def rows_of(benches: Iterator[Any], left: Left) -> list[dict[str, Any]]:
+    """Of one seed after the other, as long as there is time."""
+    found = []
+    for bench in benches:
+        for row in bench.rows():
+            found.append(row)
+            if not left():
+                return found
+    return found
+
+
+def tasks(
+    images: Path,
+    test: Path | None,
+    seeds: int,
+    scale: meta_tasks.Scale,
+    networks: dict[str, Network],
+    runs: Path,
+    left: Left,
+) -> dict[str, Any]:
+    """The part on one-shot tasks."""
+    pools = {kind: load_pool(str(images), resolution=size) for kind, size in RESOLUTIONS.items()}
+    others = {kind: load_pool(str(test), resolution=size) if test else None for kind, size in RESOLUTIONS.items()}
+
+    def benches() -> Iterator[meta_tasks.Bench]:
+        for seed in range(seeds):
+            parts = {kind: meta_parts.split(pools[kind], others[kind], seed, scale.ways) for kind in pools}
+            yield meta_tasks.Bench(parts, networks, scale, seed, runs / f"tasks-s{seed}")
+
+    rows = rows_of(benches(), left)
+    return {
+        "scale": asdict(scale),
+        "seeds": len({row["seed"] for row in rows}),
+        "tested": sorted({name for row in rows for name in row["test"]}),
+        "rows": meta_tasks.summary(rows),
+        "histories": {row["row"]: row["history"] for row in rows if row["seed"] == 0 and row["history"]},
+    }
+
+
+def network_facts(networks: dict[str, Network], names: dict[str, str], kept: Path) -> dict[str, Any]:
+    """What each network costs; its undisturbed latency is measured once."""
+    if not kept.exists():
+        device = load_device("host")
+        write_json(kept, floor_ms(networks, device, progress=console.progress(quiet=False)))
+    ms = read_json(kept)
+    return {
+        kind: meta_parts.network_facts(one) | {"name": names[kind], "ms": ms[kind]} for kind, one in networks.items()
+    }
+
+
+def devices(
+    new: list[str], seeds: int, scale: meta_devices.Scale, runs: Path, tables: Path | None, left: Left
+) -> dict[str, Any]:
+    """The part on new devices and new classes."""
+    dataset = load_dataset("cifar10", resolution=32, seed=0)
+    space = space_instance("mobile", width=0.25, resolution=32, channels=3, classes=len(dataset.classes) // 2)
+    assert isinstance(space, SearchSpace)
+    models = device_models(space, ["all"], tables)
+    absent = sorted(set(new) - set(models))
+    if absent:
+        raise typer.BadParameter(f"no table of {', '.join(absent)} holds all options; there are {', '.join(models)}")
+    known = {name: model for name, model in models.items() if name not in new}
+    held_out = {name: models[name] for name in new}
+    rows = rows_of(
+        (
+            meta_devices.Bench(space, known, held_out, dataset, scale, seed, runs / f"devices-s{seed}")
+            for seed in range(seeds)
+        ),
+        left,
+    )
+    return {
+        "scale": asdict(scale),
+        "data": dataset.name,
+        "seeds": len({row["seed"] for row in rows}),
+        "devices": sorted({row["device"] for row in rows}),
+        "known": sorted(known),
+        "rows": meta_devices.to_reach(rows),
+    }
+
+
+def main(
+    part: Annotated[str, typer.Option(help="tasks, devices, or both with a comma.")] = "tasks,devices",
+    data: Annotated[Path | None, typer.Option(help="Folder with the data sets.")] = None,
+    images: Annotated[Path | None, typer.Option(help="An .npz file of alphabets. [default: Omniglot]")] = None,
+    test: Annotated[Path | None, typer.Option(help="Another one to test on.")] = None,
+    seeds: int = 1,
+    minutes: Annotated[float, typer.Option(help="Start nothing after these.")] = float("inf"),
+    tasks_: Annotated[int, typer.Option("--tasks", help="Test tasks for each seed.")] = 20,
+    epochs: Annotated[int, typer.Option(help="Of the ordinary training.")] = 20,
+    steps: Annotated[int, typer.Option(help="Outer steps of each meta-training.")] = 1000,
+    protonet_steps: Annotated[int, typer.Option(help="Episodes of the prototypical network.")] = 3000,
+    width: float = 0.5,
+    depth: int = 2,
+    option: Annotated[str, typer.Option(help="What every decision of the network takes.")] = "k3e3",
+    new_devices: Annotated[str, typer.Option(help="DEVICE/CONDITION with commas.")] = NEW_DEVICES,
+    slice_images: Annotated[int, typer.Option(help="Train images of each class of a slice.")] = 100,
+    share: Annotated[float, typer.Option(help="Of the usual epochs, for scratch.")] = 1.0,
+    levels: Annotated[str, typer.Option(help="Shares of that.")] = "0.0625,0.125,0.25,0.5,1",
+    tables: Path | None = None,
+    runs: Path = Path("runs/meta"),
+    out: Annotated[Path | None, typer.Option(help="JSON file; a page and a plot are written beside it.")] = None,
+) -> None:
+    """Run what is missing, then print the tables."""
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    folder = data or data_folder()
+    os.environ[VARIABLE] = str(folder)
+
+    def left() -> bool:
+        return time.monotonic() - started < 60.0 * minutes
+
+    result: dict[str, Any] = read_json(out) if out is not None and out.exists() else {}
+    if "tasks" in part.split(","):
+        scale = meta_tasks.Scale(epochs=epochs, steps=steps, protonet_steps=protonet_steps, tasks=tasks_)
+        networks = {
+            "mobile": meta_parts.mobile(width, depth, option, RESOLUTIONS["mobile"], scale.ways),
+            "conv4": meta_parts.conv4(RESOLUTIONS["conv4"], scale.ways),
+        }
+        result["tasks"] = tasks(images or folder / OMNIGLOT, test, seeds, scale, networks, runs, left)
+        names = {"mobile": f"mobile@w{width:g}-d{depth}-r{RESOLUTIONS['mobile']}, {option}", "conv4": "Conv-4, 64, r28"}
+        result["tasks"]["networks"] = network_facts(networks, names, runs / "latency.json")
+    if "devices" in part.split(","):
+        of_devices = meta_devices.Scale(slice_images, share, tuple(map(float, levels.split(","))), steps)
+        result["devices"] = devices(new_devices.split(","), seeds, of_devices, runs, tables, left)
+    print(page(result))
+    if out is not None:
+        write_json(out, result)
+        write_text(out.with_suffix(".md"), page(result, out.with_suffix(".svg").name))
+        plot(result, out.with_suffix(".svg"))
+
+
+if __name__ == "__main__":
+    typer.run(main)

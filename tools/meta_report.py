@@ -1,0 +1,128 @@
+"""What `bench_meta.py` writes: a page and a plot."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from hwnas.files import write_bytes
+
+HEAD = """# Meta-learned initialisations
+
+Written by `tools/bench_meta.py`, whose first lines say what is measured and by which rules.
+"""
+_NAMES = {
+    "scratch": "from scratch",
+    "protonet": "ProtoNet, Conv-4",
+    "warm": "plain warm start",
+    "reptile": "Reptile",
+    "fomaml": "FOMAML",
+    "meta": "meta-learned: the better of both for each seed, by meta-validation",
+}
+
+
+def page(result: Mapping[str, Any], picture: str = "") -> str:
+    """All parts that there are, as Markdown."""
+    text = HEAD + (f"\n{result['note']}\n" if "note" in result else "")
+    if "tasks" in result:
+        text += _tasks(result["tasks"])
+    if "devices" in result:
+        text += _devices(result["devices"])
+    return text + (f"\n![curves]({picture})\n" if picture else "")
+
+
+def table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in (heads, ["---"] * len(heads), *lines)) + "\n"
+
+
+def _tasks(part: Mapping[str, Any]) -> str:
+    scale, seeds = part["scale"], part["seeds"]
+    text = f"""
+## One-shot tasks
+
+{scale["ways"]}-way one-shot within an alphabet: one image of each class to adapt to, one to test. For each seed one
+alphabet is tested on and another validated on; tested were {", ".join(part["tested"])}. Mean error ± one standard error
+over the test tasks of {seeds} seed{"s" if seeds > 1 else ""}. *Images* are what the learning before the tasks saw, each
+time that it went through the network. Meta-trainings start from the weights of the warm start. {scale["epochs"]} epochs
+of ordinary training, {scale["steps"]} outer steps, {scale["protonet_steps"]} episodes of the ProtoNet.
+
+"""
+    lines = []
+    for row in part["rows"]:
+        errors = [f"{100 * row[norm][0]:.1f} ± {100 * row[norm][1]:.1f}" for norm in ("transductive", "support")]
+        facts = part["networks"][row["network"]]
+        size = f"{facts['mmacs']:.1f} M"
+        ms = f"{facts['ms']:.3f}" if "ms" in facts else ""
+        adaptations = "; ".join(row["adaptations"])
+        lines.append(
+            [_NAMES[row["row"]], *errors, str(row["tasks"]), f"{row['images']:,}", facts["name"], size, ms, adaptations]
+        )
+    heads = ["row", "error, %, transductive batch norms", "error, %, statistics of the support set", "test tasks"]
+    return text + table([*heads, "images", "network", "MACs", "ms", "adaptation, by validation tasks"], lines)
+
+
+def _devices(part: Mapping[str, Any]) -> str:
+    scale = part["scale"]
+    text = f"""
+## New devices and new classes
+
+Half of the classes of {part["data"]} with {scale["images"]} train images each are new, and so are the devices, whose
+tables took no part in the learning: {", ".join(part["devices"])}. The budget is the middle of a device's range.
+*Scratch* is a search and a training with {scale["share"]:.0%} of the epochs that hwnas takes; a level is a share of
+that. Accuracy on test images ± one standard error over devices and seeds ({part["seeds"]}). Cost is that of search and
+training. The first search had other classes and another device; the meta-training, {scale["steps"]} outer steps, starts
+from its weights.
+
+"""
+    lines = [
+        [
+            _NAMES[row["row"]].partition(":")[0],
+            f"{point['level']:g}",
+            str(point["runs"]),
+            f"{100 * point['accuracy']:.1f} ± {100 * point['error']:.1f}",
+            f"{point['images']:,.0f}",
+            f"{point['seconds']:.0f}",
+        ]
+        for row in part["rows"]
+        for point in row["curve"]
+    ]
+    text += table(["row", "level", "runs", "accuracy, %", "images", "seconds of CPU"], lines)
+    text += "\nLeast cost at which a row is as good as scratch at level 1:\n\n"
+    lines = [
+        [
+            _NAMES[row["row"]].partition(":")[0],
+            *(_reached(row[f"{key}_to_equal"], row[f"{key}_factor"]) for key in ("images", "seconds")),
+        ]
+        for row in part["rows"]
+    ]
+    return text + table(["row", "images", "seconds of CPU"], lines)
+
+
+def _reached(cost: float | None, factor: float | None) -> str:
+    return "not reached" if cost is None or factor is None else f"{cost:,.0f} ({factor:.1f} × less)"
+
+
+def plot(result: Mapping[str, Any], path: Path) -> None:
+    """Meta-validation accuracy against images, and accuracy on new devices against the cost."""
+    parts = [name for name in ("tasks", "devices") if name in result]
+    figure = Figure(figsize=(5.5 * len(parts), 4.0), layout="constrained")
+    for nth, name in enumerate(parts, 1):
+        axes = figure.add_subplot(1, len(parts), nth)
+        if name == "tasks":
+            axes.set(title="one-shot tasks, first seed", xlabel="images seen", ylabel="meta-validation accuracy")
+            for row, history in result[name]["histories"].items():
+                images, accuracies, errors = zip(*history, strict=True)
+                axes.errorbar(images, accuracies, errors, label=_NAMES[row], capsize=2)
+        else:
+            axes.set(title="new devices and classes", xlabel="images seen", ylabel="test accuracy", xscale="log")
+            for row in result[name]["rows"]:
+                x, y, error = ([one[key] for one in row["curve"]] for key in ("images", "accuracy", "error"))
+                axes.errorbar(x, y, error, label=_NAMES[row["row"]].partition(":")[0], capsize=2)
+        axes.legend(fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata={"Date": None})
+    write_bytes(path, buffer.getvalue())

@@ -22,11 +22,9 @@ from meta_parts import conv4, network_facts, ordinary, split, with_classes
 from meta_report import page
 from meta_tasks import Adaptation, Scale, images_of, settings_of, summary
 
-from hwnas.arch import space_instance
 from hwnas.backends.torch import network_module
 from hwnas.data import Dataset, Images
 from hwnas.errors import InputError
-from hwnas.latency.model import latency_model
 from hwnas.meta.pools import Pool
 from hwnas.search.settings import SearchSettings
 
@@ -159,31 +157,6 @@ def test_the_least_cost_at_which_a_row_is_as_good_as_scratch() -> None:
     assert warm["curve"][0]["error"] == pytest.approx(0.1)
     part = {"scale": {"images": 1, "share": 1.0, "steps": 1}, "data": "six", "devices": ["x"], "seeds": 2}
     assert "| plain warm start | 50 (2.0 × less) |" in page({"devices": part | {"rows": [scratch, warm, meta]}})
-
-
-def test_devices_go_on_from_their_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    space = space_instance("toy", width=0.5, resolution=8, channels=3, classes=3)
-    old, new = (latency_model(space, lambda spec, k=k: float(spec.kernel**k)) for k in (1, 2))  # type: ignore[misc]
-    scale = meta_devices.Scale(images=6, share=0.01, levels=(0.5, 1.0), steps=1)
-
-    def bench(scale: meta_devices.Scale) -> meta_devices.Bench:
-        return meta_devices.Bench(space, {"a/b": old}, {"c/d": new}, a_dataset(size=8), scale, 0, tmp_path)
-
-    rows = list(bench(scale).rows())
-    assert [(one["row"], one["level"]) for one in rows[:4]] == [
-        ("scratch", 1.0),
-        ("scratch", 0.5),
-        ("warm", 0.5),
-        ("warm", 1.0),
-    ]
-    assert {one["row"] for one in rows} == set(meta_devices.ROWS)
-    assert all(one["device"] == "c/d" and one["images"] > 0 and 0.0 <= one["accuracy"] <= 1.0 for one in rows)
-    middle_ms = (new.smallest_ms + new.largest_ms) / 2
-    assert all(new.predict_ms(one["choices"]) <= middle_ms * (1 + 1e-9) for one in rows)
-    monkeypatch.setattr(meta_devices.Bench, "_row", None)  # nothing is done again
-    assert list(bench(scale).rows()) == rows
-    with pytest.raises(InputError, match="is of another scale"):
-        list(bench(meta_devices.Scale(images=7)).rows())
 
 
 def test_tasks_go_on_from_their_runs(letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

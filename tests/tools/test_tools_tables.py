@@ -120,7 +120,7 @@ def test_a_winner_that_does_not_hold_is_passed_over(table: LatencyTable) -> None
     bench = Bench(table, margin=0.0)
     problem = bench.problems[0]
     slow, fast = int(np.flatnonzero(~problem.holds)[0]), int(np.flatnonzero(problem.holds)[0])
-    run = bench._answer([slow, fast], "a", problem, "random", 0, 50)
+    run = bench.answer([slow, fast], "a", problem, "random", 0, 50)
     assert (run.cell, run.verified, run.violated) == (fast, 2, 0)
 
 

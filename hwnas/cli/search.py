@@ -250,7 +250,8 @@ def _plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         lines["budget"] = f"{plan.config.budget}{' of the latency range' if plan.budgets[0].relative else ' ms'}"
     else:
         low, high = facts["range_ms"]
-        lines["table"] = f"complete; the space runs in {_ms(low)} to {_ms(high)} ms"
+        ends = f"in {_ms(low)} to {_ms(high)} ms" if low > 0 else f"in up to {_ms(high)} ms"
+        lines["table"] = f"complete; the space runs {ends}"
         budgets, targets = (_several(facts[name]) for name in ("budget_ms", "target_ms"))
         lines["budget"] = f"{budgets} ms; predictions stay under {targets} ms"
     if any(_limits(facts)):

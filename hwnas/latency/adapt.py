@@ -150,7 +150,7 @@ def _take_rows(table: Table, known: Known, found: Posterior, *, runs: int) -> No
     smallest = max(1e3 * _SMALLEST_ROW * float(np.mean(found.mean[1:])), 0.001)
     for spec, mean_ms, deviation_ms in zip(priced(known.space), found.mean[1:], deviations, strict=True):
         low, middle, high = (max(1e3 * (mean_ms + z * deviation_ms), smallest) for z in (-1.2816, 0.0, 1.2816))
-        table.rows[spec.key] = Row(spec.key, fingerprint(spec), middle, low, high, runs, now)
+        table.rows[spec.key] = Row(spec.key, fingerprint(spec), middle, low, high, runs, now, table.canary_us)
     intercept_us = 1e3 * float(found.mean[0])
     table.calibrations[known.space.signature] = Calibration(1.0, intercept_us, 0.0, runs)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,10 +21,9 @@ from hwnas.devices.device import Device
 from hwnas.devices.estimate import CANARY_DRIFT, Estimate, canary_floor_us, estimate, estimates, loaded
 from hwnas.devices.link import link_to
 from hwnas.devices.measure import measure
-from hwnas.devices.profile import profile_rounds
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError, TableError
-from hwnas.files import sha256, storage_errors, write_text
+from hwnas.files import storage_errors
 from hwnas.latency.calibrate import (
     CALIBRATION_NETWORKS,
     JUDGED_ROUNDS,
@@ -39,6 +37,7 @@ from hwnas.latency.calibrate import (
     validate,
 )
 from hwnas.latency.find import find_adapted, find_folder
+from hwnas.latency.journal import kept_rounds
 from hwnas.latency.model import Latencies, LatencyModel, latency_model
 from hwnas.latency.models import write_canary, write_models
 from hwnas.latency.noise import noise_of, refuse_too_few
@@ -47,11 +46,8 @@ from hwnas.latency.walks import ChainLatencies, chain_latencies
 from hwnas.locks import held
 from hwnas.progress import Progress
 
-_ROUNDS_PER_PROCESS = 5
-_PROCESSES = 2
 _DRAWS = (2, 4, 8, 16)  # times as many as there are networks, until enough of them have no idle ops
-_MOST_PASSES = 6  # over the models that ran in a burst, or are not settled
-_SETTLED = 0.02  # by which the two fastest processes may differ; undisturbed ones do by 0.4 to 1.7 %
+_DRIFT_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -61,12 +57,10 @@ class Need:
     Attributes:
         rows: ops without a row, or whose row is stale.
         calibration: whether whole networks of the space are to be measured.
-        drifted: the reference network no longer runs as fast as it did, so every row is measured again.
     """
 
     rows: tuple[OpSpec, ...]
     calibration: bool
-    drifted: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.rows) or self.calibration
@@ -120,23 +114,34 @@ def table_for(device: Device, space: AnySpace, tables: Path | None) -> tuple[Tab
     return table, folder
 
 
-def drift(table: Table, device: Device) -> float:
-    """How much slower (or, below zero, faster) the reference network runs than when the table was made.
+def drifted(table: Table, space: AnySpace, device: Device) -> tuple[Need, float]:
+    """What of a space was measured while the device ran at another speed than now, and how much slower it is now.
 
-    Slower while other work loads the machine is no drift: the table still states the undisturbed latency.
+    The speed is that of the reference network; each row keeps it. Slower while other work loads the machine is no
+    drift: the table still states the undisturbed latency. What the table lacks is none either.
 
     Raises:
         DeviceError: the device cannot measure.
     """
+    rows = [spec for spec in space.ops if spec.key in table.rows]
+    speeds_us = {table.rows[spec.key].canary_us for spec in rows} | {table.canary_of(space.signature)}
+    rounds: list[Round] = []
+    changes: dict[float, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         canary = write_canary(Path(folder), device)
-        rounds: list[Round] = []
-        for _ in range(3):
+        for _ in range(_DRIFT_PASSES):
             rounds += measure(device, {"canary": canary}, canary, rounds=8)
-            changed = canary_floor_us(rounds) / table.canary_us - 1.0
-            if abs(changed) <= CANARY_DRIFT:
+            changes = _changes(speeds_us, canary_floor_us(rounds), loaded=2 * sum(map(loaded, rounds)) > len(rounds))
+            if not changes:
                 break
-    return 0.0 if changed > 0 and 2 * sum(map(loaded, rounds)) > len(rounds) else changed
+    again = tuple(spec for spec in rows if table.rows[spec.key].canary_us in changes)
+    return Need(again, bool(changes)), max(changes.values(), key=abs, default=0.0)
+
+
+def _changes(then_us: Iterable[float], now_us: float, *, loaded: bool) -> dict[float, float]:
+    """By speed, as the latency of the reference network: how much slower it is now, where that is a drift."""
+    shares = {us: now_us / us - 1.0 for us in then_us if us > 0}
+    return {us: share for us, share in shares.items() if abs(share) > CANARY_DRIFT and not (loaded and share > 0)}
 
 
 def measuring_into(folder: Path, progress: Progress) -> AbstractContextManager[None]:
@@ -192,7 +197,7 @@ def _still_lacking(table: Table, space: AnySpace, device: Device, folder: Path, 
     rows = tuple(spec for spec in need.rows if now.rows.get(spec.key) == table.rows.get(spec.key))
     name = space.signature
     calibrated = name in now.calibrations and now.calibrations[name] != table.calibrations.get(name)
-    return now, Need(rows, bool(rows) or not calibrated, need.drifted and now.canary_us == table.canary_us)
+    return now, Need(rows, bool(rows) or not calibrated)
 
 
 def _complete(
@@ -206,25 +211,24 @@ def _complete(
     max_minutes: float,
 ) -> Table:
     started = time.monotonic()
-    if need.drifted:
-        table = Table(table.device, table.condition)
     networks = _networks(space, seed)
     journal = folder / f"rounds-{space.signature}.jsonl"
     with tempfile.TemporaryDirectory() as temporary:
         rows = {spec.key: Network.single(spec) for spec in need.rows}
         models = write_models(Path(temporary), rows | networks, device)
         canary = write_canary(Path(temporary), device)
-        rounds = _kept_rounds(journal, device, models, canary, seed, progress, started=started, max_minutes=max_minutes)
+        rounds = kept_rounds(journal, device, models, canary, seed, progress, started=started, max_minutes=max_minutes)
     if max_minutes < math.inf:
         refuse_too_few(rounds, list(rows), list(networks), max_minutes)
     canary_us = canary_floor_us(rounds)
-    kept_rows = len(space.ops) - len(need.rows)
-    if kept_rows and table.canary_us and abs(changed := canary_us / table.canary_us - 1.0) > CANARY_DRIFT:
+    kept_us = [table.rows[spec.key].canary_us for spec in space.ops if spec not in need.rows]
+    if changes := _changes(kept_us, canary_us, loaded=False):
         progress.say(
-            f"the reference network runs {changed:+.0%} against when the other {kept_rows} rows of {space.name} were "
-            "measured, so they hold for another speed: hwnas profile-device --again measures all of them"
+            f"the reference network runs {max(changes.values(), key=abs):+.0%} against when "
+            f"{sum(us in changes for us in kept_us)} of the other rows of {space.name} were measured, so they hold for "
+            "another speed: hwnas profile-device --again measures all of them"
         )
-    _take_rows(table, need.rows, estimates(rounds))
+    _take_rows(table, need.rows, estimates(rounds), canary_us)
     table.provenance = provenance(device)
     table.canary_us = canary_us
     measured = [measured_network(table, network, name, rounds) for name, network in networks.items()]
@@ -239,64 +243,10 @@ def _complete(
     return table
 
 
-def measure_networks(
-    networks: dict[str, Network], device: Device, journal: Path, *, seed: int, progress: Progress
-) -> list[Round]:
-    """Measure whole networks as those are that calibrate a table; the rounds are kept in `journal`, to go on from.
-
-    Raises:
-        DeviceError: the device cannot measure.
-        StorageError: the journal cannot be written.
-    """
-    with tempfile.TemporaryDirectory() as temporary:
-        models = write_models(Path(temporary), networks, device)
-        canary = write_canary(Path(temporary), device)
-        return _kept_rounds(journal, device, models, canary, seed, progress)
-
-
-def _kept_rounds(
-    journal: Path,
-    device: Device,
-    models: dict[str, Path],
-    canary: Path,
-    seed: int,
-    progress: Progress,
-    *,
-    started: float = 0.0,
-    max_minutes: float = math.inf,
-) -> list[Round]:
-    """Rounds of two processes, and of more where they were disturbed or are not settled."""
-    with _Journal(journal, _digest(models)) as kept:
-        rounds = kept.rounds
-        for process in range(1, _PROCESSES + 1):
-            rounds = profile_rounds(
-                device,
-                models,
-                canary,
-                rounds=process * _ROUNDS_PER_PROCESS,
-                min_accepted=JUDGED_ROUNDS,
-                max_extra=_MOST_PASSES if process == _PROCESSES else 0,
-                tolerance=_SETTLED if process == _PROCESSES else None,
-                deadline_s=_left_s(started, max_minutes, process),
-                done=rounds,
-                seed=seed,
-                on_round=kept.add,
-                progress=progress,
-            )
-    return rounds
-
-
 def provenance(device: Device) -> dict[str, object]:
     """Facts about the machine, its versions and settings, as they are now."""
     settings = {"threads": device.threads, "precision": device.precision, "pin": device.pin}
     return link_to(device).facts.provenance() | settings
-
-
-def _left_s(started: float, max_minutes: float, process: int) -> float | None:
-    """Seconds that are left to the first processes of a measurement: an equal share of the time for each."""
-    if max_minutes == math.inf:
-        return None
-    return started + 60 * max_minutes * process / _PROCESSES - time.monotonic()
 
 
 def model_of(table: Table, space: AnySpace, *, any_table: bool = False) -> Latencies:
@@ -376,14 +326,29 @@ def validation_networks(space: AnySpace, seed: int) -> list[Network]:
     return list(_networks(space, seed).values())[CALIBRATION_NETWORKS:]
 
 
-def _take_rows(table: Table, specs: Sequence[OpSpec], measured: dict[str, Estimate]) -> None:
+def _take_rows(table: Table, specs: Sequence[OpSpec], measured: dict[str, Estimate], canary_us: float) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     fingerprint = format_of(table.runtime, table.precision).fingerprint
     for spec in specs:
         one = measured[spec.key]
         table.rows[spec.key] = Row(
-            spec.key, fingerprint(spec), one.floor_us, one.p10_us, one.p90_us, max(one.accepted, 1), now
+            spec.key, fingerprint(spec), one.floor_us, one.p10_us, one.p90_us, max(one.accepted, 1), now, canary_us
         )
+
+
+def measure_networks(
+    networks: dict[str, Network], device: Device, journal: Path, *, seed: int, progress: Progress
+) -> list[Round]:
+    """Measure whole networks as those are that calibrate a table; the rounds are kept in `journal`, to go on from.
+
+    Raises:
+        DeviceError: the device cannot measure.
+        StorageError: the journal cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        models = write_models(Path(temporary), networks, device)
+        canary = write_canary(Path(temporary), device)
+        return kept_rounds(journal, device, models, canary, seed, progress)
 
 
 def measured_network(table: Table, network: Network, name: str, rounds: Sequence[Round]) -> Measured:
@@ -396,41 +361,3 @@ def measured_network(table: Table, network: Network, name: str, rounds: Sequence
     rows_us, count = row_sum(table, network)
     judged_us = whole.median_us if whole.accepted >= JUDGED_ROUNDS else None
     return Measured(rows_us, count, whole.floor_us, judged_us, (first, second))
-
-
-def _digest(models: dict[str, Path]) -> str:
-    return sha256("".join(f"{name} {sha256(path.read_bytes())}" for name, path in models.items()).encode())
-
-
-class _Journal:
-    """Rounds on disk, one JSON object a line after a line that names the models; what a kill cut short is dropped."""
-
-    def __init__(self, path: Path, models: str) -> None:
-        self._path = path
-        self._head = json.dumps({"models": models})
-        self.rounds: list[Round] = []
-
-    def __enter__(self) -> _Journal:
-        with storage_errors(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            text = self._path.read_text(encoding="utf-8", errors="replace") if self._path.exists() else ""
-        head, *lines = text.splitlines() or [""]
-        for line in lines if head == self._head else []:
-            try:
-                self.rounds.append(Round.from_json(json.loads(line)))
-            except (ValueError, AttributeError, InputError):
-                break
-        kept = [self._head, *(json.dumps(one.to_json()) for one in self.rounds)]
-        write_text(self._path, "\n".join(kept) + "\n")
-        with storage_errors(self._path):
-            self._file = self._path.open("a", encoding="utf-8")
-        return self
-
-    def add(self, one: Round) -> None:
-        with storage_errors(self._path):
-            self._file.write(json.dumps(one.to_json()) + "\n")
-            self._file.flush()
-
-    def __exit__(self, *_: object) -> None:
-        with storage_errors(self._path):
-            self._file.close()

@@ -14,7 +14,7 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +42,8 @@ class Row:
         p10_us, p90_us: of single runs in accepted rounds.
         runs: accepted rounds.
         measured_at: UTC, ISO 8601.
+        canary_us: undisturbed latency of the reference network meanwhile, in microseconds: the speed of the device that
+            the row holds for. 0 where it is not known.
     """
 
     key: str
@@ -51,6 +53,7 @@ class Row:
     p90_us: float
     runs: int
     measured_at: str
+    canary_us: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +267,9 @@ def load_table(folder: Path) -> Table:
     if interrupted:
         table.canary_us = _number(meta, "canary_us_before")
         table.calibrations, table.validations, table.noise, table.pairs = {}, {}, {}, {}
+    for key, row in table.rows.items():
+        if not row.canary_us:  # of an older version, which knew one speed of the whole table
+            table.rows[key] = replace(row, canary_us=table.canary_us)
     if table.calibrations.keys() != table.validations.keys() and table.kind != "imported":
         raise TableError(
             f"the table in {folder} is malformed: a calibration and its validation come together",
@@ -299,13 +305,15 @@ def _csv(table: Table) -> str:
     for key in sorted(table.rows):
         row = table.rows[key]
         numbers = (f"{value:.3f}" for value in (row.median_us, row.p10_us, row.p90_us))
-        writer.writerow([row.key, row.fingerprint, *numbers, row.runs, row.measured_at])
+        writer.writerow([row.key, row.fingerprint, *numbers, row.runs, row.measured_at, f"{row.canary_us:.3f}"])
     return buffer.getvalue()
 
 
 def _rows(text: str) -> dict[str, Row]:
     reader = csv.DictReader(io.StringIO(text))
     columns = [column.name for column in fields(Row)]
+    if reader.fieldnames == columns[:-1]:  # of an older version
+        columns = columns[:-1]
     if reader.fieldnames != columns:
         raise ValueError(f"the columns are {','.join(columns)}, not {','.join(reader.fieldnames or [])}")
     rows: dict[str, Row] = {}
@@ -317,11 +325,13 @@ def _rows(text: str) -> dict[str, Row]:
         except InputError as error:
             raise ValueError(f"line {reader.line_num}: {error}") from error
         median, p10, p90 = (float(line[name]) for name in ("median_us", "p10_us", "p90_us"))
-        if not all(math.isfinite(time) and time > 0 for time in (median, p10, p90)):
+        canary = float(line.get("canary_us", 0.0))
+        if not all(math.isfinite(time) and time > 0 for time in (median, p10, p90)) or not 0 <= canary < math.inf:
             raise ValueError(f"line {reader.line_num}: latencies are positive numbers")
         if not re.fullmatch(r"[0-9a-f]{16}", line["fingerprint"]) or spec.key in rows:
             raise ValueError(f"line {reader.line_num}: bad fingerprint or repeated key")
-        rows[spec.key] = Row(spec.key, line["fingerprint"], median, p10, p90, int(line["runs"]), line["measured_at"])
+        runs, when = int(line["runs"]), line["measured_at"]
+        rows[spec.key] = Row(spec.key, line["fingerprint"], median, p10, p90, runs, when, canary)
     return rows
 
 

@@ -11,10 +11,9 @@ import torch
 from hwnas.arch.spaces import AnySpace, parse_constants, space_instance, space_rungs
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device
-from hwnas.devices.estimate import CANARY_DRIFT
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.files import read_json, write_json
-from hwnas.latency.build import Need, complete, drift, kept_model, lacking, model_of, open_table, table_for
+from hwnas.latency.build import Need, complete, drifted, kept_model, lacking, model_of, open_table, table_for
 from hwnas.latency.find import device_or_imported, find_folder, table_folder
 from hwnas.latency.model import Latencies
 from hwnas.latency.noise import load_warning
@@ -333,19 +332,23 @@ def _measured_model(plan: Plan, progress: Progress) -> Latencies:
     need = plan.need
     if not plan.device.reachable:
         return model_of(plan.table, plan.whole, any_table=plan.any_table)
-    if plan.table.rows and not need.rows:
-        changed = drift(replace(plan.table, canary_us=plan.table.canary_of(plan.whole.signature)), plan.device)
-        if abs(changed) > CANARY_DRIFT:
-            progress.say(f"the reference network runs {changed:+.0%} against the table: measuring its rows again")
-            need = Need(plan.whole.ops, calibration=True, drifted=True)
-            if plan.table.kind == "adapted":  # what was predicted is not completed: a measured table takes its place
-                plan = replace(plan, table=open_table(plan.device, plan.folder))
-                need = lacking(plan.table, plan.whole)
+    lacks = len(need.rows)
+    if lacks < len(plan.whole.ops):
+        again, changed = drifted(plan.table, plan.whole, plan.device)
+        if again and plan.table.kind == "adapted":  # what was predicted is not completed: a measured table replaces it
+            plan = replace(plan, table=open_table(plan.device, plan.folder))
+            again = lacking(plan.table, plan.whole)
+        if again:
+            progress.say(
+                f"the reference network runs {changed:+.0%} against when the table was measured: measuring "
+                f"{len(again.rows)} of {len(plan.whole.ops)} rows and whole networks again"
+            )
+        need = Need((*need.rows, *again.rows), need.calibration or again.calibration)
     if need:
         if not plan.budgets[0].relative:
             _refuse_hopeless(plan, progress)
-        if not need.drifted:
-            progress.say(f"measuring {len(need.rows)} rows that the latency table lacks")
+        if lacks:
+            progress.say(f"measuring {lacks} rows that the latency table lacks")
         complete(plan.table, plan.whole, plan.device, plan.folder, need, progress=progress)
         plan = replace(plan, table=open_table(plan.device, plan.folder))
         if warning := load_warning(plan.table, plan.whole):

@@ -17,7 +17,7 @@ from hwnas.backends.onnx import fingerprint
 from hwnas.cli import app
 from hwnas.cli.options import search_with
 from hwnas.devices.rounds import Round
-from hwnas.latency import build, fresh
+from hwnas.latency import fresh, journal
 from hwnas.latency.adapt import known_of
 from hwnas.latency.table import Calibration, Row, Table, Validation, save_table
 
@@ -62,7 +62,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = known_of(TOY, [source()])
     costs = 2e3 * known.counts @ np.array([0.0, *(row.median_us / 1e3 for row in source().rows.values())])
     every = {f"network {index}": float(cost) for index, cost in enumerate(costs)}
-    monkeypatch.setattr(build, "profile_rounds", Rounds(every))
+    monkeypatch.setattr(journal, "profile_rounds", Rounds(every))
 
 
 def test_a_table_is_adapted_shown_and_validated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from hwnas.devices.measure import measure, stream_rounds
 from hwnas.devices.rounds import Round
 from hwnas.devices.transports import ssh
 from hwnas.errors import DeviceError, InputError, UnreachableError
-from hwnas.latency import build
+from hwnas.latency import build, journal
 from hwnas.latency.build import complete, lacking, open_table
 from hwnas.latency.table import load_table
 from hwnas.progress import Silent
@@ -105,7 +105,7 @@ def test_a_profile_whose_link_is_cut_twice_has_every_row_of_an_uncut_one(
         taken[:] = profile.profile_rounds(*arguments, **options | {"round_ms": 0.1, "max_extra": 0})
         return taken
 
-    monkeypatch.setattr(build, "profile_rounds", quick)
+    monkeypatch.setattr(journal, "profile_rounds", quick)
     space, device = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10), board.device()
     board.cuts = [60_000, 60_000]
     table = open_table(device, tmp_path / "table")

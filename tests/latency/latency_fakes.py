@@ -37,7 +37,9 @@ def table_of(
 ) -> Table:
     """A table of the made-up device."""
     rows = {
-        spec.key: Row(spec.key, fingerprint(spec), row_us(spec.key), 49.5, 160.25, 7, "2026-01-01T00:00:00+00:00")
+        spec.key: Row(
+            spec.key, fingerprint(spec), row_us(spec.key), 49.5, 160.25, 7, "2026-01-01T00:00:00+00:00", CANARY_US
+        )
         for spec in specs
     }
     return Table(device, condition, rows=rows, canary_us=CANARY_US)

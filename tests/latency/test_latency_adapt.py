@@ -12,7 +12,7 @@ from latency_fakes import CANARY_US, HOST, INTERCEPT_US, PER_OP_US, SLOPE, TOY, 
 
 from hwnas.arch import OpSpec
 from hwnas.errors import InputError, TableError
-from hwnas.latency import build, find
+from hwnas.latency import build, find, journal
 from hwnas.latency.adapt import Known, adapt_table, known_of, source_tables
 from hwnas.latency.build import lacking, model_of, table_for
 from hwnas.latency.describe import space_of
@@ -50,7 +50,7 @@ def true_ms() -> Floats:
 
 
 def adapted(known: Known, folder: Path, samples: int, monkeypatch: pytest.MonkeyPatch) -> Table:
-    monkeypatch.setattr(build, "profile_rounds", FakeRounds(TOY, known.picked(samples)))
+    monkeypatch.setattr(journal, "profile_rounds", FakeRounds(TOY, known.picked(samples)))
     return adapt_table(known, HOST, folder, samples, progress=Silent())
 
 

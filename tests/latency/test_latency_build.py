@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from latency_fakes import CANARY_US, HOST, INTERCEPT_US, PER_OP_US, SLOPE, TOY, FakeRounds, network_us, row_us
 
 from hwnas.arch import SearchSpace, space_instance
+from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
-from hwnas.latency import build, find
-from hwnas.latency.build import complete, lacking, model_of, open_table
+from hwnas.latency import build, find, journal
+from hwnas.latency.build import Need, complete, drifted, lacking, model_of, open_table
 from hwnas.latency.calibrate import CALIBRATION_NETWORKS
 from hwnas.latency.table import Table, load_table, save_table
 from hwnas.progress import Silent
@@ -21,7 +24,7 @@ JOURNAL = f"rounds-{TOY.signature}.jsonl"
 
 
 def completed(folder: Path, fake: FakeRounds, monkeypatch: pytest.MonkeyPatch, space: SearchSpace = TOY) -> Table:
-    monkeypatch.setattr(build, "profile_rounds", fake)
+    monkeypatch.setattr(journal, "profile_rounds", fake)
     table = open_table(HOST, folder)
     return complete(table, space, HOST, folder, lacking(table, space), progress=Silent())
 
@@ -144,14 +147,40 @@ def test_only_what_lacks_is_measured_and_other_rows_stay(tmp_path: Path, monkeyp
     assert {name for name, _ in fake.measured} == {gone} | NETWORKS.keys()
 
 
-def test_a_drifted_table_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = completed(tmp_path, FakeRounds(TOY, NETWORKS), monkeypatch)
-    other = space_instance("toy", width=2.0, resolution=8, channels=1, classes=10)
-    table = completed(tmp_path, FakeRounds(other, build._networks(other, 0)), monkeypatch, other)
-    need = build.Need(TOY.ops, calibration=True, drifted=True)
-    monkeypatch.setattr(build, "profile_rounds", FakeRounds(TOY, NETWORKS))
-    complete(table, TOY, HOST, tmp_path, need, progress=Silent())
-    assert load_table(tmp_path).rows.keys() == {spec.key for spec in TOY.ops}
+def at_speed(canary_us: float, fake: FakeRounds) -> Callable[..., list[Round]]:
+    """The rounds of `fake` on a device whose reference network takes so long."""
+    return lambda *args, **kwargs: [replace(one, canary_us=canary_us) for one in fake(*args, **kwargs)]
+
+
+def test_each_row_is_compared_with_the_speed_it_was_measured_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = space_instance("toy", width=1.0, resolution=8, channels=1, classes=5)
+    shared = {spec.key for spec in TOY.ops} & {spec.key for spec in other.ops}
+    assert 0 < len(shared) < len(TOY.ops)
+    slow_us = 1.2 * CANARY_US
+    for space, canary_us in ((TOY, CANARY_US), (other, CANARY_US), (TOY, slow_us)):
+        networks = build._networks(space, 0)
+        monkeypatch.setattr(journal, "profile_rounds", at_speed(canary_us, FakeRounds(space, networks)))
+        need = Need(space.ops, calibration=True)
+        complete(open_table(HOST, tmp_path), space, HOST, tmp_path, need, progress=Silent())
+    table = load_table(tmp_path)
+    assert table.calibrations.keys() == {TOY.signature, other.signature}
+    assert {key for key, row in table.rows.items() if row.canary_us == slow_us} == {spec.key for spec in TOY.ops}
+    assert {key for key, row in table.rows.items() if row.canary_us == CANARY_US} == {
+        spec.key for spec in other.ops if spec.key not in shared
+    }
+
+    def again(space: SearchSpace, now_us: float) -> tuple[set[str], bool, float]:
+        one = Round("canary", 0, 0, now_us, now_us, now_us, 9, now_us)
+        monkeypatch.setattr(build, "measure", lambda *_, **__: [one])
+        need, changed = drifted(table, space, HOST)
+        return {spec.key for spec in need.rows}, need.calibration, changed
+
+    assert again(TOY, slow_us) == (set(), False, 0.0)
+    assert again(TOY, CANARY_US) == ({spec.key for spec in TOY.ops}, True, pytest.approx(1 / 1.2 - 1))
+    assert again(other, slow_us) == ({spec.key for spec in other.ops} - shared, True, pytest.approx(0.2))
+    assert again(other, CANARY_US) == (shared, True, pytest.approx(1 / 1.2 - 1))
 
 
 def test_tables_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +222,7 @@ def test_rows_of_another_speed_are_told_where_they_mix(
 ) -> None:
     table = completed(tmp_path, FakeRounds(TOY, NETWORKS), monkeypatch)
     del table.rows[TOY.ops[1].key]
-    table.canary_us *= before
+    table.rows = {key: replace(row, canary_us=before * row.canary_us) for key, row in table.rows.items()}
     save_table(table, tmp_path)
     heard: list[str] = []
     progress = Silent()

@@ -11,7 +11,7 @@ from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, SLOPE, FakeRounds, netw
 
 from hwnas.arch.spaces.chain import chain
 from hwnas.errors import InfeasibleBudgetError, InputError
-from hwnas.latency import build
+from hwnas.latency import build, journal
 from hwnas.latency.build import complete, kept_model, lacking, model_of, open_table
 from hwnas.latency.table import Table
 from hwnas.latency.walks import ChainLatencies
@@ -23,7 +23,7 @@ SPACE = chain(0.05, 4, 1, 2, layers=6)
 
 def test_a_table_of_chains_predicts_and_bounds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRounds(SPACE, build._networks(SPACE, 0))  # type: ignore[arg-type]
-    monkeypatch.setattr(build, "profile_rounds", fake)
+    monkeypatch.setattr(journal, "profile_rounds", fake)
     table = open_table(HOST, tmp_path)
     table = complete(table, SPACE, HOST, tmp_path, lacking(table, SPACE), progress=Silent())
     assert not lacking(open_table(HOST, tmp_path), SPACE)

@@ -18,7 +18,7 @@ from hwnas.cli import app
 from hwnas.devices import profile
 from hwnas.devices.rounds import Round
 from hwnas.errors import MissingRowsError
-from hwnas.latency import build
+from hwnas.latency import build, journal
 from hwnas.latency.build import complete, lacking, open_table
 from hwnas.latency.noise import load_warning, noise_of, refuse_too_few
 from hwnas.latency.table import Noise, Table, load_table, save_table
@@ -38,7 +38,7 @@ class Clock:
         for module in (build, profile):
             monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
         real = profile.profile_rounds
-        monkeypatch.setattr(build, "profile_rounds", lambda *a, **k: real(*a, **k, stream=self.stream))
+        monkeypatch.setattr(journal, "profile_rounds", lambda *a, **k: real(*a, **k, stream=self.stream))
 
     def stream(
         self, device: Any, models: Mapping[str, Path], canary: Path, *, rounds: int, first_round: int, **_: Any
@@ -141,7 +141,7 @@ def test_a_second_space_leaves_the_reference_of_the_first(tmp_path: Path, monkey
     for space, canary_us in ((TOY, CANARY_US), (OTHER, 1.04 * CANARY_US)):
         fake = FakeRounds(space, build._networks(space, 0))
         monkeypatch.setattr(
-            build,
+            journal,
             "profile_rounds",
             lambda *a, us=canary_us, fake=fake, **k: [replace(r, canary_us=us) for r in fake(*a, **k)],
         )

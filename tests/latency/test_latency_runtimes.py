@@ -10,7 +10,7 @@ from latency_fakes import HOST, TOY
 
 from hwnas.backends.formats import format_of
 from hwnas.errors import InputError
-from hwnas.latency import build
+from hwnas.latency import journal
 from hwnas.latency.build import complete, lacking, model_of, open_table
 from hwnas.latency.table import Table
 from hwnas.progress import Silent
@@ -27,8 +27,8 @@ def test_a_table_is_measured_with_the_runtime_and_precision_that_it_names(
         request.getfixturevalue("ort_web")
     else:
         pytest.importorskip({"litert": "ai_edge_litert"}.get(runtime, runtime))
-    monkeypatch.setattr(build, "_ROUNDS_PER_PROCESS", 2)
-    monkeypatch.setattr(build, "_MOST_PASSES", 0)
+    monkeypatch.setattr(journal, "_ROUNDS_PER_PROCESS", 2)
+    monkeypatch.setattr(journal, "_MOST_PASSES", 0)
     device = HOST.with_runtime(runtime, precision)
     table = open_table(device, tmp_path)
     complete(table, TOY, device, tmp_path, lacking(table, TOY), progress=Silent())

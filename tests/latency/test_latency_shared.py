@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from hwnas.arch import space_instance
 from hwnas.cli import app
 from hwnas.devices.rounds import Round
-from hwnas.latency import build
-from hwnas.latency.build import Need, complete, drift, lacking, measuring_into, open_table
+from hwnas.latency import build, journal
+from hwnas.latency.build import Need, complete, drifted, lacking, measuring_into, open_table
 from hwnas.latency.noise import load_warning
 from hwnas.latency.table import Noise, Table, load_table
 from hwnas.progress import Silent
@@ -46,7 +46,7 @@ class Listener(Silent):
 def measured_meanwhile(folder: Path, space: Any, monkeypatch: pytest.MonkeyPatch, need: Need | None = None) -> Table:
     """What another process does while this one waits."""
     table = open_table(HOST, folder)
-    monkeypatch.setattr(build, "profile_rounds", FakeRounds(space, build._networks(space, 0)))
+    monkeypatch.setattr(journal, "profile_rounds", FakeRounds(space, build._networks(space, 0)))
     return complete(table, space, HOST, folder, need or lacking(table, space), progress=Silent())
 
 
@@ -73,7 +73,7 @@ def test_what_another_process_measured_is_not_measured_again(tmp_path: Path, mon
     before = open_table(HOST, tmp_path)
     need = lacking(before, TOY)
     measured_meanwhile(tmp_path, TOY, monkeypatch)
-    monkeypatch.setattr(build, "profile_rounds", never)
+    monkeypatch.setattr(journal, "profile_rounds", never)
     assert complete(before, TOY, HOST, tmp_path, need, progress=Silent()) == load_table(tmp_path)
 
 
@@ -81,7 +81,7 @@ def test_rows_of_another_space_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
     before = open_table(HOST, tmp_path)
     need = lacking(before, TOY)
     measured_meanwhile(tmp_path, OTHER, monkeypatch)
-    monkeypatch.setattr(build, "profile_rounds", FakeRounds(TOY, build._networks(TOY, 0)))
+    monkeypatch.setattr(journal, "profile_rounds", FakeRounds(TOY, build._networks(TOY, 0)))
     complete(before, TOY, HOST, tmp_path, need, progress=Silent())
     table = load_table(tmp_path)
     assert table.calibrations.keys() == table.noise.keys() == {TOY.signature, OTHER.signature}
@@ -97,8 +97,8 @@ def test_a_table_that_another_process_measured_anew_has_not_drifted(
     before.canary_us = 2 * CANARY_US  # as this process saw it before it waited
     before.calibrations = {}
     before.rows = {key: replace(row, runs=99) for key, row in before.rows.items()}
-    monkeypatch.setattr(build, "profile_rounds", never)
-    need = Need(TOY.ops, calibration=True, drifted=True)
+    monkeypatch.setattr(journal, "profile_rounds", never)
+    need = Need(TOY.ops, calibration=True)
     assert complete(before, TOY, HOST, tmp_path, need, progress=Silent()) == load_table(tmp_path)
 
 
@@ -111,7 +111,7 @@ def test_a_table_says_that_it_was_measured_under_load(
     load: float | None, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeRounds(TOY, build._networks(TOY, 0))
-    monkeypatch.setattr(build, "profile_rounds", lambda *args, **kwargs: under_load(load, fake(*args, **kwargs)))
+    monkeypatch.setattr(journal, "profile_rounds", lambda *args, **kwargs: under_load(load, fake(*args, **kwargs)))
     words = ["profile-device", "--space", "toy", "--width", "1", "--resolution", "8", "--channels", "1"]
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path)])
     assert done.exit_code == 0
@@ -140,4 +140,6 @@ def test_slower_under_load_is_no_drift(
 ) -> None:
     one = Round("canary", 0, 0, now_us, now_us, now_us, 9, now_us, load)
     monkeypatch.setattr(build, "measure", lambda *_, **__: [one])
-    assert drift(table_of(), HOST) == pytest.approx(changed)
+    need, found = drifted(table_of(), TOY, HOST)
+    assert found == pytest.approx(changed)
+    assert need == (Need(TOY.ops, calibration=True) if changed else Need((), calibration=False))

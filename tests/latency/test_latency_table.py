@@ -25,7 +25,7 @@ from hwnas.files import sha256
 from hwnas.latency.build import lacking, open_table
 from hwnas.latency.table import Calibration, Noise, Row, Table, Validation, load_table, save_table
 
-COLUMNS = "key,fingerprint,median_us,p10_us,p90_us,runs,measured_at"
+COLUMNS = "key,fingerprint,median_us,p10_us,p90_us,runs,measured_at,canary_us"
 CALIBRATION = Calibration(0.9, 20.0, -3.0, 24)
 VALIDATION = Validation(24, 0.99, 0.95, 0.01, 1.0, 1.0, 0.012, 0.005)
 
@@ -38,13 +38,16 @@ specs = st.builds(
     st.sampled_from([1, 2]),
 )
 rows = st.builds(
-    lambda spec, mark, median, p10, p90, runs: Row(spec.key, mark, median, p10, p90, runs, "2026-01-01T00:00:00+00:00"),
+    lambda spec, mark, median, p10, p90, runs, canary: Row(
+        spec.key, mark, median, p10, p90, runs, "2026-01-01T00:00:00+00:00", canary
+    ),
     specs,
     st.integers(0, 2**64 - 1).map(lambda number: f"{number:016x}"),
     times,
     times,
     times,
     st.integers(1, 1000),
+    times,
 )
 finite = st.floats(allow_nan=False, allow_infinity=False)
 spaces = st.tuples(
@@ -150,7 +153,7 @@ def test_a_kill_between_the_two_writes_leaves_the_rows_of_before(folder: Path, t
         load_table(folder)
 
 
-MARK, DAY = "0" * 16, "2026-01-01T00:00:00+00:00"
+MARK, WHEN = "0" * 16, "2026-01-01T00:00:00+00:00,400.000"
 
 
 def lines(*of: str) -> bytes:
@@ -164,18 +167,20 @@ BAD_ROWS = {
     "swapped columns": COLUMNS.replace("p10_us,p90_us", "p90_us,p10_us").encode() + b"\n",
     "cut short": lines(f"{KEY},{MARK},1,1"),
     "cut short by one": lines(f"{KEY},{MARK},1,1,1,5"),
-    "one too many": lines(f"{KEY},{MARK},1,1,1,5,{DAY},more"),
-    "not a number": lines(f"{KEY},{MARK},fast,1,1,5,{DAY}"),
-    "NaN": lines(f"{KEY},{MARK},nan,1,1,5,{DAY}"),
-    "infinite": lines(f"{KEY},{MARK},1,1,1e999,5,{DAY}"),
-    "zero": lines(f"{KEY},{MARK},0,1,1,5,{DAY}"),
-    "negative": lines(f"{KEY},{MARK},-1,1,1,5,{DAY}"),
-    "runs as text": lines(f"{KEY},{MARK},1,1,1,many,{DAY}"),
-    "fingerprint": lines(f"{KEY},0123,1,1,1,5,{DAY}"),
-    "fingerprint with a line break": lines(f'{KEY},"{MARK}\n",1,1,1,5,{DAY}'),
-    "unknown op": lines(f"nonsense,{MARK},1,1,1,5,{DAY}"),
-    "key not canonical": lines(f"{KEY} ,{MARK},1,1,1,5,{DAY}"),
-    "key twice": lines(*[f"{KEY},{MARK},1,1,1,5,{DAY}"] * 2),
+    "one too many": lines(f"{KEY},{MARK},1,1,1,5,{WHEN},more"),
+    "not a number": lines(f"{KEY},{MARK},fast,1,1,5,{WHEN}"),
+    "NaN": lines(f"{KEY},{MARK},nan,1,1,5,{WHEN}"),
+    "infinite": lines(f"{KEY},{MARK},1,1,1e999,5,{WHEN}"),
+    "zero": lines(f"{KEY},{MARK},0,1,1,5,{WHEN}"),
+    "negative": lines(f"{KEY},{MARK},-1,1,1,5,{WHEN}"),
+    "negative speed": lines(f"{KEY},{MARK},1,1,1,5,{WHEN.replace('400', '-400')}"),
+    "speed that is not a number": lines(f"{KEY},{MARK},1,1,1,5,{WHEN.replace('400.000', 'nan')}"),
+    "runs as text": lines(f"{KEY},{MARK},1,1,1,many,{WHEN}"),
+    "fingerprint": lines(f"{KEY},0123,1,1,1,5,{WHEN}"),
+    "fingerprint with a line break": lines(f'{KEY},"{MARK}\n",1,1,1,5,{WHEN}'),
+    "unknown op": lines(f"nonsense,{MARK},1,1,1,5,{WHEN}"),
+    "key not canonical": lines(f"{KEY} ,{MARK},1,1,1,5,{WHEN}"),
+    "key twice": lines(*[f"{KEY},{MARK},1,1,1,5,{WHEN}"] * 2),
     "huge field": lines("x" * 200_000),
     "quote that never ends": lines('"' + "x" * 200_000),
     "not UTF-8": lines() + b"\xff\xfe",
@@ -335,6 +340,18 @@ def test_edited_meta_data_are_refused(old: str, new: str, tmp_path: Path) -> Non
     meta.write_text(meta.read_text().replace(old, new))
     with pytest.raises(TableError, match=r"meta\.toml was changed after it was measured"):
         load_table(tmp_path)
+
+
+def test_rows_of_an_older_version_hold_for_the_speed_of_their_table(tmp_path: Path) -> None:
+    table = table_of()
+    save_table(table, tmp_path)
+    rows = (tmp_path / "table.csv").read_text().splitlines()
+    older = "".join(row.rpartition(",")[0] + "\n" for row in rows).encode()
+    meta = tomllib.loads((tmp_path / "meta.toml").read_text()) | {"sha256": sha256(older)}
+    del meta["sha256_meta"]
+    (tmp_path / "table.csv").write_bytes(older)
+    (tmp_path / "meta.toml").write_text(tomli_w.dumps(meta))
+    assert load_table(tmp_path) == table
 
 
 def test_a_table_without_noise_and_its_checksum_is_one_of_an_older_version(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from latency_fakes import CANARY_US, HOST, INTERCEPT_US, PER_OP_US, SLOPE, TOY, 
 
 from hwnas.arch import Network, SearchSpace, space_instance
 from hwnas.errors import InputError, MissingRowsError, TableError
-from hwnas.latency import build, fresh
+from hwnas.latency import build, fresh, journal
 from hwnas.latency.build import complete, lacking, model_of, open_table
 from hwnas.latency.calibrate import VALIDATION_NETWORKS, too_far_off
 from hwnas.latency.fresh import keep_fresh, measure_fresh
@@ -69,7 +69,7 @@ def drawn(space: SearchSpace, count: int, seed: int) -> dict[str, Network]:
 @pytest.fixture
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Table:
     """A measured table of the made-up device in `tmp_path`."""
-    monkeypatch.setattr(build, "profile_rounds", FakeRounds(TOY, build._networks(TOY, 0)))
+    monkeypatch.setattr(journal, "profile_rounds", FakeRounds(TOY, build._networks(TOY, 0)))
     made = open_table(HOST, tmp_path)
     complete(made, TOY, HOST, tmp_path, lacking(made, TOY), progress=Silent())
     return load_table(tmp_path)

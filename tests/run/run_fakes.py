@@ -25,6 +25,7 @@ from hwnas.arch import OpSpec, SearchSpace, space_instance
 from hwnas.backends.formats import format_of
 from hwnas.devices.device import load_device
 from hwnas.devices.verdict import State, Verdict
+from hwnas.latency.build import Need
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, Row, Table, Validation, save_table
 from hwnas.run import pipeline, plan
@@ -110,7 +111,7 @@ class FakeJudge:
 def install(put: Callable[[object, str, object], None], judge: FakeJudge | None = None) -> None:
     """Replace the clock by the made-up machine, and long trainings by short ones."""
     put(pipeline, "judge", judge or FakeJudge())
-    put(plan, "drift", lambda table, device: 0.0)
+    put(plan, "drifted", lambda table, space, device: (Need((), calibration=False), 0.0))
     install_short(put)
 
 

@@ -17,7 +17,7 @@ from run_fakes import SPACE, a_config, install, write_table
 from hwnas.devices.device import load_device
 from hwnas.devices.rounds import Round
 from hwnas.errors import StorageError
-from hwnas.latency import build
+from hwnas.latency import journal
 from hwnas.latency.build import complete, lacking, open_table
 from hwnas.progress import Silent
 from hwnas.run.pipeline import run_search
@@ -71,7 +71,7 @@ def test_no_room_to_measure_or_for_what_was_measured(
         while True:
             on_round(one)
 
-    monkeypatch.setattr(build, "profile_rounds", rounds_without_end)
+    monkeypatch.setattr(journal, "profile_rounds", rounds_without_end)
     table = open_table(device, tmp_path)
     name = r"\.onnx" if size_bytes == 20_000 else r"rounds-.*\.jsonl"
     with no_file_above(size_bytes), pytest.raises(StorageError, match=f"cannot write .*{name}"):

@@ -9,7 +9,7 @@ from run_fakes import SPACE, a_config, draw_images, latencies, row_ms, write_tab
 
 from hwnas.devices.rounds import Round
 from hwnas.errors import InfeasibleBudgetError, InputError
-from hwnas.latency.build import CANARY_DRIFT, Need
+from hwnas.latency.build import Need
 from hwnas.latency.table import Table
 from hwnas.progress import Silent
 from hwnas.run import fit, plan
@@ -73,12 +73,11 @@ def test_a_complete_table_is_only_compared_with_the_device(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = make_plan(a_config(data), write_table(tmp_path))
-    for changed in (0.0, CANARY_DRIFT, -CANARY_DRIFT):
-        monkeypatch.setattr(plan, "drift", lambda table, device, changed=changed: changed)
-        model = ready_model(found, progress=Silent())
-        for architecture in SPACE.enumerate():
-            predicted_ms = latencies().predict_ms(architecture.choices)
-            assert model.predict_ms(architecture.choices) == pytest.approx(predicted_ms)
+    monkeypatch.setattr(plan, "drifted", lambda table, space, device: (Need((), calibration=False), 0.0))
+    model = ready_model(found, progress=Silent())
+    for architecture in SPACE.enumerate():
+        predicted_ms = latencies().predict_ms(architecture.choices)
+        assert model.predict_ms(architecture.choices) == pytest.approx(predicted_ms)
 
 
 def test_a_device_that_became_slower_is_measured_anew(
@@ -91,10 +90,11 @@ def test_a_device_that_became_slower_is_measured_anew(
         needs.append(need)
         write_table(tmp_path, factor=1.2)
 
-    monkeypatch.setattr(plan, "drift", lambda table, device: 0.2)
+    again = Need(SPACE.ops[:2], calibration=True)
+    monkeypatch.setattr(plan, "drifted", lambda table, space, device: (again, 0.2))
     monkeypatch.setattr(plan, "complete", measured)
     model = ready_model(found, progress=Silent())
-    assert needs == [Need(SPACE.ops, calibration=True, drifted=True)]
+    assert needs == [again]
     assert model.smallest_ms == pytest.approx(1.2 * latencies().smallest_ms)
 
 

@@ -118,10 +118,15 @@ def quantiser(runtime: str) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the progress bars, hints and warnings of the quantisers."""
+    """Without the progress bars, hints and warnings of the quantisers.
+
+    Their first warning would give the root logger a handler that writes into what is closed when this ends; where there
+    is a handler already, it does not.
+    """
     onnxruntime.set_default_logger_severity(3)
-    root = logging.getLogger()
+    root, handler = logging.getLogger(), logging.NullHandler()
     level = root.level
+    root.addHandler(handler)
     root.setLevel(logging.ERROR)
     try:
         with (
@@ -134,4 +139,5 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         root.setLevel(level)
+        root.removeHandler(handler)
         onnxruntime.set_default_logger_severity(2)

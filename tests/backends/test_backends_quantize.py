@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections import Counter
@@ -134,3 +135,12 @@ def test_a_dead_block_has_scales_that_runtimes_take(runtime: str) -> None:
     inputs = random_inputs(network, 32, 2)
     expected, actual = form.run(model, inputs), form.run(small, inputs)
     assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.92
+
+
+def test_quantising_leaves_logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quantiser that logs a warning would install a handler, and that one would write into a closed file later."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    with quantize._quiet():
+        logging.warning("as the quantisers do")
+    assert root.handlers == []

@@ -27,7 +27,7 @@ from hwnas.devices.device import load_device
 from hwnas.devices.verdict import State, Verdict
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, Row, Table, Validation, save_table
-from hwnas.run import pipeline, plan
+from hwnas.run import check, plan
 from hwnas.run.config import RunConfig
 from hwnas.search.settings import SearchSettings
 from hwnas.train import Recipe
@@ -109,7 +109,7 @@ class FakeJudge:
 
 def install(put: Callable[[object, str, object], None], judge: FakeJudge | None = None) -> None:
     """Replace the clock by the made-up machine, and long trainings by short ones."""
-    put(pipeline, "judge", judge or FakeJudge())
+    put(check, "judge", judge or FakeJudge())
     put(plan, "drift", lambda table, device: 0.0)
     install_short(put)
 

@@ -61,8 +61,7 @@ def table_show(
         console.print_json(facts)
         return
     screen = console.out()
-    for name, text in _origin(found, facts).items():
-        console.write(screen, f"[bold]{name:<9}[/] {escape(text)}")
+    console.print_facts(_origin(found, facts).items())
     if found.kind == "imported" and not entries:
         screen.print("\nnot validated: rows are summed as they are, and searches leave no margin")
     for name, entry in entries.items():
@@ -174,8 +173,8 @@ def table_diff(
         console.print_json(facts | {"changes": changes} | lists)
         return
     screen = console.out()
-    for label, side, path in (("before", one, paths[0]), ("after", other, paths[1])):
-        console.write(screen, f"[bold]{label:<9}[/] {escape(str(path))}, {len(side.rows)} rows")
+    sides = (("before", one, paths[0]), ("after", other, paths[1]))
+    console.print_facts((label, f"{path}, {len(side.rows)} rows") for label, side, path in sides)
     if (one.device, one.condition) != (other.device, other.condition):
         _warn(f"two conditions: {one.device}/{one.condition} and {other.device}/{other.condition}")
     if found.median is not None and found.largest is not None:

@@ -163,7 +163,7 @@ def _print(result: Verification, plot: Path | None) -> None:
 def _print_sustained(run: Sustained, plot: Path | None) -> None:
     from rich.table import Table
 
-    from hwnas.devices.estimate import LOADED
+    from hwnas.devices.estimate import loaded
 
     screen = console.out()
     early = f", ended early: {escape(run.ended_early)}" if run.ended_early else ""
@@ -179,7 +179,7 @@ def _print_sustained(run: Sustained, plot: Path | None) -> None:
         table.add_column(name, justify="right")
     for index, one in enumerate(run.slices):
         extra = ["" if values[index] is None else f"{values[index]:.0f}" for values in shown.values()]
-        busy = "beside other work" if (one.load or 0.0) > LOADED else ""
+        busy = "beside other work" if loaded(one) else ""
         times = [ms(value / 1e3) for value in (one.median_us, one.p90_us, one.p99_us)]
         table.add_row(_time(one.start_s), *times, *extra, busy)
     screen.print(table)

@@ -311,7 +311,7 @@ def test_the_files_of_a_run_are_listed() -> None:
 
 def test_the_example_has_the_rows_of_the_output() -> None:
     (example,) = [text for language, text in fences(README) if language == "text"]
-    source = (ROOT / "hwnas/cli/search.py").read_text(encoding="utf-8")
+    source = (ROOT / "hwnas/cli/result.py").read_text(encoding="utf-8")
     rows = [line for line in example.partition("\n\n")[0].splitlines() if not line.startswith(" ")]
     labels = [re.split(r"  +", row)[0] for row in rows]
     assert "test accuracy" in labels

@@ -38,18 +38,14 @@ def adapt_device(
     """
     from dataclasses import asdict
 
-    from hwnas.arch import space_instance
-    from hwnas.devices.device import load_device
     from hwnas.latency.adapt import adapt_table, known_of, source_tables
     from hwnas.latency.calibrate import too_far_off
     from hwnas.latency.describe import trust
     from hwnas.latency.find import adapted_folder, writable_root
     from hwnas.latency.noise import load_warning
 
-    instance = space_instance(
-        space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
-    )
-    target = load_device(device).with_runtime(runtime, precision)
+    named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes)
+    instance, target = named.instance(), named.target()
     condition, started = target.condition(), time.monotonic()
     known = known_of(instance, source_tables(instance, condition, sources or out), seed=seed)
     folder = writable_root(out) / adapted_folder(condition, instance.signature)
@@ -78,16 +74,4 @@ def adapt_device(
         f"each of these networks predicted from the others: error {validation.mape:.1%} on average; "
         f"searches leave {margin:.1%} of a budget"
     )
-    following = options.search_with(
-        device=device,
-        runtime=runtime,
-        precision=precision,
-        space=space,
-        width=width,
-        depth=depth,
-        resolution=resolution,
-        channels=channels,
-        classes=classes,
-        tables=out,
-    )
-    screen.print(f"\nNext: {escape(following)}")
+    screen.print(f"\nNext: {escape(named.search(out))}")

@@ -7,7 +7,7 @@ import functools
 import json
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, ParamSpec
 
 from rich.console import Console
@@ -36,6 +36,17 @@ def write(console: Console, markup: str) -> None:
         wrap = functools.partial(textwrap.fill, width=console.width, break_long_words=False, break_on_hyphens=False)
         markup = "\n".join(map(wrap, markup.splitlines()))
     console.print(markup, soft_wrap=True)
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """On stdout, each fact in a paragraph after its label."""
+    for label, text in facts:
+        write(out(), f"[bold]{label:<9}[/] {escape(text)}")
+
+
+def ms(value: float) -> str:
+    """Milliseconds as text: four digits, or whole ones from 1,000 on."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
 
 
 def print_json(content: Any) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from hwnas.arch.spaces import AnySpace
+    from hwnas.devices.device import Device
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
@@ -36,22 +41,60 @@ def where(device: str, runtime: str, precision: str) -> str:
     return "".join(f" {option} {value}" for option, value in named.items() if value)
 
 
-def search_with(
-    *,
-    device: str,
-    runtime: str,
-    precision: str,
-    space: str,
-    width: float,
-    depth: int,
-    resolution: int,
-    channels: int,
-    classes: int,
-    tables: Path | None,
-) -> str:
-    """The search that takes the table of such an instance; without --data it is on the digits: grey, ten classes."""
-    images = "" if (channels, classes) == (1, 10) else " --data IMAGES"
-    place = "" if tables is None else f" --tables {shlex.quote(str(tables))}"
-    size = f"--width {width:g}{f' --depth {depth}' if depth else ''} --resolution {resolution}"
-    named = where(device, runtime, precision)
-    return f"hwnas search{images}{named}{place} --budget-ms 50% --space {space} {size}"
+@dataclass(frozen=True)
+class OnDevice:
+    """An instance of a space on a device, as the options of a command name them."""
+
+    device: str
+    runtime: str
+    precision: str
+    space: str
+    width: float
+    depth: int
+    resolution: int
+    channels: int
+    classes: int
+
+    def instance(self) -> AnySpace:
+        """The instance.
+
+        Raises:
+            InputError: the space is unknown, or a constant is out of range.
+        """
+        from hwnas.arch import space_instance
+
+        return space_instance(
+            self.space,
+            width=self.width,
+            depth=self.depth,
+            resolution=self.resolution,
+            channels=self.channels,
+            classes=self.classes,
+        )
+
+    def target(self) -> Device:
+        """The device, with what runs models there.
+
+        Raises:
+            InputError: it is unknown, or its file is wrong.
+        """
+        from hwnas.devices.device import load_device
+
+        return load_device(self.device).with_runtime(self.runtime, self.precision)
+
+    @property
+    def where(self) -> str:
+        """The options that name the device in the commands that come next."""
+        return where(self.device, self.runtime, self.precision)
+
+    @property
+    def size(self) -> str:
+        """The options that name the instance in the commands that come next."""
+        depth = f" --depth {self.depth}" if self.depth else ""
+        return f"--space {self.space} --width {self.width:g}{depth} --resolution {self.resolution}"
+
+    def search(self, tables: Path | None) -> str:
+        """The search that takes a table of it; without --data it is on the digits: grey, ten classes."""
+        images = "" if (self.channels, self.classes) == (1, 10) else " --data IMAGES"
+        place = "" if tables is None else f" --tables {shlex.quote(str(tables))}"
+        return f"hwnas search{images}{self.where}{place} --budget-ms 50% {self.size}"

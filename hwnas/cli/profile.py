@@ -42,18 +42,14 @@ def profile_device(
     """
     from dataclasses import asdict
 
-    from hwnas.arch import space_instance
-    from hwnas.devices.device import load_device
     from hwnas.latency.build import Need, complete, lacking, measuring_into, open_table
     from hwnas.latency.calibrate import too_far_off
     from hwnas.latency.find import table_folder
     from hwnas.latency.noise import load_warning
 
     del resume  # rounds are kept until the table is written, so an interrupted measurement always continues
-    instance = space_instance(
-        space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
-    )
-    target = load_device(device).with_runtime(runtime, precision)
+    named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes)
+    instance, target = named.instance(), named.target()
     folder = table_folder(target.condition(), out)
     watch = console.progress(quiet=quiet)
 
@@ -104,19 +100,7 @@ def profile_device(
     screen.print(f"the same networks measured twice differ by {validation.repeatability:.1%}")
     for sentence in _noise(noise):
         screen.print(sentence)
-    following = options.search_with(
-        device=device,
-        runtime=runtime,
-        precision=precision,
-        space=space,
-        width=width,
-        depth=depth,
-        resolution=resolution,
-        channels=channels,
-        classes=classes,
-        tables=out,
-    )
-    screen.print(f"\nNext: {escape(following)}")
+    screen.print(f"\nNext: {escape(named.search(out))}")
 
 
 def _noise(noise: Noise | None) -> list[str]:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from hwnas.cli import console, options
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from hwnas.run.plan import Plan
-
-_ROWS_A_MINUTE = 100  # on a machine that does nothing else
 
 
 @console.verb
@@ -139,12 +130,14 @@ def search(
         search_share=search_share,
     )
     if dry_run:
+        from hwnas.cli.plan import print_plan
         from hwnas.run.plan import make_plan
 
         plan = make_plan(config, tables, any_table=any_table, progress=console.progress(quiet=quiet))
-        _print_plan(plan, as_json=json_)
+        print_plan(plan, as_json=json_)
         return
 
+    from hwnas.cli.result import print_result, result_table
     from hwnas.errors import BudgetMissedError
     from hwnas.files import read_json
     from hwnas.run.pipeline import run_search
@@ -163,15 +156,12 @@ def search(
         )
     except BudgetMissedError:
         if not json_:
-            result = read_json(folder / "result.json")
-            console.out().print(_front(result) if "front" in result else _comparison(result), "")
+            console.out().print(result_table(read_json(folder / "result.json")), "")
         raise
     if json_:
         console.print_json(result)
-    elif "front" in result:
-        _print_front(result, folder)
     else:
-        _print_result(result, folder)
+        print_result(result, folder)
 
 
 def _budget(one: str, several: str) -> str:
@@ -194,214 +184,3 @@ def default_folder(data: str, budget: str, seed: int, *variants: str) -> Path:
     """The run directory when none is named, for example `runs/digits-50pct-s0`, or `runs/digits-50pct-litert-s0`."""
     name = "-".join([Path(data).name or "data", budget.replace("%", "pct"), *filter(None, variants), f"s{seed}"])
     return Path("runs") / "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)
-
-
-def _print_plan(plan: Plan, *, as_json: bool) -> None:
-    from hwnas.latency.build import model_of
-    from hwnas.run.plan import check_budget
-
-    facts: dict[str, Any] = {
-        "space": plan.space.name,
-        "reason": plan.reason,
-        "architectures": plan.whole.size,
-        "input": list(plan.space.input_shape),
-        "classes": plan.space.classes,
-        "device": plan.device.id,
-        "condition": str(plan.device.condition().folder),
-        "rows_needed": len(plan.whole.ops),
-        "rows_to_measure": len(plan.need.rows),
-        "strategy": plan.strategy.name,
-        "init": None if plan.reused is None else plan.reused.to_json(plan.config.init),
-    }
-    limits = None
-    if not plan.need:
-        model = model_of(plan.table, plan.whole, any_table=plan.any_table)
-        facts["range_ms"] = [model.smallest_ms, model.largest_ms]
-        budgets_ms, targets_ms = [budget.ms(model) for budget in plan.budgets], plan.targets_ms(model)
-        facts |= {"budget_ms": budgets_ms[0], "target_ms": targets_ms[0]}
-        if len(plan.budgets) > 1:
-            facts |= {"budget_ms": budgets_ms, "target_ms": list(targets_ms)}
-        check_budget(plan, model)
-        limits = plan.bounds.limits(model.restricted(plan.bounds.kept), targets_ms[-1])
-    facts["limits"] = {
-        "max_size_kb": plan.bounds.max_size_kb or None,
-        "max_peak_kb": plan.bounds.max_peak_kb or None,
-        "options_removed": sum(len(decision.options) for decision in plan.whole.decisions) - plan.bounds.options,
-        "architectures_left": plan.bounds.count(limits),
-    }
-    if as_json:
-        console.print_json(facts | {"config": asdict(plan.config)})
-        return
-    _print_facts(_plan_lines(plan, facts))
-    console.out().print("\nNext: the same command without --dry-run")
-
-
-def _plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
-    c, height, width = plan.space.input_shape
-    lines = {
-        "data": f"{plan.config.data}: {plan.space.classes} classes, {c} × {height} × {width} pixels",
-        "space": f"{plan.whole.name}: {plan.whole.size:,} architectures; {plan.reason}",
-        "device": f"{plan.device.id}, {facts['condition']}",
-    }
-    if plan.need:
-        rows = len(plan.need.rows)
-        time = "in under a minute" if rows <= _ROWS_A_MINUTE else f"in about {rows / _ROWS_A_MINUTE:.0f} minutes"
-        lines["table"] = f"{rows} of {len(plan.whole.ops)} rows to measure first, {time}"
-        lines["budget"] = f"{plan.config.budget}{' of the latency range' if plan.budgets[0].relative else ' ms'}"
-    else:
-        low, high = facts["range_ms"]
-        ends = f"in {_ms(low)} to {_ms(high)} ms" if low > 0 else f"in up to {_ms(high)} ms"
-        lines["table"] = f"complete; the space runs {ends}"
-        budgets, targets = (_several(facts[name]) for name in ("budget_ms", "target_ms"))
-        lines["budget"] = f"{budgets} ms; predictions stay under {targets} ms"
-    if any(_limits(facts)):
-        size, peak = _limits(facts)
-        asked = [f"file of at most {size:g} KiB"] * bool(size) + [f"peak of at most {peak:g} KiB"] * bool(peak)
-        left, removed = facts["limits"]["architectures_left"], facts["limits"]["options_removed"]
-        time = "" if plan.need else "with the budget, "
-        lines["limits"] = f"{', '.join(asked)}; {time}about {left:,.0f} architectures left"
-        if peak:
-            lines["limits"] += f", {removed} of {removed + plan.bounds.options} options above the peak"
-    if plan.reused is not None:
-        lines["start"] = f"{plan.config.init}: {plan.reused}"
-    return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}
-
-
-def _limits(facts: dict[str, Any]) -> tuple[float | None, float | None]:
-    """Largest size and peak in KiB; results of earlier versions have none."""
-    limits = facts.get("limits", {})
-    return limits.get("max_size_kb"), limits.get("max_peak_kb")
-
-
-def _print_facts(lines: dict[str, str]) -> None:
-    for name, text in lines.items():
-        console.write(console.out(), f"[bold]{name:<9}[/] {escape(text)}")
-
-
-def _print_result(result: dict[str, Any], folder: Path) -> None:
-    screen = console.out()
-    screen.print(_comparison(result))
-    screen.print("")
-    console.write(screen, _verdict(result))
-    console.write(screen, _binding(result))
-    screen.print("")
-    _print_facts(
-        {
-            "model": str(folder / result.get("model", "model.onnx")),
-            "report": str(folder / "report.html"),
-            "time": f"{result['seconds']:.0f} s in all",
-        }
-    )
-    screen.print("")
-    console.write(screen, f"Next: hwnas predict {escape(str(folder))} IMAGE")
-
-
-def _print_front(result: dict[str, Any], folder: Path) -> None:
-    screen = console.out()
-    screen.print(_front(result))
-    screen.print("")
-    for one in result["front"]:
-        if not one["budget_met"]:
-            console.write(screen, f"{escape(one['folder'])}: {_verdict(one)}")
-    _print_facts(
-        {
-            "models": ", ".join(str(folder / one["folder"] / one["model"]) for one in result["front"]),
-            "report": str(folder / "report.html"),
-            "time": f"{result['seconds']:.0f} s in all",
-        }
-    )
-    screen.print("")
-    console.write(screen, f"Next: hwnas predict {escape(str(folder / result['front'][0]['folder']))} IMAGE")
-
-
-def _front(result: dict[str, Any]) -> Table:
-    """One row for each of several budgets: predictions, medians, and accuracies on the test images; 80 columns."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("budget, ms", "predicted, ms", "measured [95 %], ms", "accuracy", "random", "verdict"):
-        table.add_column(column, justify="right")
-    for one in result["front"]:
-        rival = one["baseline_random"]
-        table.add_row(
-            _ms(one["budget_ms"]),
-            _ms(one["predicted_ms"]),
-            _interval(one["measured_ms"]),
-            f"{one['accuracy']['test']:.4f}",
-            f"{rival['accuracy']:.4f}" if rival else "",
-            one["verdict"],
-        )
-    return table
-
-
-def _comparison(result: dict[str, Any]) -> Table:
-    from rich.table import Table
-
-    rival = result["baseline_random"]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    size, peak = _limits(result)
-    table.add_column("")
-    table.add_column("found", justify="right")
-    if rival:
-        table.add_column("random, trained alike" if result["trained"] else "random, same supernet", justify="right")
-    for label, found, random in (
-        ("budget, ms", _ms(result["budget_ms"]), _ms(result["budget_ms"])),
-        ("predicted, ms", _ms(result["predicted_ms"]), _ms(rival["predicted_ms"]) if rival else ""),
-        (
-            "measured median [95 %], ms",
-            _interval(result["measured_ms"]),
-            _interval(rival["measured_ms"]) if rival else "",
-        ),
-        ("test accuracy", f"{result['accuracy']['test']:.4f}", f"{rival['accuracy']:.4f}" if rival else ""),
-        ("MACs", f"{result['macs'] / 1e6:.2f} M", ""),
-        ("parameters", f"{result['params'] / 1e3:.0f} k", ""),
-        ("file size", _kib(result["file_bytes"], size), ""),
-        *([("peak memory", _kib(result["peak_bytes"], peak), "")] if peak else []),
-    ):
-        table.add_row(label, found, *([random] if rival else []))
-    return table
-
-
-def _ms(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
-
-
-def _several(values_ms: float | list[float]) -> str:
-    return ", ".join(map(_ms, values_ms)) if isinstance(values_ms, list) else _ms(values_ms)
-
-
-def _kib(size_bytes: int, limit_kb: float | None) -> str:
-    return f"{size_bytes / 1024:.0f}{f' of {limit_kb:g}' if limit_kb else ''} KiB"
-
-
-def _interval(measured: dict[str, Any] | None) -> str:
-    if measured is None:
-        return "not measured"
-    low, high = measured["ci95"]
-    return f"{_ms(measured['median'])} [{_ms(low)}, {_ms(high)}]"
-
-
-def _verdict(result: dict[str, Any]) -> str:
-    """Whether the budget was met, and what to do where the device could not tell."""
-    if result["budget_met"]:
-        return f"[green]Budget met[/], measured on {escape(result['device'])}."
-    if result["measured_ms"] is None:
-        return (
-            f"[yellow]Not measured[/]: {escape(result['device'])} is known by an imported table alone, and nobody says "
-            "how far its predictions are off. Measure the file where it is to run: hwnas verify FILE --device "
-            f"DEVICE.toml --budget-ms {result['budget_ms']:.4g}"
-        )
-    return (
-        f"[yellow]Verdict unstable[/]: {escape(result['device'])} was too busy to tell whether the budget is met "
-        f"({result['measured_ms']['rejected']:.0%} of the rounds were disturbed). Close other programs and run the "
-        "same command with --resume: it measures again and keeps the trained model."
-    )
-
-
-def _binding(result: dict[str, Any]) -> str:
-    if result["budget_binds"]:
-        return "The budget binds: without it, a slower network would have been chosen."
-    return (
-        "The budget does not bind: even without it, this search would have chosen a network within it "
-        f"(predicted {_ms(result['unbudgeted_ms'])} ms)."
-    )

@@ -14,12 +14,11 @@ def doctor(json_: options.Json = False, quiet: options.Quiet = False) -> None:
     from hwnas.devices import npm
     from hwnas.devices.device import list_devices
     from hwnas.devices.host import host_facts
-    from hwnas.devices.runner import package_version
 
     facts: dict[str, Any] = host_facts()
     facts["packages"] |= npm.packages()
     facts["devices"] = {device.id: str(device.condition().folder) for device in list_devices()}
-    facts["problems"] = _problems(package_version)
+    facts["problems"] = _problems()
     if json_:
         console.print_json(facts)
         return
@@ -46,12 +45,13 @@ def _lines(value: Any) -> list[str]:
     return ["unknown" if value is None else str(value)]
 
 
-def _problems(version: Any) -> list[str]:
+def _problems() -> list[str]:
+    from hwnas.devices.runner import package_version
 
     found = []
     owners = importlib.metadata.packages_distributions().get("hwnas", [])
     if len(set(owners)) > 1:
         found.append(f"several packages install a module called hwnas: {', '.join(sorted(set(owners)))}")
-    if version("torchvision") is not None and "+cpu" in (version("torch") or ""):
+    if package_version("torchvision") is not None and "+cpu" in (package_version("torch") or ""):
         found.append("torchvision beside a CPU build of torch fails to import; hwnas does not need it")
     return found

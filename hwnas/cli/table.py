@@ -61,8 +61,7 @@ def table_show(
         console.print_json(facts)
         return
     screen = console.out()
-    for name, text in _origin(found, facts).items():
-        console.write(screen, f"[bold]{name:<9}[/] {escape(text)}")
+    console.print_facts(_origin(found, facts).items())
     if found.kind == "imported" and not entries:
         screen.print("\nnot validated: rows are summed as they are, and searches leave no margin")
     for name, entry in entries.items():
@@ -109,17 +108,13 @@ def table_validate(
     quiet: options.Quiet = False,
 ) -> None:
     """Measure fresh random networks on the device now, and compare them with what its table predicts."""
-    from hwnas.arch import space_instance
-    from hwnas.devices.device import load_device
     from hwnas.latency.build import table_for
     from hwnas.latency.calibrate import too_far_off
     from hwnas.latency.find import table_folder
     from hwnas.latency.fresh import keep_fresh, measure_fresh
 
-    instance = space_instance(
-        space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
-    )
-    target = load_device(device).with_runtime(runtime, precision)
+    named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes)
+    instance, target = named.instance(), named.target()
     found, place = table_for(target, instance, tables)
     path, watch = place or _folder_of(device, runtime, precision, tables), console.progress(quiet=quiet)
     fresh = measure_fresh(found, instance, target, networks, seed=seed, progress=watch)
@@ -144,9 +139,8 @@ def table_validate(
         _warn(f"the table is too far off: {reason}")
     if update:
         screen.print("kept: the margin of searches follows from what was measured now")
-    where = options.where(device, runtime, precision)
-    size = f"--space {space} --width {width:g}{f' --depth {depth}' if depth else ''} --resolution {resolution}"
-    following = f"profile-device{where} {size} --again" if reason else f"search{where} --budget-ms 50% {size}"
+    search = f"search{named.where} --budget-ms 50% {named.size}"
+    following = f"profile-device{named.where} {named.size} --again" if reason else search
     screen.print(f"\nNext: hwnas {following}")
 
 
@@ -174,8 +168,8 @@ def table_diff(
         console.print_json(facts | {"changes": changes} | lists)
         return
     screen = console.out()
-    for label, side, path in (("before", one, paths[0]), ("after", other, paths[1])):
-        console.write(screen, f"[bold]{label:<9}[/] {escape(str(path))}, {len(side.rows)} rows")
+    sides = (("before", one, paths[0]), ("after", other, paths[1]))
+    console.print_facts((label, f"{path}, {len(side.rows)} rows") for label, side, path in sides)
     if (one.device, one.condition) != (other.device, other.condition):
         _warn(f"two conditions: {one.device}/{one.condition} and {other.device}/{other.condition}")
     if found.median is not None and found.largest is not None:

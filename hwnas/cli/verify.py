@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from hwnas.cli import console, options
+from hwnas.cli.console import ms
 from hwnas.errors import INTERRUPTED_EXIT_CODE, BudgetMissedError, InputError
 
 if TYPE_CHECKING:
@@ -102,19 +103,19 @@ def _missed(result: Verification) -> BudgetMissedError | None:
     if result.budget_met is not False:
         return None
     assert result.budget_ms is not None
-    one, file, budget = result.verdict, result.file.path, f"the budget of {_ms(result.budget_ms)} ms"
+    one, file, budget = result.verdict, result.file.path, f"the budget of {ms(result.budget_ms)} ms"
     if one.budget_met is False:
         low, high = one.ci95_ms
         return BudgetMissedError(
-            f"{file} runs in {_ms(one.median_ms)} ms (95 % interval {_ms(low)} to {_ms(high)}) on {result.device.id}, "
+            f"{file} runs in {ms(one.median_ms)} ms (95 % interval {ms(low)} to {ms(high)}) on {result.device.id}, "
             f"above {budget}",
             hint=f"hwnas search --budget-ms {result.budget_ms:g} finds a network within it",
         )
     assert result.sustained is not None
     low, high = result.sustained.late_ms
     return BudgetMissedError(
-        f"{file} runs in {_ms(one.median_ms)} ms on {result.device.id} at first, within {budget}, but in {_ms(low)} to "
-        f"{_ms(high)} ms at the end of {_time(result.sustained.seconds)} without pause",
+        f"{file} runs in {ms(one.median_ms)} ms on {result.device.id} at first, within {budget}, but in {ms(low)} to "
+        f"{ms(high)} ms at the end of {_time(result.sustained.seconds)} without pause",
         hint="cool the device, set its governor, or leave more room in the budget",
     )
 
@@ -134,8 +135,7 @@ def _print(result: Verification, plot: Path | None) -> None:
     for kind, tensors in (("input", file.inputs), ("output", file.outputs)):
         lines += [(kind, f"{tensor.name}: {tensor.dtype}, {shape_text(tensor.shape)}") for tensor in tensors]
     lines.append(("device", f"{result.device.id}, {result.condition}"))
-    for name, text in lines:
-        console.write(screen, f"[bold]{name:<9}[/] {escape(text)}")
+    console.print_facts(lines)
     for name, shape in result.shapes.items():
         if name in result.taken_as_one:
             console.write(screen, f"The file leaves the batch size of {escape(name)} open: measured with 1.")
@@ -146,11 +146,11 @@ def _print(result: Verification, plot: Path | None) -> None:
     table.add_column("")
     table.add_column("", justify="right")
     if result.budget_ms is not None:
-        table.add_row("budget, ms", _ms(result.budget_ms))
+        table.add_row("budget, ms", ms(result.budget_ms))
     low, high = one.ci95_ms
-    table.add_row(r"median \[95 %], ms", rf"{_ms(one.median_ms)} \[{_ms(low)}, {_ms(high)}]")
-    table.add_row("90th percentile, ms", _ms(one.p90_ms))
-    table.add_row("99th percentile, ms", "too few calls" if one.p99_ms is None else _ms(one.p99_ms))
+    table.add_row(r"median \[95 %], ms", rf"{ms(one.median_ms)} \[{ms(low)}, {ms(high)}]")
+    table.add_row("90th percentile, ms", ms(one.p90_ms))
+    table.add_row("99th percentile, ms", "too few calls" if one.p99_ms is None else ms(one.p99_ms))
     table.add_row("rounds accepted, rejected", f"{one.n}, {one.rounds - one.n}")
     screen.print(table)
     if result.sustained is not None:
@@ -163,7 +163,7 @@ def _print(result: Verification, plot: Path | None) -> None:
 def _print_sustained(run: Sustained, plot: Path | None) -> None:
     from rich.table import Table
 
-    from hwnas.devices.estimate import LOADED
+    from hwnas.devices.estimate import loaded
 
     screen = console.out()
     early = f", ended early: {escape(run.ended_early)}" if run.ended_early else ""
@@ -179,8 +179,8 @@ def _print_sustained(run: Sustained, plot: Path | None) -> None:
         table.add_column(name, justify="right")
     for index, one in enumerate(run.slices):
         extra = ["" if values[index] is None else f"{values[index]:.0f}" for values in shown.values()]
-        busy = "beside other work" if (one.load or 0.0) > LOADED else ""
-        times = [_ms(value / 1e3) for value in (one.median_us, one.p90_us, one.p99_us)]
+        busy = "beside other work" if loaded(one) else ""
+        times = [ms(value / 1e3) for value in (one.median_us, one.p90_us, one.p99_us)]
         table.add_row(_time(one.start_s), *times, *extra, busy)
     screen.print(table)
     for line in _told(run):
@@ -248,10 +248,6 @@ def _next(result: Verification, device: str) -> str:
         budget_ms = None
     command += [] if budget_ms is None else ["--budget-ms", f"{budget_ms:g}"]
     return shlex.join(command)
-
-
-def _ms(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
 
 
 def _time(seconds: float) -> str:

@@ -14,6 +14,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.special import bdtr
@@ -69,7 +70,14 @@ def canary_floor_us(rounds: Sequence[Round], *, table_us: float | None = None) -
     return min(own_us, table_us * (1 + CANARY_DRIFT) / (1 + CANARY_TOLERANCE))
 
 
-def loaded(one: Round) -> bool:
+class WithLoad(Protocol):
+    """Anything measured, such as a round, with how busy other work kept the machine then; see `Round`."""
+
+    @property
+    def load(self) -> float | None: ...
+
+
+def loaded(one: WithLoad) -> bool:
     """Whether other work kept more than a quarter of the other CPUs busy; False where the system does not say."""
     return one.load is not None and one.load > LOADED
 

@@ -84,11 +84,6 @@ def host_facts() -> dict[str, Any]:
     return Facts.from_json(facts()).provenance()
 
 
-def host_slug() -> str:
-    """`cpu_slug` of this machine."""
-    return cpu_slug(Facts.from_json(facts()).cpu)
-
-
 def cpu_model() -> str:
     """Name of this machine's CPU, as its maker or its operating system writes it."""
     return cpu_name(Facts.from_json(facts()).cpu)

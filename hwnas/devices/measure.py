@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -119,11 +119,9 @@ def measure(
     round_ms: float = ROUND_MS,
     first_round: int = 0,
     seed: int = 0,
-    on_round: Callable[[Round], None] | None = None,
     progress: Progress | None = None,
 ) -> list[Round]:
-    """All rounds of `stream_rounds` (see there); `on_round` is called with each as it comes."""
-    taken: list[Round] = []
+    """All rounds of `stream_rounds`; see there."""
     stream = stream_rounds(
         device,
         models,
@@ -135,8 +133,4 @@ def measure(
         progress=progress,
     )
     with contextlib.closing(stream):
-        for one in stream:
-            taken.append(one)
-            if on_round is not None:
-                on_round(one)
-    return taken
+        return list(stream)

@@ -37,7 +37,7 @@ class OrtWeb:
     def load(
         self, path: str, values: Callable[[str, Sequence[int], str], Any]
     ) -> Callable[[int, int, float, int], list[float]]:
-        """A function that times the model; see `Model` in runner.py."""
+        """A function that times the model; see `sample` in runner.py."""
         model, inputs = self.open(path)
         self.run(model, {name: values(name, shape, dtype) for name, (dtype, shape) in inputs.items()})
 

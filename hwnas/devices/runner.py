@@ -105,11 +105,8 @@ class LiteRt:
     errors: tuple[type[Exception], ...] = (RuntimeError, ValueError, MemoryError)
 
     def __init__(self, threads: int) -> None:
-        try:
-            module = importlib.import_module("ai_edge_litert.interpreter")
-        except ImportError:
-            module = importlib.import_module("tflite_runtime.interpreter")
-        self.interpreter, self.threads = module.Interpreter, threads
+        package = "ai_edge_litert" if package_version("ai-edge-litert") else "tflite_runtime"
+        self.interpreter, self.threads = importlib.import_module(f"{package}.interpreter").Interpreter, threads
 
     def load(self, path: str, values: Values) -> Sampler:
         """What times the model; inputs keep their values from call to call."""
@@ -172,16 +169,16 @@ class OtherWork:
         self._marks.append(now)
         if now[1] is None or then[1] is None:
             return None
-        others_s = (now[1] - then[1]) - (now[2] - then[2])
-        return max(0.0, others_s / (now[0] - then[0]) / max(1, (os.cpu_count() or 1) - 1))
+        return max(0.0, (now[1] - then[1]) / (now[0] - then[0]) / max(1, (os.cpu_count() or 1) - 1))
 
-    def _mark(self) -> tuple[float, float | None, float]:
-        """Seconds: of the clock, of all CPUs that were busy, and of what is not other work."""
-        busy_s = None
+    def _mark(self) -> tuple[float, float | None]:
+        """Seconds: of the clock, and of all CPUs that were busy with other work."""
+        others_s = None
         with contextlib.suppress(OSError, ValueError):
             user, nice, system, _idle, _wait, irq, soft, *steal = map(int, STAT.read_text().split("\n")[0].split()[1:9])
-            busy_s = (user + nice + system + irq + soft + sum(steal)) / os.sysconf("SC_CLK_TCK")
-        return time.perf_counter(), busy_s, self._own_s()
+            ticks = user + nice + system + irq + soft + sum(steal)
+            others_s = ticks / os.sysconf("SC_CLK_TCK") - self._own_s()
+        return time.perf_counter(), others_s
 
 
 def facts(pin: int | None = None) -> dict[str, Any]:
@@ -226,10 +223,9 @@ def cpu_fields(cpuinfo: str, pin: int | None = None) -> dict[str, str]:
 
 def package_version(name: str) -> str | None:
     """Installed version of a package, without importing it; None where it is not installed."""
-    try:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return None
 
 
 def temperature_c() -> float | None:
@@ -313,12 +309,11 @@ def fail(message: str, hint: str, **more: str) -> NoReturn:
     raise SystemExit(1)
 
 
-def groups(names: list[str], size: int, seed: int, turn: int) -> Iterator[list[str]]:
+def groups(names: Sequence[str], size: int, seed: int, turn: int) -> list[list[str]]:
     """The names in the order of round `turn`, in groups of `size`."""
     order = list(names)
     random.Random(f"{seed}-{turn}").shuffle(order)
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def warm_up(canary: Model, warmup: int) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def sustain(runner: Any, job: dict[str, Any]) -> None:
     ((name, path),) = job["models"]
 
     def load(name: str, path: str) -> Any:
-        """What times the model; see `Model` in runner.py."""
+        """What times the model; see `sample` in runner.py."""
         values = functools.partial(runner.random_values, generator, job["shapes"].get(name, {}))
         sampler = attempt(name, lambda: runtime.load(path, values))
         runner.emit(event="loaded", n=1)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from scipy.stats import theilslopes
 
 from hwnas.devices.device import Device
-from hwnas.devices.estimate import CANARY_TOLERANCE, LOADED
+from hwnas.devices.estimate import CANARY_TOLERANCE, loaded
 from hwnas.devices.job import Job
 from hwnas.devices.link import link_to
 from hwnas.errors import InputError, UnreachableError
@@ -185,7 +185,7 @@ def assess(
     """
     if not slices:
         raise InputError("no slice of a sustained run was measured")
-    quiet = [one for one in slices if one.load is None or one.load <= LOADED]
+    quiet = [one for one in slices if not loaded(one)]
     used = quiet if len(quiet) >= _FEWEST_SLICES else list(slices)
     late = used[-max(1, len(used) // 4) :]
     drift: float | None = None

@@ -81,7 +81,6 @@ def judge(
     budget_ms: float | None,
     canary_us: float | None = None,
     processes: int = MIN_PROCESSES,
-    rounds: int = MIN_ACCEPTED,
     max_extra: int = 4,
     round_ms: float = ROUND_MS,
     seed: int = 0,
@@ -90,7 +89,7 @@ def judge(
 ) -> dict[str, Verdict]:
     """Measure models side by side and judge each against the budget.
 
-    Every model is measured for `rounds` rounds in each of `processes` fresh processes; what is unstable after that is
+    Every model is measured for 20 rounds in each of `processes` fresh processes; what is unstable after that is
     measured in up to `max_extra` more.
 
     Args:
@@ -119,7 +118,7 @@ def judge(
             device,
             {name: models[name] for name in names},
             canary,
-            rounds=rounds,
+            rounds=MIN_ACCEPTED,
             round_ms=round_ms,
             first_round=1 + max((one.round for one in taken), default=-1),
             seed=seed,

@@ -112,13 +112,13 @@ def verify(
         InputError: no model, one that the runtime does not run, or shapes that do not fit it.
         DeviceError: the device cannot be reached, or fails.
     """
-    file = describe(path)
+    file, shapes = describe(path), shapes or {}
     device = reader(device, file, runtime)
-    resolved, taken_as_one = input_shapes(file, shapes or {})
-    _check_device(device, file, shapes or {})
+    resolved, taken_as_one = input_shapes(file, shapes)
+    _check_device(device, file, shapes)
     if sustained_s:
         check_sustained(device, sustained_s)
-    given = {name: shape for name, shape in resolved.items() if name in (shapes or {})}
+    given = {name: shape for name, shape in resolved.items() if name in shapes}
     condition = device.condition()
     progress = progress or Silent()
     name = path.name

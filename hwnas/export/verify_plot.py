@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from hwnas.devices.estimate import LOADED
+from hwnas.devices.estimate import loaded
 from hwnas.devices.sustained import Sustained
 from hwnas.errors import InputError
 from hwnas.files import write_bytes
@@ -40,7 +40,7 @@ def write_plot(path: Path, sustained: Sustained, *, title: str, budget_ms: float
     axes = figure.add_subplot()
     axes.plot(times, [one.median_us / 1e3 for one in slices], "o-", label="median")
     axes.plot(times, [one.p90_us / 1e3 for one in slices], ".", color="0.6", label="90th percentile")
-    busy = [(time, one.median_us / 1e3) for time, one in zip(times, slices, strict=True) if (one.load or 0.0) > LOADED]
+    busy = [(time, one.median_us / 1e3) for time, one in zip(times, slices, strict=True) if loaded(one)]
     if busy:
         axes.plot(*zip(*busy, strict=True), "rx", label="beside other work")
     if budget_ms is not None:

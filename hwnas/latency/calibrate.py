@@ -24,7 +24,7 @@ JUDGED_ROUNDS = 3
 LARGEST_ERROR, SMALLEST_SPEARMAN = 0.10, 0.9
 _SMALL_ERROR = 0.05
 _SMALLEST_SLOPE = 0.01
-_LARGE_ERROR, _REWEIGHTINGS = 0.03, 20
+_HUBER_ERROR, _REWEIGHTINGS = 0.03, 20
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _robust(design: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[N
         root = np.sqrt(weights)
         solution, _, rank, _ = np.linalg.lstsq(design * root[:, None], target * root, rcond=None)
         errors = np.abs(design @ solution - target)
-        weights = np.minimum(1.0, _LARGE_ERROR / np.maximum(errors, 1e-12))
+        weights = np.minimum(1.0, _HUBER_ERROR / np.maximum(errors, 1e-12))
     return np.asarray(solution, dtype=np.float64), int(rank)
 
 

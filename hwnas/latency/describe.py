@@ -10,7 +10,7 @@ from typing import Any
 from hwnas.arch.spaces import AnySpace, parse_instance
 from hwnas.errors import InputError
 from hwnas.latency.calibrate import too_far_off
-from hwnas.latency.model import LatencyModel
+from hwnas.latency.model import margin
 from hwnas.latency.table import Row, Table
 
 
@@ -59,12 +59,11 @@ def trust(table: Table, signature: str) -> dict[str, Any]:
         None where the table does not know.
     """
     validation, noise = table.validations.get(signature), table.noise.get(signature)
-    margin = None if validation is None else 1.0 - LatencyModel((), 0.0, sigma=validation.sigma).target_ms(1.0)
     return {
         "calibration": asdict(table.calibrations[signature]),
         "validation": None if validation is None else asdict(validation),
         "noise": None if noise is None else asdict(noise),
-        "margin": margin,
+        "margin": None if validation is None else margin(validation.sigma),
         "too_far_off": (too_far_off(validation) if validation else "") or None,
         "loaded": noise is not None and noise.loaded,
         "pairs": table.pairs.get(signature),

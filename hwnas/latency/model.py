@@ -13,6 +13,17 @@ from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
 from hwnas.errors import InfeasibleBudgetError, InputError
 
+_Z = 1.645  # what a normal variable stays below with 95 % probability, in standard deviations
+
+
+def margin(sigma: float) -> float:
+    """The share of a budget that searches leave, 0 to 1; see `Latencies.target_ms`.
+
+    Args:
+        sigma: standard deviation of measured / predicted - 1.
+    """
+    return 1.0 - 1.0 / (1.0 + _Z * sigma)
+
 
 class Latencies(ABC):
     """`latency = intercept_ms + slope · (fixed_ms + raw)`, whatever raw is a sum over.
@@ -66,9 +77,13 @@ class Latencies(ABC):
     def largest_ms(self) -> float:
         return self.calibrated_ms(self.largest_raw_ms)
 
-    def target_ms(self, budget_ms: float, z: float = 1.645) -> float:
+    def target_ms(self, budget_ms: float) -> float:
         """The predicted latency to stay under, so that a network measures under `budget_ms` with 95 % confidence."""
-        return budget_ms / (1.0 + z * self.sigma)
+        return budget_ms / (1.0 + _Z * self.sigma)
+
+    def budget_ms(self, target_ms: float) -> float:
+        """The budget whose `target_ms` that is."""
+        return target_ms * (1.0 + _Z * self.sigma)
 
     def raw_budget_ms(self, target_ms: float) -> float:
         """What the raw costs of the decisions may sum to for a calibrated latency of `target_ms`.
@@ -81,7 +96,7 @@ class Latencies(ABC):
                 f"no network of this space is predicted to run within {target_ms:.4g} ms (the budget less the table's "
                 f"margin): the fastest one takes {self.smallest_ms:.4g} ms",
                 smallest_ms=self.smallest_ms,
-                hint=f"ask for at least --budget-ms {self.smallest_ms * (1.0 + 1.645 * self.sigma) * 1.005:.3g}, "
+                hint=f"ask for at least --budget-ms {self.budget_ms(self.smallest_ms) * 1.005:.3g}, "
                 "or use a smaller --width or --resolution",
             )
         raw_ms = (target_ms - self.intercept_ms) / self.slope - self.fixed_ms

@@ -18,7 +18,7 @@ _ALONE = 0.2
 _SAVES = 0.3
 _ANY_SCALE = 4.0
 _TAILS = 4.0
-_ROUNDS = 4
+_REWEIGHTINGS = 4
 _SMALLEST_SHARE = 0.1
 
 
@@ -102,7 +102,7 @@ class WeightPrior:
         first = scale = float(y @ t / (t @ t))
         rounding_ms2 = 1.0 / 12.0 if (y == y.round()).all() else 0.0
         weight = np.ones_like(y)
-        for _ in range(_ROUNDS):  # rounding is known in milliseconds, all else in units of s
+        for _ in range(_REWEIGHTINGS):  # rounding is known in milliseconds, all else in units of s
             variance = noise**2 * self.noise_shape(rows) / weight + rounding_ms2 / scale**2
             inverse = np.linalg.inv(rows @ cross + np.diag(variance))
             scale = max(float(t @ inverse @ y) / float(t @ inverse @ t), first / 3.0)

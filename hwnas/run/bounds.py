@@ -184,7 +184,7 @@ def _too_slow(
         f"no network within {' and '.join(others)} is predicted to run within {target_ms:.4g} ms (the budget less the "
         f"table's margin): the fastest of them takes {fastest_ms:.4g} ms",
         smallest_ms=fastest_ms,
-        hint=f"ask for at least --budget-ms {fastest_ms * (1.0 + 1.645 * model.sigma) * 1.005:.3g}, or for {instead}",
+        hint=f"ask for at least --budget-ms {model.budget_ms(fastest_ms) * 1.005:.3g}, or for {instead}",
     )
 
 

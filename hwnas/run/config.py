@@ -166,14 +166,14 @@ class RunConfig:
     score_epochs: int = 0
     reward: str = "filter"
 
+    init: str = ""
+    init_sha256: str = ""
+    search_share: str = ""
+
     def __post_init__(self) -> None:
         strategy, scores = ("metaqnn", "training") if self.space in WITHOUT_SUPERNET else ("gumbel", "supernet")
         object.__setattr__(self, "strategy", self.strategy or strategy)
         object.__setattr__(self, "scores", self.scores or scores)
-
-    init: str = ""
-    init_sha256: str = ""
-    search_share: str = ""
 
     def save(self, path: Path) -> None:
         write_text(path, tomli_w.dumps(asdict(self)))

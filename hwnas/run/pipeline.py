@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -19,18 +18,17 @@ from hwnas.arch.space import Architecture
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.data import Dataset, load_dataset, resized
 from hwnas.devices.host import host_facts
-from hwnas.devices.verdict import Verdict, judge
 from hwnas.errors import ExportError, InfeasibleBudgetError
-from hwnas.export.model_file import Exported, calibration_inputs, export_model
-from hwnas.files import read_json, write_bytes, write_json
-from hwnas.latency.models import write_canary
+from hwnas.export.model_file import Exported, export_model
+from hwnas.files import read_json, write_json
 from hwnas.meta.earlier import write_learned
 from hwnas.progress import Progress
+from hwnas.run.check import checked, faster, judged
 from hwnas.run.config import RunConfig
 from hwnas.run.folder import RunFolder
 from hwnas.run.front import front_of, write_front
 from hwnas.run.job import Run
-from hwnas.run.plan import Plan, canary_us, make_plan, ready_model
+from hwnas.run.plan import Plan, make_plan, ready_model
 from hwnas.run.report import write_report
 from hwnas.run.result import missed, result_of, write_architecture, write_evaluated
 from hwnas.run.schedule import final_recipe, kept_recipe, kept_settings, score_recipe, search_settings
@@ -42,7 +40,7 @@ from hwnas.train import Recipe, deterministic, keep_freed_memory, recalibrate, t
 from hwnas.train import checkpoint as store
 from hwnas.train.timing import seconds_an_epoch as train_seconds_an_epoch
 
-_CHECKS, _REPAIRS = 6, 2
+_REPAIRS = 2
 
 
 def run_search(
@@ -117,7 +115,7 @@ def _finish(runs: Sequence[Run], folder: RunFolder, workers: int) -> list[dict[s
     chosen = []
     for run, one in zip(runs, found, strict=True):
         with run.folder.stage("check"):
-            chosen.append(_checked(run, one))
+            chosen.append(checked(run, one))
     recipe = _recipe(runs, folder, chosen)
     results = []
     for run, one, choices in zip(runs, found, chosen, strict=True):
@@ -189,14 +187,13 @@ def _produced(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe) 
             _save_weights(run, module)
         with folder.stage("export and verify"):
             exported = _export(run, choices, module)
-            verdicts = _judged(run, exported, random_choices, baseline)
+            verdicts = judged(run, exported, random_choices, baseline)
         verdict = verdicts.get("model")
-        missed_it = verdict is not None and verdict.state in ("missed", "straddles") and repair < _REPAIRS
-        tighter = _tighter(run, found, choices, verdict) if verdict is not None and missed_it else None
-        if verdict is None or tighter is None:
+        repaired = faster(run, found, choices, verdict) if verdict is not None and repair < _REPAIRS else None
+        if verdict is None or repaired is None:
             break
         run.progress.say(f"measured {verdict.median_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
-        choices = tighter
+        choices = repaired
         write_architecture(run, choices)
     result = result_of(run, found, choices, module, exported, verdicts, random_choices, baseline, recipe)
     write_json(folder.result, result)
@@ -251,47 +248,6 @@ def _recipe(runs: Sequence[Run], folder: RunFolder, chosen: Sequence[tuple[int, 
 def _seconds(folder: RunFolder, runs: Sequence[Run]) -> float:
     """Of the run and of its parts, where it has any."""
     return sum(one.seconds() for one in {one.path: one for one in (folder, *(run.folder for run in runs))}.values())
-
-
-def _checked(run: Run, found: Found) -> tuple[int, ...]:
-    """The winner, or the nearest architecture that measures within the budget: latency does not depend on weights.
-
-    A candidate is measured with random weights, before any training. One that is too slow makes way for the best
-    architecture under a target lowered by what it missed, which is the cheapest swap in preference there is.
-    """
-    path = run.folder.architecture
-    if path.exists():
-        return tuple(int(choice) for choice in read_json(path)["choices"])
-    choices = found.best.architecture.choices
-    for _ in range(_CHECKS if run.plan.device.reachable else 0):
-        network = run.network(choices)
-        model = run.folder.state / f"candidate{run.form.suffix}"
-        write_bytes(model, run.form.random_model(network))
-        canary = write_canary(run.folder.state, run.plan.device)
-        verdict = judge(
-            run.plan.device,
-            {"model": model},
-            canary,
-            budget_ms=run.budget_ms,
-            canary_us=canary_us(run.plan),
-            max_extra=2,
-            progress=run.progress,
-        )["model"]
-        run.folder.log({"event": "check", "choices": choices, "verdict": asdict(verdict)})
-        tighter = _tighter(run, found, choices, verdict) if verdict.state in ("missed", "straddles") else None
-        if tighter is None:
-            break
-        choices = tighter
-    write_architecture(run, choices)
-    return choices
-
-
-def _tighter(run: Run, found: Found, choices: tuple[int, ...], verdict: Verdict) -> tuple[int, ...] | None:
-    """The most preferred architecture whose prediction is lower by the share that this one missed the budget."""
-    target_ms = run.model.predict_ms(choices) * min(1.0, run.budget_ms / verdict.median_ms) * 0.995
-    if target_ms < run.model.smallest_ms:
-        return None
-    return run.limits(target_ms).decode(found.preferences)
 
 
 def _trained(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe, label: str) -> nn.Module:
@@ -349,40 +305,6 @@ def _export(run: Run, choices: tuple[int, ...], module: nn.Module) -> Exported:
     if broken:
         raise ExportError(broken, hint="this is a defect of hwnas: please report it with the run's architecture.json")
     return exported
-
-
-def _judged(
-    run: Run, exported: Exported, random_choices: tuple[int, ...], baseline: nn.Module | None
-) -> dict[str, Verdict]:
-    """The exported file and the baseline, measured side by side; what straddles the budget is measured longer.
-
-    Nothing where there is no way to the device.
-    """
-    if not run.plan.device.reachable:
-        return {}
-    models = {"model": exported.path}
-    if baseline is not None:
-        models["baseline"] = run.folder.baseline(run.form.suffix)
-        content = run.form.model(run.network(random_choices), export_weights(baseline))
-        if run.form.quantize is not None:
-            content = run.form.quantize(content, calibration_inputs(run.dataset))
-        write_bytes(models["baseline"], content)
-    canary = write_canary(run.folder.state, run.plan.device)
-    verdicts: dict[str, Verdict] = {}
-    for processes in (2, 6):
-        verdicts = judge(
-            run.plan.device,
-            models,
-            canary,
-            budget_ms=run.budget_ms,
-            canary_us=canary_us(run.plan),
-            processes=processes,
-            progress=run.progress,
-        )
-        run.folder.log({"event": "verdict"} | {name: asdict(verdict) for name, verdict in verdicts.items()})
-        if verdicts["model"].state != "straddles":
-            break
-    return verdicts
 
 
 def _judged_before(folder: RunFolder) -> bool:

@@ -98,10 +98,10 @@ def search_settings(
         affordable = max(relaxed_candidates, min(settings.candidates, int(_SCORING_SHARE * left_s / score_s)))
         settings = replace(settings, candidates=affordable)
         left_s -= affordable * score_s
-    share = _STARTED_WARMUP_SHARE if config.init else _WARMUP_SHARE
-    mean_s = share * warm_s + (1.0 - share) * both_s
+    warmup_share = _STARTED_WARMUP_SHARE if config.init else _WARMUP_SHARE
+    mean_s = warmup_share * warm_s + (1.0 - warmup_share) * both_s
     epochs = min(MOST_EPOCHS, max(2, int(left_s / mean_s)))
-    warmup = max(1, round(share * epochs))
+    warmup = max(1, round(warmup_share * epochs))
     return replace(settings, warmup_epochs=warmup, epochs=epochs - warmup)
 
 

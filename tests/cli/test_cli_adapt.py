@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from hwnas.arch import space_instance
 from hwnas.backends.onnx import fingerprint
 from hwnas.cli import app
-from hwnas.cli.options import search_with
+from hwnas.cli.options import OnDevice
 from hwnas.devices.rounds import Round
 from hwnas.latency import fresh, journal
 from hwnas.latency.adapt import known_of
@@ -114,8 +114,8 @@ def test_the_search_that_comes_next_finds_the_table() -> None:
     here: dict[str, Any] = {"device": "host", "runtime": "", "precision": "", "space": "toy", "width": 1.0, "depth": 0}
     size: dict[str, Any] = {"resolution": 8, "classes": 10}
     ending = " --budget-ms 50% --space toy --width 1 --resolution 8"
-    assert search_with(**here, **size, channels=1, tables=None) == "hwnas search" + ending
+    assert OnDevice(**here, **size, channels=1).search(None) == "hwnas search" + ending
     there = here | {"device": "phone", "runtime": "litert", "precision": "int8"}
-    assert search_with(**there, **size, channels=3, tables=Path("my tables")) == (
+    assert OnDevice(**there, **size, channels=3).search(Path("my tables")) == (
         "hwnas search --data IMAGES --device phone --runtime litert --precision int8 --tables 'my tables'" + ending
     )

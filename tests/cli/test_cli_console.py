@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import io
 import json
 import os
@@ -15,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from hwnas.cli import console
+from hwnas.cli.result import print_result
 from hwnas.errors import (
     BudgetMissedError,
     DataError,
@@ -258,8 +258,7 @@ def a_result(**changes: Any) -> dict[str, Any]:
 def test_search_says_what_came_out(
     changes: dict[str, Any], expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    search = importlib.import_module("hwnas.cli.search")  # the package exports a function of that name
-    search._print_result(a_result(**changes), Path("runs/[a]"))
+    print_result(a_result(**changes), Path("runs/[a]"))
     out, err = capsys.readouterr()
     assert err == ""
     assert out.splitlines()[-1] == "Next: hwnas predict runs/[a] IMAGE"
@@ -268,12 +267,11 @@ def test_search_says_what_came_out(
 
 
 def test_a_front_is_one_table_with_a_row_for_each_budget(capsys: pytest.CaptureFixture[str]) -> None:
-    search = importlib.import_module("hwnas.cli.search")
     parts = [
         a_result(folder="2ms", model="model.onnx", verdict="met"),
         a_result(folder="5ms", model="model.onnx", verdict="unstable", budget_ms=5.0, budget_met=None),
     ]
-    search._print_front({"front": parts, "seconds": 99.9}, Path("runs/[a]"))
+    print_result({"front": parts, "seconds": 99.9}, Path("runs/[a]"))
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -220,6 +221,19 @@ def test_litert_is_measured_like_onnxruntime(tmp_path: Path) -> None:
     broken.write_bytes(b"no model")
     with pytest.raises(DeviceError, match="model 'a'"):
         measure(device, {"a": broken}, model, rounds=1)
+
+
+@pytest.mark.parametrize(
+    ("packages", "module"),
+    [(("ai-edge-litert", "tflite-runtime"), "ai_edge_litert"), (("tflite-runtime",), "tflite_runtime")],
+)
+def test_litert_is_the_package_whose_version_is_told(
+    packages: tuple[str, ...], module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ai_edge_litert", "tflite_runtime"):
+        monkeypatch.setitem(sys.modules, f"{name}.interpreter", SimpleNamespace(Interpreter=name))
+    monkeypatch.setattr(runner, "package_version", lambda name: "1.0" if name in packages else None)
+    assert runner.LiteRt(1).interpreter == module
 
 
 def facts_with(packages: dict[str, str]) -> Facts:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hwnas.devices.device import Condition, list_devices, load_device
-from hwnas.devices.host import cpu_slug, host_facts, host_slug
-from hwnas.devices.runner import cpu_fields, package_version
+from hwnas.devices.host import cpu_slug, host_facts
+from hwnas.devices.runner import cpu_fields, facts, package_version
 from hwnas.devices.transports.adb import AdbAddress
 from hwnas.devices.transports.ssh import SshAddress
 from hwnas.errors import InputError
@@ -26,10 +26,10 @@ def test_the_host_is_described() -> None:
 
 
 def test_the_host_resolves_to_its_condition() -> None:
-    condition = load_device("host").condition()
-    assert condition.device == host_slug()
+    condition, slug = load_device("host").condition(), cpu_slug(facts()["cpu"])
+    assert condition.device == slug
     assert condition.id == f"onnxruntime-{package_version('onnxruntime')}-t1-fp32"
-    assert condition.folder == Path(host_slug()) / condition.id
+    assert condition.folder == Path(slug) / condition.id
 
 
 def test_condition_id() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from hwnas.devices.profile import profile_rounds
 from hwnas.devices.rounds import Round
 from hwnas.devices.transports.process import lines
 from hwnas.errors import DeviceError, InputError, ModelError
+from hwnas.progress import Advance, Silent
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_round_of_every_model_and_deeper_is_slower(folder: Path) -> None:
     names = ["shallow", "deep", 'mbconv/k3 "é"\n✓', "", "canary"] + [f"m{index}" for index in range(6)]
     models = dict.fromkeys(names, folder / "shallow.onnx") | {"deep": folder / "deep.onnx"}
-    seen: list[Round] = []
-    rounds = measure(HOST, models, folder / "canary.onnx", rounds=4, round_ms=3, first_round=5, on_round=seen.append)
-    assert seen == rounds
+    rounds = measure(HOST, models, folder / "canary.onnx", rounds=4, round_ms=3, first_round=5)
     assert Counter((one.name, one.round) for one in rounds) == Counter((n, r) for n in names for r in range(5, 9))
     assert {one.process for one in rounds} == {5}
     assert all(0 < one.p10_us <= one.median_us <= one.p90_us for one in rounds)
@@ -111,12 +112,20 @@ def test_closing_the_stream_kills_the_runner(folder: Path) -> None:
     assert _children() == set()
 
 
-def test_an_interrupt_kills_the_runner(folder: Path) -> None:
-    def interrupt(one: Round) -> None:
-        raise KeyboardInterrupt
+class Interrupted(Silent):
+    """Ctrl-C at the first round."""
 
+    @contextlib.contextmanager
+    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+        def interrupt(steps: int = 1, note: str = "") -> None:
+            raise KeyboardInterrupt
+
+        yield interrupt
+
+
+def test_an_interrupt_kills_the_runner(folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        measure(HOST, {"a": folder / "deep.onnx"}, folder / "canary.onnx", rounds=10**6, on_round=interrupt)
+        measure(HOST, {"a": folder / "deep.onnx"}, folder / "canary.onnx", rounds=10**6, progress=Interrupted())
     assert _children() == set()
 
 

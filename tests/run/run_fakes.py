@@ -28,7 +28,7 @@ from hwnas.devices.verdict import State, Verdict
 from hwnas.latency.build import Need
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, Row, Table, Validation, save_table
-from hwnas.run import pipeline, plan
+from hwnas.run import check, plan
 from hwnas.run.config import RunConfig
 from hwnas.search.settings import SearchSettings
 from hwnas.train import Recipe
@@ -110,8 +110,8 @@ class FakeJudge:
 
 def install(put: Callable[[object, str, object], None], judge: FakeJudge | None = None) -> None:
     """Replace the clock by the made-up machine, and long trainings by short ones."""
-    put(pipeline, "judge", judge or FakeJudge())
     put(plan, "drifted", lambda table, space, device: (Need((), calibration=False), 0.0))
+    put(check, "judge", judge or FakeJudge())
     install_short(put)
 
 

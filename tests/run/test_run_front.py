@@ -14,7 +14,7 @@ from hwnas.errors import BudgetMissedError, InfeasibleBudgetError, InputError
 from hwnas.export.predict import predict
 from hwnas.files import write_text
 from hwnas.progress import Silent
-from hwnas.run import pipeline
+from hwnas.run import check, pipeline
 from hwnas.run.config import Budget, parse_budgets
 from hwnas.run.folder import RunFolder
 from hwnas.run.front import is_front, write_front
@@ -91,7 +91,7 @@ def test_a_missed_budget_is_an_error_after_all_the_others(
     """Three checks, then the verdicts: the tightest network misses with all its repairs, the others do not."""
     monkeypatch.setattr(pipeline, "_REPAIRS", 0)
     judge = FakeJudge("met", "met", "met", "missed", "met")
-    monkeypatch.setattr(pipeline, "judge", judge)
+    monkeypatch.setattr(check, "judge", judge)
     with pytest.raises(BudgetMissedError, match=r"^20pct/model.onnx runs in .*, above the budget of [0-9.]+ ms$"):
         run(images, tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -107,11 +107,11 @@ def test_a_missed_budget_is_an_error_after_all_the_others(
 def test_an_unstable_verdict_is_measured_again_and_the_others_are_not(
     images: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "judge", FakeJudge("met", "met", "met", "met", "unstable", "met"))
+    monkeypatch.setattr(check, "judge", FakeJudge("met", "met", "met", "met", "unstable", "met"))
     assert run(images, tmp_path / "run")["budget_met"] is None
     before = bytes_of(tmp_path / "run")
     again = FakeJudge("met")
-    monkeypatch.setattr(pipeline, "judge", again)
+    monkeypatch.setattr(check, "judge", again)
     assert run(images, tmp_path / "run", resume=True)["budget_met"] is True
     assert len(again.asked) == 1
     assert bytes_of(tmp_path / "run") == before

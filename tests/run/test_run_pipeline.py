@@ -18,7 +18,7 @@ from hwnas.data import load_dataset, to_input
 from hwnas.errors import BudgetMissedError, DivergedError, ExportError, InfeasibleBudgetError, InputError
 from hwnas.export.predict import predict
 from hwnas.progress import Silent
-from hwnas.run import job, pipeline
+from hwnas.run import check, job, pipeline
 from hwnas.run.folder import RunFolder
 from hwnas.run.pipeline import run_search
 from hwnas.search.decode import decode
@@ -42,7 +42,7 @@ class Runs:
 
     def judged(self, *states: Any) -> FakeJudge:
         self.judge = FakeJudge(*states)
-        self.put(pipeline, "judge", self.judge)
+        self.put(check, "judge", self.judge)
         return self.judge
 
     def result(self, name: str = "run") -> Any:

@@ -1,0 +1,127 @@
+"""What `hwnas search` prints of a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from hwnas.cli import console
+from hwnas.cli.console import ms
+
+
+def print_result(result: dict[str, Any], folder: Path) -> None:
+    """Of one budget or several, what came out, and where it lies in the run directory."""
+    screen = console.out()
+    screen.print(result_table(result))
+    screen.print("")
+    if "front" in result:
+        for one in result["front"]:
+            if not one["budget_met"]:
+                console.write(screen, f"{escape(one['folder'])}: {_verdict(one)}")
+        first = folder / result["front"][0]["folder"]
+        label, models = "models", [folder / one["folder"] / one["model"] for one in result["front"]]
+    else:
+        console.write(screen, _verdict(result))
+        console.write(screen, _binding(result))
+        screen.print("")
+        first = folder
+        label, models = "model", [folder / result.get("model", "model.onnx")]
+    facts = {label: ", ".join(map(str, models)), "report": str(folder / "report.html")}
+    console.print_facts((facts | {"time": f"{result['seconds']:.0f} s in all"}).items())
+    screen.print("")
+    console.write(screen, f"Next: hwnas predict {escape(str(first))} IMAGE")
+
+
+def result_table(result: dict[str, Any]) -> Table:
+    """Of one budget the numbers beside those of the random network, of several a row each."""
+    return _front(result) if "front" in result else _comparison(result)
+
+
+def _front(result: dict[str, Any]) -> Table:
+    """One row for each of several budgets: predictions, medians, and accuracies on the test images; 80 columns."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("budget, ms", "predicted, ms", "measured [95 %], ms", "accuracy", "random", "verdict"):
+        table.add_column(column, justify="right")
+    for one in result["front"]:
+        rival = one["baseline_random"]
+        table.add_row(
+            ms(one["budget_ms"]),
+            ms(one["predicted_ms"]),
+            _interval(one["measured_ms"]),
+            f"{one['accuracy']['test']:.4f}",
+            f"{rival['accuracy']:.4f}" if rival else "",
+            one["verdict"],
+        )
+    return table
+
+
+def _comparison(result: dict[str, Any]) -> Table:
+    rival = result["baseline_random"]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    size, peak = _limits(result)
+    table.add_column("")
+    table.add_column("found", justify="right")
+    if rival:
+        table.add_column("random, trained alike" if result["trained"] else "random, same supernet", justify="right")
+    for label, found, random in (
+        ("budget, ms", ms(result["budget_ms"]), ms(result["budget_ms"])),
+        ("predicted, ms", ms(result["predicted_ms"]), ms(rival["predicted_ms"]) if rival else ""),
+        (
+            "measured median [95 %], ms",
+            _interval(result["measured_ms"]),
+            _interval(rival["measured_ms"]) if rival else "",
+        ),
+        ("test accuracy", f"{result['accuracy']['test']:.4f}", f"{rival['accuracy']:.4f}" if rival else ""),
+        ("MACs", f"{result['macs'] / 1e6:.2f} M", ""),
+        ("parameters", f"{result['params'] / 1e3:.0f} k", ""),
+        ("file size", _kib(result["file_bytes"], size), ""),
+        *([("peak memory", _kib(result["peak_bytes"], peak), "")] if peak else []),
+    ):
+        table.add_row(label, found, *([random] if rival else []))
+    return table
+
+
+def _limits(facts: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Largest size and peak in KiB; results of earlier versions have none."""
+    limits = facts.get("limits", {})
+    return limits.get("max_size_kb"), limits.get("max_peak_kb")
+
+
+def _kib(size_bytes: int, limit_kb: float | None) -> str:
+    return f"{size_bytes / 1024:.0f}{f' of {limit_kb:g}' if limit_kb else ''} KiB"
+
+
+def _interval(measured: dict[str, Any] | None) -> str:
+    if measured is None:
+        return "not measured"
+    low, high = measured["ci95"]
+    return f"{ms(measured['median'])} [{ms(low)}, {ms(high)}]"
+
+
+def _verdict(result: dict[str, Any]) -> str:
+    """Whether the budget was met, and what to do where the device could not tell."""
+    if result["budget_met"]:
+        return f"[green]Budget met[/], measured on {escape(result['device'])}."
+    if result["measured_ms"] is None:
+        return (
+            f"[yellow]Not measured[/]: {escape(result['device'])} is known by an imported table alone, and nobody says "
+            "how far its predictions are off. Measure the file where it is to run: hwnas verify FILE --device "
+            f"DEVICE.toml --budget-ms {result['budget_ms']:.4g}"
+        )
+    return (
+        f"[yellow]Verdict unstable[/]: {escape(result['device'])} was too busy to tell whether the budget is met "
+        f"({result['measured_ms']['rejected']:.0%} of the rounds were disturbed). Close other programs and run the "
+        "same command with --resume: it measures again and keeps the trained model."
+    )
+
+
+def _binding(result: dict[str, Any]) -> str:
+    if result["budget_binds"]:
+        return "The budget binds: without it, a slower network would have been chosen."
+    return (
+        "The budget does not bind: even without it, this search would have chosen a network within it "
+        f"(predicted {ms(result['unbudgeted_ms'])} ms)."
+    )

@@ -32,7 +32,8 @@ from hwnas.arch import space_instance
 from hwnas.cli import app
 from hwnas.devices.device import load_device
 from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError
-from hwnas.latency.table import Calibration, Row, Table, Validation, save_table
+from hwnas.latency.table import Calibration, Row, Table, Validation
+from hwnas.latency.table_files import save_table
 from hwnas.plugins import plugins
 from hwnas.run.folder import RunFolder
 

@@ -24,7 +24,8 @@ from hwnas.latency.calibrate import predict as calibrated_us
 from hwnas.latency.calibrate import row_sum
 from hwnas.latency.describe import space_of
 from hwnas.latency.op_prior import op_counts, priced
-from hwnas.latency.table import Table, load_table
+from hwnas.latency.table import Table
+from hwnas.latency.table_files import load_table
 
 SAMPLES = (3, 5, 10, 20)
 PARTS = 6

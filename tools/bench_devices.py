@@ -37,7 +37,7 @@ from hwnas.files import read_json, write_json
 from hwnas.latency.build import model_of
 from hwnas.latency.find import find_folder
 from hwnas.latency.model import LatencyModel
-from hwnas.latency.table import load_table
+from hwnas.latency.table_files import load_table
 from hwnas.run.config import Budget
 from hwnas.run.plan import default_resolution
 from hwnas.search.engine import make_loop

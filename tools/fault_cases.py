@@ -127,7 +127,7 @@ def half_meta(lab: Lab, record: Record) -> None:
 
 @fault("table of another CPU", "the table of another CPU, copied into this CPU's folder")
 def table_of_another_cpu(lab: Lab, record: Record) -> None:
-    from hwnas.latency.table import load_table, save_table
+    from hwnas.latency.table_files import load_table, save_table
 
     with untrusted(lab, record, "but this device is") as folder:
         table = load_table(folder)

@@ -41,7 +41,7 @@ def table_show(
     """Show a latency table: its heaviest rows, how far it can be trusted, where and when it was measured."""
     from hwnas.latency.describe import heaviest, instances, trust
     from hwnas.latency.find import only_table
-    from hwnas.latency.table import load_table
+    from hwnas.latency.table_files import load_table
 
     path = _folder_of(device, runtime, precision, tables) if folder is None else only_table(folder)
     found = load_table(path)
@@ -156,7 +156,7 @@ def table_diff(
     """Compare two tables row by row: which ops got slower, and by how much rows differ."""
     from hwnas.latency.diff import difference
     from hwnas.latency.find import only_table
-    from hwnas.latency.table import load_table
+    from hwnas.latency.table_files import load_table
 
     paths = [only_table(before), only_table(after)]
     one, other = map(load_table, paths)

@@ -17,7 +17,7 @@ from hwnas.devices.verdict import MIN_PROCESSES, Verdict, judge
 from hwnas.errors import InputError, ModelError, TableError
 from hwnas.latency.find import find_folder
 from hwnas.latency.models import write_canary
-from hwnas.latency.table import load_table
+from hwnas.latency.table_files import load_table
 from hwnas.progress import Progress, Silent
 
 _LONGEST_TEXT = 300

@@ -21,7 +21,8 @@ from hwnas.latency.calibrate import Measured, pairs_of, spread_architectures, va
 from hwnas.latency.find import all_folders
 from hwnas.latency.noise import noise_of
 from hwnas.latency.op_prior import op_counts, op_prior, op_weights_ms, priced
-from hwnas.latency.table import Calibration, Row, Table, load_table, save_table
+from hwnas.latency.table import Calibration, Row, Table
+from hwnas.latency.table_files import load_table, save_table
 from hwnas.latency.transfer import Floats, Posterior, WeightPrior
 from hwnas.progress import Progress
 

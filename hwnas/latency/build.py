@@ -41,7 +41,8 @@ from hwnas.latency.journal import kept_rounds
 from hwnas.latency.model import Latencies, LatencyModel, latency_model
 from hwnas.latency.models import write_canary, write_models
 from hwnas.latency.noise import noise_of, refuse_too_few
-from hwnas.latency.table import Calibration, Row, Table, load_table, missing_rows, save_table
+from hwnas.latency.table import Calibration, Row, Table, missing_rows
+from hwnas.latency.table_files import load_table, save_table
 from hwnas.latency.walks import ChainLatencies, chain_latencies
 from hwnas.locks import held
 from hwnas.progress import Progress

@@ -17,7 +17,8 @@ from hwnas.latency.build import lacking, measured_network, measuring_into, open_
 from hwnas.latency.calibrate import VALIDATION_NETWORKS, pairs_of, validate
 from hwnas.latency.models import write_canary, write_models
 from hwnas.latency.noise import noise_of
-from hwnas.latency.table import Calibration, Noise, Table, Validation, missing_rows, save_table
+from hwnas.latency.table import Calibration, Noise, Table, Validation, missing_rows
+from hwnas.latency.table_files import save_table
 from hwnas.progress import Progress
 
 _ROUNDS = 5  # per process, as tables have

@@ -17,7 +17,8 @@ from hwnas.devices.device import IMPORTED
 from hwnas.errors import InputError, TableError
 from hwnas.files import sha256
 from hwnas.latency.foreign import Foreign, read_csv, read_fbnet, read_ofa
-from hwnas.latency.table import Calibration, Row, Table, load_table, save_table
+from hwnas.latency.table import Calibration, Row, Table
+from hwnas.latency.table_files import load_table, save_table
 
 FORMATS = ("fbnet", "ofa", "csv")
 UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0}

@@ -11,7 +11,8 @@ from hwnas.errors import InputError, StorageError, TableError
 from hwnas.latency.build import lacking
 from hwnas.latency.find import all_folders
 from hwnas.latency.model import LatencyModel, latency_model
-from hwnas.latency.table import Table, load_table
+from hwnas.latency.table import Table
+from hwnas.latency.table_files import load_table
 
 
 def device_models(space: SearchSpace, devices: Sequence[str], tables: Path | None) -> dict[str, LatencyModel]:

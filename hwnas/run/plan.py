@@ -17,7 +17,8 @@ from hwnas.latency.build import Need, complete, drifted, kept_model, lacking, mo
 from hwnas.latency.find import device_or_imported, find_folder, table_folder
 from hwnas.latency.model import Latencies
 from hwnas.latency.noise import load_warning
-from hwnas.latency.table import Table, load_table, missing_rows
+from hwnas.latency.table import Table, missing_rows
+from hwnas.latency.table_files import load_table
 from hwnas.meta.transfer import Reused
 from hwnas.progress import Progress, Silent
 from hwnas.run.bounds import Bounds, bounds
@@ -141,20 +142,20 @@ def make_plan(
         start, reused = start_of(config, left.space, init, chosen)
         progress.say(f"starting from {config.init}: {reused}")
     return Plan(
-        resolved,
-        found.reason,
-        budgets,
-        chosen,
-        found.space,
-        left,
-        device,
-        table,
-        folder,
-        need,
-        accelerator,
-        any_table,
-        start,
-        reused,
+        config=resolved,
+        reason=found.reason,
+        budgets=budgets,
+        strategy=chosen,
+        whole=found.space,
+        bounds=left,
+        device=device,
+        table=table,
+        folder=folder,
+        need=need,
+        accelerator=accelerator,
+        any_table=any_table,
+        start=start,
+        reused=reused,
     )
 
 

@@ -19,7 +19,8 @@ from hwnas.cli.options import OnDevice
 from hwnas.devices.rounds import Round
 from hwnas.latency import fresh, journal
 from hwnas.latency.adapt import known_of
-from hwnas.latency.table import Calibration, Row, Table, Validation, save_table
+from hwnas.latency.table import Calibration, Row, Table, Validation
+from hwnas.latency.table_files import save_table
 
 TOY = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10)
 INSTANCE = ["--space", "toy", "--width", "1", "--resolution", "8", "--channels", "1"]

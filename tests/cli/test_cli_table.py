@@ -17,7 +17,8 @@ from hwnas.cli import app
 from hwnas.devices.device import load_device
 from hwnas.devices.rounds import Round
 from hwnas.latency import find, fresh
-from hwnas.latency.table import Calibration, Noise, Row, Table, Validation, load_table, save_table
+from hwnas.latency.table import Calibration, Noise, Row, Table, Validation
+from hwnas.latency.table_files import load_table, save_table
 
 TOY = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10)
 INSTANCE = ["--space", "toy", "--width", "1", "--resolution", "8", "--channels", "1"]

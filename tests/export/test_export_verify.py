@@ -26,7 +26,8 @@ from hwnas.export import verify as module
 from hwnas.export.verify import Verification, input_shapes, reader, verify
 from hwnas.export.verify_plot import check_plot, write_plot
 from hwnas.latency import find
-from hwnas.latency.table import Table, save_table
+from hwnas.latency.table import Table
+from hwnas.latency.table_files import save_table
 
 HOST = load_device("host")
 TOY = space_instance("toy", width=1.0, resolution=8, channels=3, classes=10)

@@ -17,7 +17,8 @@ from hwnas.latency.adapt import Known, adapt_table, known_of, source_tables
 from hwnas.latency.build import lacking, model_of, table_for
 from hwnas.latency.describe import space_of
 from hwnas.latency.op_prior import op_counts, op_prior, op_weights_ms, priced
-from hwnas.latency.table import Calibration, Table, Validation, load_table, save_table
+from hwnas.latency.table import Calibration, Table, Validation
+from hwnas.latency.table_files import load_table, save_table
 from hwnas.latency.transfer import Floats
 from hwnas.progress import Silent
 

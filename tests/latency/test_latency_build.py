@@ -16,7 +16,8 @@ from hwnas.errors import InputError
 from hwnas.latency import build, find, journal
 from hwnas.latency.build import Need, complete, drifted, lacking, model_of, open_table
 from hwnas.latency.calibrate import CALIBRATION_NETWORKS
-from hwnas.latency.table import Table, load_table, save_table
+from hwnas.latency.table import Table
+from hwnas.latency.table_files import load_table, save_table
 from hwnas.progress import Silent
 
 NETWORKS = build._networks(TOY, 0)

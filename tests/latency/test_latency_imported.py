@@ -20,7 +20,8 @@ from hwnas.arch.costs import macs
 from hwnas.errors import InputError, MissingRowsError, TableError
 from hwnas.latency.build import lacking, model_of
 from hwnas.latency.imported import FORMATS, import_table, save_imported
-from hwnas.latency.table import Table, load_table, save_table
+from hwnas.latency.table import Table
+from hwnas.latency.table_files import load_table, save_table
 from hwnas.search.decode import decode
 
 SPACE = space_instance("fbnet", width=1.0, resolution=32, channels=3, classes=100)

@@ -21,7 +21,8 @@ from hwnas.errors import MissingRowsError
 from hwnas.latency import build, journal
 from hwnas.latency.build import complete, lacking, open_table
 from hwnas.latency.noise import load_warning, noise_of, refuse_too_few
-from hwnas.latency.table import Noise, Table, load_table, save_table
+from hwnas.latency.table import Noise, Table
+from hwnas.latency.table_files import load_table, save_table
 from hwnas.progress import Silent
 
 NETWORKS = build._networks(TOY, 0)

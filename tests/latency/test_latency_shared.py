@@ -18,7 +18,8 @@ from hwnas.devices.rounds import Round
 from hwnas.latency import build, journal
 from hwnas.latency.build import Need, complete, drifted, lacking, measuring_into, open_table
 from hwnas.latency.noise import load_warning
-from hwnas.latency.table import Noise, Table, load_table
+from hwnas.latency.table import Noise, Table
+from hwnas.latency.table_files import load_table
 from hwnas.progress import Silent
 
 OTHER = space_instance("toy", width=1.0, resolution=16, channels=1, classes=10)

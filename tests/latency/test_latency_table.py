@@ -23,7 +23,8 @@ from hwnas.devices.host import host_facts
 from hwnas.errors import InputError, MissingRowsError, TableError
 from hwnas.files import sha256
 from hwnas.latency.build import lacking, open_table
-from hwnas.latency.table import Calibration, Noise, Row, Table, Validation, load_table, save_table
+from hwnas.latency.table import Calibration, Noise, Row, Table, Validation
+from hwnas.latency.table_files import load_table, save_table
 
 COLUMNS = "key,fingerprint,median_us,p10_us,p90_us,runs,measured_at,canary_us"
 CALIBRATION = Calibration(0.9, 20.0, -3.0, 24)

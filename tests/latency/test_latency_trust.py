@@ -15,7 +15,8 @@ from hwnas.latency import build, fresh, journal
 from hwnas.latency.build import complete, lacking, model_of, open_table
 from hwnas.latency.calibrate import VALIDATION_NETWORKS, too_far_off
 from hwnas.latency.fresh import keep_fresh, measure_fresh
-from hwnas.latency.table import Calibration, Table, Validation, load_table, save_table
+from hwnas.latency.table import Calibration, Table, Validation
+from hwnas.latency.table_files import load_table, save_table
 from hwnas.progress import Silent
 
 SOUND = Validation(24, 0.99, 0.95, 0.01, 1.0, 1.0, 0.012, 0.005)

@@ -27,7 +27,8 @@ from hwnas.devices.device import load_device
 from hwnas.devices.verdict import State, Verdict
 from hwnas.latency.build import Need
 from hwnas.latency.model import LatencyModel
-from hwnas.latency.table import Calibration, Row, Table, Validation, save_table
+from hwnas.latency.table import Calibration, Row, Table, Validation
+from hwnas.latency.table_files import save_table
 from hwnas.run import check, plan
 from hwnas.run.config import RunConfig
 from hwnas.search.settings import SearchSettings

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,23 @@ class Feasible(Protocol):
     def keeps(self, choices: Sequence[int]) -> bool:
         """Whether an architecture is feasible."""
         ...
+
+
+@runtime_checkable
+class HasFeatures(Protocol):
+    """The optional part of a `Feasible`: what it knows of networks beyond the choices."""
+
+    def features(self, choices: Sequence[int]) -> Mapping[Hashable, float]:
+        """What the network of an architecture has, and how often. Equal networks have equal features."""
+        ...
+
+
+class WithFeatures:
+    """A `Feasible` that has features as well."""
+
+    def __init__(self, feasible: Feasible, features: Callable[[Sequence[int]], Mapping[Hashable, float]]) -> None:
+        self.options, self.features = feasible.options, features
+        self.allowed, self.sample, self.keeps = feasible.allowed, feasible.sample, feasible.keeps
 
 
 class Anything:

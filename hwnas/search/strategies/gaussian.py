@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.errors import InputError
-from hwnas.search.feasible import Feasible
+from hwnas.search.feasible import Feasible, HasFeatures
 from hwnas.search.strategies.kriging import (
     Codes,
+    FeatureCodes,
     Floats,
     Kernel,
     Posterior,
@@ -57,7 +58,8 @@ class Gaussian:
         self._feasible, self._rng = feasible, np.random.default_rng(seed)
         self._prior, self._start = prior, start
         self._carried: ArchitecturePrior | None = None
-        self._codes = Codes(feasible.options)
+        featured = isinstance(feasible, HasFeatures)
+        self._codes = FeatureCodes(feasible.options, feasible.features) if featured else Codes(feasible.options)
         self._candidates: dict[tuple[int, ...], int] = {}
         for _ in range(pool):
             self._add(feasible.sample(self._rng))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,12 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
+Features = Callable[[Sequence[int]], Mapping[Hashable, float]]
 
 _RATES = (6.7, 3.3, 1.7, 0.8)
 _SHARED_RATES = (50.0, 10.0, 2.0, 0.0)
 _NOISES = (0.01, 0.03, 0.1, 0.3)
+_FEATURE_SCALE = 8.0
 
 
 class Codes:
@@ -42,8 +44,50 @@ class Codes:
     def distances(self, left: Floats, right: Floats) -> tuple[Floats, Floats]:
         """(n, m) shares of decisions that differ; and mean squared differences of how often options are chosen."""
         differ = 1.0 - left @ right.T / self.decisions
-        a, b = left @ self._shared / self.decisions, right @ self._shared / self.decisions
-        return differ, np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2.0 * a @ b.T, 0.0)
+        return differ, _squared(left @ self._shared / self.decisions, right @ self._shared / self.decisions)
+
+
+class FeatureCodes(Codes):
+    """Codes whose first distance compares features, such as paths through the network, in place of decisions."""
+
+    def __init__(self, options: Sequence[int], features: Features) -> None:
+        super().__init__(options)
+        self._features = features
+        self._places: dict[tuple[int, ...], int] = {}  # of architectures in the table
+        self._columns: dict[Hashable, int] = {}
+        self._table = np.zeros((0, 0))
+
+    def rows(self, choices: Sequence[Sequence[int]]) -> Floats:
+        """(n, Σ options + 1) rows of n architectures; the last column says where their features are."""
+        wanted = [tuple(one) for one in choices]
+        self._learn([one for one in dict.fromkeys(wanted) if one not in self._places])
+        places = np.array([self._places[one] for one in wanted], dtype=np.float64)
+        return np.column_stack([super().rows(choices), places])
+
+    def distances(self, left: Floats, right: Floats) -> tuple[Floats, Floats]:
+        """(n, m) squared differences of how often features are there, over 8; and as `Codes.distances` has them."""
+        shared = super().distances(left[:, :-1], right[:, :-1])[1]
+        a, b = self._table[left[:, -1].astype(np.intp)], self._table[right[:, -1].astype(np.intp)]
+        return _squared(a, b) / _FEATURE_SCALE, shared
+
+    def _learn(self, fresh: Sequence[tuple[int, ...]]) -> None:
+        """Look up the features of architectures that are not in the table."""
+        found = [self._features(one) for one in fresh]
+        for feature in (feature for features in found for feature in features):
+            self._columns.setdefault(feature, len(self._columns))
+        known, width = self._table.shape
+        table = np.zeros((known + len(fresh), len(self._columns)))
+        table[:known, :width] = self._table
+        for place, (one, features) in enumerate(zip(fresh, found, strict=True), known):
+            self._places[one] = place
+            table[place, [self._columns[feature] for feature in features]] = list(features.values())
+        self._table = table
+
+
+def _squared(a: Floats, b: Floats) -> Floats:
+    """(n, m) squared distances of n and m rows."""
+    squares: Floats = np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2.0 * a @ b.T, 0.0)
+    return squares
 
 
 @dataclass(frozen=True)

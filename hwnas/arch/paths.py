@@ -38,13 +38,20 @@ class Paths:
     def __init__(self, parts: Sequence[tuple[_Node, ...]]) -> None:
         self._parts = parts
 
-    def __call__(self, choices: Sequence[int]) -> Counter[Path]:
-        """Per path the number of the part and the names of the ops, and how often it is there."""
-        found: Counter[Path] = Counter()
+    def __call__(self, choices: Sequence[int]) -> tuple[Counter[Path], Counter[Path]]:
+        """How often each path is there, named by the number of the part and its ops; and how often each op is on one.
+
+        Among the second ones, the number of a part alone counts its paths.
+        """
+        paths: Counter[Path] = Counter()
+        ops: Counter[Path] = Counter()
         for number, part in enumerate(self._parts):
             for path, count in _through(part, choices).items():
-                found[(number, *path)] += count
-        return found
+                paths[(number, *path)] += count
+                ops[(number,)] += count
+                for name in path:
+                    ops[(number, name)] += count
+        return paths, ops
 
 
 def paths_of(space: SearchSpace) -> Paths | None:

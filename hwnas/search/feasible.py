@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.search.limits import Limit, Limits
+
+Features = Callable[[Sequence[int]], tuple[Mapping[Any, float], Mapping[Any, float]]]
 
 _KNOWN_PREFIXES = 1 << 16
 
@@ -40,15 +42,15 @@ class Feasible(Protocol):
 class HasFeatures(Protocol):
     """The optional part of a `Feasible`: what it knows of networks beyond the choices."""
 
-    def features(self, choices: Sequence[int]) -> Mapping[Hashable, float]:
-        """What the network of an architecture has, and how often. Equal networks have equal features."""
+    def features(self, choices: Sequence[int]) -> tuple[Mapping[Any, float], Mapping[Any, float]]:
+        """How often the network of an architecture has each fine feature, and each coarse one."""
         ...
 
 
 class WithFeatures:
     """A `Feasible` that has features as well."""
 
-    def __init__(self, feasible: Feasible, features: Callable[[Sequence[int]], Mapping[Hashable, float]]) -> None:
+    def __init__(self, feasible: Feasible, features: Features) -> None:
         self.options, self.features = feasible.options, features
         self.allowed, self.sample, self.keeps = feasible.allowed, feasible.sample, feasible.keeps
 

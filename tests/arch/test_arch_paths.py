@@ -29,16 +29,20 @@ def test_paths_are_the_walks_along_the_edges(cells: int) -> None:
     paths = paths_of(nasbench201(cells=cells))
     assert paths is not None
     for choices in itertools.islice(itertools.product(range(5), repeat=6), 0, None, 31):
-        assert paths(choices) == Counter((0, *walk) for walk in walked(choices))
+        walks = list(walked(choices))
+        found, ops = paths(choices)
+        assert found == Counter((0, *walk) for walk in walks)
+        assert ops == Counter([*((0, name) for walk in walks for name in walk), *[(0,)] * len(walks)])
 
 
 def test_equal_cells_have_equal_paths() -> None:
     paths = paths_of(nasbench201(cells=1))
     assert paths is not None
     dead = (3, 0, 4, 2, 0, 0)  # node 1 leads to node 2 only, and that nowhere
-    assert paths(dead) == paths((0, 0, 0, 2, 0, 0)) == Counter({(0, "nor_conv_1x1"): 1})
+    one = Counter({(0, "nor_conv_1x1"): 1})
+    assert paths(dead) == paths((0, 0, 0, 2, 0, 0)) == (one, one + Counter({(0,): 1}))
     assert paths((3, 0, 0, 0, 1, 0)) == paths((1, 0, 0, 0, 3, 0)) == paths((0, 1, 0, 0, 0, 3))
-    assert paths((0,) * 6) == Counter()
+    assert paths((0,) * 6) == (Counter(), Counter())
 
 
 def test_different_cells_are_told_apart() -> None:
@@ -56,7 +60,7 @@ def test_different_cells_are_told_apart() -> None:
     decisions = tuple(Decision(name, ("one", "three")) for name in ("a1", "a2", "b1", "b2"))
     paths = paths_of(SearchSpace("two", decisions, tuple(slots)))
     assert paths is not None
-    assert paths((0, 1, 1, 1)) == Counter({(0, "one"): 1, (0, "three"): 1, (1, "three"): 2})
+    assert paths((0, 1, 1, 1))[0] == Counter({(0, "one"): 1, (0, "three"): 1, (1, "three"): 2})
 
 
 @pytest.mark.parametrize("name", ["toy", "mobile", "darts", "macro"])

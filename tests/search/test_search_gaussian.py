@@ -205,15 +205,16 @@ def test_features_are_compared_by_how_often_they_are_there() -> None:
     assert np.linalg.eigvalsh(KERNEL((differ, shared))).min() > -1e-9
     twice = [*drawn[:15], *drawn[10:]]
     for i, j in rng.integers(len(twice), size=(30, 2)):
-        one, other = feasible.features(twice[i]), feasible.features(twice[j])
-        assert differ[i, j] == pytest.approx(sum((one[path] - other[path]) ** 2 for path in one | other) / 8.0)
-    plain = Codes(CELLS.options)
-    assert shared == pytest.approx(plain.distances(plain.rows(twice), plain.rows(twice))[1])
+        for one, other, distances, scale in zip(
+            feasible.features(twice[i]), feasible.features(twice[j]), (differ, shared), (8.0, 36.0), strict=True
+        ):
+            squares = ((one.get(key, 0) - other.get(key, 0)) ** 2 for key in {*one, *other})
+            assert distances[i, j] == pytest.approx(sum(squares) / scale)
 
 
 def test_with_features_it_goes_on_from_its_state() -> None:
     feasible = cells(1, 5.0)
-    scores = {one: float(len(feasible.features(one)) - one[2]) for one in all_choices([[0.0] * 5] * 6)}
+    scores = {one: float(len(feasible.features(one)[0]) - one[2]) for one in all_choices([[0.0] * 5] * 6)}
     whole, other = (Gaussian(feasible, seed, pool=60) for seed in (5, 6))
     run(whole, scores, 17)
     other.restore(json.loads(json.dumps(whole.state())))
@@ -228,7 +229,7 @@ def test_features_say_what_cells_that_were_never_scored_are_like() -> None:
     rng = np.random.default_rng(0)
 
     def score(choices: tuple[int, ...]) -> float:
-        return sum(n * weights.setdefault(path, rng.normal()) for path, n in feasible.features(choices).items())
+        return sum(n * weights.setdefault(path, rng.normal()) for path, n in feasible.features(choices)[0].items())
 
     drawn = list(dict.fromkeys(feasible.sample(rng) for _ in range(260)))
     z = normal_quantiles([score(one) for one in drawn])

@@ -35,8 +35,11 @@ from cell_table import Floats, LatencyTable, data_folder, load_table
 from nasbench201_report import page, summary, write_page
 from numpy.typing import NDArray
 
+from hwnas.arch.paths import paths_of
+from hwnas.arch.spaces.nasbench201 import nasbench201
 from hwnas.files import write_text
 from hwnas.latency.transfer import learn_prior
+from hwnas.search.feasible import WithFeatures
 from hwnas.search.strategies import strategies, strategy
 from hwnas.search.strategies.base import Sampler
 from hwnas.search.strategies.kriging import normal_quantiles
@@ -132,6 +135,8 @@ class Bench:
     def __init__(self, table: LatencyTable, margin: float) -> None:
         self.table = table
         self.problems = list(problems(table, margin))
+        space = nasbench201(cells=1)
+        self.paths = paths_of(space) if space.options == table.options else None
         self.index = {tuple(map(int, row)): i for i, row in enumerate(table.choices)}
         self.datasets = sorted(key.removesuffix("_val12") for key in table.values if key.endswith("_val12"))
 
@@ -162,7 +167,8 @@ class Bench:
             guess = np.mean(others, axis=0)
             make = partial(make, prior=lambda choices: float(guess[self.index[tuple(choices)]]))  # type: ignore[call-arg]
         own = f"{dataset} {problem.device} {problem.quantile} {seed}"  # problems share no random numbers
-        return make(problem.cells, zlib.crc32(own.encode()))
+        cells = problem.cells if self.paths is None else WithFeatures(problem.cells, self.paths)
+        return make(cells, zlib.crc32(own.encode()))
 
     def answer(self, ranked: Sequence[int], dataset: str, problem: Problem, name: str, seed: int, queries: int) -> Run:
         """The first winner that holds."""

@@ -100,7 +100,7 @@ def search(
             loop.run(checkpoint=checkpoint, progress=progress, log=log)
         scorer = SharedWeights(loop.supernet, dataset, device)
     learned = None if start is None else start.learned
-    samplers = tuple(make_samplers(strategy, limits, reward, seed, learned)) if loop is None else loop.samplers
+    samplers = tuple(make_samplers(strategy, limits, reward, seed, learned, space)) if loop is None else loop.samplers
     if loop is None and not samplers:
         raise InputError(f"{strategy.name} is trained with shared weights, so it cannot be told other scores")
     found: list[Found] = []
@@ -168,6 +168,7 @@ def make_samplers(
     reward: str,
     seed: int,
     learned: Mapping[str, Any] | None = None,
+    space: AnySpace | None = None,
 ) -> list[Sampler]:
     """The sampler of each budget; none of a relaxation.
 
@@ -175,6 +176,7 @@ def make_samplers(
 
     Args:
         learned: what each of them starts from.
+        space: where it is given, they may know its networks.
 
     Raises:
         InputError: there is no architecture within a limit, or what was learned does not fit.
@@ -183,7 +185,7 @@ def make_samplers(
         return []
     filtered = reward == "filter"
     allowed = [within if filtered else within.without_latency for within in limits]
-    samplers = [strategy.sampler(feasible_of(within), seed) for within in allowed]
+    samplers = [strategy.sampler(feasible_of(within, space), seed) for within in allowed]
     if learned is not None:
         for sampler in samplers:
             carry_over(sampler, dict(learned))
@@ -233,7 +235,7 @@ def make_loop(
             partial(_feasible_path, feasible_of(within if reward == "filter" else within.without_latency))
             for within in limits
         ],
-        samplers=make_samplers(strategy, limits, reward, seed, None if start is None else start.learned),
+        samplers=make_samplers(strategy, limits, reward, seed, None if start is None else start.learned, space),
         guides=strategy.guides,
         seed=seed,
         device=device,

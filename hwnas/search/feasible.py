@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.search.limits import Limit, Limits
+
+Features = Callable[[Sequence[int]], tuple[Mapping[Any, float], Mapping[Any, float]]]
 
 _KNOWN_PREFIXES = 1 << 16
 
@@ -34,6 +36,23 @@ class Feasible(Protocol):
     def keeps(self, choices: Sequence[int]) -> bool:
         """Whether an architecture is feasible."""
         ...
+
+
+@runtime_checkable
+class HasFeatures(Protocol):
+    """The optional part of a `Feasible`: what it knows of networks beyond the choices."""
+
+    def features(self, choices: Sequence[int]) -> tuple[Mapping[Any, float], Mapping[Any, float]]:
+        """How often the network of an architecture has each fine feature, and each coarse one."""
+        ...
+
+
+class WithFeatures:
+    """A `Feasible` that has features as well."""
+
+    def __init__(self, feasible: Feasible, features: Features) -> None:
+        self.options, self.features = feasible.options, features
+        self.allowed, self.sample, self.keeps = feasible.allowed, feasible.sample, feasible.keeps
 
 
 class Anything:

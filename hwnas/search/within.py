@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from hwnas.arch.paths import paths_of
+from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import AnySpace
 from hwnas.latency.model import Latencies, LatencyModel
 from hwnas.latency.walks import ChainLatencies
-from hwnas.search.feasible import Additive, Feasible
+from hwnas.search.feasible import Additive, Feasible, WithFeatures
 from hwnas.search.limits import Limit, Limits, latency_limit
 from hwnas.search.walks import ChainLimit, ChainLimits, chain_limits
 
@@ -24,10 +27,15 @@ def limits_of(model: Latencies, target_ms: float, size: Limit | None = None) -> 
     return Limits(latency_limit(model, target_ms), size)
 
 
-def feasible_of(limits: AnyLimits) -> Feasible:
+def feasible_of(limits: AnyLimits, space: AnySpace | None = None) -> Feasible:
     """What strategies may propose within the limits.
+
+    Args:
+        space: where one is given whose cells have paths, these are the features.
 
     Raises:
         InputError: there is nothing.
     """
-    return Additive(limits) if isinstance(limits, Limits) else limits.sampler()
+    feasible = Additive(limits) if isinstance(limits, Limits) else limits.sampler()
+    paths = paths_of(space) if isinstance(space, SearchSpace) else None
+    return feasible if paths is None else WithFeatures(feasible, paths)

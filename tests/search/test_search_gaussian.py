@@ -6,21 +6,26 @@ import json
 
 import numpy as np
 import pytest
-from problems import OPTIONS, RAGGED, all_choices, random_table, total, toy_model
+from problems import OPTIONS, RAGGED, TOY, all_choices, random_table, total, toy_model
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from hwnas.search.feasible import Additive
+from hwnas.arch import space_instance
+from hwnas.arch.paths import paths_of
+from hwnas.latency.model import latency_model
+from hwnas.search.feasible import Additive, HasFeatures, WithFeatures
 from hwnas.search.limits import Limit, Limits
 from hwnas.search.strategies.gaussian import Gaussian
 from hwnas.search.strategies.kriging import (
     Codes,
+    FeatureCodes,
     Kernel,
     Posterior,
     expected_improvement,
     likeliest,
     normal_quantiles,
 )
+from hwnas.search.within import feasible_of, limits_of
 
 CODES = Codes(RAGGED)
 EVERY = CODES.rows(list(all_choices([[0.0] * count for count in RAGGED])))
@@ -178,3 +183,70 @@ def test_when_all_is_seen_it_asks_for_the_best_again() -> None:
     asked = run(Gaussian(few, 0, start=3, pool=10), scores, 12)
     assert all(map(few.keeps, asked))
     assert asked[-1] == max(asked, key=scores.__getitem__)
+
+
+CELLS = space_instance("nasbench201", width=1.0, resolution=8, channels=1, classes=10)
+
+
+def cells(seed: int, budget: float) -> WithFeatures:
+    """NAS-Bench-201's cells under a random latency table, with their paths."""
+    costs = [np.abs(row).tolist() for row in random_table(np.random.default_rng(seed), CELLS.options)]
+    paths = paths_of(CELLS)
+    assert paths is not None
+    return WithFeatures(Additive(Limits(Limit("ms", costs, budget, budget))), paths)
+
+
+def test_features_are_compared_by_how_often_they_are_there() -> None:
+    feasible = cells(0, 6.0)
+    codes, rng = FeatureCodes(CELLS.options, feasible.features), np.random.default_rng(0)
+    drawn = [feasible.sample(rng) for _ in range(40)]
+    rows = np.vstack([codes.rows(drawn[:15]), codes.rows(drawn[10:])])
+    differ, shared = codes.distances(rows, rows)
+    assert np.linalg.eigvalsh(KERNEL((differ, shared))).min() > -1e-9
+    twice = [*drawn[:15], *drawn[10:]]
+    for i, j in rng.integers(len(twice), size=(30, 2)):
+        for one, other, distances, scale in zip(
+            feasible.features(twice[i]), feasible.features(twice[j]), (differ, shared), (8.0, 36.0), strict=True
+        ):
+            squares = ((one.get(key, 0) - other.get(key, 0)) ** 2 for key in {*one, *other})
+            assert distances[i, j] == pytest.approx(sum(squares) / scale)
+
+
+def test_with_features_it_goes_on_from_its_state() -> None:
+    feasible = cells(1, 5.0)
+    scores = {one: float(len(feasible.features(one)[0]) - one[2]) for one in all_choices([[0.0] * 5] * 6)}
+    whole, other = (Gaussian(feasible, seed, pool=60) for seed in (5, 6))
+    run(whole, scores, 17)
+    other.restore(json.loads(json.dumps(whole.state())))
+    assert run(other, scores, 8) == run(whole, scores, 8)
+    assert other.winners(3) == whole.winners(3)
+
+
+def test_features_say_what_cells_that_were_never_scored_are_like() -> None:
+    """Where scores depend on paths only, what is believed of unseen cells is nearer to them with features."""
+    feasible = cells(2, 100.0)
+    weights: dict[object, float] = {}
+    rng = np.random.default_rng(0)
+
+    def score(choices: tuple[int, ...]) -> float:
+        return sum(n * weights.setdefault(path, rng.normal()) for path, n in feasible.features(choices)[0].items())
+
+    drawn = list(dict.fromkeys(feasible.sample(rng) for _ in range(260)))
+    z = normal_quantiles([score(one) for one in drawn])
+    ones = np.ones((len(drawn), 1))
+    found = {}
+    for codes in (Codes(CELLS.options), FeatureCodes(CELLS.options, feasible.features)):
+        rows = codes.rows(drawn)
+        kernel = likeliest(codes.distances(rows[:60], rows[:60]), z[:60], ones[:60])
+        mean, _ = Posterior(codes, kernel, rows[:60], rows[60:]).predict(z[:60], ones[:60], ones[60:])
+        found[type(codes)] = np.corrcoef(mean, z[60:])[0, 1]
+    assert found[FeatureCodes] > found[Codes] + 0.1
+
+
+def test_the_engine_hands_on_the_paths_of_cells() -> None:
+    model = latency_model(CELLS, lambda spec: 1.0 + len(spec.graph.nodes))
+    limits = limits_of(model, model.largest_ms)
+    assert isinstance(feasible_of(limits, CELLS), HasFeatures)
+    assert not isinstance(feasible_of(limits), HasFeatures)
+    toy = toy_model()
+    assert not isinstance(feasible_of(limits_of(toy, toy.largest_ms), TOY), HasFeatures)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.errors import InputError
-from hwnas.search.feasible import Feasible
+from hwnas.search.feasible import Feasible, HasFeatures
 from hwnas.search.strategies.kriging import (
     Codes,
+    FeatureCodes,
     Floats,
     Kernel,
     Posterior,
@@ -35,8 +36,8 @@ class Gaussian:
 
     Scores become normal quantiles of their ranks, so that a few failures do not stretch the scale. They are modelled
     as `b · (1, prior) + f + noise` with a flat prior on `b`; the kernel of the Gaussian process `f` compares the
-    choices decision by decision, and how often each option is chosen wherever it stands. Its parameters are fitted
-    again whenever there are 1.4 times as many scores.
+    choices decision by decision, and how often each option is chosen wherever it stands; or the features of networks
+    where there are some. Its parameters are fitted again whenever there are 1.4 times as many scores.
 
     Candidates are uniform feasible draws and the neighbours of those that are believed best. What has a score is asked
     for again only when nothing is left to gain: another score then says more of the best.
@@ -57,7 +58,9 @@ class Gaussian:
         self._feasible, self._rng = feasible, np.random.default_rng(seed)
         self._prior, self._start = prior, start
         self._carried: ArchitecturePrior | None = None
-        self._codes = Codes(feasible.options)
+        self._codes: Codes | FeatureCodes = Codes(feasible.options)
+        if isinstance(feasible, HasFeatures):
+            self._codes = FeatureCodes(feasible.options, feasible.features)
         self._candidates: dict[tuple[int, ...], int] = {}
         for _ in range(pool):
             self._add(feasible.sample(self._rng))

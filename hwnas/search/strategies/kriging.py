@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,14 @@ from scipy.linalg import solve_triangular
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
+from hwnas.search.feasible import Features
+
 Floats = NDArray[np.float64]
 
 _RATES = (6.7, 3.3, 1.7, 0.8)
 _SHARED_RATES = (50.0, 10.0, 2.0, 0.0)
 _NOISES = (0.01, 0.03, 0.1, 0.3)
+_FINE_SCALE = 8.0
 
 
 class Codes:
@@ -42,16 +46,66 @@ class Codes:
     def distances(self, left: Floats, right: Floats) -> tuple[Floats, Floats]:
         """(n, m) shares of decisions that differ; and mean squared differences of how often options are chosen."""
         differ = 1.0 - left @ right.T / self.decisions
-        a, b = left @ self._shared / self.decisions, right @ self._shared / self.decisions
-        return differ, np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2.0 * a @ b.T, 0.0)
+        return differ, _squared(left @ self._shared / self.decisions, right @ self._shared / self.decisions)
+
+
+class FeatureCodes:
+    """Codes of architectures by their features, fine and coarse ones, whatever the choices that they come from."""
+
+    def __init__(self, options: Sequence[int], features: Features) -> None:
+        self._features, self._decisions = features, len(options)
+        self._places: dict[tuple[int, ...], int] = {}  # rows of both tables
+        self._fine, self._coarse = _Counts(), _Counts()
+
+    def rows(self, choices: Sequence[Sequence[int]]) -> Floats:
+        """(n, 1) rows of n architectures, which say where their features are."""
+        wanted = [tuple(one) for one in choices]
+        fresh = [one for one in dict.fromkeys(wanted) if one not in self._places]
+        for one in fresh:
+            self._places[one] = len(self._places)
+        found = [self._features(one) for one in fresh]
+        self._fine.add([fine for fine, _ in found])
+        self._coarse.add([coarse for _, coarse in found])
+        return np.array([[self._places[one]] for one in wanted], dtype=np.float64).reshape(-1, 1)
+
+    def distances(self, left: Floats, right: Floats) -> tuple[Floats, Floats]:
+        """(n, m) squared differences of how often features are there: of fine ones, and of coarse ones."""
+        a, b = (side[:, 0].astype(np.intp) for side in (left, right))
+        fine, coarse = self._fine.table, self._coarse.table / self._decisions
+        return _squared(fine[a], fine[b]) / _FINE_SCALE, _squared(coarse[a], coarse[b])
+
+
+class _Counts:
+    """How often each feature is there: a row for each architecture, a column for each feature that was seen."""
+
+    def __init__(self) -> None:
+        self.table = np.zeros((0, 0))
+        self._columns: dict[Hashable, int] = {}
+
+    def add(self, counts: Sequence[Mapping[Any, float]]) -> None:
+        """Rows of further architectures."""
+        for feature in (feature for one in counts for feature in one):
+            self._columns.setdefault(feature, len(self._columns))
+        known, width = self.table.shape
+        table = np.zeros((known + len(counts), len(self._columns)))
+        table[:known, :width] = self.table
+        for row, one in zip(table[known:], counts, strict=True):
+            row[[self._columns[feature] for feature in one]] = list(one.values())
+        self.table = table
+
+
+def _squared(a: Floats, b: Floats) -> Floats:
+    """(n, m) squared distances of n and m rows."""
+    squares: Floats = np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2.0 * a @ b.T, 0.0)
+    return squares
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """`k(x, x') = exp(-rate · h - shared_rate · c)`, h and c as `Codes.distances` gives them; plus `noise` at x = x'.
+    """`k(x, x') = exp(-rate · h - shared_rate · c)`, h and c as `distances` of the codes are; plus `noise` at x = x'.
 
-    Both factors are positive definite: the first is a product over the decisions, the second the Gaussian kernel of
-    how often each option is chosen wherever it stands.
+    Both factors are positive definite. With `Codes` the first is a product over the decisions, the second the Gaussian
+    kernel of how often each option is chosen wherever it stands; with `FeatureCodes` both are Gaussian kernels.
     """
 
     rate: float
@@ -117,12 +171,12 @@ def _fit(z: Floats, trend: Floats) -> _Fit:
 class Posterior:
     """What scored architectures say of candidates: universal kriging (Rasmussen and Williams, 2006, eq. 2.41-2.42)."""
 
-    def __init__(self, codes: Codes, kernel: Kernel, seen: Floats, candidates: Floats) -> None:
+    def __init__(self, codes: Codes | FeatureCodes, kernel: Kernel, seen: Floats, candidates: Floats) -> None:
         """Factorise once; `add` then costs O(n · (n + candidates)).
 
         Args:
-            seen: (n, Σ options) rows of the scored architectures.
-            candidates: (m, Σ options) rows.
+            seen: (n, columns) rows of the scored architectures.
+            candidates: (m, columns) rows.
         """
         self._codes, self._kernel, self._seen, self._candidates = codes, kernel, seen, candidates
         among = kernel(codes.distances(seen, seen)) + kernel.noise * np.eye(len(seen))
@@ -130,7 +184,7 @@ class Posterior:
         self._whitened = solve_triangular(self._factor, kernel(codes.distances(seen, candidates)), lower=True)
 
     def add(self, row: Floats) -> None:
-        """One more scored architecture, (1, Σ options)."""
+        """One more scored architecture, (1, columns)."""
         beside = self._kernel(self._codes.distances(self._seen, row))[:, 0]
         left = solve_triangular(self._factor, beside, lower=True)
         corner = np.sqrt(max(1.0 + self._kernel.noise - float(left @ left), 1e-9))

@@ -9,6 +9,8 @@ from hwnas.arch.groups import Groups, choices_of, items, pooled
 from hwnas.latency.model import LatencyModel
 from hwnas.search.decode import FeasibleSampler, Second, Table, decode, total
 
+_ROUNDING = 1e-12  # as sums that are equal differ by the order of their summands
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -33,8 +35,8 @@ class Limit:
         return self.constant + self.scale * total(self.costs, choices, self.groups)
 
     def keeps(self, choices: Sequence[int]) -> bool:
-        """Whether an architecture is within the limit."""
-        return total(self.costs, choices, self.groups) <= self.budget
+        """Whether an architecture is within the limit; sums that are above it by rounding alone are."""
+        return total(self.costs, choices, self.groups) <= self.budget + _ROUNDING * max(1.0, abs(self.budget))
 
 
 @dataclass(frozen=True)

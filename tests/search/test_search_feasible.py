@@ -96,6 +96,16 @@ def test_no_walk_along_what_is_allowed_ends_nowhere(
     assert found.keeps(walk)
 
 
+def test_of_two_sums_that_tie_but_for_rounding_neither_is_over_the_limit() -> None:
+    """One of them completes the known architecture's prefix, and it is an ulp above the limit."""
+    first, second = ([[-0.3], [-0.3], [a, b], [a, b]] for a, b in ((-0.1, -0.3), (-0.3, -0.1)))
+    known, other = (0, 0, 1, 0), (0, 0, 0, 1)
+    assert total(first, known) != total(first, other) or total(second, known) != total(second, other)
+    given = limits(first, total(first, known), second, total(second, known))
+    assert all(limit.keeps(choices) for limit in given.all for choices in (known, other))
+    check_every_prefix(given)
+
+
 def test_draws_are_uniform() -> None:
     budget = float(np.quantile([total(COSTS, choices) for choices in all_choices(COSTS)], 0.305))  # between two
     found = Additive(limits(COSTS, budget))

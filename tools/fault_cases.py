@@ -182,7 +182,7 @@ def full_disk_table(lab: Lab, record: Record) -> None:
 @fault("full disk: run directory", "no room for config.toml of a new run")
 def full_disk_run(lab: Lab, record: Record) -> None:
     _ = lab.table
-    record.met(lab.hwnas(SEARCH, largest_file=50), 8, "config.toml")
+    record.met(lab.hwnas(SEARCH, largest_file=350), 8, "config.toml")
     left = [path.name for path in (lab.here / "run").rglob("*") if path.is_file()]
     record.check(set(left) <= {"lock"}, f"nothing of the run is left, there is {left}")
 

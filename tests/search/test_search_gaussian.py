@@ -250,3 +250,18 @@ def test_the_engine_hands_on_the_paths_of_cells() -> None:
     assert not isinstance(feasible_of(limits), HasFeatures)
     toy = toy_model()
     assert not isinstance(feasible_of(limits_of(toy, toy.largest_ms), TOY), HasFeatures)
+
+
+def test_a_guess_that_scores_contradict_is_left_out() -> None:
+    rng = np.random.default_rng(3)
+    picks = rng.choice(len(EVERY), 12, replace=False)
+    z = rng.normal(size=12)
+    ones = np.ones((len(EVERY), 1))
+    posterior = Posterior(CODES, KERNEL, EVERY[picks], EVERY)
+    alone = posterior.predict(z, ones[picks], ones)
+    guess = np.zeros((len(EVERY), 1))
+    for sign, counts in ((1.0, True), (-1.0, False)):
+        guess[picks, 0] = sign * z
+        trend = np.hstack([ones, guess])
+        found = posterior.predict(z, trend[picks], trend)
+        assert np.allclose(found, alone) is not counts

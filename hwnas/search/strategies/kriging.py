@@ -210,6 +210,9 @@ class Posterior:
     def predict(self, z: Floats, trend: Floats, candidate_trend: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation, (m,) each, of the candidates without noise.
 
+        A guess is left out while it would count negatively: among good architectures alone it may seem to, and what it
+        thinks worst of would then be believed best.
+
         Args:
             z: (n,) scores.
             trend: (n, q) columns whose coefficients have a flat prior.
@@ -217,6 +220,8 @@ class Posterior:
         """
         white = solve_triangular(self._factor, np.column_stack([z, trend]), lower=True)
         fit = _fit(white[:, 0], white[:, 1:])
+        if (fit.coefficients[1:] < 0.0).any():
+            return self.predict(z, trend[:, :1], candidate_trend[:, :1])
         mean = candidate_trend @ fit.coefficients + fit.residual @ self._whitened
         rest = candidate_trend - self._whitened.T @ white[:, 1:]
         of_trend = (rest * np.linalg.solve(fit.information, rest.T).T).sum(1)

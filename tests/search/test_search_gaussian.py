@@ -6,9 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis.strategies import floats, lists
 from problems import OPTIONS, RAGGED, TOY, all_choices, random_table, total, toy_model
 from scipy.integrate import quad
-from scipy.stats import norm
+from scipy.stats import norm, zscore
 
 from hwnas.arch import space_instance
 from hwnas.arch.paths import paths_of
@@ -19,11 +21,13 @@ from hwnas.search.strategies.gaussian import Gaussian
 from hwnas.search.strategies.kriging import (
     Codes,
     FeatureCodes,
+    Floats,
     Kernel,
     Posterior,
     expected_improvement,
     likeliest,
     normal_quantiles,
+    winsorised,
 )
 from hwnas.search.within import feasible_of, limits_of
 
@@ -33,6 +37,12 @@ KERNEL = Kernel(1.7, 5.0, 0.05)
 COSTS = toy_model().costs_ms
 BUDGET = sorted(total(COSTS, choices) for choices in all_choices(COSTS))[60]
 FEASIBLE = Additive(Limits(Limit("ms", COSTS, BUDGET, BUDGET)))
+
+
+def posterior_of(codes: Codes | FeatureCodes, kernel: Kernel, seen: Floats, candidates: Floats) -> Posterior:
+    posterior = Posterior(codes, kernel, seen)
+    posterior.consider(candidates)
+    return posterior
 
 
 def test_distances_count_what_differs() -> None:
@@ -58,7 +68,7 @@ def test_the_posterior_is_gaussian_conditioning(columns: int) -> None:
     picks = rng.permutation(len(EVERY))[:12]
     trend = np.column_stack([np.ones(len(EVERY)), rng.normal(size=len(EVERY))])[:, :columns]
     z = rng.normal(size=12)
-    posterior = Posterior(CODES, KERNEL, EVERY[picks], EVERY)
+    posterior = posterior_of(CODES, KERNEL, EVERY[picks], EVERY)
     mean, deviation = posterior.predict(z, trend[picks], trend)
 
     prior = KERNEL(CODES.distances(EVERY, EVERY)) + 1e6 * trend @ trend.T
@@ -72,15 +82,22 @@ def test_the_posterior_is_gaussian_conditioning(columns: int) -> None:
     assert deviation**2 == pytest.approx(amplitude * variance, rel=1e-3, abs=1e-5)
 
 
-def test_adding_scores_one_by_one_changes_nothing() -> None:
+def test_adding_scores_and_candidates_one_by_one_changes_nothing() -> None:
     rng = np.random.default_rng(1)
     picks, z = rng.permutation(len(EVERY))[:10], rng.normal(size=10)
-    grown = Posterior(CODES, KERNEL, EVERY[picks[:4]], EVERY)
+    grown = posterior_of(CODES, KERNEL, EVERY[picks[:4]], EVERY)
     for pick in picks[4:]:
         grown.add(EVERY[[pick]])
     ones = np.ones((len(EVERY), 1))
-    whole = Posterior(CODES, KERNEL, EVERY[picks], EVERY).predict(z, ones[:10], ones)
+    whole = posterior_of(CODES, KERNEL, EVERY[picks], EVERY).predict(z, ones[:10], ones)
     for one, other in zip(grown.predict(z, ones[:10], ones), whole, strict=True):
+        assert one == pytest.approx(other, abs=1e-9)
+    late = posterior_of(CODES, KERNEL, EVERY[picks[:4]], EVERY[:7])
+    for count, pick in enumerate(picks[4:], 1):
+        late.add(EVERY[[pick]])
+        late.consider(EVERY[7 * count : 7 * count + 7])
+    late.consider(EVERY[49:])
+    for one, other in zip(late.predict(z, ones[:10], ones), whole, strict=True):
         assert one == pytest.approx(other, abs=1e-9)
 
 
@@ -116,6 +133,32 @@ def test_expected_improvement_is_an_integral(best: float) -> None:
 def test_quantiles_depend_on_ranks_only() -> None:
     assert normal_quantiles([0.9, 0.1, 0.5]) == pytest.approx(norm.ppf([5 / 6, 1 / 6, 3 / 6]))
     assert normal_quantiles([3.0, 3.0]) == pytest.approx([0.0, 0.0])
+
+
+@given(lists(floats(0.0, 1.0, width=32), min_size=3, max_size=60), floats(0.01, 100.0), floats(-10.0, 10.0))
+def test_scores_of_any_scale_are_told_alike(scores: list[float], scale: float, shift: float) -> None:
+    """Against scipy's z-score of what is clipped; a failed architecture may score anything."""
+    z = winsorised(scores)
+    assert (np.diff(z[np.argsort(scores, kind="stable")]) >= 0.0).all()
+    if np.ptp(scores) < 1e-3:
+        return
+    assert winsorised([scale * one + shift for one in scores]) == pytest.approx(z, abs=1e-6)
+    limit = min(np.quantile(scores, 0.25, method="higher"), 5 * np.median(scores) - 4 * np.quantile(scores, 0.9))
+    clipped = np.clip(scores, limit, None)
+    if np.ptp(clipped) > 1e-3:
+        assert z == pytest.approx(zscore(clipped), abs=1e-6)
+    failed = min(scores)
+    if failed < limit - 1e-3:
+        assert winsorised([one if one > failed else -1e6 for one in scores]) == pytest.approx(z, abs=1e-6)
+
+
+def test_equal_scores_are_all_zero() -> None:
+    assert winsorised([0.3, 0.3, 0.3]).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_where_most_scores_tie_those_above_the_lowest_quarter_differ() -> None:
+    z = winsorised([0.1, 0.8, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0])
+    assert z[0] == z[1] == z[2] < z[3] == z[7]
 
 
 def scored(seed: int) -> dict[tuple[int, ...], float]:
@@ -238,7 +281,7 @@ def test_features_say_what_cells_that_were_never_scored_are_like() -> None:
     for codes in (Codes(CELLS.options), FeatureCodes(CELLS.options, feasible.features)):
         rows = codes.rows(drawn)
         kernel = likeliest(codes.distances(rows[:60], rows[:60]), z[:60], ones[:60])
-        mean, _ = Posterior(codes, kernel, rows[:60], rows[60:]).predict(z[:60], ones[:60], ones[60:])
+        mean, _ = posterior_of(codes, kernel, rows[:60], rows[60:]).predict(z[:60], ones[:60], ones[60:])
         found[type(codes)] = np.corrcoef(mean, z[60:])[0, 1]
     assert found[FeatureCodes] > found[Codes] + 0.1
 
@@ -257,7 +300,7 @@ def test_a_guess_that_scores_contradict_is_left_out() -> None:
     picks = rng.choice(len(EVERY), 12, replace=False)
     z = rng.normal(size=12)
     ones = np.ones((len(EVERY), 1))
-    posterior = Posterior(CODES, KERNEL, EVERY[picks], EVERY)
+    posterior = posterior_of(CODES, KERNEL, EVERY[picks], EVERY)
     alone = posterior.predict(z, ones[picks], ones)
     guess = np.zeros((len(EVERY), 1))
     for sign, counts in ((1.0, True), (-1.0, False)):

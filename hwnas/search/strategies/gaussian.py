@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from hwnas.search.strategies.kriging import (
     Posterior,
     expected_improvement,
     likeliest,
-    normal_quantiles,
+    winsorised,
 )
 from hwnas.search.strategies.prior import ArchitecturePrior, prior_from, with_task
 
@@ -27,6 +28,8 @@ Prior = Callable[[Sequence[int]], float]
 
 _REFIT = 1.4
 _STEPS = 3
+_EXPANDED = 3
+_OWN = 0.25
 _NO_GAIN = 1e-6
 _CARRIED_START = 3
 
@@ -34,13 +37,14 @@ _CARRIED_START = 3
 class Gaussian:
     """Asks for the feasible architecture with the largest expected improvement (Jones et al., 1998).
 
-    Scores become normal quantiles of their ranks, so that a few failures do not stretch the scale. They are modelled
-    as `b · (1, prior) + f + noise` with a flat prior on `b`; the kernel of the Gaussian process `f` compares the
-    choices decision by decision, and how often each option is chosen wherever it stands; or the features of networks
-    where there are some. Its parameters are fitted again whenever there are 1.4 times as many scores.
+    Scores count on their own scale, but those far below the median are raised, so that a few failures do not stretch
+    it. They are modelled as `b · (1, prior) + f + noise` with a flat prior on `b`; the kernel of the Gaussian process
+    `f` compares the choices decision by decision, and how often each option is chosen wherever it stands; or the
+    features of networks where there are some. Its parameters are fitted again whenever there are 1.4 times as many
+    scores.
 
-    Candidates are uniform feasible draws and the neighbours of those that are believed best. What has a score is asked
-    for again only when nothing is left to gain: another score then says more of the best.
+    Candidates are uniform feasible draws and, each time, the neighbours of the three that are believed best. What has a
+    score is asked for again only when nothing is left to gain: another score then says more of the best.
 
     To another task it carries its scores over, as an `ArchitecturePrior`. The new task learns how much that counts, so
     scales do not matter, and its model begins after three scores instead of `start`.
@@ -87,13 +91,24 @@ class Gaussian:
             self._add(tuple(choices))
 
     def winners(self, count: int) -> list[tuple[int, ...]]:
-        """The feasible architectures that are believed best, scored or not, the best first."""
+        """The feasible architectures that are believed best, scored or not, the best first.
+
+        To the belief is added a quarter of what an architecture's own scores differ from it: part of what the model
+        takes as noise is what makes an architecture better than others that look like it.
+        """
         if len(self._told) < self._start:
             scores = {choices: score for choices, score in self._told if self._feasible.keeps(choices)}
             return sorted(scores, key=lambda choices: -scores[choices])[:count]
         mean, _ = self._expand(_STEPS)
+        own: dict[tuple[int, ...], list[float]] = {}
+        for (choices, _), z in zip(self._told, self._z(), strict=True):
+            own.setdefault(choices, []).append(z)
+        for choices, zs in own.items():
+            if choices in self._candidates:
+                at = self._candidates[choices]
+                mean[at] += _OWN * (float(np.mean(zs)) - mean[at])
         known = list(self._candidates)
-        return [known[index] for index in np.argsort(-mean.round(9), kind="stable")[:count]]
+        return [known[index] for index in _best_first(mean)[:count]]
 
     def state(self) -> dict[str, Any]:
         kernel = self._kernel
@@ -162,45 +177,60 @@ class Gaussian:
         return list(self._candidates)[int(values.round(9).argmax())]
 
     def _expand(self, steps: int) -> tuple[Floats, Floats]:
-        """What is believed of all candidates, once the neighbours of the best one are among them, or after `steps`."""
+        """What is believed of all candidates, once the neighbours of the best are among them, or after `steps`."""
         for _ in range(steps):
-            best = self._best(self._believed()[0])
-            if best in self._expanded:
+            known = list(self._candidates)
+            best = {known[index] for index in _best_first(self._believed()[0])[:_EXPANDED]} - self._expanded
+            if not best:
                 break
-            self._expanded.add(best)
-            for decision, count in enumerate(self._feasible.options):
-                for option in range(count):
-                    choices = (*best[:decision], option, *best[decision + 1 :])
-                    if choices not in self._candidates and self._feasible.keeps(choices):
-                        self._add(choices)
+            for one in sorted(best):
+                self._add_neighbours(one)
         return self._believed()
 
+    def _add_neighbours(self, choices: tuple[int, ...]) -> None:
+        """Make what differs in one decision a candidate, where it is feasible."""
+        self._expanded.add(choices)
+        for decision, count in enumerate(self._feasible.options):
+            for option in range(count):
+                other = (*choices[:decision], option, *choices[decision + 1 :])
+                if other not in self._candidates and self._feasible.keeps(other):
+                    self._add(other)
+
     def _believed(self) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of all candidates, on the scale of the normal quantiles."""
-        z = normal_quantiles([score for _, score in self._told])
+        """Mean and standard deviation of all candidates, on the scale of the winsorised scores."""
+        z = self._z()
         told = [choices for choices, _ in self._told]
         trend = self._trend(told)
         if self._kernel is None or len(z) >= _REFIT * self._fitted:
             seen = self._codes.rows(told)
             self._kernel, self._fitted = likeliest(self._codes.distances(seen, seen), z, trend), len(z)
             self._model = None
-        if self._model is None or len(self._model.trend) < len(self._candidates):
-            known = list(self._candidates)
-            posterior = Posterior(self._codes, self._kernel, self._codes.rows(told), self._codes.rows(known))
-            self._model = _Model(posterior, self._trend(known))
+        if self._model is None:
+            self._model = _Model(Posterior(self._codes, self._kernel, self._codes.rows(told)), self._trend([]))
+        fresh = list(islice(self._candidates, len(self._model.trend), None))
+        if fresh:
+            self._model.posterior.consider(self._codes.rows(fresh))
+            self._model.trend = np.vstack([self._model.trend, self._trend(fresh)])
         return self._model.posterior.predict(z, trend, self._model.trend)
+
+    def _z(self) -> Floats:
+        """(n,) what was told, on the scale of the model."""
+        return winsorised([score for _, score in self._told])
 
     def _trend(self, architectures: Sequence[tuple[int, ...]]) -> Floats:
         """(n, 1 or 2) columns whose coefficients are learned."""
-        constant = np.ones((len(architectures), 1))
-        if self._prior is None:
-            return constant
-        return np.hstack([constant, [[self._prior(choices)] for choices in architectures]])
+        columns = [[1.0] if self._prior is None else [1.0, self._prior(choices)] for choices in architectures]
+        return np.array(columns).reshape(len(architectures), 1 if self._prior is None else 2)
+
+
+def _best_first(values: Floats) -> NDArray[np.intp]:
+    """Where the largest values are; the first of those that differ by rounding only comes first."""
+    return np.argsort(-values.round(9), kind="stable")
 
 
 @dataclass
 class _Model:
-    """The posterior of the candidates that there were when it was made, and their trend columns."""
+    """The posterior of the candidates that were considered so far, and their trend columns."""
 
     posterior: Posterior
     trend: Floats

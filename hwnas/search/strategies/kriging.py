@@ -61,11 +61,11 @@ class FeatureCodes:
         """(n, 1) rows of n architectures, which say where their features are."""
         wanted = [tuple(one) for one in choices]
         fresh = [one for one in dict.fromkeys(wanted) if one not in self._places]
-        for one in fresh:
-            self._places[one] = len(self._places)
-        found = [self._features(one) for one in fresh]
-        self._fine.add([fine for fine, _ in found])
-        self._coarse.add([coarse for _, coarse in found])
+        if fresh:
+            self._places |= {one: place for place, one in enumerate(fresh, len(self._places))}
+            found = [self._features(one) for one in fresh]
+            self._fine.add([fine for fine, _ in found])
+            self._coarse.add([coarse for _, coarse in found])
         return np.array([[self._places[one]] for one in wanted], dtype=np.float64).reshape(-1, 1)
 
     def distances(self, left: Floats, right: Floats) -> tuple[Floats, Floats]:
@@ -171,17 +171,21 @@ def _fit(z: Floats, trend: Floats) -> _Fit:
 class Posterior:
     """What scored architectures say of candidates: universal kriging (Rasmussen and Williams, 2006, eq. 2.41-2.42)."""
 
-    def __init__(self, codes: Codes | FeatureCodes, kernel: Kernel, seen: Floats, candidates: Floats) -> None:
+    def __init__(self, codes: Codes | FeatureCodes, kernel: Kernel, seen: Floats) -> None:
         """Factorise once; `add` then costs O(n · (n + candidates)).
 
         Args:
             seen: (n, columns) rows of the scored architectures.
-            candidates: (m, columns) rows.
         """
-        self._codes, self._kernel, self._seen, self._candidates = codes, kernel, seen, candidates
-        among = kernel(codes.distances(seen, seen)) + kernel.noise * np.eye(len(seen))
-        self._factor = np.linalg.cholesky(among)
-        self._whitened = solve_triangular(self._factor, kernel(codes.distances(seen, candidates)), lower=True)
+        self._codes, self._kernel, self._seen, self._candidates = codes, kernel, seen, seen[:0]
+        self._factor = np.linalg.cholesky(kernel(codes.distances(seen, seen)) + kernel.noise * np.eye(len(seen)))
+        self._whitened = np.zeros((len(seen), 0))
+
+    def consider(self, rows: Floats) -> None:
+        """Candidates, (m, columns), behind those that there are."""
+        cross = self._kernel(self._codes.distances(self._seen, rows))
+        self._whitened = np.hstack([self._whitened, solve_triangular(self._factor, cross, lower=True)])
+        self._candidates = np.vstack([self._candidates, rows])
 
     def add(self, row: Floats) -> None:
         """One more scored architecture, (1, columns)."""
@@ -233,6 +237,20 @@ def normal_quantiles(scores: Sequence[float] | Floats) -> Floats:
     """(n,) quantiles of the standard normal distribution that the ranks stand for; ties share one."""
     quantiles: Floats = ndtri((rankdata(scores) - 0.5) / len(scores))
     return quantiles
+
+
+def winsorised(scores: Sequence[float]) -> Floats:
+    """(n,) scores with mean 0 and standard deviation 1, or all 0; failures do not stretch the scale.
+
+    What is further below the median than four times what the best tenth is above it counts as if it were just there;
+    above the lowest quarter scores stay as they are.
+    """
+    median, high = np.quantile(scores, (0.5, 0.9))
+    quarter = np.quantile(scores, 0.25, method="higher")
+    kept = np.maximum(scores, min(quarter, median - 4.0 * (high - median)))
+    centred: Floats = kept - kept.mean()
+    spread = float(centred.std())
+    return centred / spread if spread > 0.0 else np.zeros(len(centred))
 
 
 def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:

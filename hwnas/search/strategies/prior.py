@@ -42,7 +42,7 @@ class ArchitecturePrior:
         self._codes = Codes(options)
         self._rows, z, trend = self._coded(self.tasks)
         self.kernel = self._likeliest() if kernel is None else kernel
-        self._weights = Posterior(self._codes, self.kernel, self._rows, self._rows[:0]).weights(z, trend)
+        self._weights = Posterior(self._codes, self.kernel, self._rows).weights(z, trend)
         self._known: dict[tuple[int, ...], float] = {}
 
     def __call__(self, choices: Sequence[int]) -> float:

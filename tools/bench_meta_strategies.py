@@ -34,7 +34,7 @@ import numpy as np
 import torch
 import typer
 from bench_nasbench201 import FREE, MARKS, QUANTILES, Bench, Cells, Problem, as_csv
-from cell_table import LatencyTable, data_folder, load_table
+from cell_table import data_folder, load_table
 from meta_strategies_report import page, plot, summary
 
 from hwnas.files import write_json, write_text
@@ -88,18 +88,17 @@ def maker(name: str) -> Callable[[Feasible, int], Sampler]:
     return make
 
 
-def drawn_tasks(table: LatencyTable, source: str, count: int, seed: int) -> list[Task]:
+def drawn_tasks(bench: Bench, source: str, count: int, seed: int) -> list[Task]:
     """So many of the train devices' budgets, in a random order."""
-    accuracy = table.values[f"{source}_val12"]
-    index = {tuple(map(int, row)): i for i, row in enumerate(table.choices)}
+    table, accuracy = bench.table, bench.accuracy(source, "val12")
 
     def score(choices: tuple[int, ...]) -> float:
-        return float(accuracy[index[choices]]) / 100.0
+        return float(accuracy[bench.index[choices]]) / 100.0
 
     pairs = [(device_ms, quantile) for device_ms in table.train_ms for quantile in QUANTILES]
     drawn = np.random.default_rng(seed).permutation(len(pairs))[:count]
     return [
-        Task(Cells(table, device_ms <= np.quantile(device_ms, quantile)), score)
+        Task(bench.described(Cells(table, device_ms <= np.quantile(device_ms, quantile))), score)
         for device_ms, quantile in (pairs[int(i)] for i in drawn)
     ]
 
@@ -109,7 +108,7 @@ def run(bench: Bench, name: str, plan: Plan, problem: Problem, seed: int, traini
     target = plan.target
     val, test = bench.accuracy(target, "val12"), bench.accuracy(target, "test200")
     own = f"{target} {problem.device} {problem.quantile} {seed}"  # problems share no random numbers
-    sampler = maker(name)(problem.cells, zlib.crc32(own.encode()))
+    sampler = maker(name)(bench.described(problem.cells), zlib.crc32(own.encode()))
     if learned is not None:
         carry_over(sampler, learned)
     best = float(test[problem.holds].max())
@@ -141,7 +140,7 @@ def missing(bench: Bench, name: str, plan: Plan, done: list[Curve]) -> Iterator[
                 continue
             if training not in learned:
                 started = time.process_time()
-                found = drawn_tasks(bench.table, plan.source, plan.tasks, training)
+                found = drawn_tasks(bench, plan.source, plan.tasks, training)
                 learned[training] = learn_over(maker(name), found, queries=QUERIES, seed=1000 * training)
                 size = len(json.dumps(learned[training])) / 1024
                 typer.echo(f"{name}: learned in {time.process_time() - started:.0f} s of CPU, {size:.0f} KiB", err=True)

@@ -39,7 +39,7 @@ from hwnas.arch.paths import paths_of
 from hwnas.arch.spaces.nasbench201 import nasbench201
 from hwnas.files import write_text
 from hwnas.latency.transfer import learn_prior
-from hwnas.search.feasible import WithFeatures
+from hwnas.search.feasible import Feasible, WithFeatures
 from hwnas.search.strategies import strategies, strategy
 from hwnas.search.strategies.base import Sampler
 from hwnas.search.strategies.kriging import normal_quantiles
@@ -167,8 +167,11 @@ class Bench:
             guess = np.mean(others, axis=0)
             make = partial(make, prior=lambda choices: float(guess[self.index[tuple(choices)]]))  # type: ignore[call-arg]
         own = f"{dataset} {problem.device} {problem.quantile} {seed}"  # problems share no random numbers
-        cells = problem.cells if self.paths is None else WithFeatures(problem.cells, self.paths)
-        return make(cells, zlib.crc32(own.encode()))
+        return make(self.described(problem.cells), zlib.crc32(own.encode()))
+
+    def described(self, cells: Cells) -> Feasible:
+        """The cells with their paths, as a search of the space has them."""
+        return cells if self.paths is None else WithFeatures(cells, self.paths)
 
     def answer(self, ranked: Sequence[int], dataset: str, problem: Problem, name: str, seed: int, queries: int) -> Run:
         """The first winner that holds."""

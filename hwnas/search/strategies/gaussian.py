@@ -28,8 +28,8 @@ Prior = Callable[[Sequence[int]], float]
 
 _REFIT = 1.4
 _STEPS = 3
-_EXPANDED = 3
-_OWN = 0.25
+_EXPANDED = 3  # so many of the best have their neighbours among the candidates
+_OWN = 0.25  # of the noise, what an architecture has for itself
 _NO_GAIN = 1e-6
 _CARRIED_START = 3
 
@@ -174,7 +174,7 @@ class Gaussian:
 
     def _best(self, values: Floats) -> tuple[int, ...]:
         """The candidate with the largest value, the first of those that differ by rounding only."""
-        return list(self._candidates)[int(values.round(9).argmax())]
+        return list(self._candidates)[int(_best_first(values)[0])]
 
     def _expand(self, steps: int) -> tuple[Floats, Floats]:
         """What is believed of all candidates, once the neighbours of the best are among them, or after `steps`."""

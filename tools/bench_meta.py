@@ -40,11 +40,11 @@ from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import space_instance
 from hwnas.cli import console
 from hwnas.data import load_dataset
-from hwnas.data.known import VARIABLE
+from hwnas.data.known import OMNIGLOT, VARIABLE
 from hwnas.devices.device import load_device
 from hwnas.files import read_json, write_json, write_text
 from hwnas.meta.devices import device_models
-from hwnas.meta.pools import OMNIGLOT, load_pool
+from hwnas.meta.pools import load_pool
 from hwnas.run.fit import floor_ms
 
 RESOLUTIONS = {"mobile": 32, "conv4": 28}

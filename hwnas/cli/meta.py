@@ -16,7 +16,7 @@ def meta_train(
     out: Annotated[Path, typer.Option(help="File to write, for example first.safetensors.")],
     tasks: Annotated[
         list[str],
-        typer.Option(help="Images of many classes: omniglot, or what `hwnas search --data` takes; several times."),
+        typer.Option(help="Images of many classes, as `hwnas search --data` takes them; several times."),
     ] = ["omniglot"],  # noqa: B006
     hold_out: Annotated[
         list[str],

@@ -25,7 +25,7 @@ def search(
     data: Annotated[
         str,
         typer.Option(
-            help="`digits`, `mnist`, `cifar10`, a folder with one sub-folder of images per class, or an .npz file."
+            help="`digits`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, or an .npz."
         ),
     ] = "digits",
     device: options.DeviceId = "host",

@@ -12,7 +12,7 @@ from hwnas.data.digits import Digits
 from hwnas.data.folder import LAYOUT, Folder
 from hwnas.data.from_torch import from_torch
 from hwnas.data.jpeg_npz import JpegNpz
-from hwnas.data.known import cifar10, mnist
+from hwnas.data.known import cifar10, mnist, omniglot
 from hwnas.data.npz import Archive
 from hwnas.data.source import Source
 from hwnas.errors import InputError
@@ -30,18 +30,23 @@ __all__ = [
     "to_input",
 ]
 
-_BUILT_IN: Mapping[str, Callable[[], Source]] = {"digits": Digits, "mnist": mnist, "cifar10": cifar10}
+_BUILT_IN: Mapping[str, Callable[[], Source]] = {
+    "digits": Digits,
+    "mnist": mnist,
+    "cifar10": cifar10,
+    "omniglot": omniglot,
+}
 
 
 def load_dataset(source: str, *, resolution: int, seed: int) -> Dataset:
     """Load images as `resolution` × `resolution` pixels, split by `seed` where they come without a split.
 
     Args:
-        source: `digits`, `mnist`, `cifar10`, a folder of class folders, or an .npz file.
+        source: `digits`, `mnist`, `cifar10`, `omniglot`, a folder of class folders, or an .npz file.
 
     Raises:
         InputError: `source` is none of these, or the resolution is not positive.
-        DataError: the images cannot be used, or those of `mnist` or `cifar10` are not on this machine.
+        DataError: the images cannot be used, or those of `mnist`, `cifar10` or `omniglot` are not on this machine.
     """
     if resolution < 1:
         raise InputError(f"the resolution must be at least 1 pixel, but it is {resolution}", hint="for example 32")

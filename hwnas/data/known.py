@@ -1,4 +1,4 @@
-"""MNIST and CIFAR-10, in the formats that they are published and passed around in, from files on this machine."""
+"""MNIST, CIFAR-10 and Omniglot, in the formats that they are passed around in, from files on this machine."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from hwnas.errors import DataError
 VARIABLE = "HWNAS_DATA"
 """Environment variable with the folder to look into first."""
 
+OMNIGLOT = "omniglot_small1.npz"
 DIGITS = tuple("0123456789")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -102,6 +103,15 @@ def cifar10() -> Source:
     )
 
 
+def omniglot() -> Source:
+    """The smallest background set of Omniglot (Lake et al., 2019): letters, with names `alphabet/character`.
+
+    Raises:
+        DataError: it is not there; the message says where it was looked for.
+    """
+    return _first("omniglot", {(OMNIGLOT,): lambda paths: ArrayNpz(Archive(paths[0]), name="omniglot")})
+
+
 def places() -> list[Path]:
     """The folders that data sets are looked for in, in this order."""
     chosen = os.environ.get(VARIABLE)
@@ -131,6 +141,7 @@ _HINTS = {
     "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (also with .gz, and in MNIST/raw as torchvision has them)",
     "cifar10": "cifar10.npz (x_train, y_train, x_test, y_test), cifar10_train_jpeg.npz with cifar10_test_jpeg.npz, or "
     "one of the unpacked folders cifar-10-batches-bin and cifar-10-batches-py",
+    "omniglot": f"{OMNIGLOT} (x, y, classes)",
 }
 
 

@@ -10,7 +10,7 @@ from hwnas.arch.spaces import space_instance
 from hwnas.data import native_shape
 from hwnas.errors import InputError
 from hwnas.meta.devices import device_models
-from hwnas.meta.pools import load_pool, place
+from hwnas.meta.pools import load_pool
 from hwnas.meta.settings import MetaSettings
 from hwnas.meta.train import Sources
 
@@ -49,7 +49,7 @@ class MetaConfig:
         """
         if not self.tasks:
             raise InputError("a meta-training needs images to draw tasks from", hint="for example --tasks omniglot")
-        channels = {source: native_shape(place(source))[0] for source in self.tasks}
+        channels = {source: native_shape(source)[0] for source in self.tasks}
         if len(set(channels.values())) > 1:
             said = ", ".join(f"{source} {count}" for source, count in channels.items())
             raise InputError(

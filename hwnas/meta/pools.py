@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.data import Dataset, Images, load_dataset
 from hwnas.data.dataset import statistics
-from hwnas.data.known import VARIABLE
-from hwnas.errors import DataError, InputError
+from hwnas.errors import InputError
 
-OMNIGLOT = "omniglot_small1.npz"
 _HELD_OUT = 0.2
 
 
@@ -112,29 +108,10 @@ def load_pool(source: str, *, resolution: int) -> Pool:
     """The images of `source` at `resolution` × `resolution` pixels.
 
     Args:
-        source: `omniglot`, which is looked for where data sets are; or what `load_dataset` takes: `digits`, `mnist`,
-            `cifar10`, a folder of class folders, or an .npz file.
+        source: as `load_dataset` takes it.
 
     Raises:
         InputError: `source` is none of these.
         DataError: the images cannot be used.
     """
-    return pool_of(load_dataset(place(source), resolution=resolution, seed=0))
-
-
-def place(source: str) -> str:
-    """`source` as `load_dataset` takes it.
-
-    Raises:
-        DataError: Omniglot is asked for and not there.
-    """
-    if source != "omniglot":
-        return source
-    folders = [Path(folder) for folder in (os.environ.get(VARIABLE, ""), "data", ".") if folder]
-    for folder in folders:
-        if (folder / OMNIGLOT).is_file():
-            return str(folder / OMNIGLOT)
-    raise DataError(
-        f"there is no {OMNIGLOT} in {', '.join(map(str, folders))}",
-        hint=f"set {VARIABLE} to the folder that holds it, or give the path of an .npz file",
-    )
+    return pool_of(load_dataset(source, resolution=resolution, seed=0))

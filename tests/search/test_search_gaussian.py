@@ -308,3 +308,21 @@ def test_a_guess_that_scores_contradict_is_left_out() -> None:
         trend = np.hstack([ones, guess])
         found = posterior.predict(z, trend[picks], trend)
         assert np.allclose(found, alone) is not counts
+
+
+def test_of_equal_networks_the_one_with_the_better_score_wins() -> None:
+    """Equal features are believed equally good; what is left is a quarter of what each own score differs."""
+    feasible = cells(3, 100.0)
+    choices = list(all_choices([[0.0] * 5] * 6))
+    groups: dict[str, list[tuple[int, ...]]] = {}
+    for one in choices:
+        groups.setdefault(repr(feasible.features(one)), []).append(one)
+    twins = max(groups.values(), key=len)[:2]
+    for better, worse in (twins, twins[::-1]):
+        found = Gaussian(feasible, 0, pool=20)
+        for number, one in enumerate(choices[:: len(choices) // 12]):
+            found.tell(one, 0.5 + 0.01 * number)
+        found.tell(worse, 0.8)
+        found.tell(better, 0.9)
+        ranked = found.winners(len(choices))
+        assert ranked.index(better) < ranked.index(worse)

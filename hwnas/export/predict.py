@@ -73,7 +73,8 @@ def _pixels(path: Path, resolution: int, *, gray: bool) -> NDArray[np.uint8]:
     try:
         pixels = image.read(path, resolution=resolution)
     except image.UNREADABLE as error:
-        raise DataError(f"cannot read the image {path}: {error}", hint="JPEG, PNG, WebP and BMP are read") from error
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise DataError(f"cannot read the image {path}: {reason}", hint="JPEG, PNG, WebP and BMP are read") from error
     if gray:
         return np.round(np.tensordot(_LUMA, pixels, 1)[None]).astype(np.uint8)
     return pixels

@@ -190,6 +190,8 @@ def test_what_is_no_image_or_no_model_is_named(made: Made, tmp_path: Path) -> No
         with pytest.raises(DataError) as caught:
             predict(made.path, [image])
         assert str(image) in str(caught.value)
+    with pytest.raises(DataError, match=r"missing\.png: No such file or directory$"):
+        predict(made.path, [tmp_path / "missing.png"])
     other = tmp_path / f"other{made.path.suffix}"
     whole = made.path.read_bytes()
     for content in (b"", b"no model", whole[:500], whole[:-500], whole[: len(whole) // 2]):

@@ -2,7 +2,7 @@
 
     python tools/bench_cell_search.py --seeds 5 --runs runs/cell-search --out docs/results/cell_search
 
-Each strategy searches the `nasbench201` space at 8 channels, one cell a stage and 16 pixels, on a part of CIFAR-10,
+Each strategy searches the `nasbench201` space at 16 channels, one cell a stage and 8 pixels, on a part of CIFAR-10,
 with nothing that binds: no budget takes part, so one search serves all of them. The answer to a budget is the cell that
 the search finds likeliest among those that are predicted to keep it, verified as `bench_nasbench201.py` does it (the
 same devices, predictions and rules); `judged` is the best of the 16 likeliest by its validation loss with the shared
@@ -44,7 +44,7 @@ from hwnas.search.strategies.base import log_probabilities
 from hwnas.train import deterministic, resolve
 
 QUANTILES = (0.2, 0.4, 0.6, 0.8)
-WIDTH, CELLS, RESOLUTION = 0.5, 1, 16
+WIDTH, CELLS, RESOLUTION = 1.0, 1, 8
 JUDGED = 16
 WEAK = ("none", "skip_connect")
 RANDOM, LARGEST = "random, 50 accuracies", "largest cell"
@@ -206,10 +206,10 @@ def genotypes(rows: Sequence[Row], dataset: str) -> str:
 def main(
     data: Annotated[Path | None, typer.Option(help="Folder with nasbench201.npz.")] = None,
     images: Annotated[str, typer.Option(help="Data set that the supernet is trained on.")] = "cifar10",
-    part: Annotated[int, typer.Option(help="So many of its train images; 0 is all.")] = 10_000,
+    part: Annotated[int, typer.Option(help="So many of its train images; 0 is all.")] = 12_000,
     names: Annotated[str, typer.Option("--strategies", help="Comma-separated; all relaxations when empty.")] = "",
     seeds: int = 5,
-    epochs: Annotated[int, typer.Option(help="Of search, after a third as many of warm-up; 0 follows the data.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Of search, after half as many of warm-up; 0 follows the data.")] = 6,
     runs: Annotated[Path, typer.Option(help="Folder of finished searches.")] = Path("runs/cell-search"),
     out: Annotated[Path | None, typer.Option(help="Path without suffix of a CSV file and a page.")] = None,
 ) -> None:
@@ -226,7 +226,7 @@ def main(
             dataset = replace(dataset, train=dataset.train.subset(np.sort(picked)))
         settings = SearchSettings.for_images(len(dataset.train))
         if epochs:
-            settings = replace(settings, epochs=epochs, warmup_epochs=max(1, round(epochs / 3)))
+            settings = replace(settings, epochs=epochs, warmup_epochs=max(1, round(epochs / 2)))
         for method in methods(asked):
             found = search(method, dataset, bench, seed, runs, settings)
             rows += rows_of(method, found, bench, seed)

@@ -58,6 +58,7 @@ class SearchSpace:
         slots: where it goes, in execution order.
         groups: of decisions of which only some may be kept; no decision is in two of them.
         search_norms: kinds of op behind which the supernet puts a batch norm, as DARTS does behind its pools.
+        mixed_warmup: whether the shared weights first learn in mixtures of all options (docs/decisions/0034).
 
     Raises:
         InputError: a slot does not offer one op per option, the ops of a slot do not share input and output shapes, or
@@ -69,6 +70,7 @@ class SearchSpace:
     slots: tuple[Slot, ...]
     groups: Groups = ()
     search_norms: tuple[str, ...] = ()
+    mixed_warmup: bool = False
 
     def __post_init__(self) -> None:
         for slot in self.slots:

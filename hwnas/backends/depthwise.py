@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import custom_bwd, custom_fwd
 from torch.nn.functional import conv2d
 
 
@@ -37,12 +38,14 @@ class _Depthwise(torch.autograd.Function):
     """
 
     @staticmethod
+    @custom_fwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.dilation = stride, dilation
         return conv2d(x, weight, None, stride, _padding(weight, dilation), dilation, x.shape[1])
 
     @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (x, weight), (g,) = ctx.saved_tensors, gradients
         stride, dilation, kernel = ctx.stride, ctx.dilation, weight.shape[-1]

@@ -89,6 +89,9 @@ def search(
     ] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of search and training.")] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    mixed_precision: Annotated[
+        bool, typer.Option("--mixed-precision", help="Train with convolutions in bfloat16: for GPUs, slower on CPUs.")
+    ] = False,
     seed: options.Seed = 0,
     json_: options.Json = False,
     quiet: options.Quiet = False,
@@ -115,6 +118,7 @@ def search(
         seed=seed,
         threads=threads,
         accelerator=accelerator,
+        mixed_precision=mixed_precision,
         max_size_kb=max_size_kb,
         max_peak_kb=max_peak_kb,
         train=not no_train,

@@ -26,6 +26,7 @@ _NEW: dict[str, Any] = {  # runs of earlier versions lack these
     "init": "",
     "init_sha256": "",
     "search_share": "",
+    "mixed_precision": False,
 }
 WITHOUT_SUPERNET = ("chain",)
 """Spaces whose networks cannot share weights."""
@@ -122,6 +123,7 @@ class RunConfig:
         seed: of everything that is random.
         threads: CPU threads of search and training.
         accelerator: where to train.
+        mixed_precision: whether the supernet and the final networks are trained with convolutions in bfloat16.
         max_size_kb, max_peak_kb: largest model file, and most activations alive at once, in KiB; 0 is no limit.
         train: whether the winner is trained; otherwise it keeps the weights that it inherits.
         epochs: of the final trainings; 0 follows the size of the data, or the minutes.
@@ -154,6 +156,7 @@ class RunConfig:
     seed: int = 0
     threads: int = 1
     accelerator: str = "auto"
+    mixed_precision: bool = False
     max_size_kb: float = 0.0
     max_peak_kb: float = 0.0
     train: bool = True

@@ -36,7 +36,7 @@ from hwnas.search.engine import Found, make_loop, search, seconds_an_epoch
 from hwnas.search.settings import SearchSettings
 from hwnas.search.training_scores import TrainingScores
 from hwnas.search.within import AnyLimits
-from hwnas.train import Recipe, deterministic, keep_freed_memory, recalibrate, train
+from hwnas.train import Recipe, deterministic, keep_freed_memory, mixed_precision, recalibrate, train
 from hwnas.train import checkpoint as store
 from hwnas.train.timing import seconds_an_epoch as train_seconds_an_epoch
 
@@ -110,13 +110,14 @@ def _parts(plan: Plan, folder: RunFolder) -> list[RunFolder]:
 
 def _finish(runs: Sequence[Run], folder: RunFolder, workers: int) -> list[dict[str, Any]]:
     """The results for every budget, from one search; `folder` holds what they share."""
-    with folder.stage("search"):
+    with folder.stage("search"), _precision(runs[0]):
         found = _searched(runs, folder, workers)
     chosen = []
     for run, one in zip(runs, found, strict=True):
         with run.folder.stage("check"):
             chosen.append(checked(run, one))
-    recipe = _recipe(runs, folder, chosen)
+    with _precision(runs[0]):
+        recipe = _recipe(runs, folder, chosen)
     results = []
     for run, one, choices in zip(runs, found, chosen, strict=True):
         if len(runs) > 1 and _judged_before(run.folder):
@@ -126,6 +127,11 @@ def _finish(runs: Sequence[Run], folder: RunFolder, workers: int) -> list[dict[s
             run.progress.say(f"within {run.budget_ms:.4g} ms: {run.folder.path}")
         results.append(_produced(run, one, choices, recipe))
     return results
+
+
+def _precision(run: Run) -> torch.autocast:
+    """The context that a run trains in."""
+    return mixed_precision(run.device, on=run.plan.config.mixed_precision)
 
 
 def _searched(runs: Sequence[Run], folder: RunFolder, workers: int) -> tuple[Found, ...]:
@@ -179,10 +185,10 @@ def _produced(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe) 
     random_choices = limits.sampler().sample(np.random.default_rng([config.seed, 2]))
     baseline = None
     if config.baseline:
-        with folder.stage("train baseline"):
+        with folder.stage("train baseline"), _precision(run):
             baseline = _trained(run, found, random_choices, recipe, "train random baseline")
     for repair in range(_REPAIRS + 1):
-        with folder.stage("train"):
+        with folder.stage("train"), _precision(run):
             module = _trained(run, found, choices, recipe, "train")
             _save_weights(run, module)
         with folder.stage("export and verify"):

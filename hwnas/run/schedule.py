@@ -21,6 +21,7 @@ from hwnas.train import Recipe
 
 _SEARCH_PART, _TRAINING_PART = 0.3, 0.35  # of the minutes, where there are two trainings
 MOST_EPOCHS = 300
+_FEWEST_EPOCHS, _FEWEST_STEPS = 6, 10  # of a search; epochs become shorter before they become fewer
 _RESERVE_S = 20.0  # export, verdict and report
 RECIPES = ("auto", "default", "cells")
 _SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers (docs/decisions/0028)
@@ -53,8 +54,11 @@ def search_settings(
     proposes is drawn, not decoded. Of the minutes, what is scored gets at most half of the search's share.
 
     From an initialisation a search takes a quarter of the warm-up and half of the other epochs; where minutes are
-    given, it takes as many epochs as fit, with less warm-up. Where a share of a search is asked for, that is a share of
-    what a random start would take, of epochs and of candidates; of a share of 0 nothing is left.
+    given, it takes as many epochs as fit, with less warm-up. Where fewer than six fit, six shorter ones on parts of the
+    images take the same time, since multipliers and guidance come once an epoch.
+
+    Where a share of a search is asked for, that is a share of what a random start would take, of epochs and of
+    candidates; of a share of 0 nothing is left.
 
     Args:
         val_images: on which candidates are scored.
@@ -100,9 +104,11 @@ def search_settings(
         left_s -= affordable * score_s
     warmup_share = _STARTED_WARMUP_SHARE if config.init else _WARMUP_SHARE
     mean_s = warmup_share * warm_s + (1.0 - warmup_share) * both_s
-    epochs = min(MOST_EPOCHS, max(2, int(left_s / mean_s)))
+    fit = left_s / mean_s
+    epochs = min(MOST_EPOCHS, max(_FEWEST_EPOCHS, int(fit)))
     warmup = max(1, round(warmup_share * epochs))
-    return replace(settings, warmup_epochs=warmup, epochs=epochs - warmup)
+    steps = max(_FEWEST_STEPS, int(fit / epochs * train_images / settings.batch_size)) if fit < epochs else 0
+    return replace(settings, warmup_epochs=warmup, epochs=epochs - warmup, epoch_steps=steps)
 
 
 def search_share(config: RunConfig, budgets: int = 1) -> float:

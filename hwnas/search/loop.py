@@ -23,7 +23,7 @@ from hwnas.search.guard import beta_decay
 from hwnas.search.objective import Hold
 from hwnas.search.origin import Origin
 from hwnas.search.settings import SearchSettings
-from hwnas.search.strategies.base import Relaxation, Sampler
+from hwnas.search.strategies.base import Relaxation, Sampler, mixed_gates
 from hwnas.search.supernet import Gate, Supernet, single_path
 from hwnas.train import checkpoint as store
 from hwnas.train import peak_memory_mib
@@ -106,7 +106,7 @@ class SearchLoop:
         self.samplers, self.guides = tuple(samplers), guides
         self.seed, self.device = seed, device
         full, rest = divmod(len(dataset.train), settings.batch_size)
-        self.steps = full + (rest > 1)
+        self.steps = min(full + (rest > 1), settings.epoch_steps or len(dataset.train))
         self.class_weights = torch.tensor(dataset.class_weights(), device=device)
         self.parameters = list(supernet.parameters())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)
@@ -155,7 +155,7 @@ class SearchLoop:
         arch_turn = (epoch - settings.warmup_epochs) * math.ceil(self.steps / settings.arch_every)
         self.supernet.train()
         train = self._batches(self.dataset.train, generator)
-        for step, (x, y) in enumerate(train):
+        for step, (x, y) in enumerate(itertools.islice(train, self.steps)):
             at = epoch + step / self.steps
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.learning_rate(at)
@@ -200,6 +200,8 @@ class SearchLoop:
 
     def _gates(self, at: float, generator: torch.Generator) -> list[Gate]:
         """Gates of a step on the weights."""
+        if self.supernet.space.mixed_warmup and at < self.settings.warmup_epochs:
+            return mixed_gates(self.supernet.space.options, generator, self.device)
         turn = round(at * self.steps)
         if self.budgeted:
             return _turn(self.budgeted, turn).relaxation.weight_gates(generator)

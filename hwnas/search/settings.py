@@ -15,6 +15,8 @@ class SearchSettings:
     Attributes:
         warmup_epochs: epochs of shared weights only, on uniformly drawn paths.
         epochs: epochs after that, in which both learn.
+        epoch_steps: weight steps of an epoch, which then sees so many batches of another random part of the train
+            images; 0, or more than there are batches, for all of them.
         batch_size: images per step.
         lr: peak learning rate of AdamW on the shared weights; cosine to zero over all epochs.
         weight_decay: of the shared weights.
@@ -30,6 +32,7 @@ class SearchSettings:
 
     warmup_epochs: int = 10
     epochs: int = 15
+    epoch_steps: int = 0
     batch_size: int = 64
     lr: float = 4e-3
     weight_decay: float = 0.02
@@ -71,7 +74,8 @@ class SearchSettings:
 
     def images(self, train_images: int, *, relaxed: bool) -> float:
         """Images that a search sees: those of the steps on the weights and, of a relaxation, of the steps on α."""
-        return train_images * (self.all_epochs + (self.epochs / self.arch_every if relaxed else 0.0))
+        an_epoch = min(train_images, self.epoch_steps * self.batch_size or train_images)
+        return an_epoch * (self.all_epochs + (self.epochs / self.arch_every if relaxed else 0.0))
 
     @property
     def all_epochs(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwnas.train.accelerator import deterministic, resolve
+from hwnas.train.accelerator import deterministic, mixed_precision, resolve
 from hwnas.train.evaluate import Evaluation, evaluate, recalibrate
 from hwnas.train.loop import train
 from hwnas.train.memory import keep_freed_memory, peak_memory_mib
@@ -14,6 +14,7 @@ __all__ = [
     "deterministic",
     "evaluate",
     "keep_freed_memory",
+    "mixed_precision",
     "peak_memory_mib",
     "recalibrate",
     "resolve",

@@ -30,6 +30,15 @@ def resolve(name: str) -> torch.device:
     return torch.device(name)
 
 
+def mixed_precision(device: torch.device, *, on: bool) -> torch.autocast:
+    """A context in which convolutions and products of matrices are computed in bfloat16, if it is on.
+
+    Weights, their gradients and losses stay in float32 (Micikevicius et al., ICLR 2018). Losses need no scale, as
+    bfloat16 has the range of float32.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=on)
+
+
 def deterministic(seed: int, threads: int) -> None:
     """Seed torch's global generators, use `threads` CPU threads, and choose deterministic kernels where they exist.
 

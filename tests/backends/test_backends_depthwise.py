@@ -13,6 +13,7 @@ from hwnas.arch import OpSpec
 from hwnas.backends import depthwise as module
 from hwnas.backends.depthwise import depthwise
 from hwnas.backends.torch import GraphModule, initialise
+from hwnas.train import mixed_precision
 
 CASES = list(itertools.product((3, 5, 7), (1, 2, 3), (1, 2), (6, 7)))
 
@@ -30,6 +31,18 @@ def test_both_gradients_are_those_of_a_convolution(kernel: int, stride: int, dil
         torch.autograd.grad(found, (x, weight), g), torch.autograd.grad(expected, (x, weight), g), strict=True
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_mixed_precision_rounds_what_is_computed_and_not_the_gradients_of_weights() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(3, 4, 9, 9, requires_grad=True), torch.randn(4, 1, 5, 5, requires_grad=True)
+    expected = torch.autograd.grad(depthwise(x, weight, 1, 1).square().sum(), (x, weight))
+    with mixed_precision(torch.device("cpu"), on=True):
+        y = depthwise(x, weight, 1, 1)
+    assert y.dtype == torch.bfloat16
+    for ours, theirs in zip(torch.autograd.grad(y.float().square().sum(), (x, weight)), expected, strict=True):
+        assert ours.dtype == torch.float32
+        assert float((ours - theirs).norm() / theirs.norm()) < 0.02
 
 
 def test_gradients_of_gradients_are_right() -> None:

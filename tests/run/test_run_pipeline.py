@@ -22,6 +22,7 @@ from hwnas.run import check, job, pipeline
 from hwnas.run.folder import RunFolder
 from hwnas.run.pipeline import run_search
 from hwnas.search.decode import decode
+from hwnas.search.loop import SearchLoop
 from hwnas.train import checkpoint, loop
 
 MODEL = latencies()
@@ -59,6 +60,31 @@ class Runs:
 @pytest.fixture
 def runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     return Runs(images, tmp_path, monkeypatch.setattr)
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_mixed_precision_is_for_searching_and_training(runs: Runs, on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, set[torch.dtype]] = {"search": set(), "train": set()}
+    smooth, loss = SearchLoop._smooth, loop.Training.loss
+
+    def search_spy(self: SearchLoop, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        seen["search"].add(logits.dtype)
+        return smooth(self, logits, y)
+
+    def train_spy(self: loop.Training, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        found = loss(self, logits, x, y)
+        seen["train"] |= {logits.dtype}
+        assert found.dtype == torch.float32
+        return found
+
+    monkeypatch.setattr(SearchLoop, "_smooth", search_spy)
+    monkeypatch.setattr(loop.Training, "loss", train_spy)
+    result = runs(budget="60%", mixed_precision=on)
+    computed = torch.bfloat16 if on else torch.float32
+    assert seen == {"search": {computed}, "train": {computed}}
+    assert 0 <= result["accuracy"]["test"] <= 1
+    tensors, _ = checkpoint.load(runs.root / "run" / "weights.safetensors")
+    assert {value.dtype for value in tensors.values() if value.is_floating_point()} == {torch.float32}
 
 
 def test_a_run_leaves_everything_it_promises(runs: Runs) -> None:

@@ -79,6 +79,18 @@ def test_the_minutes_are_used_and_not_exceeded(minutes: float, baseline: bool) -
     assert 0.85 * 60.0 * minutes < spent_s <= 60.0 * minutes
 
 
+@pytest.mark.parametrize("minutes", [2.0, 5.0])
+def test_where_few_epochs_fit_there_are_six_shorter_ones(minutes: float) -> None:
+    config = replace(CONFIG, minutes=minutes, baseline=False)
+    left_s = search_share(config) * 60.0 * minutes
+    settings = search_settings(
+        config, IMAGES, strategy("darts"), val_images=VAL, spent_s=0.0, epoch_s=lambda _: (30.0, 60.0)
+    )
+    assert settings.all_epochs == 6
+    part = settings.epoch_steps * settings.batch_size / IMAGES
+    assert 0.85 * left_s < part * (30.0 * settings.warmup_epochs + 60.0 * settings.epochs) <= 1.05 * left_s
+
+
 @pytest.mark.parametrize("name", ["random", "enas"])
 @pytest.mark.parametrize("minutes", [1.0, 5.0, 20.0])
 def test_what_a_sampler_scores_is_within_the_minutes(name: str, minutes: float) -> None:
@@ -98,7 +110,7 @@ def test_too_few_minutes_train_as_little_as_there_is_and_too_many_stop_somewhere
     settings = search_settings(
         hasty, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=60.0, epoch_s=lambda _: (3.0, 6.0)
     )
-    assert (settings.warmup_epochs, settings.epochs) == (1, 1)
+    assert (settings.warmup_epochs, settings.epochs, settings.epoch_steps) == (2, 4, 10)
     assert final_recipe(hasty, IMAGES, spent_s=60.0, epoch_s=lambda _: 4.0).epochs == 1
     assert final_recipe(idle, IMAGES, spent_s=60.0, epoch_s=lambda _: 4.0).epochs == MOST_EPOCHS
     assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from hwnas.latency.calibrate import spread_architectures
 from hwnas.latency.model import latency_model
 from hwnas.progress import Silent
 from hwnas.run.fit import extreme
-from hwnas.search.engine import search
+from hwnas.search.engine import make_loop, search
 from hwnas.search.limits import Limit, Limits, latency_limit
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import strategy
+from hwnas.search.supernet import Gate, Supernet
 
 SPACE = space_instance("darts", width=0.25, depth=3, resolution=8, channels=1, classes=3)
 MODEL = latency_model(SPACE, lambda spec: 1.0 + len(spec.graph.nodes) + spec.kernel / 7)
@@ -60,6 +62,36 @@ def test_a_search_keeps_to_groups_and_limits(
     expected = [facts["expected_ms"] for facts in log if "expected_ms" in facts]
     assert all(low <= value <= high for value in expected)
     assert bool(expected) == (name != "random")
+
+
+@pytest.mark.parametrize("name", ["gumbel", "darts", "random", "enas"])
+def test_nasbench201_warms_up_on_mixtures_and_then_does_as_the_strategy_does(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[Gate]] = []
+    forward = Supernet.forward
+
+    def spy(self: Supernet, x: torch.Tensor, gates: Sequence[Gate]) -> torch.Tensor:
+        seen.append(list(gates))
+        return forward(self, x, gates)
+
+    monkeypatch.setattr(Supernet, "forward", spy)
+    space = space_instance("nasbench201", width=0.5, depth=1, resolution=8, channels=1, classes=3)
+    model = latency_model(space, lambda spec: 1.0 + len(spec.graph.nodes))
+    limits = Limits(latency_limit(model, 0.5 * (model.smallest_ms + model.largest_ms)))
+    settings = SearchSettings(warmup_epochs=1, epochs=1, batch_size=16, arch_every=100)
+    loop = make_loop(space, [limits], strategy(name), noise(), settings, seed=0, device=torch.device("cpu"))
+    list(loop.epoch(0))
+    assert len(seen) == 4
+    mixed = [gate for gates in seen for gate in gates]
+    assert all(gate.active == (0, 1, 2, 3, 4) for gate in mixed)
+    weights = torch.stack([gate.weights for gate in mixed if gate.weights is not None])
+    assert weights.shape == (24, 5)
+    assert torch.allclose(weights.sum(1), torch.ones(24))
+    assert len(weights.argmax(1).unique()) > 2, "noise prefers one here and another there"
+    seen.clear()
+    list(loop.epoch(1))
+    assert {len(gate.active) for gate in seen[-1]} == ({5} if name == "darts" else {1})
 
 
 def test_networks_that_calibrate_a_table_keep_to_the_groups_and_spread() -> None:

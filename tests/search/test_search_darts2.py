@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from hwnas.search.strategies.darts import DARTS
 from hwnas.search.strategies.darts2 import SecondOrderDARTS
 from hwnas.search.supernet import Gate, Supernet
 from hwnas.search.virtual import virtual_step
+from hwnas.train import mixed_precision
 
 OPTIONS = [3, 3]
 GENERATOR = torch.Generator()  # nothing is drawn
@@ -147,3 +149,14 @@ def test_an_optimiser_whose_step_is_not_known_is_refused() -> None:
     bilevel, found = problem(lambda weights: torch.optim.RMSprop(weights))
     with pytest.raises(InputError, match="a virtual step must be one of AdamW or of SGD"):
         found.gradient(bilevel, GENERATOR)
+
+
+def test_differences_are_taken_in_full_precision() -> None:
+    bilevel, found = problem(sgd, steps=0)
+    bilevel.supernet.float()
+    found.logits = found.logits.detach().float().requires_grad_()
+    batches = [(x.float(), y) for x, y in (bilevel.train_batch, bilevel.val_batch)]
+    bilevel = replace(bilevel, train_batch=batches[0], val_batch=batches[1])
+    expected = found.gradient(bilevel, GENERATOR)
+    with mixed_precision(torch.device("cpu"), on=True):
+        assert torch.equal(found.gradient(bilevel, GENERATOR), expected)

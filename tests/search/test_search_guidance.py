@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 from problems import TOY, toy_model
 from torch import Tensor
 
-from hwnas.data import Dataset, Images
+from hwnas.data import Dataset, Images, batches
 from hwnas.errors import InputError
 from hwnas.progress import Silent
 from hwnas.search.engine import make_loop
@@ -99,6 +101,32 @@ def test_it_chooses_the_paths_after_warm_up_and_is_told_after_every_epoch(
     means = [np.mean([score for _, score in sampler.told[at : at + told]]) for at in (0, told)]
     assert [event.get("reward") for event in events] == [None, *map(pytest.approx, means)]
     assert all(LIMITS.latency.keeps(path) for path, _ in passes)
+
+
+def test_an_epoch_of_fewer_steps_sees_another_part_of_the_images_each_time(
+    dataset: Dataset, passes: list[tuple[tuple[int, ...], bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[set[bytes]] = []
+    prepare = sys.modules[batches.__module__].to_input
+
+    def spy(pixels: Tensor, *rest: Any) -> Tensor:
+        taken.append({image.numpy().tobytes() for image in pixels})
+        return prepare(pixels, *rest)
+
+    monkeypatch.setattr(sys.modules[batches.__module__], "to_input", spy)
+    short = replace(SETTINGS, epoch_steps=2)
+    entry = Strategy("recorder", "", sampler=Recorder, guides=True)
+    loop = make_loop(TOY, [LIMITS], entry, dataset, short, seed=0, device=torch.device("cpu"))
+    for epoch in range(short.all_epochs):
+        assert len(list(loop.epoch(epoch))) == loop.steps == 2
+    assert len(passes) == 2 * short.all_epochs
+    epochs = [taken[at] | taken[at + 1] for at in range(0, len(taken), 2)]
+    assert [len(images) for images in epochs] == [2 * 16] * short.all_epochs
+    assert len(set().union(*epochs)) > 2 * 16
+    assert short.images(len(dataset.train), relaxed=False) == 16 * len(passes)
+    whole = replace(short, epoch_steps=100)
+    assert whole.images(len(dataset.train), relaxed=False) == len(dataset.train) * whole.all_epochs
+    assert make_loop(TOY, [LIMITS], entry, dataset, whole, seed=0, device=torch.device("cpu")).steps == STEPS
 
 
 def test_what_it_is_told_is_the_accuracy_with_the_statistics_of_the_batch(dataset: Dataset) -> None:

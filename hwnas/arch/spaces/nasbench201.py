@@ -18,7 +18,8 @@ def nasbench201(
 ) -> SearchSpace:
     """Three stages of equal cells, a residual block of stride 2 between them; 15,625 architectures.
 
-    All cells share their six decisions. A node is the sum of its incoming edges.
+    All cells share their six decisions. A node is the sum of its incoming edges. A supernet warms up on mixtures: on
+    one path at a time, what reads a node learns to do without the convolutions before it (docs/decisions/0034).
 
     Args:
         width: multiplier of the 16, 32 and 64 channels of the stages, which are rounded to multiples of 8.
@@ -40,7 +41,7 @@ def nasbench201(
     slots.append(Slot("head", (OpSpec("normclassifier", width_channels, classes, size, size),)))
     depth = "" if cells == _CELLS else f"-d{cells}"
     decisions = tuple(Decision(f"{target}from{source}", OPTIONS) for source, target in EDGES)
-    return SearchSpace(f"nasbench201@w{width:g}{depth}-r{resolution}", decisions, tuple(slots))
+    return SearchSpace(f"nasbench201@w{width:g}{depth}-r{resolution}", decisions, tuple(slots), mixed_warmup=True)
 
 
 def _cell(name: str, before: str, channels: int, size: int) -> list[Slot]:

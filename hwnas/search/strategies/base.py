@@ -117,6 +117,11 @@ def soft_gates(weights: Tensor, options: Sequence[int]) -> list[Gate]:
     return [Gate(tuple(range(count)), row[:count]) for row, count in zip(weights, options, strict=True)]
 
 
+def mixed_gates(options: Sequence[int], generator: torch.Generator, device: torch.device | None = None) -> list[Gate]:
+    """Gates that compute all options, weighted by a Gumbel softmax at temperature 1 that prefers none (Jang, 2017)."""
+    return soft_gates(torch.softmax(gumbels(uniform_logits(options, device), generator), dim=1), options)
+
+
 def pair_gates(perturbed: Tensor, temperature: float, options: Sequence[int]) -> list[Gate]:
     """Gates that compute the two options with the largest `perturbed` logits (decisions, most options).
 

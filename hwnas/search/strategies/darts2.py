@@ -26,6 +26,11 @@ class SecondOrderDARTS(DARTS):
     """
 
     def gradient(self, problem: Bilevel, generator: torch.Generator) -> Tensor:
+        # bfloat16 is too coarse for differences.
+        with torch.autocast(self.logits.device.type, enabled=False):
+            return self._second_order(problem, generator)
+
+    def _second_order(self, problem: Bilevel, generator: torch.Generator) -> Tensor:
         weights = dict(problem.supernet.named_parameters())
         loss = problem.train(self.weight_gates(generator))
         found = zip(weights, torch.autograd.grad(loss, list(weights.values()), allow_unused=True), strict=True)

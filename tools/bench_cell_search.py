@@ -6,7 +6,7 @@ Each strategy searches the `nasbench201` space at 16 channels, one cell a stage 
 with nothing that binds: no budget takes part, so one search serves all of them. The answer to a budget is the cell that
 the search finds likeliest among those that are predicted to keep it, verified as `bench_nasbench201.py` does it (the
 same devices, predictions and rules); `judged` is the best of the 16 likeliest by its validation loss with the shared
-weights. Strategies that mix all options run with the guard against collapse and without it.
+weights. Each runs with the guard against collapse and without it.
 
 A search has collapsed if at least four of the six edges of its likeliest cell are skip or none. Beside the regrets
 stand those of random search on the table at 50 accuracies, and of the largest cell that keeps the budget. Finished
@@ -64,14 +64,11 @@ class Method:
 
 
 def methods(names: Sequence[str]) -> Iterator[Method]:
-    """Each of the strategies; those that mix all options twice."""
+    """Each of the strategies with the guard and without it."""
     for name in names:
-        relaxation = strategy(name).relaxation
-        if relaxation is None:
+        if strategy(name).relaxation is None:
             raise typer.BadParameter(f"{name} is no relaxation")
-        yield Method(name, True)
-        if relaxation([2], resolve("cpu")).soft:
-            yield Method(name, False)
+        yield from (Method(name, True), Method(name, False))
 
 
 def search(method: Method, dataset: Dataset, bench: Bench, seed: int, folder: Path, settings: SearchSettings) -> Row:

@@ -219,7 +219,7 @@ class SearchLoop:
 
     def _arch_step(self, relaxation: Relaxation, from_images: Tensor, progress: float) -> None:
         """A step on every α, with the gradient of the images that one relaxation found."""
-        guard = progress * self.settings.beta_decay if relaxation.soft else 0.0
+        guard = progress * self.settings.beta_decay
         gradients = [from_images + one.pressure() for one in self.budgeted] + [from_images]
         for alpha, gradient in zip(self._alphas, gradients, strict=True):
             (from_guard,) = torch.autograd.grad(guard * beta_decay(alpha), alpha)

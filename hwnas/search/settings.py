@@ -23,8 +23,7 @@ class SearchSettings:
         arch_lr: largest learning rate of Adam on α; betas (0.5, 0.999) as in DARTS.
         arch_travel: how far α can move in all; see `arch_rate`.
         arch_every: weight steps per step on α, or per accuracy that a sampler which guides is told.
-        beta_decay: weight of β-decay at the end, risen linearly from 0; 0 switches this guard off. Only relaxations
-            that mix all options have it (docs/decisions/0023).
+        beta_decay: weight of β-decay at the end, risen linearly from 0; 0 switches this guard off.
         label_smoothing: share of the target spread evenly over the classes, in steps on the shared weights.
         clip: largest L2 norm of the gradient of the shared weights.
         candidates: feasible architectures that are scored with the shared weights at the end.

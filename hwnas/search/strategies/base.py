@@ -21,9 +21,6 @@ class Relaxation(Protocol):
     logits: Tensor
     """(decisions, most options) architecture parameters α, a leaf with gradient; -inf where there is no option."""
 
-    soft: bool = False
-    """Whether every option computes in weight steps, so that the search guards it from collapse to skips."""
-
     def weight_gates(self, generator: torch.Generator) -> list[Gate]:
         """Gates of one step on the shared weights; no gradient reaches α."""
         ...

@@ -16,8 +16,6 @@ class DARTS(Relaxation):
     A step on α takes the weights as they are (ξ = 0 in equation 7). Cost: all options in every step.
     """
 
-    soft = True
-
     def __init__(self, options: Sequence[int], device: torch.device | None = None) -> None:
         self.logits = uniform_logits(options, device).requires_grad_()
         self._options = tuple(options)

@@ -27,7 +27,6 @@ class Gumbel(Relaxation):
         self.logits = uniform_logits(options, device).requires_grad_()
         self._options = tuple(options)
         self._hard = hard
-        self.soft = not hard
         self._temperature = _TEMPERATURES[0]
 
     def __repr__(self) -> str:

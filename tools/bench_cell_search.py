@@ -206,6 +206,7 @@ def main(
     part: Annotated[int, typer.Option(help="So many of its train images; 0 is all.")] = 12_000,
     names: Annotated[str, typer.Option("--strategies", help="Comma-separated; all relaxations when empty.")] = "",
     seeds: int = 5,
+    first_seed: Annotated[int, typer.Option(help="0 to 2 chose the settings, so other seeds confirm them.")] = 10,
     epochs: Annotated[int, typer.Option(help="Of search, after half as many of warm-up; 0 follows the data.")] = 6,
     runs: Annotated[Path, typer.Option(help="Folder of finished searches.")] = Path("runs/cell-search"),
     out: Annotated[Path | None, typer.Option(help="Path without suffix of a CSV file and a page.")] = None,
@@ -215,7 +216,7 @@ def main(
     bench.problems = [one for one in bench.problems if one.device == FREE or one.quantile in QUANTILES]
     asked = names.split(",") if names else [one.name for one in known_strategies() if one.relaxation is not None]
     rows = list(beside(bench, max(20, seeds)))
-    for seed in range(seeds):
+    for seed in range(first_seed, first_seed + seeds):
         deterministic(seed, 1)
         dataset = load_dataset(images, resolution=RESOLUTION, seed=seed)
         if part and part < len(dataset.train):

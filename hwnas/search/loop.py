@@ -76,6 +76,8 @@ class SearchLoop:
     on uniform paths, weight steps take what it proposes, and after each epoch it is told the accuracies of as many
     proposals as a relaxation would have taken steps, each on one validation batch, with the statistics of that batch.
 
+    Where the space says so, weights warm up on mixtures of all options, whatever the strategy (docs/decisions/0034).
+
     Several budgets share the weights and take turns, step by step (docs/decisions/0024): each has its own α, sampler or
     draws. The gradient of the images reaches the α of every budget, that of a limit only its own.
     """
@@ -106,7 +108,8 @@ class SearchLoop:
         self.samplers, self.guides = tuple(samplers), guides
         self.seed, self.device = seed, device
         full, rest = divmod(len(dataset.train), settings.batch_size)
-        self.steps = min(full + (rest > 1), settings.epoch_steps or len(dataset.train))
+        whole = full + (rest > 1)
+        self.steps = min(whole, settings.epoch_steps or whole)
         self.class_weights = torch.tensor(dataset.class_weights(), device=device)
         self.parameters = list(supernet.parameters())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)

@@ -13,7 +13,7 @@ class SearchSettings:
     """Settings of the supernet's training and of the architecture parameters; `dataclasses.asdict` of it is JSON.
 
     Attributes:
-        warmup_epochs: epochs of shared weights only, on uniformly drawn paths.
+        warmup_epochs: epochs of shared weights only, on uniformly drawn paths, or on mixtures where the space says so.
         epochs: epochs after that, in which both learn.
         epoch_steps: weight steps of an epoch, which then sees so many batches of another random part of the train
             images; 0, or more than there are batches, for all of them.

@@ -18,8 +18,9 @@ def nasbench201(
 ) -> SearchSpace:
     """Three stages of equal cells, a residual block of stride 2 between them; 15,625 architectures.
 
-    All cells share their six decisions. A node is the sum of its incoming edges. A supernet warms up on mixtures: on
-    one path at a time, what reads a node learns to do without the convolutions before it (docs/decisions/0034).
+    All cells share their six decisions. A node is the sum of its incoming edges. A supernet warms up on mixtures,
+    with all options in every step: on one path at a time, what reads a node learns to do without the convolutions
+    before it (docs/decisions/0034).
 
     Args:
         width: multiplier of the 16, 32 and 64 channels of the stages, which are rounded to multiples of 8.

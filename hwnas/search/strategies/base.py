@@ -115,7 +115,7 @@ def soft_gates(weights: Tensor, options: Sequence[int]) -> list[Gate]:
 
 
 def mixed_gates(options: Sequence[int], generator: torch.Generator, device: torch.device | None = None) -> list[Gate]:
-    """Gates that compute all options, weighted by a Gumbel softmax at temperature 1 that prefers none (Jang, 2017)."""
+    """Gates that compute all options, by a Gumbel softmax (Jang et al., 2017) at temperature 1 that prefers none."""
     return soft_gates(torch.softmax(gumbels(uniform_logits(options, device), generator), dim=1), options)
 
 

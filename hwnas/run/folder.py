@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -155,8 +155,10 @@ class RunFolder:
                 )
             before = RunConfig.load(self.config)
             if replace(before, max_drop=config.max_drop) != config:
+                old, new = asdict(before), asdict(config)
+                changed = [f"{name} was {old[name]!r} and is {new[name]!r}" for name in old if old[name] != new[name]]
                 raise InputError(
-                    f"{self.path} was started with another configuration: {before}, not {config}",
+                    f"{self.path} was started with another configuration: {', '.join(changed)}",
                     hint="--resume continues only the same run; choose another --out for this one",
                 )
             if before != config:

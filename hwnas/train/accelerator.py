@@ -34,9 +34,9 @@ def mixed_precision(device: torch.device, *, on: bool) -> torch.autocast:
     """A context in which convolutions and products of matrices are computed in bfloat16, if it is on.
 
     Weights, their gradients and losses stay in float32 (Micikevicius et al., ICLR 2018). Losses need no scale, as
-    bfloat16 has the range of float32.
+    bfloat16 has the range of float32. Rounded weights are not cached, as the context stays open while weights change.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=on)
+    return torch.autocast(device.type, torch.bfloat16, enabled=on, cache_enabled=False)
 
 
 def deterministic(seed: int, threads: int) -> None:

@@ -54,7 +54,7 @@ def test_a_run_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_only_the_same_configuration_goes_on(tmp_path: Path) -> None:
     claim(tmp_path)
-    with pytest.raises(InputError, match="another configuration"):
+    with pytest.raises(InputError, match=r"another configuration: seed was 0 and is 1$"):
         claim(tmp_path, RunConfig("20", seed=1), resume=True)
     assert RunConfig.load(tmp_path / "config.toml") == CONFIG
     (tmp_path / "config.toml").write_text("nonsense")

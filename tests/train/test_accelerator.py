@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hwnas.errors import InputError
-from hwnas.train import deterministic, resolve
+from hwnas.train import deterministic, mixed_precision, resolve
 
 
 @pytest.fixture
@@ -41,3 +41,24 @@ def test_deterministic() -> None:
     assert torch.are_deterministic_algorithms_enabled()
     with pytest.raises(InputError, match="it is 0"):
         deterministic(5, 0)
+
+
+def test_in_mixed_precision_a_step_sees_the_weights_that_the_one_before_made() -> None:
+    """Within one context, as a whole search is; torch would keep the rounded weights of the first step to its end."""
+    losses: dict[bool, list[float]] = {}
+    for on in (False, True):
+        torch.manual_seed(0)
+        x, y = torch.randn(64, 3, 8, 8), torch.randint(4, (64,))
+        layers = (torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 4))
+        model = torch.nn.Sequential(*layers)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        losses[on] = []
+        with mixed_precision(torch.device("cpu"), on=on):
+            for _ in range(15):
+                loss = torch.nn.functional.cross_entropy(model(x), y)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                losses[on].append(loss.item())
+    assert losses[False][-1] < 0.2 * losses[False][0]
+    assert losses[True] == pytest.approx(losses[False], rel=0.1, abs=0.05)

@@ -105,13 +105,13 @@ def devices_check(
 @console.verb
 def spaces_list(json_: options.Json = False, quiet: options.Quiet = False) -> None:
     """List the search spaces."""
-    from hwnas.arch import space_names
+    from hwnas.arch.spaces import space_names, space_summary
 
-    names = space_names()
+    summaries = {name: space_summary(name) for name in space_names()}
     if json_:
-        console.print_json({"spaces": list(names)})
+        console.print_json({"spaces": summaries})
     else:
-        _print([{"space": name} for name in names])
+        _print([{"space": name, "summary": summary} for name, summary in summaries.items()])
 
 
 @spaces.command("show")
@@ -128,14 +128,16 @@ def spaces_show(
 
     In `chain` what a layer may be depends on the layers before it.
     """
-    from hwnas.arch import space_instance
+    from hwnas.arch import SearchSpace, space_instance
 
     instance = space_instance(space, width=width, depth=depth, resolution=resolution, channels=3, classes=10)
+    mixed = isinstance(instance, SearchSpace) and instance.mixed_warmup
     if json_:
         decisions = {decision.name: list(decision.options) for decision in instance.decisions}
         facts = {"space": instance.name, "size": instance.size, "rows": len(instance.ops), "decisions": decisions}
         names = list(decisions)
         groups = [{"keep": one.keep, "of": [names[decision] for decision in one.decisions]} for one in instance.groups]
+        facts |= {"mixed_warmup": mixed}
         console.print_json(facts | ({"groups": groups} if groups else {}))
         return
     console.out().print(f"{instance.name}: {instance.size:,} architectures, {len(instance.ops)} table rows")
@@ -143,6 +145,8 @@ def spaces_show(
     for group in instance.groups:
         members = " ".join(instance.decisions[decision].name for decision in group.decisions)
         console.out().print(f"exactly {group.keep} of: {members}")
+    if mixed:
+        console.out().print("\nShared weights warm up on mixtures of all options, whatever the strategy.")
 
 
 @strategies.command("list")
@@ -155,6 +159,9 @@ def strategies_list(json_: options.Json = False, quiet: options.Quiet = False) -
         console.print_json({"strategies": {entry.name: entry.summary for entry in known()}})
     else:
         _print([{"strategy": entry.name, "summary": entry.summary, "cost": entry.cost} for entry in known()])
+        console.out().print(
+            "\nSome spaces warm up on mixtures of all options, whatever the strategy: hwnas spaces show says so."
+        )
 
 
 @strategies.command("show")

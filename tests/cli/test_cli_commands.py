@@ -102,8 +102,17 @@ def test_json_is_one_object_and_text_is_there_without(words: list[str], keys: se
     assert text.stderr == ""
 
 
+@pytest.mark.parametrize(("space", "mixed"), [("nasbench201", True), ("mobile", False), ("chain", False)])
+def test_a_space_says_how_its_weights_warm_up(space: str, mixed: bool) -> None:
+    assert json.loads(hwnas("spaces", "show", space, "--json").stdout)["mixed_warmup"] is mixed
+    assert ("warm up on mixtures" in hwnas("spaces", "show", space).stdout) is mixed
+    assert "spaces show" in hwnas("strategies", "list").stdout
+
+
 def test_lists_name_what_exists() -> None:
-    assert {"chain", "mobile", "toy"} <= set(json.loads(hwnas("spaces", "list", "--json").stdout)["spaces"])
+    listed = json.loads(hwnas("spaces", "list", "--json").stdout)["spaces"]
+    assert {"chain", "mobile", "toy"} <= listed.keys()
+    assert listed["toy"] == "81 networks, for tests"
     assert {"gumbel", "random", "evolution", "enas", "metaqnn"} <= json.loads(
         hwnas("strategies", "list", "--json").stdout
     )["strategies"].keys()

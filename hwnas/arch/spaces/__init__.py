@@ -35,6 +35,7 @@ __all__ = [
     "space_instance",
     "space_names",
     "space_rungs",
+    "space_summary",
     "toy",
 ]
 
@@ -47,12 +48,14 @@ class _Family:
     """A space as a function of its constants.
 
     Attributes:
+        summary: one line for people.
         make: from width, resolution, input channels and classes, and the depth where one is given.
         depths: smallest, default and largest depth; None where the depth is fixed.
         rungs: (width, depth) of instances from small to large.
         depth_of: what a depth counts.
     """
 
+    summary: str
     make: Callable[..., AnySpace]
     depths: tuple[int, int, int] | None = None
     rungs: Rungs = ()
@@ -60,19 +63,32 @@ class _Family:
 
 
 _FAMILIES = {
-    "chain": _Family(chain, (1, 12, 24), CHAIN_RUNGS, "layers"),
-    "darts": _Family(darts, (3, 8, 20), DARTS_RUNGS, "cells"),
-    "fbnet": _Family(fbnet, rungs=FBNET_RUNGS),
-    "macro": _Family(macro, (3, 12, 20), MACRO_RUNGS, "layers"),
-    "mobile": _Family(mobile, (2, 3, 8), RUNGS),
-    "nasbench201": _Family(nasbench201, (1, 5, 20), ((1.0, 1), (1.0, 3), (1.0, 5))),
-    "toy": _Family(toy),
+    "chain": _Family(
+        "layer chains of MetaQNN, scored by short trainings", chain, (1, 12, 24), CHAIN_RUNGS, depth_of="layers"
+    ),
+    "darts": _Family("two cells of DARTS, two edges a node", darts, (3, 8, 20), DARTS_RUNGS, depth_of="cells"),
+    "fbnet": _Family("that of FBNet: 22 layers of nine blocks", fbnet, rungs=FBNET_RUNGS),
+    "macro": _Family("layers with skip connections of ENAS", macro, (3, 12, 20), MACRO_RUNGS, depth_of="layers"),
+    "mobile": _Family(
+        "residual MobileNet blocks: kernel, expansion, squeeze-excite, depth; the default", mobile, (2, 3, 8), RUNGS
+    ),
+    "nasbench201": _Family("cells of NAS-Bench-201", nasbench201, (1, 5, 20), ((1.0, 1), (1.0, 3), (1.0, 5))),
+    "toy": _Family("81 networks, for tests", toy),
 }
 
 
 def space_names() -> tuple[str, ...]:
     """Names of the spaces, sorted."""
     return tuple(sorted(_FAMILIES))
+
+
+def space_summary(name: str) -> str:
+    """What a space is, in one line.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    return _family(name).summary
 
 
 def space_rungs(name: str) -> Rungs:

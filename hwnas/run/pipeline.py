@@ -31,7 +31,7 @@ from hwnas.run.job import Run
 from hwnas.run.plan import Plan, make_plan, ready_model
 from hwnas.run.report import write_report
 from hwnas.run.result import missed, result_of, write_architecture, write_evaluated
-from hwnas.run.schedule import final_recipe, kept_recipe, kept_settings, score_recipe, search_settings
+from hwnas.run.schedule import final_recipe, hurried, kept_recipe, kept_settings, score_recipe, search_settings
 from hwnas.search.engine import Found, make_loop, search, seconds_an_epoch
 from hwnas.search.settings import SearchSettings
 from hwnas.search.training_scores import TrainingScores
@@ -118,6 +118,8 @@ def _finish(runs: Sequence[Run], folder: RunFolder, workers: int) -> list[dict[s
             chosen.append(checked(run, one))
     with _precision(runs[0]):
         recipe = _recipe(runs, folder, chosen)
+    if said := hurried(runs[0].plan.config, recipe, len(runs[0].dataset.train)):
+        runs[0].progress.say(said)
     results = []
     for run, one, choices in zip(runs, found, chosen, strict=True):
         if len(runs) > 1 and _judged_before(run.folder):

@@ -21,6 +21,7 @@ from hwnas.train import Recipe
 
 _SEARCH_PART, _TRAINING_PART = 0.3, 0.35  # of the minutes, where there are two trainings
 MOST_EPOCHS = 300
+_HURRIED_SHARE = 0.2  # of the usual epochs of training; fewer are worth a word
 _FEWEST_EPOCHS, _FEWEST_STEPS = 6, 10  # of a search; epochs become shorter before they become fewer
 _RESERVE_S = 20.0  # export, verdict and report
 RECIPES = ("auto", "default", "cells")
@@ -147,6 +148,17 @@ def final_recipe(
     each_s = left_s / max(1, trainings(config, budgets))
     epochs = min(MOST_EPOCHS, max(1, int(each_s / epoch_s(wrapped(chosen)))))
     return wrapped(replace(chosen, epochs=epochs))
+
+
+def hurried(config: RunConfig, recipe: Recipe, train_images: int) -> str:
+    """What is said where the minutes leave little of the usual training; empty where they do not."""
+    usual = Recipe.for_images(train_images).epochs
+    if not config.train or config.epochs or not config.minutes or recipe.epochs >= _HURRIED_SHARE * usual:
+        return ""
+    return (
+        f"the search leaves time for {recipe.epochs} of the usual {usual} epochs of training: give more --minutes, or "
+        "choose a --strategy of lower cost (hwnas strategies list)"
+    )
 
 
 def score_recipe(config: RunConfig, train_images: int) -> Recipe:

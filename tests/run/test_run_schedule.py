@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ from hwnas.errors import InputError
 from hwnas.files import write_json
 from hwnas.run.config import parse_share
 from hwnas.run.plan import make_plan
-from hwnas.run.schedule import MOST_EPOCHS, final_recipe, kept_recipe, kept_settings, search_settings, search_share
+from hwnas.run.schedule import (
+    MOST_EPOCHS,
+    final_recipe,
+    hurried,
+    kept_recipe,
+    kept_settings,
+    search_settings,
+    search_share,
+)
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import strategy
 from hwnas.train import Recipe
@@ -103,6 +112,17 @@ def test_what_a_sampler_scores_is_within_the_minutes(name: str, minutes: float) 
     assert 12 <= settings.candidates <= 60
     assert scored_s <= 30.0 * minutes or settings.candidates == 12
     assert 0.8 * 60.0 * minutes < scored_s + trained_s <= 60.0 * minutes
+
+
+def test_little_training_in_few_minutes_is_said() -> None:
+    usual, timed = Recipe.for_images(IMAGES).epochs, replace(CONFIG, minutes=2.0)
+    few = Recipe(epochs=math.ceil(usual / 5) - 1)
+    said = hurried(timed, few, IMAGES)
+    assert f"{few.epochs} of the usual {usual} epochs" in said
+    assert "--minutes" in said
+    assert hurried(timed, replace(few, epochs=few.epochs + 1), IMAGES) == ""
+    for quiet in (replace(timed, train=False), replace(timed, epochs=1), replace(timed, minutes=0.0)):
+        assert hurried(quiet, few, IMAGES) == ""
 
 
 def test_too_few_minutes_train_as_little_as_there_is_and_too_many_stop_somewhere() -> None:

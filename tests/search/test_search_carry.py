@@ -177,14 +177,36 @@ class TestENAS:
 
 
 class TestMetaQNN:
-    def test_epsilon_starts_low_and_falls(self) -> None:
+    def test_epsilon_is_at_its_end(self) -> None:
         found = MetaQNN(within(-1), 0)
         assert found.epsilon == 1.0
         carry_over(found, learned("metaqnn"))
-        assert found.epsilon == 0.3
-        for choices in EVERYTHING[:50]:
-            found.tell(choices, 0.5)
         assert found.epsilon == 0.1
+        told(found, 5)
+        assert found.epsilon == 0.1
+
+    def test_longer_states_decide_nothing_from_scratch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = MetaQNN(within(60), 0)
+        monkeypatch.setattr("hwnas.search.strategies.metaqnn._LONGEST", 1)
+        assert told(found, 40) == told(MetaQNN(within(60), 0), 40)
+
+    def test_it_goes_by_the_longest_state_that_three_architectures_passed(self) -> None:
+        """Before the last decision: one that went (0, 0, 0), one that went (1, 0, 0), and three of (., 1, 0)."""
+        scores = {(0, 0, 0, option): 0.1 for option in range(2)} | {(1, 0, 0, option): 0.8 for option in range(2)}
+        scores |= {(first, 1, 0, 0): 0.6 for first in range(3)}
+        found = MetaQNN(within(-1), 0, replays=200)
+        for choices, score in scores.items():
+            found.tell(choices, score)
+        new = MetaQNN(within(-1), 0)
+        carry_over(new, found.learned())
+        by_last = found.values((0, 0, 0))
+        assert found.values((2, 2, 0)) == by_last == found.values((1, 0, 0))
+        assert new.values((0, 0, 0)) == new.values((1, 0, 0)), "two architectures are too few"
+        assert new.values((2, 2, 0)) == by_last, "no longer state is known"
+        assert new.values((0, 0, 0)) != by_last, "four passed through (0, 0)"
+        found.tell((0, 0, 0, 2), 0.1)
+        carry_over(new, found.learned())
+        assert new.values((0, 0, 0)) == pytest.approx([0.1] * OPTIONS[3], abs=0.15)
 
     @pytest.mark.parametrize("offset", [-0.6, 0.3])
     def test_a_shift_of_all_scores_changes_nothing(self, offset: float) -> None:

@@ -18,10 +18,13 @@ _SCHEDULE = (  # ε, and for how many different models of 2,700 in all (table 2 
     *((epsilon, 150) for epsilon in (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)),
 )
 _KIND = "Q-table"
-_CARRIED_EPSILON = 0.3
+_CARRIED_EPSILON = 0.1
 _ANCHORS = 10
+_LONGEST = 5  # options in the states of the tables that are kept for later tasks
+_ENOUGH = 3  # architectures through a state, for its values to be gone by
 _REPEATS = 20  # of known models, until one is proposed again
 
+_State = tuple[int, ...]  # how many of the options taken last it holds, the number of the decision, these options
 _Transition = tuple[list[float], int, list[int]]  # values of the state, the action, and all that were allowed
 
 
@@ -38,9 +41,12 @@ class MetaQNN:
     `models` architectures and stays at its end. The paper's α = 0.01 is for 2,700 models; within a hundred it would
     leave many values near their start, so the default is ten times that.
 
-    To another task it carries the values over, and ε starts at 0.3: with the schedule's start, the first half would
-    not look at them. The other task's scores may be higher or lower throughout, and what is new would then look bad or
-    good beside all that is old; so while the first ten are told, all values move by what they were wrong on average.
+    To another task it carries the values over, and ε is at its end, 0.1: the schedule's first half would not look at
+    them. One option says little of what goes well with it, and many tasks say more, so scores are learned
+    by further tables as well, whose states hold up to five of the options taken last. From scratch nothing is decided
+    by these; on a later task the agent goes by the longest state that three architectures or more passed through. The
+    later task's scores may be higher or lower throughout, and what is new would then look bad or good beside all that
+    is old; so while the first ten are told, all values move by what they were wrong on average.
     """
 
     def __init__(
@@ -66,15 +72,20 @@ class MetaQNN:
         self._feasible, self._rng = feasible, np.random.default_rng(seed)
         self._models, self._rate, self._initial = models, rate, initial
         self._replays, self._context = replays, context
-        self._values: dict[tuple[int, ...], list[float]] = {}  # by state: the decision, then the options taken last
+        self._lengths = (context, *range(context + 1, _LONGEST + 1))
+        self._values: dict[_State, list[float]] = {}
+        self._visits: dict[_State, int] = {}  # different architectures of each task
         self._scores: dict[tuple[int, ...], float] = {}
-        self._paths: dict[tuple[int, ...], list[_Transition]] = {}
-        self._ahead, self._anchors = 0.0, 0  # of a carried table: models that ε is ahead, scores that still shift it
+        self._paths: dict[tuple[int, ...], list[list[_Transition]]] = {}
+        self._carried = False
+        self._anchors = 0  # scores that still shift carried values
 
     @property
     def epsilon(self) -> float:
         """The share of options that are taken at random now."""
-        left = (self._ahead + len(self._scores)) * sum(count for _, count in _SCHEDULE) / self._models
+        if self._carried:
+            return _CARRIED_EPSILON
+        left = len(self._scores) * sum(count for _, count in _SCHEDULE) / self._models
         for epsilon, count in _SCHEDULE:
             if left < count:
                 return epsilon
@@ -82,10 +93,12 @@ class MetaQNN:
         return _SCHEDULE[-1][0]
 
     def values(self, prefix: Sequence[int]) -> list[float]:
-        """Q of each option of decision `len(prefix)`."""
-        at = len(prefix)
-        state = (at, *prefix[max(0, at - self._context) :])
-        return self._values.setdefault(state, [self._initial] * self._feasible.options[at])
+        """Q of each option of decision `len(prefix)`, by which the agent goes."""
+        for length in reversed(self._lengths[1:] if self._carried else ()):
+            state = _state(prefix, length)
+            if self._visits.get(state, 0) >= _ENOUGH:
+                return self._of(state)
+        return self._of(_state(prefix, self._context))
 
     def ask(self) -> tuple[int, ...]:
         for _ in range(_REPEATS):
@@ -97,6 +110,10 @@ class MetaQNN:
 
     def tell(self, choices: Sequence[int], score: float) -> None:
         told = tuple(choices)
+        if told not in self._scores:
+            for length, at in itertools.product(self._lengths, range(len(told))):
+                state = _state(told[:at], length)
+                self._visits[state] = self._visits.get(state, 0) + 1
         self._scores[told] = score
         if self._anchors:
             self._shift((score - self.values(told[:-1])[told[-1]]) / (_ANCHORS + 1 - self._anchors))
@@ -110,20 +127,25 @@ class MetaQNN:
         return {
             "rng": self._rng.bit_generator.state,
             "values": [[*one] for one in self._values.items()],
+            "visits": [[*one] for one in self._visits.items()],
             "scores": [[*one] for one in self._scores.items()],
-            "carried": [self._initial, self._ahead, self._anchors],
+            "carried": [self._initial, self._carried, self._anchors],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         self._rng.bit_generator.state = state["rng"]
         self._values = {tuple(key): list(values) for key, values in state["values"]}
+        self._visits = {tuple(key): count for key, count in state["visits"]}
         self._scores = {tuple(choices): score for choices, score in state["scores"]}
         self._paths.clear()
-        self._initial, self._ahead, self._anchors = state.get("carried", [self._initial, 0.0, 0])
+        self._initial, self._carried, self._anchors = state["carried"]
 
     def learned(self) -> dict[str, Any]:
         values = [[*one] for one in self._values.items()]
-        return tagged(_KIND, self._feasible.options, context=self._context, initial=self._initial, values=values)
+        visits = [[*one] for one in self._visits.items()]
+        return tagged(
+            _KIND, self._feasible.options, context=self._context, initial=self._initial, values=values, visits=visits
+        )
 
     def start_from(self, learned: dict[str, Any]) -> None:
         check_fit(learned, _KIND, self._feasible.options)
@@ -133,12 +155,16 @@ class MetaQNN:
                 hint="start from what an agent with the same context learned",
             )
         self._values = {tuple(key): list(values) for key, values in learned["values"]}
+        self._visits = {tuple(key): count for key, count in learned["visits"]}
         self._initial = learned["initial"]
         self._scores.clear()
         self._paths.clear()
-        before = itertools.takewhile(lambda entry: entry[0] > _CARRIED_EPSILON, _SCHEDULE)
-        self._ahead = sum(count for _, count in before) * self._models / sum(count for _, count in _SCHEDULE)
-        self._anchors = _ANCHORS
+        self._carried, self._anchors = True, _ANCHORS
+
+    def _of(self, state: _State) -> list[float]:
+        if state not in self._values:
+            self._values[state] = [self._initial] * self._feasible.options[state[1]]
+        return self._values[state]
 
     def _shift(self, by: float) -> None:
         """Move all values, those of states that were never visited included."""
@@ -160,16 +186,28 @@ class MetaQNN:
     def _learn(self, choices: tuple[int, ...]) -> None:
         if choices not in self._paths:
             self._paths[choices] = self._path(choices)
-        target = self._scores[choices]
-        for values, choice, allowed in self._paths[choices]:
-            values[choice] += self._rate * (target - values[choice])
-            target = max([values[option] for option in allowed])
+        for path in self._paths[choices]:
+            target = self._scores[choices]
+            for values, choice, allowed in path:
+                values[choice] += self._rate * (target - values[choice])
+                target = max([values[option] for option in allowed])
 
-    def _path(self, choices: tuple[int, ...]) -> list[_Transition]:
-        """The transitions of an architecture, the last one first."""
-        prefixes = [choices[:at] for at in range(len(choices))]
-        steps = [(self.values(prefix), choices[len(prefix)], prefix) for prefix in reversed(prefixes)]
-        return [(values, choice, _true(self._feasible.allowed(prefix))) for values, choice, prefix in steps]
+    def _path(self, choices: tuple[int, ...]) -> list[list[_Transition]]:
+        """For each length of states the transitions of an architecture, the last one first."""
+        prefixes = [choices[:at] for at in reversed(range(len(choices)))]
+        allowed = [_true(self._feasible.allowed(prefix)) for prefix in prefixes]
+        return [
+            [
+                (self._of(_state(prefix, length)), choices[len(prefix)], options)
+                for prefix, options in zip(prefixes, allowed, strict=True)
+            ]
+            for length in self._lengths
+        ]
+
+
+def _state(prefix: Sequence[int], length: int) -> _State:
+    """What an agent with states of `length` options knows before decision `len(prefix)`."""
+    return (length, len(prefix), *prefix[max(0, len(prefix) - length) :])
 
 
 def _true(flags: Sequence[bool]) -> list[int]:

@@ -48,7 +48,7 @@ def line(target: Table, others: list[Table], signature: str) -> list[str]:
         for part in range(PARTS):
             held = np.arange(part, len(rows), PARTS)
             rest = np.setdiff1d(np.arange(len(rows)), held)
-            used = rest[known.prior.pick(rows[rest], samples)]
+            used = rest[known.prior.design(rows[rest], samples)]
             found = known.prior.adapt(rows[used], true_ms[used])
             predicted = found.predict_ms(rows[held])
             off[held] = true_ms[held] / predicted - 1.0

@@ -92,9 +92,8 @@ def adapted(table: LatencyTable, task: Task, unlike: float) -> Iterator[tuple[in
     pool = np.arange(len(rows))
     if rows.shape[1] > 100:  # the choice costs the square of the columns for each network
         pool = np.random.default_rng(0).choice(len(rows), min(POOL, len(rows)), replace=False)
-    picked = pool[prior.pick(rows[pool], max(SAMPLES))]
     for count in SAMPLES:
-        used = picked[:count]
+        used = pool[prior.design(rows[pool], count)]
         yield count, prior.adapt(rows[used], task.true_ms[used]).predict_ms(rows) if count else rows @ prior.mean
 
 

@@ -54,8 +54,8 @@ class Known:
         return float(np.quantile(found.deviation_ms(self.counts) / predicted, _MOST_OF))
 
     def picked(self, samples: int) -> dict[str, Network]:
-        """The networks to measure, the most telling first; see `WeightPrior.pick`."""
-        return {f"network {index}": self.networks[index] for index in self.prior.pick(self.counts, samples)}
+        """The networks to measure; see `WeightPrior.design`."""
+        return {f"network {index}": self.networks[index] for index in self.prior.design(self.counts, samples)}
 
 
 def source_tables(space: AnySpace, condition: Condition, tables: Path | None) -> list[Table]:

@@ -20,6 +20,7 @@ _ANY_SCALE = 4.0
 _TAILS = 4.0
 _REWEIGHTINGS = 4
 _SMALLEST_SHARE = 0.1
+_EXCHANGES = 5  # rounds, at most
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,37 @@ class WeightPrior:
         Greedy V-optimal design; the latencies that will be measured play no part in it, so a device can be measured in
         one go, and the first k of more networks are those that would be picked if k were asked for.
         """
-        covariance = self.covariance + _ANY_SCALE * np.outer(self.mean, self.mean)
-        noise = min(self.noises) ** 2 * self.noise_shape(rows)
-        second = rows.T @ rows / len(rows)
+        measuring, covariance = _Measuring(self, rows), self._at_any_scale
         picked: list[int] = []
         for _ in range(min(count, len(rows))):
-            spread = rows @ covariance
-            variance = (spread * rows).sum(1) + noise
-            gain = ((spread @ second) * spread).sum(1) / variance
+            gain, spread, variance = measuring.gain(covariance)
             gain[picked] = -np.inf
             best = int(gain.argmax())
             picked.append(best)
             covariance = covariance - np.outer(spread[best], spread[best]) / variance[best]
         return picked
+
+    def design(self, rows: Floats, count: int) -> list[int]:
+        """The networks to measure where the number is known: `pick`, improved until no exchange of one helps.
+
+        Each network in turn makes way for the one that, beside the others, lessens the mean variance the most (the
+        exchange algorithm of Fedorov, 1972). A greedy choice is good at every length and best at none.
+        """
+        measuring, picked = _Measuring(self, rows), self.pick(rows, count)
+        for _ in range(_EXCHANGES):
+            before = list(picked)
+            for place in range(len(picked)):
+                others = picked[:place] + picked[place + 1 :]
+                gain, _, _ = measuring.gain(measuring.after(self._at_any_scale, others))
+                gain[others] = -np.inf
+                picked[place] = int(gain.argmax())
+            if picked == before:
+                break
+        return picked
+
+    @property
+    def _at_any_scale(self) -> Floats:
+        return self.covariance + _ANY_SCALE * np.outer(self.mean, self.mean)
 
     def adapt(self, rows: Floats, measured_ms: Sequence[float] | Floats) -> Posterior:
         """What the device is like, given the latencies of some networks.
@@ -115,6 +134,29 @@ class WeightPrior:
         likelihood -= 0.5 * float(rest @ inverse @ rest) + (len(y) - 1) * float(np.log(scale / first))
         covariance = prior - cross @ inverse @ cross.T + np.outer(of_scale, of_scale) / information
         return _Conditioned(likelihood, scale * (self.mean + cross @ (inverse @ rest)), scale**2 * covariance, scale)
+
+
+class _Measuring:
+    """What measuring one network more would tell of all."""
+
+    def __init__(self, prior: WeightPrior, rows: Floats) -> None:
+        self._rows, self._noise = rows, min(prior.noises) ** 2 * prior.noise_shape(rows)
+        self._second = rows.T @ rows / len(rows)
+
+    def gain(self, covariance: Floats) -> tuple[Floats, Floats, Floats]:
+        """(n,) by how much each would lessen the mean variance; (n, p) its covariance with `w`; (n,) its variance."""
+        spread = self._rows @ covariance
+        variance = (spread * self._rows).sum(1) + self._noise
+        return ((spread @ self._second) * spread).sum(1) / variance, spread, variance
+
+    def after(self, covariance: Floats, measured: Sequence[int]) -> Floats:
+        """The covariance of `w` once these networks are measured."""
+        rows = self._rows[list(measured)]
+        cross = covariance @ rows.T
+        left: Floats = covariance - cross @ np.linalg.solve(
+            rows @ cross + np.diag(self._noise[list(measured)]), cross.T
+        )
+        return left
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,15 @@ def test_a_device_that_is_slower_throughout_is_the_same_device(factor: float, co
     assert other.deviation_ms(rows) == pytest.approx(factor * one.deviation_ms(rows), rel=1e-6)
 
 
+def mean_variance(prior: Prior, rows: Floats, chosen: list[int]) -> float:
+    """Of all predictions, written down once more, for a device of any scale."""
+    free = prior.covariance + 4.0 * np.outer(prior.mean, prior.mean)
+    noise = min(prior.noises) ** 2 * prior.noise_shape(rows)
+    own = rows[chosen]
+    inverse = np.linalg.inv(own @ free @ own.T + np.diag(noise[chosen]))
+    return float(np.mean(np.diag(rows @ (free - free @ own.T @ inverse @ own @ free) @ rows.T)))
+
+
 def test_the_choice_is_greedy_and_nested() -> None:
     prior = a_prior()
     rows = prior.rows(CHOICES)
@@ -118,17 +127,29 @@ def test_the_choice_is_greedy_and_nested() -> None:
     assert len(set(picked)) == 6
     assert prior.pick(rows, 3) == picked[:3]
     assert len(prior.pick(rows, 999)) == len(rows)
-    free = prior.covariance + 4.0 * np.outer(prior.mean, prior.mean)
-    noise = min(prior.noises) ** 2 * prior.noise_shape(rows)
-
-    def mean_variance(chosen: list[int]) -> float:
-        own = rows[chosen]
-        inverse = np.linalg.inv(own @ free @ own.T + np.diag(noise[chosen]))
-        return float(np.mean(np.diag(rows @ (free - free @ own.T @ inverse @ own @ free) @ rows.T)))
-
     for known in (0, 2, 5):
-        best = min(mean_variance([*picked[:known], i]) for i in range(len(rows)) if i not in picked[:known])
-        assert mean_variance(picked[: known + 1]) == pytest.approx(best, rel=1e-6)
+        left = [index for index in range(len(rows)) if index not in picked[:known]]
+        best = min(mean_variance(prior, rows, [*picked[:known], index]) for index in left)
+        assert mean_variance(prior, rows, picked[: known + 1]) == pytest.approx(best, rel=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_no_exchange_betters_the_design(count: int) -> None:
+    prior = a_prior()
+    rows = prior.rows(CHOICES)
+    found = prior.design(rows, count)
+    assert len(set(found)) == count
+    own = mean_variance(prior, rows, found)
+    assert own <= mean_variance(prior, rows, prior.pick(rows, count)) * (1 + 1e-9)
+    for place, index in itertools.product(range(count), range(len(rows))):
+        if index not in found:
+            other = [*found[:place], index, *found[place + 1 :]]
+            assert own <= mean_variance(prior, rows, other) * (1 + 1e-9)
+
+
+def test_all_networks_are_a_design() -> None:
+    prior = a_prior()
+    assert sorted(prior.design(prior.rows(CHOICES), 999)) == list(range(len(CHOICES)))
 
 
 def test_whole_milliseconds_are_known_to_be_rounded() -> None:

@@ -217,6 +217,13 @@ class TestMetaQNN:
             carry_over(found, given)
         assert told(plain, 25) == told(shifted, 25, offset=offset)
 
+    @pytest.mark.parametrize("values", [[0.5], [0.5, 0.5, float("nan")]])
+    def test_damaged_values_are_refused(self, values: list[float]) -> None:
+        given = learned("metaqnn")
+        given["values"][3][1] = values
+        with pytest.raises(InputError, match="must have 3 finite values"):
+            carry_over(MetaQNN(within(60), 0), given)
+
     def test_another_context_is_refused(self) -> None:
         with pytest.raises(InputError, match="last 1 options, but this agent's 2"):
             carry_over(MetaQNN(within(5), 0, context=2), learned("metaqnn"))

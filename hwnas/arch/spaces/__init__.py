@@ -67,8 +67,8 @@ _FAMILIES = {
         "layer chains of MetaQNN, scored by short trainings", chain, (1, 12, 24), CHAIN_RUNGS, depth_of="layers"
     ),
     "darts": _Family("two cells of DARTS, two edges a node", darts, (3, 8, 20), DARTS_RUNGS, depth_of="cells"),
-    "fbnet": _Family("that of FBNet: 22 layers of nine blocks", fbnet, rungs=FBNET_RUNGS),
-    "macro": _Family("layers with skip connections of ENAS", macro, (3, 12, 20), MACRO_RUNGS, depth_of="layers"),
+    "fbnet": _Family("22 layers of the nine blocks of FBNet", fbnet, rungs=FBNET_RUNGS),
+    "macro": _Family("layers with skip connections, of ENAS", macro, (3, 12, 20), MACRO_RUNGS, depth_of="layers"),
     "mobile": _Family(
         "residual MobileNet blocks: kernel, expansion, squeeze-excite, depth; the default", mobile, (2, 3, 8), RUNGS
     ),

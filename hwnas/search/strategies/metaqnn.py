@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,11 +43,11 @@ class MetaQNN:
     leave many values near their start, so the default is ten times that.
 
     To another task it carries the values over, and ε is at its end, 0.1: the schedule's first half would not look at
-    them. One option says little of what goes well with it, and many tasks say more, so scores are learned
-    by further tables as well, whose states hold up to five of the options taken last. From scratch nothing is decided
-    by these; on a later task the agent goes by the longest state that three architectures or more passed through. The
-    later task's scores may be higher or lower throughout, and what is new would then look bad or good beside all that
-    is old; so while the first ten are told, all values move by what they were wrong on average.
+    them. One option says little of what goes well with it, and many tasks say more, so scores are learned by further
+    tables as well, whose states hold up to five of the options taken last. From scratch nothing is decided by these; on
+    a later task the agent goes by the longest state that three architectures or more passed through. The later task's
+    scores may be higher or lower throughout, and what is new would then look bad or good beside all that is old; so
+    while the first ten are told, all values move by what they were wrong on average.
     """
 
     def __init__(
@@ -154,9 +155,15 @@ class MetaQNN:
                 f"the Q-table's states hold the last {learned['context']} options, but this agent's {self._context}",
                 hint="start from what an agent with the same context learned",
             )
+        for (_, at, *_), values in learned["values"]:
+            if len(values) != self._feasible.options[at] or not all(map(math.isfinite, values)):
+                raise InputError(
+                    f"a state before decision {at} must have {self._feasible.options[at]} finite values, not {values}",
+                    hint="start from another run",
+                )
         self._values = {tuple(key): list(values) for key, values in learned["values"]}
-        self._visits = {tuple(key): count for key, count in learned["visits"]}
-        self._initial = learned["initial"]
+        self._visits = {tuple(key): int(count) for key, count in learned["visits"]}
+        self._initial = float(learned["initial"])
         self._scores.clear()
         self._paths.clear()
         self._carried, self._anchors = True, _ANCHORS

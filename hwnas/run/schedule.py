@@ -23,7 +23,7 @@ _SEARCH_PART, _TRAINING_PART = 0.3, 0.35  # of the minutes, where there are two 
 MOST_EPOCHS = 300
 _HURRIED_SHARE = 0.2  # of the usual epochs of training; fewer are worth a word
 _FEWEST_EPOCHS, _FEWEST_STEPS = 6, 10  # of a search; epochs become shorter before they become fewer
-_RESERVE_S = 20.0  # export, verdict and report
+_RESERVE_S, _RESERVE_SHARE = 20.0, 0.1  # export, verdict and report: the lesser of seconds and share of the minutes
 RECIPES = ("auto", "default", "cells")
 _SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers (docs/decisions/0028)
 _WARMUP_SHARE, _STARTED_WARMUP_SHARE = 0.35, 0.2  # of the epochs of a search, and of one from an initialisation
@@ -144,7 +144,8 @@ def final_recipe(
         return wrapped(replace(chosen, epochs=config.epochs))
     if not config.minutes:
         return wrapped(chosen)
-    left_s = max(0.0, config.minutes * 60.0 - spent_s - _RESERVE_S)
+    minutes_s = config.minutes * 60.0
+    left_s = max(0.0, minutes_s - spent_s - min(_RESERVE_S, _RESERVE_SHARE * minutes_s))
     each_s = left_s / max(1, trainings(config, budgets))
     epochs = min(MOST_EPOCHS, max(1, int(each_s / epoch_s(wrapped(chosen)))))
     return wrapped(replace(chosen, epochs=epochs))

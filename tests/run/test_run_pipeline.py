@@ -367,10 +367,10 @@ def test_epochs_and_minutes_are_settled_once_a_run(runs: Runs, monkeypatch: pyte
     assert runs("untrained", epochs=3, train=False)["epochs"] == 0
     monkeypatch.setattr(pipeline, "train_seconds_an_epoch", lambda *_, **__: 10.0)
     monkeypatch.setattr(pipeline, "seconds_an_epoch", lambda loop: (10.0, 10.0))
-    assert runs("timed", minutes=2.0)["epochs"] == 4
+    assert runs("timed", minutes=2.0)["epochs"] == 5
     monkeypatch.setattr(pipeline, "train_seconds_an_epoch", lambda *_, **__: 1.0)
     (runs.root / "timed" / "result.json").unlink()
-    assert runs("timed", minutes=2.0, resume=True)["epochs"] == 4
+    assert runs("timed", minutes=2.0, resume=True)["epochs"] == 5
 
 
 def test_training_starts_from_the_weights_of_the_supernet(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,12 @@ def test_what_a_sampler_scores_is_within_the_minutes(name: str, minutes: float) 
     assert 0.8 * 60.0 * minutes < scored_s + trained_s <= 60.0 * minutes
 
 
+@pytest.mark.parametrize(("minutes", "reserve_s"), [(1.0, 6), (3.0, 18), (5.0, 20)])
+def test_what_is_left_but_a_reserve_goes_to_the_training(minutes: float, reserve_s: int) -> None:
+    config = replace(CONFIG, minutes=minutes, baseline=False)
+    assert final_recipe(config, IMAGES, spent_s=30.0, epoch_s=lambda _: 1.0).epochs == 60 * minutes - 30 - reserve_s
+
+
 def test_little_training_in_few_minutes_is_said() -> None:
     usual, timed = Recipe.for_images(IMAGES).epochs, replace(CONFIG, minutes=2.0)
     few = Recipe(epochs=math.ceil(usual / 5) - 1)

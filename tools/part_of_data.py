@@ -21,7 +21,7 @@ from hwnas.files import write_bytes
 
 def main(
     data: str = "cifar10",
-    images: Annotated[int, typer.Option(help="Train images to keep.")] = 12_000,
+    images: Annotated[int, typer.Option(min=1, help="Train images to keep, at most.")] = 12_000,
     resolution: int = 16,
     seed: int = 0,
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("runs/part.npz"),

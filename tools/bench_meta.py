@@ -4,11 +4,11 @@
 
 Tasks: --images is an .npz file of many classes called `alphabet/character`. For every seed another alphabet is tested
 on and the next one validated on; --test names a file of other alphabets to test on instead. Rows: the same small
-network of the space `mobile` from scratch for every task; from the weights of an ordinary training on the other
+network of the space `chain` from scratch for every task; from the weights of an ordinary training on the other
 alphabets (warm start); from a meta-training that starts there (Reptile, FOMAML); and a prototypical network with
-Conv-4 that is trained here. Learning sees each character in four turns as four classes, and images that are moved a
-little. What a row does with a support set is chosen on validation tasks. Errors are told with both kinds of statistics
-of batch norms.
+Conv-4 that is trained here. Learning sees each character in four turns as four classes; its images are moved, those of
+meta-trainings and of the ProtoNet strongly. What a row does with a support set is chosen on validation tasks. Errors
+are told with both kinds of statistics of batch norms.
 
 Devices: half of the classes of CIFAR-10 are learned on, the others are new, and so are --new-devices, whose tables take
 no part in the learning. Rows: searches from scratch; from a first search on the other classes and another device (warm
@@ -47,7 +47,8 @@ from hwnas.meta.devices import device_models
 from hwnas.meta.pools import load_pool
 from hwnas.run.fit import floor_ms
 
-RESOLUTIONS = {"mobile": 32, "conv4": 28}
+RESOLUTIONS = {"chain": 28, "conv4": 28}
+LAYERS = "conv3_32 pool2_2 conv3_64 pool2_2 conv3_64 pool2_2 conv3_64 conv3_128"
 NEW_DEVICES = ",".join(
     (
         "amd-epyc-f25m17/onnxruntime-1.32.0-t1-int8",
@@ -148,11 +149,10 @@ def main(
     minutes: Annotated[float, typer.Option(help="Start nothing after these.")] = float("inf"),
     tasks_: Annotated[int, typer.Option("--tasks", help="Test tasks for each seed.")] = 20,
     epochs: Annotated[int, typer.Option(help="Of the ordinary training.")] = 20,
-    steps: Annotated[int, typer.Option(help="Outer steps of each meta-training.")] = 1000,
+    steps: Annotated[int, typer.Option(help="Outer steps of each meta-training.")] = 3000,
     protonet_steps: Annotated[int, typer.Option(help="Episodes of the prototypical network.")] = 3000,
-    width: float = 0.5,
-    depth: int = 2,
-    option: Annotated[str, typer.Option(help="What every decision of the network takes.")] = "k3e3",
+    width: Annotated[float, typer.Option(help="Of the chain.")] = 0.5,
+    layers: Annotated[str, typer.Option(help="Of the chain.")] = LAYERS,
     new_devices: Annotated[str, typer.Option(help="DEVICE/CONDITION with commas.")] = NEW_DEVICES,
     slice_images: Annotated[int, typer.Option(help="Train images of each class of a slice.")] = 100,
     share: Annotated[float, typer.Option(help="Of the usual epochs, for scratch.")] = 1.0,
@@ -174,11 +174,11 @@ def main(
     if "tasks" in part.split(","):
         scale = meta_tasks.Scale(epochs=epochs, steps=steps, protonet_steps=protonet_steps, tasks=tasks_)
         networks = {
-            "mobile": meta_parts.mobile(width, depth, option, RESOLUTIONS["mobile"], scale.ways),
+            "chain": meta_parts.chained(layers.split(), width, RESOLUTIONS["chain"], scale.ways),
             "conv4": meta_parts.conv4(RESOLUTIONS["conv4"], scale.ways),
         }
         result["tasks"] = tasks(images or folder / OMNIGLOT, test, seeds, scale, networks, runs, left)
-        names = {"mobile": f"mobile@w{width:g}-d{depth}-r{RESOLUTIONS['mobile']}, {option}", "conv4": "Conv-4, 64, r28"}
+        names = {"chain": f"chain@w{width:g}-r{RESOLUTIONS['chain']}: {layers}", "conv4": "Conv-4, 64, r28"}
         result["tasks"]["networks"] = network_facts(networks, names, runs / "latency.json")
     if "devices" in part.split(","):
         of_devices = meta_devices.Scale(slice_images, share, tuple(map(float, levels.split(","))), steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy as np
 from hwnas.arch.costs import costs
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
-from hwnas.arch.space import Architecture
 from hwnas.arch.spaces import space_instance
+from hwnas.arch.spaces.chain import ChainSpace
 from hwnas.data import Dataset, Images
 from hwnas.errors import InputError
 from hwnas.meta.pools import Pool
@@ -55,11 +56,19 @@ def conv4(resolution: int, classes: int, width: int = 64) -> Network:
     return Network((*ops, ("classifier", OpSpec("classifier", channels, classes, size, size))))
 
 
-def mobile(width: float, depth: int, option: str, resolution: int, classes: int) -> Network:
-    """The network of the space `mobile` that takes the same option in every decision."""
-    space = space_instance("mobile", width=width, depth=depth, resolution=resolution, channels=1, classes=classes)
-    choices = tuple(decision.options.index(option) for decision in space.decisions)
-    return space.network(Architecture(space.name, choices))
+def chained(layers: Sequence[str], width: float, resolution: int, classes: int) -> Network:
+    """The network of the space `chain` with these layers.
+
+    Raises:
+        InputError: there is no such layer, or it may not follow those before it.
+    """
+    space = space_instance("chain", width=width, resolution=resolution, channels=1, classes=classes)
+    assert isinstance(space, ChainSpace)
+    unknown = sorted(set(layers) - set(space.names))
+    if unknown:
+        raise InputError(f"{space.name} has no layer {', '.join(unknown)}", hint=f"it has {', '.join(space.names)}")
+    choices = [space.names.index(layer) for layer in layers]
+    return space.network(space.architecture(choices + [0] * (space.layers - len(choices))))
 
 
 def ordinary(pool: Pool) -> Dataset:

@@ -92,7 +92,7 @@ class Bench:
         """Prepare a seed.
 
         Args:
-            parts, networks: by `mobile` and `conv4`, each at its own resolution.
+            parts, networks: by `chain` and `conv4`, each at its own resolution.
         """
         self.parts, self.networks, self.scale, self.seed, self.folder = parts, networks, scale, seed, folder
         self.shape = Shape(scale.ways, 1, 5, within=True)
@@ -109,7 +109,7 @@ class Bench:
             yield row
 
     def _row(self, name: str) -> dict[str, Any]:
-        kind = "conv4" if name == "protonet" else "mobile"
+        kind = "conv4" if name == "protonet" else "chain"
         network, part = self.networks[kind], self.parts[kind]
         learner = self._learner(network, 0)
         state, facts = self._trained(name) if name in TRAINED else ({}, {"images": 0, "history": []})
@@ -132,12 +132,12 @@ class Bench:
 
     def _trained(self, name: str) -> tuple[Params, dict[str, Any]]:
         """Weights, and what they took."""
-        scale, part = self.scale, self.parts["mobile"]
+        scale, part = self.scale, self.parts["chain"]
         if name == "warm":
             data = ordinary(part.train)
             classes = len(data.classes)
             torch.manual_seed(self.seed)
-            module = network_module(with_classes(self.networks["mobile"], classes))
+            module = network_module(with_classes(self.networks["chain"], classes))
             recipe = Recipe(epochs=scale.epochs, warmup_epochs=1.0, weight_decay=0.02)
             kept = self.folder / "warm.safetensors"
             progress = console.progress(quiet=False)
@@ -145,7 +145,7 @@ class Bench:
             state = {key: value for key, value in module.state_dict().items() if not key.startswith("classifier.")}
             return state, {"images": scale.epochs * len(data.train), "history": []}
         start, before = ({}, 0) if name == "protonet" else self._after_warm()
-        kind = "conv4" if name == "protonet" else "mobile"
+        kind = "conv4" if name == "protonet" else "chain"
         settings = settings_of(name, scale)
         part = self.parts[kind]
         training = MetaTraining(
@@ -207,7 +207,7 @@ def settings_of(name: str, scale: Scale) -> MetaSettings:
         outer_lr=0.5 if method == "reptile" else 1e-3,
         weights_only=1.0,
         head="prototypes",
-        augment=True,
+        augment="strong",
         steps=scale.protonet_steps if name == "protonet" else scale.steps,
         validations=5,
         validation_tasks=scale.validation_tasks,

@@ -44,7 +44,9 @@ def meta_train(
     head: Annotated[
         str, typer.Option(help="Classifier of a task: learned, or prototypes, made from the means of its classes.")
     ] = "learned",
-    augment: Annotated[bool, typer.Option("--augment", help="Move, turn and scale images a little.")] = False,
+    augment: Annotated[
+        str, typer.Option(help="Move images: none, small (as in trainings) or strong (for drawn characters).")
+    ] = "none",
     mixing: Annotated[
         str, typer.Option(help="Options that compute: pair (two are drawn) or soft (all). [default: of the method]")
     ] = "",

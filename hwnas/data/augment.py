@@ -1,4 +1,4 @@
-"""Augmentation: a small random affine map per image, and a blanked square."""
+"""Augmentation: a random affine map per image, small or with bends, and a blanked square."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 MAX_SHIFT = 0.1
 MAX_DEGREES = 10.0
 MAX_SCALE = 0.1
+
+STRONG_DEGREES = 15.0
+STRONG_SCALE = 0.25  # of each axis by itself
+STRONG_SHEAR = 0.2
+BEND = 0.03  # of the width; standard deviation
+_BENDS = 5  # a side
 
 
 def affine(shift_x: Tensor, shift_y: Tensor, radians: Tensor, scale: Tensor, mirror: Tensor) -> Tensor:
@@ -34,9 +40,33 @@ def draw(n: int, generator: torch.Generator, *, flip: bool) -> Tensor:
     return affine(u[0] * MAX_SHIFT, u[1] * MAX_SHIFT, u[2] * math.radians(MAX_DEGREES), 1 + u[3] * MAX_SCALE, mirror)
 
 
-def warp(x: Tensor, matrices: Tensor) -> Tensor:
-    """Apply one map to each square image of `x` (B, C, H, H), bilinear; outside, the border pixels repeat."""
+def draw_strong(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """`n` strong random maps on the CPU, for drawn characters: matrices (n, 2, 3) and bends (n, 2, 5, 5) for `warp`.
+
+    Uniform: turns, shifts, a shear, and the logarithm of the scale of each axis. Normal, of standard deviation `BEND`:
+    how far each of 5 x 5 points moves by itself, in fractions of the width; between them it is interpolated. Source:
+    elastic distortions, Simard et al., 2003, with cubic splines in place of a Gaussian filter.
+    """
+    u = torch.rand(6, n, generator=generator) * 2 - 1
+    radians, scale = u[2] * math.radians(STRONG_DEGREES), torch.exp(u[3:5] * math.log1p(STRONG_SCALE))
+    cos, sin = torch.cos(radians), torch.sin(radians)
+    turn = torch.stack([torch.stack([cos, sin], 1), torch.stack([-sin, cos], 1)], 1)
+    shear = torch.stack([torch.stack([scale[0], u[5] * STRONG_SHEAR], 1), torch.stack([0 * cos, scale[1]], 1)], 1)
+    matrices = torch.cat([turn @ shear, 2 * MAX_SHIFT * u[:2].T[:, :, None]], 2)
+    return matrices, BEND * torch.randn(n, 2, _BENDS, _BENDS, generator=generator)
+
+
+def warp(x: Tensor, matrices: Tensor, bends: Tensor | None = None) -> Tensor:
+    """Apply one map to each square image of `x` (B, C, H, H), bilinear; outside, the border pixels repeat.
+
+    Args:
+        bends: (B, 2, rows, columns), how far right and down of where its map says a point looks, in fractions of the
+            width, at points that are spread evenly from corner to corner; cubic in between.
+    """
     grid = affine_grid(matrices, list(x.shape), align_corners=False)
+    if bends is not None:
+        smooth = interpolate(bends, size=list(x.shape[-2:]), mode="bicubic", align_corners=True)
+        grid = grid + 2 * smooth.permute(0, 2, 3, 1)
     # Clamping to the outer pixel centres is padding by the border, which not every accelerator offers by itself.
     limit = 1 - 1 / x.shape[-1]
     return grid_sample(x, grid.clamp(-limit, limit), mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -9,7 +9,7 @@ from hwnas.meta.adapt import Inner
 from hwnas.meta.head import HEADS
 from hwnas.meta.learner import NORMS, Norm
 from hwnas.meta.outer import outer_gradient
-from hwnas.meta.tasks import Shape
+from hwnas.meta.tasks import AUGMENTATIONS, Shape
 
 MIXINGS = ("pair", "soft")
 
@@ -32,7 +32,7 @@ class MetaSettings:
         weights_only: share of the steps, from the first on, in which α is left out, as in MetaNAS.
         norm: how batch norms act on a query set; see `hwnas.meta.learner`.
         head: `learned`, or `prototypes`: the classifier of a task is made from the means of its classes.
-        augment: whether images of tasks that are trained on are moved, turned and scaled a little.
+        augment: how images of tasks that are trained on are moved: none, small or strong.
         steps: outer steps.
         validations: how often held-out classes are tried, evenly spread, beside once before the first step.
         validation_tasks: how many tasks each time, the same ones.
@@ -51,7 +51,7 @@ class MetaSettings:
     weights_only: float = 0.5
     norm: Norm = "transductive"
     head: str = "learned"
-    augment: bool = False
+    augment: str = "none"
     steps: int = 1000
     validations: int = 10
     validation_tasks: int = 20
@@ -68,6 +68,7 @@ class MetaSettings:
             "weights_only": ("from 0 to 1", 0 <= self.weights_only <= 1),
             "norm": (f"one of {', '.join(NORMS)}", self.norm in NORMS),
             "head": (f"one of {', '.join(HEADS)}", self.head in HEADS),
+            "augment": (f"one of {', '.join(AUGMENTATIONS)}", self.augment in AUGMENTATIONS),
             "steps": ("at least 1", self.steps >= 1),
             "validations": ("at least 1", self.validations >= 1),
             "validation_tasks": ("at least 2", self.validation_tasks >= 2),

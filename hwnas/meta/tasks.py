@@ -16,6 +16,9 @@ from hwnas.errors import InputError
 from hwnas.latency.model import LatencyModel
 from hwnas.meta.pools import Pool
 
+AUGMENTATIONS = ("none", "small", "strong")
+"""What is done with the images of a task; see `augmented`."""
+
 Places = NDArray[np.int64]
 
 Batch = tuple[Tensor, Tensor]
@@ -107,13 +110,22 @@ def draw(pool: Pool, shape: Shape, rng: np.random.Generator, device: torch.devic
     )
 
 
-def augmented(task: Task, rng: np.random.Generator) -> Task:
-    """The task with every image moved by up to a tenth, turned by up to 10° and scaled by up to a tenth."""
+def augmented(task: Task, rng: np.random.Generator, how: str) -> Task:
+    """The task with every image moved, turned and scaled, each by itself; `how` is one of `AUGMENTATIONS`.
+
+    `small` is by up to a tenth and 10°, as in trainings; `strong` is more of each, with shears and bends, for drawn
+    characters; see `hwnas.data.augment`. With `none` it is the task itself.
+    """
+    if how == "none":
+        return task
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
 
     def moved(batch: Batch) -> Batch:
         x, y = batch
-        return augment.warp(x, augment.draw(len(x), generator, flip=False).to(x)), y
+        if how == "small":
+            return augment.warp(x, augment.draw(len(x), generator, flip=False).to(x)), y
+        matrices, bends = augment.draw_strong(len(x), generator)
+        return augment.warp(x, matrices.to(x), bends.to(x)), y
 
     return replace(task, support=moved(task.support), query=moved(task.query))
 

@@ -125,7 +125,7 @@ class MetaTraining:
         for turn in range(settings.tasks_per_step):
             rng = np.random.default_rng([self.seed, 1, step, turn])
             task = self.task(self.sources.train, rng, training=True)
-            task = augmented(task, rng) if settings.augment else task
+            task = augmented(task, rng, settings.augment)
             problem = problem_of(self.learner, task, settings, rng, self.running)
             gradient = outer_gradient(settings.method)(init, problem, settings.inner)
             for name, value in gradient.items():

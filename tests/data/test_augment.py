@@ -8,7 +8,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from hwnas.data.augment import MAX_DEGREES, MAX_SCALE, MAX_SHIFT, affine, draw, warp
+from hwnas.data.augment import (
+    BEND,
+    MAX_DEGREES,
+    MAX_SCALE,
+    MAX_SHIFT,
+    STRONG_DEGREES,
+    STRONG_SCALE,
+    STRONG_SHEAR,
+    affine,
+    draw,
+    draw_strong,
+    warp,
+)
 
 SIDE = 10
 IMAGES = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -70,3 +82,39 @@ def test_draws_are_uniform_within_the_limits(flip: bool) -> None:
         assert (values - middle).abs().max() <= reach * 1.001
         assert values.mean() == pytest.approx(middle, abs=0.05 * reach)
         assert values.std() == pytest.approx(reach / math.sqrt(3), rel=0.05)
+
+
+def test_even_bends_are_a_shift() -> None:
+    bends = torch.zeros(2, 2, 5, 5)
+    bends[:, 0], bends[:, 1] = -2 / SIDE, 1 / SIDE  # looks to the left and down, so the image moves right and up
+    torch.testing.assert_close(warp(IMAGES, one(), bends), warp(IMAGES, one(shift_x=2 / SIDE, shift_y=-1 / SIDE)))
+
+
+def test_a_bend_at_one_corner_leaves_the_others() -> None:
+    bends = torch.zeros(2, 2, 5, 5)
+    bends[:, :, 0, 0] = 0.1
+    changed = (warp(IMAGES, one(), bends) - IMAGES).abs().amax((0, 1)) > 1e-4
+    assert changed[:2, :2].any()
+    assert not changed[-4:].any()
+    assert not changed[:, -4:].any()
+
+
+def test_strong_draws_are_uniform_within_the_limits_and_bends_are_normal() -> None:
+    matrices, bends = (part.double() for part in draw_strong(4000, torch.Generator().manual_seed(0)))
+    # A = Q R with R = [[s, shear], [0, t]], which is the QR decomposition with a positive diagonal.
+    turn, upper = torch.linalg.qr(matrices[:, :, :2])
+    signs = torch.sign(torch.diagonal(upper, dim1=1, dim2=2))
+    turn, upper = turn * signs[:, None, :], upper * signs[:, :, None]
+    degrees = torch.rad2deg(torch.atan2(turn[:, 0, 1], turn[:, 0, 0]))
+    scales = torch.log(torch.diagonal(upper, dim1=1, dim2=2))
+    for values, reach in (
+        (degrees, STRONG_DEGREES),
+        (scales, math.log1p(STRONG_SCALE)),
+        (upper[:, 0, 1], STRONG_SHEAR),
+        (matrices[:, :, 2] / 2, MAX_SHIFT),
+    ):
+        assert values.abs().max() <= reach * 1.001
+        assert values.mean() == pytest.approx(0, abs=0.05 * reach)
+        assert values.std() == pytest.approx(reach / math.sqrt(3), rel=0.05)
+    assert bends.mean() == pytest.approx(0, abs=0.01 * BEND)
+    assert bends.std() == pytest.approx(BEND, rel=0.02)

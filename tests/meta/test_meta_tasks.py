@@ -55,9 +55,11 @@ def test_a_task_is_n_ways_k_shots_and_disjoint(
     assert torch.equal(again.query[0], task.query[0])
 
 
-def test_images_are_moved_and_keep_their_labels() -> None:
+@pytest.mark.parametrize("how", ["small", "strong"])
+def test_images_are_moved_and_keep_their_labels(how: str) -> None:
     task = draw(POOL, Shape(3, 2, 2), np.random.default_rng(0), CPU)
-    one, again = (augmented(task, np.random.default_rng(1)) for _ in range(2))
+    assert augmented(task, np.random.default_rng(1), "none") is task
+    one, again = (augmented(task, np.random.default_rng(1), how) for _ in range(2))
     for (x, y), (moved, labels), (same, _) in zip(
         (task.support, task.query), (one.support, one.query), (again.support, again.query), strict=True
     ):

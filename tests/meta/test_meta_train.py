@@ -76,7 +76,7 @@ def test_a_step_of_reptile_goes_towards_the_adapted_parameters() -> None:
 
 def test_a_network_learns_weights_alone_from_where_it_is_told(tmp_path: Path) -> None:
     network = SPACE.network(Architecture(SPACE.name, (0,) * len(SPACE.decisions)))
-    settings = settings_of("fomaml", head="prototypes", augment=True)
+    settings = settings_of("fomaml", head="prototypes", augment="strong")
     train, held_out = a_pool(classes=20).hold_out()
 
     def made(start: Any = None) -> MetaTraining:

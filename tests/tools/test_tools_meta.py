@@ -18,7 +18,7 @@ import meta_devices
 import meta_tasks
 from bench_meta import main
 from meta_devices import halves, shortened, sliced, to_reach
-from meta_parts import conv4, network_facts, ordinary, split, with_classes
+from meta_parts import chained, conv4, network_facts, ordinary, split, with_classes
 from meta_report import page
 from meta_tasks import Adaptation, Scale, images_of, settings_of, summary
 
@@ -78,6 +78,13 @@ def test_conv4_is_four_convolutions_and_pools() -> None:
     assert network_module(with_classes(network, 7))(torch.zeros(2, 1, 28, 28)).shape == (2, 7)
 
 
+def test_a_chain_is_made_of_the_layers_that_are_named() -> None:
+    network = chained(["conv3_32", "pool2_2", "conv1_64"], 0.5, 28, 20)
+    assert network_facts(network)["mmacs"] == pytest.approx((9 * 32 * 28**2 + 32 * 64 * 14**2 + 64 * 20) / 1e6)
+    with pytest.raises(InputError, match="no layer conv9_9"):
+        chained(["conv9_9"], 0.5, 28, 20)
+
+
 def test_every_class_is_four_by_its_turns() -> None:
     pool = a_pool()
     data = ordinary(pool)
@@ -97,7 +104,7 @@ def test_images_of_an_outer_step() -> None:
 
 
 def row(name: str, seed: int, validation: float, *errors: float) -> dict[str, Any]:
-    found = {"row": name, "seed": seed, "network": "mobile", "images": 10, "adaptation": "some", "test": ["Greek"]}
+    found = {"row": name, "seed": seed, "network": "chain", "images": 10, "adaptation": "some", "test": ["Greek"]}
     return found | {"validation": {"some": validation}, "errors": {"transductive": errors, "support": errors}}
 
 
@@ -161,14 +168,15 @@ def test_the_least_cost_at_which_a_row_is_as_good_as_scratch() -> None:
 
 def test_tasks_go_on_from_their_runs(letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_meta, "floor_ms", lambda networks, device, progress: dict.fromkeys(networks, 1.5))
-    monkeypatch.setattr(bench_meta, "RESOLUTIONS", {"mobile": 16, "conv4": 16})
+    monkeypatch.setattr(bench_meta, "RESOLUTIONS", {"chain": 16, "conv4": 16})
     monkeypatch.setattr(meta_tasks, "Scale", lambda **given: Scale(ways=3, validation_tasks=2, **given))
     few_steps = (Adaptation("prototypes", 0, 0.0), Adaptation("learned", 2, 1e-3))
     monkeypatch.setattr(meta_tasks, "ADAPTATIONS", dict.fromkeys(meta_tasks.ROWS, few_steps))
     out = tmp_path / "meta.json"
 
     def bench(tasks: int) -> None:
-        few = {"seeds": 1, "tasks_": tasks, "epochs": 1, "steps": 2, "protonet_steps": 2, "width": 0.1}
+        few = {"seeds": 1, "tasks_": tasks, "epochs": 1, "steps": 2, "protonet_steps": 2}
+        few |= {"layers": "conv3_32 pool2_2 conv1_32"}
         main("tasks", letters.parent, letters, runs=tmp_path / "runs", out=out, **few)  # type: ignore[arg-type]
 
     bench(3)

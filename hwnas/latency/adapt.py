@@ -20,16 +20,16 @@ from hwnas.latency.build import lacking, measure_networks, measured_network, mea
 from hwnas.latency.calibrate import Measured, pairs_of, spread_architectures, validate
 from hwnas.latency.find import all_folders
 from hwnas.latency.noise import noise_of
+from hwnas.latency.op_posterior import OpPosterior, OpPrior
 from hwnas.latency.op_prior import op_counts, op_prior, op_weights_ms, priced
 from hwnas.latency.table import Calibration, Row, Table
 from hwnas.latency.table_files import load_table, save_table
-from hwnas.latency.transfer import Floats, Posterior, WeightPrior
+from hwnas.latency.transfer import Floats
 from hwnas.progress import Progress
 
 SMALLEST_SAMPLES = 3
 _CANDIDATES = 400
 _MOST_OF = 0.9
-_SMALLEST_ROW = 0.01
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class Known:
     """
 
     space: AnySpace
-    prior: WeightPrior
+    prior: OpPrior
     networks: tuple[Network, ...]
     counts: Floats
     sources: tuple[str, ...]
 
-    def sigma(self, found: Posterior) -> float:
+    def sigma(self, found: OpPosterior) -> float:
         """The relative deviation that nine of ten networks of the space stay below."""
         predicted = np.maximum(found.predict_ms(self.counts), 1e-9)
         return float(np.quantile(found.deviation_ms(self.counts) / predicted, _MOST_OF))
 
     def picked(self, samples: int) -> dict[str, Network]:
-        """The networks to measure; see `WeightPrior.design`."""
+        """The networks to measure; see `OpPrior.design`."""
         return {f"network {index}": self.networks[index] for index in self.prior.design(self.counts, samples)}
 
 
@@ -143,20 +143,19 @@ def adapt_table(
     return table
 
 
-def _take_rows(table: Table, known: Known, found: Posterior, *, runs: int) -> None:
-    """The predicted latency of every op, with what nine of ten lie between; none is below 1 % of an average row."""
+def _take_rows(table: Table, known: Known, found: OpPosterior, *, runs: int) -> None:
+    """The predicted latency of every op, with what eight of ten lie between."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     fingerprint = format_of(table.runtime, table.precision).fingerprint
-    deviations = np.sqrt(np.diag(found.covariance)[1:])
-    smallest = max(1e3 * _SMALLEST_ROW * float(np.mean(found.mean[1:])), 0.001)
-    for spec, mean_ms, deviation_ms in zip(priced(known.space), found.mean[1:], deviations, strict=True):
-        low, middle, high = (max(1e3 * (mean_ms + z * deviation_ms), smallest) for z in (-1.2816, 0.0, 1.2816))
-        table.rows[spec.key] = Row(spec.key, fingerprint(spec), middle, low, high, runs, now, table.canary_us)
+    factors = np.exp(1.2816 * np.sqrt(np.diag(found.covariance)[1:]) / found.mean[1:])
+    for spec, middle, factor in zip(priced(known.space), 1e3 * found.mean[1:], factors, strict=True):
+        row = (float(middle), float(middle / factor), float(middle * factor))
+        table.rows[spec.key] = Row(spec.key, fingerprint(spec), *row, runs, now, table.canary_us)
     intercept_us = 1e3 * float(found.mean[0])
     table.calibrations[known.space.signature] = Calibration(1.0, intercept_us, 0.0, runs)
 
 
-def _trust(table: Table, known: Known, found: Posterior, counts: Floats, measured: Sequence[Measured]) -> None:
+def _trust(table: Table, known: Known, found: OpPosterior, counts: Floats, measured: Sequence[Measured]) -> None:
     """Validate by leaving out one network after the other, and set the margin."""
     name = known.space.signature
     plain = Calibration(1.0, 0.0, 0.0, len(measured))

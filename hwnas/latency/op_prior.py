@@ -1,4 +1,4 @@
-"""What the tables of known devices say of the ops of a space on another one. Pure functions; see `WeightPrior`."""
+"""What the tables of known devices say of the ops of a space on another one. Pure functions; see `OpPrior`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.spaces import AnySpace
 from hwnas.errors import InputError
+from hwnas.latency.op_posterior import OpPrior
 from hwnas.latency.table import Calibration, Table
 from hwnas.latency.transfer import Floats, WeightPrior
 
@@ -22,8 +23,9 @@ _ALIKE: tuple[Callable[[OpSpec], tuple[object, ...]], ...] = (
 )
 _SHARED, _OWN = 0.1, 0.01
 _GUESS = 0.5
-_NOISES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
-_SPREADS = (0.3, 3.0, 30.0)
+_EXACT = 0.005  # in choosing networks
+_NOISES = (0.01, 0.02, 0.04, 0.08, 0.16)
+_SPREADS = (0.1, 0.3, 1.0, 3.0, 10.0)
 _INTERCEPT = 0.03
 _SMALLEST_US = 0.1
 
@@ -60,10 +62,10 @@ def op_weights_ms(table: Table, ops: Sequence[OpSpec], signature: str) -> Floats
     return np.concatenate([[fitted.intercept_us], ops_us]) / 1e3
 
 
-def op_prior(ops: Sequence[OpSpec], sources_ms: Floats, counts: Floats) -> WeightPrior:
+def op_prior(ops: Sequence[OpSpec], sources_ms: Floats, counts: Floats) -> OpPrior:
     """The prior over what ops take on a device that is none of the sources.
 
-    An op takes s · m · (1 + d): s any scale, m its mean over the sources (each divided by its mean network), and d a
+    An op takes s · m · exp(d): s any scale, m its mean over the sources (each divided by its mean network), and d a
     deviation. Deviations are as those of the sources, and beyond them those of one kind, of one kernel, expansion or
     squeeze-excite of a kind, of one map size, and of each op on its own. How large the latter are follows from what
     the sources differ by, and from a guess of 50 % that counts as much as one source. So one source is enough for a
@@ -94,4 +96,4 @@ def op_prior(ops: Sequence[OpSpec], sources_ms: Floats, counts: Floats) -> Weigh
     covariance = np.zeros((1 + len(ops), 1 + len(ops)))
     covariance[0, 0] = max(float(np.mean((relative[:, 0] - mean[0]) ** 2)), _INTERCEPT**2)
     covariance[1:, 1:] = deviations * np.outer(mean[1:], mean[1:])
-    return WeightPrior(mean, covariance, _NOISES, spreads=_SPREADS)
+    return OpPrior(WeightPrior(mean, covariance, (_EXACT,)), _NOISES, _SPREADS)

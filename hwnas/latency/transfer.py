@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +32,11 @@ class WeightPrior:
         mean, covariance: (p,) and (p, p) of `w`.
         noises: standard deviations that a network of mean latency may have from its sum; the variance of others is in
             proportion to their latency.
-        spreads: what the covariance may have to be multiplied with.
     """
 
     mean: Floats
     covariance: Floats
     noises: tuple[float, ...]
-    spreads: tuple[float, ...] = field(default=(1.0,), kw_only=True)
 
     def noise_shape(self, rows: Floats) -> Floats:
         """(n,) variance of each network's noise over that of a network of mean latency."""
@@ -81,7 +79,7 @@ class WeightPrior:
     def adapt(self, rows: Floats, measured_ms: Sequence[float] | Floats) -> Posterior:
         """What the device is like, given the latencies of some networks.
 
-        For each level of noise and of spread, `w` and `s` have a closed form (a normal with a flat prior on `s`:
+        For each level of noise, `w` and `s` have a closed form (a normal with a flat prior on `s`:
         Rasmussen and Williams, 2006, eq. 2.41-2.42); they are averaged by the likelihood of what was measured. A
         network that its fellows do not explain counts for less, as Student's t with 4 degrees of freedom has it. If all
         latencies are whole milliseconds, rounding adds 1/12 ms² to their variance.
@@ -96,8 +94,7 @@ class WeightPrior:
         y = np.asarray(measured_ms, dtype=np.float64)
         if not len(y) or len(y) != len(rows) or not (y > 0).all():
             raise InputError(f"a device needs one positive latency for each measured network, not {y.tolist()}")
-        levels = [(spread, noise) for spread in self.spreads for noise in self.noises]
-        found = [self._at(rows, y, spread, noise) for spread, noise in levels]
+        found = [self._at(rows, y, noise) for noise in self.noises]
         likelihood = np.array([one.log_likelihood for one in found])
         share = np.exp(likelihood - likelihood.max())
         share /= share.sum()
@@ -105,14 +102,13 @@ class WeightPrior:
         off = np.stack([one.mean for one in found]) - mean
         within = np.tensordot(share, np.stack([one.covariance for one in found]), 1)
         noise_ms = np.sqrt(
-            share @ np.square([one.scale_ms * noise for one, (_, noise) in zip(found, levels, strict=True)])
+            share @ np.square([one.scale_ms * noise for one, noise in zip(found, self.noises, strict=True)])
         )
         return Posterior(self, mean, within + (off.T * share) @ off, float(noise_ms))
 
-    def _at(self, rows: Floats, y: Floats, spread: float, noise: float) -> _Conditioned:
+    def _at(self, rows: Floats, y: Floats, noise: float) -> _Conditioned:
         t = rows @ self.mean
-        prior = spread * self.covariance
-        cross = prior @ rows.T
+        cross = self.covariance @ rows.T
         first = scale = float(y @ t / (t @ t))
         rounding_ms2 = 1.0 / 12.0 if (y == y.round()).all() else 0.0
         weight = np.ones_like(y)
@@ -127,7 +123,7 @@ class WeightPrior:
         information = float(t @ inverse @ t)
         likelihood = 0.5 * float(np.linalg.slogdet(inverse)[1]) - 0.5 * float(np.log(information))
         likelihood -= 0.5 * float(rest @ inverse @ rest) + (len(y) - 1) * float(np.log(scale / first))
-        covariance = prior - cross @ inverse @ cross.T + np.outer(of_scale, of_scale) / information
+        covariance = self.covariance - cross @ inverse @ cross.T + np.outer(of_scale, of_scale) / information
         return _Conditioned(likelihood, scale * (self.mean + cross @ (inverse @ rest)), scale**2 * covariance, scale)
 
 

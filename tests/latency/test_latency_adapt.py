@@ -68,31 +68,17 @@ def test_the_prior_of_one_source_is_its_table_with_the_guessed_spread() -> None:
     """By hand: two ops of one kind and size that differ in kernel share kind, expansion, squeeze-excite and size."""
     ops = (OpSpec("conv", 4, 4, 8, 8, act="relu"), OpSpec("conv", 4, 4, 8, 8, kernel=3, act="relu"))
     prior = op_prior(ops, np.array([[0.0, 2.0, 6.0]]), np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]))
-    assert prior.mean == pytest.approx([0.0, 0.5, 1.5])
+    assert prior.linear.mean == pytest.approx([0.0, 0.5, 1.5])
     own, shared = 0.25 * (5 * 0.1 + 0.01), 0.25 * 4 * 0.1
-    expected = np.array([[own * 0.25, shared * 0.75], [shared * 0.75, own * 2.25]])
-    assert prior.covariance[1:, 1:] == pytest.approx(expected)
-    assert (prior.covariance[0, 1:] == 0).all()
-
-
-def test_one_network_tells_the_scale_and_a_spread_is_a_factor(known: Known) -> None:
-    """In closed form: the scale is y / t, and the network's own deviation its noise twice, measured and to come."""
-    rows, y = known.counts[:1], np.array([7.3])
-    t = float(rows[0] @ known.prior.mean)
-    for spread in (0.5, 5.0):
-        one = dataclasses.replace(known.prior, noises=(0.02,), spreads=(spread,))
-        found = one.adapt(rows, y)
-        assert found.mean == pytest.approx(y[0] / t * one.mean)
-        assert found.deviation_ms(rows)[0] ** 2 == pytest.approx(2 * (y[0] / t * 0.02) ** 2 * t, rel=1e-6)
-        same = dataclasses.replace(one, covariance=spread * one.covariance, spreads=(1.0,)).adapt(rows, y)
-        assert found.covariance == pytest.approx(same.covariance)
+    assert prior.covariance[1:, 1:] == pytest.approx(np.array([[own, shared], [shared, own]]))
+    assert (prior.linear.covariance[0, 1:] == 0).all()
 
 
 def test_more_networks_do_not_hurt(known: Known) -> None:
     """On made-up devices unlike any source, the mean error falls with every step."""
     errors = []
     rng = np.random.default_rng(5)
-    picks = known.prior.pick(known.counts, 20)
+    picks = known.prior.linear.pick(known.counts, 20)
     for _ in range(20):
         world = true_ms() * np.exp(0.3 * rng.normal(size=len(OPS) + 1)) * rng.uniform(0.2, 5.0)
         truth = known.counts @ world
@@ -178,7 +164,7 @@ def test_shipped_tables_predict_each_other(condition: str) -> None:
     tables = [load_table(path.parent) for path in sorted(SHIPPED.glob("amd-epyc-f25m1/*/meta.toml"))]
     (target,) = [table for table in tables if table.condition == condition]
     known = known_of(space, [table for table in tables if table is not target])
-    picks = known.prior.pick(known.counts, 10)
+    picks = known.prior.design(known.counts, 10)
     measured = known.counts[picks] @ op_weights_ms(target, priced(space), MOBILE)
     found = known.prior.adapt(known.counts[picks], measured)
     held_out = build.validation_networks(space, 0)

@@ -11,9 +11,12 @@ meta-trainings and of the ProtoNet strongly. What a row does with a support set 
 are told with both kinds of statistics of batch norms.
 
 Devices: half of the classes of CIFAR-10 are learned on, the others are new, and so are --new-devices, whose tables take
-no part in the learning. Rows: searches from scratch; from a first search on the other classes and another device (warm
-start); and from a meta-training that starts there. Each is repeated with less and less of the epochs, to see with how
-little it is as good as from scratch. Networks are not measured: a budget is kept by the tables.
+no part in the learning. A new task has --slice-images of each new class. Rows: searches from scratch; from a first
+search, on a slice of the learned classes and another device (warm start); from a search on --learned-images of these
+classes (pooled); and from a meta-training that goes on from there, with tasks on made-up devices. The last three do not
+search again (`--search-share 0`), but decode their α for the device and its budget, fit the classifier and train. Each
+is repeated with less and less of the epochs, to see with how little it is as good as from scratch. Networks are not
+measured: a budget is kept by the tables.
 
 Finished rows are kept in --runs, with the states of those that are not finished, and not repeated.
 """
@@ -56,6 +59,8 @@ NEW_DEVICES = ",".join(
         "amd-epyc-f25m1/litert-2.3.0-t1-fp32",
     )
 )
+
+LEVELS = ",".join(f"{epochs / 64:g}" for epochs in (1, 2, 3, 4, 5, 6, 8, 12, 16))
 
 Left = Callable[[], bool]
 
@@ -155,8 +160,10 @@ def main(
     layers: Annotated[str, typer.Option(help="Of the chain.")] = LAYERS,
     new_devices: Annotated[str, typer.Option(help="DEVICE/CONDITION with commas.")] = NEW_DEVICES,
     slice_images: Annotated[int, typer.Option(help="Train images of each class of a slice.")] = 100,
-    share: Annotated[float, typer.Option(help="Of the usual epochs, for scratch.")] = 1.0,
-    levels: Annotated[str, typer.Option(help="Shares of that.")] = "0.0625,0.125,0.25,0.5,1",
+    learned_images: Annotated[int, typer.Option(help="Train images of each class that is learned on.")] = 4000,
+    scratch_levels: Annotated[str, typer.Option(help="Shares of the usual epochs, for scratch.")] = "0.25,0.5,1",
+    levels: Annotated[str, typer.Option(help="Shares of the usual epochs of training, for the other rows.")] = LEVELS,
+    meta_steps: Annotated[int, typer.Option(help="Outer steps of the meta-training on devices.")] = 400,
     tables: Path | None = None,
     runs: Path = Path("runs/meta"),
     out: Annotated[Path | None, typer.Option(help="JSON file; a page and a plot are written beside it.")] = None,
@@ -181,7 +188,8 @@ def main(
         names = {"chain": f"chain@w{width:g}-r{RESOLUTIONS['chain']}: {layers}", "conv4": "Conv-4, 64, r28"}
         result["tasks"]["networks"] = network_facts(networks, names, runs / "latency.json")
     if "devices" in part.split(","):
-        of_devices = meta_devices.Scale(slice_images, share, tuple(map(float, levels.split(","))), steps)
+        scratch, others = (tuple(map(float, text.split(","))) for text in (scratch_levels, levels))
+        of_devices = meta_devices.Scale(slice_images, learned_images, scratch, others, meta_steps)
         result["devices"] = devices(new_devices.split(","), seeds, of_devices, runs, tables, left)
     print(page(result))
     if out is not None:

@@ -19,6 +19,7 @@ _NAMES = {
     "scratch": "from scratch",
     "protonet": "ProtoNet, Conv-4",
     "warm": "plain warm start",
+    "pooled": "search on all images of the learned classes",
     "reptile": "Reptile",
     "fomaml": "FOMAML",
     "meta": "meta-learned: the better of both for each seed, by meta-validation",
@@ -70,12 +71,15 @@ def _devices(part: Mapping[str, Any]) -> str:
     text = f"""
 ## New devices and new classes
 
-Half of the classes of {part["data"]} with {scale["images"]} train images each are new, and so are the devices, whose
+Half of the classes of {part["data"]} are new, with {scale["images"]} train images each, and so are the devices, whose
 tables took no part in the learning: {", ".join(part["devices"])}. The budget is the middle of a device's range.
-*Scratch* is a search and a training with {scale["share"]:.0%} of the epochs that hwnas takes; a level is a share of
-that. Accuracy on test images ± one standard error over devices and seeds ({part["seeds"]}). Cost is that of search and
-training. The first search had other classes and another device; the meta-training, {scale["steps"]} outer steps, starts
-from its weights.
+*Scratch* is a search and a training; a level is a share of the epochs that hwnas takes for so many images. The other
+rows decode the architecture from what was learned, fit the classifier, and train for a share of the epochs. Accuracy on
+test images ± one standard error over devices and seeds ({part["seeds"]}); cost is that of search and training. *Against
+the warm start* is the mean difference at the same level, on the same device with the same seed.
+
+What is learned on: of the other classes, {scale["images"]} images each by the first search, and {scale["learned"]:,}
+each by the pooled one, from whose weights the meta-training starts ({scale["steps"]} outer steps).
 
 """
     lines = [
@@ -86,11 +90,12 @@ from its weights.
             f"{100 * point['accuracy']:.1f} ± {100 * point['error']:.1f}",
             f"{point['images']:,.0f}",
             f"{point['seconds']:.0f}",
+            "{:+.1f} ± {:.1f}".format(*(100 * value for value in point["against"])) if "against" in point else "",
         ]
         for row in part["rows"]
         for point in row["curve"]
     ]
-    text += table(["row", "level", "runs", "accuracy, %", "images", "seconds of CPU"], lines)
+    text += table(["row", "level", "runs", "accuracy, %", "images", "seconds of CPU", "against the warm start"], lines)
     text += "\nLeast cost at which a row is as good as scratch at level 1:\n\n"
     lines = [
         [

@@ -17,7 +17,7 @@ from hwnas.run.config import RunConfig, parse_share
 from hwnas.search.select import images_a_score
 from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import Strategy
-from hwnas.train import Recipe
+from hwnas.train import Recipe, fine_tuning
 
 _SEARCH_PART, _TRAINING_PART = 0.3, 0.35  # of the minutes, where there are two trainings
 MOST_EPOCHS = 300
@@ -59,7 +59,7 @@ def search_settings(
     images take the same time, since multipliers and guidance come once an epoch.
 
     Where a share of a search is asked for, that is a share of what a random start would take, of epochs and of
-    candidates; of a share of 0 nothing is left.
+    candidates; of a share of 0 nothing is left. Of a small share, learned weights are trained gently (`fine_tuning`).
 
     Args:
         val_images: on which candidates are scored.
@@ -81,7 +81,8 @@ def search_settings(
             epoch_s=epoch_s,
             budgets=budgets,
         )
-        return whole.shortened(share)
+        part = whole.shortened(share)
+        return replace(part, lr=part.lr * fine_tuning(share)) if config.init else part
     settings = SearchSettings.for_images(train_images)
     if config.init:
         settings = settings.started()
@@ -137,18 +138,21 @@ def final_recipe(
         epoch_s: measures seconds of an epoch, the mean over the budgets.
         budgets: for how many of them networks are trained.
     """
-    chosen = Recipe.for_images(train_images)
+    usual = Recipe.for_images(train_images)
     cells = config.recipe == "cells" or (config.recipe == "auto" and config.space in _SPACES_OF_CELLS)
     wrapped = Recipe.for_cells if cells else lambda recipe: recipe
-    if config.epochs:
-        return wrapped(replace(chosen, epochs=config.epochs))
-    if not config.minutes:
-        return wrapped(chosen)
+
+    def lasting(epochs: int) -> Recipe:
+        """Of so many epochs; learned weights are trained gently where they are few."""
+        gently = fine_tuning(epochs / usual.epochs) if config.init and config.scores == "supernet" else 1.0
+        return wrapped(replace(usual, epochs=epochs, lr=usual.lr * gently))
+
+    if config.epochs or not config.minutes:
+        return lasting(config.epochs or usual.epochs)
     minutes_s = config.minutes * 60.0
     left_s = max(0.0, minutes_s - spent_s - min(_RESERVE_S, _RESERVE_SHARE * minutes_s))
     each_s = left_s / max(1, trainings(config, budgets))
-    epochs = min(MOST_EPOCHS, max(1, int(each_s / epoch_s(wrapped(chosen)))))
-    return wrapped(replace(chosen, epochs=epochs))
+    return lasting(min(MOST_EPOCHS, max(1, int(each_s / epoch_s(wrapped(usual))))))
 
 
 def hurried(config: RunConfig, recipe: Recipe, train_images: int) -> str:

@@ -23,6 +23,7 @@ from hwnas.search.judge import Judge, Scorer, SharedWeights
 from hwnas.search.limits import Limits
 from hwnas.search.loop import Budgeted, SearchLoop
 from hwnas.search.objective import Hold
+from hwnas.search.probe import fit_classifier
 from hwnas.search.reward import Rewarded, bare
 from hwnas.search.select import Scored, best, candidates
 from hwnas.search.settings import SearchSettings
@@ -226,15 +227,18 @@ def make_loop(
     supernet = Supernet(space)
     if start is not None:
         start.apply(supernet, [one.relaxation.logits for one in budgeted])
+    paths = [
+        partial(_feasible_path, feasible_of(within if reward == "filter" else within.without_latency))
+        for within in limits
+    ]
+    if start is not None and start.weights:
+        fit_classifier(supernet.to(device), dataset, paths[-1], seed=seed)
     return SearchLoop(
         supernet,
         dataset,
         settings,
         budgeted=budgeted,
-        paths=[
-            partial(_feasible_path, feasible_of(within if reward == "filter" else within.without_latency))
-            for within in limits
-        ],
+        paths=paths,
         samplers=make_samplers(strategy, limits, reward, seed, None if start is None else start.learned, space),
         guides=strategy.guides,
         seed=seed,

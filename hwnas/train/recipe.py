@@ -94,3 +94,12 @@ class Recipe:
         if epoch < warmup:
             return self.lr * epoch / warmup
         return self.lr * 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (self.epochs - warmup)))
+
+
+def fine_tuning(share: float) -> float:
+    """What learning rates are multiplied with where learned weights are trained for a share of the usual epochs.
+
+    From an eighth of them on, the usual rates are best; for fewer, rates in proportion, but no less than a quarter: a
+    short training at a high rate unlearns more than it learns (docs/decisions/0035).
+    """
+    return min(1.0, max(0.25, 8.0 * share))

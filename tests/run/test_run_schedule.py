@@ -192,3 +192,31 @@ def test_shares() -> None:
     for text in ("2", "101%", "-0.1", "some", "nan", "1e-1"):
         with pytest.raises(InputError, match="between 0 and 1"):
             parse_share(text)
+
+
+def test_learned_weights_are_trained_gently_for_few_epochs() -> None:
+    """Below an eighth of the usual epochs in proportion, at a quarter of the rate at least; others as usual."""
+    usual = Recipe.for_images(500)  # 64 epochs
+
+    def rate(epochs: int, **changes: Any) -> float:
+        config = replace(CONFIG, epochs=epochs, **changes)
+        return final_recipe(config, 500, spent_s=0.0, epoch_s=unasked).lr / usual.lr
+
+    assert [
+        rate(round(share * usual.epochs), init="first") for share in (1.0, 0.125, 0.0625, 0.03125)
+    ] == pytest.approx([1.0, 1.0, 0.5, 0.25])
+    assert rate(1, init="first") == 0.25
+    assert rate(1) == rate(0) == rate(0, init="first") == 1.0
+    assert rate(1, init="first", scores="training") == 1.0
+
+
+def test_a_small_share_of_a_search_from_learned_weights_is_gentle() -> None:
+    def rate(**changes: str) -> float:
+        config = replace(CONFIG, **changes)
+        return (
+            search_settings(config, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=0.0, epoch_s=never).lr
+            / SearchSettings.lr
+        )
+
+    assert rate(init="first", search_share="5%") == pytest.approx(0.4)
+    assert rate(init="first", search_share="1") == rate(init="first") == rate() == 1.0

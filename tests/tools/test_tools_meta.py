@@ -22,11 +22,15 @@ from meta_parts import chained, conv4, network_facts, ordinary, split, with_clas
 from meta_report import page
 from meta_tasks import Adaptation, Scale, images_of, settings_of, summary
 
+from hwnas.arch.spaces.toy import toy
 from hwnas.backends.torch import network_module
 from hwnas.data import Dataset, Images
 from hwnas.errors import InputError
+from hwnas.latency.model import LatencyModel
 from hwnas.meta.pools import Pool
+from hwnas.meta.settings import MetaSettings
 from hwnas.search.settings import SearchSettings
+from hwnas.train import Recipe
 
 ALPHABETS = ("Greek", "Korean", "Latin", "Tifinagh")
 
@@ -153,6 +157,7 @@ def test_the_least_cost_at_which_a_row_is_as_good_as_scratch() -> None:
     accuracies = {"scratch": (0.2, 0.4, 0.6), "warm": (0.5, 0.6, 0.7), "meta": (0.1, 0.2, 0.5)}
     rows = [
         {"row": name, "level": level, "accuracy": accuracy + gap, "images": 100 * level, "seconds": level}
+        | {"device": str(gap), "seed": 0}
         for name, values in accuracies.items()
         for level, accuracy in zip((0.25, 0.5, 1.0), values, strict=True)
         for gap in (-0.1, 0.1)  # two devices
@@ -162,7 +167,8 @@ def test_the_least_cost_at_which_a_row_is_as_good_as_scratch() -> None:
     assert (warm["images_to_equal"], warm["images_factor"]) == (50.0, 2.0)
     assert meta["images_to_equal"] is meta["seconds_factor"] is None
     assert warm["curve"][0]["error"] == pytest.approx(0.1)
-    part = {"scale": {"images": 1, "share": 1.0, "steps": 1}, "data": "six", "devices": ["x"], "seeds": 2}
+    assert meta["curve"][0]["against"] == pytest.approx([-0.4, 0.0])
+    part = {"scale": {"images": 1, "learned": 9, "steps": 1}, "data": "six", "devices": ["x"], "seeds": 2}
     assert "| plain warm start | 50 (2.0 × less) |" in page({"devices": part | {"rows": [scratch, warm, meta]}})
 
 
@@ -193,6 +199,39 @@ def test_tasks_go_on_from_their_runs(letters: Path, tmp_path: Path, monkeypatch:
     assert out.read_bytes() == before
     with pytest.raises(InputError, match="is of another scale"):
         bench(4)
+
+
+def test_learned_rows_search_no_more_and_go_on_from_their_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the toy space, with made-up devices: every row at every level once, within the budget."""
+    space = toy(resolution=8, channels=3, classes=3)
+    rng = np.random.default_rng(0)
+    devices = {
+        name: LatencyModel(tuple(tuple(rng.uniform(0.1, 1.0, count)) for count in space.options), 0.1)
+        for name in ("a/1", "b/1", "new/1")
+    }
+    known = {name: devices[name] for name in ("a/1", "b/1")}
+    scale = meta_devices.Scale(images=4, learned=9, scratch=(0.1,), levels=(0.01, 0.02), steps=1)
+    monkeypatch.setattr(SearchSettings, "for_images", lambda _: SearchSettings(2, 2, batch_size=8, candidates=2))
+    monkeypatch.setattr(meta_devices.Recipe, "for_images", lambda _: Recipe(epochs=100, batch_size=4))
+    few = MetaSettings.of("fomaml", ways=3, shots=2, queries=2)
+    monkeypatch.setattr(MetaSettings, "of", lambda *_, **__: few)
+
+    def rows() -> list[dict[str, Any]]:
+        data = a_dataset(8)
+        return list(meta_devices.Bench(space, known, {"new/1": devices["new/1"]}, data, scale, 0, tmp_path).rows())
+
+    found = rows()
+    assert [(one["row"], one["level"]) for one in found] == [
+        ("scratch", 0.1),
+        *((name, level) for name in ("warm", "pooled", "meta") for level in (0.02, 0.01)),
+    ]
+    images = {(one["row"], one["level"]): one["images"] for one in found}
+    assert images["warm", 0.01] == images["meta", 0.01] == 12
+    assert images["scratch", 0.1] == 10 * 12 + 12 * (1 + 1 + 1 / 2)
+    model, budget_ms = devices["new/1"], np.mean([devices["new/1"].smallest_ms, devices["new/1"].largest_ms])
+    assert all(model.predict_ms(one["choices"]) <= budget_ms for one in found)
+    monkeypatch.setattr(meta_devices.Bench, "_row", None)  # nothing is done again
+    assert rows() == found
 
 
 def test_a_device_without_a_table_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

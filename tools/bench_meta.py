@@ -18,6 +18,10 @@ search again (`--search-share 0`), but decode their α for the device and its bu
 is repeated with less and less of the epochs, to see with how little it is as good as from scratch. Networks are not
 measured: a budget is kept by the tables.
 
+Transfer: α of a search on slices of MNIST or CIFAR-10 (--slice-images of each class), decoded for the other one with 0,
+10 and 100 % of a search there; beside it a search from scratch, and a random network within the budget. All are trained
+alike, and no weights are transferred.
+
 Finished rows are kept in --runs, with the states of those that are not finished, and not repeated.
 """
 
@@ -25,7 +29,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +37,7 @@ from typing import Annotated, Any
 import meta_devices
 import meta_parts
 import meta_tasks
+import meta_transfer
 import torch
 import typer
 from cell_table import data_folder
@@ -60,6 +65,7 @@ NEW_DEVICES = ",".join(
     )
 )
 
+PARTS = "tasks,devices,transfer"
 LEVELS = ",".join(f"{epochs / 64:g}" for epochs in (1, 2, 3, 4, 5, 6, 8, 12, 16))
 
 Left = Callable[[], bool]
@@ -145,8 +151,33 @@ def devices(
     }
 
 
+def transfer(
+    device: str, seeds: int, images: int, data: Sequence[str], runs: Path, tables: Path | None, left: Left
+) -> dict[str, Any]:
+    """The part on architectures across tasks."""
+    tasks = [transfer_task(name, device, tables) for name in data]
+
+    def benches() -> Iterator[meta_transfer.Bench]:
+        for seed in range(seeds):
+            for source, target in (tasks, tasks[::-1]):
+                folder = runs / f"transfer-s{seed}-{source.dataset.name}-{target.dataset.name}"
+                yield meta_transfer.Bench(source, target, images, seed, folder)
+
+    rows = rows_of(benches(), left)
+    return {"images": images, "device": device, "rows": meta_transfer.summary(rows)}
+
+
+def transfer_task(name: str, device: str, tables: Path | None) -> meta_transfer.Task:
+    """A data set at 32 pixels with the instance of `mobile` for it, and its costs."""
+    dataset = load_dataset(name, resolution=32, seed=0)
+    classes, channels = len(dataset.classes), dataset.train.pixels.shape[1]
+    space = space_instance("mobile", width=0.25, resolution=32, channels=channels, classes=classes)
+    assert isinstance(space, SearchSpace)
+    return meta_transfer.Task(dataset, space, device_models(space, [device], tables)[device])
+
+
 def main(
-    part: Annotated[str, typer.Option(help="tasks, devices, or both with a comma.")] = "tasks,devices",
+    part: Annotated[str, typer.Option(help="tasks, devices, transfer, or several with commas.")] = PARTS,
     data: Annotated[Path | None, typer.Option(help="Folder with the data sets.")] = None,
     images: Annotated[Path | None, typer.Option(help="An .npz file of alphabets. [default: Omniglot]")] = None,
     test: Annotated[Path | None, typer.Option(help="Another one to test on.")] = None,
@@ -191,6 +222,9 @@ def main(
         scratch, others = (tuple(map(float, text.split(","))) for text in (scratch_levels, levels))
         of_devices = meta_devices.Scale(slice_images, learned_images, scratch, others, meta_steps)
         result["devices"] = devices(new_devices.split(","), seeds, of_devices, runs, tables, left)
+    if "transfer" in part.split(","):
+        device = new_devices.partition(",")[0]
+        result["transfer"] = transfer(device, seeds, slice_images, ("mnist", "cifar10"), runs, tables, left)
     print(page(result))
     if out is not None:
         write_json(out, result)

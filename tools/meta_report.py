@@ -33,6 +33,8 @@ def page(result: Mapping[str, Any], picture: str = "") -> str:
         text += _tasks(result["tasks"])
     if "devices" in result:
         text += _devices(result["devices"])
+    if "transfer" in result:
+        text += _transfer(result["transfer"])
     return text + (f"\n![curves]({picture})\n" if picture else "")
 
 
@@ -105,6 +107,36 @@ each by the pooled one, from whose weights the meta-training starts ({scale["ste
         for row in part["rows"]
     ]
     return text + table(["row", "images", "seconds of CPU"], lines)
+
+
+def _transfer(part: Mapping[str, Any]) -> str:
+    text = f"""
+## Architectures across tasks
+
+Architectures are decoded from the α of a search on the other data set, after 0, 10 and 100 % of a search on this one;
+{part["images"]} train images of each class, budget in the middle of the range of {part["device"]}. All networks are
+trained alike and no weights are transferred. Accuracy on test images ± one standard error over seeds.
+
+"""
+    lines = [
+        [
+            f"{row['source']} → {row['target']}",
+            row["row"],
+            str(row["seeds"]),
+            _plus_minus(row["accuracy"], "{:.1f}"),
+            _plus_minus(row["against_scratch"], "{:+.1f}") if row["row"] != "scratch" else "",
+            f"{row['search_s']:.1f}",
+            f"{row['use']:.0%}",
+        ]
+        for row in part["rows"]
+    ]
+    heads = ["α from → for", "row", "seeds", "accuracy, %", "against scratch", "seconds of search", "of the budget"]
+    return text + table(heads, lines)
+
+
+def _plus_minus(mean_and_error: Sequence[float | None], form: str) -> str:
+    mean, error = (None if value is None else 100 * value for value in mean_and_error)
+    return form.format(mean) + ("" if error is None else f" ± {error:.1f}")
 
 
 def _reached(cost: float | None, factor: float | None) -> str:

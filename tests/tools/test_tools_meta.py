@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import bench_meta
 import meta_devices
 import meta_tasks
+import meta_transfer
 from bench_meta import main
 from meta_devices import halves, shortened, sliced, to_reach
 from meta_parts import chained, conv4, network_facts, ordinary, split, with_classes
@@ -27,8 +28,10 @@ from hwnas.backends.torch import network_module
 from hwnas.data import Dataset, Images
 from hwnas.errors import InputError
 from hwnas.latency.model import LatencyModel
+from hwnas.meta.earlier import from_search
 from hwnas.meta.pools import Pool
 from hwnas.meta.settings import MetaSettings
+from hwnas.search.limits import Limits, latency_limit
 from hwnas.search.settings import SearchSettings
 from hwnas.train import Recipe
 
@@ -232,6 +235,49 @@ def test_learned_rows_search_no_more_and_go_on_from_their_runs(tmp_path: Path, m
     assert all(model.predict_ms(one["choices"]) <= budget_ms for one in found)
     monkeypatch.setattr(meta_devices.Bench, "_row", None)  # nothing is done again
     assert rows() == found
+
+
+def test_architectures_are_transferred_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row keeps to the budget, and with 0 % of a search the architecture is what the other task's α prefers."""
+    space = toy(resolution=8, channels=3, classes=6)
+    rng = np.random.default_rng(0)
+    model = LatencyModel(tuple(tuple(rng.uniform(0.1, 1.0, count)) for count in space.options), 0.1)
+    task = meta_transfer.Task(a_dataset(8), space, model)
+    monkeypatch.setattr(SearchSettings, "for_images", lambda _: SearchSettings(2, 2, batch_size=8, candidates=2))
+    monkeypatch.setattr(meta_transfer.Recipe, "for_images", lambda _: Recipe(epochs=1, batch_size=8))
+
+    def rows() -> list[dict[str, Any]]:
+        return list(meta_transfer.Bench(task, task, 4, 0, tmp_path).rows())
+
+    found = rows()
+    assert tuple(one["row"] for one in found) == meta_transfer.ROWS
+    assert all(0.0 < one["ms"] <= one["budget_ms"] for one in found)
+    alpha = from_search(tmp_path / "source.safetensors").alpha
+    assert alpha is not None
+    limits = Limits(latency_limit(model, model.target_ms(found[0]["budget_ms"])))
+    best = limits.decode([row[: len(one.options)] for row, one in zip(alpha.tolist(), space.decisions, strict=True)])
+    assert best is not None
+    (transferred,) = [one for one in found if one["row"].startswith("transferred, 0%")]
+    assert transferred["ms"] == pytest.approx(model.predict_ms(best))
+    monkeypatch.setattr(meta_transfer.Bench, "_row", None)  # nothing is done again
+    assert rows() == found
+
+
+def test_transfer_is_told_against_scratch_of_the_same_seed() -> None:
+    def one(name: str, seed: int, accuracy: float) -> dict[str, Any]:
+        facts = {"source": "a", "target": "b", "search_s": 2.0, "ms": 1.0, "budget_ms": 2.0}
+        return facts | {"row": name, "seed": seed, "accuracy": accuracy}
+
+    rows = [one("scratch", 0, 0.5), one("scratch", 1, 0.7), one("random", 0, 0.4), one("random", 1, 0.5)]
+    random, scratch = meta_transfer.summary(rows)
+    assert (random["row"], random["seeds"], random["use"]) == ("random", 2, 0.5)
+    assert random["accuracy"] == pytest.approx([0.45, 0.05])
+    assert random["against_scratch"] == pytest.approx([-0.15, 0.05])
+    assert scratch["against_scratch"] == [0.0, 0.0]
+    text = page({"transfer": {"images": 4, "device": "x", "rows": [random, scratch]}})
+    assert "| a → b | random | 2 | 45.0 ± 5.0 | -15.0 ± 5.0 | 2.0 | 50% |" in text
+    single = meta_transfer.summary(rows[:1])
+    assert "| 50.0 |" in page({"transfer": {"images": 4, "device": "x", "rows": single}})
 
 
 def test_a_device_without_a_table_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

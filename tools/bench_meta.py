@@ -5,10 +5,11 @@
 Tasks: --images is an .npz file of many classes called `alphabet/character`. For every seed another alphabet is tested
 on and the next one validated on; --test names a file of other alphabets to test on instead. Rows: the same small
 network of the space `chain` from scratch for every task; from the weights of an ordinary training on the other
-alphabets (warm start); from a meta-training that starts there (Reptile, FOMAML); and a prototypical network with
-Conv-4 that is trained here. Learning sees each character in four turns as four classes; its images are moved, those of
-meta-trainings and of the ProtoNet strongly. What a row does with a support set is chosen on validation tasks. Errors
-are told with both kinds of statistics of batch norms.
+alphabets (warm start); from a meta-training that starts there (Reptile, FOMAML); from FOMAML without inner steps, which
+is the training of a prototypical network, from random weights (episodes); and a prototypical network with Conv-4.
+Learning sees each character in four turns as four classes; its images are moved, those of meta-trainings and of the
+ProtoNet strongly. What a row does with a support set is chosen on validation tasks. Errors are told with both kinds of
+statistics of batch norms.
 
 Devices: half of the classes of CIFAR-10 are learned on, the others are new, and so are --new-devices, whose tables take
 no part in the learning. A new task has --slice-images of each new class. Rows: searches from scratch; from a first

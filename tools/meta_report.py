@@ -22,7 +22,8 @@ _NAMES = {
     "pooled": "search on all images of the learned classes",
     "reptile": "Reptile",
     "fomaml": "FOMAML",
-    "meta": "meta-learned: the better of both for each seed, by meta-validation",
+    "episodes": "FOMAML without inner steps, from random weights",
+    "meta": "meta-learned: the best of the three for each seed, by meta-validation",
 }
 
 
@@ -50,8 +51,9 @@ def _tasks(part: Mapping[str, Any]) -> str:
 {scale["ways"]}-way one-shot within an alphabet: one image of each class to adapt to, one to test. For each seed one
 alphabet is tested on and another validated on; tested were {", ".join(part["tested"])}. Mean error ± one standard error
 over the test tasks of {seeds} seed{"s" if seeds > 1 else ""}. *Images* are what the learning before the tasks saw, each
-time that it went through the network. Meta-trainings start from the weights of the warm start. {scale["epochs"]} epochs
-of ordinary training, {scale["steps"]} outer steps, {scale["protonet_steps"]} episodes of the ProtoNet.
+time that it went through the network. Reptile and FOMAML start from the weights of the warm start. There are
+{scale["epochs"]} epochs of ordinary training, {scale["steps"]} outer steps, {scale["protonet_steps"]} episodes of the
+ProtoNet.
 
 """
     lines = []

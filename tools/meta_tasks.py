@@ -27,7 +27,8 @@ from hwnas.meta.train import MetaTraining, Sources
 from hwnas.train import Recipe, train
 
 CPU = torch.device("cpu")
-TRAINED = ("protonet", "warm", "reptile", "fomaml")
+META = ("reptile", "fomaml", "episodes")
+TRAINED = ("protonet", "warm", *META)
 ROWS = ("scratch", *TRAINED)
 STILL = Inner(steps=1, lr=0.0)
 """An inner loop that changes nothing: with a head of prototypes, FOMAML is then a prototypical network."""
@@ -79,6 +80,7 @@ ADAPTATIONS = {
     "warm": (*_MOVED, _LEARNED),
     "reptile": _MOVED,
     "fomaml": _MOVED,
+    "episodes": _MOVED,
 }
 """What each row may do with a support set; the best on validation tasks is taken."""
 
@@ -144,7 +146,7 @@ class Bench:
             train(module, data, recipe, seed=self.seed, device=CPU, checkpoint=kept, progress=progress, label=name)
             state = {key: value for key, value in module.state_dict().items() if not key.startswith("classifier.")}
             return state, {"images": scale.epochs * len(data.train), "history": []}
-        start, before = ({}, 0) if name == "protonet" else self._after_warm()
+        start, before = ({}, 0) if name in ("protonet", "episodes") else self._after_warm()
         kind = "conv4" if name == "protonet" else "chain"
         settings = settings_of(name, scale)
         part = self.parts[kind]
@@ -202,7 +204,7 @@ def settings_of(name: str, scale: Scale) -> MetaSettings:
         method,
         shape,
         Shape(scale.ways, 1, 5, within=True),
-        STILL if name == "protonet" else inner,
+        STILL if name in ("protonet", "episodes") else inner,
         batch_size=20 if method == "reptile" else 0,
         outer_lr=0.5 if method == "reptile" else 1e-3,
         weights_only=1.0,
@@ -223,14 +225,14 @@ def images_of(settings: MetaSettings) -> int:
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Mean error of each row over all test tasks of all seeds, with its standard error; and *meta*, the better method.
+    """Mean error of each row over all test tasks of all seeds, with its standard error; and *meta*, the best method.
 
-    Which method is better is decided for each seed by the error on validation tasks.
+    Which method is best is decided for each seed by the error on validation tasks.
     """
     chosen = list(rows)
     for seed in sorted({row["seed"] for row in rows}):
-        learned = [row for row in rows if row["seed"] == seed and row["row"] in ("reptile", "fomaml")]
-        if len(learned) == 2:
+        learned = [row for row in rows if row["seed"] == seed and row["row"] in META]
+        if len(learned) > 1:
             chosen.append({**min(learned, key=lambda row: min(row["validation"].values())), "row": "meta"})
     found = []
     for name in (*ROWS, "meta"):

@@ -105,7 +105,7 @@ def test_every_class_is_four_by_its_turns() -> None:
 
 def test_images_of_an_outer_step() -> None:
     scale = Scale(ways=20)
-    assert images_of(settings_of("protonet", scale)) == 20 + 80
+    assert images_of(settings_of("protonet", scale)) == images_of(settings_of("episodes", scale)) == 20 + 80
     assert images_of(settings_of("fomaml", scale)) == 20 + 2 * 20 + 80
     assert images_of(settings_of("reptile", scale)) == 40 + 5 * 20
 

@@ -28,9 +28,10 @@ Finished rows are kept in --runs, with the states of those that are not finished
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,14 +73,13 @@ LEVELS = ",".join(f"{epochs / 64:g}" for epochs in (1, 2, 3, 4, 5, 6, 8, 12, 16)
 Left = Callable[[], bool]
 
 
-def rows_of(benches: Iterator[Any], left: Left) -> list[dict[str, Any]]:
+def rows_of(seeds: Iterable[Iterator[dict[str, Any]]], left: Left) -> list[dict[str, Any]]:
     """Of one seed after the other, as long as there is time."""
     found = []
-    for bench in benches:
-        for row in bench.rows():
-            found.append(row)
-            if not left():
-                return found
+    for row in itertools.chain.from_iterable(seeds):
+        found.append(row)
+        if not left():
+            break
     return found
 
 
@@ -91,6 +91,7 @@ def tasks(
     networks: dict[str, Network],
     runs: Path,
     left: Left,
+    names: Sequence[str] = meta_tasks.ROWS,
 ) -> dict[str, Any]:
     """The part on one-shot tasks."""
     pools = {kind: load_pool(str(images), resolution=size) for kind, size in RESOLUTIONS.items()}
@@ -101,7 +102,7 @@ def tasks(
             parts = {kind: meta_parts.split(pools[kind], others[kind], seed, scale.ways) for kind in pools}
             yield meta_tasks.Bench(parts, networks, scale, seed, runs / f"tasks-s{seed}")
 
-    rows = rows_of(benches(), left)
+    rows = rows_of((bench.rows(names) for bench in benches()), left)
     return {
         "scale": asdict(scale),
         "seeds": len({row["seed"] for row in rows}),
@@ -137,7 +138,7 @@ def devices(
     held_out = {name: models[name] for name in new}
     rows = rows_of(
         (
-            meta_devices.Bench(space, known, held_out, dataset, scale, seed, runs / f"devices-s{seed}")
+            meta_devices.Bench(space, known, held_out, dataset, scale, seed, runs / f"devices-s{seed}").rows()
             for seed in range(seeds)
         ),
         left,
@@ -164,7 +165,7 @@ def transfer(
                 folder = runs / f"transfer-s{seed}-{source.dataset.name}-{target.dataset.name}"
                 yield meta_transfer.Bench(source, target, images, seed, folder)
 
-    rows = rows_of(benches(), left)
+    rows = rows_of((bench.rows() for bench in benches()), left)
     return {"images": images, "device": device, "rows": meta_transfer.summary(rows)}
 
 
@@ -185,6 +186,7 @@ def main(
     seeds: int = 1,
     minutes: Annotated[float, typer.Option(help="Start nothing after these.")] = float("inf"),
     tasks_: Annotated[int, typer.Option("--tasks", help="Test tasks for each seed.")] = 20,
+    rows: Annotated[str, typer.Option(help="Of the one-shot tasks.")] = ",".join(meta_tasks.ROWS),
     epochs: Annotated[int, typer.Option(help="Of the ordinary training.")] = 20,
     steps: Annotated[int, typer.Option(help="Outer steps of each meta-training.")] = 3000,
     protonet_steps: Annotated[int, typer.Option(help="Episodes of the prototypical network.")] = 3000,
@@ -210,13 +212,15 @@ def main(
         return time.monotonic() - started < 60.0 * minutes
 
     result: dict[str, Any] = read_json(out) if out is not None and out.exists() else {}
+    if unknown := sorted(set(rows.split(",")) - set(meta_tasks.ROWS)):
+        raise typer.BadParameter(f"no row is called {', '.join(unknown)}; there are {', '.join(meta_tasks.ROWS)}")
     if "tasks" in part.split(","):
         scale = meta_tasks.Scale(epochs=epochs, steps=steps, protonet_steps=protonet_steps, tasks=tasks_)
         networks = {
             "chain": meta_parts.chained(layers.split(), width, RESOLUTIONS["chain"], scale.ways),
             "conv4": meta_parts.conv4(RESOLUTIONS["conv4"], scale.ways),
         }
-        result["tasks"] = tasks(images or folder / OMNIGLOT, test, seeds, scale, networks, runs, left)
+        result["tasks"] = tasks(images or folder / OMNIGLOT, test, seeds, scale, networks, runs, left, rows.split(","))
         names = {"chain": f"chain@w{width:g}-r{RESOLUTIONS['chain']}: {layers}", "conv4": "Conv-4, 64, r28"}
         result["tasks"]["networks"] = network_facts(networks, names, runs / "latency.json")
     if "devices" in part.split(","):

@@ -63,10 +63,12 @@ ProtoNet.
         size = f"{facts['mmacs']:.1f} M"
         ms = f"{facts['ms']:.3f}" if "ms" in facts else ""
         adaptations = "; ".join(row["adaptations"])
+        errors.append(_plus_minus(row["less_protonet"], "{:+.1f}") if row["less_protonet"] else "")
         lines.append(
             [_NAMES[row["row"]], *errors, str(row["tasks"]), f"{row['images']:,}", facts["name"], size, ms, adaptations]
         )
-    heads = ["row", "error, %, transductive batch norms", "error, %, statistics of the support set", "test tasks"]
+    heads = ["row", "error, %, transductive batch norms", "error, %, statistics of the support set"]
+    heads += ["less the ProtoNet's on the same tasks, transductive", "test tasks"]
     return text + table([*heads, "images", "network", "MACs", "ms", "adaptation, by validation tasks"], lines)
 
 

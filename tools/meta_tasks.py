@@ -99,9 +99,9 @@ class Bench:
         self.parts, self.networks, self.scale, self.seed, self.folder = parts, networks, scale, seed, folder
         self.shape = Shape(scale.ways, 1, 5, within=True)
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self, names: Sequence[str] = ROWS) -> Iterator[dict[str, Any]]:
         """One after the other, as they are done."""
-        for name in ROWS:
+        for name in names:
             kept = self.folder / f"{name}.json"
             if not kept.exists():
                 write_json(kept, self._row(name))
@@ -242,7 +242,21 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             one |= {"images": group[0]["images"], "adaptations": sorted({row["adaptation"] for row in group})}
             for norm in NORMS[:2]:
                 errors = [error for row in group for error in row["errors"][norm]]
-                one[norm] = [float(np.mean(errors)), float(np.std(errors, ddof=1) / math.sqrt(len(errors)))]
+                one[norm] = _mean(errors)
                 one["tasks"] = len(errors)
+            off = _less(group, [row for row in rows if row["row"] == "protonet"])
+            one["less_protonet"] = _mean(off) if len(off) > 1 and name != "protonet" else None
             found.append(one)
     return found
+
+
+def _less(group: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Differences of errors on the same tasks: those of a seed are the same for every row."""
+    errors = {row["seed"]: row["errors"]["transductive"] for row in others}
+    pairs = [(row["errors"]["transductive"], errors[row["seed"]]) for row in group if row["seed"] in errors]
+    return [one - other for own, theirs in pairs for one, other in zip(own, theirs, strict=True)]
+
+
+def _mean(values: Sequence[float]) -> list[float]:
+    """And its standard error."""
+    return [float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values)))]

@@ -88,6 +88,38 @@ def shortened(settings: SearchSettings, share: float) -> SearchSettings:
     return replace(settings, warmup_epochs=warmup, epochs=epochs)
 
 
+def middle(model: LatencyModel) -> Limits:
+    """A budget in the middle of the range."""
+    budget_ms = model.smallest_ms + _BUDGET * (model.largest_ms - model.smallest_ms)
+    return Limits(latency_limit(model, model.target_ms(budget_ms)))
+
+
+def searched(
+    space: SearchSpace,
+    limits: Limits,
+    dataset: Dataset,
+    start: Start | None,
+    settings: SearchSettings,
+    seed: int,
+    checkpoint: Path,
+) -> Found:
+    """What `gumbel` finds, from the beginning."""
+    checkpoint.unlink(missing_ok=True)
+    return search(
+        space,
+        [limits],
+        strategy("gumbel"),
+        dataset,
+        settings,
+        seed=seed,
+        device=CPU,
+        checkpoint=checkpoint,
+        progress=console.progress(quiet=True),
+        log=lambda event: None,
+        start=start,
+    )[0]
+
+
 class Bench:
     """The rows of one seed on devices that took no part in the learning; what is in `folder` is not done again."""
 
@@ -149,21 +181,7 @@ class Bench:
         self, dataset: Dataset, model: LatencyModel, start: Start | None, settings: SearchSettings, checkpoint: Path
     ) -> Found:
         """What a search from the beginning finds."""
-        checkpoint.unlink(missing_ok=True)
-        budget_ms = model.smallest_ms + _BUDGET * (model.largest_ms - model.smallest_ms)
-        return search(
-            self.space,
-            [Limits(latency_limit(model, model.target_ms(budget_ms)))],
-            strategy("gumbel"),
-            dataset,
-            settings,
-            seed=self.seed,
-            device=CPU,
-            checkpoint=checkpoint,
-            progress=console.progress(quiet=True),
-            log=lambda event: None,
-            start=start,
-        )[0]
+        return searched(self.space, middle(model), dataset, start, settings, self.seed, checkpoint)
 
     def _initialisation(self, name: str) -> Initialisation:
         """Of the search that is meant, made once; *meta* goes on from the weights of *pooled*."""

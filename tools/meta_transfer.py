@@ -11,20 +11,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from meta_devices import sliced
+from meta_devices import middle, searched, sliced
 
 from hwnas.arch.space import Architecture, SearchSpace
-from hwnas.cli import console
 from hwnas.data import Dataset
 from hwnas.files import read_json, write_json
 from hwnas.latency.model import LatencyModel
 from hwnas.meta.earlier import from_search
 from hwnas.meta.transfer import start_in
-from hwnas.search.engine import Found, search
-from hwnas.search.limits import Limits, latency_limit
+from hwnas.search.engine import Found
 from hwnas.search.settings import SearchSettings
 from hwnas.search.start import Start
-from hwnas.search.strategies import strategy
 from hwnas.search.supernet import Supernet
 from hwnas.search.within import feasible_of
 from hwnas.train import Recipe, evaluate, train
@@ -32,7 +29,6 @@ from hwnas.train import Recipe, evaluate, train
 CPU = torch.device("cpu")
 SHARES = (0.0, 0.1, 1.0)
 ROWS = ("random", "scratch", *(f"transferred, {share:.0%} of a search" for share in SHARES))
-_BUDGET = 0.5  # of the device's range
 
 
 @dataclass(frozen=True)
@@ -79,12 +75,12 @@ class Bench:
         began = time.process_time()
         if name == "random":
             torch.manual_seed(self.seed)
-            feasible = feasible_of(self._limits(self.target))
+            feasible = feasible_of(middle(self.target.model))
             supernet = Supernet(self.target.space)
             choices = Architecture(self.target.space.name, feasible.sample(np.random.default_rng([self.seed, 21])))
         else:
             kept = self.folder / "search.safetensors"
-            found = self._found(self.target, start, usual.shortened(share) if share else none, kept)
+            found = _found(self.target, start, usual.shortened(share) if share else none, self.seed, kept)
             assert found.supernet is not None
             supernet, choices = found.supernet, found.best.architecture
         module = supernet.extract(choices)
@@ -98,7 +94,7 @@ class Bench:
             "accuracy": evaluate(module, self.target.dataset.test, self.target.dataset, device=CPU).accuracy,
             "search_s": searched_s,
             "ms": self.target.model.predict_ms(choices.choices),
-            "budget_ms": self._budget_ms(self.target),
+            "budget_ms": (self.target.model.smallest_ms + self.target.model.largest_ms) / 2,
         }
 
     def _alpha(self) -> Start:
@@ -106,31 +102,14 @@ class Bench:
         kept = self.folder / "source.safetensors"
         if not kept.exists():
             began = self.folder / "source-part.safetensors"
-            self._found(self.source, None, SearchSettings.for_images(len(self.source.dataset.train)), began)
+            settings = SearchSettings.for_images(len(self.source.dataset.train))
+            _found(self.source, None, settings, self.seed, began)
             began.rename(kept)
         return Start(alpha=start_in(self.target.space, from_search(kept), where="source")[0].alpha)
 
-    def _found(self, task: Task, start: Start | None, settings: SearchSettings, checkpoint: Path) -> Found:
-        checkpoint.unlink(missing_ok=True)
-        return search(
-            task.space,
-            [self._limits(task)],
-            strategy("gumbel"),
-            task.dataset,
-            settings,
-            seed=self.seed,
-            device=CPU,
-            checkpoint=checkpoint,
-            progress=console.progress(quiet=True),
-            log=lambda event: None,
-            start=start,
-        )[0]
 
-    def _limits(self, task: Task) -> Limits:
-        return Limits(latency_limit(task.model, task.model.target_ms(self._budget_ms(task))))
-
-    def _budget_ms(self, task: Task) -> float:
-        return task.model.smallest_ms + _BUDGET * (task.model.largest_ms - task.model.smallest_ms)
+def _found(task: Task, start: Start | None, settings: SearchSettings, seed: int, checkpoint: Path) -> Found:
+    return searched(task.space, middle(task.model), task.dataset, start, settings, seed, checkpoint)
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -159,7 +159,7 @@ class Killed(BaseException):
 
 WORDS = (
     "meta-train --tasks {data} --space toy --width 0.5 --resolution 8 --ways 2 --shots 2 --queries 2 --steps 6 "
-    "--inner-steps 2 --accelerator cpu --quiet --out {out}"
+    "--inner-steps 2 --augment strong --accelerator cpu --quiet --out {out}"
 )
 
 
@@ -249,6 +249,7 @@ def test_bad_input_is_explained(images: Path, tmp_path: Path) -> None:
         (("--tasks", "cifar0"), "neither a built-in data set"),
         (("--devices", "a-phone"), "no latency table of a-phone"),
         (("--norm", "some"), "norm of a meta-training must be one of"),
+        (("--augment", "wild"), "augment of a meta-training must be one of none, small, strong"),
     ):
         done = hwnas(images, tmp_path / "file", *more)
         assert done.exit_code == 2, done.output

@@ -221,7 +221,8 @@ def main(
             "conv4": meta_parts.conv4(RESOLUTIONS["conv4"], scale.ways),
         }
         result["tasks"] = tasks(images or folder / OMNIGLOT, test, seeds, scale, networks, runs, left, rows.split(","))
-        names = {"chain": f"chain@w{width:g}-r{RESOLUTIONS['chain']}: {layers}", "conv4": "Conv-4, 64, r28"}
+        names = {"chain": f"chain@w{width:g}-r{RESOLUTIONS['chain']}", "conv4": "Conv-4, 64, r28"}
+        result["tasks"]["layers"] = layers
         result["tasks"]["networks"] = network_facts(networks, names, runs / "latency.json")
     if "devices" in part.split(","):
         scratch, others = (tuple(map(float, text.split(","))) for text in (scratch_levels, levels))

@@ -53,7 +53,7 @@ alphabet is tested on and another validated on; tested were {", ".join(part["tes
 over the test tasks of {seeds} seed{"s" if seeds > 1 else ""}. *Images* are what the learning before the tasks saw, each
 time that it went through the network. Reptile and FOMAML start from the weights of the warm start. There are
 {scale["epochs"]} epochs of ordinary training, {scale["steps"]} outer steps, {scale["protonet_steps"]} episodes of the
-ProtoNet.
+ProtoNet. The chain is `{part["layers"]}`.
 
 """
     lines = []

@@ -40,6 +40,7 @@ import meta_devices
 import meta_parts
 import meta_tasks
 import meta_transfer
+import numpy as np
 import torch
 import typer
 from cell_table import data_folder
@@ -149,6 +150,10 @@ def devices(
         "seeds": len({row["seed"] for row in rows}),
         "devices": sorted({row["device"] for row in rows}),
         "known": sorted(known),
+        "learning_s": {
+            name: float(np.mean([read_json(path)["seconds"] for path in runs.glob(f"devices-s*/{name}-cost.json")]))
+            for name in ("warm", "pooled")
+        },
         "rows": meta_devices.to_reach(rows),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -93,3 +94,9 @@ def network_facts(network: Network) -> dict[str, float]:
     """MACs in millions, and thousands of parameters."""
     found = costs(network.graph)
     return {"mmacs": found.macs / 1e6, "kparams": found.params / 1e3}
+
+
+def mean_and_error(values: Sequence[float]) -> list[float | None]:
+    """Mean and standard error; None for that of a single value."""
+    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+    return [float(np.mean(values)), error]

@@ -58,7 +58,7 @@ ProtoNet. The chain is `{part["layers"]}`.
 """
     lines = []
     for row in part["rows"]:
-        errors = [f"{100 * row[norm][0]:.1f} ± {100 * row[norm][1]:.1f}" for norm in ("transductive", "support")]
+        errors = [_plus_minus(row[norm], "{:.1f}") for norm in ("transductive", "support")]
         facts = part["networks"][row["network"]]
         size = f"{facts['mmacs']:.1f} M"
         ms = f"{facts['ms']:.3f}" if "ms" in facts else ""
@@ -85,7 +85,8 @@ test images ± one standard error over devices and seeds ({part["seeds"]}); cost
 the warm start* is the mean difference at the same level, on the same device with the same seed.
 
 What is learned on: of the other classes, {scale["images"]} images each by the first search, and {scale["learned"]:,}
-each by the pooled one, from whose weights the meta-training starts ({scale["steps"]} outer steps).
+each by the pooled one, from whose weights the meta-training starts ({scale["steps"]} outer steps). These two searches
+took {part["learning_s"]["warm"]:.0f} and {part["learning_s"]["pooled"]:.0f} s of the processor.
 
 """
     lines = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from meta_parts import Split, ordinary, with_classes
+from meta_parts import Split, mean_and_error, ordinary, with_classes
 
 from hwnas.arch.network import Network
 from hwnas.backends.torch import network_module
@@ -242,10 +241,10 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             one |= {"images": group[0]["images"], "adaptations": sorted({row["adaptation"] for row in group})}
             for norm in NORMS[:2]:
                 errors = [error for row in group for error in row["errors"][norm]]
-                one[norm] = _mean(errors)
+                one[norm] = mean_and_error(errors)
                 one["tasks"] = len(errors)
             off = _less(group, [row for row in rows if row["row"] == "protonet"])
-            one["less_protonet"] = _mean(off) if len(off) > 1 and name != "protonet" else None
+            one["less_protonet"] = mean_and_error(off) if len(off) > 1 and name != "protonet" else None
             found.append(one)
     return found
 
@@ -255,8 +254,3 @@ def _less(group: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]
     errors = {row["seed"]: row["errors"]["transductive"] for row in others}
     pairs = [(row["errors"]["transductive"], errors[row["seed"]]) for row in group if row["seed"] in errors]
     return [one - other for own, theirs in pairs for one, other in zip(own, theirs, strict=True)]
-
-
-def _mean(values: Sequence[float]) -> list[float]:
-    """And its standard error."""
-    return [float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values)))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from meta_devices import middle, searched, sliced
+from meta_parts import mean_and_error
 
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.data import Dataset
@@ -129,16 +129,10 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                     "source": source,
                     "target": target,
                     "seeds": len(group),
-                    "accuracy": _mean([row["accuracy"] for row in group]),
-                    "against_scratch": _mean(off),
+                    "accuracy": mean_and_error([row["accuracy"] for row in group]),
+                    "against_scratch": mean_and_error(off),
                     "search_s": float(np.mean([row["search_s"] for row in group])),
                     "use": float(np.mean([row["ms"] / row["budget_ms"] for row in group])),
                 }
             )
     return found
-
-
-def _mean(values: Sequence[float]) -> list[float | None]:
-    """Mean and standard error; None for that of a single value."""
-    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-    return [float(np.mean(values)), error]

@@ -172,7 +172,10 @@ def test_the_least_cost_at_which_a_row_is_as_good_as_scratch() -> None:
     assert warm["curve"][0]["error"] == pytest.approx(0.1)
     assert meta["curve"][0]["against"] == pytest.approx([-0.4, 0.0])
     part = {"scale": {"images": 1, "learned": 9, "steps": 1}, "data": "six", "devices": ["x"], "seeds": 2}
-    assert "| plain warm start | 50 (2.0 × less) |" in page({"devices": part | {"rows": [scratch, warm, meta]}})
+    part |= {"learning_s": {"warm": 3.0, "pooled": 40.0}}
+    text = page({"devices": part | {"rows": [scratch, warm, meta]}})
+    assert "| plain warm start | 50 (2.0 × less) |" in text
+    assert "took 3 and 40 s of the processor" in text
 
 
 def test_tasks_go_on_from_their_runs(letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def from_search(checkpoint: Path) -> Initialisation:
             f"a search can start from an earlier one only where that kept its weights, but there is no {checkpoint}",
             hint="give the folder of a run whose candidates were scored with a supernet, or a file of hwnas meta-train",
         )
-    tensors, info = store.load(checkpoint)
+    tensors, info = store.load(checkpoint, hint="search again, or give another folder")
     try:
         origin = Origin.from_json(info["space"])
         alphas = sorted((int(name.removeprefix(_ALPHA)), name) for name in tensors if name.startswith(_ALPHA))

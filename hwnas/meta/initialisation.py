@@ -69,7 +69,7 @@ def load_initialisation(path: Path) -> Initialisation:
     Raises:
         InputError: the file cannot be read, is damaged, of a later version, or no initialisation.
     """
-    tensors, info = store.load(path)
+    tensors, info = store.load(path, hint=_HINT)
     version = info.get("version")
     if type(version) is int and version > VERSION:
         raise InputError(

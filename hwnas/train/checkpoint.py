@@ -16,6 +16,8 @@ from torch import Tensor
 from hwnas.errors import InputError
 from hwnas.files import write_bytes
 
+_START_AGAIN = "delete the file to start again without it"
+
 
 def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
     """Write `tensors` (of any device, layout or sharing; the values are kept) and the JSON object `info` to `path`.
@@ -32,8 +34,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
     write_bytes(path, safetensors.torch.save(plain, {"hwnas": f"{_digest(plain, text)} {text}"}))
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load(path: Path, *, hint: str = _START_AGAIN) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save` wrote: the tensors, on the CPU, and the JSON object.
+
+    Args:
+        hint: what to do about a damaged file.
 
     Raises:
         InputError: the file cannot be read, is damaged, or was not written by `save`.
@@ -51,9 +56,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
     except (SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise InputError(
-            f"{path} is damaged or not a checkpoint of hwnas: {error}", hint="delete the file to start again without it"
-        ) from error
+        raise InputError(f"{path} is damaged or not a checkpoint of hwnas: {error}", hint=hint) from error
     return tensors, info
 
 

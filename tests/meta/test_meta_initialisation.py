@@ -109,8 +109,10 @@ def test_damaged_and_absent_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text(json.dumps({"version": 1}))
     (tmp_path / "folder").mkdir()
     for name in ("flipped", "cut", "text", "folder", "absent"):
-        with pytest.raises(InputError):
+        with pytest.raises(InputError) as caught:
             load_initialisation(tmp_path / name)
+        if (tmp_path / name).is_file():
+            assert "file that hwnas meta-train wrote" in str(caught.value.hint)
 
 
 def test_the_same_instance_starts_with_all_of_it() -> None:

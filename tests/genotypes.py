@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwnas.arch.spaces.darts import CELLS, EDGES, OPTIONS
+from hwnas.arch.spaces.darts_cells import CELLS, EDGES, OPTIONS
 
 _SHORT = {
     "none": "none",

@@ -32,10 +32,10 @@ from hwnas.arch import space_instance
 from hwnas.cli import app
 from hwnas.devices.device import load_device
 from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError
-from hwnas.latency.table import Calibration, Row, Table, Validation
+from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table
 from hwnas.plugins import plugins
-from hwnas.run.folder import RunFolder
+from hwnas.run.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -190,7 +190,7 @@ def make_tables(arguments: list[str]) -> None:
     """The tables and files that a command about tables names, below the folder that it runs in."""
     space = space_instance("mobile", width=0.25, resolution=32, channels=3, classes=10)
     condition = load_device("host").condition()
-    table = Table(condition.device, condition.id, canary_us=1.0)
+    table = LatencyTable(condition.device, condition.id, reference_us=1.0)
     table.rows = {spec.key: Row(spec.key, "0" * 16, 9.0, 9.0, 9.0, 9, "2026-01-01") for spec in space.ops}
     table.calibrations[space.signature] = Calibration(1.0, 0.0, 0.0, 24)
     table.validations[space.signature] = Validation(24, 1.0, 1.0, 0.01, 1.0, 1.0, 0.01, 0.01)
@@ -312,7 +312,7 @@ def test_the_files_of_a_run_are_listed() -> None:
 
 def test_the_example_has_the_rows_of_the_output() -> None:
     (example,) = [text for language, text in fences(README) if language == "text"]
-    source = (ROOT / "hwnas/cli/result.py").read_text(encoding="utf-8")
+    source = (ROOT / "hwnas/cli/result_view.py").read_text(encoding="utf-8")
     rows = [line for line in example.partition("\n\n")[0].splitlines() if not line.startswith(" ")]
     labels = [re.split(r"  +", row)[0] for row in rows]
     assert "test accuracy" in labels

@@ -18,20 +18,20 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from hwnas.latency.adapt import known_of
+from hwnas.latency.adapt import adaptation_prior
 from hwnas.latency.build import validation_networks
 from hwnas.latency.calibrate import predict as calibrated_us
 from hwnas.latency.calibrate import row_sum
-from hwnas.latency.describe import space_of
 from hwnas.latency.op_prior import op_counts, priced
-from hwnas.latency.table import Table
+from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import load_table
+from hwnas.latency.trust import space_of
 
 SAMPLES = (3, 5, 10, 20)
 PARTS = 6
 
 
-def line(target: Table, others: list[Table], signature: str) -> list[str]:
+def line(target: LatencyTable, others: list[LatencyTable], signature: str) -> list[str]:
     """One row of the page."""
     space = space_of(signature)
     networks = validation_networks(space, 0)
@@ -39,7 +39,7 @@ def line(target: Table, others: list[Table], signature: str) -> list[str]:
     own = [calibrated_us(target.calibrations[signature], *row_sum(target, one)) / 1e3 for one in networks]
     if not np.allclose(own, pairs[:, 0], rtol=1e-3):
         raise SystemExit(f"the networks of {target.condition}, {signature} are not those of seed 0")
-    known = known_of(space, [other for other in others if signature in other.calibrations])
+    known = adaptation_prior(space, [other for other in others if signature in other.calibrations])
     rows, true_ms = op_counts(priced(space), networks), pairs[:, 1]
     cells = [target.device, target.condition, signature, str(len(known.sources))]
     for samples in SAMPLES:

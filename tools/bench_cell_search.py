@@ -36,9 +36,9 @@ from hwnas.arch.spaces.nasbench201 import OPTIONS
 from hwnas.cli import console
 from hwnas.data import Dataset, load_dataset
 from hwnas.files import read_json, write_json, write_text
+from hwnas.search.comparison import OneShotEvaluator
 from hwnas.search.engine import make_loop
-from hwnas.search.judge import SharedWeights
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.strategies import strategies as known_strategies
 from hwnas.search.strategies import strategy
 from hwnas.search.strategies.base import log_probabilities
@@ -102,7 +102,7 @@ def search(method: Method, dataset: Dataset, bench: Bench, seed: int, folder: Pa
     table = [list(row) for row in log_probabilities(loop.unbudgeted)]
     wanted = {cell for problem in bench.problems for cell in likeliest(table, bench, problem)[:JUDGED]}
     chosen = [tuple(map(int, bench.table.choices[cell])) for cell in sorted(wanted)]
-    scored = SharedWeights(loop.supernet, dataset, device)(chosen)
+    scored = OneShotEvaluator(loop.supernet, dataset, device)(chosen)
     losses = {str(cell): one.loss for cell, one in zip(sorted(wanted), scored, strict=True)}
     found = {"log_probabilities": table, "losses": losses, "seconds": round(time.monotonic() - began, 1)}
     write_json(kept / "found.json", found)

@@ -19,9 +19,9 @@ from rich.table import Table as Screen
 from hwnas.arch.network import Network
 from hwnas.cli import console
 from hwnas.devices.device import Device, load_device
-from hwnas.devices.verdict import judge
+from hwnas.devices.verdict import measure_verdict
 from hwnas.files import read_json, write_json
-from hwnas.latency.models import write_canary, write_models
+from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.run.config import RunConfig
 
 HEADS = ("network of", "measured on", "budget ms", "median ms [95 %]", "verdict", "test accuracy", "own better")
@@ -37,8 +37,10 @@ def measured(networks: dict[str, Network], device: Device, budget_ms: float) -> 
     """Median, interval and verdict of each network on one device."""
     with tempfile.TemporaryDirectory() as temporary:
         models = write_models(Path(temporary), networks, device)
-        canary = write_canary(Path(temporary), device)
-        verdicts = judge(device, models, canary, budget_ms=budget_ms, progress=console.progress(quiet=False))
+        reference = write_reference_model(Path(temporary), device)
+        verdicts = measure_verdict(
+            device, models, reference, budget_ms=budget_ms, progress=console.progress(quiet=False)
+        )
     return {
         name: {"median_ms": one.median_ms, "ci95_ms": list(one.ci95_ms), "verdict": one.state}
         for name, one in verdicts.items()

@@ -40,11 +40,11 @@ from hwnas.latency.model import LatencyModel
 from hwnas.latency.table_files import load_table
 from hwnas.run.config import Budget
 from hwnas.run.plan import default_resolution
+from hwnas.search.comparison import Comparison, OneShotEvaluator
 from hwnas.search.engine import make_loop
 from hwnas.search.feasible import Additive
-from hwnas.search.judge import Judge, SharedWeights
 from hwnas.search.limits import Limits, latency_limit
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.strategies import strategy
 from hwnas.train import Recipe, deterministic, resolve
 
@@ -70,28 +70,28 @@ def place(runtime: str, space: SearchSpace, tables: Path | None) -> Place:
     return Place(runtime, device, model)
 
 
-def supernet_scores(space: SearchSpace, dataset: Dataset, epochs: int, seed: int, folder: Path) -> SharedWeights:
+def supernet_scores(space: SearchSpace, dataset: Dataset, epochs: int, seed: int, folder: Path) -> OneShotEvaluator:
     """Scores by the weights of a supernet that was trained on uniform paths."""
     device, settings = resolve("auto"), SearchSettings.for_images(len(dataset.train))
     settings = replace(settings, warmup_epochs=0, epochs=epochs or 2 * settings.all_epochs)
     loop = make_loop(space, [all_of(space)], strategy("random"), dataset, settings, seed=seed, device=device)
     loop.run(checkpoint=folder / "supernet.safetensors", progress=console.progress(quiet=False), log=lambda event: None)
-    return SharedWeights(loop.supernet, dataset, device)
+    return OneShotEvaluator(loop.supernet, dataset, device)
 
 
-def evolve(judge: Judge, limits: Limits, count: int, seed: int) -> tuple[int, ...]:
+def evolve(measure_verdict: Comparison, limits: Limits, count: int, seed: int) -> tuple[int, ...]:
     """The most accurate of what evolution finds within a limit and of what is known already."""
     make = strategy("evolution").sampler
     assert make is not None
     sampler = make(Additive(limits), seed)
-    judge.score(iter(sampler.ask, None), count, sampler)
-    held = [one for one in judge.scored if limits.latency.keeps(one.architecture.choices)]
+    measure_verdict.score(iter(sampler.ask, None), count, sampler)
+    held = [one for one in measure_verdict.scored if limits.latency.keeps(one.architecture.choices)]
     return min(held, key=lambda one: one.loss).architecture.choices
 
 
 def search(
     places: Sequence[Place],
-    scores: Callable[[], SharedWeights],
+    scores: Callable[[], OneShotEvaluator],
     *,
     budget: str,
     share: float,
@@ -103,7 +103,7 @@ def search(
     asked = {"places": [one.name for one in places], "budget": budget, "share": share, "scored": scored, "seed": seed}
     if kept.exists() and (known := read_json(kept))["asked"] == asked:
         return dict(known["found"])
-    judge = Judge(scores(), console.progress(quiet=False))
+    measure_verdict = Comparison(scores(), console.progress(quiet=False))
     found: dict[str, dict[str, Any]] = {}
     for one in places:
         if found:
@@ -112,9 +112,9 @@ def search(
         else:
             budget_ms = Budget.parse(budget).ms(one.model)
         limits = Limits(latency_limit(one.model, one.model.target_ms(budget_ms)))
-        choices = evolve(judge, limits, scored, seed)
+        choices = evolve(measure_verdict, limits, scored, seed)
         found[one.name] = {"budget_ms": budget_ms, "choices": choices}
-    losses = {known.architecture.choices: known.loss for known in judge.scored}
+    losses = {known.architecture.choices: known.loss for known in measure_verdict.scored}
     found = {name: one | {"shared_loss": losses[tuple(one["choices"])]} for name, one in found.items()}
     write_json(kept, {"asked": asked, "found": found})
     return found

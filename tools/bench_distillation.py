@@ -39,11 +39,11 @@ from hwnas.latency.model import latency_model
 from hwnas.run.plan import default_resolution
 from hwnas.search.engine import make_loop
 from hwnas.search.limits import Limits, latency_limit
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.strategies import strategy
 from hwnas.search.strategies.base import log_probabilities
 from hwnas.train import Recipe, deterministic, evaluate, keep_freed_memory, recalibrate
-from hwnas.train.loop import Training
+from hwnas.train.training import Training
 
 _CPU = torch.device("cpu")
 _PAIRS = (("teacher", "plain"), ("cached", "plain"), ("teacher", "longer"), ("cached", "longer"), ("longer", "plain"))

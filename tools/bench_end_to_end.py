@@ -31,7 +31,7 @@ from hwnas.errors import BudgetMissedError
 from hwnas.files import read_json, write_json
 from hwnas.run.config import RunConfig
 from hwnas.run.pipeline import run_search
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.train import Recipe, resolve
 
 GAINS = {

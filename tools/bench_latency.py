@@ -3,7 +3,7 @@
     python tools/bench_latency.py --resolutions 32,96 --tables latency_tables --out docs/measured-accuracy
 
 Makes the table of each condition (timing it), or takes the one that is there, then measures fresh networks of each
-instance in two processes beside the reference network. `repeatability` is one process against the other: no
+instance in two processes beside the reference model. `repeatability` is one process against the other: no
 prediction beats it. With --out the numbers go to a JSON file, which keeps those of other conditions, and a page.
 """
 
@@ -26,7 +26,7 @@ from hwnas.devices.device import Device, load_device
 from hwnas.devices.host import cpu_model
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_json, write_text
-from hwnas.latency.build import Need, complete, lacking, open_table
+from hwnas.latency.build import MissingRows, complete, lacking, open_table
 from hwnas.latency.fresh import measure_fresh
 from hwnas.progress import Silent
 
@@ -40,7 +40,7 @@ them part of any calibration. Written by `tools/bench_latency.py` on {cpu}.
 - *rows* and *s*: rows of the table, and seconds that it took to measure and calibrate them.
 - *MAPE*: mean absolute error of the prediction, beside the *repeatability* of the measurement: the mean difference of
   the same networks in two processes. No prediction beats that.
-- *disturbed*: share of the rounds that were rejected because the reference network ran slower beside them.
+- *disturbed*: share of the rounds that were rejected because the reference model ran slower beside them.
 
 {table}
 """
@@ -63,7 +63,7 @@ def measured(instance: AnySpace, device: Device, folder: Path, networks: int, se
     table, started = open_table(device, folder), time.monotonic()
     if lacking(table, instance):
         table = complete(
-            table, instance, device, folder, Need(instance.ops, calibration=True), progress=Silent(), seed=seed
+            table, instance, device, folder, MissingRows(instance.ops, calibration=True), progress=Silent(), seed=seed
         )
         seconds: float | None = time.monotonic() - started
     else:

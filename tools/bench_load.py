@@ -1,4 +1,4 @@
-"""What a loaded second core does to latencies: the reference network and whole networks, quiet and loaded in turns.
+"""What a loaded second core does to latencies: the reference model and whole networks, quiet and loaded in turns.
 
     python tools/bench_load.py --turns 4 --out load.json
 
@@ -31,7 +31,7 @@ from hwnas.devices.device import load_device
 from hwnas.devices.measure import measure
 from hwnas.devices.rounds import Round
 from hwnas.files import write_json
-from hwnas.latency.models import write_canary, write_models
+from hwnas.latency.measured_models import write_models, write_reference_model
 
 LOADS = {
     "none": "",
@@ -70,13 +70,13 @@ def main(
     rng = np.random.default_rng(0)
     taken: dict[str, list[Round]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as temporary:
-        canary = write_canary(Path(temporary), device)
+        reference = write_reference_model(Path(temporary), device)
         drawn = {str(index): space.network(space.drawn(rng.integers)) for index in range(networks)}
         models = write_models(Path(temporary), drawn, device)
         for turn in range(turns):
             for name, program in LOADS.items():
                 with loaded(program, cpus[0] if name == "the same core" else cpus[-1]):
-                    taken[name] += measure(device, models, canary, rounds=6, first_round=6 * turn)
+                    taken[name] += measure(device, models, reference, rounds=6, first_round=6 * turn)
     rows: list[dict[str, Any]] = []
     for name, every in taken.items():
         rounds = [one for one in every if one.load is not None and abs(one.load - bool(LOADS[name])) < 0.25]
@@ -88,8 +88,8 @@ def main(
                 "load": name,
                 "rounds": f"{len(rounds)} of {len(every)}",
                 "counted": statistics.median(one.load or 0.0 for one in every),
-                "canary floor_us": min(one.canary_us for one in rounds),
-                "canary median_us": statistics.median(one.canary_us for one in rounds),
+                "reference model floor_us": min(one.reference_us for one in rounds),
+                "reference model median_us": statistics.median(one.reference_us for one in rounds),
                 "networks floor_us": statistics.mean(map(min, by_model)),
                 "networks median_us": statistics.mean(map(statistics.median, by_model)),
             }

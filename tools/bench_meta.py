@@ -56,7 +56,7 @@ from hwnas.devices.device import load_device
 from hwnas.files import read_json, write_json, write_text
 from hwnas.meta.devices import device_models
 from hwnas.meta.pools import load_pool
-from hwnas.run.fit import floor_ms
+from hwnas.run.instance import floor_ms
 
 RESOLUTIONS = {"chain": 28, "conv4": 28}
 LAYERS = "conv3_32 pool2_2 conv3_64 pool2_2 conv3_64 pool2_2 conv3_64 conv3_128"

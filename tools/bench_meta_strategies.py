@@ -38,13 +38,14 @@ from cell_table import data_folder, load_table
 from meta_strategies_report import page, plot, summary
 
 from hwnas.files import write_json, write_text
+from hwnas.meta.sampler_tasks import SamplerTask, learn_over
 from hwnas.search.feasible import Feasible
 from hwnas.search.strategies import strategy
 from hwnas.search.strategies.base import Sampler
-from hwnas.search.strategies.carry import Task, carry_over, learn_over
+from hwnas.search.strategies.warm_start import warm_start
 
 _ALL = ",".join(map(str, QUANTILES))
-SAMPLERS = "metaqnn,gaussian,enas"
+SAMPLERS = "metaqnn,bayesian,enas"
 QUERIES = MARKS[-1]
 
 
@@ -88,7 +89,7 @@ def maker(name: str) -> Callable[[Feasible, int], Sampler]:
     return make
 
 
-def drawn_tasks(bench: Bench, source: str, count: int, seed: int) -> list[Task]:
+def drawn_tasks(bench: Bench, source: str, count: int, seed: int) -> list[SamplerTask]:
     """So many of the train devices' budgets, in a random order."""
     table, accuracy = bench.table, bench.accuracy(source, "val12")
 
@@ -98,19 +99,19 @@ def drawn_tasks(bench: Bench, source: str, count: int, seed: int) -> list[Task]:
     pairs = [(device_ms, quantile) for device_ms in table.train_ms for quantile in QUANTILES]
     drawn = np.random.default_rng(seed).permutation(len(pairs))[:count]
     return [
-        Task(bench.described(Cells(table, device_ms <= np.quantile(device_ms, quantile))), score)
+        SamplerTask(bench.described(Cells(table, device_ms <= np.quantile(device_ms, quantile))), score)
         for device_ms, quantile in (pairs[int(i)] for i in drawn)
     ]
 
 
-def run(bench: Bench, name: str, plan: Plan, problem: Problem, seed: int, training: int, learned: Any) -> Curve:
+def run(bench: Bench, name: str, plan: Plan, problem: Problem, seed: int, training: int, sampler_state: Any) -> Curve:
     """One search of 100 queries, with its answer after each."""
     target = plan.target
     val, test = bench.accuracy(target, "val12"), bench.accuracy(target, "test200")
     own = f"{target} {problem.device} {problem.quantile} {seed}"  # problems share no random numbers
     sampler = maker(name)(bench.described(problem.cells), zlib.crc32(own.encode()))
-    if learned is not None:
-        carry_over(sampler, learned)
+    if sampler_state is not None:
+        warm_start(sampler, sampler_state)
     best = float(test[problem.holds].max())
     answer = last = int(next(i for i in problem.by_prediction if problem.holds[i]))
     found = False
@@ -133,18 +134,18 @@ def missing(bench: Bench, name: str, plan: Plan, done: list[Curve]) -> Iterator[
     """The runs of a sampler that are not done yet; learns only what one of them starts from."""
     finished = {(c.source, c.target, c.sampler, c.training, c.device, c.quantile, c.seed) for c in done}
     problems = [problem for problem in bench.problems if problem.device != FREE and problem.quantile in plan.quantiles]
-    learned: dict[int, Any] = {-1: None}
+    sampler_state: dict[int, Any] = {-1: None}
     for seed, problem in itertools.product(range(plan.seeds), problems):
         for training in (-1, seed % plan.trainings):
             if (plan.source, plan.target, name, training, problem.device, problem.quantile, seed) in finished:
                 continue
-            if training not in learned:
+            if training not in sampler_state:
                 started = time.process_time()
                 found = drawn_tasks(bench, plan.source, plan.tasks, training)
-                learned[training] = learn_over(maker(name), found, queries=QUERIES, seed=1000 * training)
-                size = len(json.dumps(learned[training])) / 1024
+                sampler_state[training] = learn_over(maker(name), found, queries=QUERIES, seed=1000 * training)
+                size = len(json.dumps(sampler_state[training])) / 1024
                 typer.echo(f"{name}: learned in {time.process_time() - started:.0f} s of CPU, {size:.0f} KiB", err=True)
-            yield run(bench, name, plan, problem, seed, training, learned[training])
+            yield run(bench, name, plan, problem, seed, training, sampler_state[training])
 
 
 def read_curves(path: Path | None) -> list[Curve]:

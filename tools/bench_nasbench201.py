@@ -10,7 +10,7 @@ Latency is known from ten measured cells of the device and the tables of `device
 its predicted latency plus --margin standard deviations is within the budget (a negative margin asks for cells that may
 be too slow: a few queries are wasted, and no cell that keeps the budget is missed). The answer must hold under the true
 latency: winners are proposed best first, each is verified, and the first that holds is the answer. The rule that
-ranks winners is the best score seen; `gaussian` ranks by what its model believes instead, and `gaussian, best seen` is
+ranks winners is the best score seen; `bayesian` ranks by what its model believes instead, and `bayesian, best seen` is
 the same sampler under the common rule. The row with a prior knows val12 of all cells on the other datasets.
 
 Finished runs are kept in --runs, one line each, and not repeated.
@@ -42,12 +42,12 @@ from hwnas.latency.transfer import learn_prior
 from hwnas.search.feasible import Feasible, WithFeatures
 from hwnas.search.strategies import strategies, strategy
 from hwnas.search.strategies.base import Sampler
-from hwnas.search.strategies.kriging import normal_quantiles
+from hwnas.search.strategies.gp import normal_quantiles
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MARKS = (50, 100)
 MEASURED = 10
-PRIOR, SEEN, FREE = "gaussian+prior", "gaussian, best seen", "no budget"
+PRIOR, SEEN, FREE = "bayesian+prior", "bayesian, best seen", "no budget"
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Bench:
         return self.table.values[f"{dataset}_{key}"]
 
     def run(self, name: str, dataset: str, problem: Problem, seed: int) -> Iterator[Run]:
-        """One sampler on one problem, with an answer at every mark; `gaussian` answers by both rules."""
+        """One sampler on one problem, with an answer at every mark; `bayesian` answers by both rules."""
         val = self.accuracy(dataset, "val12")
         sampler, seen = self._sampler(name, dataset, problem, seed), dict[int, float]()
         for query in range(1, MARKS[-1] + 1):
@@ -156,7 +156,7 @@ class Bench:
                 by_score = sorted(seen, key=lambda one: -seen[one])
                 believed = [self.index[one] for one in getattr(sampler, "winners", lambda _: ())(len(self.index))]
                 yield self.answer(believed or by_score, dataset, problem, name, seed, query)
-                if believed and name == "gaussian":
+                if believed and name == "bayesian":
                     yield self.answer(by_score, dataset, problem, SEEN, seed, query)
 
     def _sampler(self, name: str, dataset: str, problem: Problem, seed: int) -> Sampler:

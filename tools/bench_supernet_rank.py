@@ -29,14 +29,14 @@ from hwnas.data import Dataset, load_dataset, native_shape
 from hwnas.files import write_json
 from hwnas.latency.model import latency_model
 from hwnas.run.plan import default_resolution, default_width
+from hwnas.search.comparison import OneShotEvaluator
 from hwnas.search.engine import make_loop
 from hwnas.search.feasible import Additive
-from hwnas.search.judge import SharedWeights
+from hwnas.search.from_scratch import FromScratchEvaluator
 from hwnas.search.limits import Limits, latency_limit
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.select import Scored
-from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import strategy
-from hwnas.search.training_scores import TrainingScores
 from hwnas.train import Recipe, deterministic, resolve
 
 _DRAWS = 2000
@@ -78,17 +78,17 @@ def shared_scores(
     loop.run(checkpoint=out / "supernet.safetensors", progress=progress, log=lambda event: None)
     with progress.track("score with shared weights", len(chosen)) as advance:
         scored = []
-        for one in SharedWeights(loop.supernet, dataset, device)(chosen):
+        for one in OneShotEvaluator(loop.supernet, dataset, device)(chosen):
             scored.append(one)
             advance()
     return scored
 
 
-def trained_scores(scorer: TrainingScores, chosen: list[tuple[int, ...]]) -> list[Scored]:
+def trained_scores(evaluator: FromScratchEvaluator, chosen: list[tuple[int, ...]]) -> list[Scored]:
     """Scores of networks that are trained from scratch."""
-    with scorer, console.progress(quiet=False).track("train from scratch", len(chosen)) as advance:
+    with evaluator, console.progress(quiet=False).track("train from scratch", len(chosen)) as advance:
         scored = []
-        for one in scorer(chosen):
+        for one in evaluator(chosen):
             scored.append(one)
             advance(1, f"validation accuracy {one.accuracy:.3f}")
     return scored
@@ -124,10 +124,10 @@ def main(
     chosen = list(drawn)
 
     shared = shared_scores(searched, dataset, chosen, settings, seed, out)
-    scorer = TrainingScores(
+    evaluator = FromScratchEvaluator(
         searched, dataset, recipe, seed=seed, threads=1, device=resolve("auto"), workers=workers, folder=out / "scores"
     )
-    truth = trained_scores(scorer, chosen)
+    truth = trained_scores(evaluator, chosen)
     ours = {
         "shared accuracy": np.array([one.accuracy for one in shared]),
         "shared loss": np.array([-one.loss for one in shared]),

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from hwnas.arch import Network, SearchSpace, space_instance, space_names
-from hwnas.backends.formats import format_of
+from hwnas.backends.model_format import format_of
 from hwnas.backends.parity import Parity, compare, random_inputs, trained_like
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.files import write_text
@@ -38,10 +38,10 @@ def parity(network: Network, runtime: str, seed: int, images: int) -> tuple[Pari
     module = network_module(network)
     trained_like(module, network, seed)
     weights, inputs = export_weights(module), random_inputs(network, images, seed)
-    form = format_of(runtime)
-    model = form.model(network, weights)
+    model_format = format_of(runtime)
+    model = model_format.model(network, weights)
     left = runtime == "litert" and not _runs_as_one_delegate(model)
-    return compare(network, weights, model, inputs, form.run), left
+    return compare(network, weights, model, inputs, model_format.run), left
 
 
 def _runs_as_one_delegate(model: bytes) -> bool:

@@ -6,7 +6,8 @@
 Run at a commit before the change and at one after it. The device of every search is known by an imported table alone,
 whose rows this script makes up from the work of each op, so nothing is measured and nothing depends on the machine's
 mood: data, table and seed are fixed. A row is the same only if `architecture.json` and `weights.safetensors` are, byte
-for byte. Takes about five minutes on one thread.
+for byte. Takes about ten minutes on one
+thread.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ SEARCHES = {
     "gaussian on mobile": "--space mobile --strategy gaussian --budget-ms 50%",
     "front of two budgets": "--space mobile --strategy gumbel --budgets-ms 30%,60%",
 }
-COMMON = "--data digits --width 0.125 --resolution 16 --epochs 1 --no-baseline --threads 1 --seed 3 --quiet".split()
+COMMON = "--data digits --width 0.125 --resolution 16 --epochs 1 --no-baseline --threads 1 --seed 3 --quiet"
 FILES = ("architecture.json", "weights.safetensors")
 INSTANCES = ("mobile@w0.125-r16", "darts@w0.125-d3-r16", "macro@w0.125-r16", "chain@w0.125-r16")
 
@@ -56,7 +57,17 @@ def main(
             if only not in name:
                 continue
             run = Path(folder) / f"run{index}"
-            _hwnas("search", *options.split(), *COMMON, "--device", DEVICE, "--tables", str(tables), "--out", str(run))
+            _hwnas(
+                "search",
+                *options.split(),
+                *COMMON.split(),
+                "--device",
+                DEVICE,
+                "--tables",
+                str(tables),
+                "--out",
+                str(run),
+            )
             for path in sorted(path for file in FILES for path in run.rglob(file)):
                 key = f"{name}: {path.relative_to(run).as_posix()}"
                 found[key] = sha256(path.read_bytes())
@@ -71,7 +82,7 @@ def main(
 
 def _import_table(folder: Path, tables: Path) -> None:
     """A table that holds every op of every space: 1 µs, and 1 µs for each 2,000 multiply-adds."""
-    rows = {}
+    rows: dict[str, float] = {}
     for instance in INSTANCES:
         name, width, depth, resolution = parse_constants(instance)
         space = space_instance(name, width=width, depth=depth, resolution=resolution, channels=1, classes=10)

@@ -193,10 +193,10 @@ def full_disk_search(lab: Lab, record: Record) -> None:
     too_large(lab, record, 100_000, "search.safetensors")
 
 
-@fault("full disk: check", "no room for the reference network beside the winner; then room again, with --resume")
+@fault("full disk: check", "no room for the reference model beside the winner; then room again, with --resume")
 def full_disk_check(lab: Lab, record: Record) -> None:
     lab.cut_run("architecture.json", "weights.safetensors", "evaluated.csv", "state/train-*")
-    too_large(lab, record, 1_000_000, "canary.onnx")
+    too_large(lab, record, 1_000_000, "reference.onnx")
 
 
 @fault("full disk: training", "no room for the checkpoint of the training; then room again, with --resume")
@@ -211,10 +211,10 @@ def full_disk_export(lab: Lab, record: Record) -> None:
     too_large(lab, record, 20_000, "weights.safetensors")
 
 
-@fault("full disk: verify", "no room for the reference network beside the model; then room again, with --resume")
+@fault("full disk: verify", "no room for the reference model beside the model; then room again, with --resume")
 def full_disk_verify(lab: Lab, record: Record) -> None:
     lab.cut_run()
-    too_large(lab, record, 60_000, "canary.onnx")
+    too_large(lab, record, 60_000, "reference.onnx")
 
 
 @fault("full disk: tmpfs", "a run on a disk of 140 kB, which is enlarged afterwards, with --resume")

@@ -165,7 +165,7 @@ class Lab:
     def cut_run(self, *gone: str) -> None:
         """A copy of the finished run without its result, as a kill leaves it: patterns say what else is gone."""
         run = Path(shutil.copytree(self.finished, self.here / "run"))
-        for pattern in ("result.json", "report.html", "model.onnx", "state/canary.onnx", *gone):
+        for pattern in ("result.json", "report.html", "model.onnx", "state/reference.onnx", *gone):
             for path in run.glob(pattern):
                 path.unlink()
 

@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 import torch
 
+from hwnas.arch.origin import Origin
 from hwnas.arch.space import SearchSpace
 from hwnas.cli import console
 from hwnas.data import Dataset, Images
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_json
 from hwnas.latency.model import LatencyModel
-from hwnas.meta.adapt import ALPHA, Inner
 from hwnas.meta.earlier import from_search
 from hwnas.meta.initialisation import Initialisation
+from hwnas.meta.inner_loop import ALPHA, Inner
+from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.pools import pool_of
-from hwnas.meta.settings import MetaSettings
+from hwnas.meta.reuse import start_in
 from hwnas.meta.train import MetaTraining, Sources
-from hwnas.meta.transfer import start_in
-from hwnas.search.engine import Found, search
+from hwnas.search.engine import SearchOutcome, search
 from hwnas.search.limits import Limits, latency_limit
-from hwnas.search.origin import Origin
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.start import Start
 from hwnas.search.strategies import strategy
 from hwnas.train import Recipe, evaluate, fine_tuning, train
@@ -102,7 +102,7 @@ def searched(
     settings: SearchSettings,
     seed: int,
     checkpoint: Path,
-) -> Found:
+) -> SearchOutcome:
     """What `gumbel` finds, from the beginning."""
     checkpoint.unlink(missing_ok=True)
     return search(
@@ -179,7 +179,7 @@ class Bench:
 
     def _found(
         self, dataset: Dataset, model: LatencyModel, start: Start | None, settings: SearchSettings, checkpoint: Path
-    ) -> Found:
+    ) -> SearchOutcome:
         """What a search from the beginning finds."""
         return searched(self.space, middle(model), dataset, start, settings, self.seed, checkpoint)
 

@@ -15,19 +15,19 @@ from hwnas.arch.spaces import space_instance
 from hwnas.arch.spaces.chain import ChainSpace
 from hwnas.data import Dataset, Images
 from hwnas.errors import InputError
-from hwnas.meta.pools import Pool
+from hwnas.meta.pools import ClassPool
 
 
 @dataclass(frozen=True)
 class Split:
     """Pools of disjoint alphabets, all normalised as the first."""
 
-    train: Pool
-    valid: Pool
-    test: Pool
+    train: ClassPool
+    valid: ClassPool
+    test: ClassPool
 
 
-def split(pool: Pool, other: Pool | None, seed: int, ways: int) -> Split:
+def split(pool: ClassPool, other: ClassPool | None, seed: int, ways: int) -> Split:
     """Alphabets take turns: that of number `seed` is tested on, and the next one with enough classes validated on.
 
     Args:
@@ -72,7 +72,7 @@ def chained(layers: Sequence[str], width: float, resolution: int, classes: int) 
     return space.network(space.architecture(choices + [0] * (space.layers - len(choices))))
 
 
-def ordinary(pool: Pool) -> Dataset:
+def ordinary(pool: ClassPool) -> Dataset:
     """All classes of a pool, turned by multiples of 90° as classes of their own, to train a classifier on."""
     pixels, labels = pool.images.pixels, pool.images.labels
     turned = Images(

@@ -139,9 +139,9 @@ trained alike and no weights are transferred. Accuracy on test images ± one sta
     return text + table(heads, lines)
 
 
-def _plus_minus(mean_and_error: Sequence[float | None], form: str) -> str:
+def _plus_minus(mean_and_error: Sequence[float | None], model_format: str) -> str:
     mean, error = (None if value is None else 100 * value for value in mean_and_error)
-    return form.format(mean) + ("" if error is None else f" ± {error:.1f}")
+    return model_format.format(mean) + ("" if error is None else f" ± {error:.1f}")
 
 
 def _reached(cost: float | None, factor: float | None) -> str:

@@ -16,11 +16,11 @@ from hwnas.backends.torch import network_module
 from hwnas.cli import console
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_json
-from hwnas.meta.adapt import Inner, Params
+from hwnas.meta.inner_loop import Inner, Params
 from hwnas.meta.learner import NORMS, Learner
-from hwnas.meta.pools import Pool
+from hwnas.meta.meta_settings import MetaSettings
+from hwnas.meta.pools import ClassPool
 from hwnas.meta.problem import problem_of
-from hwnas.meta.settings import MetaSettings
 from hwnas.meta.tasks import Shape, Task, draw
 from hwnas.meta.train import MetaTraining, Sources
 from hwnas.train import Recipe, train
@@ -188,7 +188,7 @@ class Bench:
         torch.manual_seed(1000 * self.seed + index)
         return Learner(network_module(network))
 
-    def _task(self, pool: Pool, shape: Shape, key: tuple[int, int]) -> Task:
+    def _task(self, pool: ClassPool, shape: Shape, key: tuple[int, int]) -> Task:
         return draw(pool, shape, np.random.default_rng([self.seed, *key]), CPU)
 
 

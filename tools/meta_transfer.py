@@ -18,9 +18,9 @@ from hwnas.data import Dataset
 from hwnas.files import read_json, write_json
 from hwnas.latency.model import LatencyModel
 from hwnas.meta.earlier import from_search
-from hwnas.meta.transfer import start_in
-from hwnas.search.engine import Found
-from hwnas.search.settings import SearchSettings
+from hwnas.meta.reuse import start_in
+from hwnas.search.engine import SearchOutcome
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.start import Start
 from hwnas.search.supernet import Supernet
 from hwnas.search.within import feasible_of
@@ -108,7 +108,7 @@ class Bench:
         return Start(alpha=start_in(self.target.space, from_search(kept), where="source")[0].alpha)
 
 
-def _found(task: Task, start: Start | None, settings: SearchSettings, seed: int, checkpoint: Path) -> Found:
+def _found(task: Task, start: Start | None, settings: SearchSettings, seed: int, checkpoint: Path) -> SearchOutcome:
     return searched(task.space, middle(task.model), task.dataset, start, settings, seed, checkpoint)
 
 

@@ -16,11 +16,11 @@ from hwnas.arch.network import Network
 from hwnas.backends.torch import network_module
 from hwnas.data import Dataset
 from hwnas.devices.device import Device
-from hwnas.devices.verdict import judge
+from hwnas.devices.verdict import measure_verdict
 from hwnas.files import read_json, write_json
-from hwnas.latency.models import write_canary, write_models
+from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.progress import Progress
-from hwnas.run.fit import floor_ms
+from hwnas.run.instance import floor_ms
 from hwnas.train import Recipe, evaluate, train
 
 WIDTHS = np.geomspace(0.05, 2.0, 75)
@@ -51,11 +51,11 @@ def mobilenet_of_equal_latency(
             networks[f"{width:.3f}"] = network
     floors = floor_ms(networks, device, progress=progress)
     with tempfile.TemporaryDirectory() as temporary:
-        canary = write_canary(Path(temporary), device)
-        own = judge(device, {"found": model}, canary, budget_ms=None, progress=progress)["found"].median_ms
+        reference = write_reference_model(Path(temporary), device)
+        own = measure_verdict(device, {"found": model}, reference, budget_ms=None, progress=progress)["found"].median_ms
         near = sorted(floors, key=lambda name: abs(floors[name] / own - 1.0))[:_NEAR]
         models = write_models(Path(temporary), {name: networks[name] for name in near}, device)
-        verdicts = judge(device, models | {"found": model}, canary, budget_ms=None, progress=progress)
+        verdicts = measure_verdict(device, models | {"found": model}, reference, budget_ms=None, progress=progress)
     found_ms = verdicts["found"].median_ms
     best = min(near, key=lambda name: abs(verdicts[name].median_ms / found_ms - 1.0))
     return Rival(float(best), networks[best], verdicts[best].median_ms, found_ms)

@@ -7,15 +7,15 @@ from typing import Annotated
 import typer
 
 from hwnas import __version__
-from hwnas.cli.adapt import adapt_device
-from hwnas.cli.lists import devices, spaces, strategies
-from hwnas.cli.meta import meta_train
-from hwnas.cli.profile import profile_device
-from hwnas.cli.runs import predict, report
-from hwnas.cli.search import search
-from hwnas.cli.system import doctor
-from hwnas.cli.table import table
-from hwnas.cli.verify import verify
+from hwnas.cli.adapt_command import adapt_device
+from hwnas.cli.doctor import doctor
+from hwnas.cli.list_commands import devices, spaces, strategies
+from hwnas.cli.meta_command import meta_train
+from hwnas.cli.profile_command import profile_device
+from hwnas.cli.run_commands import predict, report
+from hwnas.cli.search_command import search
+from hwnas.cli.table_command import table
+from hwnas.cli.verify_command import verify
 
 app = typer.Typer(
     name="hwnas",

@@ -94,7 +94,7 @@ def progress(*, quiet: bool) -> Progress:
     """Bars on a terminal, a line now and then elsewhere, nothing when quiet."""
     if quiet:
         return Silent()
-    from hwnas.cli.progress import BarProgress, LineProgress
+    from hwnas.cli.progress_bars import BarProgress, LineProgress
 
     console = err()
     return BarProgress(console) if console.is_terminal else LineProgress(console)

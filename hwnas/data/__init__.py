@@ -9,8 +9,8 @@ from hwnas.data.array_npz import ArrayNpz
 from hwnas.data.batches import batches, to_input
 from hwnas.data.dataset import Dataset, Images, resized, split
 from hwnas.data.digits import Digits
-from hwnas.data.folder import LAYOUT, Folder
 from hwnas.data.from_torch import from_torch
+from hwnas.data.image_folder import LAYOUT, Folder
 from hwnas.data.jpeg_npz import JpegNpz
 from hwnas.data.known import cifar10, mnist, omniglot
 from hwnas.data.npz import Archive

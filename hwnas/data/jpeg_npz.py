@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hwnas.data.array_npz import KEYS, stored_classes
 from hwnas.data.cache import cached
 from hwnas.data.dataset import Dataset, Images, assemble
-from hwnas.data.decode import decode, median_side, spread
+from hwnas.data.encoded import decode, median_side, spread
 from hwnas.data.labels import class_labels
 from hwnas.data.npz import Archive
 from hwnas.errors import DataError

@@ -53,13 +53,13 @@ def benchmark_events(
     yield _hello(transport, runner, device.pin)
     if not job.models:
         return
-    canary, where = files[0], dict(zip(job.models, files[1:], strict=True))
+    reference, where = files[0], dict(zip(job.models, files[1:], strict=True))
     bound = f"taskset {1 << device.pin:x} " if device.pin is not None else ""
     command = f"{bound}{shlex.quote(runner)} --num_threads={device.threads} --use_xnnpack=true --warmup_min_secs=0"
     steps = _steps(list(job.models), job)
     seconds = [_WARM_S] + [job.round_ms / 1e3] * (len(steps) - 1)
     calls = [
-        _call(command, canary if name is None else where[name], own_s)
+        _call(command, reference if name is None else where[name], own_s)
         for (name, _), own_s in zip(steps, seconds, strict=True)
     ]
     lines = transport.start(["sh"], "\n".join(["set -e", *calls, ""]).encode(), stall_s=job.stall_s)
@@ -67,17 +67,17 @@ def benchmark_events(
     before_us = 0.0
     with contextlib.closing(lines):
         for name, turn in steps:
-            result = _result(lines, name or "canary")
+            result = _result(lines, name or "reference")
             if name is None:
-                canary_us = max(before_us, result["median_us"])
-                yield from (one | {"canary_us": canary_us, "load": None} for one in group)
+                reference_us = max(before_us, result["median_us"])
+                yield from (one | {"reference_us": reference_us, "load": None} for one in group)
                 group, before_us = [], result["median_us"]
             else:
                 group.append({"event": "round", "name": name, "round": turn, "process": job.first_round} | result)
 
 
 def _steps(names: list[str], job: Job) -> list[tuple[str | None, int]]:
-    """What is measured one after the other, with its turn; None is the canary, which first warms up."""
+    """What is measured one after the other, with its turn; None is the reference model, which first warms up."""
     steps: list[tuple[str | None, int]] = [(None, job.first_round)] * 2
     for turn in range(job.first_round, job.first_round + job.rounds):
         for group in groups(names, GROUP, job.seed, turn):

@@ -1,10 +1,10 @@
 """From rounds to a latency: the accepted-rounds rule and the estimators built on it. Pure functions.
 
-Neighbours disturb a machine in bursts. A round is accepted when the canary beside it ran undisturbed, within 3 % of
-the canary's own minimum, and other work left the machine alone. A steady load slows the canary's minimum as well; it
-is seen by its own counter, and by what the canary took when the latency table was made. `median_us`, over accepted
-rounds, is what a budget is judged on. `floor_us` states the undisturbed latency and is what tables hold; a disturbance
-only ever makes a round slower, so the floor needs no acceptance and is taken over all rounds.
+Neighbours disturb a machine in bursts. A round is accepted when the reference model beside it ran undisturbed, within
+3 % of its own minimum, and other work left the machine alone. A steady load slows the minimum of the reference model as
+well; its own counter shows that, and so does the reference model's latency when the table was made. `median_us`, over
+accepted rounds, is what a budget is measured against. `floor_us` states the undisturbed latency and is what tables
+hold; a disturbance only ever makes a round slower, so the floor needs no acceptance and is taken over all rounds.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from scipy.special import bdtr
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
 
-CANARY_TOLERANCE = 0.03
-CANARY_DRIFT = 0.05
+REFERENCE_TOLERANCE = 0.03
+REFERENCE_DRIFT = 0.05
 LOADED = 0.25
 
 
@@ -57,17 +57,17 @@ class Estimate:
         return 1 - self.accepted / self.rounds
 
 
-def canary_floor_us(rounds: Sequence[Round], *, table_us: float | None = None) -> float:
-    """The canary's own minimum over the rounds, in microseconds; infinity without rounds.
+def reference_floor_us(rounds: Sequence[Round], *, table_us: float | None = None) -> float:
+    """The reference model's own minimum over the rounds, in microseconds; infinity without rounds.
 
     Args:
         table_us: its minimum when the latency table was made. A minimum of now that is up to 5 % above that is drift,
             as tables allow; one that is further above is slowed by something, and is taken for no more than that.
     """
-    own_us = min((one.canary_us for one in rounds), default=float("inf"))
+    own_us = min((one.reference_us for one in rounds), default=float("inf"))
     if table_us is None:
         return own_us
-    return min(own_us, table_us * (1 + CANARY_DRIFT) / (1 + CANARY_TOLERANCE))
+    return min(own_us, table_us * (1 + REFERENCE_DRIFT) / (1 + REFERENCE_TOLERANCE))
 
 
 class WithLoad(Protocol):
@@ -83,18 +83,20 @@ def loaded(one: WithLoad) -> bool:
 
 
 def accepted(rounds: Sequence[Round], *, floor_us: float | None = None) -> list[Round]:
-    """The rounds without load from other work whose canary is within 3 % of its own minimum.
+    """The rounds without load from other work whose reference model is within 3 % of its own minimum.
 
     Args:
         rounds: of one model or of many, of one process or of many, under one condition.
         floor_us: that minimum, where it is known from more rounds than these.
     """
-    limit_us = (canary_floor_us(rounds) if floor_us is None else floor_us) * (1 + CANARY_TOLERANCE)
-    return [one for one in rounds if one.canary_us <= limit_us and not loaded(one)]
+    limit_us = (reference_floor_us(rounds) if floor_us is None else floor_us) * (1 + REFERENCE_TOLERANCE)
+    return [one for one in rounds if one.reference_us <= limit_us and not loaded(one)]
 
 
-def canary_drift(rounds: Sequence[Round]) -> float:
-    """How much slower the canary's minimum is in the last third of the rounds than in the first; 0 below six rounds.
+def reference_drift(rounds: Sequence[Round]) -> float:
+    """How much slower the reference model's minimum is in the last third of the rounds than in the first third.
+
+    0 below six rounds.
 
     Args:
         rounds: in the order that they were measured.
@@ -102,7 +104,7 @@ def canary_drift(rounds: Sequence[Round]) -> float:
     third = len(rounds) // 3
     if third < 2:
         return 0.0
-    first_us, last_us = (min(one.canary_us for one in part) for part in (rounds[:third], rounds[-third:]))
+    first_us, last_us = (min(one.reference_us for one in part) for part in (rounds[:third], rounds[-third:]))
     return last_us / first_us - 1.0
 
 
@@ -142,7 +144,7 @@ def estimate(rounds: Sequence[Round], *, floor_us: float | None = None) -> Estim
     """The latency of one model from its rounds.
 
     Args:
-        floor_us: the canary's minimum, where it is known from more rounds than these; see `accepted`.
+        floor_us: the reference model's minimum, where it is known from more rounds than these; see `accepted`.
 
     Raises:
         InputError: no rounds.
@@ -173,6 +175,6 @@ def by_name(rounds: Sequence[Round]) -> dict[str, list[Round]]:
 
 
 def estimates(rounds: Sequence[Round]) -> dict[str, Estimate]:
-    """`estimate` of every model, with the canary's minimum taken over all the rounds."""
-    floor_us = canary_floor_us(rounds)
+    """`estimate` of every model, with the reference model's minimum taken over all the rounds."""
+    floor_us = reference_floor_us(rounds)
     return {name: estimate(own, floor_us=floor_us) for name, own in by_name(rounds).items()}

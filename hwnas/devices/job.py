@@ -30,7 +30,7 @@ class Job:
 
     Attributes:
         models: name to model file; names are free text.
-        canary: the reference model that is timed around every group of models.
+        reference model: the reference model that is timed around every group of models.
         round_ms: how long a model is timed in one round, in milliseconds.
         first_round: number of the first round; it is the process's number as well.
         seed: of the inputs and of the order in which a round visits the models.
@@ -43,7 +43,7 @@ class Job:
     """
 
     models: Mapping[str, Path] = field(default_factory=dict)
-    canary: Path | None = None
+    reference: Path | None = None
     rounds: int = 0
     round_ms: float = 15.0
     first_round: int = 0
@@ -57,8 +57,8 @@ class Job:
 
     @property
     def files(self) -> list[Path]:
-        """The canary, then the models."""
-        return [] if self.canary is None else [self.canary, *self.models.values()]
+        """The reference model, then the models."""
+        return [] if self.reference is None else [self.reference, *self.models.values()]
 
 
 def python_events(
@@ -81,7 +81,7 @@ def python_events(
         "session": job.session,
         "web": str(npm.folder()) if device.runtime == "ort-web" else None,
         "models": list(zip(job.models, files[1:], strict=True)),
-        "canary": files[0] if files else None,
+        "reference": files[0] if files else None,
         "rounds": job.rounds,
         "first_round": job.first_round,
         "round_ms": job.round_ms,

@@ -26,7 +26,7 @@ class Stream(Protocol):
         self,
         device: Device,
         models: Mapping[str, Path],
-        canary: Path,
+        reference: Path,
         *,
         rounds: int,
         round_ms: float,
@@ -39,7 +39,7 @@ class Stream(Protocol):
 def stream_rounds(
     device: Device,
     models: Mapping[str, Path],
-    canary: Path,
+    reference: Path,
     *,
     rounds: int = 7,
     round_ms: float = ROUND_MS,
@@ -57,7 +57,7 @@ def stream_rounds(
 
     Args:
         models: name to model file; names are free text.
-        canary: the reference model that is timed around every group of models.
+        reference model: the reference model that is timed around every group of models.
         round_ms: how long a model is timed in one round, in milliseconds.
         first_round: number of the first round; it is the process's number as well.
         seed: of the inputs and of the order in which a round visits the models.
@@ -83,7 +83,15 @@ def stream_rounds(
             own = {name: models[name] for name in names}
             before = len(taken)
             job = Job(
-                own, canary, count, round_ms, first_round, seed, stall_s=stall_s, singles=singles, shapes=shapes or {}
+                own,
+                reference,
+                count,
+                round_ms,
+                first_round,
+                seed,
+                stall_s=stall_s,
+                singles=singles,
+                shapes=shapes or {},
             )
             try:
                 with contextlib.closing(link.events(job, progress)) as events:
@@ -113,7 +121,7 @@ def missing(models: Mapping[str, Path], taken: Sequence[Round], rounds: int) -> 
 def measure(
     device: Device,
     models: Mapping[str, Path],
-    canary: Path,
+    reference: Path,
     *,
     rounds: int = 7,
     round_ms: float = ROUND_MS,
@@ -125,7 +133,7 @@ def measure(
     stream = stream_rounds(
         device,
         models,
-        canary,
+        reference,
         rounds=rounds,
         round_ms=round_ms,
         first_round=first_round,

@@ -18,7 +18,7 @@ from hwnas.progress import Progress, Silent
 def profile_rounds(
     device: Device,
     models: Mapping[str, Path],
-    canary: Path,
+    reference: Path,
     *,
     rounds: int = 7,
     min_accepted: int = 3,
@@ -65,7 +65,7 @@ def profile_rounds(
         part = stream(
             device,
             {name: models[name] for name in names},
-            canary,
+            reference,
             rounds=count,
             round_ms=round_ms,
             first_round=1 + max((one.round for one in (*done, *taken)), default=-1),

@@ -21,7 +21,7 @@ class Round:
         p10_us: 10th percentile over the samples of the round.
         p90_us: 90th percentile over the samples of the round.
         calls: how many calls were timed.
-        canary_us: the worse of the canary's two medians, just before and just after the model's group.
+        reference_us: the worse of the reference model's two medians, just before and just after the model's group.
         load: how busy other work kept the machine then: CPUs taken by other processes or by the hypervisor, as a share
             of the CPUs that measuring left free; None where the system does not say.
         singles_us: times of single calls, where these were asked for; a sample of fast models is a batch of calls.
@@ -34,7 +34,7 @@ class Round:
     p10_us: float
     p90_us: float
     calls: int
-    canary_us: float
+    reference_us: float
     load: float | None = None
     singles_us: tuple[float, ...] = ()
 
@@ -46,11 +46,15 @@ class Round:
     def from_json(cls, content: Mapping[str, Any]) -> Round:
         """The inverse of `to_json`; a key 'event' is ignored.
 
+        Earlier versions wrote `canary_us` for `reference_us`.
+
         Raises:
             InputError: a field is missing or unknown.
         """
         try:
             values: dict[str, Any] = {key: value for key, value in content.items() if key != "event"}
+            if "canary_us" in values:
+                values["reference_us"] = values.pop("canary_us")
             return cls(**values | {"singles_us": tuple(values.get("singles_us", ()))})
         except TypeError as error:
             raise InputError(f"not a measured round: {error}", hint="measure again") from error

@@ -3,19 +3,20 @@
 Reads one job from stdin:
 
     {"runtime": "onnxruntime", "threads": 1, "pin": null, "governor": null, "session": null, "web": null,
-     "models": [[name, path], ...], "canary": path, "rounds": 7, "first_round": 0, "round_ms": 15.0, "warmup": 2,
+     "models": [[name, path], ...], "reference": path, "rounds": 7, "first_round": 0, "round_ms": 15.0, "warmup": 2,
      "group": 8, "seed": 0, "singles": false, "shapes": {}}
 
 Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and, where there are models, {"event":
 "loaded", "n"} after each, {"event": "warm", "seconds", "stable"}, then for every model and round {"event": "round",
-"name", "round", "process", "median_us", "p10_us", "p90_us", "calls", "canary_us", "load"}; {"event": "done"} at the
+"name", "round", "process", "median_us", "p10_us", "p90_us", "calls", "reference_us", "load"}; {"event": "done"} at the
 end; or {"event": "error", "message", "hint"}, with "model" if that one fails, and exit code 1. Times are microseconds
-of one call. `process` is the job's first round, `canary_us` the worse of the two medians of the canary around the
-model's group; for `load` see `OtherWork`. With `singles`, a round has "singles_us", the times of single calls.
+of one call. `process` is the job's first round, `reference_us` the worse of the two medians of the reference model
+around the model's group; for `load` see `OtherWork`. With `singles`, a round has "singles_us", the times of single
+calls.
 `shapes` are of inputs, by model and input, before those of the file, where an open size is 1.
 
-Every round visits the models in a new order, in groups, with the canary between them, so that a disturbance hits a
-few rounds of many models and is seen, instead of all rounds of one.
+Every round visits the models in a new order, in groups, with the reference model between them, so that a disturbance
+hits a few rounds of many models and is seen, instead of all rounds of one.
 """
 
 from __future__ import annotations
@@ -316,12 +317,12 @@ def groups(names: Sequence[str], size: int, seed: int, turn: int) -> list[list[s
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def warm_up(canary: Model, warmup: int) -> dict[str, Any]:
-    """Run the canary until three windows of 0.1 s in a row agree within 3 %, for 3 s at most."""
+def warm_up(reference: Model, warmup: int) -> dict[str, Any]:
+    """Run the reference model until three windows of 0.1 s in a row agree within 3 %, for 3 s at most."""
     medians: list[float] = []
     start, stable = time.monotonic(), False
     while not stable and len(medians) < MOST_WARM:
-        samples = sorted(canary.samples_us(WARM_MS, warmup))
+        samples = sorted(reference.samples_us(WARM_MS, warmup))
         medians.append(samples[len(samples) // 2])
         stable = len(medians) >= 3 and max(medians[-3:]) <= min(medians[-3:]) * (1 + WARM_WITHIN)
     return {"seconds": round(time.monotonic() - start, 3), "stable": stable}
@@ -360,18 +361,18 @@ def measure(job: dict[str, Any]) -> None:
             result["singles_us"] = [round(one, 3) for one in single]
         return result
 
-    canary = load("canary", job["canary"])
+    reference = load("reference", job["reference"])
     models = {name: load(name, path) for name, path in job["models"]}
     gc.collect()
     gc.disable()
     first, others = job["first_round"], OtherWork(getattr(runtime, "cpu_s", None))
-    emit(event="warm", **attempt("canary", lambda: warm_up(canary, job["warmup"])))
-    before_us = timed("canary", canary)["median_us"]
+    emit(event="warm", **attempt("reference", lambda: warm_up(reference, job["warmup"])))
+    before_us = timed("reference", reference)["median_us"]
     for turn in range(first, first + job["rounds"]):
         for group in groups(list(models), job["group"], job["seed"], turn):
             results = {name: timed(name, models[name]) for name in group}
-            after_us = timed("canary", canary)["median_us"]
-            around = {"canary_us": max(before_us, after_us), "load": others.share()}
+            after_us = timed("reference", reference)["median_us"]
+            around = {"reference_us": max(before_us, after_us), "load": others.share()}
             for name, result in results.items():
                 emit(event="round", name=name, round=turn, process=first, **result, **around)
             before_us = after_us

@@ -3,9 +3,10 @@
     python runner_sustained.py PATH_OF_RUNNER
 
 Reads the job of runner.py from stdin, with one model and {"sustained_s": 600.0, "slices": 20}, and writes its events.
-Instead of rounds it writes {"event": "canary", "when": "before", "median_us"}, then for every slice {"event": "slice",
-"start_s", "seconds", "median_us", "p90_us", "p99_us", "calls", "load", "temperature_c", "governor", "mhz"}, and the
-canary again with "after". Every call is timed alone. The canary does not run in between: that would cool the device.
+Instead of rounds it writes {"event": "reference", "when": "before", "median_us"}, then for every slice
+{"event": "slice", "start_s", "seconds", "median_us", "p90_us", "p99_us", "calls", "load", "temperature_c", "governor",
+"mhz"}, and the reference model again with "after". Every call is timed alone. The reference model does not run in
+between: that would cool the device.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from array import array
 from pathlib import Path
 from typing import Any, Callable  # noqa: UP035 as Python 3.8 has it
 
-CANARY_WINDOWS, CANARY_MS, CHUNK_S = 5, 100.0, 1.0
+REFERENCE_WINDOWS, REFERENCE_MS, CHUNK_S = 5, 100.0, 1.0
 FREQUENCY = "cpufreq/scaling_cur_freq"
 
 
@@ -55,7 +56,7 @@ def times_us(sampler: Callable[[int, int, float, int], Any], seconds: float) -> 
 
 
 def sustain(runner: Any, job: dict[str, Any]) -> None:
-    """Load canary and model, and run the model for `sustained_s`."""
+    """Load reference model and model, and run the model for `sustained_s`."""
     variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     os.environ.update(dict.fromkeys(variables, str(job["threads"])))
     import numpy as np
@@ -80,17 +81,19 @@ def sustain(runner: Any, job: dict[str, Any]) -> None:
             text = str(error).strip() or type(error).__name__
             return runner.fail(f"model {name!r}: {text}", "check that model file", model=name)
 
-    def canary_time(when: str) -> None:
-        windows = [attempt("canary", lambda: canary.samples_us(CANARY_MS, 0)) for _ in range(CANARY_WINDOWS)]
-        runner.emit(event="canary", when=when, median_us=min(float(np.median(window)) for window in windows))
+    def reference_time(when: str) -> None:
+        windows = [
+            attempt("reference", lambda: reference.samples_us(REFERENCE_MS, 0)) for _ in range(REFERENCE_WINDOWS)
+        ]
+        runner.emit(event="reference", when=when, median_us=min(float(np.median(window)) for window in windows))
 
-    canary = runner.Model(load("canary", job["canary"]))
+    reference = runner.Model(load("reference", job["reference"]))
     sampler = load(name, path)
     attempt(name, lambda: sampler(1, 1, 0.0, 0))
     gc.collect()
     gc.disable()
-    runner.emit(event="warm", **attempt("canary", lambda: runner.warm_up(canary, job["warmup"])))
-    canary_time("before")
+    runner.emit(event="warm", **attempt("reference", lambda: runner.warm_up(reference, job["warmup"])))
+    reference_time("before")
     others = runner.OtherWork(getattr(runtime, "cpu_s", None))
     start, slice_s = time.monotonic(), job["sustained_s"] / job["slices"]
     begun, left = start, job["sustained_s"]
@@ -111,7 +114,7 @@ def sustain(runner: Any, job: dict[str, Any]) -> None:
             **state(runner, job["pin"]),
         )
         begun, left = now, job["sustained_s"] - (now - start)
-    canary_time("after")
+    reference_time("after")
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from scipy.stats import theilslopes
 
 from hwnas.devices.device import Device
-from hwnas.devices.estimate import CANARY_TOLERANCE, loaded
+from hwnas.devices.estimate import REFERENCE_TOLERANCE, loaded
 from hwnas.devices.job import Job
 from hwnas.devices.link import link_to
 from hwnas.errors import InputError, UnreachableError
@@ -29,7 +29,7 @@ Events = Callable[[Job, Progress], Generator[dict[str, Any], None, None]]
 
 
 @dataclass(frozen=True)
-class Slice:
+class LoadSlice:
     """A model was called without pause for some seconds; times are microseconds of one call.
 
     Attributes:
@@ -57,7 +57,7 @@ class Sustained:
     Attributes:
         asked_s: how long it was to run, in seconds.
         slices: in order.
-        canary_us: what the reference network took right before and right after, in microseconds; None where it did not
+        reference_us: what the reference model took right before and right after, in microseconds; None where it did not
             come to that.
         ended_early: why, in a few words; empty where it ran to the end.
         first_ms, last_ms: median of the first and of the last slice, in milliseconds.
@@ -72,8 +72,8 @@ class Sustained:
     """
 
     asked_s: float
-    slices: tuple[Slice, ...]
-    canary_us: tuple[float | None, float | None]
+    slices: tuple[LoadSlice, ...]
+    reference_us: tuple[float | None, float | None]
     ended_early: str
     first_ms: float
     last_ms: float
@@ -117,7 +117,7 @@ def run_sustained(
     device: Device,
     name: str,
     model: Path,
-    canary: Path,
+    reference: Path,
     seconds: float,
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
@@ -125,7 +125,7 @@ def run_sustained(
     progress: Progress,
     events: Events | None = None,
 ) -> Sustained:
-    """Run one model without pause for `seconds`, with the reference network before and after.
+    """Run one model without pause for `seconds`, with the reference model before and after.
 
     Ctrl-C ends it early, and so does a link that is cut; what was measured until then is told.
 
@@ -142,15 +142,15 @@ def run_sustained(
     count = max(SLICES, math.ceil(seconds / _LONGEST_SLICE_S))
     job = Job(
         {name: model},
-        canary,
+        reference,
         seed=seed,
         stall_s=max(Job.stall_s, 4 * seconds / count),
         shapes={name: shapes or {}},
         sustained_s=seconds,
         slices=count,
     )
-    names = [field.name for field in fields(Slice)]
-    slices: list[Slice] = []
+    names = [field.name for field in fields(LoadSlice)]
+    slices: list[LoadSlice] = []
     around: dict[str, float] = {}
     ended = ""
     try:
@@ -159,23 +159,23 @@ def run_sustained(
             contextlib.closing((events or link_to(device).events)(job, progress)) as stream,
         ):
             for event in stream:
-                if event["event"] == "canary":
+                if event["event"] == "reference":
                     around[event["when"]] = event["median_us"]
                 elif event["event"] == "slice":
-                    slices.append(Slice(**{name: event[name] for name in names}))
+                    slices.append(LoadSlice(**{name: event[name] for name in names}))
                     advance(1, f"median {slices[-1].median_us / 1e3:.4g} ms")
     except (KeyboardInterrupt, UnreachableError) as error:
         if not slices:
             raise
         ended = str(error) or "interrupted"
-    return assess(slices, asked_s=seconds, canary_us=(around.get("before"), around.get("after")), ended_early=ended)
+    return assess(slices, asked_s=seconds, reference_us=(around.get("before"), around.get("after")), ended_early=ended)
 
 
 def assess(
-    slices: Sequence[Slice],
+    slices: Sequence[LoadSlice],
     *,
     asked_s: float,
-    canary_us: tuple[float | None, float | None] = (None, None),
+    reference_us: tuple[float | None, float | None] = (None, None),
     ended_early: str = "",
 ) -> Sustained:
     """What these slices say; slices that other work disturbed count only where there are too few others.
@@ -197,7 +197,7 @@ def assess(
     return Sustained(
         asked_s=asked_s,
         slices=tuple(slices),
-        canary_us=canary_us,
+        reference_us=reference_us,
         ended_early=ended_early,
         first_ms=slices[0].median_us / 1e3,
         last_ms=slices[-1].median_us / 1e3,
@@ -209,7 +209,7 @@ def assess(
     )
 
 
-def _drift(slices: Sequence[Slice]) -> tuple[float, tuple[float, float]]:
+def _drift(slices: Sequence[LoadSlice]) -> tuple[float, tuple[float, float]]:
     """From the middle of the first slice to that of the last, relative to the beginning of the line."""
     middles = [one.start_s + one.seconds / 2 for one in slices]
     medians = [one.median_us for one in slices]
@@ -223,8 +223,8 @@ def _drift(slices: Sequence[Slice]) -> tuple[float, tuple[float, float]]:
 
 
 def _trend(drift: float, interval: tuple[float, float]) -> Trend:
-    if abs(drift) < CANARY_TOLERANCE:
-        return "steady" if max(-interval[0], interval[1]) < 3 * CANARY_TOLERANCE else "unstable"
+    if abs(drift) < REFERENCE_TOLERANCE:
+        return "steady" if max(-interval[0], interval[1]) < 3 * REFERENCE_TOLERANCE else "unstable"
     if interval[0] >= 0:
         return "slows down"
     return "speeds up" if interval[1] <= 0 else "unstable"

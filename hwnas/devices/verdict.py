@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from hwnas.devices.device import Device
-from hwnas.devices.estimate import accepted, by_name, canary_floor_us, median_interval
+from hwnas.devices.estimate import accepted, by_name, median_interval, reference_floor_us
 from hwnas.devices.measure import ROUND_MS, Stream, stream_rounds
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
@@ -63,23 +63,25 @@ class Verdict:
         return {"met": True, "missed": False}.get(self.state)
 
 
-def verdicts(rounds: Sequence[Round], *, budget_ms: float | None, canary_us: float | None = None) -> dict[str, Verdict]:
-    """The verdict on every model that was measured in these rounds; the canary's minimum is taken over all of them.
+def verdicts(
+    rounds: Sequence[Round], *, budget_ms: float | None, reference_us: float | None = None
+) -> dict[str, Verdict]:
+    """The verdict on every model of these rounds; the reference model's minimum is taken over all of them.
 
     Args:
-        canary_us: that minimum when the latency table was made, so that a steady load is noticed.
+        reference_us: that minimum when the latency table was made, so that a steady load is noticed.
     """
-    floor_us = canary_floor_us(rounds, table_us=canary_us)
+    floor_us = reference_floor_us(rounds, table_us=reference_us)
     return {name: _verdict(own, floor_us, budget_ms) for name, own in by_name(rounds).items()}
 
 
-def judge(
+def measure_verdict(
     device: Device,
     models: Mapping[str, Path],
-    canary: Path,
+    reference: Path,
     *,
     budget_ms: float | None,
-    canary_us: float | None = None,
+    reference_us: float | None = None,
     processes: int = MIN_PROCESSES,
     max_extra: int = 4,
     round_ms: float = ROUND_MS,
@@ -95,7 +97,7 @@ def judge(
     Args:
         models: name to model file: candidates and baselines alike, interleaved in the same processes.
         budget_ms: None measures only.
-        canary_us: the canary's minimum when the latency table was made; see `canary_floor_us`.
+        reference_us: the reference model's minimum when the latency table was made; see `reference_floor_us`.
         stream: measures one process; another than `stream_rounds` in tests.
 
     Raises:
@@ -110,14 +112,14 @@ def judge(
     names = list(models)
     for process in range(processes + max_extra):
         if process >= processes:
-            so_far = verdicts(taken, budget_ms=budget_ms, canary_us=canary_us)
+            so_far = verdicts(taken, budget_ms=budget_ms, reference_us=reference_us)
             names = [name for name, one in so_far.items() if one.state == "unstable"]
         if not names:
             break
         part = stream(
             device,
             {name: models[name] for name in names},
-            canary,
+            reference,
             rounds=MIN_ACCEPTED,
             round_ms=round_ms,
             first_round=1 + max((one.round for one in taken), default=-1),
@@ -126,7 +128,7 @@ def judge(
         )
         with contextlib.closing(part):
             taken += part
-    return verdicts(taken, budget_ms=budget_ms, canary_us=canary_us)
+    return verdicts(taken, budget_ms=budget_ms, reference_us=reference_us)
 
 
 def _verdict(own: Sequence[Round], floor_us: float, budget_ms: float | None) -> Verdict:

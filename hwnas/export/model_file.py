@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hwnas import __version__
 from hwnas.arch.network import Network
-from hwnas.backends.formats import Format
+from hwnas.backends.model_format import ModelFormat
 from hwnas.backends.parity import Parity, compare
 from hwnas.backends.weights import Weights
 from hwnas.data import Dataset, Images, to_input
@@ -42,7 +42,7 @@ class Exported:
 
 def export_model(
     path: Path,
-    form: Format,
+    model_format: ModelFormat,
     network: Network,
     weights: Weights,
     dataset: Dataset,
@@ -62,9 +62,9 @@ def export_model(
         ExportError: the file does not compute what the network computes, or quantising costs more than `max_drop`.
         StorageError: a file cannot be written.
     """
-    content = form.model(network, weights, metadata=_metadata(dataset, network, form, facts))
+    content = model_format.model(network, weights, metadata=_metadata(dataset, network, model_format, facts))
     images = real_inputs(dataset)
-    parity = compare(network, weights, content, images, form.run)
+    parity = compare(network, weights, content, images, model_format.run)
     if not parity.agrees:
         raise ExportError(
             f"the exported model differs from the trained network by {parity.max_difference:.3g} on {len(images)} test "
@@ -72,25 +72,27 @@ def export_model(
             hint="please report this with the run's architecture.json",
         )
     drop = None
-    if form.quantize is not None:
-        float_model, content = content, form.quantize(content, calibration_inputs(dataset))
-        drop = accuracy(form, float_model, dataset, dataset.val) - accuracy(form, content, dataset, dataset.val)
+    if model_format.quantize is not None:
+        float_model, content = content, model_format.quantize(content, calibration_inputs(dataset))
+        drop = accuracy(model_format, float_model, dataset, dataset.val) - accuracy(
+            model_format, content, dataset, dataset.val
+        )
         if drop * 100 > max_drop:
             raise ExportError(
                 f"quantising costs {drop * 100:.2g} points of accuracy on the validation images; at most {max_drop:g} "
                 "are allowed",
                 hint="allow more with --max-drop and --resume, train longer, or stay with --precision fp32",
             )
-    form.check(content)
+    model_format.check(content)
     write_bytes(path, content)
     write_text(labels, "\n".join(dataset.classes) + "\n")
     return Exported(path, len(content), parity, len(images), drop)
 
 
-def accuracy(form: Format, model: bytes, dataset: Dataset, images: Images) -> float:
+def accuracy(model_format: ModelFormat, model: bytes, dataset: Dataset, images: Images) -> float:
     """Share of up to 10,000 images that a model file classifies rightly, 0..1."""
     chosen = images.subset(np.arange(min(len(images), _MOST_IMAGES)))
-    logits = form.run(model, _inputs(dataset, chosen))
+    logits = model_format.run(model, _inputs(dataset, chosen))
     return float((logits.argmax(1) == chosen.labels).mean())
 
 
@@ -110,7 +112,9 @@ def _inputs(dataset: Dataset, images: Images) -> NDArray[np.float32]:
     return to_input(torch.from_numpy(images.pixels), dataset.mean, dataset.std).contiguous().numpy()
 
 
-def _metadata(dataset: Dataset, network: Network, form: Format, facts: Mapping[str, str]) -> dict[str, str]:
+def _metadata(
+    dataset: Dataset, network: Network, model_format: ModelFormat, facts: Mapping[str, str]
+) -> dict[str, str]:
     """Ultralytics' names for what apps read, and everything else under `hwnas.`."""
     channels, height, width = network.input_shape
     common = {
@@ -128,7 +132,7 @@ def _metadata(dataset: Dataset, network: Network, form: Format, facts: Mapping[s
         "mean": json.dumps(dataset.mean),
         "std": json.dumps(dataset.std),
         "color": "gray" if channels == 1 else "rgb",
-        "layout": form.layout,
+        "layout": model_format.layout,
         "version": __version__,
         **facts,
     }

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hwnas.backends.formats import SUFFIXES, format_of
+from hwnas.backends.model_format import SUFFIXES, format_of
 from hwnas.data import image, to_input
 from hwnas.errors import DataError, ExportError, InputError
 
@@ -39,7 +39,7 @@ def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Predic
     """
     if model.suffix not in SUFFIXES.values():
         raise InputError(f"{model} is no model file", hint=f"its name ends in {' or '.join(SUFFIXES.values())}")
-    form = format_of(next(runtime for runtime, suffix in SUFFIXES.items() if suffix == model.suffix))
+    model_format = format_of(next(runtime for runtime, suffix in SUFFIXES.items() if suffix == model.suffix))
     try:
         content = model.read_bytes()
     except OSError as error:
@@ -47,7 +47,7 @@ def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Predic
             f"cannot read the model {model}: {error.strerror or error}", hint="name the folder of a finished run"
         ) from error
     try:
-        metadata = form.metadata(content)
+        metadata = model_format.metadata(content)
         numbered = json.loads(metadata["names"])
         names = [str(numbered[str(k)]) for k in range(len(numbered))]
         mean, std = (json.loads(metadata[f"hwnas.{name}"]) for name in ("mean", "std"))
@@ -56,7 +56,7 @@ def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Predic
         if not images:
             return []
         pixels = [torch.from_numpy(_pixels(path, height, gray=gray)) for path in images]
-        logits = form.run(content, to_input(torch.stack(pixels), mean, std).contiguous().numpy())
+        logits = model_format.run(content, to_input(torch.stack(pixels), mean, std).contiguous().numpy())
     except ExportError as error:
         raise InputError(f"cannot use the model {model}: {error}") from error
     except (KeyError, IndexError, TypeError, ValueError) as error:

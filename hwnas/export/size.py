@@ -14,7 +14,7 @@ from hwnas.arch.groups import Groups, items, pooled, total
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
-from hwnas.backends.formats import SUFFIXES, format_of
+from hwnas.backends.model_format import SUFFIXES, format_of
 from hwnas.backends.onnx import INPUT, OUTPUT, onnx_model
 
 _FRAME_BYTES = {".onnx": 1024, ".tflite": 2048}
@@ -107,9 +107,9 @@ class _Part:
 @lru_cache(maxsize=4096)
 def _file_part(slot: str, spec: OpSpec, runtime: str, precision: str) -> _Part:
     """As `_onnx_part`; names and constants that several ops share are counted with each."""
-    network, form = Network(((slot, spec),)), format_of(runtime, precision)
-    described = _text_bytes(json.dumps(network.to_json()), form.suffix == ".tflite")
-    return _Part(described + len(form.random_model(network)) - _EMPTY_BYTES[form.suffix], {}, 0)
+    network, model_format = Network(((slot, spec),)), format_of(runtime, precision)
+    described = _text_bytes(json.dumps(network.to_json()), model_format.suffix == ".tflite")
+    return _Part(described + len(model_format.random_model(network)) - _EMPTY_BYTES[model_format.suffix], {}, 0)
 
 
 @lru_cache(maxsize=4096)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwnas.backends.describe import READERS, ModelFile, Tensor, describe, shape_text
+from hwnas.backends.model_facts import READERS, ModelFile, Tensor, describe, shape_text
 from hwnas.devices.device import Device
 from hwnas.devices.measure import Stream, stream_rounds
 from hwnas.devices.sustained import Sustained, check_sustained, run_sustained
-from hwnas.devices.verdict import MIN_PROCESSES, Verdict, judge
+from hwnas.devices.verdict import MIN_PROCESSES, Verdict, measure_verdict
 from hwnas.errors import InputError, ModelError, TableError
 from hwnas.latency.find import find_folder
-from hwnas.latency.models import write_canary
+from hwnas.latency.measured_models import write_reference_model
 from hwnas.latency.table_files import load_table
 from hwnas.progress import Progress, Silent
 
@@ -98,7 +98,7 @@ def verify(
     progress: Progress | None = None,
     stream: Stream | None = None,
 ) -> Verification:
-    """Measure a model file on a device: alone, beside the reference network, and on request without pause as well.
+    """Measure a model file on a device: alone, beside the reference model, and on request without pause as well.
 
     Args:
         runtime: what runs the file; by default what its ending says.
@@ -124,15 +124,15 @@ def verify(
     name = path.name
     own = stream or functools.partial(stream_rounds, singles=True, shapes={name: given})
     with tempfile.TemporaryDirectory() as folder:
-        canary = write_canary(Path(folder), device)
+        reference = write_reference_model(Path(folder), device)
         try:
             for count in (processes, 3 * processes):
-                verdict = judge(
+                verdict = measure_verdict(
                     device,
                     {name: path},
-                    canary,
+                    reference,
                     budget_ms=budget_ms,
-                    canary_us=_canary_us(device, progress),
+                    reference_us=_reference_us(device, progress),
                     processes=count,
                     seed=seed,
                     progress=progress,
@@ -143,7 +143,7 @@ def verify(
             sustained = None
             if sustained_s:
                 sustained = run_sustained(
-                    device, name, path, canary, sustained_s, shapes=given, seed=seed, progress=progress
+                    device, name, path, reference, sustained_s, shapes=given, seed=seed, progress=progress
                 )
         except ModelError as error:
             if f"model {name!r}" not in str(error):
@@ -244,13 +244,13 @@ def _fitting(file: ModelFile, one: Tensor, given: Sequence[int]) -> tuple[int, .
     return shape
 
 
-def _canary_us(device: Device, progress: Progress) -> float | None:
-    """What the reference network takes undisturbed, by the device's latency table, where there is one."""
+def _reference_us(device: Device, progress: Progress) -> float | None:
+    """What the reference model takes undisturbed, by the device's latency table, where there is one."""
     folder = find_folder(device.condition(), None)
     if folder is None:
         return None
     try:
-        return load_table(folder).canary_us or None
+        return load_table(folder).reference_us or None
     except TableError as error:
-        progress.say(f"{error}: what the reference network took before is not known")
+        progress.say(f"{error}: what the reference model took before is not known")
         return None

@@ -12,9 +12,9 @@ import numpy as np
 
 from hwnas.arch.network import Network
 from hwnas.arch.spaces import AnySpace
-from hwnas.backends.formats import format_of
+from hwnas.backends.model_format import format_of
 from hwnas.devices.device import IMPORTED, Condition, Device
-from hwnas.devices.estimate import canary_floor_us
+from hwnas.devices.estimate import reference_floor_us
 from hwnas.errors import InputError, StorageError, TableError
 from hwnas.latency.build import lacking, measure_networks, measured_network, measuring_into, provenance
 from hwnas.latency.calibrate import Measured, pairs_of, spread_architectures, validate
@@ -22,7 +22,7 @@ from hwnas.latency.find import all_folders
 from hwnas.latency.noise import noise_of
 from hwnas.latency.op_posterior import OpPosterior, OpPrior
 from hwnas.latency.op_prior import op_counts, op_prior, op_weights_ms, priced
-from hwnas.latency.table import Calibration, Row, Table
+from hwnas.latency.table import Calibration, LatencyTable, Row
 from hwnas.latency.table_files import load_table, save_table
 from hwnas.latency.transfer import Floats
 from hwnas.progress import Progress
@@ -33,7 +33,7 @@ _MOST_OF = 0.9
 
 
 @dataclass(frozen=True)
-class Known:
+class AdaptationPrior:
     """What is known of a space on a device before anything is measured there.
 
     Attributes:
@@ -58,7 +58,7 @@ class Known:
         return {f"network {index}": self.networks[index] for index in self.prior.design(self.counts, samples)}
 
 
-def source_tables(space: AnySpace, condition: Condition, tables: Path | None) -> list[Table]:
+def source_tables(space: AnySpace, condition: Condition, tables: Path | None) -> list[LatencyTable]:
     """Tables of other conditions that hold every op of the space: measured ones, and imported ones row by row.
 
     Args:
@@ -89,7 +89,7 @@ def source_tables(space: AnySpace, condition: Condition, tables: Path | None) ->
     return found
 
 
-def known_of(space: AnySpace, sources: Sequence[Table], *, seed: int = 0) -> Known:
+def adaptation_prior(space: AnySpace, sources: Sequence[LatencyTable], *, seed: int = 0) -> AdaptationPrior:
     """The prior that tables give, and the networks that may be measured.
 
     Raises:
@@ -102,12 +102,12 @@ def known_of(space: AnySpace, sources: Sequence[Table], *, seed: int = 0) -> Kno
     counts = op_counts(ops, networks)
     weights_ms = np.array([op_weights_ms(table, ops, space.signature) for table in sources])
     names = tuple(f"{table.device}/{table.condition}" for table in sources)
-    return Known(space, op_prior(ops, weights_ms, counts), networks, counts, names)
+    return AdaptationPrior(space, op_prior(ops, weights_ms, counts), networks, counts, names)
 
 
 def adapt_table(
-    known: Known, device: Device, folder: Path, samples: int, *, progress: Progress, seed: int = 0
-) -> Table:
+    known: AdaptationPrior, device: Device, folder: Path, samples: int, *, progress: Progress, seed: int = 0
+) -> LatencyTable:
     """Measure a few networks, predict every row from them, and save the table to `folder`.
 
     Its validation tells how far each of these networks is from what the others predict of it, but for `sigma`, the
@@ -129,7 +129,7 @@ def adapt_table(
         networks = known.picked(samples)
         rounds = measure_networks(networks, device, journal, seed=seed, progress=progress)
         condition = device.condition()
-        table = Table(condition.device, condition.id, kind="adapted", canary_us=canary_floor_us(rounds))
+        table = LatencyTable(condition.device, condition.id, kind="adapted", reference_us=reference_floor_us(rounds))
         counts = op_counts(priced(known.space), list(networks.values()))
         floor_ms = np.array([min(one.median_us for one in rounds if one.name == name) / 1e3 for name in networks])
         found = known.prior.adapt(counts, floor_ms)
@@ -143,19 +143,21 @@ def adapt_table(
     return table
 
 
-def _take_rows(table: Table, known: Known, found: OpPosterior, *, runs: int) -> None:
+def _take_rows(table: LatencyTable, known: AdaptationPrior, found: OpPosterior, *, runs: int) -> None:
     """The predicted latency of every op, with what eight of ten lie between."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     fingerprint = format_of(table.runtime, table.precision).fingerprint
     factors = np.exp(1.2816 * np.sqrt(np.diag(found.covariance)[1:]) / found.mean[1:])
     for spec, middle, factor in zip(priced(known.space), 1e3 * found.mean[1:], factors, strict=True):
         row = (float(middle), float(middle / factor), float(middle * factor))
-        table.rows[spec.key] = Row(spec.key, fingerprint(spec), *row, runs, now, table.canary_us)
+        table.rows[spec.key] = Row(spec.key, fingerprint(spec), *row, runs, now, table.reference_us)
     intercept_us = 1e3 * float(found.mean[0])
     table.calibrations[known.space.signature] = Calibration(1.0, intercept_us, 0.0, runs)
 
 
-def _trust(table: Table, known: Known, found: OpPosterior, counts: Floats, measured: Sequence[Measured]) -> None:
+def _trust(
+    table: LatencyTable, known: AdaptationPrior, found: OpPosterior, counts: Floats, measured: Sequence[Measured]
+) -> None:
     """Validate by leaving out one network after the other, and set the margin."""
     name = known.space.signature
     plain = Calibration(1.0, 0.0, 0.0, len(measured))
@@ -166,7 +168,7 @@ def _trust(table: Table, known: Known, found: OpPosterior, counts: Floats, measu
         without = known.prior.adapt(counts[others], floor_ms[others])
         predicted_us = 1e3 * float(without.predict_ms(counts[[index]])[0])
         left_out.append(replace(one, rows_us=max(predicted_us, 0.01 * one.floor_us)))
-    judged = float(np.mean([((one.median_us or one.floor_us) / one.floor_us - 1.0) ** 2 for one in measured]))
-    sigma = math.hypot(known.sigma(found), math.sqrt(judged))
+    verdict_us = float(np.mean([((one.median_us or one.floor_us) / one.floor_us - 1.0) ** 2 for one in measured]))
+    sigma = math.hypot(known.sigma(found), math.sqrt(verdict_us))
     table.validations[name] = replace(validate(plain, left_out), sigma=sigma)
     table.pairs[name] = pairs_of(plain, left_out)

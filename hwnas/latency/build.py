@@ -16,9 +16,9 @@ from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.spaces import AnySpace
 from hwnas.arch.spaces.chain import ChainSpace
-from hwnas.backends.formats import format_of
+from hwnas.backends.model_format import format_of
 from hwnas.devices.device import Device
-from hwnas.devices.estimate import CANARY_DRIFT, Estimate, canary_floor_us, estimate, estimates, loaded
+from hwnas.devices.estimate import REFERENCE_DRIFT, Estimate, estimate, estimates, loaded, reference_floor_us
 from hwnas.devices.link import link_to
 from hwnas.devices.measure import measure
 from hwnas.devices.rounds import Round
@@ -26,8 +26,8 @@ from hwnas.errors import InputError, TableError
 from hwnas.files import storage_errors
 from hwnas.latency.calibrate import (
     CALIBRATION_NETWORKS,
-    JUDGED_ROUNDS,
     VALIDATION_NETWORKS,
+    VERDICT_ROUNDS,
     Measured,
     fit,
     pairs_of,
@@ -38,10 +38,10 @@ from hwnas.latency.calibrate import (
 )
 from hwnas.latency.find import find_adapted, find_folder
 from hwnas.latency.journal import kept_rounds
+from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.latency.model import Latencies, LatencyModel, latency_model
-from hwnas.latency.models import write_canary, write_models
 from hwnas.latency.noise import noise_of, refuse_too_few
-from hwnas.latency.table import Calibration, Row, Table, missing_rows
+from hwnas.latency.table import Calibration, LatencyTable, Row, missing_rows
 from hwnas.latency.table_files import load_table, save_table
 from hwnas.latency.walks import ChainLatencies, chain_latencies
 from hwnas.locks import held
@@ -52,7 +52,7 @@ _DRIFT_PASSES = 3
 
 
 @dataclass(frozen=True)
-class Need:
+class MissingRows:
     """What a table lacks for a space.
 
     Attributes:
@@ -67,7 +67,7 @@ class Need:
         return bool(self.rows) or self.calibration
 
 
-def open_table(device: Device, folder: Path) -> Table:
+def open_table(device: Device, folder: Path) -> LatencyTable:
     """The table in `folder`, or an empty one for the device's condition.
 
     Raises:
@@ -76,7 +76,7 @@ def open_table(device: Device, folder: Path) -> Table:
     """
     condition = device.condition()
     if not (folder / "meta.toml").exists():
-        return Table(condition.device, condition.id)
+        return LatencyTable(condition.device, condition.id)
     table = load_table(folder)
     if (table.device, table.condition) != (condition.device, condition.id):
         raise InputError(
@@ -87,16 +87,16 @@ def open_table(device: Device, folder: Path) -> Table:
     return table
 
 
-def lacking(table: Table, space: AnySpace) -> Need:
+def lacking(table: LatencyTable, space: AnySpace) -> MissingRows:
     """What has to be measured before `space` can be searched with `table`, or what an imported one does not hold."""
     if table.kind == "imported":
         known = table.rows.keys() | set(table.folded.get(space.signature, ()))
-        return Need(tuple(spec for spec in space.ops if spec.key not in known), calibration=False)
+        return MissingRows(tuple(spec for spec in space.ops if spec.key not in known), calibration=False)
     rows = table.lacking(space.ops, format_of(table.runtime, table.precision).fingerprint)
-    return Need(tuple(rows), bool(rows) or space.signature not in table.calibrations)
+    return MissingRows(tuple(rows), bool(rows) or space.signature not in table.calibrations)
 
 
-def table_for(device: Device, space: AnySpace, tables: Path | None) -> tuple[Table, Path | None]:
+def table_for(device: Device, space: AnySpace, tables: Path | None) -> tuple[LatencyTable, Path | None]:
     """The table that a space is searched with, and its folder: a measured one, else an adapted one.
 
     Where neither holds all of the space, it is the measured one or an empty one, which can be completed.
@@ -106,7 +106,7 @@ def table_for(device: Device, space: AnySpace, tables: Path | None) -> tuple[Tab
     """
     condition = device.condition()
     folder = find_folder(condition, tables)
-    table = open_table(device, folder) if folder else Table(condition.device, condition.id)
+    table = open_table(device, folder) if folder else LatencyTable(condition.device, condition.id)
     if lacking(table, space) and device.reachable:
         other = find_adapted(condition, space.signature, tables)
         adapted = open_table(device, other) if other else None
@@ -115,34 +115,34 @@ def table_for(device: Device, space: AnySpace, tables: Path | None) -> tuple[Tab
     return table, folder
 
 
-def drifted(table: Table, space: AnySpace, device: Device) -> tuple[Need, float]:
+def drifted(table: LatencyTable, space: AnySpace, device: Device) -> tuple[MissingRows, float]:
     """What of a space was measured while the device ran at another speed than now, and how much slower it is now.
 
-    The speed is that of the reference network; each row keeps it. Slower while other work loads the machine is no
+    The speed is that of the reference model; each row keeps it. Slower while other work loads the machine is no
     drift: the table still states the undisturbed latency. What the table lacks is none either.
 
     Raises:
         DeviceError: the device cannot measure.
     """
     rows = [spec for spec in space.ops if spec.key in table.rows]
-    speeds_us = {table.rows[spec.key].canary_us for spec in rows} | {table.canary_of(space.signature)}
+    speeds_us = {table.rows[spec.key].reference_us for spec in rows} | {table.reference_of(space.signature)}
     rounds: list[Round] = []
     changes: dict[float, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        canary = write_canary(Path(folder), device)
+        reference = write_reference_model(Path(folder), device)
         for _ in range(_DRIFT_PASSES):
-            rounds += measure(device, {"canary": canary}, canary, rounds=8)
-            changes = _changes(speeds_us, canary_floor_us(rounds), loaded=2 * sum(map(loaded, rounds)) > len(rounds))
+            rounds += measure(device, {"reference": reference}, reference, rounds=8)
+            changes = _changes(speeds_us, reference_floor_us(rounds), loaded=2 * sum(map(loaded, rounds)) > len(rounds))
             if not changes:
                 break
-    again = tuple(spec for spec in rows if table.rows[spec.key].canary_us in changes)
-    return Need(again, bool(changes)), max(changes.values(), key=abs, default=0.0)
+    again = tuple(spec for spec in rows if table.rows[spec.key].reference_us in changes)
+    return MissingRows(again, bool(changes)), max(changes.values(), key=abs, default=0.0)
 
 
 def _changes(then_us: Iterable[float], now_us: float, *, loaded: bool) -> dict[float, float]:
-    """By speed, as the latency of the reference network: how much slower it is now, where that is a drift."""
+    """By speed, as the latency of the reference model: how much slower it is now, where that is a drift."""
     shares = {us: now_us / us - 1.0 for us in then_us if us > 0}
-    return {us: share for us, share in shares.items() if abs(share) > CANARY_DRIFT and not (loaded and share > 0)}
+    return {us: share for us, share in shares.items() if abs(share) > REFERENCE_DRIFT and not (loaded and share > 0)}
 
 
 def measuring_into(folder: Path, progress: Progress) -> AbstractContextManager[None]:
@@ -159,16 +159,16 @@ def measuring_into(folder: Path, progress: Progress) -> AbstractContextManager[N
 
 
 def complete(
-    table: Table,
+    table: LatencyTable,
     space: AnySpace,
     device: Device,
     folder: Path,
-    need: Need,
+    missing: MissingRows,
     *,
     progress: Progress,
     seed: int = 0,
     max_minutes: float = math.inf,
-) -> Table:
+) -> LatencyTable:
     """Measure what `need` names, calibrate, validate, and save the table to `folder`.
 
     Rows and whole networks are measured side by side, in interleaved rounds of two processes. Those that ran in a
@@ -186,52 +186,56 @@ def complete(
         StorageError: the table cannot be written.
     """
     with measuring_into(folder, progress):
-        table, need = _still_lacking(table, space, device, folder, need)
-        return _complete(table, space, device, folder, need, progress, seed, max_minutes) if need else table
+        table, missing = _still_lacking(table, space, device, folder, missing)
+        return _complete(table, space, device, folder, missing, progress, seed, max_minutes) if missing else table
 
 
-def _still_lacking(table: Table, space: AnySpace, device: Device, folder: Path, need: Need) -> tuple[Table, Need]:
+def _still_lacking(
+    table: LatencyTable, space: AnySpace, device: Device, folder: Path, missing: MissingRows
+) -> tuple[LatencyTable, MissingRows]:
     """The table as it is on disk now, and what of `need` no other process has measured since `table` was read."""
     now = open_table(device, folder)
     if not now.rows:
-        return table, need
-    rows = tuple(spec for spec in need.rows if now.rows.get(spec.key) == table.rows.get(spec.key))
+        return table, missing
+    rows = tuple(spec for spec in missing.rows if now.rows.get(spec.key) == table.rows.get(spec.key))
     name = space.signature
     calibrated = name in now.calibrations and now.calibrations[name] != table.calibrations.get(name)
-    return now, Need(rows, bool(rows) or not calibrated)
+    return now, MissingRows(rows, bool(rows) or not calibrated)
 
 
 def _complete(
-    table: Table,
+    table: LatencyTable,
     space: AnySpace,
     device: Device,
     folder: Path,
-    need: Need,
+    missing: MissingRows,
     progress: Progress,
     seed: int,
     max_minutes: float,
-) -> Table:
+) -> LatencyTable:
     started = time.monotonic()
     networks = _networks(space, seed)
     journal = folder / f"rounds-{space.signature}.jsonl"
     with tempfile.TemporaryDirectory() as temporary:
-        rows = {spec.key: Network.single(spec) for spec in need.rows}
+        rows = {spec.key: Network.single(spec) for spec in missing.rows}
         models = write_models(Path(temporary), rows | networks, device)
-        canary = write_canary(Path(temporary), device)
-        rounds = kept_rounds(journal, device, models, canary, seed, progress, started=started, max_minutes=max_minutes)
+        reference = write_reference_model(Path(temporary), device)
+        rounds = kept_rounds(
+            journal, device, models, reference, seed, progress, started=started, max_minutes=max_minutes
+        )
     if max_minutes < math.inf:
         refuse_too_few(rounds, list(rows), list(networks), max_minutes)
-    canary_us = canary_floor_us(rounds)
-    kept_us = [table.rows[spec.key].canary_us for spec in space.ops if spec not in need.rows]
-    if changes := _changes(kept_us, canary_us, loaded=False):
+    reference_us = reference_floor_us(rounds)
+    kept_us = [table.rows[spec.key].reference_us for spec in space.ops if spec not in missing.rows]
+    if changes := _changes(kept_us, reference_us, loaded=False):
         progress.say(
-            f"the reference network runs {max(changes.values(), key=abs):+.0%} against when "
+            f"the reference model runs {max(changes.values(), key=abs):+.0%} against when "
             f"{sum(us in changes for us in kept_us)} of the other rows of {space.name} were measured, so they hold for "
             "another speed: hwnas profile-device --again measures all of them"
         )
-    _take_rows(table, need.rows, estimates(rounds), canary_us)
+    _take_rows(table, missing.rows, estimates(rounds), reference_us)
     table.provenance = provenance(device)
-    table.canary_us = canary_us
+    table.reference_us = reference_us
     measured = [measured_network(table, network, name, rounds) for name, network in networks.items()]
     calibration = fit(measured[:CALIBRATION_NETWORKS])
     table.calibrations[space.signature] = calibration
@@ -250,7 +254,7 @@ def provenance(device: Device) -> dict[str, object]:
     return link_to(device).facts.provenance() | settings
 
 
-def model_of(table: Table, space: AnySpace, *, any_table: bool = False) -> Latencies:
+def model_of(table: LatencyTable, space: AnySpace, *, any_table: bool = False) -> Latencies:
     """The calibrated latency model of `space`.
 
     Rows of an imported table that was never compared with whole networks are summed as they are, without a margin.
@@ -327,13 +331,15 @@ def validation_networks(space: AnySpace, seed: int) -> list[Network]:
     return list(_networks(space, seed).values())[CALIBRATION_NETWORKS:]
 
 
-def _take_rows(table: Table, specs: Sequence[OpSpec], measured: dict[str, Estimate], canary_us: float) -> None:
+def _take_rows(
+    table: LatencyTable, specs: Sequence[OpSpec], measured: dict[str, Estimate], reference_us: float
+) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     fingerprint = format_of(table.runtime, table.precision).fingerprint
     for spec in specs:
         one = measured[spec.key]
         table.rows[spec.key] = Row(
-            spec.key, fingerprint(spec), one.floor_us, one.p10_us, one.p90_us, max(one.accepted, 1), now, canary_us
+            spec.key, fingerprint(spec), one.floor_us, one.p10_us, one.p90_us, max(one.accepted, 1), now, reference_us
         )
 
 
@@ -348,17 +354,17 @@ def measure_networks(
     """
     with tempfile.TemporaryDirectory() as temporary:
         models = write_models(Path(temporary), networks, device)
-        canary = write_canary(Path(temporary), device)
-        return kept_rounds(journal, device, models, canary, seed, progress)
+        reference = write_reference_model(Path(temporary), device)
+        return kept_rounds(journal, device, models, reference, seed, progress)
 
 
-def measured_network(table: Table, network: Network, name: str, rounds: Sequence[Round]) -> Measured:
+def measured_network(table: LatencyTable, network: Network, name: str, rounds: Sequence[Round]) -> Measured:
     """A whole network's rows in `table` beside what it took in `rounds`, which come from at least two processes."""
     own = [one for one in rounds if one.name == name]
     processes = sorted({one.process for one in own})
     first = min(one.median_us for one in own if one.process == processes[0])
     second = min(one.median_us for one in own if one.process == processes[-1])
-    whole = estimate(own, floor_us=canary_floor_us(rounds))
+    whole = estimate(own, floor_us=reference_floor_us(rounds))
     rows_us, count = row_sum(table, network)
-    judged_us = whole.median_us if whole.accepted >= JUDGED_ROUNDS else None
-    return Measured(rows_us, count, whole.floor_us, judged_us, (first, second))
+    verdict_us = whole.median_us if whole.accepted >= VERDICT_ROUNDS else None
+    return Measured(rows_us, count, whole.floor_us, verdict_us, (first, second))

@@ -16,11 +16,11 @@ from hwnas.arch.space import Architecture
 from hwnas.arch.spaces import AnySpace
 from hwnas.arch.spaces.chain import ChainSpace
 from hwnas.errors import TableError
-from hwnas.latency.table import Calibration, Table, Validation
+from hwnas.latency.table import Calibration, LatencyTable, Validation
 
 CALIBRATION_NETWORKS = 24
 VALIDATION_NETWORKS = 24
-JUDGED_ROUNDS = 3
+VERDICT_ROUNDS = 3
 LARGEST_ERROR, SMALLEST_SPEARMAN = 0.10, 0.9
 _SMALL_ERROR = 0.05
 _SMALLEST_SLOPE = 0.01
@@ -84,7 +84,7 @@ def _spread_chain(space: ChainSpace, tilt: float, rng: np.random.Generator) -> A
     return space.drawn_by_op(pick)
 
 
-def row_sum(table: Table, network: Network) -> tuple[float, int]:
+def row_sum(table: LatencyTable, network: Network) -> tuple[float, int]:
     """Sum of a network's rows in microseconds, and how many rows it has."""
     rows = [table.row_ms(spec) * 1e3 for _, spec in network.ops if spec.graph.nodes]
     return sum(rows), len(rows)
@@ -145,7 +145,7 @@ def validate(calibration: Calibration, networks: Sequence[Measured]) -> Validati
 
     predicted = np.array([predict(calibration, network.rows_us, network.rows) for network in networks])
     floor = np.array([network.floor_us for network in networks])
-    judged = np.array([network.median_us or network.floor_us for network in networks])
+    verdict_us = np.array([network.median_us or network.floor_us for network in networks])
     first, second = np.array([network.halves_us for network in networks]).T
     error = np.abs(predicted / floor - 1.0)
     return Validation(
@@ -155,7 +155,7 @@ def validate(calibration: Calibration, networks: Sequence[Measured]) -> Validati
         mape=float(error.mean()),
         within_5=float((error <= 0.05).mean()),
         within_10=float((error <= 0.10).mean()),
-        sigma=_robust_rms(judged / predicted - 1.0),
+        sigma=_robust_rms(verdict_us / predicted - 1.0),
         repeatability=float(np.abs(second / first - 1.0).mean()),
     )
 

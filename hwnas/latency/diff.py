@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from hwnas.latency.table import Table
+from hwnas.latency.table import LatencyTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Difference:
         return max((abs(one.change) for one in self.changes), default=None)
 
 
-def difference(before: Table, after: Table) -> Difference:
+def difference(before: LatencyTable, after: LatencyTable) -> Difference:
     """How the rows of `after` differ from those of `before`."""
     changes = [
         Change(key, row.median_us, other.median_us, row.fingerprint == other.fingerprint)

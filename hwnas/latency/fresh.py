@@ -10,14 +10,14 @@ import numpy as np
 
 from hwnas.arch.spaces import AnySpace
 from hwnas.devices.device import Device
-from hwnas.devices.estimate import canary_floor_us
+from hwnas.devices.estimate import reference_floor_us
 from hwnas.devices.profile import profile_rounds
 from hwnas.errors import InputError, TableError
 from hwnas.latency.build import lacking, measured_network, measuring_into, open_table
 from hwnas.latency.calibrate import VALIDATION_NETWORKS, pairs_of, validate
-from hwnas.latency.models import write_canary, write_models
+from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.latency.noise import noise_of
-from hwnas.latency.table import Calibration, Noise, Table, Validation, missing_rows
+from hwnas.latency.table import Calibration, LatencyTable, Noise, Validation, missing_rows
 from hwnas.latency.table_files import save_table
 from hwnas.progress import Progress
 
@@ -33,7 +33,7 @@ class Fresh:
         before: the table's own validation.
         validation: that on the fresh networks.
         pairs: predicted and measured undisturbed latency of each of them, in milliseconds.
-        drift: how much slower (or, below zero, faster) the reference network ran than when the table was made.
+        drift: how much slower (or, below zero, faster) the reference model ran than when the table was made.
         noise: what stood in the way.
     """
 
@@ -46,9 +46,9 @@ class Fresh:
 
 
 def measure_fresh(
-    table: Table, space: AnySpace, device: Device, count: int, *, seed: int = 0, progress: Progress
+    table: LatencyTable, space: AnySpace, device: Device, count: int, *, seed: int = 0, progress: Progress
 ) -> Fresh:
-    """Measure `count` networks that are drawn uniformly, in two processes, beside the reference network.
+    """Measure `count` networks that are drawn uniformly, in two processes, beside the reference model.
 
     Raises:
         MissingRowsError: the table lacks rows of the space, or holds stale ones.
@@ -66,10 +66,10 @@ def measure_fresh(
     networks = {f"fresh {index}": space.network(space.drawn(rng.integers)) for index in range(count)}
     with tempfile.TemporaryDirectory() as temporary:
         models = write_models(Path(temporary), networks, device)
-        canary = write_canary(Path(temporary), device)
-        first = profile_rounds(device, models, canary, rounds=_ROUNDS, max_extra=0, seed=seed, progress=progress)
+        reference = write_reference_model(Path(temporary), device)
+        first = profile_rounds(device, models, reference, rounds=_ROUNDS, max_extra=0, seed=seed, progress=progress)
         rounds = profile_rounds(
-            device, models, canary, rounds=2 * _ROUNDS, max_extra=1, done=first, seed=seed, progress=progress
+            device, models, reference, rounds=2 * _ROUNDS, max_extra=1, done=first, seed=seed, progress=progress
         )
     measured = [measured_network(table, network, name, rounds) for name, network in networks.items()]
     calibration = table.calibrations[space.signature]
@@ -78,13 +78,13 @@ def measure_fresh(
         table.validations[space.signature],
         validate(calibration, measured),
         pairs_of(calibration, measured),
-        canary_floor_us(rounds) / table.canary_of(space.signature) - 1.0,
+        reference_floor_us(rounds) / table.reference_of(space.signature) - 1.0,
         noise_of(rounds),
     )
 
 
 def keep_fresh(
-    fresh: Fresh, table: Table, space: AnySpace, device: Device, folder: Path, *, progress: Progress
+    fresh: Fresh, table: LatencyTable, space: AnySpace, device: Device, folder: Path, *, progress: Progress
 ) -> None:
     """Put the fresh validation, from which the margin of searches follows, in place of the table's own.
 
@@ -111,6 +111,6 @@ def keep_fresh(
             )
         table.validations[space.signature] = fresh.validation
         table.pairs[space.signature] = fresh.pairs
-        calibrated_us = table.canary_of(space.signature)
-        table.noise[space.signature] = replace(fresh.noise, canary_us=calibrated_us)
+        calibrated_us = table.reference_of(space.signature)
+        table.noise[space.signature] = replace(fresh.noise, reference_us=calibrated_us)
         save_table(table, folder)

@@ -16,8 +16,8 @@ from hwnas.arch.op import OpSpec
 from hwnas.devices.device import IMPORTED
 from hwnas.errors import InputError, TableError
 from hwnas.files import sha256
-from hwnas.latency.foreign import Foreign, read_csv, read_fbnet, read_ofa
-from hwnas.latency.table import Calibration, Row, Table
+from hwnas.latency.external_table import ExternalTable, read_csv, read_fbnet, read_ofa
+from hwnas.latency.table import Calibration, LatencyTable, Row
 from hwnas.latency.table_files import load_table, save_table
 
 FORMATS = ("fbnet", "ofa", "csv")
@@ -34,7 +34,7 @@ _SLOWEST, _FASTEST = 1e7, 1e12  # multiply-adds a second of a believable table, 
 class Imported:
     """A table, and what of its source hwnas has no op for, by how often it came."""
 
-    table: Table
+    table: LatencyTable
     left_out: Counter[str]
 
 
@@ -72,21 +72,21 @@ def import_table(
     try:
         text = content.decode("utf-8-sig")
         if form == "csv":
-            foreign = read_csv(text)
+            external = read_csv(text)
         elif form == "ofa":
-            foreign = read_ofa(text)
+            external = read_ofa(text)
         else:
-            foreign = read_fbnet(
+            external = read_fbnet(
                 text, entry=entry, width=width, resolution=resolution, channels=channels, classes=classes
             )
-        table = _table(foreign, device, unit)
+        table = _table(external, device, unit)
     except UnicodeDecodeError as error:
         raise TableError(f"{path} cannot be imported as {form}: it is not UTF-8 text") from error
     except InputError as error:
         raise TableError(f"{path} cannot be imported as {form}: {error}", hint=error.hint) from error
-    table.provenance = {"source": path.name, "format": form, "unit": unit or foreign.unit, "sha256": sha256(content)}
-    table.provenance |= foreign.facts
-    return Imported(table, foreign.left_out)
+    table.provenance = {"source": path.name, "format": form, "unit": unit or external.unit, "sha256": sha256(content)}
+    table.provenance |= external.facts
+    return Imported(table, external.left_out)
 
 
 def _read(path: Path) -> bytes:
@@ -99,10 +99,10 @@ def _read(path: Path) -> bytes:
         raise TableError(f"cannot read {path}: {error.strerror or error}", hint=hint) from error
 
 
-def _table(foreign: Foreign, device: str, unit: str) -> Table:
-    factor = UNITS[unit or foreign.unit]
+def _table(external: ExternalTable, device: str, unit: str) -> LatencyTable:
+    factor = UNITS[unit or external.unit]
     found: defaultdict[OpSpec, list[tuple[float, str]]] = defaultdict(list)
-    for spec, value, where in foreign.rows:
+    for spec, value, where in external.rows:
         if not spec.graph.nodes:
             raise InputError(f"{where}: {spec.key} computes nothing, so it has no latency")
         found[spec].append((_us(value, factor, where), where))
@@ -114,14 +114,14 @@ def _table(foreign: Foreign, device: str, unit: str) -> Table:
             raise InputError(f"{first} and {second} are one op, {spec.key}, but take {low:g} and {high:g} µs")
     latencies = {spec: round(statistics.fmean(us for us, _ in rows), 3) for spec, rows in found.items()}
     if not unit:
-        _check_speed(latencies, foreign.unit)
+        _check_speed(latencies, external.unit)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    table = Table(device, IMPORTED, kind="imported")
+    table = LatencyTable(device, IMPORTED, kind="imported")
     table.rows = {spec.key: Row(spec.key, NO_FINGERPRINT, us, us, us, 0, now) for spec, us in latencies.items()}
-    if foreign.space is not None:
-        intercept_us = _us(foreign.constant, factor, "all_skip_total_ms")
-        table.calibrations[foreign.space.signature] = Calibration(1.0, intercept_us, 0.0, 0)
-        table.folded[foreign.space.signature] = sorted({spec.key for spec in foreign.folded})
+    if external.space is not None:
+        intercept_us = _us(external.constant, factor, "all_skip_total_ms")
+        table.calibrations[external.space.signature] = Calibration(1.0, intercept_us, 0.0, 0)
+        table.folded[external.space.signature] = sorted({spec.key for spec in external.folded})
     return table
 
 
@@ -154,7 +154,7 @@ def _check_speed(latencies: dict[OpSpec, float], unit: str) -> None:
         )
 
 
-def save_imported(table: Table, folder: Path) -> None:
+def save_imported(table: LatencyTable, folder: Path) -> None:
     """Write an imported table, in place of an earlier import.
 
     Raises:

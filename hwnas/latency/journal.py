@@ -12,7 +12,7 @@ from hwnas.devices.profile import profile_rounds
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
 from hwnas.files import sha256, storage_errors, write_text
-from hwnas.latency.calibrate import JUDGED_ROUNDS
+from hwnas.latency.calibrate import VERDICT_ROUNDS
 from hwnas.progress import Progress
 
 _ROUNDS_PER_PROCESS = 5
@@ -25,7 +25,7 @@ def kept_rounds(
     journal: Path,
     device: Device,
     models: dict[str, Path],
-    canary: Path,
+    reference: Path,
     seed: int,
     progress: Progress,
     *,
@@ -49,9 +49,9 @@ def kept_rounds(
             rounds = profile_rounds(
                 device,
                 models,
-                canary,
+                reference,
                 rounds=process * _ROUNDS_PER_PROCESS,
-                min_accepted=JUDGED_ROUNDS,
+                min_accepted=VERDICT_ROUNDS,
                 max_extra=_MOST_PASSES if process == _PROCESSES else 0,
                 tolerance=_SETTLED if process == _PROCESSES else None,
                 deadline_s=_left_s(started, max_minutes, process),

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from hwnas.arch.spaces import AnySpace
-from hwnas.devices.estimate import CANARY_DRIFT, accepted, by_name, canary_drift, canary_floor_us, disagreement
+from hwnas.devices.estimate import REFERENCE_DRIFT, accepted, by_name, disagreement, reference_drift, reference_floor_us
 from hwnas.devices.rounds import Round
 from hwnas.errors import MissingRowsError
-from hwnas.latency.calibrate import JUDGED_ROUNDS
-from hwnas.latency.table import Noise, Table
+from hwnas.latency.calibrate import VERDICT_ROUNDS
+from hwnas.latency.table import LatencyTable, Noise
 
 _PROCESSES = 2
 _MOST_OF = 0.9
@@ -25,13 +25,13 @@ def noise_of(rounds: Sequence[Round]) -> Noise:
     return Noise(
         rejected=1 - len(accepted(rounds)) / len(rounds),
         load=statistics.median(loads) if loads else None,
-        canary_us=canary_floor_us(rounds),
-        drift=canary_drift(rounds),
+        reference_us=reference_floor_us(rounds),
+        drift=reference_drift(rounds),
         disagreement=float(np.quantile(shares, _MOST_OF)) if shares else None,
     )
 
 
-def load_warning(table: Table, space: AnySpace) -> str:
+def load_warning(table: LatencyTable, space: AnySpace) -> str:
     """What to tell people of a table that was mostly measured for `space` under load, or drifted meanwhile."""
     noise = table.noise.get(space.signature)
     if noise is None:
@@ -42,9 +42,9 @@ def load_warning(table: Table, space: AnySpace) -> str:
             f"warning: other work took {noise.load:.0%} of the CPUs that measuring leaves free while {space.name} was "
             f"measured, so its latencies may be too high: close other programs {again}"
         )
-    if noise.drift is not None and abs(noise.drift) > CANARY_DRIFT:
+    if noise.drift is not None and abs(noise.drift) > REFERENCE_DRIFT:
         return (
-            f"warning: the reference network was {abs(noise.drift):.0%} {'slower' if noise.drift > 0 else 'faster'} at "
+            f"warning: the reference model was {abs(noise.drift):.0%} {'slower' if noise.drift > 0 else 'faster'} at "
             f"the end than at the beginning while {space.name} was measured, so its latencies mix both: let the device "
             f"cool, or set its governor, {again}"
         )
@@ -63,7 +63,7 @@ def refuse_too_few(rounds: Sequence[Round], rows: Sequence[str], networks: Seque
     own = by_name(rounds)
 
     def lacks(name: str) -> bool:
-        return len(own.get(name, ())) < JUDGED_ROUNDS or len({one.process for one in own[name]}) < _PROCESSES
+        return len(own.get(name, ())) < VERDICT_ROUNDS or len({one.process for one in own[name]}) < _PROCESSES
 
     keys, whole = [key for key in rows if lacks(key)], [name for name in networks if lacks(name)]
     if keys or whole:
@@ -71,7 +71,7 @@ def refuse_too_few(rounds: Sequence[Round], rows: Sequence[str], networks: Seque
             f"{max_minutes:g} minutes were too short for a table: {len(keys)} of {len(rows)} rows and {len(whole)} of "
             f"{len(networks)} whole networks still lack rounds"
             + (f", the first row is {keys[0]}" if keys else "")
-            + f"; a table takes {JUDGED_ROUNDS} of each, from {_PROCESSES} processes",
+            + f"; a table takes {VERDICT_ROUNDS} of each, from {_PROCESSES} processes",
             keys=tuple(keys),
             hint="the same command goes on from here",
         )

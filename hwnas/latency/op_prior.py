@@ -11,7 +11,7 @@ from hwnas.arch.op import OpSpec
 from hwnas.arch.spaces import AnySpace
 from hwnas.errors import InputError
 from hwnas.latency.op_posterior import OpPrior
-from hwnas.latency.table import Calibration, Table
+from hwnas.latency.table import Calibration, LatencyTable
 from hwnas.latency.transfer import Floats, WeightPrior
 
 _ALIKE: tuple[Callable[[OpSpec], tuple[object, ...]], ...] = (
@@ -47,7 +47,7 @@ def op_counts(ops: Sequence[OpSpec], networks: Sequence[Network]) -> Floats:
     return counts
 
 
-def op_weights_ms(table: Table, ops: Sequence[OpSpec], signature: str) -> Floats:
+def op_weights_ms(table: LatencyTable, ops: Sequence[OpSpec], signature: str) -> Floats:
     """(1 + ops,) what `op_counts` are multiplied with on the device of a table, by its calibration.
 
     Args:

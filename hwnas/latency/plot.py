@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from hwnas.errors import InputError
 from hwnas.files import write_bytes
-from hwnas.latency.table import Table
+from hwnas.latency.table import LatencyTable
 
 FORMATS = (".png", ".svg")
 
 
-def plot_pairs(table: Table, signatures: list[str], path: Path) -> None:
+def plot_pairs(table: LatencyTable, signatures: list[str], path: Path) -> None:
     """Draw the networks of the validations of these space instances, with the line of no error and ±10 % about it.
 
     Raises:

@@ -23,8 +23,8 @@ class Row:
         p10_us, p90_us: of single runs in accepted rounds.
         runs: accepted rounds.
         measured_at: UTC, ISO 8601.
-        canary_us: undisturbed latency of the reference network meanwhile, in microseconds: the speed of the device that
-            the row holds for. 0 where it is not known.
+        reference_us: undisturbed latency of the reference model meanwhile, in microseconds: the speed of the device
+            that the row holds for. 0 where it is not known.
     """
 
     key: str
@@ -34,7 +34,7 @@ class Row:
     p90_us: float
     runs: int
     measured_at: str
-    canary_us: float = 0.0
+    reference_us: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +80,16 @@ class Noise:
         rejected: share of the rounds that were rejected, 0 to 1.
         load: median over the rounds of how busy other work kept the other CPUs, 0 to 1; None where the system does
             not say.
-        canary_us: undisturbed latency of the reference network meanwhile; None, like what follows, in tables of older
+        reference_us: undisturbed latency of the reference model meanwhile; None, like what follows, in tables of older
             versions.
-        drift: how much slower the reference network was in the last third of the rounds than in the first, as a share.
+        drift: how much slower the reference model was in the last third of the rounds than in the first, as a share.
         disagreement: by how much the floors of its two fastest processes differ, for all but the worst tenth of the
             rows and networks; the latencies of a table are known no better.
     """
 
     rejected: float
     load: float | None
-    canary_us: float | None = None
+    reference_us: float | None = None
     drift: float | None = None
     disagreement: float | None = None
 
@@ -100,14 +100,14 @@ class Noise:
 
 
 @dataclass
-class Table:
+class LatencyTable:
     """Rows by key, with their provenance.
 
     Attributes:
         device, condition: the ids that name the table's folder.
         kind: measured, imported or adapted.
         provenance: facts about the machine, its versions and settings, as they were when measuring.
-        canary_us: undisturbed latency of the reference network when the table was last measured; see `canary_of`.
+        reference_us: undisturbed latency of the reference model when the table was last measured; see `reference_of`.
         calibrations, validations, noise: by the signature of a space instance; tables of older versions lack `noise`,
             and an imported table may have none of them.
         pairs: alike, (predicted, measured) undisturbed latency in milliseconds of the networks of the validation;
@@ -120,7 +120,7 @@ class Table:
     condition: str
     kind: str = "measured"
     provenance: dict[str, Any] = field(default_factory=dict)
-    canary_us: float = 0.0
+    reference_us: float = 0.0
     rows: dict[str, Row] = field(default_factory=dict)
     calibrations: dict[str, Calibration] = field(default_factory=dict)
     validations: dict[str, Validation] = field(default_factory=dict)
@@ -138,13 +138,13 @@ class Table:
         """The precision of its condition, such as 'fp32'."""
         return self.condition.rpartition("-")[2]
 
-    def canary_of(self, signature: str) -> float:
-        """Undisturbed latency of the reference network when a space instance was calibrated, in microseconds.
+    def reference_of(self, signature: str) -> float:
+        """Undisturbed latency of the reference model when a space instance was calibrated, in microseconds.
 
         That is what its latencies hold for; other instances may have been measured since.
         """
         noise = self.noise.get(signature)
-        return self.canary_us if noise is None or noise.canary_us is None else noise.canary_us
+        return self.reference_us if noise is None or noise.reference_us is None else noise.reference_us
 
     def lacking(self, specs: Iterable[OpSpec], fingerprint: Callable[[OpSpec], str]) -> list[OpSpec]:
         """Those of `specs` whose row is missing, or stale because the op lowers differently now."""
@@ -162,7 +162,9 @@ class Table:
         return self.rows[spec.key].median_us / 1e3
 
 
-def missing_rows(table: Table, specs: Sequence[OpSpec], command: str = "hwnas profile-device") -> MissingRowsError:
+def missing_rows(
+    table: LatencyTable, specs: Sequence[OpSpec], command: str = "hwnas profile-device"
+) -> MissingRowsError:
     """The error that names the first of the lacking rows and the command that measures them."""
     return MissingRowsError(
         f"the latency table {table.device}/{table.condition} lacks {len(specs)} rows or holds stale ones, "
@@ -172,7 +174,7 @@ def missing_rows(table: Table, specs: Sequence[OpSpec], command: str = "hwnas pr
     )
 
 
-def _import_hint(table: Table) -> str:
+def _import_hint(table: LatencyTable) -> str:
     if not table.calibrations:
         return "import a table that holds them"
     return (

@@ -21,15 +21,17 @@ import tomli_w
 from hwnas.arch.op import OpSpec
 from hwnas.errors import InputError, TableError
 from hwnas.files import sha256, write_bytes, write_text
-from hwnas.latency.table import Calibration, Noise, Row, Table, Validation
+from hwnas.latency.table import Calibration, LatencyTable, Noise, Row, Validation
 
 SCHEMA = 1
 _KINDS = ("measured", "imported", "adapted")
 _LARGEST_FILE = 64 << 20
+_NEW_NAMES = {"canary_us": "reference_us", "canary_us_before": "reference_us_before"}
+"""Columns and entries that earlier versions called otherwise."""
 _Record = TypeVar("_Record", Calibration, Validation)
 
 
-def save_table(table: Table, folder: Path) -> None:
+def save_table(table: LatencyTable, folder: Path) -> None:
     """Write `table.csv` and `meta.toml`, replacing what is there.
 
     Raises:
@@ -43,8 +45,8 @@ def save_table(table: Table, folder: Path) -> None:
         "device": table.device,
         "condition": table.condition,
         "rows": len(table.rows),
-        "canary_us": table.canary_us,
-        "canary_us_before": _canary_before(folder),
+        "reference_us": table.reference_us,
+        "reference_us_before": _reference_before(folder),
         "sha256_meta": "",
         "sha256": sha256(content),
         "sha256_before": sha256(before.read_bytes()) if before.is_file() else "",
@@ -59,7 +61,7 @@ def save_table(table: Table, folder: Path) -> None:
     write_bytes(before, content)
 
 
-def load_table(folder: Path) -> Table:
+def load_table(folder: Path) -> LatencyTable:
     """Read a table.
 
     Raises:
@@ -76,12 +78,12 @@ def load_table(folder: Path) -> Table:
             hint=f"restore the file, or delete {folder} and measure again with hwnas profile-device",
         )
     try:
-        table = Table(
+        table = LatencyTable(
             device=_text(meta, "device"),
             condition=_text(meta, "condition"),
             kind=_text(meta, "kind"),
             provenance=dict(meta["provenance"]),
-            canary_us=_number(meta, "canary_us"),
+            reference_us=_number(meta, "reference_us"),
             rows={} if first else _rows(content.decode()),
             calibrations={name: _record(Calibration, entry) for name, entry in meta["calibration"].items()},
             validations={name: _record(Validation, entry) for name, entry in meta["validation"].items()},
@@ -94,11 +96,11 @@ def load_table(folder: Path) -> Table:
             f"the table in {folder} is malformed: {error}", hint=f"delete {folder} and measure again"
         ) from error
     if interrupted:
-        table.canary_us = _number(meta, "canary_us_before")
+        table.reference_us = _number(meta, "reference_us_before")
         table.calibrations, table.validations, table.noise, table.pairs = {}, {}, {}, {}
     for key, row in table.rows.items():
-        if not row.canary_us:  # of an older version, which knew one speed of the whole table
-            table.rows[key] = replace(row, canary_us=table.canary_us)
+        if not row.reference_us:  # of an older version, which knew one speed of the whole table
+            table.rows[key] = replace(row, reference_us=table.reference_us)
     if table.calibrations.keys() != table.validations.keys() and table.kind != "imported":
         raise TableError(
             f"the table in {folder} is malformed: a calibration and its validation come together",
@@ -115,11 +117,11 @@ def load_table(folder: Path) -> Table:
     return table
 
 
-def _canary_before(folder: Path) -> float:
-    """What the reference network took when the rows that are on disk were measured."""
+def _reference_before(folder: Path) -> float:
+    """What the reference model took when the rows that are on disk were measured."""
     if not (folder / "table.csv").is_file():
         return 0.0
-    return load_table(folder).canary_us
+    return load_table(folder).reference_us
 
 
 def _known(facts: dict[str, Any]) -> dict[str, Any]:
@@ -127,24 +129,25 @@ def _known(facts: dict[str, Any]) -> dict[str, Any]:
     return {name: _known(fact) if isinstance(fact, dict) else fact for name, fact in facts.items() if fact is not None}
 
 
-def _csv(table: Table) -> str:
+def _csv(table: LatencyTable) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(column.name for column in fields(Row))
     for key in sorted(table.rows):
         row = table.rows[key]
         numbers = (f"{value:.3f}" for value in (row.median_us, row.p10_us, row.p90_us))
-        writer.writerow([row.key, row.fingerprint, *numbers, row.runs, row.measured_at, f"{row.canary_us:.3f}"])
+        writer.writerow([row.key, row.fingerprint, *numbers, row.runs, row.measured_at, f"{row.reference_us:.3f}"])
     return buffer.getvalue()
 
 
 def _rows(text: str) -> dict[str, Row]:
     reader = csv.DictReader(io.StringIO(text))
+    reader.fieldnames = [_NEW_NAMES.get(name, name) for name in reader.fieldnames or []]
     columns = [column.name for column in fields(Row)]
     if reader.fieldnames == columns[:-1]:  # of an older version
         columns = columns[:-1]
     if reader.fieldnames != columns:
-        raise ValueError(f"the columns are {','.join(columns)}, not {','.join(reader.fieldnames or [])}")
+        raise ValueError(f"the columns are {','.join(columns)}, not {','.join(reader.fieldnames)}")
     rows: dict[str, Row] = {}
     for line in reader:
         if None in line or None in line.values():
@@ -154,13 +157,13 @@ def _rows(text: str) -> dict[str, Row]:
         except InputError as error:
             raise ValueError(f"line {reader.line_num}: {error}") from error
         median, p10, p90 = (float(line[name]) for name in ("median_us", "p10_us", "p90_us"))
-        canary = float(line.get("canary_us", 0.0))
-        if not all(math.isfinite(time) and time > 0 for time in (median, p10, p90)) or not 0 <= canary < math.inf:
+        reference = float(line.get("reference_us", 0.0))
+        if not all(math.isfinite(time) and time > 0 for time in (median, p10, p90)) or not 0 <= reference < math.inf:
             raise ValueError(f"line {reader.line_num}: latencies are positive numbers")
         if not re.fullmatch(r"[0-9a-f]{16}", line["fingerprint"]) or spec.key in rows:
             raise ValueError(f"line {reader.line_num}: bad fingerprint or repeated key")
         runs, when = int(line["runs"]), line["measured_at"]
-        rows[spec.key] = Row(spec.key, line["fingerprint"], median, p10, p90, runs, when, canary)
+        rows[spec.key] = Row(spec.key, line["fingerprint"], median, p10, p90, runs, when, reference)
     return rows
 
 
@@ -191,7 +194,7 @@ def _read_meta(path: Path) -> tuple[dict[str, Any], str]:
     defaults: dict[str, Any] = {
         "sha256": "",
         "sha256_before": "",
-        "canary_us_before": 0.0,
+        "reference_us_before": 0.0,
         "provenance": {},
         "calibration": {},
         "validation": {},
@@ -199,7 +202,15 @@ def _read_meta(path: Path) -> tuple[dict[str, Any], str]:
         "pairs": {},
         "folded": {},
     }
-    return defaults | meta, _seal(meta)
+    return defaults | _renamed(meta), _seal(meta)
+
+
+def _renamed(meta: dict[str, Any]) -> dict[str, Any]:
+    """The entries under today's names, those of `noise` as well."""
+    noise = meta.get("noise")
+    if isinstance(noise, dict):
+        meta = meta | {"noise": {name: _renamed(one) if isinstance(one, dict) else one for name, one in noise.items()}}
+    return {_NEW_NAMES.get(name, name): value for name, value in meta.items()}
 
 
 def _seal(meta: dict[str, Any]) -> str:

@@ -76,7 +76,7 @@ class WeightPrior:
     def _at_any_scale(self) -> Floats:
         return self.covariance + _ANY_SCALE * np.outer(self.mean, self.mean)
 
-    def adapt(self, rows: Floats, measured_ms: Sequence[float] | Floats) -> Posterior:
+    def adapt(self, rows: Floats, measured_ms: Sequence[float] | Floats) -> LatencyPosterior:
         """What the device is like, given the latencies of some networks.
 
         For each level of noise, `w` and `s` have a closed form (a normal with a flat prior on `s`:
@@ -104,7 +104,7 @@ class WeightPrior:
         noise_ms = np.sqrt(
             share @ np.square([one.scale_ms * noise for one, noise in zip(found, self.noises, strict=True)])
         )
-        return Posterior(self, mean, within + (off.T * share) @ off, float(noise_ms))
+        return LatencyPosterior(self, mean, within + (off.T * share) @ off, float(noise_ms))
 
     def _at(self, rows: Floats, y: Floats, noise: float) -> _Conditioned:
         t = rows @ self.mean
@@ -181,7 +181,7 @@ class Prior(WeightPrior):
             saved = (one_hot(self.options, without_dead) - coded) @ self.mean[1:-1, None]
         return np.hstack([np.ones_like(saved), coded - self.centre, saved])
 
-    def latency_model(self, found: Posterior, rows: Floats) -> LatencyModel:
+    def latency_model(self, found: LatencyPosterior, rows: Floats) -> LatencyModel:
         """The additive part, for searches; what dead ops may save is left out, so such networks are overrated.
 
         Args:
@@ -205,7 +205,7 @@ class _Conditioned:
 
 
 @dataclass(frozen=True)
-class Posterior:
+class LatencyPosterior:
     """The weights of a device.
 
     Attributes:

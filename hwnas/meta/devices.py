@@ -11,7 +11,7 @@ from hwnas.errors import InputError, StorageError, TableError
 from hwnas.latency.build import lacking
 from hwnas.latency.find import all_folders
 from hwnas.latency.model import LatencyModel, latency_model
-from hwnas.latency.table import Table
+from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import load_table
 
 
@@ -52,5 +52,5 @@ def device_models(space: SearchSpace, devices: Sequence[str], tables: Path | Non
     return found
 
 
-def _rows_of(table: Table, absent: set[OpSpec]) -> Callable[[OpSpec], float]:
+def _rows_of(table: LatencyTable, absent: set[OpSpec]) -> Callable[[OpSpec], float]:
     return lambda spec: 0.0 if spec in absent else table.row_ms(spec)

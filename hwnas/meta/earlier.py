@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
+from hwnas.arch.origin import Origin, text
 from hwnas.arch.spaces import AnySpace
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_text
 from hwnas.meta.initialisation import Initialisation
-from hwnas.search.origin import Origin, text
+from hwnas.search.strategies import ALIASES
 from hwnas.train import checkpoint as store
 
 _SUPERNET, _ALPHA = "supernet.", "alpha."
@@ -48,7 +49,9 @@ def from_search(checkpoint: Path) -> Initialisation:
     return Initialisation(origin, weights, alpha)
 
 
-def write_learned(path: Path, space: AnySpace, strategy: str, reward: str, learned: Mapping[str, Any]) -> None:
+def write_sampler_state(
+    path: Path, space: AnySpace, strategy: str, reward: str, sampler_state: Mapping[str, Any]
+) -> None:
     """Keep what the sampler of a search learned, for a later one to start from; equal contents give equal bytes.
 
     Args:
@@ -57,12 +60,12 @@ def write_learned(path: Path, space: AnySpace, strategy: str, reward: str, learn
     Raises:
         StorageError: the file cannot be written.
     """
-    content = {"space": asdict(Origin.of(space)), "reward": reward, "strategies": {strategy: learned}}
+    content = {"space": asdict(Origin.of(space)), "reward": reward, "strategies": {strategy: sampler_state}}
     write_text(path, json.dumps(content, allow_nan=False) + "\n")
 
 
 def from_samplers(path: Path) -> Initialisation:
-    """What `write_learned` kept: no weights, and no α.
+    """The initialisation that `write_sampler_state` kept: no weights, and no α.
 
     Raises:
         InputError: there is no such file, or it is damaged.
@@ -71,11 +74,11 @@ def from_samplers(path: Path) -> Initialisation:
         raise InputError(
             f"a sampler can start from an earlier search only where that ended and kept what its sampler learned, but "
             f"there is no {path}",
-            hint="give the folder of a finished run with --strategy enas, metaqnn or gaussian",
+            hint="give the folder of a finished run with --strategy enas, metaqnn or bayesian",
         )
     content = read_json(path)
     try:
-        strategies = {text(name): dict(learned) for name, learned in content["strategies"].items()}
+        strategies = {ALIASES.get(name, name): dict(state) for name, state in content["strategies"].items()}
         method = {"reward": text(content["reward"])}
         return Initialisation(Origin.from_json(content["space"]), {}, None, strategies, method)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hwnas.errors import InputError
-from hwnas.meta.adapt import Params
+from hwnas.meta.inner_loop import Params
 from hwnas.meta.learner import Learner
 
 HEADS = ("learned", "prototypes")

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hwnas.arch.origin import Origin, text
 from hwnas.errors import InputError
-from hwnas.search.origin import Origin, text
+from hwnas.search.strategies import ALIASES
 from hwnas.train import checkpoint as store
 
 VERSION = 1
@@ -82,8 +83,7 @@ def load_initialisation(path: Path) -> Initialisation:
         origin = Origin.from_json(info["space"])
         objects = [dict(_object(info[name])) for name in ("strategies", "method", "tasks", "metrics")]
         strategies, method, tasks, metrics = objects
-        for state in strategies.values():
-            _object(state)
+        strategies = {ALIASES.get(name, name): _object(state) for name, state in strategies.items()}
         devices = tuple(map(text, info["devices"]))
         alpha = tensors.pop(_ALPHA, None)
         _check_tensors(origin, tensors, alpha)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hwnas.errors import InputError
-from hwnas.meta.adapt import ALPHA, Params
+from hwnas.meta.inner_loop import ALPHA, Params
 from hwnas.search.strategies.base import pair_gates
 from hwnas.search.supernet import Gate
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hwnas.errors import InputError
-from hwnas.meta.adapt import Inner, Loss, Params, adapt
+from hwnas.meta.inner_loop import Inner, Loss, Params, adapt
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ _HELD_OUT = 0.2
 
 
 @dataclass(frozen=True)
-class Pool:
+class ClassPool:
     """Images of many classes.
 
     Attributes:
@@ -46,7 +46,7 @@ class Pool:
             found.setdefault(name.rpartition("/")[0], []).append(label)
         return {group: tuple(found[group]) for group in sorted(found)}
 
-    def hold_out(self, names: Sequence[str] = (), *, least: int = 2) -> tuple[Pool, Pool]:
+    def hold_out(self, names: Sequence[str] = (), *, least: int = 2) -> tuple[ClassPool, ClassPool]:
         """Two pools without a common class: what to train on, and what to validate on.
 
         Both are normalised with mean and deviation of the first, as nothing is known of the second.
@@ -68,7 +68,9 @@ class Pool:
             )
         train = self._restricted(kept)
         mean, std = statistics(train.images)
-        train, held = (Pool(p.name, p.classes, p.images, mean, std) for p in (train, self._restricted(sorted(chosen))))
+        train, held = (
+            ClassPool(p.name, p.classes, p.images, mean, std) for p in (train, self._restricted(sorted(chosen)))
+        )
         return train, held
 
     def _named(self, names: Sequence[str]) -> Iterable[int]:
@@ -90,21 +92,21 @@ class Pool:
         count = len(self.classes)
         return range(max(0, count - max(least, round(_HELD_OUT * count))), count)
 
-    def _restricted(self, labels: Sequence[int]) -> Pool:
+    def _restricted(self, labels: Sequence[int]) -> ClassPool:
         places = np.concatenate([self.members[label] for label in labels])
         new = np.repeat(np.arange(len(labels)), [len(self.members[label]) for label in labels])
         images = Images(self.images.pixels[places], new)
-        return Pool(self.name, tuple(self.classes[label] for label in labels), images, self.mean, self.std)
+        return ClassPool(self.name, tuple(self.classes[label] for label in labels), images, self.mean, self.std)
 
 
-def pool_of(dataset: Dataset) -> Pool:
+def pool_of(dataset: Dataset) -> ClassPool:
     """All images of a data set, whatever their split."""
     parts = (dataset.train, dataset.val, dataset.test)
     images = Images(np.concatenate([p.pixels for p in parts]), np.concatenate([p.labels for p in parts]))
-    return Pool(dataset.name, dataset.classes, images, dataset.mean, dataset.std)
+    return ClassPool(dataset.name, dataset.classes, images, dataset.mean, dataset.std)
 
 
-def load_pool(source: str, *, resolution: int) -> Pool:
+def load_pool(source: str, *, resolution: int) -> ClassPool:
     """The images of `source` at `resolution` × `resolution` pixels.
 
     Args:

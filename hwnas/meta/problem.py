@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from hwnas.meta.adapt import ALPHA, Params
 from hwnas.meta.head import prototypes
+from hwnas.meta.inner_loop import ALPHA, Params
 from hwnas.meta.learner import Learner
+from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.outer import Problem
-from hwnas.meta.settings import MetaSettings
 from hwnas.meta.tasks import Batch, Task
 from hwnas.search.objective import BudgetPenalty, ExpectedLatency
 from hwnas.search.strategies.base import gumbels

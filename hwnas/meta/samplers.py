@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hwnas.arch.origin import Origin
 from hwnas.arch.spaces import AnySpace
 from hwnas.errors import InputError
 from hwnas.meta.initialisation import Initialisation
-from hwnas.search.feasible import Anything
-from hwnas.search.origin import Origin
+from hwnas.search.feasible import Unconstrained
 from hwnas.search.strategies import Strategy
-from hwnas.search.strategies.base import CarriesOver
-from hwnas.search.strategies.carry import carry_over
+from hwnas.search.strategies.base import WarmStartable
+from hwnas.search.strategies.warm_start import warm_start
 
 _MALFORMED = (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError)
 
@@ -30,13 +30,13 @@ def sampler_start(
     """
     if strategy.sampler is None:
         return None, ""
-    learned = init.strategies.get(strategy.name)
-    sampler = strategy.sampler(Anything(space.options), 0)
+    sampler_state = init.strategies.get(strategy.name)
+    sampler = strategy.sampler(Unconstrained(space.options), 0)
     told = init.method.get("reward", reward)
     why = ""
-    if not isinstance(sampler, CarriesOver):
+    if not isinstance(sampler, WarmStartable):
         why = f"{strategy.name} carries nothing over"
-    elif learned is None:
+    elif sampler_state is None:
         known = ", ".join(init.strategies)
         why = f"what was learned is of {known}, not of {strategy.name}" if known else "no sampler learned there"
     elif told != reward:
@@ -45,9 +45,9 @@ def sampler_start(
         why = f"it was learned in {init.origin.space} with other options"
     else:
         try:
-            carry_over(sampler, dict(learned))
+            warm_start(sampler, dict(sampler_state))
         except InputError as error:
             why = str(error)
         except _MALFORMED as error:
             why = f"what was learned is damaged: {error}"
-    return (None, f"not reused: {why}") if why else (learned, "reused")
+    return (None, f"not reused: {why}") if why else (sampler_state, "reused")

@@ -14,7 +14,7 @@ from torch import Tensor
 from hwnas.data import augment, to_input
 from hwnas.errors import InputError
 from hwnas.latency.model import LatencyModel
-from hwnas.meta.pools import Pool
+from hwnas.meta.pools import ClassPool
 
 AUGMENTATIONS = ("none", "small", "strong")
 """What is done with the images of a task; see `augmented`."""
@@ -73,7 +73,7 @@ class Shape:
                 )
 
 
-def check(pool: Pool, shape: Shape) -> None:
+def check(pool: ClassPool, shape: Shape) -> None:
     """Whether tasks of that shape can be drawn.
 
     Raises:
@@ -89,7 +89,7 @@ def check(pool: Pool, shape: Shape) -> None:
         )
 
 
-def draw(pool: Pool, shape: Shape, rng: np.random.Generator, device: torch.device) -> Task:
+def draw(pool: ClassPool, shape: Shape, rng: np.random.Generator, device: torch.device) -> Task:
     """A task of `pool`: classes, their order, and their images are drawn without replacement.
 
     Raises:
@@ -159,14 +159,14 @@ def perturbed(models: Sequence[LatencyModel], rng: np.random.Generator, spread: 
     return LatencyModel(costs_ms, between(first.fixed_ms, second.fixed_ms), groups=first.groups)
 
 
-def _choices(pool: Pool, shape: Shape) -> list[tuple[int, ...]]:
+def _choices(pool: ClassPool, shape: Shape) -> list[tuple[int, ...]]:
     """The sets of classes that tasks may draw from: those with enough images."""
     groups = pool.groups.values() if shape.within else [tuple(range(len(pool.classes)))]
     needed = shape.shots + shape.queries
     return [tuple(label for label in group if len(pool.members[label]) >= needed) for group in groups]
 
 
-def _batch(pool: Pool, places: Sequence[Places], turns: Places, device: torch.device) -> Batch:
+def _batch(pool: ClassPool, places: Sequence[Places], turns: Places, device: torch.device) -> Batch:
     parts = [np.rot90(pool.images.pixels[p], k=int(t), axes=(2, 3)) for p, t in zip(places, turns, strict=True)]
     pixels = torch.from_numpy(np.ascontiguousarray(np.concatenate(parts))).to(device)
     labels = torch.arange(len(places)).repeat_interleave(len(places[0])).to(device)

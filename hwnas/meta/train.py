@@ -19,12 +19,12 @@ from hwnas.backends.torch import network_module
 from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
 from hwnas.latency.model import LatencyModel
-from hwnas.meta.adapt import ALPHA, Params
+from hwnas.meta.inner_loop import ALPHA, Params
 from hwnas.meta.learner import Learner
+from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.outer import outer_gradient
-from hwnas.meta.pools import Pool
+from hwnas.meta.pools import ClassPool
 from hwnas.meta.problem import adapted_accuracy, problem_of
-from hwnas.meta.settings import MetaSettings
 from hwnas.meta.tasks import Task, augmented, check, draw, with_device
 from hwnas.progress import Progress
 from hwnas.search.supernet import Supernet
@@ -42,8 +42,8 @@ class Sources:
         models: costs on known devices, of which devices are made up; none for tasks without a budget.
     """
 
-    train: tuple[Pool, ...]
-    held_out: tuple[Pool, ...]
+    train: tuple[ClassPool, ...]
+    held_out: tuple[ClassPool, ...]
     models: tuple[LatencyModel, ...] = ()
 
 
@@ -150,7 +150,7 @@ class MetaTraining:
             found.append(adapted_accuracy(self.learner, init, task, self.settings, rng, self.running))
         self.history.append([step, float(np.mean(found)), float(np.std(found, ddof=1) / math.sqrt(len(found)))])
 
-    def task(self, pools: Sequence[Pool], rng: np.random.Generator, *, training: bool) -> Task:
+    def task(self, pools: Sequence[ClassPool], rng: np.random.Generator, *, training: bool) -> Task:
         """A task of one of the pools, on a made-up device if there are any to make it up from."""
         shape = self.settings.shape if training else self.settings.validation
         task = draw(pools[int(rng.integers(len(pools)))], shape, rng, self.device)
@@ -212,5 +212,5 @@ class MetaTraining:
             )
 
 
-def _pixels(pool: Pool) -> str:
+def _pixels(pool: ClassPool) -> str:
     return sha256(pool.images.pixels.tobytes() + pool.images.labels.tobytes())

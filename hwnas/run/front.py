@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_bytes
-from hwnas.run.folder import RunFolder
 from hwnas.run.report import ACCENT, BUDGET, STYLE, decorate, environment, number, svg
+from hwnas.run.run_folder import RunFolder
 
 _SHARED = ("range_ms", "device", "condition", "runtime", "precision", "data", "space", "strategy", "seed")
 

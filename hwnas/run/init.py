@@ -11,10 +11,10 @@ from hwnas.errors import InputError
 from hwnas.files import sha256
 from hwnas.meta.earlier import from_samplers, from_search
 from hwnas.meta.initialisation import Initialisation, load_initialisation
+from hwnas.meta.reuse import Reused, same_family, start_in
 from hwnas.meta.samplers import sampler_start
-from hwnas.meta.transfer import Reused, same_family, start_in
 from hwnas.run.config import RunConfig, parse_share
-from hwnas.run.folder import RunFolder
+from hwnas.run.run_folder import RunFolder
 from hwnas.search.start import Start
 from hwnas.search.strategies import Strategy
 
@@ -45,15 +45,15 @@ def start_of(config: RunConfig, space: AnySpace, init: Initialisation, chosen: S
         InputError: less than half of the weights fit; scores come from training, and the sampler cannot start from what
             was learned, so nothing is left; or nothing is searched, and there is no α.
     """
-    learned, sampler = sampler_start(space, init, chosen, config.reward)
+    sampler_state, sampler = sampler_start(space, init, chosen, config.reward)
     if config.scores == "training":
-        if learned is None:
+        if sampler_state is None:
             raise InputError(
                 f"with scores by training a search starts from what a sampler learned, but with {config.init} the "
                 f"sampler is {sampler}",
                 hint=f"leave out --init, or give the folder of a run with --strategy {chosen.name}",
             )
-        return Start(learned=learned), Reused(0, 0, 0.0, (), 0, sampler)
+        return Start(sampler_state=sampler_state), Reused(0, 0, 0.0, (), 0, sampler)
     assert isinstance(space, SearchSpace)  # chains have no shared weights, so their scores come from training
     start, reused = start_in(space, init, where=config.init)
     if parse_share(config.search_share) == 0 and not reused.decisions:
@@ -61,7 +61,7 @@ def start_of(config: RunConfig, space: AnySpace, init: Initialisation, chosen: S
             f"without a search the architecture is decoded from α, and of {config.init} there is none for {space.name}",
             hint="give the folder of a run with a relaxation such as --strategy gumbel, or a larger --search-share",
         )
-    return replace(start, learned=learned), replace(reused, sampler=sampler)
+    return replace(start, sampler_state=sampler_state), replace(reused, sampler=sampler)
 
 
 def check_share(config: RunConfig, chosen: Strategy) -> None:
@@ -86,10 +86,10 @@ def check_share(config: RunConfig, chosen: Strategy) -> None:
 def _of_run(folder: RunFolder, config: RunConfig) -> tuple[Initialisation, list[Path]]:
     """What an earlier run learned, and the files that say so."""
     if config.scores == "training":
-        return from_samplers(folder.learned), [folder.learned]
+        return from_samplers(folder.sampler_state), [folder.sampler_state]
     init = from_search(folder.search_state)
-    if not folder.learned.is_file():
+    if not folder.sampler_state.is_file():
         return init, [folder.search_state]
-    samplers = from_samplers(folder.learned)
+    samplers = from_samplers(folder.sampler_state)
     init = replace(init, strategies=samplers.strategies, method=samplers.method)
-    return init, [folder.search_state, folder.learned]
+    return init, [folder.search_state, folder.sampler_state]

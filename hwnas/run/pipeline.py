@@ -21,20 +21,20 @@ from hwnas.devices.host import host_facts
 from hwnas.errors import ExportError, InfeasibleBudgetError
 from hwnas.export.model_file import Exported, export_model
 from hwnas.files import read_json, write_json
-from hwnas.meta.earlier import write_learned
+from hwnas.meta.earlier import write_sampler_state
 from hwnas.progress import Progress
-from hwnas.run.check import checked, faster, judged
 from hwnas.run.config import RunConfig
-from hwnas.run.folder import RunFolder
+from hwnas.run.context import RunContext
 from hwnas.run.front import front_of, write_front
-from hwnas.run.job import Run
+from hwnas.run.measured_check import checked, faster, measured_verdicts
 from hwnas.run.plan import Plan, make_plan, ready_model
 from hwnas.run.report import write_report
 from hwnas.run.result import missed, result_of, write_architecture, write_evaluated
+from hwnas.run.run_folder import RunFolder
 from hwnas.run.schedule import final_recipe, hurried, kept_recipe, kept_settings, score_recipe, search_settings
-from hwnas.search.engine import Found, make_loop, search, seconds_an_epoch
-from hwnas.search.settings import SearchSettings
-from hwnas.search.training_scores import TrainingScores
+from hwnas.search.engine import SearchOutcome, make_loop, search, seconds_an_epoch
+from hwnas.search.from_scratch import FromScratchEvaluator
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.within import AnyLimits
 from hwnas.train import Recipe, deterministic, keep_freed_memory, mixed_precision, recalibrate, train
 from hwnas.train import checkpoint as store
@@ -78,7 +78,7 @@ def run_search(
         if dataset is not None:
             folder.same_data(dataset.digest())
         parts = _parts(plan, folder)
-        if resume and all(map(_judged_before, parts)):
+        if resume and all(map(_has_verdict, parts)):
             return _ended(plan, folder, list(map(_kept_result, parts)))
         deterministic(config.seed, config.threads)
         keep_freed_memory()
@@ -97,7 +97,7 @@ def run_search(
                 raise
         model, range_ms = whole.restricted(plan.bounds.kept), (whole.smallest_ms, whole.largest_ms)
         runs = [
-            Run(plan, part, model, range_ms, budget.ms(whole), dataset, plan.accelerator, progress)
+            RunContext(plan, part, model, range_ms, budget.ms(whole), dataset, plan.accelerator, progress)
             for budget, part in zip(plan.budgets, parts, strict=True)
         ]
         return _ended(plan, folder, _finish(runs, folder, workers))
@@ -108,7 +108,7 @@ def _parts(plan: Plan, folder: RunFolder) -> list[RunFolder]:
     return [folder.part(budget.folder) for budget in plan.budgets] if len(plan.budgets) > 1 else [folder]
 
 
-def _finish(runs: Sequence[Run], folder: RunFolder, workers: int) -> list[dict[str, Any]]:
+def _finish(runs: Sequence[RunContext], folder: RunFolder, workers: int) -> list[dict[str, Any]]:
     """The results for every budget, from one search; `folder` holds what they share."""
     with folder.stage("search"), _precision(runs[0]):
         found = _searched(runs, folder, workers)
@@ -122,7 +122,7 @@ def _finish(runs: Sequence[Run], folder: RunFolder, workers: int) -> list[dict[s
         runs[0].progress.say(said)
     results = []
     for run, one, choices in zip(runs, found, chosen, strict=True):
-        if len(runs) > 1 and _judged_before(run.folder):
+        if len(runs) > 1 and _has_verdict(run.folder):
             results.append(_kept_result(run.folder))
             continue
         if len(runs) > 1:
@@ -131,15 +131,15 @@ def _finish(runs: Sequence[Run], folder: RunFolder, workers: int) -> list[dict[s
     return results
 
 
-def _precision(run: Run) -> torch.autocast:
+def _precision(run: RunContext) -> torch.autocast:
     """The context that a run trains in."""
     return mixed_precision(run.device, on=run.plan.config.mixed_precision)
 
 
-def _searched(runs: Sequence[Run], folder: RunFolder, workers: int) -> tuple[Found, ...]:
+def _searched(runs: Sequence[RunContext], folder: RunFolder, workers: int) -> tuple[SearchOutcome, ...]:
     first = runs[0]
     limits = [run.limits(run.model.target_ms(run.budget_ms)) for run in runs]
-    with _scorer(first, folder, workers) as scorer:
+    with _evaluator(first, folder, workers) as evaluator:
         found = search(
             first.plan.space,
             limits,
@@ -151,24 +151,27 @@ def _searched(runs: Sequence[Run], folder: RunFolder, workers: int) -> tuple[Fou
             checkpoint=folder.search_state,
             progress=first.progress,
             log=folder.log,
-            scorer=scorer,
+            evaluator=evaluator,
             reward=first.plan.config.reward,
             start=first.plan.start,
         )
     for run, one in zip(runs, found, strict=True):
         write_evaluated(run, one)
-    config, learned = first.plan.config, found[-1].learned  # of the loosest budget, within which the most was proposed
-    if learned is not None:
-        write_learned(folder.learned, first.plan.space, config.strategy, config.reward, learned)
+    config, sampler_state = (
+        first.plan.config,
+        found[-1].sampler_state,
+    )  # of the loosest budget, within which the most was proposed
+    if sampler_state is not None:
+        write_sampler_state(folder.sampler_state, first.plan.space, config.strategy, config.reward, sampler_state)
     return found
 
 
-def _scorer(run: Run, folder: RunFolder, workers: int) -> AbstractContextManager[TrainingScores | None]:
+def _evaluator(run: RunContext, folder: RunFolder, workers: int) -> AbstractContextManager[FromScratchEvaluator | None]:
     """What scores the candidates, if not the supernet."""
     config = run.plan.config
     if config.scores != "training":
         return nullcontext()
-    return TrainingScores(
+    return FromScratchEvaluator(
         run.plan.space,
         run.dataset,
         kept_recipe(folder.state / "score-recipe.json", lambda: score_recipe(config, len(run.dataset.train))),
@@ -180,7 +183,7 @@ def _scorer(run: Run, folder: RunFolder, workers: int) -> AbstractContextManager
     )
 
 
-def _produced(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe) -> dict[str, Any]:
+def _produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], recipe: Recipe) -> dict[str, Any]:
     """Train, export and judge; what misses its budget is repaired."""
     folder, config = run.folder, run.plan.config
     limits = run.limits(run.model.target_ms(run.budget_ms))
@@ -195,7 +198,7 @@ def _produced(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe) 
             _save_weights(run, module)
         with folder.stage("export and verify"):
             exported = _export(run, choices, module)
-            verdicts = judged(run, exported, random_choices, baseline)
+            verdicts = measured_verdicts(run, exported, random_choices, baseline)
         verdict = verdicts.get("model")
         repaired = faster(run, found, choices, verdict) if verdict is not None and repair < _REPAIRS else None
         if verdict is None or repaired is None:
@@ -209,7 +212,7 @@ def _produced(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe) 
     return result
 
 
-def _settings(runs: Sequence[Run], folder: RunFolder, limits: Sequence[AnyLimits]) -> SearchSettings:
+def _settings(runs: Sequence[RunContext], folder: RunFolder, limits: Sequence[AnyLimits]) -> SearchSettings:
     """How long the search runs; decided once a run."""
     run = runs[0]
     plan = run.plan
@@ -233,7 +236,7 @@ def _settings(runs: Sequence[Run], folder: RunFolder, limits: Sequence[AnyLimits
     )
 
 
-def _recipe(runs: Sequence[Run], folder: RunFolder, chosen: Sequence[tuple[int, ...]]) -> Recipe:
+def _recipe(runs: Sequence[RunContext], folder: RunFolder, chosen: Sequence[tuple[int, ...]]) -> Recipe:
     """How the winners and the baselines are trained; decided once a run."""
     dataset, device = runs[0].dataset, runs[0].device
 
@@ -253,12 +256,12 @@ def _recipe(runs: Sequence[Run], folder: RunFolder, chosen: Sequence[tuple[int, 
     )
 
 
-def _seconds(folder: RunFolder, runs: Sequence[Run]) -> float:
+def _seconds(folder: RunFolder, runs: Sequence[RunContext]) -> float:
     """Of the run and of its parts, where it has any."""
     return sum(one.seconds() for one in {one.path: one for one in (folder, *(run.folder for run in runs))}.values())
 
 
-def _trained(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe, label: str) -> nn.Module:
+def _trained(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], recipe: Recipe, label: str) -> nn.Module:
     """The network with its final weights: trained from those that the supernet gives it (docs/decisions/0010).
 
     Where there is no supernet, it is trained from random ones.
@@ -286,11 +289,11 @@ def _trained(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe, l
     return module
 
 
-def _save_weights(run: Run, module: nn.Module) -> None:
+def _save_weights(run: RunContext, module: nn.Module) -> None:
     store.save(run.folder.weights, module.state_dict(), {"space": run.plan.space.name})
 
 
-def _export(run: Run, choices: tuple[int, ...], module: nn.Module) -> Exported:
+def _export(run: RunContext, choices: tuple[int, ...], module: nn.Module) -> Exported:
     facts = {
         "architecture": json.dumps(run.network(choices).to_json()),
         "device": run.plan.device.id,
@@ -300,8 +303,8 @@ def _export(run: Run, choices: tuple[int, ...], module: nn.Module) -> Exported:
     }
     network = run.network(choices)
     exported = export_model(
-        run.folder.model(run.form.suffix),
-        run.form,
+        run.folder.model(run.model_format.suffix),
+        run.model_format,
         network,
         export_weights(module),
         run.dataset,
@@ -315,7 +318,7 @@ def _export(run: Run, choices: tuple[int, ...], module: nn.Module) -> Exported:
     return exported
 
 
-def _judged_before(folder: RunFolder) -> bool:
+def _has_verdict(folder: RunFolder) -> bool:
     """Whether the run ended with all that can be said; an unstable verdict is measured again."""
     if not folder.result.exists():
         return False

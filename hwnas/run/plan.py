@@ -13,18 +13,18 @@ from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.files import read_json, write_json
-from hwnas.latency.build import Need, complete, drifted, kept_model, lacking, model_of, open_table, table_for
+from hwnas.latency.build import MissingRows, complete, drifted, kept_model, lacking, model_of, open_table, table_for
 from hwnas.latency.find import device_or_imported, find_folder, table_folder
 from hwnas.latency.model import Latencies
 from hwnas.latency.noise import load_warning
-from hwnas.latency.table import Table, missing_rows
+from hwnas.latency.table import LatencyTable, missing_rows
 from hwnas.latency.table_files import load_table
-from hwnas.meta.transfer import Reused
+from hwnas.meta.reuse import Reused
 from hwnas.progress import Progress, Silent
 from hwnas.run.bounds import Bounds, bounds
 from hwnas.run.config import WITHOUT_SUPERNET, Budget, RunConfig, parse_budgets
-from hwnas.run.fit import Fit, extreme, fit, floor_ms
 from hwnas.run.init import check_share, initialised, start_of
+from hwnas.run.instance import ChosenInstance, extreme, fit, floor_ms
 from hwnas.run.schedule import RECIPES
 from hwnas.search.reward import REWARDS
 from hwnas.search.start import Start
@@ -61,9 +61,9 @@ class Plan:
     whole: AnySpace
     bounds: Bounds
     device: Device
-    table: Table
+    table: LatencyTable
     folder: Path
-    need: Need
+    missing: MissingRows
     accelerator: torch.device
     any_table: bool = False
     start: Start | None = None
@@ -133,9 +133,9 @@ def make_plan(
     resolved = replace(config, width=found.width, depth=found.depth, resolution=found.space.input_shape[1])
     if device.reachable:
         table, _ = table_for(device, found.space, tables)
-    need = lacking(table, found.space)
-    if need and not device.reachable:
-        raise missing_rows(table, need.rows)
+    missing = lacking(table, found.space)
+    if missing and not device.reachable:
+        raise missing_rows(table, missing.rows)
     left = limited(found.space)
     start, reused = None, None
     if init is not None:
@@ -151,7 +151,7 @@ def make_plan(
         device=device,
         table=table,
         folder=folder,
-        need=need,
+        missing=missing,
         accelerator=accelerator,
         any_table=any_table,
         start=start,
@@ -219,7 +219,7 @@ def _instance(
     images: tuple[int, int, int],
     limited: Callable[[AnySpace], Bounds],
     progress: Progress,
-) -> Fit:
+) -> ChosenInstance:
     """The instance that the configuration names, or that the data, the budget and the limits choose.
 
     Args:
@@ -237,7 +237,7 @@ def _instance(
     if budgets[0].relative or config.width or not rungs or not device.reachable:
         width = config.width or default_width(native)
         reason = "as asked for" if config.width else "the default for images of this size"
-        return Fit(instance(width, config.depth, resolution), width, config.depth, reason)
+        return ChosenInstance(instance(width, config.depth, resolution), width, config.depth, reason)
     resolutions = [resolution]
     if not config.resolution:
         least = min(native, _SMALL_IMAGES)
@@ -248,7 +248,7 @@ def _instance(
     return fit(values_ms, sizes, instance, resolutions, device, progress=progress)
 
 
-def _of_table(config: RunConfig, table: Table, channels: int, classes: int) -> RunConfig:
+def _of_table(config: RunConfig, table: LatencyTable, channels: int, classes: int) -> RunConfig:
     """The configuration with the instance that an imported table is of, where it names no other one."""
     images = f"-i{channels}-o{classes}"
     if config.width or config.depth or config.resolution:
@@ -300,7 +300,7 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
         DeviceError: the device cannot measure.
     """
     origin = {"space": plan.space.name, "condition": plan.device.condition().folder.as_posix()}
-    if kept is not None and kept.exists() and not plan.need:
+    if kept is not None and kept.exists() and not plan.missing:
         content = read_json(kept)
         if content["origin"] == origin:
             return kept_model(plan.whole, content["model"])
@@ -330,10 +330,10 @@ def check_budget(plan: Plan, model: Latencies) -> None:
 
 
 def _measured_model(plan: Plan, progress: Progress) -> Latencies:
-    need = plan.need
+    missing = plan.missing
     if not plan.device.reachable:
         return model_of(plan.table, plan.whole, any_table=plan.any_table)
-    lacks = len(need.rows)
+    lacks = len(missing.rows)
     if lacks < len(plan.whole.ops):
         again, changed = drifted(plan.table, plan.whole, plan.device)
         if again and plan.table.kind == "adapted":  # what was predicted is not completed: a measured table replaces it
@@ -341,28 +341,28 @@ def _measured_model(plan: Plan, progress: Progress) -> Latencies:
             again = lacking(plan.table, plan.whole)
         if again:
             progress.say(
-                f"the reference network runs {changed:+.0%} against when the table was measured: measuring "
+                f"the reference model runs {changed:+.0%} against when the table was measured: measuring "
                 f"{len(again.rows)} of {len(plan.whole.ops)} rows and whole networks again"
             )
-        need = Need((*need.rows, *again.rows), need.calibration or again.calibration)
-    if need:
+        missing = MissingRows((*missing.rows, *again.rows), missing.calibration or again.calibration)
+    if missing:
         if not plan.budgets[0].relative:
             _refuse_hopeless(plan, progress)
         if lacks:
             progress.say(f"measuring {lacks} rows that the latency table lacks")
-        complete(plan.table, plan.whole, plan.device, plan.folder, need, progress=progress)
+        complete(plan.table, plan.whole, plan.device, plan.folder, missing, progress=progress)
         plan = replace(plan, table=open_table(plan.device, plan.folder))
         if warning := load_warning(plan.table, plan.whole):
             progress.say(warning)
     return model_of(plan.table, plan.whole, any_table=plan.any_table)
 
 
-def canary_us(plan: Plan) -> float | None:
-    """What the reference network takes undisturbed, by the table as it is now; None where no table knows."""
+def reference_us(plan: Plan) -> float | None:
+    """What the reference model takes undisturbed, by the table as it is now; None where no table knows."""
     table = load_table(plan.folder) if (plan.folder / "meta.toml").is_file() else plan.table
     if plan.table.kind == "adapted" and plan.whole.signature not in table.calibrations:
         table = plan.table
-    return table.canary_of(plan.whole.signature) or None
+    return table.reference_of(plan.whole.signature) or None
 
 
 def _refuse_hopeless(plan: Plan, progress: Progress) -> None:

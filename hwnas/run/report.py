@@ -27,7 +27,7 @@ from hwnas.arch import OpSpec
 from hwnas.arch.costs import macs
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_bytes
-from hwnas.run.folder import RunFolder
+from hwnas.run.run_folder import RunFolder
 
 _UNKNOWN = "–"
 _INK, _MUTED, _LINE, ACCENT, BUDGET = "#010101", "#020202", "#030303", "#040404", "#050505"

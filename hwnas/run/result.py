@@ -16,14 +16,14 @@ from hwnas.devices.verdict import Verdict
 from hwnas.errors import BudgetMissedError
 from hwnas.export.model_file import Exported, accuracy
 from hwnas.files import write_json, write_text
-from hwnas.run.job import Run
-from hwnas.search.engine import Found
+from hwnas.run.context import RunContext
+from hwnas.search.engine import SearchOutcome
 from hwnas.train import Recipe, evaluate
 
 
 def result_of(
-    run: Run,
-    found: Found,
+    run: RunContext,
+    found: SearchOutcome,
     choices: tuple[int, ...],
     module: nn.Module,
     exported: Exported,
@@ -49,7 +49,7 @@ def result_of(
     if baseline is not None:
         trained = evaluate(baseline, run.dataset.test, run.dataset, device=run.device).accuracy
         rival = {
-            "accuracy": _file_accuracy(run, run.folder.baseline(run.form.suffix)) if quantised else trained,
+            "accuracy": _file_accuracy(run, run.folder.baseline(run.model_format.suffix)) if quantised else trained,
             "predicted_ms": run.model.predict_ms(random_choices),
             "measured_ms": _milliseconds(verdicts.get("baseline")),
         }
@@ -89,8 +89,8 @@ def result_of(
     }
 
 
-def _file_accuracy(run: Run, model: Path) -> float:
-    return accuracy(run.form, model.read_bytes(), run.dataset, run.dataset.test)
+def _file_accuracy(run: RunContext, model: Path) -> float:
+    return accuracy(run.model_format, model.read_bytes(), run.dataset, run.dataset.test)
 
 
 def _milliseconds(verdict: Verdict | None) -> dict[str, Any] | None:
@@ -124,7 +124,7 @@ def missed(result: dict[str, Any]) -> BudgetMissedError:
     )
 
 
-def write_architecture(run: Run, choices: tuple[int, ...]) -> None:
+def write_architecture(run: RunContext, choices: tuple[int, ...]) -> None:
     """Write `architecture.json`."""
     architecture = Architecture(run.plan.space.name, choices)
     write_json(
@@ -139,7 +139,7 @@ def write_architecture(run: Run, choices: tuple[int, ...]) -> None:
     )
 
 
-def write_evaluated(run: Run, found: Found) -> None:
+def write_evaluated(run: RunContext, found: SearchOutcome) -> None:
     """Write `evaluated.csv`: the candidates that were compared."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")

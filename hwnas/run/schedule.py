@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_json
 from hwnas.run.config import RunConfig, parse_share
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.select import images_a_score
-from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import Strategy
 from hwnas.train import Recipe, fine_tuning
 

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from hwnas.arch.groups import Groups, Item, choices_of, items, pooled
 from hwnas.arch.groups import total as total
 from hwnas.errors import InputError
-from hwnas.search.pareto import Table as Table
+from hwnas.search.pareto import OptionTable as OptionTable
 from hwnas.search.pareto import best_within_two
 
-Second = tuple[Table, float]
+Second = tuple[OptionTable, float]
 """Costs and budget of a second constraint."""
 _CELLS, _CELLS_OF_TWO = 8192, 512
 
 
 def decode(
-    scores: Table,
-    costs: Table,
+    scores: OptionTable,
+    costs: OptionTable,
     budget: float,
     second: Second | None = None,
     groups: Groups = (),
@@ -86,7 +86,7 @@ def decode(
 
 
 def _decode_items(
-    found: Sequence[Item], scores: Table, costs: Table, budget: float, second: Second | None
+    found: Sequence[Item], scores: OptionTable, costs: OptionTable, budget: float, second: Second | None
 ) -> tuple[int, ...] | None:
     """`decode` where the options of each item are combinations, of which only the undominated ones are looked at."""
     if not all(item.combinations for item in found):
@@ -107,7 +107,7 @@ def _undominated(score: Sequence[float], *costs: Sequence[float]) -> list[int]:
     return np.flatnonzero(~beaten.any(axis=0)).tolist()
 
 
-def kept_scores(scores: Table, groups: Groups) -> list[list[float]]:
+def kept_scores(scores: OptionTable, groups: Groups) -> list[list[float]]:
     """Scores in which leaving a decision of a group out scores nothing, as DARTS has it (Liu et al., 2019, 2.4).
 
     DARTS ranks the edges into a node by their most probable op other than `none`, keeps the best two with these ops,
@@ -133,7 +133,7 @@ class FeasibleSampler:
     """
 
     def __init__(
-        self, costs: Table, budget: float, second: Second | None = None, groups: Groups = (), *, cells: int = 0
+        self, costs: OptionTable, budget: float, second: Second | None = None, groups: Groups = (), *, cells: int = 0
     ) -> None:
         """Count the completions.
 
@@ -191,7 +191,7 @@ class FeasibleSampler:
         return choices_of(self._items, choices)
 
 
-def _grid_steps(costs: Table, budget: float, cells: int, room: int) -> list[NDArray[np.int64]]:
+def _grid_steps(costs: OptionTable, budget: float, cells: int, room: int) -> list[NDArray[np.int64]]:
     """Cells of the budget that each option takes beyond its decision's cheapest one, rounded up.
 
     A budget that nothing exceeds excludes nothing if `room` is at least the number of decisions.

@@ -17,27 +17,27 @@ from hwnas.arch.spaces import AnySpace
 from hwnas.data import Dataset
 from hwnas.errors import InputError
 from hwnas.progress import Progress
-from hwnas.search.decode import Table, kept_scores
+from hwnas.search.comparison import Comparison, Evaluator, OneShotEvaluator
+from hwnas.search.decode import OptionTable, kept_scores
 from hwnas.search.feasible import Feasible
-from hwnas.search.judge import Judge, Scorer, SharedWeights
 from hwnas.search.limits import Limits
-from hwnas.search.loop import Budgeted, SearchLoop
 from hwnas.search.objective import Hold
 from hwnas.search.probe import fit_classifier
 from hwnas.search.reward import Rewarded, bare
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.select import Scored, best, candidates
-from hwnas.search.settings import SearchSettings
 from hwnas.search.start import Start
 from hwnas.search.strategies import Strategy
 from hwnas.search.strategies.base import Sampler, log_probabilities
-from hwnas.search.strategies.carry import carry_over, what_was_learned
+from hwnas.search.strategies.warm_start import exported_state, warm_start
 from hwnas.search.supernet import Gate, Supernet, single_path
+from hwnas.search.supernet_loop import Budgeted, SearchLoop
 from hwnas.search.within import AnyLimits, feasible_of
 from hwnas.train.timing import mean_step_s
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchOutcome:
     """What a search ends with.
 
     Attributes:
@@ -51,10 +51,10 @@ class Found:
 
     best: Scored
     evaluated: tuple[Scored, ...]
-    preferences: Table
+    preferences: OptionTable
     unbudgeted: tuple[int, ...]
     supernet: Supernet | None = None
-    learned: Mapping[str, Any] | None = None
+    sampler_state: Mapping[str, Any] | None = None
 
 
 def search(
@@ -69,10 +69,10 @@ def search(
     checkpoint: Path,
     progress: Progress,
     log: Callable[[dict[str, Any]], None],
-    scorer: Scorer | None = None,
+    evaluator: Evaluator | None = None,
     reward: str = "filter",
     start: Start | None = None,
-) -> tuple[Found, ...]:
+) -> tuple[SearchOutcome, ...]:
     """Find the most accurate architecture of `space` within each of several limits, with one supernet.
 
     What was scored within a tighter budget is compared within a looser one as well, so a looser budget never ends with
@@ -93,37 +93,39 @@ def search(
         DivergedError: the loss is not a number.
     """
     loop = None
-    if scorer is None:
+    if evaluator is None:
         loop = make_loop(
             space, limits, strategy, dataset, settings, seed=seed, device=device, reward=reward, start=start
         )
         if settings.all_epochs:
             loop.run(checkpoint=checkpoint, progress=progress, log=log)
-        scorer = SharedWeights(loop.supernet, dataset, device)
-    learned = None if start is None else start.learned
-    samplers = tuple(make_samplers(strategy, limits, reward, seed, learned, space)) if loop is None else loop.samplers
+        evaluator = OneShotEvaluator(loop.supernet, dataset, device)
+    sampler_state = None if start is None else start.sampler_state
+    samplers = (
+        tuple(make_samplers(strategy, limits, reward, seed, sampler_state, space)) if loop is None else loop.samplers
+    )
     if loop is None and not samplers:
         raise InputError(f"{strategy.name} is trained with shared weights, so it cannot be told other scores")
-    found: list[Found] = []
+    found: list[SearchOutcome] = []
     for index, within in enumerate(limits):
         if loop is not None and loop.budgeted and not settings.all_epochs:
             found.append(_preferred(loop, within))
             continue
         before = {one.architecture.choices: one for other in found for one in other.evaluated}
-        judge = Judge(scorer, progress, [one for one in before.values() if _keeps(within, one)])
+        comparison = Comparison(evaluator, progress, [one for one in before.values() if _keeps(within, one)])
         if samplers:
-            winner, preferences = _sampled(samplers[index], space, settings.candidates, within, judge)
+            winner, preferences = _sampled(samplers[index], space, settings.candidates, within, comparison)
         else:
             assert loop is not None
-            winner, preferences = _decoded(loop, index, within, judge, seed)
-        unbudgeted = judge.unbudgeted(winner, preferences, within).architecture.choices
+            winner, preferences = _decoded(loop, index, within, comparison, seed)
+        unbudgeted = comparison.unbudgeted(winner, preferences, within).architecture.choices
         supernet = None if loop is None else loop.supernet
-        knows = what_was_learned(bare(samplers[index])) if samplers else None
-        found.append(Found(winner, judge.scored, preferences, unbudgeted, supernet, knows))
+        knows = exported_state(bare(samplers[index])) if samplers else None
+        found.append(SearchOutcome(winner, comparison.scored, preferences, unbudgeted, supernet, knows))
     return tuple(found)
 
 
-def _preferred(loop: SearchLoop, limits: AnyLimits) -> Found:
+def _preferred(loop: SearchLoop, limits: AnyLimits) -> SearchOutcome:
     """What the α of a search that was never trained prefer: exactly decoded, and not scored."""
     space = loop.supernet.space
     preferences = kept_scores(log_probabilities(loop.unbudgeted), space.groups)
@@ -131,32 +133,36 @@ def _preferred(loop: SearchLoop, limits: AnyLimits) -> Found:
     assert choices is not None
     assert unbudgeted is not None
     winner = Scored(Architecture(space.name, choices), math.nan, np.array([math.nan]))
-    return Found(winner, (), preferences, unbudgeted, loop.supernet)
+    return SearchOutcome(winner, (), preferences, unbudgeted, loop.supernet)
 
 
-def _decoded(loop: SearchLoop, index: int, limits: AnyLimits, judge: Judge, seed: int) -> tuple[Scored, Table]:
+def _decoded(
+    loop: SearchLoop, index: int, limits: AnyLimits, comparison: Comparison, seed: int
+) -> tuple[Scored, OptionTable]:
     """The best of what is decoded from the logits of a relaxation."""
     assert isinstance(limits, Limits)
     space, count = loop.supernet.space, loop.settings.candidates
     preferences = kept_scores(log_probabilities(loop.unbudgeted), space.groups)
     held = kept_scores(log_probabilities(loop.budgeted[index].relaxation.logits), space.groups)
-    judge.score(_alternate(preferences, held, limits, count, seed), count)
-    return judge.spend(preferences, limits), preferences
+    comparison.score(_alternate(preferences, held, limits, count, seed), count)
+    return comparison.spend(preferences, limits), preferences
 
 
-def _sampled(sampler: Sampler, space: AnySpace, count: int, limits: AnyLimits, judge: Judge) -> tuple[Scored, Table]:
+def _sampled(
+    sampler: Sampler, space: AnySpace, count: int, limits: AnyLimits, comparison: Comparison
+) -> tuple[Scored, OptionTable]:
     """The best feasible one of what a sampler proposes.
 
     One that may propose what is not feasible need not have proposed anything that is. Then what it learned is decoded
     within the limits, and that is scored as well.
     """
-    judge.score(_asked(sampler), count, sampler)
-    preferences = _marginals(space, judge.scored)
-    if not all(_keeps(limits, one) for one in judge.scored):
+    comparison.score(_asked(sampler), count, sampler)
+    preferences = _marginals(space, comparison.scored)
+    if not all(_keeps(limits, one) for one in comparison.scored):
         decoded = limits.decode(preferences)
         assert decoded is not None
-        judge.score([decoded], 1)
-    return best([one for one in judge.scored if _keeps(limits, one)], limits.latency), preferences
+        comparison.score([decoded], 1)
+    return best([one for one in comparison.scored if _keeps(limits, one)], limits.latency), preferences
 
 
 def _keeps(limits: AnyLimits, one: Scored) -> bool:
@@ -168,7 +174,7 @@ def make_samplers(
     limits: Sequence[AnyLimits],
     reward: str,
     seed: int,
-    learned: Mapping[str, Any] | None = None,
+    sampler_state: Mapping[str, Any] | None = None,
     space: AnySpace | None = None,
 ) -> list[Sampler]:
     """The sampler of each budget; none of a relaxation.
@@ -187,9 +193,9 @@ def make_samplers(
     filtered = reward == "filter"
     allowed = [within if filtered else within.without_latency for within in limits]
     samplers = [strategy.sampler(feasible_of(within, space), seed) for within in allowed]
-    if learned is not None:
+    if sampler_state is not None:
         for sampler in samplers:
-            carry_over(sampler, dict(learned))
+            warm_start(sampler, dict(sampler_state))
     if filtered:
         return samplers
     return [Rewarded(sampler, within.latency) for sampler, within in zip(samplers, limits, strict=True)]
@@ -239,7 +245,7 @@ def make_loop(
         settings,
         budgeted=budgeted,
         paths=paths,
-        samplers=make_samplers(strategy, limits, reward, seed, None if start is None else start.learned, space),
+        samplers=make_samplers(strategy, limits, reward, seed, None if start is None else start.sampler_state, space),
         guides=strategy.guides,
         seed=seed,
         device=device,
@@ -263,7 +269,9 @@ def _feasible_path(feasible: Feasible, generator: torch.Generator) -> list[Gate]
     return single_path(feasible.sample(np.random.default_rng(seed)))
 
 
-def _alternate(images: Table, held: Table, limits: Limits, count: int, seed: int) -> Iterator[tuple[int, ...]]:
+def _alternate(
+    images: OptionTable, held: OptionTable, limits: Limits, count: int, seed: int
+) -> Iterator[tuple[int, ...]]:
     """Candidates by what the images prefer, and by what they prefer once the budget has pressed, in turn."""
     costs, budget = limits.latency.costs, limits.latency.budget
     streams = [
@@ -283,7 +291,7 @@ def _asked(sampler: Sampler) -> Iterator[tuple[int, ...]]:
         yield sampler.ask()
 
 
-def _marginals(space: AnySpace, evaluated: Sequence[Scored]) -> Table:
+def _marginals(space: AnySpace, evaluated: Sequence[Scored]) -> OptionTable:
     """Preferences of a sampler: per option, how much lower the loss was with it than on the mean."""
     mean = float(np.mean([one.loss for one in evaluated]))
     table = [[0.0] * len(decision.options) for decision in space.decisions]

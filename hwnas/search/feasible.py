@@ -55,7 +55,7 @@ class WithFeatures:
         self.allowed, self.sample, self.keeps = feasible.allowed, feasible.sample, feasible.keeps
 
 
-class Anything:
+class Unconstrained:
     """Every combination of options, whatever it costs: to make a sampler that only says what it can start from."""
 
     def __init__(self, options: Sequence[int]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from hwnas.arch.groups import Groups, choices_of, items, pooled
 from hwnas.latency.model import LatencyModel
-from hwnas.search.decode import FeasibleSampler, Second, Table, decode, total
+from hwnas.search.decode import FeasibleSampler, OptionTable, Second, decode, total
 
 _ROUNDING = 1e-12  # as sums that are equal differ by the order of their summands
 
@@ -23,7 +23,7 @@ class Limit:
     """
 
     unit: str
-    costs: Table
+    costs: OptionTable
     budget: float
     limit: float
     scale: float = 1.0
@@ -68,7 +68,7 @@ class Limits:
     def without_latency(self) -> Limits:
         return replace(self, latency=replace(self.latency, budget=float("inf"), limit=float("inf")))
 
-    def decode(self, scores: Table) -> tuple[int, ...] | None:
+    def decode(self, scores: OptionTable) -> tuple[int, ...] | None:
         """The choices with the largest sum of scores, or None when none are within the limits."""
         return decode(scores, self.latency.costs, self.latency.budget, self.second, self.groups)
 

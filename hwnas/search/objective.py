@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hwnas.arch.groups import Groups
 from hwnas.latency.model import LatencyModel
-from hwnas.search.decode import Table
+from hwnas.search.decode import OptionTable
 from hwnas.search.limits import Limit
 
 
@@ -28,7 +28,7 @@ class Expected:
 
     def __init__(
         self,
-        costs: Table,
+        costs: OptionTable,
         scale: float = 1.0,
         constant: float = 0.0,
         groups: Groups = (),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.linalg import block_diag
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
-Table = Sequence[Sequence[float]]  # one row per decision, one value per option
+OptionTable = Sequence[Sequence[float]]  # one row per decision, one value per option
 _Floats = NDArray[np.float64]
 
 _WIDTHS = (256, 4096, 65536)
@@ -17,7 +17,7 @@ _BUCKETS = 32
 
 
 def best_within_two(
-    scores: Table, costs: tuple[Table, Table], budgets: tuple[float, float], start: tuple[int, ...]
+    scores: OptionTable, costs: tuple[OptionTable, OptionTable], budgets: tuple[float, float], start: tuple[int, ...]
 ) -> tuple[int, ...]:
     """The choices with the largest sum of scores whose two costs sum to at most the two budgets.
 
@@ -49,7 +49,7 @@ def best_within_two(
 
 
 def _integer_programme(
-    scores: Table, costs: tuple[Table, Table], budgets: tuple[float, float]
+    scores: OptionTable, costs: tuple[OptionTable, OptionTable], budgets: tuple[float, float]
 ) -> tuple[tuple[int, ...], float] | None:
     """The same problem solved by HiGHS; None where it finds no choices that keep the budgets to the last bit.
 
@@ -83,7 +83,9 @@ def _integer_programme(
 
 
 class _Problem:
-    def __init__(self, scores: Table, costs: tuple[Table, Table], budgets: tuple[float, float]) -> None:
+    def __init__(
+        self, scores: OptionTable, costs: tuple[OptionTable, OptionTable], budgets: tuple[float, float]
+    ) -> None:
         self._scores = [np.asarray(row, dtype=np.float64) for row in scores]
         self._costs = [np.asarray(pair, dtype=np.float64) for pair in zip(*costs, strict=True)]  # (2, options) each
         self._budgets = np.asarray(budgets, dtype=np.float64)[:, None]

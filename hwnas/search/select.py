@@ -15,13 +15,13 @@ from torch.nn.functional import cross_entropy
 from hwnas.arch.groups import Groups, neighbours
 from hwnas.arch.space import Architecture
 from hwnas.data import Dataset, Images, batches
-from hwnas.search.decode import Second, Table, decode
+from hwnas.search.decode import OptionTable, Second, decode
 from hwnas.search.supernet import Supernet
 from hwnas.search.within import AnyLimit, AnyLimits
 from hwnas.train import evaluate, recalibrate
 
 _RECALIBRATION_IMAGES = 768
-_JUDGED_IMAGES = 2000
+_SCORED_IMAGES = 2000
 _ROUNDING = 1e-9  # of latencies that are the same sum in another order
 
 
@@ -46,8 +46,8 @@ class Scored:
 
 
 def candidates(
-    log_probs: Table,
-    costs: Table,
+    log_probs: OptionTable,
+    costs: OptionTable,
     budget: float,
     second: Second | None = None,
     groups: Groups = (),
@@ -85,12 +85,12 @@ def score(supernet: Supernet, architecture: Architecture, dataset: Dataset, *, d
     """
     module = supernet.extract(architecture)
     recalibrate(module, dataset.train, dataset, device=device, max_images=_RECALIBRATION_IMAGES)
-    return Scored(architecture, *judged(module, dataset, device))
+    return Scored(architecture, *accuracy_and_losses(module, dataset, device))
 
 
-def judged(module: nn.Module, dataset: Dataset, device: torch.device) -> tuple[float, NDArray[np.float64]]:
+def accuracy_and_losses(module: nn.Module, dataset: Dataset, device: torch.device) -> tuple[float, NDArray[np.float64]]:
     """Accuracy and losses of a network, as `Scored` has them."""
-    chosen = np.random.default_rng(0).permutation(len(dataset.val))[:_JUDGED_IMAGES]
+    chosen = np.random.default_rng(0).permutation(len(dataset.val))[:_SCORED_IMAGES]
     images = dataset.val.subset(np.sort(chosen))
     result = evaluate(module, images, dataset, device=device)
     return result.accuracy, _augmented_losses(module, images, dataset, device)
@@ -98,8 +98,8 @@ def judged(module: nn.Module, dataset: Dataset, device: torch.device) -> tuple[f
 
 def images_a_score(val_images: int) -> int:
     """Images that pass through a network while `score` judges it, where there are so many validation images."""
-    judged = min(val_images, _JUDGED_IMAGES)
-    return _RECALIBRATION_IMAGES + judged * (1 + _passes(max(1, judged)))
+    accuracy_and_losses = min(val_images, _SCORED_IMAGES)
+    return _RECALIBRATION_IMAGES + accuracy_and_losses * (1 + _passes(max(1, accuracy_and_losses)))
 
 
 def best(scored: Sequence[Scored], latency: AnyLimit) -> Scored:
@@ -113,7 +113,7 @@ def best(scored: Sequence[Scored], latency: AnyLimit) -> Scored:
     return max(alike, key=lambda item: (latency.value(item.architecture.choices), -item.loss))
 
 
-def costlier(choices: Sequence[int], preferences: Table, limits: AnyLimits) -> list[tuple[int, ...]]:
+def costlier(choices: Sequence[int], preferences: OptionTable, limits: AnyLimits) -> list[tuple[int, ...]]:
     """Architectures one change away that take more latency and keep every limit, the most preferred changes first.
 
     A change is another option of one decision or, within a group, one kept edge in the place of another.

@@ -19,12 +19,12 @@ class Start:
     Attributes:
         weights: by the names of the supernet's state, as many as there are.
         alpha: (decisions, most options) finite logits; None where all options are equal.
-        learned: what the samplers start from (`hwnas.search.strategies.carry`); None where they know nothing.
+        learned: what the samplers start from (`hwnas.search.strategies.warm_start`); None where they know nothing.
     """
 
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     alpha: Tensor | None = None
-    learned: Mapping[str, Any] | None = None
+    sampler_state: Mapping[str, Any] | None = None
 
     def apply(self, supernet: Supernet, logits: Sequence[Tensor]) -> None:
         """Copy the weights into the supernet, and α into the logits of every relaxation where there is an option."""

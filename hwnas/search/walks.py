@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hwnas.arch.groups import Groups
 from hwnas.errors import InputError
 from hwnas.latency.walks import ChainLatencies, S, Step, Walks
-from hwnas.search.pareto import Table
+from hwnas.search.pareto import OptionTable
 
 _CELLS = 4096
 _Trail = tuple[int, Any] | None  # the last option, and the trail before it
@@ -83,7 +83,7 @@ class FeasibleWalks(Generic[S]):
         """Number of walks within the budget, up to the grid."""
         return float(self._counts[0][self._walks.start][-1])
 
-    def decode(self, scores: Table) -> tuple[int, ...]:
+    def decode(self, scores: OptionTable) -> tuple[int, ...]:
         """The walk within the budget with the largest sum of scores; the cheapest of several.
 
         Of the walks to one state only those are kept that no other one beats in both cost and score, as in the knapsack
@@ -209,7 +209,7 @@ class ChainLimits:
     def without_latency(self) -> ChainLimits:
         return ChainLimits(replace(self.latency, budget=float("inf"), limit=float("inf")))
 
-    def decode(self, scores: Table) -> tuple[int, ...]:
+    def decode(self, scores: OptionTable) -> tuple[int, ...]:
         """The chain with the largest sum of scores."""
         return self._feasible.decode(scores)
 

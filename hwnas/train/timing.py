@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from hwnas.data import Dataset
-from hwnas.train.loop import Training
 from hwnas.train.recipe import Recipe
+from hwnas.train.training import Training
 
 PROBES = 6
 

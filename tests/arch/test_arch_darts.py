@@ -9,7 +9,7 @@ import pytest
 from genotypes import DARTS_V2, choices_of
 
 from hwnas.arch import SearchSpace, costs, space_instance
-from hwnas.arch.spaces.darts import EDGES, OPTIONS
+from hwnas.arch.spaces.darts_cells import EDGES, OPTIONS
 from hwnas.errors import InputError
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from hwnas.arch import space_instance
-from hwnas.backends.describe import LARGEST_FILE, Tensor, describe, shape_text
-from hwnas.backends.formats import format_of
+from hwnas.backends.model_facts import LARGEST_FILE, Tensor, describe, shape_text
+from hwnas.backends.model_format import format_of
 from hwnas.backends.runtime import cpu_session
 from hwnas.backends.weights import random_weights
 from hwnas.errors import InputError

@@ -15,8 +15,8 @@ from networks import SPECS, cells, random_network, space
 
 from hwnas.arch import Network, OpSpec, mobilenet_v2
 from hwnas.backends import quantize
-from hwnas.backends.formats import format_of
 from hwnas.backends.litert_runtime import interpreter
+from hwnas.backends.model_format import format_of
 from hwnas.backends.parity import random_inputs
 from hwnas.backends.weights import random_weights
 
@@ -31,25 +31,25 @@ NETWORKS = [
 
 def whole(runtime: str, network: Network, samples: int = 32) -> tuple[bytes, bytes]:
     """The float and the int8 model of a network with plausible weights."""
-    form = format_of(runtime, "int8")
-    model = form.model(network, random_weights(network.graph, 0), metadata={"key": "välue"})
-    assert form.quantize is not None
-    return model, form.quantize(model, random_inputs(network, samples, 1))
+    model_format = format_of(runtime, "int8")
+    model = model_format.model(network, random_weights(network.graph, 0), metadata={"key": "välue"})
+    assert model_format.quantize is not None
+    return model, model_format.quantize(model, random_inputs(network, samples, 1))
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_an_int8_model_computes_nearly_what_the_float_model_computes(network: Network, runtime: str) -> None:
-    form = format_of(runtime, "int8")
+    model_format = format_of(runtime, "int8")
     model, small = whole(runtime, network)
     inputs = random_inputs(network, 32, 2)
-    expected, actual = form.run(model, inputs), form.run(small, inputs)
+    expected, actual = model_format.run(model, inputs), model_format.run(small, inputs)
     assert actual.shape == expected.shape
     assert actual.dtype == np.float32
     assert np.abs(actual - expected).max() > 0
     assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.92
-    form.check(small)
-    assert form.metadata(small)["key"] == "välue"
+    model_format.check(small)
+    assert model_format.metadata(small)["key"] == "välue"
 
 
 def test_weights_of_a_litert_model_are_int8_with_a_scale_per_channel() -> None:
@@ -95,16 +95,16 @@ def test_files_are_a_quarter_where_weights_are_most_of_it(runtime: str) -> None:
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)
 def test_every_kind_has_an_int8_micro_model(spec: OpSpec, runtime: str) -> None:
-    network, form = Network.single(spec), format_of(runtime, "int8")
-    content = form.random_model(network)
-    assert np.isfinite(form.run(content, random_inputs(network, 2, 0))).all()
+    network, model_format = Network.single(spec), format_of(runtime, "int8")
+    content = model_format.random_model(network)
+    assert np.isfinite(model_format.run(content, random_inputs(network, 2, 0))).all()
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_the_same_network_is_the_same_bytes_in_another_process(runtime: str) -> None:
     code = (
         "from hwnas.arch import mobilenet_v2\n"
-        "from hwnas.backends.formats import format_of\n"
+        "from hwnas.backends.model_format import format_of\n"
         "from hwnas.files import sha256\n"
         f"print(sha256(format_of({runtime!r}, 'int8').random_model(mobilenet_v2(0.25, 16))))"
     )
@@ -126,14 +126,14 @@ def test_rows_of_another_precision_or_quantiser_are_stale(runtime: str, monkeypa
 def test_a_dead_block_has_scales_that_runtimes_take(runtime: str) -> None:
     """Squeezed channels that are zero throughout: their scale would be so small that XNNPACK ends the process."""
     network = Network.single(OpSpec("mbconv", 8, 8, 8, 8, 3, 1, 3, se=4, act="relu6"))
-    form, weights = format_of(runtime, "int8"), random_weights(network.graph, 0)
+    model_format, weights = format_of(runtime, "int8"), random_weights(network.graph, 0)
     (bias,) = [name for name in weights if "squeeze" in name and name.endswith("bias")]
     weights[bias] = np.full_like(weights[bias], -100.0)
-    assert form.quantize is not None
-    model = form.model(network, weights)
-    small = form.quantize(model, random_inputs(network, 32, 1))
+    assert model_format.quantize is not None
+    model = model_format.model(network, weights)
+    small = model_format.quantize(model, random_inputs(network, 32, 1))
     inputs = random_inputs(network, 32, 2)
-    expected, actual = form.run(model, inputs), form.run(small, inputs)
+    expected, actual = model_format.run(model, inputs), model_format.run(small, inputs)
     assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.92
 
 

@@ -18,8 +18,8 @@ from hwnas.cli import app
 from hwnas.cli.options import OnDevice
 from hwnas.devices.rounds import Round
 from hwnas.latency import fresh, journal
-from hwnas.latency.adapt import known_of
-from hwnas.latency.table import Calibration, Row, Table, Validation
+from hwnas.latency.adapt import adaptation_prior
+from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table
 
 TOY = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10)
@@ -30,9 +30,9 @@ def hwnas(*words: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-def source() -> Table:
+def source() -> LatencyTable:
     """The n-th op of the toy space takes 100 · n microseconds."""
-    table = Table("another-cpu", "onnxruntime-1.0-t1-fp32", canary_us=400.0)
+    table = LatencyTable("another-cpu", "onnxruntime-1.0-t1-fp32", reference_us=400.0)
     for index, spec in enumerate(TOY.ops, 1):
         table.rows[spec.key] = Row(spec.key, fingerprint(spec), 100.0 * index, 1.0, 1.0, 7, "2026-01-01T00:00:00")
     table.calibrations[TOY.signature] = Calibration(1.0, 0.0, 0.0, 24)
@@ -47,7 +47,7 @@ class Rounds:
         self.us = names
 
     def __call__(
-        self, device: Any, models: Any, canary: Path, *, rounds: int, done: Sequence[Round] = (), **_: Any
+        self, device: Any, models: Any, reference: Path, *, rounds: int, done: Sequence[Round] = (), **_: Any
     ) -> list[Round]:
         return [
             Round(name, turn, turn // 5, self.us[name], self.us[name], self.us[name], 10, 400.0)
@@ -60,7 +60,7 @@ class Rounds:
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
-    known = known_of(TOY, [source()])
+    known = adaptation_prior(TOY, [source()])
     costs = 2e3 * known.counts @ np.array([0.0, *(row.median_us / 1e3 for row in source().rows.values())])
     every = {f"network {index}": float(cost) for index, cost in enumerate(costs)}
     monkeypatch.setattr(journal, "profile_rounds", Rounds(every))

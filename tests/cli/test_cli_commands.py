@@ -65,7 +65,17 @@ def test_the_commands_are_those_of_the_surface() -> None:
 def test_check_tells_what_the_device_is() -> None:
     done = hwnas("devices", "check", "host", "--json", "--quiet")
     assert (done.exit_code, done.stderr) == (0, "")
-    keys = {"cpu", "governor", "temperature_c", "packages", "clock_ns", "free_bytes", "canary", "remarks", "condition"}
+    keys = {
+        "cpu",
+        "governor",
+        "temperature_c",
+        "packages",
+        "clock_ns",
+        "free_bytes",
+        "reference",
+        "remarks",
+        "condition",
+    }
     assert keys <= json.loads(done.stdout).keys()
     text = hwnas("devices", "check", "host").stdout
     assert "free disk" in text

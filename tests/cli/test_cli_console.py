@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from hwnas.cli import console
-from hwnas.cli.result import print_result
+from hwnas.cli.result_view import print_result
 from hwnas.errors import (
     BudgetMissedError,
     DataError,

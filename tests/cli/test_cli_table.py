@@ -17,7 +17,7 @@ from hwnas.cli import app
 from hwnas.devices.device import load_device
 from hwnas.devices.rounds import Round
 from hwnas.latency import find, fresh
-from hwnas.latency.table import Calibration, Noise, Row, Table, Validation
+from hwnas.latency.table import Calibration, LatencyTable, Noise, Row, Validation
 from hwnas.latency.table_files import load_table, save_table
 
 TOY = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10)
@@ -38,10 +38,12 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(find, "resource_folder", lambda name: tmp_path / "shipped" / name)  # the real ones may fit
 
 
-def made(validation: Validation = SOUND, factor: float = 1.0) -> Table:
+def made(validation: Validation = SOUND, factor: float = 1.0) -> LatencyTable:
     """A table of this machine's condition: the n-th op of the toy space takes 100 · n microseconds."""
     condition = load_device("host").condition()
-    table = Table(condition.device, condition.id, canary_us=400.0, provenance={"cpu": "Some CPU", "threads": 1})
+    table = LatencyTable(
+        condition.device, condition.id, reference_us=400.0, provenance={"cpu": "Some CPU", "threads": 1}
+    )
     for index, spec in enumerate(TOY.ops, 1):
         us = 100.0 * index * factor
         table.rows[spec.key] = Row(spec.key, fingerprint(spec), us, us, us, 7, YESTERDAY)
@@ -155,7 +157,7 @@ class Rounds:
     def __init__(self, factor: float) -> None:
         self.factor = factor
 
-    def __call__(self, device: Any, models: Any, canary: Path, *, rounds: int, seed: int, **_: Any) -> list[Round]:
+    def __call__(self, device: Any, models: Any, reference: Path, *, rounds: int, seed: int, **_: Any) -> list[Round]:
         import numpy as np
 
         rng = np.random.default_rng([seed, 7919])

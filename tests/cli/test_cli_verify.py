@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner, Result
 
 from hwnas.cli import app
-from hwnas.devices.sustained import Slice, assess
+from hwnas.devices.sustained import LoadSlice, assess
 from hwnas.devices.verdict import Verdict
 from hwnas.errors import InputError
 from hwnas.export import verify as module
@@ -52,8 +52,8 @@ def judged(monkeypatch: pytest.MonkeyPatch, state: Any) -> None:
 
 
 def sustained(monkeypatch: pytest.MonkeyPatch, last_us: float, ended: str = "") -> None:
-    slices = [Slice(index, 1, 900 + (last_us - 900) * index / 19, 950, 990, 9, 0.0, 50.0) for index in range(20)]
-    found = assess(slices, asked_s=20, canary_us=(400.0, 500.0), ended_early=ended)
+    slices = [LoadSlice(index, 1, 900 + (last_us - 900) * index / 19, 950, 990, 9, 0.0, 50.0) for index in range(20)]
+    found = assess(slices, asked_s=20, reference_us=(400.0, 500.0), ended_early=ended)
     monkeypatch.setattr(module, "run_sustained", lambda *_, **__: found)
 
 
@@ -166,13 +166,13 @@ def test_bad_input_is_exit_code_2_with_one_message(words: list[str], named: str)
     ("text", "seconds"), [("10m", 600), ("90s", 90), ("1.5h", 5400), ("600", 600), ("10 min", 600), (".5m", 30)]
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert importlib.import_module("hwnas.cli.verify")._seconds(text) == seconds
+    assert importlib.import_module("hwnas.cli.verify_command")._seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "m", "ten", "-5s", "1d", "1e3", "nan", "0", "0.0m"])
 def test_no_durations(text: str) -> None:
     with pytest.raises(InputError):
-        importlib.import_module("hwnas.cli.verify")._seconds(text)
+        importlib.import_module("hwnas.cli.verify_command")._seconds(text)
 
 
 INTERRUPTING = """

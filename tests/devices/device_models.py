@@ -68,34 +68,34 @@ def write_tflite(path: Path) -> Path:
 
 def a_round(
     median_us: float,
-    canary_us: float = 100.0,
+    reference_us: float = 100.0,
     *,
     name: str = "a",
     round: int = 0,
     process: int = 0,
     load: float | None = None,
 ) -> Round:
-    return Round(name, round, process, median_us, 0.9 * median_us, 1.2 * median_us, 10, canary_us, load)
+    return Round(name, round, process, median_us, 0.9 * median_us, 1.2 * median_us, 10, reference_us, load)
 
 
 class FakeStream:
-    """Measures nothing: the canary's and the model's times come from functions of (name, round)."""
+    """Measures nothing: the reference model's and the model's times come from functions of (name, round)."""
 
     def __init__(
         self,
-        canary_us: Callable[[str, int], float],
+        reference_us: Callable[[str, int], float],
         median_us: Callable[[str, int], float] = lambda name, turn: 50.0,
         *,
         load: float | None = None,
     ) -> None:
-        self.canary_us, self.median_us, self.load = canary_us, median_us, load
+        self.reference_us, self.median_us, self.load = reference_us, median_us, load
         self.passes: list[tuple[list[str], int]] = []
 
     def __call__(
         self,
         device: Device,
         models: Mapping[str, Path],
-        canary: Path,
+        reference: Path,
         *,
         rounds: int,
         round_ms: float,
@@ -106,5 +106,5 @@ class FakeStream:
         self.passes.append((list(models), rounds))
         for turn in range(first_round, first_round + rounds):
             for name in models:
-                median_us, canary_us = self.median_us(name, turn), self.canary_us(name, turn)
-                yield a_round(median_us, canary_us, name=name, round=turn, process=first_round, load=self.load)
+                median_us, reference_us = self.median_us(name, turn), self.reference_us(name, turn)
+                yield a_round(median_us, reference_us, name=name, round=turn, process=first_round, load=self.load)

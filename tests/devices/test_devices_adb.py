@@ -46,12 +46,12 @@ def test_the_phone_is_asked_what_it_is(phone: Phone) -> None:
 
 
 def test_every_round_of_every_model(phone: Phone, models: dict[str, Path]) -> None:
-    rounds = measure(phone.device(pin=1), models, phone.model("canary", "5"), rounds=3, first_round=4)
+    rounds = measure(phone.device(pin=1), models, phone.model("reference", "5"), rounds=3, first_round=4)
     assert Counter((one.name, one.round) for one in rounds) == Counter((n, r) for n in models for r in range(4, 7))
     assert {(one.name, one.p10_us, one.median_us, one.p90_us) for one in rounds} == {
         (f"m{index}", 200 + 10 * index, 201 + 10 * index, 202 + 10 * index) for index in range(10)
     }
-    assert {(one.canary_us, one.calls, one.process, one.load) for one in rounds} == {(51, 40, 4, None)}
+    assert {(one.reference_us, one.calls, one.process, one.load) for one in rounds} == {(51, 40, 4, None)}
     options = {word for call in phone.calls() for word in call.split() if not word.startswith("--graph=")}
     assert options == {
         "--num_threads=2",
@@ -69,7 +69,7 @@ def test_every_round_of_every_model(phone: Phone, models: dict[str, Path]) -> No
 
 def test_a_cable_that_is_pulled_costs_no_round(phone: Phone, models: dict[str, Path]) -> None:
     phone.cut(200)
-    rounds = measure(phone.device(), models, phone.model("canary", "5"), rounds=3)
+    rounds = measure(phone.device(), models, phone.model("reference", "5"), rounds=3)
     assert Counter(one.name for one in rounds) == dict.fromkeys(models, 3)
     assert len({(one.name, one.round) for one in rounds}) == 30
     assert len({one.process for one in rounds}) > 1

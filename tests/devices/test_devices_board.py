@@ -41,7 +41,7 @@ Serial : 12345
 def a_job(**changes: Any) -> dict[str, Any]:
     job = {"runtime": "onnxruntime", "threads": 1, "pin": None, "governor": None, "session": None, "models": []}
     numbers = {"rounds": 1, "first_round": 0, "round_ms": 0.1, "warmup": 0, "group": 8, "seed": 0}
-    return job | {"canary": None, "singles": False, "shapes": {}} | numbers | changes
+    return job | {"reference": None, "singles": False, "shapes": {}} | numbers | changes
 
 
 class Copy:
@@ -101,7 +101,7 @@ def test_hello_needs_no_package(board: Copy) -> None:
 
 def test_a_runner_that_was_cut_off_is_ended_by_its_own_session_and_by_no_other(board: Copy, tmp_path: Path) -> None:
     model = str(write_convs(tmp_path / "model.onnx", 1))
-    endless = {"models": [["a", model]], "canary": model, "rounds": 10**9}
+    endless = {"models": [["a", model]], "reference": model, "rounds": 10**9}
     orphan = board.start(session="one", **endless)
     assert orphan.stdout is not None
     fcntl.fcntl(orphan.stdout, fcntl.F_SETPIPE_SZ, 4096)  # which is soon full, as nobody reads the rest
@@ -186,7 +186,7 @@ def test_a_governor_that_may_not_be_set_stays(machine: Machine) -> None:
 
 
 class Script:
-    """A canary whose windows take the given medians."""
+    """A reference model whose windows take the given medians."""
 
     def __init__(self, *medians_us: float) -> None:
         self.medians_us = list(medians_us)
@@ -204,9 +204,9 @@ class Script:
     ],
 )
 def test_it_warms_up_until_three_windows_agree(medians_us: tuple[float, ...], left: int, stable: bool) -> None:
-    canary = Script(*medians_us)
-    result = runner.warm_up(canary, 0)  # type: ignore[arg-type]
-    assert (len(canary.medians_us), result["stable"]) == (left, stable)
+    reference = Script(*medians_us)
+    result = runner.warm_up(reference, 0)  # type: ignore[arg-type]
+    assert (len(reference.medians_us), result["stable"]) == (left, stable)
 
 
 def test_litert_is_measured_like_onnxruntime(tmp_path: Path) -> None:

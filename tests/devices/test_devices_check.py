@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from device_models import HOST, write_convs
 
-from hwnas.devices.check import ROUNDS, Canary, remarks, run_canary
+from hwnas.devices.device_check import ROUNDS, ReferenceRun, remarks, run_reference_model
 from hwnas.progress import Silent
 
-QUIET = Canary(floor_us=100, noise=0.01, rejected=0.1, load=0.0, warm_s=0.3)
+QUIET = ReferenceRun(floor_us=100, noise=0.01, rejected=0.1, load=0.0, warm_s=0.3)
 
 
 @pytest.mark.parametrize(
-    ("asked", "governor", "canary", "said"),
+    ("asked", "governor", "reference", "said"),
     [
         (None, None, None, []),
         (None, "performance", QUIET, []),
@@ -28,15 +28,15 @@ QUIET = Canary(floor_us=100, noise=0.01, rejected=0.1, load=0.0, warm_s=0.3)
     ],
 )
 def test_what_stands_in_the_way(
-    asked: str | None, governor: str | None, canary: Canary | None, said: list[str]
+    asked: str | None, governor: str | None, reference: ReferenceRun | None, said: list[str]
 ) -> None:
-    found = remarks(replace(HOST, governor=asked), governor, canary)
+    found = remarks(replace(HOST, governor=asked), governor, reference)
     assert len(found) == len(said)
     assert all(part in remark for part, remark in zip(said, found, strict=True))
 
 
-def test_the_canary_is_run(tmp_path: Path) -> None:
-    canary = run_canary(HOST, write_convs(tmp_path / "canary.onnx", 2), progress=Silent())
-    assert canary.floor_us > 0
-    assert canary.noise >= 0
-    assert canary.rejected in [pytest.approx(count / ROUNDS) for count in range(ROUNDS + 1)]
+def test_the_reference_model_is_run(tmp_path: Path) -> None:
+    reference = run_reference_model(HOST, write_convs(tmp_path / "reference.onnx", 2), progress=Silent())
+    assert reference.floor_us > 0
+    assert reference.noise >= 0
+    assert reference.rejected in [pytest.approx(count / ROUNDS) for count in range(ROUNDS + 1)]

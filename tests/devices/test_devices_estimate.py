@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from hwnas.devices.estimate import accepted, canary_drift, disagreement, estimate, estimates, median_interval
+from hwnas.devices.estimate import accepted, disagreement, estimate, estimates, median_interval, reference_drift
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
 
@@ -33,7 +33,7 @@ def test_none_accepted_falls_back_to_all_rounds() -> None:
     assert (result.accepted, result.rejected, result.median_us) == (0, 1, 55)
 
 
-def test_the_canary_minimum_is_taken_over_all_models() -> None:
+def test_the_reference_model_minimum_is_taken_over_all_models() -> None:
     results = estimates([a_round(50, 100, name="a"), a_round(70, 110, name="b"), a_round(71, 102, name="b")])
     assert (results["a"].accepted, results["b"].accepted, results["b"].median_us) == (1, 1, 71)
 
@@ -55,14 +55,14 @@ def test_order_of_the_statistics(rounds: list[Round]) -> None:
 
 
 @given(ROUNDS, TIMES, TIMES)
-def test_a_lower_canary_never_accepts_more(rounds: list[Round], one: float, other: float) -> None:
+def test_a_lower_reference_model_never_accepts_more(rounds: list[Round], one: float, other: float) -> None:
     low, high = sorted((one, other))
     assert set(accepted(rounds, floor_us=low)) <= set(accepted(rounds, floor_us=high))
 
 
 @given(ROUNDS, st.floats(0.1, 10))
 def test_times_scale(rounds: list[Round], factor: float) -> None:
-    scaled = [a_round(factor * one.median_us, one.canary_us) for one in rounds]
+    scaled = [a_round(factor * one.median_us, one.reference_us) for one in rounds]
     assert estimate(scaled).median_us == pytest.approx(factor * estimate(rounds).median_us)
 
 
@@ -89,11 +89,11 @@ def test_a_broken_line_is_refused() -> None:
         Round.from_json({"name": "a", "round": 1})
 
 
-def test_the_canary_drifts_from_the_first_third_to_the_last() -> None:
+def test_the_reference_model_drifts_from_the_first_third_to_the_last() -> None:
     canaries = [105, 100, 140, 90, 90, 90, 131, 110, 112]
-    assert canary_drift([a_round(1, us) for us in canaries]) == pytest.approx(0.1)
-    assert canary_drift([a_round(1, us) for us in reversed(canaries)]) == pytest.approx(100 / 110 - 1)
-    assert canary_drift([a_round(1, us) for us in canaries[:5]]) == 0
+    assert reference_drift([a_round(1, us) for us in canaries]) == pytest.approx(0.1)
+    assert reference_drift([a_round(1, us) for us in reversed(canaries)]) == pytest.approx(100 / 110 - 1)
+    assert reference_drift([a_round(1, us) for us in canaries[:5]]) == 0
 
 
 def test_processes_disagree_by_the_floors_of_the_two_fastest() -> None:

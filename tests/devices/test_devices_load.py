@@ -9,7 +9,7 @@ import pytest
 from device_models import HOST, FakeStream, a_round, write_convs
 
 from hwnas.devices import runner
-from hwnas.devices.estimate import LOADED, accepted, canary_floor_us
+from hwnas.devices.estimate import LOADED, accepted, reference_floor_us
 from hwnas.devices.measure import measure
 from hwnas.devices.profile import profile_rounds
 from hwnas.devices.rounds import Round
@@ -87,15 +87,15 @@ def test_loaded_rounds_are_rejected() -> None:
 
 def test_loaded_rounds_are_measured_again_and_no_more_than_asked() -> None:
     stream = FakeStream(lambda name, turn: 100.0, load=1.0)
-    rounds = profile_rounds(HOST, {"a": Path("a")}, Path("canary"), rounds=5, max_extra=2, stream=stream)
+    rounds = profile_rounds(HOST, {"a": Path("a")}, Path("reference"), rounds=5, max_extra=2, stream=stream)
     assert stream.passes == [(["a"], 5), (["a"], 3), (["a"], 3)]
     assert len(rounds) == 11
 
 
 @pytest.mark.parametrize(("now_us", "bound_us"), [(90, 90), (101, 101), (104, 105 / 1.03), (150, 105 / 1.03)])
-def test_the_table_bounds_the_canary(now_us: float, bound_us: float) -> None:
-    assert canary_floor_us([a_round(1, now_us)], table_us=100) == pytest.approx(min(now_us, bound_us))
-    assert canary_floor_us([a_round(1, now_us)]) == now_us
+def test_the_table_bounds_the_reference_model(now_us: float, bound_us: float) -> None:
+    assert reference_floor_us([a_round(1, now_us)], table_us=100) == pytest.approx(min(now_us, bound_us))
+    assert reference_floor_us([a_round(1, now_us)]) == now_us
 
 
 def test_the_cpu_time_of_helpers_is_no_other_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

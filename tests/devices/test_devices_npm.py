@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from hwnas.cli import app
 from hwnas.devices import npm
-from hwnas.devices.check import facts_of
+from hwnas.devices.device_check import facts_of
 from hwnas.errors import DeviceError, StorageError
 
 NODE = "echo v20.1.2"

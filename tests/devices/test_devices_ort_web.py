@@ -22,10 +22,10 @@ from hwnas.backends.onnx import onnx_model
 from hwnas.backends.parity import compare, random_inputs, trained_like
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.devices import npm, ort_web
-from hwnas.devices.check import facts_of, run_canary
+from hwnas.devices.device_check import facts_of, run_reference_model
 from hwnas.devices.estimate import estimates
 from hwnas.devices.measure import measure, stream_rounds
-from hwnas.devices.verdict import judge
+from hwnas.devices.verdict import measure_verdict
 from hwnas.errors import DeviceError, ExportError
 from hwnas.progress import Silent
 
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     write_convs(folder / "shallow.onnx", 2)
     write_convs(folder / "deep.onnx", 8)
-    write_convs(folder / "canary.onnx", 4)
+    write_convs(folder / "reference.onnx", 4)
     return folder
 
 
@@ -53,10 +53,10 @@ def test_the_condition_names_the_package_and_the_node_that_runs_it() -> None:
 
 def test_it_is_measured_like_onnxruntime(folder: Path) -> None:
     models = {"deep": folder / "deep.onnx", 'a "b"\n✓': folder / "shallow.onnx", "": folder / "shallow.onnx"}
-    rounds = measure(WEB, models, folder / "canary.onnx", rounds=4, round_ms=3, first_round=5)
+    rounds = measure(WEB, models, folder / "reference.onnx", rounds=4, round_ms=3, first_round=5)
     assert Counter((one.name, one.round) for one in rounds) == Counter((n, r) for n in models for r in range(5, 9))
     assert all(0 < one.p10_us <= one.median_us <= one.p90_us for one in rounds)
-    assert all(one.calls * one.median_us >= 500 and one.canary_us > 0 for one in rounds)
+    assert all(one.calls * one.median_us >= 500 and one.reference_us > 0 for one in rounds)
     results = estimates(rounds)
     assert results["deep"].floor_us > 1.5 * results[""].floor_us
 
@@ -89,7 +89,7 @@ def test_a_model_that_is_refused() -> None:
 @pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.INT8, TensorProto.FLOAT16])
 def test_inputs_of_other_types(folder: Path, tmp_path: Path, kind: int) -> None:
     path = write_cast(tmp_path / "cast.onnx", kind)
-    assert len(measure(WEB, {"cast": path}, folder / "canary.onnx", rounds=1, round_ms=0.1)) == 1
+    assert len(measure(WEB, {"cast": path}, folder / "reference.onnx", rounds=1, round_ms=0.1)) == 1
 
 
 @pytest.mark.parametrize("content", [b"not a model", None])
@@ -98,19 +98,21 @@ def test_a_model_that_cannot_be_loaded_is_named(folder: Path, tmp_path: Path, co
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DeviceError, match="model 'the broken one'"):
-        measure(WEB, {"good": folder / "deep.onnx", "the broken one": path}, folder / "canary.onnx", rounds=1)
+        measure(WEB, {"good": folder / "deep.onnx", "the broken one": path}, folder / "reference.onnx", rounds=1)
 
 
 def test_unsupported_input_type_is_named(folder: Path, tmp_path: Path) -> None:
     path = write_cast(tmp_path / "cast.onnx", TensorProto.BOOL)
     with pytest.raises(DeviceError, match=r"'cast'.*unsupported type bool"):
-        measure(WEB, {"cast": path}, folder / "canary.onnx", rounds=1)
+        measure(WEB, {"cast": path}, folder / "reference.onnx", rounds=1)
 
 
 def test_a_verdict_and_a_check(folder: Path) -> None:
-    (verdict,) = judge(WEB, {"a": folder / "deep.onnx"}, folder / "canary.onnx", budget_ms=1e6, round_ms=1).values()
+    (verdict,) = measure_verdict(
+        WEB, {"a": folder / "deep.onnx"}, folder / "reference.onnx", budget_ms=1e6, round_ms=1
+    ).values()
     assert verdict.state == "met"
-    assert run_canary(WEB, folder / "canary.onnx", progress=Silent()).floor_us > 0
+    assert run_reference_model(WEB, folder / "reference.onnx", progress=Silent()).floor_us > 0
     assert facts_of(WEB)["packages"].items() >= npm.packages().items()
 
 
@@ -126,7 +128,7 @@ needs_proc = pytest.mark.skipif(
 @needs_proc
 def test_node_ends_with_the_runner(folder: Path) -> None:
     before = children(os.getpid())
-    stream = stream_rounds(WEB, {"a": folder / "deep.onnx"}, folder / "canary.onnx", rounds=10**6)
+    stream = stream_rounds(WEB, {"a": folder / "deep.onnx"}, folder / "reference.onnx", rounds=10**6)
     next(stream)
     (own,) = set(children(os.getpid())) - set(before)
     (node,) = children(own)
@@ -139,7 +141,7 @@ def test_node_ends_with_the_runner(folder: Path) -> None:
 @needs_proc
 def test_a_node_that_dies_is_told(folder: Path) -> None:
     before = children(os.getpid())
-    stream = stream_rounds(WEB, {"a": folder / "deep.onnx"}, folder / "canary.onnx", rounds=10**6)
+    stream = stream_rounds(WEB, {"a": folder / "deep.onnx"}, folder / "reference.onnx", rounds=10**6)
     next(stream)
     (own,) = set(children(os.getpid())) - set(before)
     os.kill(children(own)[0], signal.SIGKILL)

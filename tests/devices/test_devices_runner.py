@@ -31,18 +31,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     write_convs(folder / "shallow.onnx", 2)
     write_convs(folder / "deep.onnx", 8)
-    write_convs(folder / "canary.onnx", 4)
+    write_convs(folder / "reference.onnx", 4)
     return folder
 
 
 def test_every_round_of_every_model_and_deeper_is_slower(folder: Path) -> None:
-    names = ["shallow", "deep", 'mbconv/k3 "é"\n✓', "", "canary"] + [f"m{index}" for index in range(6)]
+    names = ["shallow", "deep", 'mbconv/k3 "é"\n✓', "", "reference"] + [f"m{index}" for index in range(6)]
     models = dict.fromkeys(names, folder / "shallow.onnx") | {"deep": folder / "deep.onnx"}
-    rounds = measure(HOST, models, folder / "canary.onnx", rounds=4, round_ms=3, first_round=5)
+    rounds = measure(HOST, models, folder / "reference.onnx", rounds=4, round_ms=3, first_round=5)
     assert Counter((one.name, one.round) for one in rounds) == Counter((n, r) for n in names for r in range(5, 9))
     assert {one.process for one in rounds} == {5}
     assert all(0 < one.p10_us <= one.median_us <= one.p90_us for one in rounds)
-    assert all(one.calls * one.median_us >= 500 and one.canary_us > 0 for one in rounds)
+    assert all(one.calls * one.median_us >= 500 and one.reference_us > 0 for one in rounds)
     results = estimates(rounds)
     assert results["deep"].floor_us > 1.5 * results["shallow"].floor_us
     orders = [[one.name for one in rounds if one.round == turn] for turn in range(5, 9)]
@@ -52,7 +52,7 @@ def test_every_round_of_every_model_and_deeper_is_slower(folder: Path) -> None:
 @pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.INT8, TensorProto.FLOAT16])
 def test_inputs_of_other_types(folder: Path, tmp_path: Path, kind: int) -> None:
     path = write_cast(tmp_path / "cast.onnx", kind)
-    assert len(measure(HOST, {"cast": path}, folder / "canary.onnx", rounds=1, round_ms=0.1)) == 1
+    assert len(measure(HOST, {"cast": path}, folder / "reference.onnx", rounds=1, round_ms=0.1)) == 1
 
 
 def test_single_calls_and_shapes(folder: Path, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_single_calls_and_shapes(folder: Path, tmp_path: Path) -> None:
     stream = stream_rounds(
         HOST,
         models,
-        folder / "canary.onnx",
+        folder / "reference.onnx",
         rounds=2,
         round_ms=2,
         singles=True,
@@ -73,27 +73,27 @@ def test_single_calls_and_shapes(folder: Path, tmp_path: Path) -> None:
         assert 0.2 < min(min(one.singles_us) for one in own) / min(one.median_us for one in own) < 3
     for one in rounds:
         assert Round.from_json(json.loads(json.dumps(one.to_json()))) == one
-    small = measure(HOST, {"cast": models["cast"]}, folder / "canary.onnx", rounds=2, round_ms=2)
+    small = measure(HOST, {"cast": models["cast"]}, folder / "reference.onnx", rounds=2, round_ms=2)
     assert {one.singles_us for one in small} == {()}
     large_us = min(one.median_us for one in rounds if one.name == "cast")
     assert large_us > 3 * min(one.median_us for one in small)
     with pytest.raises(ModelError, match=r"'deep'.*(?i:invalid rank|dimension)"):
-        list(stream_rounds(HOST, models, folder / "canary.onnx", rounds=1, shapes={"deep": {"x0": [1, 2]}}))
+        list(stream_rounds(HOST, models, folder / "reference.onnx", rounds=1, shapes={"deep": {"x0": [1, 2]}}))
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind a process to a CPU")
 def test_bound_to_a_cpu(folder: Path) -> None:
     model = {"a": folder / "deep.onnx"}
     device = replace(HOST, pin=min(os.sched_getaffinity(0)))
-    assert len(measure(device, model, folder / "canary.onnx", rounds=1, round_ms=0.1)) == 1
+    assert len(measure(device, model, folder / "reference.onnx", rounds=1, round_ms=0.1)) == 1
     with pytest.raises(DeviceError, match="Invalid argument"):
-        measure(replace(HOST, pin=100_000), model, folder / "canary.onnx", rounds=1)
+        measure(replace(HOST, pin=100_000), model, folder / "reference.onnx", rounds=1)
 
 
 def test_unsupported_input_type_is_named(folder: Path, tmp_path: Path) -> None:
     path = write_cast(tmp_path / "cast.onnx", TensorProto.BOOL)
     with pytest.raises(DeviceError, match=r"'cast'.*unsupported type bool"):
-        measure(HOST, {"cast": path}, folder / "canary.onnx", rounds=1)
+        measure(HOST, {"cast": path}, folder / "reference.onnx", rounds=1)
 
 
 @pytest.mark.parametrize("content", [b"not a model", None])
@@ -102,11 +102,11 @@ def test_a_model_that_cannot_be_loaded_is_named(folder: Path, tmp_path: Path, co
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DeviceError, match="model 'the broken one'"):
-        measure(HOST, {"good": folder / "deep.onnx", "the broken one": path}, folder / "canary.onnx", rounds=1)
+        measure(HOST, {"good": folder / "deep.onnx", "the broken one": path}, folder / "reference.onnx", rounds=1)
 
 
 def test_closing_the_stream_kills_the_runner(folder: Path) -> None:
-    stream = stream_rounds(HOST, {"a": folder / "deep.onnx"}, folder / "canary.onnx", rounds=10**6)
+    stream = stream_rounds(HOST, {"a": folder / "deep.onnx"}, folder / "reference.onnx", rounds=10**6)
     assert next(stream).round == 0
     stream.close()
     assert _children() == set()
@@ -125,7 +125,7 @@ class Interrupted(Silent):
 
 def test_an_interrupt_kills_the_runner(folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        measure(HOST, {"a": folder / "deep.onnx"}, folder / "canary.onnx", rounds=10**6, progress=Interrupted())
+        measure(HOST, {"a": folder / "deep.onnx"}, folder / "reference.onnx", rounds=10**6, progress=Interrupted())
     assert _children() == set()
 
 
@@ -165,8 +165,8 @@ def test_a_program_that_is_not_there() -> None:
 
 def test_profile_resumes_with_the_real_runner(folder: Path) -> None:
     models = {"a": folder / "shallow.onnx", "b": folder / "deep.onnx"}
-    done = measure(HOST, models, folder / "canary.onnx", rounds=2, round_ms=0.1)[:3]
-    rounds = profile_rounds(HOST, models, folder / "canary.onnx", rounds=3, max_extra=1, round_ms=0.1, done=done)
+    done = measure(HOST, models, folder / "reference.onnx", rounds=2, round_ms=0.1)[:3]
+    rounds = profile_rounds(HOST, models, folder / "reference.onnx", rounds=3, max_extra=1, round_ms=0.1, done=done)
     assert rounds[:3] == done
     assert all(count >= 3 for count in Counter(one.name for one in rounds).values())
     assert {one.name for one in rounds} == set(models)
@@ -174,9 +174,9 @@ def test_profile_resumes_with_the_real_runner(folder: Path) -> None:
 
 
 def test_nothing_to_measure(folder: Path) -> None:
-    assert measure(HOST, {}, folder / "canary.onnx") == []
+    assert measure(HOST, {}, folder / "reference.onnx") == []
     with pytest.raises(InputError, match="rounds"):
-        measure(HOST, {"a": folder / "deep.onnx"}, folder / "canary.onnx", rounds=0)
+        measure(HOST, {"a": folder / "deep.onnx"}, folder / "reference.onnx", rounds=0)
 
 
 def test_rounds_visit_all_models_in_their_own_order() -> None:

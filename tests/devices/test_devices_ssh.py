@@ -236,8 +236,8 @@ def test_check_over_ssh(board: Board) -> None:
     assert done.exit_code == 0
     facts = json.loads(done.stdout)
     assert facts["condition"] == HOST.condition().folder.as_posix()
-    assert facts["canary"]["floor_us"] > 0
-    assert facts["canary"]["noise"] >= 0
+    assert facts["reference"]["floor_us"] > 0
+    assert facts["reference"]["noise"] >= 0
     assert facts["packages"]["onnxruntime"]
     link_to.cache_clear()
     board.close()

@@ -15,17 +15,17 @@ from onnx import TensorProto
 
 from hwnas.devices import runner_sustained
 from hwnas.devices.job import Job
-from hwnas.devices.sustained import SLICES, Slice, Sustained, assess, run_sustained
+from hwnas.devices.sustained import SLICES, LoadSlice, Sustained, assess, run_sustained
 from hwnas.devices.transports.adb import AdbAddress
 from hwnas.errors import InputError, ModelError, UnreachableError
 from hwnas.progress import Progress, Silent
 
-MODEL, CANARY = Path("model.onnx"), Path("canary.onnx")
+MODEL, REFERENCE_MODEL = Path("model.onnx"), Path("reference.onnx")
 
 
-def slices(medians_us: Any, *, load: Any = 0.0, seconds: float = 30.0) -> list[Slice]:
+def slices(medians_us: Any, *, load: Any = 0.0, seconds: float = 30.0) -> list[LoadSlice]:
     return [
-        Slice(seconds * index, seconds, float(median), 1.1 * median, 1.3 * median, 1000, load)
+        LoadSlice(seconds * index, seconds, float(median), 1.1 * median, 1.3 * median, 1000, load)
         for index, median in enumerate(medians_us)
     ]
 
@@ -105,22 +105,22 @@ class FakeEvents:
     def __call__(self, job: Job, progress: Progress) -> Generator[dict[str, Any], None, None]:
         self.jobs.append(job)
         yield {"event": "loaded", "n": 1}
-        yield {"event": "canary", "when": "before", "median_us": 400.0}
+        yield {"event": "reference", "when": "before", "median_us": 400.0}
         for one in slices(np.linspace(1000, 1300, SLICES))[: self.after]:
             yield {"event": "slice"} | vars(one)
         if self.error is not None:
             raise self.error
-        yield {"event": "canary", "when": "after", "median_us": 480.0}
+        yield {"event": "reference", "when": "after", "median_us": 480.0}
 
 
 def sustained(events: FakeEvents, seconds: float = 600) -> Sustained:
-    return run_sustained(HOST, "m", MODEL, CANARY, seconds, progress=Silent(), events=events)
+    return run_sustained(HOST, "m", MODEL, REFERENCE_MODEL, seconds, progress=Silent(), events=events)
 
 
 def test_events_become_slices() -> None:
     events = FakeEvents()
     found = sustained(events)
-    assert (found.trend, found.ended_early, found.canary_us) == ("slows down", "", (400.0, 480.0))
+    assert (found.trend, found.ended_early, found.reference_us) == ("slows down", "", (400.0, 480.0))
     assert len(found.slices) == 20
     (job,) = events.jobs
     assert (job.sustained_s, job.slices, job.models) == (600, 20, {"m": MODEL})
@@ -135,7 +135,7 @@ def test_events_become_slices() -> None:
 )
 def test_what_was_measured_until_it_was_ended_is_told(error: BaseException, told: str) -> None:
     found = sustained(FakeEvents(error, after=9))
-    assert (found.ended_early, len(found.slices), found.canary_us) == (told, 9, (400.0, None))
+    assert (found.ended_early, len(found.slices), found.reference_us) == (told, 9, (400.0, None))
     assert found.trend == "slows down"
     with pytest.raises(type(error)):
         sustained(FakeEvents(error, after=0))
@@ -150,7 +150,7 @@ def test_no_time_is_refused(seconds: float) -> None:
 def test_benchmark_model_is_refused() -> None:
     phone = replace(HOST, transport="adb", adb=AdbAddress(runner="/data/local/tmp/benchmark_model"), runtime="litert")
     with pytest.raises(InputError, match="cannot run a model without pause"):
-        run_sustained(phone, "m", MODEL, CANARY, 60, progress=Silent())
+        run_sustained(phone, "m", MODEL, REFERENCE_MODEL, 60, progress=Silent())
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
@@ -167,22 +167,22 @@ def test_the_real_program(runtime: str, tmp_path: Path) -> None:
     )  # half take the median or more
     ends = [one.start_s + one.seconds for one in found.slices[:-1]]
     assert ends == pytest.approx([one.start_s for one in found.slices[1:]], abs=0.002)
-    before, after = found.canary_us
+    before, after = found.reference_us
     assert before is not None
     assert after is not None
     assert 0.1 < after / before < 10
 
 
 def test_the_real_program_takes_shapes_and_names_a_model_that_fails(tmp_path: Path) -> None:
-    canary = write_convs(tmp_path / "canary.onnx", 1)
+    reference = write_convs(tmp_path / "reference.onnx", 1)
     model = write_cast(tmp_path / "model.onnx", TensorProto.UINT8)
-    small = run_sustained(HOST, "m", model, canary, 1.0, progress=Silent())
-    large = run_sustained(HOST, "m", model, canary, 1.0, shapes={"x": (4000, 3, 8, 8)}, progress=Silent())
+    small = run_sustained(HOST, "m", model, reference, 1.0, progress=Silent())
+    large = run_sustained(HOST, "m", model, reference, 1.0, shapes={"x": (4000, 3, 8, 8)}, progress=Silent())
     large_us, small_us = (min(one.median_us for one in found.slices) for found in (large, small))
     assert large_us > 2 * small_us
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
     with pytest.raises(ModelError, match="model 'm'"):
-        run_sustained(HOST, "m", tmp_path / "broken.onnx", canary, 1.0, progress=Silent())
+        run_sustained(HOST, "m", tmp_path / "broken.onnx", reference, 1.0, progress=Silent())
 
 
 def test_times_are_those_of_each_call_in_pieces_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:

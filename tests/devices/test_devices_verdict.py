@@ -10,11 +10,11 @@ import pytest
 from device_models import HOST, FakeStream, a_round
 
 from hwnas.devices.rounds import Round
-from hwnas.devices.verdict import judge, verdicts
+from hwnas.devices.verdict import measure_verdict, verdicts
 from hwnas.errors import InputError
 
 MODELS = {name: Path(f"{name}.onnx") for name in "ab"}
-CANARY = Path("canary.onnx")
+REFERENCE_MODEL = Path("reference.onnx")
 
 
 def spread(n: int = 20, processes: int = 2) -> list[Round]:
@@ -74,18 +74,18 @@ def test_percentiles_of_single_calls_are_those_over_accepted_rounds() -> None:
 
 def test_judges_several_models_in_the_same_processes() -> None:
     stream = FakeStream(lambda name, turn: 100.0, lambda name, turn: {"a": 900.0, "b": 1100.0}[name])
-    result = judge(HOST, MODELS, CANARY, budget_ms=1, stream=stream)
+    result = measure_verdict(HOST, MODELS, REFERENCE_MODEL, budget_ms=1, stream=stream)
     assert stream.passes == [(["a", "b"], 20)] * 2
     assert {name: one.state for name, one in result.items()} == {"a": "met", "b": "missed"}
 
 
 def test_measures_the_unstable_again_and_no_more_than_asked() -> None:
     stream = FakeStream(lambda name, turn: 100.0 if name == "a" or turn >= 60 else 120.0)
-    result = judge(HOST, MODELS, CANARY, budget_ms=0.04, stream=stream)
+    result = measure_verdict(HOST, MODELS, REFERENCE_MODEL, budget_ms=0.04, stream=stream)
     assert stream.passes == [(["a", "b"], 20)] * 2 + [(["b"], 20)] * 3
     assert result["b"].state == "missed"
     stream = FakeStream(lambda name, turn: 100.0 if name == "a" else 120.0)
-    result = judge(HOST, MODELS, CANARY, budget_ms=0.04, max_extra=1, stream=stream)
+    result = measure_verdict(HOST, MODELS, REFERENCE_MODEL, budget_ms=0.04, max_extra=1, stream=stream)
     assert len(stream.passes) == 3
     assert (result["a"].state, result["b"].state, result["b"].n) == ("missed", "unstable", 0)
 
@@ -97,13 +97,15 @@ def test_measures_the_unstable_again_and_no_more_than_asked() -> None:
         (104.9, 0.1, 0.04, "missed"),  # drift that tables allow
         (105.1, None, 0.04, "unstable"),  # steadily slowed, which the rounds alone do not show
         (115.0, 1.0, 0.04, "unstable"),
-        (100.0, 0.3, 0.04, "unstable"),  # loaded, though the canary does not show it
+        (100.0, 0.3, 0.04, "unstable"),  # loaded, though the reference model does not show it
         (115.0, 1.0, 0.05, "met"),  # a load only slows
     ],
 )
 def test_a_steady_load_never_misses_a_budget(now_us: float, load: float | None, budget_ms: float, state: str) -> None:
     stream = FakeStream(lambda name, turn: now_us, load=load)
-    result = judge(HOST, {"a": MODELS["a"]}, CANARY, budget_ms=budget_ms, canary_us=100, stream=stream)["a"]
+    result = measure_verdict(
+        HOST, {"a": MODELS["a"]}, REFERENCE_MODEL, budget_ms=budget_ms, reference_us=100, stream=stream
+    )["a"]
     assert (result.state, result.median_ms) == (state, 0.05)
     assert result.rejected == (0 if state == "missed" else 1)
     assert len(stream.passes) == (6 if state == "unstable" else 2)
@@ -112,12 +114,12 @@ def test_a_steady_load_never_misses_a_budget(now_us: float, load: float | None, 
 def test_without_a_table_a_steady_load_is_seen_by_its_counter_only() -> None:
     for load, state in ((None, "missed"), (1.0, "unstable")):
         stream = FakeStream(lambda name, turn: 115.0, load=load)
-        assert judge(HOST, MODELS, CANARY, budget_ms=0.04, stream=stream)["a"].state == state
+        assert measure_verdict(HOST, MODELS, REFERENCE_MODEL, budget_ms=0.04, stream=stream)["a"].state == state
 
 
 def test_refuses_what_cannot_be_judged() -> None:
     with pytest.raises(InputError, match="above 0"):
-        judge(HOST, MODELS, CANARY, budget_ms=0)
+        measure_verdict(HOST, MODELS, REFERENCE_MODEL, budget_ms=0)
     with pytest.raises(InputError, match="processes"):
-        judge(HOST, MODELS, CANARY, budget_ms=1, processes=1)
-    assert judge(HOST, {}, CANARY, budget_ms=1) == {}
+        measure_verdict(HOST, MODELS, REFERENCE_MODEL, budget_ms=1, processes=1)
+    assert measure_verdict(HOST, {}, REFERENCE_MODEL, budget_ms=1) == {}

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import nn
 
 from hwnas.arch import Network, SearchSpace, space_instance
-from hwnas.backends.formats import format_of
+from hwnas.backends.model_format import format_of
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.data import Dataset, load_dataset, to_input
 from hwnas.errors import DataError, ExportError, InputError, StorageError
@@ -59,17 +59,19 @@ class Made:
     """A data set, a network for it, and its exported file in `folder`."""
 
     def __init__(self, source: str, folder: Path, runtime: str = "onnxruntime") -> None:
-        self.form = format_of(runtime)
+        self.model_format = format_of(runtime)
         self.dataset: Dataset = load_dataset(source, resolution=16, seed=0)
         channels, classes = self.dataset.train.pixels.shape[1], len(self.dataset.classes)
         space: SearchSpace = space_instance("toy", width=1.0, resolution=16, channels=channels, classes=classes)
         self.network = space.network(space.architecture((1, 0, 1, 2)))
         self.module = trained_like(self.network)
-        self.path, self.labels = folder / f"model{self.form.suffix}", folder / "labels.txt"
+        self.path, self.labels = folder / f"model{self.model_format.suffix}", folder / "labels.txt"
 
     def export(self) -> Exported:
         weights: Mapping[str, Any] = export_weights(self.module)
-        return export_model(self.path, self.form, self.network, weights, self.dataset, FACTS, labels=self.labels)
+        return export_model(
+            self.path, self.model_format, self.network, weights, self.dataset, FACTS, labels=self.labels
+        )
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         with torch.no_grad():
@@ -99,14 +101,14 @@ def with_litert(path: Path, inputs: np.ndarray) -> np.ndarray:
 def test_the_file_computes_what_torch_computes(made: Made) -> None:
     exported = made.export()
     inputs = real_inputs(made.dataset)
-    own = (with_onnxruntime if made.form.suffix == ".onnx" else with_litert)(made.path, inputs)
+    own = (with_onnxruntime if made.model_format.suffix == ".onnx" else with_litert)(made.path, inputs)
     with torch.no_grad():
         expected = made.module(torch.from_numpy(inputs)).numpy()
     assert expected.std() > 0.1
     np.testing.assert_allclose(own, expected, atol=1e-4 * max(1.0, np.abs(expected).max()))
     assert (exported.images, exported.size_bytes) == (len(inputs), exported.path.stat().st_size)
     assert exported.parity.agrees
-    if made.form.suffix == ".onnx":
+    if made.model_format.suffix == ".onnx":
         onnx.checker.check_model(onnx.load(exported.path), full_check=True)
 
 
@@ -135,13 +137,13 @@ def test_the_file_tells_an_app_all_that_it_needs(made: Made) -> None:
 
 
 def test_other_weights_than_the_trained_are_refused(made: Made) -> None:
-    write = made.form.model
+    write = made.model_format.model
 
     def perturbed(network: Network, weights: Mapping[str, Any], **kwargs: Any) -> bytes:
         name = next(name for name in weights if weights[name].ndim == 4)
         return write(network, dict(weights) | {name: weights[name] * 1.05}, **kwargs)
 
-    made.form = dataclasses.replace(made.form, model=perturbed)
+    made.model_format = dataclasses.replace(made.model_format, model=perturbed)
     with pytest.raises(ExportError, match="differs") as caught:
         made.export()
     assert caught.value.exit_code == 6

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hwnas.arch import space_instance
-from hwnas.backends.formats import format_of
+from hwnas.backends.model_format import format_of
 from hwnas.backends.parity import random_inputs
 from hwnas.backends.weights import random_weights
 from hwnas.data import Dataset, Images
@@ -58,7 +58,7 @@ def test_no_file_is_above_the_bound_and_all_are_close(
     slack_kb: int,
     classes: tuple[str, ...],
 ) -> None:
-    form = format_of(runtime, precision)
+    model_format = format_of(runtime, precision)
     space = space_instance(name, width=width, resolution=resolution, channels=channels, classes=len(classes))
     data = dataset(classes, channels)
     condition = "device-of-someone/a-cpu/onnxruntime-1.32.0-t1-fp32"
@@ -76,9 +76,9 @@ def test_no_file_is_above_the_bound_and_all_are_close(
             "predicted_ms": f"{-1.2345678e-5:.6g}",
         }
         weights = random_weights(network.graph, 0)
-        content = form.model(network, weights, metadata=_metadata(data, network, form, facts))
-        if form.quantize is not None:
-            content = form.quantize(content, random_inputs(network, 2, 0))
+        content = model_format.model(network, weights, metadata=_metadata(data, network, model_format, facts))
+        if model_format.quantize is not None:
+            content = model_format.quantize(content, random_inputs(network, 2, 0))
         real = len(content)
         assert real <= model.predict_bytes(choices) < real + slack_kb * 1024
     assert model.smallest_bytes <= model.predict_bytes(skips)

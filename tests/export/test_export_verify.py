@@ -13,12 +13,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hwnas.arch import space_instance
-from hwnas.backends.describe import ModelFile, Tensor, describe
-from hwnas.backends.formats import format_of
+from hwnas.backends.model_facts import ModelFile, Tensor, describe
+from hwnas.backends.model_format import format_of
 from hwnas.backends.weights import random_weights
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.rounds import Round
-from hwnas.devices.sustained import Slice, assess
+from hwnas.devices.sustained import LoadSlice, assess
 from hwnas.devices.transports.adb import AdbAddress
 from hwnas.devices.transports.ssh import SshAddress
 from hwnas.errors import DeviceError, InputError, ModelError
@@ -26,7 +26,7 @@ from hwnas.export import verify as module
 from hwnas.export.verify import Verification, input_shapes, reader, verify
 from hwnas.export.verify_plot import check_plot, write_plot
 from hwnas.latency import find
-from hwnas.latency.table import Table
+from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import save_table
 
 HOST = load_device("host")
@@ -57,22 +57,22 @@ def made(path: Path, shape: Any, kind: int = TensorProto.FLOAT, op: str = "Relu"
 
 
 class Rounds:
-    """Stands for `stream_rounds`: the model takes what `median_us` says of the round, the canary `canary_us`."""
+    """Stands for `stream_rounds`: the model takes `median_us` of the round, the reference model `reference_us`."""
 
-    def __init__(self, median_us: Callable[[int], float], canary_us: float = 100.0, load: float = 0.0) -> None:
-        self.median_us, self.canary_us, self.load = median_us, canary_us, load
+    def __init__(self, median_us: Callable[[int], float], reference_us: float = 100.0, load: float = 0.0) -> None:
+        self.median_us, self.reference_us, self.load = median_us, reference_us, load
         self.processes = 0
 
     def __call__(
-        self, device: Device, models: Any, canary: Path, *, rounds: int, first_round: int, **_: Any
+        self, device: Device, models: Any, reference: Path, *, rounds: int, first_round: int, **_: Any
     ) -> Iterator[Round]:
-        assert canary.is_file()
+        assert reference.is_file()
         self.processes += 1
         for turn in range(first_round, first_round + rounds):
             us = self.median_us(turn)
             for name in models:
                 singles = (us,) * 9 + (2 * us,)
-                yield Round(name, turn, first_round, us, us, us, 10, self.canary_us, self.load, singles)
+                yield Round(name, turn, first_round, us, us, us, 10, self.reference_us, self.load, singles)
 
 
 def judged(tmp_path: Path, stream: Rounds, budget_ms: float | None = 1.0, **options: Any) -> Verification:
@@ -114,7 +114,7 @@ def test_what_straddles_the_budget_is_measured_longer(tmp_path: Path) -> None:
 def test_a_budget_has_to_hold_without_pause_too(
     late_us: float, met: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slices = [Slice(index, 1, us, us, us, 9) for index, us in enumerate([900.0] * 10 + [late_us] * 10)]
+    slices = [LoadSlice(index, 1, us, us, us, 9) for index, us in enumerate([900.0] * 10 + [late_us] * 10)]
     asked: list[Any] = []
 
     def run(*arguments: Any, **options: Any) -> Any:
@@ -128,10 +128,10 @@ def test_a_budget_has_to_hold_without_pause_too(
     assert judged(tmp_path, Rounds(lambda turn: 1100.0), sustained_s=20).budget_met is False
 
 
-def test_the_table_of_the_device_bounds_the_canary(tmp_path: Path) -> None:
+def test_the_table_of_the_device_bounds_the_reference_model(tmp_path: Path) -> None:
     condition = HOST.condition()
     folder = tmp_path / "latency_tables" / condition.folder
-    save_table(Table(condition.device, condition.id, canary_us=50.0), folder)
+    save_table(LatencyTable(condition.device, condition.id, reference_us=50.0), folder)
     assert judged(tmp_path, Rounds(lambda turn: 1100.0)).verdict.state == "unstable"
     (folder / "meta.toml").write_text("damaged")
     assert judged(tmp_path, Rounds(lambda turn: 1100.0)).verdict.state == "missed"
@@ -172,12 +172,12 @@ def test_an_op_that_the_runtime_lacks_is_bad_input(tmp_path: Path) -> None:
         verify(made(tmp_path / "bool.onnx", [1, 8], TensorProto.BOOL, "Not"), HOST)
 
 
-def test_what_the_canary_fails_at_is_the_devices_fault(tmp_path: Path) -> None:
+def test_what_the_reference_model_fails_at_is_the_devices_fault(tmp_path: Path) -> None:
     def stream(*_: Any, **__: Any) -> Iterator[Round]:
-        raise ModelError("measuring failed: model 'canary': out of memory")
+        raise ModelError("measuring failed: model 'reference': out of memory")
         yield
 
-    with pytest.raises(DeviceError, match="canary"):
+    with pytest.raises(DeviceError, match="reference"):
         verify(made(tmp_path / "model.onnx", [1, 8]), HOST, stream=stream)
 
 
@@ -248,7 +248,7 @@ def test_devices_that_cannot_take_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_a_plot_is_written(suffix: str, tmp_path: Path) -> None:
-    slices = [Slice(index, 1, 900.0 + index, 950, 990, 9, index / 20, 40.0 + index) for index in range(20)]
+    slices = [LoadSlice(index, 1, 900.0 + index, 950, 990, 9, index / 20, 40.0 + index) for index in range(20)]
     path = tmp_path / f"plot{suffix}"
     write_plot(path, assess(slices, asked_s=20), title="a model", budget_ms=1.0)
     assert path.read_bytes()[:4] in (b"\x89PNG", b"<?xm", b"%PDF")

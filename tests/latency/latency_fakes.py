@@ -13,12 +13,12 @@ from hwnas.arch import Network, OpSpec, SearchSpace, space_instance
 from hwnas.backends.onnx import fingerprint
 from hwnas.devices.device import Device
 from hwnas.devices.rounds import Round
-from hwnas.latency.table import Row, Table
+from hwnas.latency.table import LatencyTable, Row
 
 HOST = Device("host", "this machine", "local", "onnxruntime", 1, "fp32")
 TOY: SearchSpace = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10)
 SLOPE, INTERCEPT_US, PER_OP_US = 0.9, 20.0, -3.0
-CANARY_US = 400.0
+REFERENCE_US = 400.0
 
 
 def row_us(key: str) -> float:
@@ -34,15 +34,15 @@ def network_us(network: Network) -> float:
 
 def table_of(
     specs: Sequence[OpSpec] = TOY.ops, *, device: str = "cpu", condition: str = "onnxruntime-1.32.0-t1-fp32"
-) -> Table:
+) -> LatencyTable:
     """A table of the made-up device."""
     rows = {
         spec.key: Row(
-            spec.key, fingerprint(spec), row_us(spec.key), 49.5, 160.25, 7, "2026-01-01T00:00:00+00:00", CANARY_US
+            spec.key, fingerprint(spec), row_us(spec.key), 49.5, 160.25, 7, "2026-01-01T00:00:00+00:00", REFERENCE_US
         )
         for spec in specs
     }
-    return Table(device, condition, rows=rows, canary_us=CANARY_US)
+    return LatencyTable(device, condition, rows=rows, reference_us=REFERENCE_US)
 
 
 class FakeRounds:
@@ -60,14 +60,14 @@ class FakeRounds:
         self,
         device: Device,
         models: Mapping[str, Path],
-        canary: Path,
+        reference: Path,
         *,
         rounds: int,
         done: Sequence[Round] = (),
         on_round: Callable[[Round], object] = lambda one: None,
         **_: Any,
     ) -> list[Round]:
-        assert canary.is_file()
+        assert reference.is_file()
         assert all(onnx.load(path).graph.node for path in models.values())
         taken = [one for one in done if one.name in models]
         seen = {(one.name, one.round) for one in taken}
@@ -81,7 +81,7 @@ class FakeRounds:
                 own_us = row_us(name) if name in self.keys else network_us(self.networks[name])
                 process = first if turn >= first else 0
                 time_us = own_us * (1.01 if process else 1.0)
-                one = Round(name, turn, process, time_us, 0.9 * time_us, 1.1 * time_us, 10, CANARY_US)
+                one = Round(name, turn, process, time_us, 0.9 * time_us, 1.1 * time_us, 10, REFERENCE_US)
                 self.measured.append((name, turn))
                 taken.append(one)
                 on_round(one)

@@ -8,18 +8,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from latency_fakes import CANARY_US, HOST, INTERCEPT_US, PER_OP_US, SLOPE, TOY, FakeRounds, network_us, row_us, table_of
+from latency_fakes import (
+    HOST,
+    INTERCEPT_US,
+    PER_OP_US,
+    REFERENCE_US,
+    SLOPE,
+    TOY,
+    FakeRounds,
+    network_us,
+    row_us,
+    table_of,
+)
 
 from hwnas.arch import OpSpec
 from hwnas.errors import InputError, TableError
 from hwnas.latency import build, find, journal
-from hwnas.latency.adapt import Known, adapt_table, known_of, source_tables
+from hwnas.latency.adapt import AdaptationPrior, adapt_table, adaptation_prior, source_tables
 from hwnas.latency.build import lacking, model_of, table_for
-from hwnas.latency.describe import space_of
 from hwnas.latency.op_prior import op_counts, op_prior, op_weights_ms, priced
-from hwnas.latency.table import Calibration, Table, Validation
+from hwnas.latency.table import Calibration, LatencyTable, Validation
 from hwnas.latency.table_files import load_table, save_table
 from hwnas.latency.transfer import Floats
+from hwnas.latency.trust import space_of
 from hwnas.progress import Silent
 
 SHIPPED = Path(__file__).parents[2] / "latency_tables"
@@ -28,7 +39,7 @@ OPS = priced(TOY)
 SOUND = Validation(24, 1.0, 1.0, 0.01, 1.0, 1.0, 0.01, 0.005)
 
 
-def source(seed: int, spread: float = 0.2) -> Table:
+def source(seed: int, spread: float = 0.2) -> LatencyTable:
     """The made-up device with every row off by about `spread`, and another scale."""
     rng = np.random.default_rng(seed)
     table = table_of(condition=f"onnxruntime-1.{seed}-t1-fp32")
@@ -42,20 +53,20 @@ def source(seed: int, spread: float = 0.2) -> Table:
 
 
 @pytest.fixture(scope="module")
-def known() -> Known:
-    return known_of(TOY, [source(seed) for seed in range(3)])
+def known() -> AdaptationPrior:
+    return adaptation_prior(TOY, [source(seed) for seed in range(3)])
 
 
 def true_ms() -> Floats:
     return np.array([INTERCEPT_US, *(SLOPE * (row_us(spec.key) + PER_OP_US) for spec in OPS)]) / 1e3
 
 
-def adapted(known: Known, folder: Path, samples: int, monkeypatch: pytest.MonkeyPatch) -> Table:
+def adapted(known: AdaptationPrior, folder: Path, samples: int, monkeypatch: pytest.MonkeyPatch) -> LatencyTable:
     monkeypatch.setattr(journal, "profile_rounds", FakeRounds(TOY, known.picked(samples)))
     return adapt_table(known, HOST, folder, samples, progress=Silent())
 
 
-def test_counts_times_weights_are_the_calibrated_sum(known: Known) -> None:
+def test_counts_times_weights_are_the_calibrated_sum(known: AdaptationPrior) -> None:
     predicted = known.counts @ true_ms()
     assert predicted == pytest.approx([network_us(network) / 1e3 for network in known.networks])
     own = source(1)
@@ -74,7 +85,7 @@ def test_the_prior_of_one_source_is_its_table_with_the_guessed_spread() -> None:
     assert (prior.linear.covariance[0, 1:] == 0).all()
 
 
-def test_more_networks_do_not_hurt(known: Known) -> None:
+def test_more_networks_do_not_hurt(known: AdaptationPrior) -> None:
     """On made-up devices unlike any source, the mean error falls with every step."""
     errors = []
     rng = np.random.default_rng(5)
@@ -90,7 +101,9 @@ def test_more_networks_do_not_hurt(known: Known) -> None:
     assert means[-1] < 0.02
 
 
-def test_an_adapted_table_is_saved_and_searched(known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapted_table_is_saved_and_searched(
+    known: AdaptationPrior, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     condition = HOST.condition()
     folder = tmp_path / find.adapted_folder(condition, TOY.signature)
     table = adapted(known, folder, 10, monkeypatch)
@@ -98,7 +111,7 @@ def test_an_adapted_table_is_saved_and_searched(known: Known, tmp_path: Path, mo
     assert not list(folder.glob("*.jsonl"))
     assert table.provenance["samples"] == 10
     assert table.provenance["sources"] == list(known.sources)
-    assert table.canary_us == CANARY_US
+    assert table.reference_us == REFERENCE_US
     assert not lacking(load_table(folder), TOY)
     model = model_of(load_table(folder), TOY)
     drawn = [TOY.drawn(np.random.default_rng(seed).integers) for seed in range(30)]
@@ -114,7 +127,9 @@ def test_an_adapted_table_is_saved_and_searched(known: Known, tmp_path: Path, mo
     assert table_for(HOST, TOY, tmp_path)[0].kind == "measured"
 
 
-def test_few_networks_leave_a_wide_margin(known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_networks_leave_a_wide_margin(
+    known: AdaptationPrior, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sigmas = [
         adapted(known, tmp_path / str(count), count, monkeypatch).validations[TOY.signature].sigma
         for count in (3, 6, 20)
@@ -152,7 +167,7 @@ def test_tables_of_a_runtime_that_is_not_installed_are_passed_over(
 
 
 @pytest.mark.parametrize("samples", [0, 2, 10_000])
-def test_a_number_of_networks_out_of_range_is_refused(known: Known, samples: int, tmp_path: Path) -> None:
+def test_a_number_of_networks_out_of_range_is_refused(known: AdaptationPrior, samples: int, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="measured networks"):
         adapt_table(known, HOST, tmp_path, samples, progress=Silent())
 
@@ -163,7 +178,7 @@ def test_shipped_tables_predict_each_other(condition: str) -> None:
     space = space_of(MOBILE)
     tables = [load_table(path.parent) for path in sorted(SHIPPED.glob("amd-epyc-f25m1/*/meta.toml"))]
     (target,) = [table for table in tables if table.condition == condition]
-    known = known_of(space, [table for table in tables if table is not target])
+    known = adaptation_prior(space, [table for table in tables if table is not target])
     picks = known.prior.design(known.counts, 10)
     measured = known.counts[picks] @ op_weights_ms(target, priced(space), MOBILE)
     found = known.prior.adapt(known.counts[picks], measured)

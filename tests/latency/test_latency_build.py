@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from latency_fakes import CANARY_US, HOST, INTERCEPT_US, PER_OP_US, SLOPE, TOY, FakeRounds, network_us, row_us
+from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, REFERENCE_US, SLOPE, TOY, FakeRounds, network_us, row_us
 
 from hwnas.arch import SearchSpace, space_instance
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
 from hwnas.latency import build, find, journal
-from hwnas.latency.build import Need, complete, drifted, lacking, model_of, open_table
+from hwnas.latency.build import MissingRows, complete, drifted, lacking, model_of, open_table
 from hwnas.latency.calibrate import CALIBRATION_NETWORKS
-from hwnas.latency.table import Table
+from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import load_table, save_table
 from hwnas.progress import Silent
 
@@ -24,14 +24,16 @@ NETWORKS = build._networks(TOY, 0)
 JOURNAL = f"rounds-{TOY.signature}.jsonl"
 
 
-def completed(folder: Path, fake: FakeRounds, monkeypatch: pytest.MonkeyPatch, space: SearchSpace = TOY) -> Table:
+def completed(
+    folder: Path, fake: FakeRounds, monkeypatch: pytest.MonkeyPatch, space: SearchSpace = TOY
+) -> LatencyTable:
     monkeypatch.setattr(journal, "profile_rounds", fake)
     table = open_table(HOST, folder)
     return complete(table, space, HOST, folder, lacking(table, space), progress=Silent())
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Table:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> LatencyTable:
     """The table of the toy space that was measured in one go."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("whole")
@@ -39,7 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Table:
     return load_table(folder)
 
 
-def same(table: Table, other: Table) -> bool:
+def same(table: LatencyTable, other: LatencyTable) -> bool:
     """Equal but for the time of day."""
     rows = [{key: [row.median_us, row.p10_us, row.runs] for key, row in one.rows.items()} for one in (table, other)]
     return rows[0] == rows[1] and (table.calibrations, table.validations) == (other.calibrations, other.validations)
@@ -58,7 +60,7 @@ def test_a_completed_table_is_what_the_device_does(tmp_path: Path, monkeypatch: 
     assert validation.n == len(NETWORKS) - CALIBRATION_NETWORKS
     assert validation.mape < 1e-6
     assert validation.repeatability == pytest.approx(0.01)
-    assert table.canary_us == CANARY_US
+    assert table.reference_us == REFERENCE_US
     assert not (tmp_path / JOURNAL).exists()
     reloaded = open_table(HOST, tmp_path)
     assert not lacking(reloaded, TOY)
@@ -74,7 +76,7 @@ def test_calibration_and_validation_share_no_network() -> None:
 
 @pytest.mark.parametrize("dies_after", [0, 1, 100, 350, 10 * (len(TOY.ops) + len(NETWORKS)) - 1])
 def test_an_interrupted_measurement_goes_on(
-    dies_after: int, whole: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dies_after: int, whole: LatencyTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "broken"
     first = FakeRounds(TOY, NETWORKS, dies_after)
@@ -106,7 +108,7 @@ def test_an_interrupted_measurement_goes_on(
     ids=["cut", "half a line", "no fields", "no object", "too few fields", "a text", "empty", "other", "not UTF-8"],
 )
 def test_a_damaged_journal_costs_rounds_and_nothing_else(
-    damage: object, whole: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    damage: object, whole: LatencyTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert callable(damage)
     with pytest.raises(KeyboardInterrupt):
@@ -148,9 +150,9 @@ def test_only_what_lacks_is_measured_and_other_rows_stay(tmp_path: Path, monkeyp
     assert {name for name, _ in fake.measured} == {gone} | NETWORKS.keys()
 
 
-def at_speed(canary_us: float, fake: FakeRounds) -> Callable[..., list[Round]]:
-    """The rounds of `fake` on a device whose reference network takes so long."""
-    return lambda *args, **kwargs: [replace(one, canary_us=canary_us) for one in fake(*args, **kwargs)]
+def at_speed(reference_us: float, fake: FakeRounds) -> Callable[..., list[Round]]:
+    """The rounds of `fake` on a device whose reference model takes so long."""
+    return lambda *args, **kwargs: [replace(one, reference_us=reference_us) for one in fake(*args, **kwargs)]
 
 
 def test_each_row_is_compared_with_the_speed_it_was_measured_at(
@@ -159,29 +161,29 @@ def test_each_row_is_compared_with_the_speed_it_was_measured_at(
     other = space_instance("toy", width=1.0, resolution=8, channels=1, classes=5)
     shared = {spec.key for spec in TOY.ops} & {spec.key for spec in other.ops}
     assert 0 < len(shared) < len(TOY.ops)
-    slow_us = 1.2 * CANARY_US
-    for space, canary_us in ((TOY, CANARY_US), (other, CANARY_US), (TOY, slow_us)):
+    slow_us = 1.2 * REFERENCE_US
+    for space, reference_us in ((TOY, REFERENCE_US), (other, REFERENCE_US), (TOY, slow_us)):
         networks = build._networks(space, 0)
-        monkeypatch.setattr(journal, "profile_rounds", at_speed(canary_us, FakeRounds(space, networks)))
-        need = Need(space.ops, calibration=True)
-        complete(open_table(HOST, tmp_path), space, HOST, tmp_path, need, progress=Silent())
+        monkeypatch.setattr(journal, "profile_rounds", at_speed(reference_us, FakeRounds(space, networks)))
+        missing = MissingRows(space.ops, calibration=True)
+        complete(open_table(HOST, tmp_path), space, HOST, tmp_path, missing, progress=Silent())
     table = load_table(tmp_path)
     assert table.calibrations.keys() == {TOY.signature, other.signature}
-    assert {key for key, row in table.rows.items() if row.canary_us == slow_us} == {spec.key for spec in TOY.ops}
-    assert {key for key, row in table.rows.items() if row.canary_us == CANARY_US} == {
+    assert {key for key, row in table.rows.items() if row.reference_us == slow_us} == {spec.key for spec in TOY.ops}
+    assert {key for key, row in table.rows.items() if row.reference_us == REFERENCE_US} == {
         spec.key for spec in other.ops if spec.key not in shared
     }
 
     def again(space: SearchSpace, now_us: float) -> tuple[set[str], bool, float]:
-        one = Round("canary", 0, 0, now_us, now_us, now_us, 9, now_us)
+        one = Round("reference", 0, 0, now_us, now_us, now_us, 9, now_us)
         monkeypatch.setattr(build, "measure", lambda *_, **__: [one])
-        need, changed = drifted(table, space, HOST)
-        return {spec.key for spec in need.rows}, need.calibration, changed
+        missing, changed = drifted(table, space, HOST)
+        return {spec.key for spec in missing.rows}, missing.calibration, changed
 
     assert again(TOY, slow_us) == (set(), False, 0.0)
-    assert again(TOY, CANARY_US) == ({spec.key for spec in TOY.ops}, True, pytest.approx(1 / 1.2 - 1))
+    assert again(TOY, REFERENCE_US) == ({spec.key for spec in TOY.ops}, True, pytest.approx(1 / 1.2 - 1))
     assert again(other, slow_us) == ({spec.key for spec in other.ops} - shared, True, pytest.approx(0.2))
-    assert again(other, CANARY_US) == (shared, True, pytest.approx(1 / 1.2 - 1))
+    assert again(other, REFERENCE_US) == (shared, True, pytest.approx(1 / 1.2 - 1))
 
 
 def test_tables_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,10 +196,10 @@ def test_tables_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.Monk
     assert find.find_folder(condition, None) is None
     for root in ("shipped", "user", "local"):
         folder = roots[root] / condition.folder
-        save_table(Table(condition.device, condition.id), folder)
+        save_table(LatencyTable(condition.device, condition.id), folder)
         assert find.find_folder(condition, None) == folder
     assert find.find_folder(condition, tmp_path / "mine") is None
-    save_table(Table(condition.device, condition.id), tmp_path / "mine" / condition.folder)
+    save_table(LatencyTable(condition.device, condition.id), tmp_path / "mine" / condition.folder)
     assert find.find_folder(condition, tmp_path / "mine") == tmp_path / "mine" / condition.folder
 
 
@@ -223,7 +225,7 @@ def test_rows_of_another_speed_are_told_where_they_mix(
 ) -> None:
     table = completed(tmp_path, FakeRounds(TOY, NETWORKS), monkeypatch)
     del table.rows[TOY.ops[1].key]
-    table.rows = {key: replace(row, canary_us=before * row.canary_us) for key, row in table.rows.items()}
+    table.rows = {key: replace(row, reference_us=before * row.reference_us) for key, row in table.rows.items()}
     save_table(table, tmp_path)
     heard: list[str] = []
     progress = Silent()

@@ -13,7 +13,7 @@ from hwnas.arch.spaces.chain import chain
 from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.latency import build, journal
 from hwnas.latency.build import complete, kept_model, lacking, model_of, open_table
-from hwnas.latency.table import Table
+from hwnas.latency.table import LatencyTable
 from hwnas.latency.walks import ChainLatencies
 from hwnas.progress import Silent
 from hwnas.search.within import limits_of
@@ -46,4 +46,4 @@ def test_a_table_of_chains_predicts_and_bounds_them(tmp_path: Path, monkeypatch:
     with pytest.raises(InfeasibleBudgetError, match="no network of this space"):
         limits_of(model, 0.05)
     with pytest.raises(InputError, match="not calibrated"):
-        model_of(Table("a", "b"), SPACE)
+        model_of(LatencyTable("a", "b"), SPACE)

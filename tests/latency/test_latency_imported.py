@@ -20,7 +20,7 @@ from hwnas.arch.costs import macs
 from hwnas.errors import InputError, MissingRowsError, TableError
 from hwnas.latency.build import lacking, model_of
 from hwnas.latency.imported import FORMATS, import_table, save_imported
-from hwnas.latency.table import Table
+from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import load_table, save_table
 from hwnas.search.decode import decode
 
@@ -350,6 +350,6 @@ def test_an_import_replaces_an_import_and_nothing_else(tmp_path: Path) -> None:
         table = import_table(written(tmp_path, csv_of("latency_us", {KEY: us})), "csv", "board").table
         save_imported(table, folder)
         assert load_table(folder).rows[KEY].median_us == us
-    save_table(Table("board", "imported", rows=table.rows), tmp_path / "measured")
+    save_table(LatencyTable("board", "imported", rows=table.rows), tmp_path / "measured")
     with pytest.raises(TableError, match="not imported"):
         save_imported(table, tmp_path / "measured")

@@ -1,4 +1,4 @@
-"""A table within a time limit, what stood in the way of a measurement, and the reference network of each space."""
+"""A table within a time limit, what stood in the way of a measurement, and the reference model of each space."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from latency_fakes import CANARY_US, HOST, TOY, FakeRounds, network_us, row_us, table_of
+from latency_fakes import HOST, REFERENCE_US, TOY, FakeRounds, network_us, row_us, table_of
 from typer.testing import CliRunner
 
 from hwnas.arch import space_instance
@@ -21,7 +21,7 @@ from hwnas.errors import MissingRowsError
 from hwnas.latency import build, journal
 from hwnas.latency.build import complete, lacking, open_table
 from hwnas.latency.noise import load_warning, noise_of, refuse_too_few
-from hwnas.latency.table import Noise, Table
+from hwnas.latency.table import LatencyTable, Noise
 from hwnas.latency.table_files import load_table, save_table
 from hwnas.progress import Silent
 
@@ -42,7 +42,7 @@ class Clock:
         monkeypatch.setattr(journal, "profile_rounds", lambda *a, **k: real(*a, **k, stream=self.stream))
 
     def stream(
-        self, device: Any, models: Mapping[str, Path], canary: Path, *, rounds: int, first_round: int, **_: Any
+        self, device: Any, models: Mapping[str, Path], reference: Path, *, rounds: int, first_round: int, **_: Any
     ) -> Iterator[Round]:
         rows = {spec.key for spec in TOY.ops}
         for turn in range(first_round, first_round + rounds):
@@ -50,10 +50,10 @@ class Clock:
                 self.now += 1.0
                 self.rounds += 1
                 us = row_us(name) if name in rows else network_us(NETWORKS[name])
-                yield Round(name, turn, first_round, us, 0.9 * us, 1.1 * us, 10, CANARY_US)
+                yield Round(name, turn, first_round, us, 0.9 * us, 1.1 * us, 10, REFERENCE_US)
 
 
-def measured(folder: Path, minutes: float) -> Table:
+def measured(folder: Path, minutes: float) -> LatencyTable:
     table = open_table(HOST, folder)
     return complete(table, TOY, HOST, folder, lacking(table, TOY), progress=Silent(), max_minutes=minutes)
 
@@ -119,14 +119,14 @@ def test_the_command_tells_noise_and_that_it_stopped(tmp_path: Path, monkeypatch
     assert done.exit_code == 0, done.output
     assert "measuring stopped at --max-minutes" in done.stdout
     assert "0% of the rounds were disturbed; the two fastest processes agree within 0.0%" in done.stdout
-    assert "the reference network drifted by +0.0% from begin to end" in done.stdout
+    assert "the reference model drifted by +0.0% from begin to end" in done.stdout
 
 
 def test_a_drift_while_measuring_is_told() -> None:
     rounds = [Round("a", turn, 0, 50, 50, 50, 9, 400.0 + 4 * turn) for turn in range(12)]
     noise = noise_of(rounds)
     assert noise.drift == pytest.approx((400 + 32) / 400 - 1)
-    assert (noise.canary_us, noise.load, noise.disagreement) == (400, None, None)
+    assert (noise.reference_us, noise.load, noise.disagreement) == (400, None, None)
     table = table_of()
     table.noise[TOY.signature] = noise
     assert "was 8% slower at the end than at the beginning" in load_warning(table, TOY)
@@ -139,19 +139,19 @@ def test_a_drift_while_measuring_is_told() -> None:
 
 
 def test_a_second_space_leaves_the_reference_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for space, canary_us in ((TOY, CANARY_US), (OTHER, 1.04 * CANARY_US)):
+    for space, reference_us in ((TOY, REFERENCE_US), (OTHER, 1.04 * REFERENCE_US)):
         fake = FakeRounds(space, build._networks(space, 0))
         monkeypatch.setattr(
             journal,
             "profile_rounds",
-            lambda *a, us=canary_us, fake=fake, **k: [replace(r, canary_us=us) for r in fake(*a, **k)],
+            lambda *a, us=reference_us, fake=fake, **k: [replace(r, reference_us=us) for r in fake(*a, **k)],
         )
         table = open_table(HOST, tmp_path)
         complete(table, space, HOST, tmp_path, lacking(table, space), progress=Silent())
     table = load_table(tmp_path)
-    assert table.canary_us == pytest.approx(1.04 * CANARY_US)
-    assert table.canary_of(TOY.signature) == pytest.approx(CANARY_US)
-    assert table.canary_of(OTHER.signature) == pytest.approx(1.04 * CANARY_US)
+    assert table.reference_us == pytest.approx(1.04 * REFERENCE_US)
+    assert table.reference_of(TOY.signature) == pytest.approx(REFERENCE_US)
+    assert table.reference_of(OTHER.signature) == pytest.approx(1.04 * REFERENCE_US)
 
 
 def test_tables_of_older_versions_have_one_reference(tmp_path: Path) -> None:
@@ -160,10 +160,10 @@ def test_tables_of_older_versions_have_one_reference(tmp_path: Path) -> None:
     save_table(table, tmp_path)
     assert load_table(tmp_path).noise == table.noise
     meta = tomllib.loads((tmp_path / "meta.toml").read_text())
-    for name in ("canary_us", "drift", "disagreement"):
+    for name in ("reference_us", "drift", "disagreement"):
         del meta["noise"][TOY.signature][name]
     del meta["sha256_meta"]
     (tmp_path / "meta.toml").write_text(tomli_w.dumps(meta))
     old = load_table(tmp_path)
     assert old.noise == {TOY.signature: Noise(0.25, 0.1)}
-    assert old.canary_of(TOY.signature) == old.canary_us == CANARY_US
+    assert old.reference_of(TOY.signature) == old.reference_us == REFERENCE_US

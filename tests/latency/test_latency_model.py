@@ -9,12 +9,12 @@ from latency_fakes import TOY, row_us, table_of
 from hwnas.errors import InfeasibleBudgetError, InputError, MissingRowsError
 from hwnas.latency.build import model_of
 from hwnas.latency.model import LatencyModel, latency_model
-from hwnas.latency.table import Calibration, Table, Validation
+from hwnas.latency.table import Calibration, LatencyTable, Validation
 
 VALIDATION = Validation(24, 0.99, 0.95, 0.01, 1.0, 1.0, 0.012, 0.005)
 
 
-def calibrated(slope: float = 0.9, intercept_us: float = 20.0, per_op_us: float = -3.0) -> Table:
+def calibrated(slope: float = 0.9, intercept_us: float = 20.0, per_op_us: float = -3.0) -> LatencyTable:
     table = table_of()
     table.calibrations[TOY.signature] = Calibration(slope, intercept_us, per_op_us, 24)
     table.validations[TOY.signature] = VALIDATION

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from latency_fakes import HOST, TOY
 
-from hwnas.backends.formats import format_of
+from hwnas.backends.model_format import format_of
 from hwnas.errors import InputError
 from hwnas.latency import journal
 from hwnas.latency.build import complete, lacking, model_of, open_table
-from hwnas.latency.table import Table
+from hwnas.latency.table import LatencyTable
 from hwnas.progress import Silent
 
 
@@ -48,10 +48,10 @@ def test_a_table_is_measured_with_the_runtime_and_precision_that_it_names(
     "condition", ["onnxruntime-1.32.0-t1-fp32", "litert-2.3.0-t2-int8", "ort-web-1.30.0-node20-t1-fp32"]
 )
 def test_the_runtime_and_the_precision_of_a_condition(condition: str) -> None:
-    assert condition.startswith(Table("cpu", condition).runtime + "-")
-    assert Table("cpu", condition).runtime in ("onnxruntime", "litert", "ort-web")
-    assert condition.endswith("-" + Table("cpu", condition).precision)
-    assert Table("cpu", condition).precision in ("fp32", "int8")
+    assert condition.startswith(LatencyTable("cpu", condition).runtime + "-")
+    assert LatencyTable("cpu", condition).runtime in ("onnxruntime", "litert", "ort-web")
+    assert condition.endswith("-" + LatencyTable("cpu", condition).precision)
+    assert LatencyTable("cpu", condition).precision in ("fp32", "int8")
 
 
 def test_an_unknown_runtime_is_refused() -> None:

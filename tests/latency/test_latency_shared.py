@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from latency_fakes import CANARY_US, HOST, TOY, FakeRounds, table_of
+from latency_fakes import HOST, REFERENCE_US, TOY, FakeRounds, table_of
 from typer.testing import CliRunner
 
 from hwnas.arch import space_instance
 from hwnas.cli import app
 from hwnas.devices.rounds import Round
 from hwnas.latency import build, journal
-from hwnas.latency.build import Need, complete, drifted, lacking, measuring_into, open_table
+from hwnas.latency.build import MissingRows, complete, drifted, lacking, measuring_into, open_table
 from hwnas.latency.noise import load_warning
-from hwnas.latency.table import Noise, Table
+from hwnas.latency.table import LatencyTable, Noise
 from hwnas.latency.table_files import load_table
 from hwnas.progress import Silent
 
@@ -44,11 +44,13 @@ class Listener(Silent):
             self._act()
 
 
-def measured_meanwhile(folder: Path, space: Any, monkeypatch: pytest.MonkeyPatch, need: Need | None = None) -> Table:
+def measured_meanwhile(
+    folder: Path, space: Any, monkeypatch: pytest.MonkeyPatch, missing: MissingRows | None = None
+) -> LatencyTable:
     """What another process does while this one waits."""
     table = open_table(HOST, folder)
     monkeypatch.setattr(journal, "profile_rounds", FakeRounds(space, build._networks(space, 0)))
-    return complete(table, space, HOST, folder, need or lacking(table, space), progress=Silent())
+    return complete(table, space, HOST, folder, missing or lacking(table, space), progress=Silent())
 
 
 def never(*_: Any, **__: Any) -> list[Round]:
@@ -72,18 +74,18 @@ def test_another_process_is_waited_for(ends: str, tmp_path: Path) -> None:
 
 def test_what_another_process_measured_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = open_table(HOST, tmp_path)
-    need = lacking(before, TOY)
+    missing = lacking(before, TOY)
     measured_meanwhile(tmp_path, TOY, monkeypatch)
     monkeypatch.setattr(journal, "profile_rounds", never)
-    assert complete(before, TOY, HOST, tmp_path, need, progress=Silent()) == load_table(tmp_path)
+    assert complete(before, TOY, HOST, tmp_path, missing, progress=Silent()) == load_table(tmp_path)
 
 
 def test_rows_of_another_space_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = open_table(HOST, tmp_path)
-    need = lacking(before, TOY)
+    missing = lacking(before, TOY)
     measured_meanwhile(tmp_path, OTHER, monkeypatch)
     monkeypatch.setattr(journal, "profile_rounds", FakeRounds(TOY, build._networks(TOY, 0)))
-    complete(before, TOY, HOST, tmp_path, need, progress=Silent())
+    complete(before, TOY, HOST, tmp_path, missing, progress=Silent())
     table = load_table(tmp_path)
     assert table.calibrations.keys() == table.noise.keys() == {TOY.signature, OTHER.signature}
     assert not lacking(table, TOY)
@@ -95,12 +97,12 @@ def test_a_table_that_another_process_measured_anew_has_not_drifted(
 ) -> None:
     measured_meanwhile(tmp_path, TOY, monkeypatch)
     before = load_table(tmp_path)
-    before.canary_us = 2 * CANARY_US  # as this process saw it before it waited
+    before.reference_us = 2 * REFERENCE_US  # as this process saw it before it waited
     before.calibrations = {}
     before.rows = {key: replace(row, runs=99) for key, row in before.rows.items()}
     monkeypatch.setattr(journal, "profile_rounds", never)
-    need = Need(TOY.ops, calibration=True)
-    assert complete(before, TOY, HOST, tmp_path, need, progress=Silent()) == load_table(tmp_path)
+    missing = MissingRows(TOY.ops, calibration=True)
+    assert complete(before, TOY, HOST, tmp_path, missing, progress=Silent()) == load_table(tmp_path)
 
 
 def under_load(load: float | None, taken: list[Round]) -> list[Round]:
@@ -117,7 +119,7 @@ def test_a_table_says_that_it_was_measured_under_load(
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path)])
     assert done.exit_code == 0
     table = load_table(tmp_path / HOST.condition().folder)
-    noise = Noise(1.0 if warned else 0.0, load, CANARY_US, 0.0, pytest.approx(0.01))
+    noise = Noise(1.0 if warned else 0.0, load, REFERENCE_US, 0.0, pytest.approx(0.01))
     assert table.noise == {TOY.signature: noise}
     assert ("warning: other work took 80% of the CPUs that measuring leaves free" in done.stderr) is warned
     assert bool(load_warning(table, TOY)) is warned
@@ -130,17 +132,17 @@ def test_a_table_of_an_older_version_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("now_us", "load", "changed"),
     [
-        (CANARY_US * 1.2, None, 0.2),
-        (CANARY_US * 1.2, 0.1, 0.2),
-        (CANARY_US * 1.2, 1.0, 0.0),  # a load slows, which says nothing of the table
-        (CANARY_US * 0.8, 1.0, -0.2),  # faster in spite of it: the table was the one that was slowed
+        (REFERENCE_US * 1.2, None, 0.2),
+        (REFERENCE_US * 1.2, 0.1, 0.2),
+        (REFERENCE_US * 1.2, 1.0, 0.0),  # a load slows, which says nothing of the table
+        (REFERENCE_US * 0.8, 1.0, -0.2),  # faster in spite of it: the table was the one that was slowed
     ],
 )
 def test_slower_under_load_is_no_drift(
     now_us: float, load: float | None, changed: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = Round("canary", 0, 0, now_us, now_us, now_us, 9, now_us, load)
+    one = Round("reference", 0, 0, now_us, now_us, now_us, 9, now_us, load)
     monkeypatch.setattr(build, "measure", lambda *_, **__: [one])
-    need, found = drifted(table_of(), TOY, HOST)
+    missing, found = drifted(table_of(), TOY, HOST)
     assert found == pytest.approx(changed)
-    assert need == (Need(TOY.ops, calibration=True) if changed else Need((), calibration=False))
+    assert missing == (MissingRows(TOY.ops, calibration=True) if changed else MissingRows((), calibration=False))

@@ -23,10 +23,10 @@ from hwnas.devices.host import host_facts
 from hwnas.errors import InputError, MissingRowsError, TableError
 from hwnas.files import sha256
 from hwnas.latency.build import lacking, open_table
-from hwnas.latency.table import Calibration, Noise, Row, Table, Validation
+from hwnas.latency.table import Calibration, LatencyTable, Noise, Row, Validation
 from hwnas.latency.table_files import load_table, save_table
 
-COLUMNS = "key,fingerprint,median_us,p10_us,p90_us,runs,measured_at,canary_us"
+COLUMNS = "key,fingerprint,median_us,p10_us,p90_us,runs,measured_at,reference_us"
 CALIBRATION = Calibration(0.9, 20.0, -3.0, 24)
 VALIDATION = Validation(24, 0.99, 0.95, 0.01, 1.0, 1.0, 0.012, 0.005)
 
@@ -39,8 +39,8 @@ specs = st.builds(
     st.sampled_from([1, 2]),
 )
 rows = st.builds(
-    lambda spec, mark, median, p10, p90, runs, canary: Row(
-        spec.key, mark, median, p10, p90, runs, "2026-01-01T00:00:00+00:00", canary
+    lambda spec, mark, median, p10, p90, runs, reference: Row(
+        spec.key, mark, median, p10, p90, runs, "2026-01-01T00:00:00+00:00", reference
     ),
     specs,
     st.integers(0, 2**64 - 1).map(lambda number: f"{number:016x}"),
@@ -56,11 +56,11 @@ spaces = st.tuples(
     st.builds(Validation, st.integers(0, 99), *[finite] * 7),
 )
 tables = st.builds(
-    lambda entries, canary, known: Table(
+    lambda entries, reference, known: LatencyTable(
         "some-cpu",
         "onnxruntime-1.0-t1-fp32",
         provenance={"cpu": "Some “CPU”", "threads": 1, "packages": {"numpy": "2"}},
-        canary_us=canary,
+        reference_us=reference,
         rows={row.key: row for row in entries},
         calibrations={name: calibration for name, (calibration, _) in known.items()},
         validations={name: validation for name, (_, validation) in known.items()},
@@ -90,7 +90,7 @@ def rewrite(folder: Path, content: bytes, **meta: Any) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=tables)
-def test_what_is_saved_comes_back(table: Table, tmp_path: Path) -> None:
+def test_what_is_saved_comes_back(table: LatencyTable, tmp_path: Path) -> None:
     save_table(table, tmp_path)
     assert load_table(tmp_path) == table
     lines = (tmp_path / "table.csv").read_text().splitlines()
@@ -140,11 +140,11 @@ def test_a_kill_between_the_two_writes_leaves_the_rows_of_before(folder: Path, t
     more = OpSpec("conv", 3, 5, 8, 8, kernel=3)
     table = load_table(folder)
     table.rows |= table_of([more]).rows
-    table.canary_us *= 2
+    table.reference_us *= 2
     save_table(table, folder)
     shutil.copy(tmp_path / "before" / "table.csv", folder / "table.csv")
     interrupted, before = load_table(folder), load_table(tmp_path / "before")
-    assert (interrupted.rows, interrupted.canary_us) == (before.rows, before.canary_us)
+    assert (interrupted.rows, interrupted.reference_us) == (before.rows, before.reference_us)
     assert not interrupted.calibrations  # those of the meta data belong to rows that were never written
     save_table(table, folder)
     assert load_table(folder).rows == table.rows
@@ -207,10 +207,10 @@ def test_malformed_rows_are_a_table_error(folder: Path, case: str) -> None:
         {"kind": 1},
         {"device": 7},
         {"condition": ["a"]},
-        {"canary_us": "fast"},
-        {"canary_us": float("nan")},
-        {"canary_us": 10**400},
-        {"canary_us": True},
+        {"reference_us": "fast"},
+        {"reference_us": float("nan")},
+        {"reference_us": 10**400},
+        {"reference_us": True},
         {"provenance": "mine"},
         {"calibration": [1]},
         {"calibration": {TOY.name: 3}},
@@ -278,8 +278,8 @@ def test_lacking_names_missing_and_stale_rows(monkeypatch: pytest.MonkeyPatch) -
     table.calibrations[TOY.signature] = CALIBRATION
     assert not lacking(table, TOY)
     del table.rows[TOY.ops[3].key]
-    need = lacking(table, TOY)
-    assert (need.rows, need.calibration) == ((TOY.ops[3],), True)
+    missing = lacking(table, TOY)
+    assert (missing.rows, missing.calibration) == ((TOY.ops[3],), True)
     del table.calibrations[TOY.signature]
     assert lacking(table_of(), TOY).calibration
 
@@ -324,7 +324,7 @@ def test_a_table_serves_its_own_condition_only(tmp_path: Path) -> None:
     [
         ("slope = 0.9", "slope = 0.4"),
         ("sigma = 0.012", "sigma = 0.0"),
-        ("canary_us = 400.0", "canary_us = 800.0"),
+        ("reference_us = 400.0", "reference_us = 800.0"),
         ("threads = 1", "threads = 2"),
         ("rejected = 0.25", "rejected = 0.0"),
     ],

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwnas.errors import InputError
-from hwnas.latency.transfer import Floats, Posterior, Prior, learn_prior, one_hot
+from hwnas.latency.transfer import Floats, LatencyPosterior, Prior, learn_prior, one_hot
 
 OPTIONS = (3, 3, 2)
 CHOICES = np.array(list(itertools.product(*map(range, OPTIONS))))
@@ -35,7 +35,7 @@ def a_prior(
     return learned if noises is None else replace(learned, noises=noises)
 
 
-def measured(found: Posterior, rows: Floats) -> tuple[Floats, Floats]:
+def measured(found: LatencyPosterior, rows: Floats) -> tuple[Floats, Floats]:
     return found.predict_ms(rows), found.deviation_ms(rows)
 
 

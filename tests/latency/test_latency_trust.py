@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from latency_fakes import CANARY_US, HOST, INTERCEPT_US, PER_OP_US, SLOPE, TOY, FakeRounds, network_us, table_of
+from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, REFERENCE_US, SLOPE, TOY, FakeRounds, network_us, table_of
 
 from hwnas.arch import Network, SearchSpace, space_instance
 from hwnas.errors import InputError, MissingRowsError, TableError
@@ -15,7 +15,7 @@ from hwnas.latency import build, fresh, journal
 from hwnas.latency.build import complete, lacking, model_of, open_table
 from hwnas.latency.calibrate import VALIDATION_NETWORKS, too_far_off
 from hwnas.latency.fresh import keep_fresh, measure_fresh
-from hwnas.latency.table import Calibration, Table, Validation
+from hwnas.latency.table import Calibration, LatencyTable, Validation
 from hwnas.latency.table_files import load_table, save_table
 from hwnas.progress import Silent
 
@@ -68,7 +68,7 @@ def drawn(space: SearchSpace, count: int, seed: int) -> dict[str, Network]:
 
 
 @pytest.fixture
-def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Table:
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LatencyTable:
     """A measured table of the made-up device in `tmp_path`."""
     monkeypatch.setattr(journal, "profile_rounds", FakeRounds(TOY, build._networks(TOY, 0)))
     made = open_table(HOST, tmp_path)
@@ -76,13 +76,13 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Table:
     return load_table(tmp_path)
 
 
-def measure(table: Table, count: int, monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> fresh.Fresh:
+def measure(table: LatencyTable, count: int, monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> fresh.Fresh:
     monkeypatch.setattr(fresh, "profile_rounds", FakeRounds(TOY, drawn(TOY, count, seed)))
     return measure_fresh(table, TOY, HOST, count, seed=seed, progress=Silent())
 
 
 def test_fresh_networks_are_predicted_as_the_device_is(
-    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: LatencyTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = measure(table, 7, monkeypatch, seed=3)
     assert found.validation.n == 7
@@ -95,16 +95,16 @@ def test_fresh_networks_are_predicted_as_the_device_is(
     assert load_table(tmp_path) == table  # nothing was kept
 
 
-def test_a_wrong_calibration_is_found_out(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_calibration_is_found_out(table: LatencyTable, monkeypatch: pytest.MonkeyPatch) -> None:
     table.calibrations[TOY.signature] = Calibration(1.2 * SLOPE, 1.2 * INTERCEPT_US, PER_OP_US, 24)
     found = measure(table, 20, monkeypatch)
     assert found.validation.mape == pytest.approx(0.2)
     assert too_far_off(found.validation)
-    table.noise[TOY.signature] = replace(table.noise[TOY.signature], canary_us=CANARY_US / 1.03)
+    table.noise[TOY.signature] = replace(table.noise[TOY.signature], reference_us=REFERENCE_US / 1.03)
     assert measure(table, 2, monkeypatch).drift == pytest.approx(0.03)
 
 
-def test_what_is_kept_sets_the_margin(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_sets_the_margin(table: LatencyTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(table.pairs[TOY.signature]) == table.validations[TOY.signature].n > 10
     found = measure(table, VALIDATION_NETWORKS, monkeypatch, seed=5)
     found = replace(found, validation=replace(found.validation, sigma=0.07))
@@ -116,7 +116,7 @@ def test_what_is_kept_sets_the_margin(table: Table, tmp_path: Path, monkeypatch:
 
 
 def test_a_table_from_elsewhere_is_copied_with_what_is_kept(
-    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: LatencyTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = measure(table, VALIDATION_NETWORKS, monkeypatch, seed=5)
     keep_fresh(found, table, TOY, HOST, tmp_path / "mine", progress=Silent())
@@ -124,7 +124,7 @@ def test_a_table_from_elsewhere_is_copied_with_what_is_kept(
 
 
 def test_too_few_networks_set_no_margin_and_another_table_is_left_alone(
-    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: LatencyTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = measure(table, VALIDATION_NETWORKS - 1, monkeypatch)
     with pytest.raises(InputError, match="at least 24 networks, not 23"):
@@ -138,7 +138,7 @@ def test_too_few_networks_set_no_margin_and_another_table_is_left_alone(
     assert load_table(tmp_path) == anew
 
 
-def test_what_the_table_does_not_know_is_refused_before_measuring(table: Table) -> None:
+def test_what_the_table_does_not_know_is_refused_before_measuring(table: LatencyTable) -> None:
     other = space_instance("toy", width=1.0, resolution=16, channels=1, classes=10)
     with pytest.raises(MissingRowsError):
         measure_fresh(table, other, HOST, 2, progress=Silent())

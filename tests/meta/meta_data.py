@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from hwnas.data import Images
-from hwnas.meta.pools import Pool
+from hwnas.meta.pools import ClassPool
 
 
-def a_pool(classes: int = 10, images: int = 12, size: int = 8, groups: int = 0, textures: bool = False) -> Pool:
+def a_pool(classes: int = 10, images: int = 12, size: int = 8, groups: int = 0, textures: bool = False) -> ClassPool:
     """Each class a pattern of its own in noise; the names of its classes have groups if there are any.
 
     Args:
@@ -24,4 +24,4 @@ def a_pool(classes: int = 10, images: int = 12, size: int = 8, groups: int = 0, 
     noise = rng.normal(0, 25, (classes, images, 1, size, size))
     pixels = (patterns[:, None] + noise).clip(0, 255).astype(np.uint8).reshape(-1, 1, size, size)
     names = [f"letters{index % groups}/{index}" if groups else f"c{index}" for index in range(classes)]
-    return Pool("patterns", tuple(names), Images(pixels, np.repeat(np.arange(classes), images)), (0.5,), (0.25,))
+    return ClassPool("patterns", tuple(names), Images(pixels, np.repeat(np.arange(classes), images)), (0.5,), (0.25,))

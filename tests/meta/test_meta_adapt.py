@@ -15,8 +15,8 @@ from torch.nn.functional import cross_entropy
 
 from hwnas.arch import space_instance
 from hwnas.errors import InputError
-from hwnas.meta.adapt import ALPHA, Inner, Params, adapt
 from hwnas.meta.head import prototypes
+from hwnas.meta.inner_loop import ALPHA, Inner, Params, adapt
 from hwnas.meta.learner import Learner
 from hwnas.meta.outer import METHODS, Problem, fomaml, maml, outer_gradient, reptile
 from hwnas.search.supernet import Gate, Supernet

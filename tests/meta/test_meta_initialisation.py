@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from hwnas.arch import SearchSpace, space_instance
+from hwnas.arch.origin import Origin
 from hwnas.errors import InputError
 from hwnas.meta.initialisation import Initialisation, load_initialisation
-from hwnas.meta.transfer import LARGEST_SPREAD, start_in
-from hwnas.search.origin import Origin
+from hwnas.meta.reuse import LARGEST_SPREAD, start_in
 from hwnas.search.strategies.base import uniform_logits
 from hwnas.search.supernet import Gate, Supernet, single_path
 from hwnas.train import checkpoint

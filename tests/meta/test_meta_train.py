@@ -22,10 +22,10 @@ from hwnas.arch.space import Architecture
 from hwnas.cli import app
 from hwnas.errors import DivergedError, InputError
 from hwnas.latency.model import LatencyModel, latency_model
-from hwnas.meta.adapt import ALPHA, Inner, adapt
 from hwnas.meta.initialisation import load_initialisation
+from hwnas.meta.inner_loop import ALPHA, Inner, adapt
+from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.problem import problem_of
-from hwnas.meta.settings import MetaSettings
 from hwnas.meta.tasks import Shape, draw
 from hwnas.meta.train import MetaTraining, Sources
 from hwnas.progress import Silent

@@ -22,16 +22,16 @@ import numpy as np
 from PIL import Image
 
 from hwnas.arch import OpSpec, SearchSpace, space_instance
-from hwnas.backends.formats import format_of
+from hwnas.backends.model_format import format_of
 from hwnas.devices.device import load_device
 from hwnas.devices.verdict import State, Verdict
-from hwnas.latency.build import Need
+from hwnas.latency.build import MissingRows
 from hwnas.latency.model import LatencyModel
-from hwnas.latency.table import Calibration, Row, Table, Validation
+from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table
-from hwnas.run import check, plan
+from hwnas.run import measured_check, plan
 from hwnas.run.config import RunConfig
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.train import Recipe
 
 SPACE: SearchSpace = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)
@@ -79,7 +79,7 @@ def write_table(
     """A complete table of the made-up machine, for the condition of this one."""
     device = load_device("host").with_runtime(runtime, precision)
     condition, fingerprint = device.condition(), format_of(device.runtime, device.precision).fingerprint
-    table = Table(condition.device, condition.id, canary_us=100.0)
+    table = LatencyTable(condition.device, condition.id, reference_us=100.0)
     for space in spaces:
         for spec in space.ops:
             us = row_ms(spec) * factor * 1e3
@@ -98,9 +98,16 @@ class FakeJudge:
         self.asked: list[tuple[tuple[str, ...], int]] = []
 
     def __call__(
-        self, device: Any, models: Mapping[str, Path], canary: Path, *, budget_ms: float, processes: int = 2, **_: Any
+        self,
+        device: Any,
+        models: Mapping[str, Path],
+        reference: Path,
+        *,
+        budget_ms: float,
+        processes: int = 2,
+        **_: Any,
     ) -> dict[str, Verdict]:
-        assert canary.is_file()
+        assert reference.is_file()
         assert all(path.is_file() for path in models.values())
         self.asked.append((tuple(models), processes))
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
@@ -109,10 +116,10 @@ class FakeJudge:
         return dict.fromkeys(models, verdict)
 
 
-def install(put: Callable[[object, str, object], None], judge: FakeJudge | None = None) -> None:
+def install(put: Callable[[object, str, object], None], measure_verdict: FakeJudge | None = None) -> None:
     """Replace the clock by the made-up machine, and long trainings by short ones."""
-    put(plan, "drifted", lambda table, space, device: (Need((), calibration=False), 0.0))
-    put(check, "judge", judge or FakeJudge())
+    put(plan, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0))
+    put(measured_check, "judge", measure_verdict or FakeJudge())
     install_short(put)
 
 

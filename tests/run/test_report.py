@@ -13,8 +13,8 @@ import torch
 from hwnas.arch import Architecture, space_instance
 from hwnas.errors import InputError
 from hwnas.run.config import RunConfig
-from hwnas.run.folder import RunFolder
 from hwnas.run.report import write_report
+from hwnas.run.run_folder import RunFolder
 
 torch.set_num_threads(1)
 

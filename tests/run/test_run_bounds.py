@@ -158,7 +158,7 @@ def test_a_run_keeps_every_limit_and_so_does_its_baseline(
 def test_an_interrupted_run_with_limits_goes_on_to_the_same_result(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hwnas.search.loop import SearchLoop
+    from hwnas.search.supernet_loop import SearchLoop
 
     limits = {"max_size_kb": sorted(SIZES_KB.values())[30], "budget": "80%", "strategy": "gumbel-soft"}
     run("whole", **limits)
@@ -198,7 +198,7 @@ def test_infeasible_limits_write_nothing(run: Any, tmp_path: Path) -> None:
 def test_a_table_is_always_that_of_the_whole_space(images: Path, tmp_path: Path) -> None:
     peak_kb = sorted(set(PEAKS_KB.values()))[0]
     found = make_plan(a_config(images, max_peak_kb=peak_kb), tmp_path)
-    assert found.need.rows == SPACE.ops
+    assert found.missing.rows == SPACE.ops
     assert len(found.space.ops) < len(SPACE.ops)
     found = make_plan(a_config(images, max_peak_kb=peak_kb), write_table(tmp_path / "tables"))
     with pytest.MonkeyPatch.context() as patch:

@@ -22,7 +22,7 @@ from hwnas.progress import Silent
 from hwnas.run.config import RunConfig
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 
 CHAIN = space_instance("chain", width=0.05, depth=3, resolution=8, channels=3, classes=3)
 GREY = space_instance("chain", width=0.05, depth=4, resolution=8, channels=1, classes=10)

@@ -16,8 +16,8 @@ from hwnas.run.config import Budget, RunConfig
 
 
 @given(st.integers(1, 10**9 - 1), st.integers(0, 10**6 - 1), st.sampled_from(["{}.{:06d}", " {}.{:06d}  "]))
-def test_milliseconds_are_read_as_written(whole: int, rest: int, form: str) -> None:
-    text = form.format(whole, rest)
+def test_milliseconds_are_read_as_written(whole: int, rest: int, model_format: str) -> None:
+    text = model_format.format(whole, rest)
     assert Budget.parse(text) == Budget(float(text), relative=False)
 
 

@@ -41,7 +41,7 @@ def test_a_disk_that_is_enlarged_again_and_again(images: Path, tmp_path: Path, m
     install(monkeypatch.setattr)
     tables, out, reference = write_table(tmp_path / "tables"), tmp_path / "run", tmp_path / "reference"
     run_search(a_config(images), reference, progress=Silent(), tables=tables)
-    stages = {50: "config.toml", 20_000: "search.safetensors", 400_000: "canary.onnx"}
+    stages = {50: "config.toml", 20_000: "search.safetensors", 400_000: "reference.onnx"}
     for size_bytes, name in stages.items():
         with no_file_above(size_bytes), pytest.raises(StorageError, match=rf"cannot write .*{name}"):
             run_search(a_config(images), out, progress=Silent(), tables=tables, resume=True)

@@ -10,12 +10,12 @@ import pytest
 
 from hwnas.errors import InputError, StorageError
 from hwnas.run.config import RunConfig
-from hwnas.run.folder import RunFolder
+from hwnas.run.run_folder import RunFolder
 
 CONFIG = RunConfig("20")
 HOLD = """
 import sys; from pathlib import Path
-from hwnas.run.config import RunConfig; from hwnas.run.folder import RunFolder
+from hwnas.run.config import RunConfig; from hwnas.run.run_folder import RunFolder
 with RunFolder(Path(sys.argv[1])).claimed(RunConfig("20"), resume=False, force=False):
     print("held", flush=True); sys.stdin.read()
 """
@@ -74,14 +74,14 @@ def test_force_removes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -> None
     (folder.state / "search.safetensors").write_text("old")
     (folder.state / "deeper").mkdir()
     (folder.state / "deeper" / "file").write_text("old")
-    foreign = {tmp_path / "notes.md": "mine", tmp_path / "photos" / "a.png": "mine"}
+    external = {tmp_path / "notes.md": "mine", tmp_path / "photos" / "a.png": "mine"}
     (tmp_path / "photos").mkdir()
-    for path, content in foreign.items():
+    for path, content in external.items():
         path.write_text(content)
     claim(tmp_path, RunConfig("30"), force=True)
     assert not [path for path in own if path.exists()]
     assert [path.name for path in folder.state.iterdir()] == ["lock"]
-    assert {path: path.read_text() for path in foreign} == foreign
+    assert {path: path.read_text() for path in external} == external
 
 
 def test_a_file_where_the_folder_should_be_is_a_storage_error(tmp_path: Path) -> None:

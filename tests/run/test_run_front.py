@@ -14,11 +14,11 @@ from hwnas.errors import BudgetMissedError, InfeasibleBudgetError, InputError
 from hwnas.export.predict import predict
 from hwnas.files import write_text
 from hwnas.progress import Silent
-from hwnas.run import check, pipeline
+from hwnas.run import measured_check, pipeline
 from hwnas.run.config import Budget, parse_budgets
-from hwnas.run.folder import RunFolder
 from hwnas.run.front import is_front, write_front
 from hwnas.run.pipeline import run_search
+from hwnas.run.run_folder import RunFolder
 
 MODEL = latencies()
 BUDGETS, PARTS = "20%,50%,80%", ("20pct", "50pct", "80pct")
@@ -90,28 +90,28 @@ def test_a_missed_budget_is_an_error_after_all_the_others(
 ) -> None:
     """Three checks, then the verdicts: the tightest network misses with all its repairs, the others do not."""
     monkeypatch.setattr(pipeline, "_REPAIRS", 0)
-    judge = FakeJudge("met", "met", "met", "missed", "met")
-    monkeypatch.setattr(check, "judge", judge)
+    measure_verdict = FakeJudge("met", "met", "met", "missed", "met")
+    monkeypatch.setattr(measured_check, "judge", measure_verdict)
     with pytest.raises(BudgetMissedError, match=r"^20pct/model.onnx runs in .*, above the budget of [0-9.]+ ms$"):
         run(images, tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["budget_met"] is False
     assert [one["verdict"] for one in result["front"]] == ["missed", "met", "met"]
     assert "A budget missed" in (tmp_path / "run" / "report.html").read_text()
-    asked = len(judge.asked)
+    asked = len(measure_verdict.asked)
     with pytest.raises(BudgetMissedError):
         run(images, tmp_path / "run", resume=True)
-    assert len(judge.asked) == asked, "what is judged stays so"
+    assert len(measure_verdict.asked) == asked, "what is judged stays so"
 
 
 def test_an_unstable_verdict_is_measured_again_and_the_others_are_not(
     images: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check, "judge", FakeJudge("met", "met", "met", "met", "unstable", "met"))
+    monkeypatch.setattr(measured_check, "judge", FakeJudge("met", "met", "met", "met", "unstable", "met"))
     assert run(images, tmp_path / "run")["budget_met"] is None
     before = bytes_of(tmp_path / "run")
     again = FakeJudge("met")
-    monkeypatch.setattr(check, "judge", again)
+    monkeypatch.setattr(measured_check, "judge", again)
     assert run(images, tmp_path / "run", resume=True)["budget_met"] is True
     assert len(again.asked) == 1
     assert bytes_of(tmp_path / "run") == before

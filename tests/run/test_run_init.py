@@ -12,23 +12,23 @@ import torch
 from run_fakes import SETTINGS, SPACE, a_config, install, latencies, on_replace, write_table
 
 from hwnas.arch import space_instance
+from hwnas.arch.origin import Origin
 from hwnas.data import load_dataset
 from hwnas.errors import InputError
 from hwnas.files import sha256
-from hwnas.meta.config import MetaConfig
 from hwnas.meta.initialisation import Initialisation
-from hwnas.meta.job import meta_train
-from hwnas.meta.settings import MetaSettings
-from hwnas.meta.transfer import LARGEST_SPREAD
+from hwnas.meta.meta_config import MetaConfig
+from hwnas.meta.meta_run import meta_train
+from hwnas.meta.meta_settings import MetaSettings
+from hwnas.meta.reuse import LARGEST_SPREAD
 from hwnas.progress import Silent
 from hwnas.run.config import RunConfig
-from hwnas.run.folder import RunFolder
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
+from hwnas.run.run_folder import RunFolder
 from hwnas.run.schedule import search_settings
 from hwnas.search.engine import make_loop
-from hwnas.search.origin import Origin
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.strategies import strategy
 from hwnas.search.supernet import Supernet
 from hwnas.train import checkpoint
@@ -192,8 +192,8 @@ def test_from_many_small_tasks_to_a_network_within_its_budget(runs: Runs, tmp_pa
     usual = MetaSettings.of("fomaml", ways=3, shots=2, queries=2)
     settings = replace(usual, steps=4, validations=1, validation_tasks=2)
     config = MetaConfig((str(tmp_path / "colours.npz"),), settings, space="toy", width=1.0, resolution=8)
-    learned = meta_train(config, tmp_path / "init", progress=Silent())
-    assert learned.alpha is not None
+    sampler_state = meta_train(config, tmp_path / "init", progress=Silent())
+    assert sampler_state.alpha is not None
     result = runs("run", init=str(tmp_path / "init"))
     assert (result["init"]["share"], result["init"]["decisions"]) == (1.0, len(SPACE.decisions))
     assert result["init"]["tensors"] == result["init"]["all_tensors"]

@@ -13,16 +13,16 @@ import pytest
 import torch
 from run_fakes import SETTINGS, SPACE, FakeJudge, a_config, install, latencies, write_table
 
-from hwnas.backends.formats import format_of
+from hwnas.backends.model_format import format_of
 from hwnas.data import load_dataset, to_input
 from hwnas.errors import BudgetMissedError, DivergedError, ExportError, InfeasibleBudgetError, InputError
 from hwnas.export.predict import predict
 from hwnas.progress import Silent
-from hwnas.run import check, job, pipeline
-from hwnas.run.folder import RunFolder
+from hwnas.run import job, measured_check, pipeline
 from hwnas.run.pipeline import run_search
+from hwnas.run.run_folder import RunFolder
 from hwnas.search.decode import decode
-from hwnas.search.loop import SearchLoop
+from hwnas.search.supernet_loop import SearchLoop
 from hwnas.train import checkpoint, loop
 
 MODEL = latencies()
@@ -34,17 +34,17 @@ class Runs:
     def __init__(self, images: Path, root: Path, put: Callable[..., None]) -> None:
         self.images, self.root, self.put = images, root, put
         self.tables = write_table(root / "tables")
-        self.judge = FakeJudge()
-        install(put, self.judge)
+        self.measure_verdict = FakeJudge()
+        install(put, self.measure_verdict)
 
     def __call__(self, name: str = "run", *, resume: bool = False, force: bool = False, **changes: Any) -> Any:
         config = a_config(self.images, **changes)
         return run_search(config, self.root / name, progress=Silent(), tables=self.tables, resume=resume, force=force)
 
-    def judged(self, *states: Any) -> FakeJudge:
-        self.judge = FakeJudge(*states)
-        self.put(check, "judge", self.judge)
-        return self.judge
+    def measured_verdicts(self, *states: Any) -> FakeJudge:
+        self.measure_verdict = FakeJudge(*states)
+        self.put(measured_check, "judge", self.measure_verdict)
+        return self.measure_verdict
 
     def result(self, name: str = "run") -> Any:
         return json.loads((self.root / name / "result.json").read_text())
@@ -119,13 +119,13 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(runs: Runs) -> 
 
 
 def test_a_missed_verdict_is_repaired_with_a_faster_architecture(runs: Runs) -> None:
-    judge = runs.judged("met", "missed", "met")
+    measure_verdict = runs.measured_verdicts("met", "missed", "met")
     result = runs(budget="70%")
     checked = tuple(runs.events("check")[0]["choices"])
     assert result["budget_met"] is True
     assert MODEL.predict_ms(runs.choices()) <= MODEL.predict_ms(checked) / 1.1
     assert result["architecture"] == SPACE.describe(SPACE.architecture(runs.choices()))
-    assert [names for names, _ in judge.asked] == [("model",), ("model", "baseline"), ("model", "baseline")]
+    assert [names for names, _ in measure_verdict.asked] == [("model",), ("model", "baseline"), ("model", "baseline")]
     assert [event["stage"] for event in runs.events("end")].count("train") == 2
     tensors, _ = checkpoint.load(runs.root / "run" / "weights.safetensors")
     network = SPACE.network(SPACE.architecture(runs.choices()))
@@ -133,30 +133,30 @@ def test_a_missed_verdict_is_repaired_with_a_faster_architecture(runs: Runs) -> 
 
 
 def test_after_two_repairs_a_missed_budget_is_an_error_with_its_result(runs: Runs) -> None:
-    judge = runs.judged("met", "missed")
+    measure_verdict = runs.measured_verdicts("met", "missed")
     with pytest.raises(BudgetMissedError) as caught:
         runs(budget="100%")
     assert caught.value.exit_code == 4
-    assert len(judge.asked) == 1 + 3
+    assert len(measure_verdict.asked) == 1 + 3
     result = runs.result()
     assert (result["budget_met"], result["verdict"]) == (False, "missed")
     assert f"{result['measured_ms']['median']:.4g}" in str(caught.value)
     assert (runs.root / "run" / "report.html").exists()
     with pytest.raises(BudgetMissedError):
         runs(budget="100%", resume=True)
-    assert len(judge.asked) == 4
+    assert len(measure_verdict.asked) == 4
 
 
 def test_a_missed_budget_that_nothing_is_faster_for_ends_at_once(runs: Runs) -> None:
-    judge = runs.judged("missed")
+    measure_verdict = runs.measured_verdicts("missed")
     budget = f"{MODEL.smallest_ms * 1.02:.4f}"
     with pytest.raises(BudgetMissedError):
         runs(budget=budget)
-    assert len(judge.asked) == 2
+    assert len(measure_verdict.asked) == 2
 
 
 def test_the_check_swaps_before_anything_is_trained(runs: Runs) -> None:
-    runs.judged("missed", "straddles", "met")
+    runs.measured_verdicts("missed", "straddles", "met")
     runs(budget="80%")
     tried = [tuple(event["choices"]) for event in runs.events("check")]
     predicted = [MODEL.predict_ms(choices) for choices in tried]
@@ -168,18 +168,20 @@ def test_the_check_swaps_before_anything_is_trained(runs: Runs) -> None:
 
 
 def test_a_verdict_on_the_edge_is_measured_longer(runs: Runs) -> None:
-    judge = runs.judged("met", "straddles", "met")
+    measure_verdict = runs.measured_verdicts("met", "straddles", "met")
     assert runs()["budget_met"] is True
-    assert [processes for names, processes in judge.asked if "baseline" in names] == [2, 6]
-    judge = runs.judged("met", "straddles")
+    assert [processes for names, processes in measure_verdict.asked if "baseline" in names] == [2, 6]
+    measure_verdict = runs.measured_verdicts("met", "straddles")
     with pytest.raises(BudgetMissedError):
         runs("edge")
     assert runs.result("edge")["verdict"] == "straddles"
-    assert [names for names, _ in judge.asked if "baseline" in names] == [("model", "baseline")] * 6, "repaired twice"
+    assert [names for names, _ in measure_verdict.asked if "baseline" in names] == [("model", "baseline")] * 6, (
+        "repaired twice"
+    )
 
 
 def test_what_stays_on_the_edge_is_repaired(runs: Runs) -> None:
-    runs.judged("met", "straddles", "straddles", "met")
+    runs.measured_verdicts("met", "straddles", "straddles", "met")
     result = runs()
     assert result["budget_met"] is True
     (checked,) = [tuple(event["choices"]) for event in runs.events("check")]
@@ -187,11 +189,11 @@ def test_what_stays_on_the_edge_is_repaired(runs: Runs) -> None:
 
 
 def test_an_unstable_verdict_is_no_verdict_until_it_is_measured_again(runs: Runs) -> None:
-    runs.judged("unstable")
+    runs.measured_verdicts("unstable")
     result = runs()
     assert (result["budget_met"], result["verdict"]) == (None, "unstable")
     weights = (runs.root / "run" / "weights.safetensors").read_bytes()
-    runs.judged("met")
+    runs.measured_verdicts("met")
     assert runs(resume=True)["budget_met"] is True
     assert runs.result()["budget_met"] is True
     assert (runs.root / "run" / "weights.safetensors").read_bytes() == weights
@@ -206,7 +208,7 @@ def test_an_infeasible_budget_ends_before_any_training(runs: Runs) -> None:
         runs(budget="0.5")
     assert caught.value.smallest_ms == pytest.approx(MODEL.smallest_ms)
     assert f"{MODEL.smallest_ms:.4g}" in str(caught.value)
-    assert not runs.judge.asked
+    assert not runs.measure_verdict.asked
     assert not (runs.root / "run" / "config.toml").exists()
 
 
@@ -264,18 +266,18 @@ def test_a_loss_that_is_no_number_ends_the_run(runs: Runs, stage: str, monkeypat
     assert caught.value.exit_code == 7
     assert not (runs.root / "run" / "result.json").exists()
     monkeypatch.undo()
-    install(runs.put, runs.judge)
+    install(runs.put, runs.measure_verdict)
     assert runs(resume=True)["budget_met"] is True
 
 
 def test_a_model_file_that_computes_something_else_is_not_written(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    form = format_of("onnxruntime")
+    model_format = format_of("onnxruntime")
 
     def perturbed(network: Any, weights: Any, **kwargs: Any) -> bytes:
         name = next(name for name in weights if name.startswith("stem") and weights[name].ndim == 4)
-        return form.model(network, dict(weights) | {name: weights[name] * 1.1}, **kwargs)
+        return model_format.model(network, dict(weights) | {name: weights[name] * 1.1}, **kwargs)
 
-    monkeypatch.setattr(job, "format_of", lambda *_: dataclasses.replace(form, model=perturbed))
+    monkeypatch.setattr(job, "format_of", lambda *_: dataclasses.replace(model_format, model=perturbed))
     with pytest.raises(ExportError, match="differs") as caught:
         runs()
     assert caught.value.exit_code == 6
@@ -322,13 +324,13 @@ def test_an_int8_run_tells_what_its_file_can(runs: Runs, runtime: str, suffix: s
 
 def test_quantising_that_costs_too_much_is_refused(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     write_table(runs.tables, precision="int8")
-    form = format_of("onnxruntime", "int8")
+    model_format = format_of("onnxruntime", "int8")
 
     def useless(model: bytes, samples: Any) -> bytes:
         network = SPACE.network(SPACE.architecture((0,) * len(SPACE.decisions)))
-        return form.random_model(network)
+        return model_format.random_model(network)
 
-    monkeypatch.setattr(job, "format_of", lambda *_: dataclasses.replace(form, quantize=useless))
+    monkeypatch.setattr(job, "format_of", lambda *_: dataclasses.replace(model_format, quantize=useless))
     with pytest.raises(ExportError, match=r"quantising costs .* points") as caught:
         runs(precision="int8", max_drop=0.0)
     assert caught.value.exit_code == 6
@@ -357,7 +359,7 @@ def test_force_starts_anew(runs: Runs) -> None:
 def test_a_run_without_a_baseline_trains_and_measures_one_network(runs: Runs) -> None:
     result = runs(baseline=False)
     assert result["baseline_random"] is None
-    assert {models for models, _ in runs.judge.asked} == {("model",)}
+    assert {models for models, _ in runs.measure_verdict.asked} == {("model",)}
     assert "train baseline" not in [event["stage"] for event in runs.events("end")]
     assert "random" not in (runs.root / "run" / "report.html").read_text().lower().split("<body", 1)[1]
 

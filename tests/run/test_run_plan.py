@@ -9,10 +9,10 @@ from run_fakes import SPACE, a_config, draw_images, latencies, row_ms, write_tab
 
 from hwnas.devices.rounds import Round
 from hwnas.errors import InfeasibleBudgetError, InputError
-from hwnas.latency.build import Need
-from hwnas.latency.table import Table
+from hwnas.latency.build import MissingRows
+from hwnas.latency.table import LatencyTable
 from hwnas.progress import Silent
-from hwnas.run import fit, plan
+from hwnas.run import instance, plan
 from hwnas.run.plan import default_resolution, default_width, make_plan, ready_model
 
 
@@ -43,10 +43,10 @@ def test_a_plan_resolves_everything(data: Path, tmp_path: Path) -> None:
     found = make_plan(a_config(data), tables)
     assert (found.space, found.device.id, found.strategy.name) == (SPACE, "host", "gumbel")
     assert found.folder == tables / found.device.condition().folder
-    assert not found.need
+    assert not found.missing
     found = make_plan(a_config(data, width=0.0, resolution=0), tmp_path / "empty")
     assert (found.space.name, found.space.input_shape, found.space.classes) == ("toy@w0.25-r32", (3, 32, 32), 3)
-    assert found.need == Need(found.space.ops, calibration=True)
+    assert found.missing == MissingRows(found.space.ops, calibration=True)
     assert found.folder == tmp_path / "empty" / found.device.condition().folder
     assert not (tmp_path / "empty").exists()
 
@@ -73,7 +73,7 @@ def test_a_complete_table_is_only_compared_with_the_device(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = make_plan(a_config(data), write_table(tmp_path))
-    monkeypatch.setattr(plan, "drifted", lambda table, space, device: (Need((), calibration=False), 0.0))
+    monkeypatch.setattr(plan, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0))
     model = ready_model(found, progress=Silent())
     for architecture in SPACE.enumerate():
         predicted_ms = latencies().predict_ms(architecture.choices)
@@ -84,13 +84,15 @@ def test_a_device_that_became_slower_is_measured_anew(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = make_plan(a_config(data), write_table(tmp_path))
-    needs: list[Need] = []
+    needs: list[MissingRows] = []
 
-    def measured(table: Table, space: object, device: object, folder: Path, need: Need, **_: object) -> None:
-        needs.append(need)
+    def measured(
+        table: LatencyTable, space: object, device: object, folder: Path, missing: MissingRows, **_: object
+    ) -> None:
+        needs.append(missing)
         write_table(tmp_path, factor=1.2)
 
-    again = Need(SPACE.ops[:2], calibration=True)
+    again = MissingRows(SPACE.ops[:2], calibration=True)
     monkeypatch.setattr(plan, "drifted", lambda table, space, device: (again, 0.2))
     monkeypatch.setattr(plan, "complete", measured)
     model = ready_model(found, progress=Silent())
@@ -103,14 +105,14 @@ def test_a_hopeless_budget_is_refused_before_a_table_is_measured(
 ) -> None:
     smallest_us = 1e3 * latencies().smallest_ms
 
-    def measured(device: object, models: dict[str, Path], canary: Path, **_: object) -> list[Round]:
+    def measured(device: object, models: dict[str, Path], reference: Path, **_: object) -> list[Round]:
         (name,) = models
         return [Round(name, 0, 0, smallest_us, smallest_us, smallest_us, 9, 100.0)]
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("measured a whole table")
 
-    monkeypatch.setattr(fit, "measure", measured)
+    monkeypatch.setattr(instance, "measure", measured)
     monkeypatch.setattr(plan, "complete", never)
     with pytest.raises(InfeasibleBudgetError) as caught:
         ready_model(make_plan(a_config(data, budget="0.001"), tmp_path), progress=Silent())
@@ -131,7 +133,7 @@ def test_a_table_in_the_working_directory_is_completed_where_it_is(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
     write_table(Path("latency_tables"))
     found = make_plan(a_config(data, resolution=16), None)
-    assert found.need
+    assert found.missing
     again = plan.find_folder(found.device.condition(), None)
     assert again is not None
     assert found.folder.resolve() == again.resolve()

@@ -16,7 +16,7 @@ import run_fakes
 from run_fakes import SPACE, a_config, install, on_replace, write_table
 
 from hwnas.files import write_text
-from hwnas.latency.build import Need
+from hwnas.latency.build import MissingRows
 from hwnas.progress import Silent
 from hwnas.run import pipeline, plan
 from hwnas.run.pipeline import run_search
@@ -193,7 +193,7 @@ def test_a_resumed_run_keeps_the_latencies_that_it_began_with(
         with pytest.raises(Killed):
             run_search(config, out, progress=Silent(), tables=tables)
     write_table(tables, factor=1.1)
-    again = Need(SPACE.ops, calibration=True)
+    again = MissingRows(SPACE.ops, calibration=True)
     monkeypatch.setattr(plan, "drifted", lambda table, space, device: (again, 0.1))
     monkeypatch.setattr(plan, "complete", lambda *_, **__: write_table(tables, factor=1.2))
     run_search(config, out, progress=Silent(), tables=tables, resume=True)
@@ -223,7 +223,7 @@ def test_killed_while_it_measures(images: Path, tmp_path: Path) -> None:
     again = [word if word != str(tmp_path / "run") else str(tmp_path / "again") for word in words]
     whole = subprocess.run([*again, "--json"], capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr
-    if "the reference network runs" in whole.stderr:
+    if "the reference model runs" in whole.stderr:
         pytest.skip("the machine drifted between the two runs: they searched by different latencies")
     for name in ("architecture.json", "weights.safetensors"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()

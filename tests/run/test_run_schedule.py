@@ -23,7 +23,7 @@ from hwnas.run.schedule import (
     search_settings,
     search_share,
 )
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.strategies import strategy
 from hwnas.train import Recipe
 
@@ -172,14 +172,14 @@ def test_a_share_is_of_the_search_from_a_random_start() -> None:
         return search_settings(config, 6400, strategy(name), **spent)  # type: ignore[arg-type]
 
     for changes in ({}, {"minutes": 30.0}):
-        for name in ("gumbel", "gaussian", "enas"):
+        for name in ("gumbel", "bayesian", "enas"):
             whole = settings(name, **changes)
             assert settings(name, init="first", search_share="1", **changes) == whole
             half = settings(name, init="first", search_share="50%", **changes)
             assert half == settings(name, init="first", search_share="0.5", **changes)
             for field in ("warmup_epochs", "epochs", "candidates"):
                 assert getattr(half, field) == pytest.approx(getattr(whole, field) / 2, abs=0.5)
-    tenth = settings(init="first", search_share="10%", scores="training", name="gaussian")
+    tenth = settings(init="first", search_share="10%", scores="training", name="bayesian")
     assert (tenth.all_epochs, tenth.candidates) == (0, 6)
     none = settings(init="first", search_share="0", minutes=30.0)
     assert none.all_epochs == 0

@@ -15,10 +15,10 @@ from hwnas.data import Dataset, Images
 from hwnas.latency.calibrate import spread_architectures
 from hwnas.latency.model import latency_model
 from hwnas.progress import Silent
-from hwnas.run.fit import extreme
+from hwnas.run.instance import extreme
 from hwnas.search.engine import make_loop, search
 from hwnas.search.limits import Limit, Limits, latency_limit
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.strategies import strategy
 from hwnas.search.supernet import Gate, Supernet
 
@@ -37,7 +37,7 @@ def test_a_search_keeps_to_groups_and_limits(
     name: str, limited: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hwnas.search.select._passes", lambda images: 1)
-    monkeypatch.setattr("hwnas.search.judge._NEIGHBOURHOODS", 1)
+    monkeypatch.setattr("hwnas.search.comparison._NEIGHBOURHOODS", 1)
     low, high = MODEL.smallest_ms, MODEL.largest_ms
     size = Limit("kb", MODEL.costs_ms, 0.7 * sum(map(max, MODEL.costs_ms)), 1.0, groups=SPACE.groups)
     limits = Limits(latency_limit(MODEL, low + 0.5 * (high - low)), size if limited else None)

@@ -10,20 +10,20 @@ from problems import OPTIONS, all_choices, random_table, total, toy_model
 from scipy.stats import chisquare
 
 from hwnas.errors import InputError
-from hwnas.search.decode import FeasibleSampler, Table, decode
+from hwnas.search.decode import FeasibleSampler, OptionTable, decode
 from hwnas.search.select import candidates
 
 COSTS = toy_model().costs_ms
 TOTALS = sorted({total(COSTS, choices) for choices in all_choices(COSTS)})
 
 
-def brute_force(scores: Table, costs: Table, budget: float) -> tuple[float, float] | None:
+def brute_force(scores: OptionTable, costs: OptionTable, budget: float) -> tuple[float, float] | None:
     """(score, -cost) of the best feasible choices, the cheaper one of equals."""
     feasible = [choices for choices in all_choices(costs) if total(costs, choices) <= budget]
     return max(((total(scores, c), -total(costs, c)) for c in feasible), default=None)
 
 
-def decoded(scores: Table, costs: Table, budget: float) -> tuple[float, float] | None:
+def decoded(scores: OptionTable, costs: OptionTable, budget: float) -> tuple[float, float] | None:
     choices = decode(scores, costs, budget)
     return None if choices is None else (total(scores, choices), -total(costs, choices))
 

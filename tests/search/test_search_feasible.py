@@ -13,7 +13,7 @@ from problems import OPTIONS, all_choices, random_table, total, toy_model
 from scipy.stats import chisquare
 
 from hwnas.errors import InputError
-from hwnas.search.decode import Table
+from hwnas.search.decode import OptionTable
 from hwnas.search.feasible import Additive
 from hwnas.search.limits import Limit, Limits
 
@@ -21,7 +21,7 @@ COSTS = toy_model().costs_ms
 SIZES = random_table(np.random.default_rng(7))
 
 
-def limits(costs: Table, budget: float, sizes: Table | None = None, size: float = 0.0) -> Limits:
+def limits(costs: OptionTable, budget: float, sizes: OptionTable | None = None, size: float = 0.0) -> Limits:
     return Limits(Limit("ms", costs, budget, budget), None if sizes is None else Limit("kb", sizes, size, size))
 
 

@@ -17,17 +17,17 @@ from scipy.stats import chisquare
 
 from hwnas.arch import Group, space_instance
 from hwnas.arch.groups import Groups
-from hwnas.arch.spaces.darts import EDGES, OPTIONS
+from hwnas.arch.spaces.darts_cells import EDGES, OPTIONS
 from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.latency.model import LatencyModel
-from hwnas.search.decode import FeasibleSampler, Table, decode, kept_scores
+from hwnas.search.decode import FeasibleSampler, OptionTable, decode, kept_scores
 from hwnas.search.feasible import Additive
 from hwnas.search.limits import Limit, Limits, latency_limit
-from hwnas.search.loop import Budgeted
 from hwnas.search.objective import Expected, ExpectedLatency, Hold, padded
 from hwnas.search.select import candidates, costlier
 from hwnas.search.strategies import strategies
 from hwnas.search.strategies.gumbel import Gumbel
+from hwnas.search.supernet_loop import Budgeted
 
 # A cell of two nodes with three ops, of which the first is none, and a decision of its own.
 SIZES = [2, 3, 3, 3, 3, 3]
@@ -76,7 +76,7 @@ def inside(within: Limits) -> list[tuple[int, ...]]:
 
 
 @st.composite
-def problems(draw: st.DrawFn) -> tuple[Groups, list[Table]]:
+def problems(draw: st.DrawFn) -> tuple[Groups, list[OptionTable]]:
     """A group or two, with integer scores and two integer costs, so that sums are exact and ties come up."""
     sizes = draw(st.lists(st.integers(1, 3), min_size=2, max_size=6))
     cut = draw(st.integers(1, len(sizes)))
@@ -92,7 +92,7 @@ def problems(draw: st.DrawFn) -> tuple[Groups, list[Table]]:
 @settings(max_examples=100, deadline=None)
 @given(problems(), st.integers(-10, 30), st.integers(-10, 30))
 def test_decode_is_exact_under_one_limit_and_under_two(
-    problem: tuple[Groups, list[Table]], budget: int, size: int
+    problem: tuple[Groups, list[OptionTable]], budget: int, size: int
 ) -> None:
     groups, (scores, costs, sizes) = problem
     everything = [c for c in valid([len(row) for row in costs], groups) if total(costs, c) <= budget]

@@ -14,7 +14,7 @@ from hwnas.data import Dataset, Images
 from hwnas.search.engine import make_loop
 from hwnas.search.guard import beta_decay
 from hwnas.search.limits import Limits, latency_limit
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.strategies import strategies, strategy
 
 

@@ -20,11 +20,11 @@ from hwnas.errors import InputError
 from hwnas.progress import Silent
 from hwnas.search.engine import make_loop
 from hwnas.search.limits import Limits, latency_limit
-from hwnas.search.loop import SearchLoop
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.strategies import Strategy, strategy
 from hwnas.search.strategies.random import Random
 from hwnas.search.supernet import Gate, Supernet
+from hwnas.search.supernet_loop import SearchLoop
 
 MODEL = toy_model()
 LIMITS = Limits(latency_limit(MODEL, 0.5 * (MODEL.smallest_ms + MODEL.largest_ms)))

@@ -14,20 +14,20 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.stats import chisquare
 
 from hwnas.errors import InputError
-from hwnas.search.decode import FeasibleSampler, Second, Table, decode
+from hwnas.search.decode import FeasibleSampler, OptionTable, Second, decode
 from hwnas.search.limits import Limit, Limits, latency_limit
-from hwnas.search.loop import Budgeted
 from hwnas.search.objective import Hold
 from hwnas.search.pareto import best_within_two
 from hwnas.search.select import candidates
 from hwnas.search.strategies.gumbel import Gumbel
+from hwnas.search.supernet_loop import Budgeted
 
 COSTS = toy_model().costs_ms
 SIZES = random_table(np.random.default_rng(7))  # not aligned with the costs: the two can exclude each other
 MOBILE = [13] * 4 + [9] * 6
 
 
-def feasible(costs: Table, budget: float, second: Second) -> list[tuple[int, ...]]:
+def feasible(costs: OptionTable, budget: float, second: Second) -> list[tuple[int, ...]]:
     return [c for c in all_choices(costs) if total(costs, c) <= budget and total(second[0], c) <= second[1]]
 
 
@@ -64,7 +64,7 @@ def test_decode_is_exact_on_integers(problem: list[list[tuple[int, int, int]]], 
     assert (None if choices is None else total(scores, choices)) == expected
 
 
-def by_highs(scores: Table, costs: Table, budget: float, second: Second) -> float:
+def by_highs(scores: OptionTable, costs: OptionTable, budget: float, second: Second) -> float:
     """The best score, by another solver."""
     groups = np.repeat(np.eye(len(scores)), [len(row) for row in scores], axis=1)
     rows = [np.concatenate(costs) / budget, np.concatenate(second[0]) / second[1]]

@@ -20,7 +20,7 @@ from hwnas.data import Dataset, Images
 from hwnas.progress import Silent
 from hwnas.search.engine import search
 from hwnas.search.limits import Limits, latency_limit
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.strategies import strategies, strategy
 from hwnas.search.strategies.base import Relaxation, soft_gates
 from hwnas.search.strategies.darts import DARTS

@@ -15,8 +15,8 @@ from hwnas.latency.walks import chain_latencies
 from hwnas.progress import Silent
 from hwnas.search.engine import make_samplers, search
 from hwnas.search.reward import BETA, REWARDS, absolute_reward
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.select import Scored
-from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies import strategies, strategy
 from hwnas.search.within import limits_of
 
@@ -92,7 +92,7 @@ class Planted:
 @pytest.mark.parametrize("rank", [0, 20])
 def test_the_answer_is_feasible_whatever_was_proposed(name: str, rank: int, tmp_path: Path) -> None:
     """Of rank 0 only the fastest network of all is, which hardly any sampler proposes by itself."""
-    limits, scorer = limits_of(MODEL, EVERY_MS[rank] * (1 + 1e-9)), Planted()
+    limits, evaluator = limits_of(MODEL, EVERY_MS[rank] * (1 + 1e-9)), Planted()
     (found,) = search(
         TOY,
         [limits],
@@ -104,11 +104,11 @@ def test_the_answer_is_feasible_whatever_was_proposed(name: str, rank: int, tmp_
         checkpoint=tmp_path / "none",
         progress=Silent(),
         log=lambda _: None,
-        scorer=scorer,
+        evaluator=evaluator,
         reward="absolute",
     )
-    inside = [choices for choices in scorer.scored if limits.latency.keeps(choices)]
-    assert len(inside) < len(scorer.scored), "it may propose what is too slow"
+    inside = [choices for choices in evaluator.scored if limits.latency.keeps(choices)]
+    assert len(inside) < len(evaluator.scored), "it may propose what is too slow"
     assert found.best.architecture.choices == max(inside, key=MODEL.predict_ms)
     assert MODEL.predict_ms(found.unbudgeted) > limits.latency.limit, "the budget binds"
     assert len(OPTIONS) == len(found.preferences)

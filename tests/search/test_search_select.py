@@ -11,7 +11,7 @@ from problems import TOY, all_choices, random_table, total, toy_model
 
 from hwnas.data import Dataset, Images
 from hwnas.progress import Silent
-from hwnas.search.judge import Judge, SharedWeights
+from hwnas.search.comparison import Comparison, OneShotEvaluator
 from hwnas.search.limits import Limit, Limits, latency_limit
 from hwnas.search.select import Scored, best, costlier, score
 from hwnas.search.supernet import Supernet
@@ -25,14 +25,14 @@ def _images(rng: np.random.Generator, n: int) -> Images:
 
 
 @pytest.mark.parametrize(("n", "judged"), [(700, 700), (3100, 2000)])
-def test_a_score_looks_at_no_more_than_2000_images_and_at_the_same_ones_again(n: int, judged: int) -> None:
+def test_a_score_looks_at_no_more_than_2000_images_and_at_the_same_ones_again(n: int, accuracy_and_losses: int) -> None:
     rng = np.random.default_rng(0)
     classes, floats = tuple(map(str, range(TOY.classes))), (0.5,) * TOY.input_shape[0]
     dataset = Dataset("noise", classes, _images(rng, 64), _images(rng, n), _images(rng, 8), floats, floats, flip=False)
     torch.manual_seed(0)
     supernet = Supernet(TOY)
     first = score(supernet, TOY.architecture((0, 0, 0, 0)), dataset, device=CPU)
-    assert first.accuracy * judged == pytest.approx(round(first.accuracy * judged))
+    assert first.accuracy * accuracy_and_losses == pytest.approx(round(first.accuracy * accuracy_and_losses))
     assert score(supernet, TOY.architecture((0, 0, 0, 0)), dataset, device=CPU) == first
 
 
@@ -85,13 +85,13 @@ def test_what_is_left_of_the_budget_is_spent_where_the_images_do_not_mind() -> N
         for parameter in supernet.parameters():
             parameter.zero_()
     limits = Limits(_latency(0.6 * MODEL.largest_ms + 0.4 * MODEL.smallest_ms))
-    judge = Judge(SharedWeights(supernet, dataset, CPU), Silent())
-    judge.score([min(all_choices(MODEL.costs_ms), key=limits.latency.value)], 1)
-    winner = judge.spend(MODEL.costs_ms, limits)
+    comparison = Comparison(OneShotEvaluator(supernet, dataset, CPU), Silent())
+    comparison.score([min(all_choices(MODEL.costs_ms), key=limits.latency.value)], 1)
+    winner = comparison.spend(MODEL.costs_ms, limits)
     assert not costlier(winner.architecture.choices, MODEL.costs_ms, limits)
-    assert all(limits.latency.keeps(one.architecture.choices) for one in judge.scored)
-    assert not limits.latency.keeps(judge.unbudgeted(winner, MODEL.costs_ms, limits).architecture.choices)
+    assert all(limits.latency.keeps(one.architecture.choices) for one in comparison.scored)
+    assert not limits.latency.keeps(comparison.unbudgeted(winner, MODEL.costs_ms, limits).architecture.choices)
     roomy = Limits(_latency())
-    assert judge.unbudgeted(judge.spend(MODEL.costs_ms, roomy), MODEL.costs_ms, roomy) == best(
-        judge.scored, roomy.latency
+    assert comparison.unbudgeted(comparison.spend(MODEL.costs_ms, roomy), MODEL.costs_ms, roomy) == best(
+        comparison.scored, roomy.latency
     )

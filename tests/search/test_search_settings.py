@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 
 
 @pytest.mark.parametrize("images", [1, 100, 1257, 4500, 45_000, 1_200_000])

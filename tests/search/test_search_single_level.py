@@ -13,7 +13,7 @@ from hwnas.data import Dataset, Images
 from hwnas.search.bilevel import Bilevel
 from hwnas.search.engine import make_loop
 from hwnas.search.limits import Limits, latency_limit
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.strategies import strategy
 from hwnas.search.strategies.single_level import SingleLevel
 from hwnas.search.supernet import Supernet

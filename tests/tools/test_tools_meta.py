@@ -29,10 +29,10 @@ from hwnas.data import Dataset, Images
 from hwnas.errors import InputError
 from hwnas.latency.model import LatencyModel
 from hwnas.meta.earlier import from_search
+from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.pools import Pool
-from hwnas.meta.settings import MetaSettings
 from hwnas.search.limits import Limits, latency_limit
-from hwnas.search.settings import SearchSettings
+from hwnas.search.search_settings import SearchSettings
 from hwnas.train import Recipe
 
 ALPHABETS = ("Greek", "Korean", "Latin", "Tifinagh")

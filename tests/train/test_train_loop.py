@@ -17,8 +17,8 @@ from hwnas.data import Dataset, Images, load_dataset
 from hwnas.errors import DivergedError, InputError
 from hwnas.progress import Advance
 from hwnas.train import Recipe, evaluate, train
-from hwnas.train.average import Average
 from hwnas.train.checkpoint import load
+from hwnas.train.ema import ModelEma
 
 CPU = torch.device("cpu")
 SHORT = Recipe(epochs=2, batch_size=16, warmup_epochs=1)
@@ -149,7 +149,7 @@ def test_class_weights_and_clipping_reach_the_step(monkeypatch: pytest.MonkeyPat
         norms.append(float(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]).norm()))
         return norm
 
-    monkeypatch.setattr("hwnas.train.loop.cross_entropy", spy_loss)
+    monkeypatch.setattr("hwnas.train.training.cross_entropy", spy_loss)
     monkeypatch.setattr(nn.utils, "clip_grad_norm_", spy_clip)
     recipe = Recipe(epochs=1, batch_size=8, clip=0.01)
     train(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), data, recipe, seed=0, device=CPU)
@@ -160,7 +160,7 @@ def test_class_weights_and_clipping_reach_the_step(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("decay", [0.0, 0.5])
 def test_the_average_follows_its_recurrence(decay: float) -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    average = Average(model, decay)
+    average = ModelEma(model, decay)
     expected = {name: value.double().clone() for name, value in model.state_dict().items()}
     for step in range(12):
         with torch.no_grad():

@@ -10,8 +10,8 @@ from typing import Literal, overload
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces.chain import RUNGS as CHAIN_RUNGS
 from hwnas.arch.spaces.chain import ChainSpace, chain
-from hwnas.arch.spaces.darts import RUNGS as DARTS_RUNGS
-from hwnas.arch.spaces.darts import darts
+from hwnas.arch.spaces.darts_cells import RUNGS as DARTS_RUNGS
+from hwnas.arch.spaces.darts_cells import darts
 from hwnas.arch.spaces.fbnet import RUNGS as FBNET_RUNGS
 from hwnas.arch.spaces.fbnet import fbnet
 from hwnas.arch.spaces.macro import RUNGS as MACRO_RUNGS

@@ -11,17 +11,20 @@ from hwnas.errors import InputError
 from hwnas.plugins import plugins
 from hwnas.search.feasible import Feasible
 from hwnas.search.strategies.base import Relaxation, Sampler
+from hwnas.search.strategies.bayesian import BayesianOptimization
 from hwnas.search.strategies.darts import DARTS
 from hwnas.search.strategies.darts2 import SecondOrderDARTS
 from hwnas.search.strategies.enas import ENAS
 from hwnas.search.strategies.evolution import Evolution
-from hwnas.search.strategies.gaussian import Gaussian
 from hwnas.search.strategies.gdas import GDAS
 from hwnas.search.strategies.gumbel import Gumbel
 from hwnas.search.strategies.metaqnn import MetaQNN
 from hwnas.search.strategies.proxyless import Proxyless
 from hwnas.search.strategies.random import Random
 from hwnas.search.strategies.single_level import SingleLevel
+
+ALIASES = {"gaussian": "bayesian"}
+"""Names of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,10 @@ _STRATEGIES = (
         sampler=MetaQNN,
     ),
     Strategy(
-        "gaussian",
+        "bayesian",
         "Bayesian optimisation with a Gaussian process over the choices: the most from few candidates",
         _AFTER_UNIFORM_PATHS,
-        sampler=Gaussian,
+        sampler=BayesianOptimization,
     ),
 )
 
@@ -151,12 +154,12 @@ def strategies() -> tuple[Strategy, ...]:
 
 
 def strategy(name: str) -> Strategy:
-    """The strategy called `name`.
+    """The strategy called `name`, or called so in an earlier version.
 
     Raises:
         InputError: there is none, or a plug-in is broken.
     """
     known = {entry.name: entry for entry in strategies()}
-    if name in known:
-        return known[name]
+    if (current := ALIASES.get(name, name)) in known:
+        return known[current]
     raise InputError(f"unknown search strategy {name!r}", hint=f"known strategies: {', '.join(known)}")

@@ -76,21 +76,21 @@ class Sampler(Protocol):
 
 
 @runtime_checkable
-class CarriesOver(Protocol):
-    """The optional part of a sampler: what it learned on one task starts another."""
+class WarmStartable(Protocol):
+    """The optional part of a sampler: its exported state starts a search of another task."""
 
-    def learned(self) -> dict[str, Any]:
-        """What holds beyond the task, as JSON: no random numbers, and no list of what was asked for.
+    def export_state(self) -> dict[str, Any]:
+        """The part of its state that holds beyond the task, as JSON: no random numbers, no list of proposals.
 
-        `kind` names the sort of thing that it is, and `options` counts those of each decision (`carry.tagged`).
+        `kind` names the sort of thing that it is, and `options` counts those of each decision (`warm_start.tagged`).
         """
         ...
 
-    def start_from(self, learned: dict[str, Any]) -> None:
-        """Begin a new task, whose scores may have another scale, with what `learned` returned on others.
+    def warm_start(self, sampler_state: dict[str, Any]) -> None:
+        """Begin a new task, whose scores may have another scale, with the state that was exported after others.
 
         Raises:
-            InputError: it is of another sort, or of a space with other decisions (`carry.check_fit`).
+            InputError: it is of another sort, or of a space with other decisions (`warm_start.check_fit`).
         """
         ...
 

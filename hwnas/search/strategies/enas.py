@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from hwnas.search.feasible import Feasible
-from hwnas.search.strategies.carry import check_fit, tagged
 from hwnas.search.strategies.controller import Controller
 from hwnas.search.strategies.packing import pack, pack_adam, unpack, unpack_adam
+from hwnas.search.strategies.warm_start import check_fit, tagged
 
 _KIND = "controller"
 _BASELINE_RATE = 0.01
@@ -113,12 +113,12 @@ class ENAS:
         self._take(state["parameters"])
         unpack_adam(self._optimizer, state["adam"])
 
-    def learned(self) -> dict[str, Any]:
+    def export_state(self) -> dict[str, Any]:
         return tagged(_KIND, self._feasible.options, parameters=self._parameters())
 
-    def start_from(self, learned: dict[str, Any]) -> None:
-        check_fit(learned, _KIND, self._feasible.options)
-        self._take(learned["parameters"])
+    def warm_start(self, sampler_state: dict[str, Any]) -> None:
+        check_fit(sampler_state, _KIND, self._feasible.options)
+        self._take(sampler_state["parameters"])
         self._optimizer = torch.optim.Adam(self.controller.parameters(), lr=self._lr)
         self._known.clear()
         self._told.clear()

@@ -11,7 +11,7 @@ import numpy as np
 
 from hwnas.errors import InputError
 from hwnas.search.feasible import Feasible
-from hwnas.search.strategies.carry import check_fit, tagged
+from hwnas.search.strategies.warm_start import check_fit, tagged
 
 _SCHEDULE = (  # ε, and for how many different models of 2,700 in all (table 2 of the paper)
     (1.0, 1500),
@@ -141,29 +141,30 @@ class MetaQNN:
         self._paths.clear()
         self._initial, self._carried, self._anchors = state["carried"]
 
-    def learned(self) -> dict[str, Any]:
+    def export_state(self) -> dict[str, Any]:
         values = [[*one] for one in self._values.items()]
         visits = [[*one] for one in self._visits.items()]
         return tagged(
             _KIND, self._feasible.options, context=self._context, initial=self._initial, values=values, visits=visits
         )
 
-    def start_from(self, learned: dict[str, Any]) -> None:
-        check_fit(learned, _KIND, self._feasible.options)
-        if learned["context"] != self._context:
+    def warm_start(self, sampler_state: dict[str, Any]) -> None:
+        check_fit(sampler_state, _KIND, self._feasible.options)
+        if sampler_state["context"] != self._context:
             raise InputError(
-                f"the Q-table's states hold the last {learned['context']} options, but this agent's {self._context}",
+                f"the Q-table's states hold the last {sampler_state['context']} options, but this agent's "
+                f"{self._context}",
                 hint="start from what an agent with the same context learned",
             )
-        for (_, at, *_), values in learned["values"]:
+        for (_, at, *_), values in sampler_state["values"]:
             if len(values) != self._feasible.options[at] or not all(map(math.isfinite, values)):
                 raise InputError(
                     f"a state before decision {at} must have {self._feasible.options[at]} finite values, not {values}",
                     hint="start from another run",
                 )
-        self._values = {tuple(key): list(values) for key, values in learned["values"]}
-        self._visits = {tuple(key): int(count) for key, count in learned["visits"]}
-        self._initial = float(learned["initial"])
+        self._values = {tuple(key): list(values) for key, values in sampler_state["values"]}
+        self._visits = {tuple(key): int(count) for key, count in sampler_state["visits"]}
+        self._initial = float(sampler_state["initial"])
         self._scores.clear()
         self._paths.clear()
         self._carried, self._anchors = True, _ANCHORS

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hwnas.search.strategies.carry import check_fit, tagged
-from hwnas.search.strategies.kriging import Codes, Floats, Kernel, Posterior, likeliest, normal_quantiles
+from hwnas.search.strategies.gp import Codes, Floats, GpPosterior, Kernel, likeliest, normal_quantiles
+from hwnas.search.strategies.warm_start import check_fit, tagged
 
 Scored = Sequence[tuple[tuple[int, ...], float]]
 
@@ -42,7 +42,7 @@ class ArchitecturePrior:
         self._codes = Codes(options)
         self._rows, z, trend = self._coded(self.tasks)
         self.kernel = self._likeliest() if kernel is None else kernel
-        self._weights = Posterior(self._codes, self.kernel, self._rows).weights(z, trend)
+        self._weights = GpPosterior(self._codes, self.kernel, self._rows).weights(z, trend)
         self._known: dict[tuple[int, ...], float] = {}
 
     def __call__(self, choices: Sequence[int]) -> float:
@@ -53,7 +53,7 @@ class ArchitecturePrior:
             self._known[key] = float((self.kernel(self._codes.distances(row, self._rows)) @ self._weights)[0])
         return self._known[key]
 
-    def learned(self) -> dict[str, Any]:
+    def export_state(self) -> dict[str, Any]:
         """All of it as JSON."""
         tasks = [[[list(choices), round(z, 4)] for choices, z in task] for task in self.tasks]
         kernel = [self.kernel.rate, self.kernel.shared_rate, self.kernel.noise]
@@ -71,15 +71,15 @@ class ArchitecturePrior:
         return rows, z, np.repeat(np.eye(len(tasks)), [len(task) for task in tasks], axis=0)
 
 
-def prior_from(learned: dict[str, Any], options: Sequence[int]) -> ArchitecturePrior:
+def prior_from(sampler_state: dict[str, Any], options: Sequence[int]) -> ArchitecturePrior:
     """The prior that `ArchitecturePrior.learned` wrote.
 
     Raises:
         InputError: it is no prior, or one over other decisions.
     """
-    check_fit(learned, KIND, options)
-    tasks = [[(tuple(choices), z) for choices, z in task] for task in learned["tasks"]]
-    return ArchitecturePrior(options, tasks, Kernel(*learned["kernel"]))
+    check_fit(sampler_state, KIND, options)
+    tasks = [[(tuple(choices), z) for choices, z in task] for task in sampler_state["tasks"]]
+    return ArchitecturePrior(options, tasks, Kernel(*sampler_state["kernel"]))
 
 
 def with_task(

@@ -1,0 +1,118 @@
+"""The file format that a runtime reads: what writes it, and what reads it here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwnas.arch.network import Network
+from hwnas.arch.op import OpSpec
+from hwnas.backends.weights import Weights, random_weights
+from hwnas.errors import InputError
+from hwnas.files import sha256
+
+if TYPE_CHECKING:
+    from hwnas.backends.runtime import Run
+
+SUFFIXES = {"onnxruntime": ".onnx", "litert": ".tflite", "ort-web": ".onnx"}
+"""Of the files that each runtime reads."""
+_SAMPLES = 4  # random inputs that a random model is quantised with
+
+Quantize: TypeAlias = Callable[[bytes, NDArray[np.float32]], bytes]
+"""Quantises a model, given inputs (n, C, H, W)."""
+
+
+class WriteModel(Protocol):
+    """Writes a whole network; raises ExportError where a weight is missing or has another shape."""
+
+    def __call__(self, network: Network, weights: Weights, *, metadata: Mapping[str, str] | None = None) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class ModelFormat:
+    """How a network becomes a file, and what is in it.
+
+    Attributes:
+        suffix: what names of such files end in.
+        layout: of the input, 'nchw' or 'nhwc'.
+        model: writes a whole network with its weights, in float32.
+        fingerprint: 16 hexadecimal digits that change with what is measured for an op.
+        run: outputs of such a model, computed on this machine.
+        check: raises ExportError where the file breaks a rule of its format.
+        metadata: what `model` was given; raises ExportError where the file is damaged.
+        quantize: what is done to a model in the end, if it is not to stay float32.
+    """
+
+    suffix: str
+    layout: str
+    model: WriteModel
+    fingerprint: Callable[[OpSpec], str]
+    run: Run
+    check: Callable[[bytes], None]
+    metadata: Callable[[bytes], Mapping[str, str]]
+    quantize: Quantize | None = None
+
+    def random_model(self, network: Network) -> bytes:
+        """The network with random weights, as its latency is measured: quantised with random inputs, if at all."""
+        content = self.model(network, random_weights(network.graph, 0))
+        if self.quantize is None:
+            return content
+        shape = (_SAMPLES, *network.input_shape)
+        return self.quantize(content, np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
+
+
+def format_of(runtime: str, precision: str = "fp32") -> ModelFormat:
+    """The format of a runtime.
+
+    Raises:
+        InputError: there is no writer for it, or what writes needs is not installed.
+    """
+    model_format = _float(runtime)
+    return model_format if precision == "fp32" else _int8(model_format, runtime)
+
+
+def _float(runtime: str) -> ModelFormat:
+    suffix = SUFFIXES.get(runtime)
+    if suffix == ".onnx":
+        from hwnas.backends import onnx
+        from hwnas.backends import runtime as onnxruntime
+
+        return ModelFormat(
+            suffix,
+            "nchw",
+            onnx.onnx_model,
+            onnx.fingerprint,
+            onnxruntime.run_onnx,
+            onnx.check,
+            onnxruntime.metadata_of,
+        )
+    if suffix == ".tflite":
+        try:
+            from hwnas.backends import litert, litert_runtime
+        except ImportError as error:
+            raise InputError("models for LiteRT need ai-edge-litert", hint="pip install 'hwnas[litert]'") from error
+        return ModelFormat(
+            suffix,
+            "nhwc",
+            litert.litert_model,
+            litert.fingerprint,
+            litert_runtime.run_litert,
+            litert_runtime.check,
+            litert_runtime.metadata_of,
+        )
+    raise InputError(f"no models are written for the runtime {runtime!r}", hint=f"use {' or '.join(SUFFIXES)}")
+
+
+def _int8(model_format: ModelFormat, runtime: str) -> ModelFormat:
+    """A model is written in float32 and then quantised, so an op is known by its float model and the quantiser."""
+    from hwnas.backends.quantize import quantiser, quantize_litert, quantize_onnx
+
+    def fingerprint(spec: OpSpec) -> str:
+        return sha256(f"{model_format.fingerprint(spec)} int8 {quantiser(runtime)}".encode())[:16]
+
+    quantize = {".onnx": quantize_onnx, ".tflite": quantize_litert}[model_format.suffix]
+    return replace(model_format, fingerprint=fingerprint, quantize=quantize)

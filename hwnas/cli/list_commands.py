@@ -1,0 +1,185 @@
+"""`hwnas devices|spaces|strategies list|show`: what there is to choose from; `hwnas devices check`: is it in reach."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from hwnas.cli import console, options
+
+devices = typer.Typer(help="Devices to measure on.", no_args_is_help=True)
+spaces = typer.Typer(help="Search spaces.", no_args_is_help=True)
+strategies = typer.Typer(help="Search strategies.", no_args_is_help=True)
+
+
+def _print(rows: list[dict[str, str]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*row.values())
+    console.out().print(table)
+
+
+@devices.command("list")
+@console.verb
+def devices_list(json_: options.Json = False, quiet: options.Quiet = False) -> None:
+    """List the devices that hwnas knows."""
+    from hwnas.devices.device import list_devices
+
+    found = list_devices()
+    if json_:
+        console.print_json({"devices": [asdict(device) for device in found]})
+    else:
+        _print([{"id": device.id, "runtime": device.runtime, "description": device.description} for device in found])
+
+
+@devices.command("show")
+@console.verb
+def devices_show(
+    device: Annotated[str, typer.Argument(help="Id of a device, or the path of its TOML file.")],
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show one device and the condition that it resolves to here."""
+    from hwnas.devices.device import load_device
+
+    found = load_device(device)
+    facts = asdict(found) | {"condition": str(found.condition().folder)}
+    if json_:
+        console.print_json(facts)
+    else:
+        _print([{"": name, "value": str(value)} for name, value in facts.items()])
+
+
+@devices.command("check")
+@console.verb
+def devices_check(
+    device: Annotated[str, typer.Argument(help="Id of a device, or the path of its TOML file.")],
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Reach a device, ask it what it is, and see how steadily the reference model runs there."""
+    import tempfile
+    from pathlib import Path
+
+    from rich.markup import escape
+
+    from hwnas.devices.device import load_device
+    from hwnas.devices.device_check import facts_of, remarks, run_reference_model
+    from hwnas.latency.measured_models import write_reference_model
+
+    found = load_device(device)
+    facts = facts_of(found)
+    with tempfile.TemporaryDirectory() as folder:
+        model = write_reference_model(Path(folder), found)
+        reference = run_reference_model(found, model, progress=console.progress(quiet=quiet))
+    facts["reference"] = asdict(reference)
+    facts["remarks"] = remarks(found, facts["governor"], reference)
+    if json_:
+        console.print_json(facts)
+        return
+    packages = " ".join(f"{name} {version}" for name, version in facts["packages"].items())
+    pin = "any CPU" if facts["pin"] is None else f"CPU {facts['pin']}"
+    free = f"{(facts['free_bytes'] or 0) / 2**30:.1f} GiB"
+    shown = facts | {"packages": packages, "free_bytes": free, "pin": pin}
+    shown["reference"] = (
+        f"{reference.floor_us / 1e3:.3g} ms, noise {reference.noise:.1%}, {reference.rejected:.0%} disturbed"
+    )
+    names = {"free_bytes": "free disk", "clock_ns": "clock step, ns", "temperature_c": "temperature, °C"}
+    _print(
+        [
+            {"": names.get(name, name).replace("_", " "), "value": "unknown" if value is None else str(value)}
+            for name, value in shown.items()
+            if name != "remarks"
+        ]
+    )
+    for remark in facts["remarks"]:
+        console.write(console.err(), f"[yellow]warning:[/] {escape(remark)}")
+    console.out().print(f"\nNext: hwnas profile-device --device {device}")
+
+
+@spaces.command("list")
+@console.verb
+def spaces_list(json_: options.Json = False, quiet: options.Quiet = False) -> None:
+    """List the search spaces."""
+    from hwnas.arch.spaces import space_names, space_summary
+
+    summaries = {name: space_summary(name) for name in space_names()}
+    if json_:
+        console.print_json({"spaces": summaries})
+    else:
+        _print([{"space": name, "summary": summary} for name, summary in summaries.items()])
+
+
+@spaces.command("show")
+@console.verb
+def spaces_show(
+    space: Annotated[str, typer.Argument(help="Name of a space.")],
+    width: Annotated[float, typer.Option(help="Channel multiplier.")] = 0.25,
+    depth: Annotated[int, typer.Option(min=0, help="Blocks per stage, cells or layers; 0 is the space's default.")] = 0,
+    resolution: Annotated[int, typer.Option(min=1, help="Input size in pixels.")] = 32,
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show the decisions of one instance of a space.
+
+    In `chain` what a layer may be depends on the layers before it.
+    """
+    from hwnas.arch import SearchSpace, space_instance
+
+    instance = space_instance(space, width=width, depth=depth, resolution=resolution, channels=3, classes=10)
+    mixed = isinstance(instance, SearchSpace) and instance.mixed_warmup
+    if json_:
+        decisions = {decision.name: list(decision.options) for decision in instance.decisions}
+        facts = {"space": instance.name, "size": instance.size, "rows": len(instance.ops), "decisions": decisions}
+        names = list(decisions)
+        groups = [{"keep": one.keep, "of": [names[decision] for decision in one.decisions]} for one in instance.groups]
+        facts |= {"mixed_warmup": mixed}
+        console.print_json(facts | ({"groups": groups} if groups else {}))
+        return
+    console.out().print(f"{instance.name}: {instance.size:,} architectures, {len(instance.ops)} table rows")
+    _print([{"decision": decision.name, "options": " ".join(decision.options)} for decision in instance.decisions])
+    for group in instance.groups:
+        members = " ".join(instance.decisions[decision].name for decision in group.decisions)
+        console.out().print(f"exactly {group.keep} of: {members}")
+    if mixed:
+        console.out().print("\nShared weights warm up on mixtures of all options, whatever the strategy.")
+
+
+@strategies.command("list")
+@console.verb
+def strategies_list(json_: options.Json = False, quiet: options.Quiet = False) -> None:
+    """List the search strategies."""
+    from hwnas.search.strategies import strategies as known
+
+    if json_:
+        console.print_json({"strategies": {entry.name: entry.summary for entry in known()}})
+    else:
+        _print([{"strategy": entry.name, "summary": entry.summary, "cost": entry.cost} for entry in known()])
+        console.out().print(
+            "\nSome spaces warm up on mixtures of all options, whatever the strategy: hwnas spaces show says so."
+        )
+
+
+@strategies.command("show")
+@console.verb
+def strategies_show(
+    strategy: Annotated[str, typer.Argument(help="Name of a strategy.")],
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show what a strategy is and what it costs."""
+    from hwnas.search.strategies import strategy as find
+
+    entry = find(strategy)
+    kind = "relaxation" if entry.relaxation is not None else "sampler"
+    facts = {"strategy": entry.name, "kind": kind, "guides": entry.guides, "summary": entry.summary, "cost": entry.cost}
+    if json_:
+        console.print_json(facts)
+    else:
+        _print([{"": name, "value": str(value)} for name, value in facts.items() if value is not False])

@@ -1,0 +1,92 @@
+"""What `hwnas search --dry-run` prints."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from hwnas.cli import console
+from hwnas.cli.console import ms
+from hwnas.latency.build import model_of
+from hwnas.run.plan import Plan, check_budget
+
+_ROWS_A_MINUTE = 100  # on a machine that does nothing else
+
+
+def print_plan(plan: Plan, *, as_json: bool) -> None:
+    """What a search would do; nothing is measured for it.
+
+    Raises:
+        InfeasibleBudgetError: no network of the space is that fast, as its complete table knows.
+        TableError: the error of the table is too large to search with.
+    """
+    facts: dict[str, Any] = {
+        "space": plan.space.name,
+        "reason": plan.reason,
+        "architectures": plan.whole.size,
+        "input": list(plan.space.input_shape),
+        "classes": plan.space.classes,
+        "device": plan.device.id,
+        "condition": str(plan.device.condition().folder),
+        "rows_needed": len(plan.whole.ops),
+        "rows_to_measure": len(plan.missing.rows),
+        "strategy": plan.strategy.name,
+        "init": None if plan.reused is None else plan.reused.to_json(plan.config.init),
+    }
+    limits = None
+    if not plan.missing:
+        model = model_of(plan.table, plan.whole, any_table=plan.any_table)
+        facts["range_ms"] = [model.smallest_ms, model.largest_ms]
+        budgets_ms, targets_ms = [budget.ms(model) for budget in plan.budgets], plan.targets_ms(model)
+        facts |= {"budget_ms": budgets_ms[0], "target_ms": targets_ms[0]}
+        if len(plan.budgets) > 1:
+            facts |= {"budget_ms": budgets_ms, "target_ms": list(targets_ms)}
+        check_budget(plan, model)
+        limits = plan.bounds.limits(model.restricted(plan.bounds.kept), targets_ms[-1])
+    facts["limits"] = {
+        "max_size_kb": plan.bounds.max_size_kb or None,
+        "max_peak_kb": plan.bounds.max_peak_kb or None,
+        "options_removed": sum(len(decision.options) for decision in plan.whole.decisions) - plan.bounds.options,
+        "architectures_left": plan.bounds.count(limits),
+    }
+    if as_json:
+        console.print_json(facts | {"config": asdict(plan.config)})
+        return
+    console.print_facts(_lines(plan, facts).items())
+    console.out().print("\nNext: the same command without --dry-run")
+
+
+def _lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
+    """What a person is told of it, by label."""
+    c, height, width = plan.space.input_shape
+    lines = {
+        "data": f"{plan.config.data}: {plan.space.classes} classes, {c} × {height} × {width} pixels",
+        "space": f"{plan.whole.name}: {plan.whole.size:,} architectures; {plan.reason}",
+        "device": f"{plan.device.id}, {facts['condition']}",
+    }
+    if plan.missing:
+        rows = len(plan.missing.rows)
+        time = "in under a minute" if rows <= _ROWS_A_MINUTE else f"in about {rows / _ROWS_A_MINUTE:.0f} minutes"
+        lines["table"] = f"{rows} of {len(plan.whole.ops)} rows to measure first, {time}"
+        lines["budget"] = f"{plan.config.budget}{' of the latency range' if plan.budgets[0].relative else ' ms'}"
+    else:
+        low, high = facts["range_ms"]
+        ends = f"in {ms(low)} to {ms(high)} ms" if low > 0 else f"in up to {ms(high)} ms"
+        lines["table"] = f"complete; the space runs {ends}"
+        budgets, targets = (_several(facts[name]) for name in ("budget_ms", "target_ms"))
+        lines["budget"] = f"{budgets} ms; predictions stay under {targets} ms"
+    size, peak = plan.bounds.max_size_kb, plan.bounds.max_peak_kb
+    if size or peak:
+        asked = [f"file of at most {size:g} KiB"] * bool(size) + [f"peak of at most {peak:g} KiB"] * bool(peak)
+        left, removed = facts["limits"]["architectures_left"], facts["limits"]["options_removed"]
+        time = "" if plan.missing else "with the budget, "
+        lines["limits"] = f"{', '.join(asked)}; {time}about {left:,.0f} architectures left"
+        if peak:
+            lines["limits"] += f", {removed} of {removed + plan.bounds.options} options above the peak"
+    if plan.reused is not None:
+        lines["start"] = f"{plan.config.init}: {plan.reused}"
+    return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}
+
+
+def _several(values_ms: float | list[float]) -> str:
+    return ", ".join(map(ms, values_ms)) if isinstance(values_ms, list) else ms(values_ms)

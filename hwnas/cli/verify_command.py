@@ -1,0 +1,254 @@
+"""`hwnas verify`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from hwnas.cli import console, options
+from hwnas.cli.console import ms
+from hwnas.errors import INTERRUPTED_EXIT_CODE, BudgetMissedError, InputError
+
+if TYPE_CHECKING:
+    from hwnas.devices.sustained import Sustained
+    from hwnas.export.verify import Verification
+
+_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+@console.verb
+def verify(
+    model: Annotated[Path, typer.Argument(help="Model file: .onnx, .ort or .tflite, whoever made it.")],
+    device: options.DeviceId = "host",
+    budget_ms: Annotated[float | None, typer.Option(help="Milliseconds that one call may take.")] = None,
+    sustained: Annotated[
+        str, typer.Option(help="Then run it without pause for so long, such as 10m or 90s, and see how it slows down.")
+    ] = "",
+    runtime: Annotated[str, typer.Option(help="What runs the file, instead of what its ending says.")] = "",
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(help="Shape of an input that the file leaves open, such as input=1,3,224,224; may be repeated."),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=2, help="Fresh processes that measure it.")] = 2,
+    plot: Annotated[Path | None, typer.Option(help="Picture of the sustained run: .png, .svg or .pdf.")] = None,
+    seed: options.Seed = 0,
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure a model file on a device, and tell whether it meets a budget.
+
+    Random inputs are made up for it. A missed budget is exit code 4.
+    """
+    from hwnas.devices.device import load_device
+    from hwnas.export.verify import verify as measure
+    from hwnas.export.verify_plot import check_plot, write_plot
+
+    sustained_s = _seconds(sustained) if sustained else 0.0
+    if plot is not None:
+        if not sustained:
+            raise InputError("--plot draws a sustained run", hint="add --sustained 10m")
+        check_plot(plot)
+    result = measure(
+        model,
+        load_device(device),
+        runtime=runtime,
+        budget_ms=budget_ms,
+        shapes=dict(map(_shape, shape or [])),
+        processes=processes,
+        sustained_s=sustained_s,
+        seed=seed,
+        progress=console.progress(quiet=quiet),
+    )
+    missed = _missed(result)
+    interrupted = result.sustained is not None and result.sustained.ended_early == "interrupted"
+    code = INTERRUPTED_EXIT_CODE if interrupted else 0 if missed is None else missed.exit_code
+    if plot is not None and result.sustained is not None:
+        write_plot(plot, result.sustained, title=model.name, budget_ms=budget_ms)
+    if json_:
+        failed = {} if missed is None else {"error": str(missed), "hint": missed.hint}
+        console.print_json(result.to_json() | failed | ({"exit_code": code} if code else {}))
+    else:
+        _print(result, plot)
+        if missed is not None and not interrupted:
+            raise missed
+        if not code:
+            console.write(console.out(), f"\nNext: {escape(_next(result, device))}")
+    if code:
+        raise SystemExit(code)
+
+
+def _seconds(text: str) -> float:
+    """Of a duration such as '10m', '90s', '1.5h' or '600'."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+) ?(h|min|m|s|)", text.strip())
+    if match is None or not float(match[1]):
+        raise InputError(f"--sustained {text!r} is not a duration", hint="for example 10m, 90s or 1h")
+    return float(match[1]) * _UNITS_S[match[2]]
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Name of an input, and its shape."""
+    name, found, sizes = text.rpartition("=")
+    if not found or not re.fullmatch(r"\d+(,\d+)*", sizes):
+        raise InputError(f"--shape {text!r} is not a name and a shape", hint="for example --shape input=1,3,224,224")
+    return name, tuple(map(int, sizes.split(",")))
+
+
+def _missed(result: Verification) -> BudgetMissedError | None:
+    """The error of a file that is too slow."""
+    if result.budget_met is not False:
+        return None
+    assert result.budget_ms is not None
+    one, file, budget = result.verdict, result.file.path, f"the budget of {ms(result.budget_ms)} ms"
+    if one.budget_met is False:
+        low, high = one.ci95_ms
+        return BudgetMissedError(
+            f"{file} runs in {ms(one.median_ms)} ms (95 % interval {ms(low)} to {ms(high)}) on {result.device.id}, "
+            f"above {budget}",
+            hint=f"hwnas search --budget-ms {result.budget_ms:g} finds a network within it",
+        )
+    assert result.sustained is not None
+    low, high = result.sustained.late_ms
+    return BudgetMissedError(
+        f"{file} runs in {ms(one.median_ms)} ms on {result.device.id} at first, within {budget}, but in {ms(low)} to "
+        f"{ms(high)} ms at the end of {_time(result.sustained.seconds)} without pause",
+        hint="cool the device, set its governor, or leave more room in the budget",
+    )
+
+
+def _print(result: Verification, plot: Path | None) -> None:
+    from rich.table import Table
+
+    from hwnas.backends.model_facts import shape_text
+
+    file, one, screen = result.file, result.verdict, console.out()
+    facts = [f"{file.size_bytes / 1024:,.0f} KiB"]
+    facts += [] if file.operators is None else [f"{file.operators} operators"]
+    facts += [] if file.opset is None else [f"opset {file.opset}, IR {file.ir_version}"]
+    facts += [] if file.precision is None else [file.precision]
+    facts += [f"by {file.producer}"] if file.producer else []
+    lines = [("model", f"{file.path}: {', '.join(facts)}")]
+    for kind, tensors in (("input", file.inputs), ("output", file.outputs)):
+        lines += [(kind, f"{tensor.name}: {tensor.dtype}, {shape_text(tensor.shape)}") for tensor in tensors]
+    lines.append(("device", f"{result.device.id}, {result.condition}"))
+    console.print_facts(lines)
+    for name, shape in result.shapes.items():
+        if name in result.taken_as_one:
+            console.write(screen, f"The file leaves the batch size of {escape(name)} open: measured with 1.")
+        elif None in next(tensor.shape or (None,) for tensor in file.inputs if tensor.name == name):
+            console.write(screen, f"{escape(name)} was measured as {shape_text(shape)}.")
+    screen.print("")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column("")
+    table.add_column("", justify="right")
+    if result.budget_ms is not None:
+        table.add_row("budget, ms", ms(result.budget_ms))
+    low, high = one.ci95_ms
+    table.add_row(r"median \[95 %], ms", rf"{ms(one.median_ms)} \[{ms(low)}, {ms(high)}]")
+    table.add_row("90th percentile, ms", ms(one.p90_ms))
+    table.add_row("99th percentile, ms", "too few calls" if one.p99_ms is None else ms(one.p99_ms))
+    table.add_row("rounds accepted, rejected", f"{one.n}, {one.rounds - one.n}")
+    screen.print(table)
+    if result.sustained is not None:
+        _print_sustained(result.sustained, plot)
+    if result.budget_met is not False:
+        screen.print("")
+        console.write(screen, _verdict(result))
+
+
+def _print_sustained(run: Sustained, plot: Path | None) -> None:
+    from rich.table import Table
+
+    from hwnas.devices.estimate import loaded
+
+    screen = console.out()
+    early = f", ended early: {escape(run.ended_early)}" if run.ended_early else ""
+    console.write(screen, f"\n[bold]without pause[/] for {_time(run.seconds)} of {_time(run.asked_s)}{early}")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("from")
+    known = {
+        "°C": [one.temperature_c for one in run.slices],
+        "MHz": [one.mhz for one in run.slices],
+    }
+    shown = {name: values for name, values in known.items() if any(value is not None for value in values)}
+    for name in ("median, ms", "p90", "p99", *shown, ""):
+        table.add_column(name, justify="right")
+    for index, one in enumerate(run.slices):
+        extra = ["" if values[index] is None else f"{values[index]:.0f}" for values in shown.values()]
+        busy = "beside other work" if loaded(one) else ""
+        times = [ms(value / 1e3) for value in (one.median_us, one.p90_us, one.p99_us)]
+        table.add_row(_time(one.start_s), *times, *extra, busy)
+    screen.print(table)
+    for line in _told(run):
+        console.write(screen, line)
+    if plot is not None:
+        console.write(screen, f"plot: {escape(str(plot))}")
+
+
+def _told(run: Sustained) -> list[str]:
+    """What a sustained run says, in sentences."""
+    lines = [f"last slice against the first: {run.last_ms / run.first_ms - 1:+.1%}"]
+    if run.drift is not None and run.drift_ci95 is not None:
+        low, high = run.drift_ci95
+        lines[0] += f"; drift {run.drift:+.1%} (95 % interval {low:+.1%} to {high:+.1%})"
+    before, after = run.reference_us
+    if before and after:
+        lines.append(f"the reference model right after, against before: {after / before - 1:+.1%}")
+    governors = [one.governor for one in run.slices if one.governor is not None]
+    lines.append(f"governor: {', '.join(dict.fromkeys(governors)) or 'not told by the system'}")
+    lines.append(
+        {
+            "steady": "[green]Steady[/]: it is as fast at the end as at the beginning.",
+            "slows down": "[yellow]It slows down[/] under a sustained load.",
+            "speeds up": "[yellow]It speeds up[/]: the device was not warm at the beginning.",
+            "unstable": "[yellow]Unstable[/]: other work disturbed it, so nothing can be said. Close other programs.",
+            "too short": "[yellow]Too short[/] to tell whether it slows down.",
+        }[run.trend]
+    )
+    return lines
+
+
+def _verdict(result: Verification) -> str:
+    where, one = escape(result.device.id), result.verdict
+    if result.budget_met:
+        return f"[green]Budget met[/], measured on {where}."
+    if one.state == "no budget":
+        return f"Measured on {where}; no budget was given."
+    if one.state == "straddles":
+        return "[yellow]Too close to tell[/]: the interval of the median reaches to both sides of the budget."
+    if one.state == "met":
+        return "[yellow]Budget met at first[/]; whether it stays so without pause could not be told."
+    return (
+        f"[yellow]Verdict unstable[/]: {where} was too busy to tell ({one.rejected:.0%} of the rounds were disturbed). "
+        "Close other programs and run the same command again."
+    )
+
+
+def _next(result: Verification, device: str) -> str:
+    command = ["hwnas", "verify", str(result.file.path)]
+    command += [] if device == "host" else ["--device", device]
+    for name, shape in result.shapes.items():
+        if name not in result.taken_as_one and None in next(
+            one.shape or (None,) for one in result.file.inputs if one.name == name
+        ):
+            command += ["--shape", f"{name}={','.join(map(str, shape))}"]
+    budget_ms = result.budget_ms
+    if result.verdict.state in ("unstable", "straddles"):
+        command += ["--processes", "6"]
+    elif result.budget_ms is None:
+        budget_ms = float(f"{1.1 * result.verdict.median_ms:.2g}")
+    elif result.sustained is None:
+        command += ["--sustained", "10m"]
+    else:
+        command = ["hwnas", "devices", "check", device]
+        budget_ms = None
+    command += [] if budget_ms is None else ["--budget-ms", f"{budget_ms:g}"]
+    return shlex.join(command)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,37 @@
+"""The files that are measured: networks with random weights, in the format of the device's runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from hwnas.arch.network import Network
+from hwnas.arch.spaces import mobilenet_v2
+from hwnas.backends.model_format import format_of
+from hwnas.devices.device import Device
+from hwnas.files import write_bytes
+
+REFERENCE_MODEL = mobilenet_v2(width=0.5, resolution=64, classes=10)
+"""The reference model that runs beside everything that is measured, in fp32."""
+
+
+def write_models(folder: Path, networks: Mapping[str, Network], device: Device) -> dict[str, Path]:
+    """Write every network, in the device's precision, and tell its file by its name.
+
+    Raises:
+        StorageError: the folder cannot be written.
+        InputError: what writes for the device's runtime and precision is not installed.
+    """
+    model_format = format_of(device.runtime, device.precision)
+    paths = {name: folder / f"{index}{model_format.suffix}" for index, name in enumerate(networks)}
+    for name, path in paths.items():
+        write_bytes(path, model_format.random_model(networks[name]))
+    return paths
+
+
+def write_reference_model(folder: Path, device: Device) -> Path:
+    """Write `REFERENCE_MODEL`; see `write_models`."""
+    model_format = format_of(device.runtime)
+    path = folder / f"reference model{model_format.suffix}"
+    write_bytes(path, model_format.random_model(REFERENCE_MODEL))
+    return path

@@ -1,0 +1,164 @@
+"""`hwnas meta-train` as a function: from a configuration to one initialisation on disk."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+
+from hwnas.arch.origin import Origin
+from hwnas.arch.space import SearchSpace
+from hwnas.errors import InputError
+from hwnas.files import read_json, storage_errors, write_json
+from hwnas.locks import held
+from hwnas.meta.initialisation import Initialisation
+from hwnas.meta.inner_loop import ALPHA
+from hwnas.meta.meta_config import MetaConfig
+from hwnas.meta.meta_settings import MetaSettings
+from hwnas.meta.train import MetaTraining, Sources
+from hwnas.progress import Progress
+from hwnas.train import deterministic, keep_freed_memory
+
+_MOST_STEPS = 1_000_000
+_TIMED_STEPS, _TIMED_TASKS = 2, 2
+
+
+def meta_train(
+    config: MetaConfig,
+    out: Path,
+    *,
+    progress: Progress,
+    threads: int = 1,
+    device: torch.device | None = None,
+    tables: Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+) -> Initialisation:
+    """Learn an initialisation and write it to `out`. Until it is done, its state is in the folder `OUT.state`.
+
+    Killed at any point, it goes on with `resume` and ends with the bytes of a run that nobody interrupted.
+
+    Args:
+        force: begin anew, whatever is at `out`.
+
+    Raises:
+        InputError: bad input, or `out` is there already.
+        DataError, TableError, DivergedError, StorageError: as their names say.
+    """
+    device = device or torch.device("cpu")
+    if out.exists() and not force:
+        raise InputError(f"{out} is there already", hint="--force learns it anew, --out names another file")
+    space = config.instance()
+    folder = out.with_name(f"{out.name}.state")
+
+    def busy() -> NoReturn:
+        raise InputError(f"another process is working in {folder}", hint="wait for it, or choose another --out")
+
+    with held(folder / "lock", busy=busy):
+        checkpoint = folder / "meta.safetensors"
+        _begin(folder, resume=resume, force=force)
+        deterministic(config.seed, threads)
+        keep_freed_memory()
+        sources, devices = config.sources(space, tables)
+        settings = _settings(config, space, sources, device, folder / "steps.json")
+        training = MetaTraining(space, sources, settings, seed=config.seed, device=device)
+        training.run(checkpoint=checkpoint, progress=progress)
+        result = _initialisation(config, space, training, devices)
+        result.save(out)
+    with storage_errors(folder):
+        shutil.rmtree(folder)
+    return result
+
+
+def _begin(folder: Path, *, resume: bool, force: bool) -> None:
+    """Make room, or see that there is nothing to make room of.
+
+    Raises:
+        InputError: an interrupted training is there, and neither `resume` nor `force` is asked for.
+    """
+    left = [path for path in (folder / "meta.safetensors", folder / "steps.json") if path.exists()]
+    if not left or resume:
+        return
+    if not force:
+        raise InputError(
+            f"{folder} holds an interrupted meta-training",
+            hint="--resume continues it, --force starts it anew, --out names another file",
+        )
+    with storage_errors(folder):
+        for path in left:
+            path.unlink()
+
+
+def _settings(
+    config: MetaConfig, space: SearchSpace, sources: Sources, device: torch.device, kept: Path
+) -> MetaSettings:
+    """The settings with the steps that the minutes allow, decided once."""
+    if not config.minutes:
+        return config.settings
+    if kept.exists():
+        content = read_json(kept)
+        with suppress(TypeError, KeyError):
+            if content["minutes"] == config.minutes and isinstance(content["steps"], int):
+                return replace(config.settings, steps=content["steps"])
+        raise InputError(
+            f"{kept} is of a meta-training of other minutes", hint="give the same --minutes as before, or --force"
+        )
+    step_s, validation_s = _seconds(MetaTraining(space, sources, config.settings, seed=config.seed, device=device))
+    left_s = 60.0 * config.minutes - (1 + config.settings.validations) * validation_s
+    settings = replace(config.settings, steps=min(_MOST_STEPS, max(config.settings.validations, int(left_s / step_s))))
+    write_json(kept, {"minutes": config.minutes, "steps": settings.steps})
+    return settings
+
+
+def _seconds(training: MetaTraining) -> tuple[float, float]:
+    """Of an outer step, on average, and of a validation; spoils the training."""
+    settings = training.settings
+
+    def of(work: Callable[[], Any]) -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    training.step(0)  # the first one is slower than the others
+    phases = ((0, settings.weights_only), (settings.steps - 1, 1.0 - settings.weights_only))
+    step_s = sum(
+        share * min(of(lambda step=step: training.step(step)) for _ in range(_TIMED_STEPS))  # type: ignore[misc]
+        for step, share in phases
+        if share
+    )
+    few = replace(settings, validation_tasks=_TIMED_TASKS)
+    training.settings = few
+    return step_s, of(lambda: training.validate(settings.steps)) * settings.validation_tasks / _TIMED_TASKS
+
+
+def _initialisation(
+    config: MetaConfig, space: SearchSpace, training: MetaTraining, devices: tuple[str, ...]
+) -> Initialisation:
+    settings = training.settings
+    learned_alpha = settings.first_alpha_step < settings.steps
+    before, (_, accuracy, error) = training.history[0][1], training.history[-1]
+    return Initialisation(
+        Origin.of(space),
+        training.weights(),
+        training.learner.known(training.phi[ALPHA].detach()) if learned_alpha else None,
+        method=asdict(settings) | {"seed": config.seed},
+        tasks={
+            "sources": list(config.tasks),
+            "classes": sum(len(pool.classes) for pool in training.sources.train),
+            "held_out": [name for pool in training.sources.held_out for name in pool.classes],
+        },
+        devices=devices,
+        metrics={
+            "accuracy": accuracy,
+            "standard_error": error,
+            "accuracy_before": before,
+            "norm": settings.norm,
+            "history": training.history,
+        },
+    )

@@ -1,0 +1,45 @@
+"""What the stages of one run share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from hwnas.arch.network import Network
+from hwnas.arch.space import Architecture
+from hwnas.backends.model_format import ModelFormat, format_of
+from hwnas.data import Dataset
+from hwnas.devices.npm import run_ort_web
+from hwnas.latency.model import Latencies
+from hwnas.progress import Progress
+from hwnas.run.plan import Plan
+from hwnas.run.run_folder import RunFolder
+from hwnas.search.within import AnyLimits
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What the stages share."""
+
+    plan: Plan
+    folder: RunFolder
+    model: Latencies  # of plan.space
+    range_ms: tuple[float, float]  # of plan.whole
+    budget_ms: float
+    dataset: Dataset
+    device: torch.device
+    progress: Progress
+
+    @property
+    def model_format(self) -> ModelFormat:
+        """Of the files that the device runs; what verifies them is the device's runtime, where it is here."""
+        model_format = format_of(self.plan.device.runtime, self.plan.device.precision)
+        return replace(model_format, run=run_ort_web) if self.plan.device.runtime == "ort-web" else model_format
+
+    def network(self, choices: tuple[int, ...]) -> Network:
+        return self.plan.space.network(Architecture(self.plan.space.name, choices))
+
+    def limits(self, target_ms: float) -> AnyLimits:
+        """Everything that an architecture must keep to, for a predicted latency of at most `target_ms`."""
+        return self.plan.bounds.limits(self.model, target_ms)

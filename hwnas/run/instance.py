@@ -1,0 +1,162 @@
+"""The space follows the budget: measure the ends of instances from small to large, and take one that fits."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from math import prod
+from pathlib import Path
+
+from hwnas.arch.costs import macs
+from hwnas.arch.groups import pooled
+from hwnas.arch.network import Network
+from hwnas.arch.op import OpSpec
+from hwnas.arch.space import Architecture
+from hwnas.arch.spaces import AnySpace
+from hwnas.arch.spaces.chain import ChainSpace
+from hwnas.devices.device import Device
+from hwnas.devices.estimate import estimates
+from hwnas.devices.measure import measure
+from hwnas.errors import InfeasibleBudgetError
+from hwnas.latency.measured_models import write_models, write_reference_model
+from hwnas.latency.walks import chain_walks
+from hwnas.progress import Progress
+
+SHARE = 0.4
+_ROUNDS = 5
+_MARGIN = 1.1  # between the fastest network as measured here and the tightest of several budgets
+
+Ranges = Sequence[tuple[float, float]]
+"""Latency in milliseconds of the smallest and of the largest network of each instance."""
+
+
+@dataclass(frozen=True)
+class ChosenInstance:
+    """An instance with its constants, and why it was taken, in a phrase for the user."""
+
+    space: AnySpace
+    width: float
+    depth: int
+    reason: str
+
+
+def fit(
+    budgets_ms: Sequence[float],
+    sizes: Sequence[tuple[float, int]],
+    instance: Callable[[float, int, int], AnySpace],
+    resolutions: Sequence[int],
+    device: Device,
+    *,
+    progress: Progress,
+) -> ChosenInstance:
+    """The largest instance of whose latency range 40 % lie within the budget.
+
+    Larger ones would leave little but their smallest networks; in smaller ones the budget would hardly be felt. A
+    smaller resolution is taken only where no size at a larger one leaves so much room. Of several budgets the loosest
+    must leave so much room, and the tightest must be no faster than the fastest network.
+
+    Args:
+        budgets_ms: from the tightest to the loosest.
+        sizes: (width, depth) from small to large.
+        instance: from width, depth and resolution.
+        resolutions: from large to small, in pixels.
+
+    Raises:
+        InfeasibleBudgetError: no network of any instance is that fast.
+        DeviceError: the device cannot measure.
+    """
+    tightest_ms, loosest_ms = budgets_ms[0], budgets_ms[-1]
+    said = " to ".join(f"{value:g}" for value in dict.fromkeys((tightest_ms, loosest_ms)))
+    progress.say(f"measuring which size of the space {said} ms call for")
+    tight: ChosenInstance | None = None
+    smallest_ms = float("inf")
+    for resolution in resolutions:
+        spaces = [instance(width, depth, resolution) for width, depth in sizes]
+        ranges = measured_ranges(spaces, device, progress=progress)
+        smallest_ms = min(smallest_ms, *(low for low, _ in ranges))
+        if len(budgets_ms) > 1:
+            ranges = list(takewhile(lambda span: _MARGIN * span[0] <= tightest_ms, ranges))
+        chosen, reason = choose(loosest_ms, ranges) if ranges else (None, "")
+        if chosen is None:
+            continue
+        low, high = ranges[chosen]
+        found = ChosenInstance(spaces[chosen], *sizes[chosen], f"{low:.3g} to {high:.3g} ms on {device.id}: {reason}")
+        if has_room(loosest_ms, ranges[chosen]):
+            return found
+        tight = tight or found
+    if tight is not None:
+        return tight
+    raise InfeasibleBudgetError(
+        f"no network of the smallest space, {spaces[0].name}, runs within {tightest_ms:g} ms on {device.id}: its "
+        f"smallest one was just measured at {smallest_ms:.3g} ms",
+        smallest_ms=smallest_ms,
+        hint=f"ask for at least --budget-ms {smallest_ms * 1.1:.2g}, or use a smaller --resolution",
+    )
+
+
+def choose(budget_ms: float, ranges: Ranges) -> tuple[int | None, str]:
+    """Index of the range that the budget calls for (see `fit`; None if it is below all of them), and why.
+
+    Where it leaves enough of none, that is the range of which it leaves most.
+    """
+    roomy = [index for index, span in enumerate(ranges) if has_room(budget_ms, span)]
+    possible = [index for index, (low, _) in enumerate(ranges) if low <= budget_ms]
+    if not roomy:
+        roomiest = max(possible, key=lambda index: _share(budget_ms, ranges[index]), default=None)
+        return roomiest, f"only its smallest networks run within {budget_ms:g} ms"
+    if roomy[-1] == len(ranges) - 1 and budget_ms >= ranges[-1][1]:
+        return roomy[-1], f"the largest space there is, and even so {budget_ms:g} ms do not bind"
+    return roomy[-1], f"the largest space of which {budget_ms:g} ms leave enough to choose from"
+
+
+def has_room(budget_ms: float, span: tuple[float, float]) -> bool:
+    """Whether 40 % of a latency range lie within the budget."""
+    return _share(budget_ms, span) >= SHARE
+
+
+def _share(budget_ms: float, span: tuple[float, float]) -> float:
+    """How much of a latency range lies within the budget."""
+    low, high = span
+    return (budget_ms - low) / max(high - low, 1e-12)
+
+
+def measured_ranges(instances: Sequence[AnySpace], device: Device, *, progress: Progress) -> Ranges:
+    """Undisturbed latency of the smallest and of the largest network of each instance, in milliseconds."""
+    networks = {f"{end} {space.name}": extreme(space, pick) for space in instances for end, pick in _ENDS.items()}
+    floors_ms = floor_ms(networks, device, progress=progress)
+    return [(floors_ms[f"smallest {space.name}"], floors_ms[f"largest {space.name}"]) for space in instances]
+
+
+def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progress) -> dict[str, float]:
+    """Undisturbed latency of whole networks with random weights, in milliseconds.
+
+    Raises:
+        DeviceError: the device cannot measure.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        reference = write_reference_model(Path(temporary), device)
+        models = write_models(Path(temporary), networks, device)
+        measured = estimates(measure(device, models, reference, rounds=_ROUNDS, progress=progress))
+    return {name: measured[name].floor_us / 1e3 for name in networks}
+
+
+def extreme(space: AnySpace, pick: Callable[[list[float]], float]) -> Network:
+    """The network whose decisions all take the option of `pick` (min or max) work; the chain of least or most work."""
+    if isinstance(space, ChainSpace):
+        return space.network(Architecture(space.name, chain_walks(space, _work).extreme(pick)))
+    work = [[0] * count for count in space.options]
+    for slot in space.slots:
+        for option, spec in enumerate(slot.ops if slot.decision is not None else ()):
+            work[slot.decision or 0][option] += _work(spec)
+    rows = iter(pooled(work, space.items))
+    return space.network(space.drawn(lambda _: (row := next(rows)).index(pick(row))))
+
+
+def _work(spec: OpSpec) -> int:
+    """Multiply-adds and values written, so that of ops without multiply-adds a pool is more than a skip."""
+    return macs(spec.graph) + sum(prod(node.shape) for node in spec.graph.nodes)
+
+
+_ENDS: dict[str, Callable[[list[float]], float]] = {"smallest": min, "largest": max}

@@ -1,0 +1,99 @@
+"""What a search found, measured on the device: with random weights before any training, and as the exported file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from torch import nn
+
+from hwnas.backends.torch import export_weights
+from hwnas.devices.verdict import Verdict, measure_verdict
+from hwnas.export.model_file import Exported, calibration_inputs
+from hwnas.files import read_json, write_bytes
+from hwnas.latency.measured_models import write_reference_model
+from hwnas.run.context import RunContext
+from hwnas.run.plan import reference_us
+from hwnas.run.result import write_architecture
+from hwnas.search.engine import SearchOutcome
+
+_CHECKS = 6
+
+
+def checked(run: RunContext, found: SearchOutcome) -> tuple[int, ...]:
+    """The winner, or the nearest architecture that measures within the budget: latency does not depend on weights.
+
+    A candidate is measured with random weights, before any training. One that is too slow makes way for the best
+    architecture under a target lowered by what it missed, which is the cheapest swap in preference there is.
+    """
+    path = run.folder.architecture
+    if path.exists():
+        return tuple(int(choice) for choice in read_json(path)["choices"])
+    choices = found.best.architecture.choices
+    for _ in range(_CHECKS if run.plan.device.reachable else 0):
+        network = run.network(choices)
+        model = run.folder.state / f"candidate{run.model_format.suffix}"
+        write_bytes(model, run.model_format.random_model(network))
+        reference = write_reference_model(run.folder.state, run.plan.device)
+        verdict = measure_verdict(
+            run.plan.device,
+            {"model": model},
+            reference,
+            budget_ms=run.budget_ms,
+            reference_us=reference_us(run.plan),
+            max_extra=2,
+            progress=run.progress,
+        )["model"]
+        run.folder.log({"event": "check", "choices": choices, "verdict": asdict(verdict)})
+        swapped = faster(run, found, choices, verdict)
+        if swapped is None:
+            break
+        choices = swapped
+    write_architecture(run, choices)
+    return choices
+
+
+def faster(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], verdict: Verdict) -> tuple[int, ...] | None:
+    """The most preferred architecture whose prediction is lower by the share that this one missed the budget.
+
+    None where it did not miss it, or no network of the space is that fast.
+    """
+    if verdict.state not in ("missed", "straddles"):
+        return None
+    target_ms = run.model.predict_ms(choices) * min(1.0, run.budget_ms / verdict.median_ms) * 0.995
+    if target_ms < run.model.smallest_ms:
+        return None
+    return run.limits(target_ms).decode(found.preferences)
+
+
+def measured_verdicts(
+    run: RunContext, exported: Exported, random_choices: tuple[int, ...], baseline: nn.Module | None
+) -> dict[str, Verdict]:
+    """The exported file and the baseline, measured side by side; what straddles the budget is measured longer.
+
+    Nothing where there is no way to the device.
+    """
+    if not run.plan.device.reachable:
+        return {}
+    models = {"model": exported.path}
+    if baseline is not None:
+        models["baseline"] = run.folder.baseline(run.model_format.suffix)
+        content = run.model_format.model(run.network(random_choices), export_weights(baseline))
+        if run.model_format.quantize is not None:
+            content = run.model_format.quantize(content, calibration_inputs(run.dataset))
+        write_bytes(models["baseline"], content)
+    reference = write_reference_model(run.folder.state, run.plan.device)
+    verdicts: dict[str, Verdict] = {}
+    for processes in (2, 6):
+        verdicts = measure_verdict(
+            run.plan.device,
+            models,
+            reference,
+            budget_ms=run.budget_ms,
+            reference_us=reference_us(run.plan),
+            processes=processes,
+            progress=run.progress,
+        )
+        run.folder.log({"event": "verdict"} | {name: asdict(verdict) for name, verdict in verdicts.items()})
+        if verdicts["model"].state != "straddles":
+            break
+    return verdicts

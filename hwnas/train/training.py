@@ -1,0 +1,172 @@
+"""Train one network on one data set; stopped at any point, it goes on and ends with the same bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from hwnas.data import Dataset, batches
+from hwnas.errors import DivergedError, InputError
+from hwnas.files import sha256
+from hwnas.progress import Progress, Silent
+from hwnas.train import checkpoint as store
+from hwnas.train.ema import ModelEma
+from hwnas.train.recipe import Recipe
+from hwnas.train.regularizers import Regularizers
+
+REPORT_EVERY = 50
+_SILENT = Silent()
+
+
+def train(
+    model: nn.Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path | None = None,
+    progress: Progress = _SILENT,
+    label: str = "train",
+) -> None:
+    """Train `model` in place, on `device`; it stays there, in eval mode, with its averaged weights and buffers.
+
+    AdamW on cross entropy with label smoothing and class weights, linear warm-up then cosine, clipped gradients. With
+    `checkpoint` the state is stored there after every epoch, and a run that finds its file continues from it: with
+    the same arguments, on the CPU with the same thread count, the result is the same to the bit. Progress counts
+    batches.
+
+    Raises:
+        DivergedError: the loss or its gradient is not a finite number.
+        InputError: the checkpoint is damaged or belongs to another run.
+        StorageError: the checkpoint cannot be written.
+    """
+    run = Training(model, dataset, recipe, seed, device)
+    done = run.restore(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
+    with progress.track(label, recipe.epochs * run.steps, done=done * run.steps) as advance:
+        for epoch in range(done, recipe.epochs):
+            total = 0.0
+            for step, loss in enumerate(run.epoch(epoch), 1):
+                total += loss
+                note = f"epoch {epoch + 1} of {recipe.epochs}, loss {total / step:.3f}"
+                if step % REPORT_EVERY == 0 and step < run.steps:
+                    advance(REPORT_EVERY, note)
+            if checkpoint is not None:
+                run.save(checkpoint, epoch + 1)
+            advance((run.steps - 1) % REPORT_EVERY + 1, note)
+    run.regularizers.remove()
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            value.copy_(run.average.values[name])
+    model.eval()
+
+
+class Training:
+    """The state of one training: the network, its optimizer and its average."""
+
+    def __init__(self, model: nn.Module, dataset: Dataset, recipe: Recipe, seed: int, device: torch.device) -> None:
+        model.to(device)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model, self.dataset, self.recipe, self.seed, self.device = model, dataset, recipe, seed, device
+        full, rest = divmod(len(dataset.train), recipe.batch_size)
+        self.steps = full + (rest > 1)
+        self.class_weights = torch.tensor(dataset.class_weights(), device=device)
+        self.regularizers = Regularizers(model, recipe, len(dataset.classes), seed, device)
+        self.parameters = [p for p in model.parameters() if p.requires_grad] + self.regularizers.parameters()
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for p in self.parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+                {"params": [p for p in self.parameters if p.ndim <= 1], "weight_decay": 0.0},
+            ],
+            lr=recipe.lr,
+            fused=device.type != "mps",
+        )
+        self.average = ModelEma(model, recipe.ema_decay)
+
+    def epoch(self, epoch: int) -> Iterator[float]:
+        """Train for one epoch; yield the loss of each batch. All chance in it comes from (seed, epoch)."""
+        seed = int(sha256(f"{self.seed} {epoch}".encode())[:15], 16)
+        generator = torch.Generator().manual_seed(seed)
+        self.model.train()
+        self.regularizers.at(epoch)
+        stream = batches(
+            self.dataset.train,
+            self.dataset,
+            batch_size=self.recipe.batch_size,
+            device=self.device,
+            generator=generator,
+            augment=self.recipe.augment,
+            cutout=self.recipe.cutout,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # what dropout draws from
+            for step, (x, y) in enumerate(stream):
+                yield self._step(epoch, step, x, y)
+
+    def _step(self, epoch: int, step: int, x: torch.Tensor, y: torch.Tensor) -> float:
+        # The first step has a rate above zero, the last one ends just above it.
+        rate = self.recipe.learning_rate(epoch + (step + 0.5) / self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        loss = self.loss(self.model(x), x, y)
+        loss = loss + self.regularizers.loss(lambda logits: self.loss(logits, x, y))
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
+        if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
+            raise DivergedError(
+                f"the loss and its gradient must be finite, but they are {loss.item():.4g} and {norm.item():.4g} "
+                f"(L2 norm) in epoch {epoch + 1} of {self.recipe.epochs} at learning rate {rate:.4g}",
+                hint=f"use a learning rate below {self.recipe.lr:.4g} or a longer warm-up",
+            )
+        self.optimizer.step()
+        self.average.update(epoch * self.steps + step)
+        return loss.item()
+
+    def loss(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """What is minimised, of logits (B, K) for inputs (B, C, H, W) and labels (B,); a scalar."""
+        return cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing)
+
+    def digest(self) -> str:
+        """Names this run: what was asked for, the data, and the shapes of the network."""
+        identity = {
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            "dataset": [self.dataset.name, self.dataset.classes, self.dataset.train.pixels.shape],
+            "tensors": [(name, list(value.shape)) for name, value in self.average.values.items()],
+        }
+        return sha256(json.dumps(identity).encode())
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The live tensors of the network, what is around it, and its average."""
+        network = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        network |= self.regularizers.tensors()
+        return network | {f"average.{name}": value for name, value in self.average.values.items()}
+
+    def save(self, path: Path, epochs_done: int) -> None:
+        tensors = self.tensors() | store.pack_optimizer(self.optimizer, "optimizer.")
+        store.save(path, tensors, {"run": self.digest(), "epochs_done": epochs_done})
+
+    def restore(self, path: Path) -> int:
+        """Take the state from `path`; returns the number of epochs that it has behind it."""
+        stored, info = store.load(path)
+        live = self.tensors()
+        same_shapes = all(name in stored and stored[name].shape == value.shape for name, value in live.items())
+        done = info.get("epochs_done", 0)
+        if info.get("run") != self.digest() or not same_shapes or done not in range(1, self.recipe.epochs + 1):
+            raise InputError(
+                f"a checkpoint must come from the same recipe, seed, data and network, but {path} does not",
+                hint="delete it to train from the start, or choose another folder",
+            )
+        with torch.no_grad():
+            for name, value in live.items():
+                value.copy_(stored[name])
+        store.unpack_optimizer(self.optimizer, stored, "optimizer.")
+        return int(done)

@@ -1,0 +1,179 @@
+"""Which instance of a space a budget in milliseconds calls for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from run_fakes import a_config, draw_images
+
+from hwnas.arch import SearchSpace, space_instance, space_rungs
+from hwnas.arch.costs import macs
+from hwnas.arch.network import Network
+from hwnas.devices.device import Device
+from hwnas.errors import InfeasibleBudgetError, InputError
+from hwnas.progress import Progress
+from hwnas.run import instance
+from hwnas.run.config import RunConfig
+from hwnas.run.plan import make_plan
+from hwnas.run.run_folder import RunFolder
+
+NS_PER_MAC = 0.25  # of the made-up machine: 0.25 ms a million multiply-adds
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progress) -> dict[str, float]:
+        return {name: macs(network.graph) * NS_PER_MAC / 1e6 for name, network in networks.items()}
+
+    monkeypatch.setattr(instance, "floor_ms", floor_ms)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return draw_images(tmp_path / "small", count=4, size=32)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return draw_images(tmp_path / "photos", count=4, size=200)
+
+
+def range_ms(space: SearchSpace) -> tuple[float, float]:
+    low, high = (macs(instance.extreme(space, pick).graph) for pick in (min, max))
+    return low * NS_PER_MAC / 1e6, high * NS_PER_MAC / 1e6
+
+
+def mobile(width: float, depth: int, resolution: int = 32) -> SearchSpace:
+    return space_instance("mobile", width=width, depth=depth, resolution=resolution, channels=3, classes=3)
+
+
+def test_rungs_grow() -> None:
+    ranges = [range_ms(mobile(width, depth)) for width, depth in space_rungs("mobile")]
+    assert ranges == sorted(ranges)
+    assert [high for _, high in ranges] == sorted(high for _, high in ranges)
+    assert space_rungs("toy") == ()
+
+
+@pytest.mark.parametrize("budget_ms", [0.3, 0.5, 1.0, 3.0, 7.0])
+def test_the_budget_cuts_the_space_that_it_chooses(budget_ms: float, small: Path) -> None:
+    plan = make_plan(a_config(small, space="mobile", width=0.0, resolution=0, budget=str(budget_ms)), None)
+    low, high = range_ms(plan.space)
+    assert low + instance.SHARE * (high - low) <= budget_ms < high
+    assert plan.space.input_shape == (3, 32, 32)
+    assert (plan.config.width, plan.config.resolution) == (float(plan.space.name[8:].partition("-")[0]), 32)
+    larger = space_rungs("mobile")[space_rungs("mobile").index((plan.config.width, plan.config.depth)) + 1]
+    low, high = range_ms(mobile(*larger))
+    assert low + instance.SHARE * (high - low) > budget_ms
+    assert "largest space of which" in plan.reason
+
+
+def test_a_generous_budget_takes_the_largest_space_and_says_that_it_does_not_bind(small: Path) -> None:
+    plan = make_plan(a_config(small, space="mobile", width=0.0, resolution=0, budget="1000"), None)
+    assert (plan.config.width, plan.config.depth) == space_rungs("mobile")[-1]
+    assert "1000 ms do not bind" in plan.reason
+
+
+def test_a_tight_budget_gets_the_smallest_networks_or_an_error_with_the_smallest_latency(small: Path) -> None:
+    low, high = range_ms(mobile(*space_rungs("mobile")[0]))
+    config = a_config(small, space="mobile", width=0.0, resolution=0, budget=f"{low + 0.1 * (high - low):.6f}")
+    assert "only its smallest networks" in make_plan(config, None).reason
+    with pytest.raises(InfeasibleBudgetError) as caught:
+        make_plan(a_config(small, space="mobile", width=0.0, resolution=0, budget=f"{0.9 * low:.6f}"), None)
+    assert caught.value.smallest_ms == pytest.approx(low)
+    assert f"--budget-ms {low * 1.1:.2g}" in caught.value.hint
+
+
+def test_of_several_budgets_the_loosest_has_room_and_the_tightest_a_network(small: Path) -> None:
+    """By enumeration of the rungs; one budget alone would call for a larger space than both together."""
+    sizes = space_rungs("mobile")
+    spans = [range_ms(mobile(*size)) for size in sizes]
+    tight = 1.2 * spans[2][0]
+    for loose in (1.5 * tight, 4 * tight, 20 * tight):
+        config = a_config(small, space="mobile", width=0.0, resolution=0, budget=f"{loose:.6f},{tight:.6f}")
+        plan = make_plan(config, None)
+        reachable = [size for size, (low, _) in zip(sizes, spans, strict=True) if 1.1 * low <= tight]
+        roomy = [
+            size
+            for size, (low, high) in zip(sizes, spans, strict=True)
+            if size in reachable and low + instance.SHARE * (high - low) <= loose
+        ]
+        assert (plan.config.width, plan.config.depth) == roomy[-1]
+        assert range_ms(plan.space)[0] <= tight
+    alone = make_plan(a_config(small, space="mobile", width=0.0, resolution=0, budget=f"{loose:.6f}"), None)
+    assert range_ms(alone.space)[0] > tight
+    with pytest.raises(InfeasibleBudgetError) as caught:
+        make_plan(
+            a_config(small, space="mobile", width=0.0, resolution=0, budget=f"{0.9 * spans[0][0]:.6f},{loose:.6f}"),
+            None,
+        )
+    assert caught.value.smallest_ms == pytest.approx(spans[0][0])
+
+
+def test_the_ends_of_chains_are_those_of_all_chains() -> None:
+    space = space_instance("chain", width=0.25, depth=2, resolution=4, channels=1, classes=3)
+    work = {}
+    for first, _, state in space.steps(space.start):
+        for second, _, _ in space.steps(state):
+            network = space.network(space.architecture((first, second)))
+            work[network] = sum(instance._work(spec) for _, spec in network.ops)
+    assert len(work) == space.size
+    for pick in (min, max):
+        assert work[instance.extreme(space, pick)] == pick(work.values())
+
+
+def test_a_budget_chooses_among_chains(small: Path) -> None:
+    """The fastest chains are as fast at every width, so a tight budget must not end with the largest space."""
+    chosen = [
+        make_plan(a_config(small, space="chain", width=0.0, resolution=0, budget=budget), None).config
+        for budget in ("2", "100", "1000000")
+    ]
+    sizes = [(one.width, one.depth) for one in chosen]
+    assert (sizes[0], sizes[-1]) == (space_rungs("chain")[0], space_rungs("chain")[-1])
+    assert sizes == sorted(set(sizes))
+
+
+def test_large_images_are_shrunk_only_when_no_width_is_small_enough(photos: Path) -> None:
+    at_200 = range_ms(mobile(*space_rungs("mobile")[0], resolution=200))
+    roomy = at_200[0] + 0.5 * (at_200[1] - at_200[0])
+    config = a_config(photos, space="mobile", width=0.0, resolution=0, budget=f"{roomy:.6f}")
+    assert make_plan(config, None).config.resolution == 200
+    config = a_config(photos, space="mobile", width=0.0, resolution=0, budget=f"{0.5 * at_200[0]:.6f}")
+    assert make_plan(config, None).config.resolution in (64, 96, 128)
+    with pytest.raises(InfeasibleBudgetError):
+        make_plan(a_config(photos, space="mobile", width=0.0, resolution=200, budget=f"{0.5 * at_200[0]:.6f}"), None)
+
+
+def test_enlarged_images_go_back_to_their_own_size_at_most() -> None:
+    """The digits are 8 pixels wide, and are shown to the network at 32 where there is time for it."""
+    asked = RunConfig("0.05", data="digits")
+    low, _ = range_ms(mobile(*space_rungs("mobile")[0], resolution=8))
+    assert make_plan(asked, None).config.resolution in (8, 16, 24)
+    with pytest.raises(InfeasibleBudgetError):
+        make_plan(replace(asked, budget=f"{0.5 * low:.6f}"), None)
+
+
+def test_what_the_user_fixes_stays(small: Path) -> None:
+    plan = make_plan(a_config(small, space="mobile", width=0.25, resolution=24, depth=5, budget="1"), None)
+    assert plan.space.name == "mobile@w0.25-d5-r24"
+    plan = make_plan(a_config(small, space="mobile", width=0.0, resolution=24, depth=2, budget="0.3"), None)
+    assert (plan.config.depth, plan.config.resolution) == (2, 24)
+    with pytest.raises(InputError, match="depth of 'mobile' lies between 2 and 8"):
+        make_plan(a_config(small, space="mobile", width=0.25, depth=9), None)
+    with pytest.raises(InputError, match="depth of 'toy' is fixed"):
+        make_plan(a_config(small, depth=2), None)
+
+
+def test_an_interrupted_run_goes_on_with_the_instance_that_it_settled_on(small: Path, tmp_path: Path) -> None:
+    """Measured again, the ends of the instances may say something else."""
+    asked = a_config(small, space="mobile", width=0.0, resolution=0, budget="0.2")
+    resolved = make_plan(asked, None).config
+    folder = RunFolder(tmp_path / "run")
+    assert folder.remembered(asked) == asked
+    with folder.claimed(resolved, resume=False, force=False):
+        pass
+    assert folder.remembered(asked) == resolved
+    wider = a_config(small, space="mobile", width=2.0, resolution=0, budget="0.2")
+    assert folder.remembered(wider) == wider

@@ -8,6 +8,7 @@ import typer
 
 from hwnas import __version__
 from hwnas.cli.adapt import adapt_device
+from hwnas.cli.configured import ConfiguredCommand
 from hwnas.cli.lists import devices, spaces, strategies
 from hwnas.cli.meta import meta_train
 from hwnas.cli.profile import profile_device
@@ -41,7 +42,7 @@ def _root(
     pass
 
 
-app.command("search")(search)
+app.command("search", cls=ConfiguredCommand)(search)
 app.command("profile-device")(profile_device)
 app.command("adapt-device")(adapt_device)
 app.command("meta-train")(meta_train)

@@ -87,5 +87,5 @@ def _parameter(name: str, flag: str, one: Declared, panel: str) -> inspect.Param
         show_default=one.option.by_default or bool(default),
         rich_help_panel=panel,
     )
-    annotation = Annotated[one.type, option]  # type: ignore[valid-type]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    kind: Any = one.type
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 @console.verb
 def search(
     ctx: typer.Context,
-    config: Annotated[Path | None, typer.Option(help="TOML file with options by section; flags come before it.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with options by section; flags go before it.")] = None,
     set_: Annotated[
         list[str],
         typer.Option(
-            "--set", metavar="SECTION.NAME=VALUE", help="Any option, such as search.lr=0.01; may be given several times."
+            "--set",
+            metavar="SECTION.NAME=VALUE",
+            help="Any option, such as search.lr=0.01; several times.",
         ),
     ] = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,
@@ -45,9 +47,12 @@ def search(
     Options with a section above them can be set in a file for --config as well, and with --set. That also reaches every
     hyper-parameter of search and training: docs/configuration.md lists them.
     """
-    from hwnas.config import configure
+    from hwnas.config import Budget, configure
 
-    asked = configure(config, set_, given(ctx))
+    flags = given(ctx)
+    if "--budget-ms" in (budget := flags.get("target.budget", {})):
+        Budget.parse(budget["--budget-ms"])  # one alone
+    asked = configure(config, set_, flags)
     if dry_run:
         from hwnas.cli.plan import print_plan
         from hwnas.run.plan import make_plan

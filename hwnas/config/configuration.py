@@ -44,7 +44,8 @@ class Configuration(Section):
     @classmethod
     def sections(cls) -> dict[str, type[Section]]:
         """The sections by their names, in the order of files and help."""
-        return {name: info.annotation for name, info in cls.model_fields.items() if info.annotation is not None}
+        kinds = {name: info.annotation for name, info in cls.model_fields.items()}
+        return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)}
 
     @classmethod
     def options(cls) -> tuple[Declared, ...]:

@@ -105,7 +105,7 @@ def declared(section: str, name: str, info: FieldInfo) -> Declared:
     Raises:
         TypeError: the field has no `Option`, or a type that no option can have.
     """
-    (option,) = [one for one in info.metadata if isinstance(one, Option)] or [None]
+    option = next((one for one in info.metadata if isinstance(one, Option)), None)
     if option is None:
         raise TypeError(f"{section}.{name} has no Option beside its type")
     annotation: Any = info.annotation

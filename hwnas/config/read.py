@@ -125,9 +125,7 @@ def _value(one: Declared, typed: str) -> Any:
 
 def _once(said: dict[str, str], one: Declared, by: str) -> None:
     if one.place in said:
-        raise InputError(
-            f"{one.place} is set twice, by {said[one.place]} and by {by}", hint="leave one of the two out"
-        )
+        raise InputError(f"{one.place} is set twice, by {said[one.place]} and by {by}", hint="leave one of the two out")
     said[one.place] = by
 
 

@@ -194,9 +194,7 @@ class Search(Section):
         float | None,
         Option("Learning rate of AdamW on the shared weights, at its peak.", gt=0, by_default="0.004"),
     ] = None
-    weight_decay: Annotated[
-        float | None, Option("Weight decay of the shared weights.", ge=0, by_default="0.02")
-    ] = None
+    weight_decay: Annotated[float | None, Option("Weight decay of the shared weights.", ge=0, by_default="0.02")] = None
     arch_lr: Annotated[
         float | None, Option("Architecture learning rate: of Adam on α, at most.", gt=0, by_default="0.05")
     ] = None
@@ -213,12 +211,16 @@ class Search(Section):
         float | None, Option("Label smoothing in steps on the shared weights.", ge=0, lt=1, by_default="0.1")
     ] = None
     clip: Annotated[
-        float | None, Option("Gradient clipping: largest L2 norm of the gradient of the shared weights.", gt=0, by_default="5")
+        float | None,
+        Option("Gradient clipping: largest L2 norm, of the shared weights.", gt=0, by_default="5"),
     ] = None
     candidates: Annotated[
         int | None,
         Option(
-            "Candidates within the budget that are scored at the end.", ge=1, le=_MOST, by_default="follows the strategy"
+            "Candidates within the budget that are scored at the end.",
+            ge=1,
+            le=_MOST,
+            by_default="as the strategy needs",
         ),
     ] = None
 
@@ -255,7 +257,8 @@ class Train(Section):
     lr: Annotated[float | None, Option("Learning rate of AdamW, at its peak.", gt=0, by_default="0.008")] = None
     weight_decay: Annotated[float | None, Option("Weight decay, of weights only.", ge=0, by_default="0.05")] = None
     label_smoothing: Annotated[
-        float | None, Option("Label smoothing: share of the target spread over the classes.", ge=0, lt=1, by_default="0.1")
+        float | None,
+        Option("Label smoothing, spread over the classes.", ge=0, lt=1, by_default="0.1"),
     ] = None
     warmup_epochs: Annotated[
         float | None, Option("Warm-up epochs of the learning rate.", unit="epochs", ge=0, by_default="2")

@@ -16,6 +16,7 @@ from torch import nn
 from hwnas.arch.costs import peak_bytes
 from hwnas.arch.space import Architecture
 from hwnas.backends.torch import export_weights, network_module
+from hwnas.config import Configuration
 from hwnas.data import Dataset, load_dataset, resized
 from hwnas.devices.host import host_facts
 from hwnas.errors import ExportError, InfeasibleBudgetError
@@ -24,7 +25,6 @@ from hwnas.files import read_json, write_json
 from hwnas.meta.earlier import write_learned
 from hwnas.progress import Progress
 from hwnas.run.check import checked, faster, judged
-from hwnas.run.config import RunConfig
 from hwnas.run.folder import RunFolder
 from hwnas.run.front import front_of, write_front
 from hwnas.run.job import Run
@@ -44,7 +44,7 @@ _REPAIRS = 2
 
 
 def run_search(
-    config: RunConfig,
+    config: Configuration,
     out: Path,
     *,
     progress: Progress,
@@ -63,7 +63,7 @@ def run_search(
     Args:
         any_table: search even with a latency table whose error is too large.
         workers: processes that train candidates, where scores come from training; the result is the same with any.
-        dataset: takes the place of `config.data`, which becomes its name.
+        dataset: takes the place of `config.data.source`, which becomes its name.
 
     Raises:
         InputError: bad input, or `out` holds another run.
@@ -80,13 +80,15 @@ def run_search(
         parts = _parts(plan, folder)
         if resume and all(map(_judged_before, parts)):
             return _ended(plan, folder, list(map(_kept_result, parts)))
-        deterministic(config.seed, config.threads)
+        deterministic(config.compute.seed, config.compute.threads)
         keep_freed_memory()
-        write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": config.threads})
+        write_json(
+            folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": config.compute.threads}
+        )
         with folder.stage("data"):
             resolution = plan.space.input_shape[1]
             if dataset is None:
-                dataset = load_dataset(config.data, resolution=resolution, seed=config.seed)
+                dataset = load_dataset(config.data.source, resolution=resolution, seed=config.compute.seed)
                 folder.same_data(dataset.digest())
             dataset = resized(dataset, resolution)
         with folder.stage("measure"):
@@ -133,7 +135,7 @@ def _finish(runs: Sequence[Run], folder: RunFolder, workers: int) -> list[dict[s
 
 def _precision(run: Run) -> torch.autocast:
     """The context that a run trains in."""
-    return mixed_precision(run.device, on=run.plan.config.mixed_precision)
+    return mixed_precision(run.device, on=run.plan.config.compute.mixed_precision)
 
 
 def _searched(runs: Sequence[Run], folder: RunFolder, workers: int) -> tuple[Found, ...]:
@@ -146,34 +148,34 @@ def _searched(runs: Sequence[Run], folder: RunFolder, workers: int) -> tuple[Fou
             first.plan.strategy,
             first.dataset,
             _settings(runs, folder, limits),
-            seed=first.plan.config.seed,
+            seed=first.plan.config.compute.seed,
             device=first.device,
             checkpoint=folder.search_state,
             progress=first.progress,
             log=folder.log,
             scorer=scorer,
-            reward=first.plan.config.reward,
+            reward=first.plan.config.search.reward,
             start=first.plan.start,
         )
     for run, one in zip(runs, found, strict=True):
         write_evaluated(run, one)
     config, learned = first.plan.config, found[-1].learned  # of the loosest budget, within which the most was proposed
     if learned is not None:
-        write_learned(folder.learned, first.plan.space, config.strategy, config.reward, learned)
+        write_learned(folder.learned, first.plan.space, config.search.strategy, config.search.reward, learned)
     return found
 
 
 def _scorer(run: Run, folder: RunFolder, workers: int) -> AbstractContextManager[TrainingScores | None]:
     """What scores the candidates, if not the supernet."""
     config = run.plan.config
-    if config.scores != "training":
+    if config.search.evaluator != "from-scratch":
         return nullcontext()
     return TrainingScores(
         run.plan.space,
         run.dataset,
         kept_recipe(folder.state / "score-recipe.json", lambda: score_recipe(config, len(run.dataset.train))),
-        seed=config.seed,
-        threads=config.threads,
+        seed=config.compute.seed,
+        threads=config.compute.threads,
         device=run.device,
         workers=workers,
         folder=folder.state / "scores",
@@ -184,9 +186,9 @@ def _produced(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe) 
     """Train, export and judge; what misses its budget is repaired."""
     folder, config = run.folder, run.plan.config
     limits = run.limits(run.model.target_ms(run.budget_ms))
-    random_choices = limits.sampler().sample(np.random.default_rng([config.seed, 2]))
+    random_choices = limits.sampler().sample(np.random.default_rng([config.compute.seed, 2]))
     baseline = None
-    if config.baseline:
+    if config.train.baseline:
         with folder.stage("train baseline"), _precision(run):
             baseline = _trained(run, found, random_choices, recipe, "train random baseline")
     for repair in range(_REPAIRS + 1):
@@ -215,7 +217,7 @@ def _settings(runs: Sequence[Run], folder: RunFolder, limits: Sequence[AnyLimits
     plan = run.plan
 
     def epoch_s(settings: SearchSettings) -> tuple[float, float]:
-        seed = plan.config.seed
+        seed = plan.config.compute.seed
         loop = make_loop(plan.space, limits, plan.strategy, run.dataset, settings, seed=seed, device=run.device)
         return seconds_an_epoch(loop)
 
@@ -265,11 +267,11 @@ def _trained(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe, l
     """
     config = run.plan.config
     if found.supernet is None:
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.compute.seed)
         module: nn.Module = network_module(run.network(choices))
     else:
         module = found.supernet.extract(Architecture(run.plan.space.name, choices))
-    if not config.train:
+    if not config.train.enabled:
         recalibrate(module, run.dataset.train, run.dataset, device=run.device)
         return module
     name = "-".join(map(str, choices))
@@ -277,7 +279,7 @@ def _trained(run: Run, found: Found, choices: tuple[int, ...], recipe: Recipe, l
         module,
         run.dataset,
         recipe,
-        seed=config.seed,
+        seed=config.compute.seed,
         device=run.device,
         checkpoint=run.folder.state / f"train-{name}.safetensors",
         progress=run.progress,
@@ -307,7 +309,7 @@ def _export(run: Run, choices: tuple[int, ...], module: nn.Module) -> Exported:
         run.dataset,
         facts,
         labels=run.folder.labels,
-        max_drop=run.plan.config.max_drop,
+        max_drop=run.plan.config.target.max_drop,
     )
     broken = run.plan.bounds.broken(exported.size_bytes, peak_bytes(network.graph))
     if broken:

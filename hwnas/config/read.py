@@ -22,7 +22,7 @@ def load_configuration(path: Path) -> Configuration:
     Raises:
         InputError: it is missing, not TOML, or not a configuration.
     """
-    return _at(path, _content(path))
+    return _at(path, sections_of(path))
 
 
 def configure(
@@ -38,7 +38,7 @@ def configure(
     Raises:
         InputError: a file, name or value is wrong, or one option is set twice beside the file.
     """
-    content = {} if file is None else _content(file)
+    content = {} if file is None else sections_of(file)
     if file is not None:
         _without_unsettable(content)
     said: dict[str, str] = {}
@@ -54,8 +54,12 @@ def configure(
     return Configuration.model_validate(content) if file is None else _at(file, content, only=not said)
 
 
-def _content(path: Path) -> Content:
-    """A file, by section."""
+def sections_of(path: Path) -> Content:
+    """What a file holds, by section and not checked any further; the flat form of earlier versions comes by section, too.
+
+    Raises:
+        InputError: it is missing, or not TOML.
+    """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

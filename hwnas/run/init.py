@@ -49,8 +49,8 @@ def start_of(config: Configuration, space: AnySpace, init: Initialisation, chose
     if config.search.evaluator == "from-scratch":
         if learned is None:
             raise InputError(
-                f"with scores by training a search starts from what a sampler learned, but with {config.search.init} the "
-                f"sampler is {sampler}",
+                "with scores by training a search starts from what a sampler learned, but with "
+                f"{config.search.init} the sampler is {sampler}",
                 hint=f"leave out --init, or give the folder of a run with --strategy {chosen.name}",
             )
         return Start(learned=learned), Reused(0, 0, 0.0, (), 0, sampler)
@@ -58,7 +58,8 @@ def start_of(config: Configuration, space: AnySpace, init: Initialisation, chose
     start, reused = start_in(space, init, where=config.search.init)
     if config.search.share == 0 and not reused.decisions:
         raise InputError(
-            f"without a search the architecture is decoded from α, and of {config.search.init} there is none for {space.name}",
+            f"without a search the architecture is decoded from α, and of {config.search.init} there is none for "
+            f"{space.name}",
             hint="give the folder of a run with a relaxation such as --strategy gumbel, or a larger --search-share",
         )
     return replace(start, learned=learned), replace(reused, sampler=sampler)

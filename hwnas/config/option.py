@@ -94,8 +94,8 @@ class Declared:
             named = [choice for choice in self.choices if choice]
             return " or ".join(named) if len(named) < 3 else f"one of {', '.join(named)}"
         one = self.option
-        lower = f" of at least {one.ge:g}" if one.ge is not None else f" above {one.gt:g}" if one.gt is not None else ""
-        upper = f" at most {one.le:g}" if one.le is not None else f" below {one.lt:g}" if one.lt is not None else ""
+        lower = f" of at least {one.ge:,}" if one.ge is not None else f" above {one.gt:,}" if one.gt is not None else ""
+        upper = f" at most {one.le:,}" if one.le is not None else f" below {one.lt:,}" if one.lt is not None else ""
         return f"{_NOUNS[self.kind]}{lower}{' and' if lower and upper else ''}{upper}"
 
 

@@ -55,7 +55,7 @@ def configure(
 
 
 def sections_of(path: Path) -> Content:
-    """What a file holds, by section and not checked any further; the flat form of earlier versions comes by section, too.
+    """The content of a file by section, not checked any further; that of a run of an earlier version is converted.
 
     Raises:
         InputError: it is missing, or not TOML.

@@ -170,7 +170,7 @@ def _check_scores(config: Configuration, chosen: Strategy) -> None:
             raise InputError(
                 f"the networks of the space {config.space.name} cannot share weights, as their layers read maps of "
                 "different shapes, so there is no supernet to score them",
-                hint="leave out --evaluator, or take --evaluator from-scratch and a sampler, such as --strategy metaqnn",
+                hint="leave out --evaluator, or take --evaluator from-scratch and a sampler like --strategy metaqnn",
             )
         return
     if chosen.sampler is None:

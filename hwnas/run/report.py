@@ -109,11 +109,8 @@ def _asked(path: Path) -> dict[str, Any]:
     """The options of a run by their places, such as `search.lr`."""
     options: dict[str, Any] = {}
     for section, values in sections_of(path).items():
-        options |= (
-            {f"{section}.{name}": value for name, value in values.items()}
-            if isinstance(values, dict)
-            else {section: values}
-        )
+        named = {f".{name}": value for name, value in values.items()} if isinstance(values, dict) else {"": values}
+        options |= {f"{section}{name}": value for name, value in named.items()}
     return options
 
 

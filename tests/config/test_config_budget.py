@@ -92,7 +92,11 @@ def test_a_configuration_keeps_budgets_as_text(value: Any, kept: str) -> None:
     assert config.budgets is config.budgets
 
 
-@pytest.mark.parametrize("value", [True, None, [], {}, 0, -1, 1e10, 1e400, float("nan"), 10**5000, "5,,10", "5,50%"])
+@pytest.mark.parametrize(
+    "value",
+    [True, None, [], {}, 0, -1, 1e10, 1e400, float("nan"), 10**5000, "5,,10", "5,50%"],
+    ids=lambda value: type(value).__name__,
+)
 def test_other_values_are_refused(value: Any) -> None:
     with pytest.raises(InputError, match="budget"):
         Configuration.model_validate({"target": {"budget": value}})
@@ -105,7 +109,11 @@ def test_shares_are_read(value: Any) -> None:
     assert share == (expected[value] if value in expected else float(value))
 
 
-@pytest.mark.parametrize("value", ["2", "101%", "-0.1", "some", "nan", "1e-1", 2, -1, True, float("nan"), [], 10**5000])
+@pytest.mark.parametrize(
+    "value",
+    ["2", "101%", "-0.1", "some", "nan", "1e-1", 2, -1, True, float("nan"), [], 10**5000],
+    ids=lambda value: type(value).__name__,
+)
 def test_what_is_no_share_is_refused(value: Any) -> None:
     with pytest.raises(InputError, match="between 0 and 1"):
         Configuration.model_validate({"target": {"budget": 1}, "search": {"share": value}})

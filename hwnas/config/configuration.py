@@ -11,10 +11,11 @@ import tomli_w
 from pydantic import ValidationError, model_validator
 
 from hwnas.config.budget import Budget, parse_budgets
+from hwnas.config.nearest import unknown_option, unknown_section
 from hwnas.config.option import Declared
-from hwnas.config.section import REFERENCE, Section
+from hwnas.config.section import Section
 from hwnas.config.sections import Compute, Data, Search, Space, Target, Train
-from hwnas.config.text import shown
+from hwnas.config.text import REFERENCE, shown
 from hwnas.errors import InputError
 from hwnas.files import write_text
 
@@ -88,6 +89,17 @@ class Configuration(Section):
         """
         write_text(path, tomli_w.dumps(self.to_json()))
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        """Wrong names are told here, where the options of all sections are at hand."""
+        places = {one.place for one in cls.options()}
+        for section, values in data.items() if isinstance(data, dict) else ():
+            for name in values if section in cls.sections() and isinstance(values, dict) else ():
+                if f"{section}.{name}" not in places:
+                    raise unknown_option(section, str(name), cls.options())
+        return data
+
     @model_validator(mode="after")
     def _settled(self) -> Self:
         strategy, evaluator = (
@@ -100,16 +112,12 @@ class Configuration(Section):
 
     @classmethod
     def _refusal(cls, error: ValidationError) -> InputError:
-        from hwnas.config.nearest import nearest_section
-
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         if first["type"] == "missing":
             return cls._without(name)
         if name and name not in cls.sections():
-            found = nearest_section(name)
-            hint = f"did you mean {found}?" if found else f"the sections are {', '.join(cls.sections())}"
-            return InputError(f"a configuration has no section {shown(name)}", hint=hint)
+            return unknown_section(name, cls.options())
         return InputError(f"a configuration is made of sections, see {REFERENCE}, not of {shown(first['input'])}")
 
     @classmethod

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from difflib import get_close_matches
 
-from hwnas.config.configuration import Configuration
+from hwnas.config.option import Declared
+from hwnas.config.text import REFERENCE, shown
+from hwnas.errors import InputError
 
 
-def nearest(section: str, name: str) -> str:
+def unknown_option(section: str, name: str, options: Iterable[Declared]) -> InputError:
+    """The error of an option that there is not; its hint names the nearest one of `options`."""
+    found = nearest(section, name, options)
+    hint = f"did you mean {found}?" if found else f"{REFERENCE} lists all options"
+    return InputError(f"[{section}] has no option {shown(name)}", hint=hint)
+
+
+def unknown_section(name: str, options: Iterable[Declared]) -> InputError:
+    """The error of a section that there is not; its hint names the nearest one, or the option of that name."""
+    options = tuple(options)
+    sections = list(dict.fromkeys(one.section for one in options))
+    near = get_close_matches(name, sections, 1)
+    found = f"[{near[0]}]" if near else nearest("", name, options)
+    hint = f"did you mean {found}?" if found else f"the sections are {', '.join(sections)}"
+    return InputError(f"a configuration has no section {shown(name)}", hint=hint)
+
+
+def nearest(section: str, name: str, options: Iterable[Declared]) -> str:
     """The place of the option that is nearest to a name in a section, such as `search.lr`; empty where none is near.
 
     Names of the section come first, then the words of their help ("learning rate"), then all other sections.
     """
-    options = [one for one in Configuration.options() if one.option.settable]
+    options = [one for one in options if one.option.settable]
     own = [one for one in options if one.section == section]
+    everywhere = {text: one.place for one in reversed(options) for text in (one.name, one.place)}
+    if name in everywhere:
+        return everywhere[name]
     named = [*([one.name for one in own]), *(flag[2:].replace("-", "_") for one in own for flag in one.flags)]
     places = dict(zip(named, [*own, *(one for one in own for _ in one.flags)], strict=True))
     if found := get_close_matches(name, places, 1):
@@ -24,16 +47,8 @@ def nearest(section: str, name: str) -> str:
         words = {phrase: one.place for one in reversed(group) for phrase in _phrases(one.option.help, said.count(" "))}
         if found := get_close_matches(said, words, 1, cutoff=0.8):
             return words[found[0]]
-    everywhere = {text: one.place for one in reversed(options) for text in (one.name, one.place)}
     found = get_close_matches(name, everywhere, 1) or get_close_matches(f"{section}.{name}", everywhere, 1, cutoff=0.8)
     return everywhere[found[0]] if found else ""
-
-
-def nearest_section(name: str) -> str:
-    """The section that is nearest to a name, or the option of that name; empty where none is near."""
-    if found := get_close_matches(name, Configuration.sections(), 1):
-        return f"[{found[0]}]"
-    return nearest("", name)
 
 
 def _phrases(help_: str, spaces: int) -> list[str]:

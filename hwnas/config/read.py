@@ -9,9 +9,8 @@ from typing import Any
 
 from hwnas.config.configuration import Configuration, Content
 from hwnas.config.flat import from_flat, is_flat
-from hwnas.config.nearest import nearest_section
+from hwnas.config.nearest import nearest, unknown_option, unknown_section
 from hwnas.config.option import Declared
-from hwnas.config.section import unknown
 from hwnas.config.text import shown
 from hwnas.errors import InputError
 
@@ -99,15 +98,13 @@ def _setting(text: str) -> tuple[Declared, Any]:
     place, equals, typed = text.partition("=")
     section, dot, name = place.strip().partition(".")
     if not equals or not dot:
-        found = nearest_section(place.strip()).strip("[]") or "search.lr"
+        found = nearest("", place.strip(), Configuration.options()) or "search.lr"
         raise InputError(f"--set takes section.name=value, not {shown(text)}", hint=f"as in --set {found}=VALUE")
     options = {one.place: one for one in Configuration.options()}
     if section not in Configuration.sections():
-        found = nearest_section(section)
-        hint = f"did you mean {found}?" if found else f"the sections are {', '.join(Configuration.sections())}"
-        raise InputError(f"a configuration has no section {shown(section)}", hint=hint)
+        raise unknown_section(section, options.values())
     if (one := options.get(f"{section}.{name}")) is None:
-        raise unknown(section, name)
+        raise unknown_option(section, name, options.values())
     if not one.option.settable:
         raise InputError(f"{one.place} is filled in by the run itself", hint="leave it out")
     return one, _value(one, typed)

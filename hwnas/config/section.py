@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
 
+from hwnas.config.nearest import unknown_option
 from hwnas.config.option import Declared, declared
-from hwnas.config.text import shown
+from hwnas.config.text import REFERENCE, shown
 from hwnas.errors import InputError
-
-REFERENCE = "docs/configuration.md"
 
 
 class Section(BaseModel):
@@ -62,21 +62,12 @@ class Section(BaseModel):
         name = str(first["loc"][0])
         known = {one.name: one for one in cls.options()}
         if name not in known:
-            return unknown(cls.title, name)
+            return unknown_option(cls.title, name, cls.options())
         one = known[name]
         if first["type"] == "missing":
             return InputError(f"[{cls.title}] needs {one.name}", hint=_example(one))
         flag = f" ({one.option.flag})" if one.option.flag else ""
         return InputError(f"[{cls.title}] {name}{flag} is {one.rule}, not {shown(first['input'])}", hint=_example(one))
-
-
-def unknown(section: str, name: str) -> InputError:
-    """The error of an option that there is not; its hint names the nearest one."""
-    from hwnas.config.nearest import nearest  # it looks through all sections
-
-    found = nearest(section, name)
-    hint = f"did you mean {found}?" if found else f"{REFERENCE} lists all options"
-    return InputError(f"[{section}] has no option {shown(name)}", hint=hint)
 
 
 def _example(one: Declared) -> str:

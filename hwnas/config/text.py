@@ -1,9 +1,10 @@
-"""Values in messages."""
+"""The words of messages."""
 
 from __future__ import annotations
 
 import reprlib
 
+REFERENCE = "docs/configuration.md"
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 import hwnas.config
 from hwnas.cli import app
-from hwnas.config import Configuration, Declared, Option, Search, Target, configure, load_configuration, nearest, read
+from hwnas.config import Configuration, Declared, Option, Search, Target, configure, load_configuration, read
 from hwnas.errors import InputError
+from hwnas.search.reward import REWARDS
 from hwnas.search.settings import SearchSettings
 from hwnas.train import Recipe
 from hwnas.train.accelerator import NAMES
@@ -164,9 +165,10 @@ def test_every_hyper_parameter_can_be_set(section: str, kind: type) -> None:
     assert vars(kind)["__dataclass_fields__"].keys() <= {one.name for one in OPTIONS if one.section == section}
 
 
-def test_accelerators_are_those_that_torch_may_have() -> None:
-    (one,) = [one for one in OPTIONS if one.place == "compute.accelerator"]
-    assert one.choices == NAMES
+@pytest.mark.parametrize(("place", "known"), [("compute.accelerator", NAMES), ("search.reward", REWARDS)])
+def test_choices_are_those_that_are_understood(place: str, known: tuple[str, ...]) -> None:
+    (one,) = [one for one in OPTIONS if one.place == place]
+    assert one.choices == known
 
 
 class WiderSearch(Search):
@@ -182,7 +184,7 @@ def test_a_new_option_costs_one_declaration(
     monkeypatch: pytest.MonkeyPatch, asked: list[Configuration], tmp_path: Path
 ) -> None:
     """It is in the help, on the command line, in --set, in files, in messages and in the reference."""
-    for module in (hwnas.config, read, nearest):
+    for module in (hwnas.config, read):
         monkeypatch.setattr(module, "Configuration", Wider)
     shown = " ".join(hwnas_search("--help").stdout.split())
     assert "--heat" in shown

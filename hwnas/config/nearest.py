@@ -38,15 +38,15 @@ def nearest(section: str, name: str, options: Iterable[Declared]) -> str:
     everywhere = {text: one.place for one in reversed(options) for text in (one.name, one.place)}
     if name in everywhere:
         return everywhere[name]
-    named = [*([one.name for one in own]), *(flag[2:].replace("-", "_") for one in own for flag in one.flags)]
-    places = dict(zip(named, [*own, *(one for one in own for _ in one.flags)], strict=True))
+    words = {one.place: (one.name, *(flag.lstrip("-").replace("-", "_") for flag in one.flags)) for one in own}
+    places = {word: place for place, called in words.items() for word in called}
     if found := get_close_matches(name, places, 1):
-        return places[found[0]].place
+        return places[found[0]]
     said = name.replace("_", " ").replace("-", " ").lower()
     for group in (own, options):
-        words = {phrase: one.place for one in reversed(group) for phrase in _phrases(one.option.help, said.count(" "))}
-        if found := get_close_matches(said, words, 1, cutoff=0.8):
-            return words[found[0]]
+        phrases = {text: one.place for one in reversed(group) for text in _phrases(one.option.help, said.count(" "))}
+        if found := get_close_matches(said, phrases, 1, cutoff=0.8):
+            return phrases[found[0]]
     found = get_close_matches(name, everywhere, 1) or get_close_matches(f"{section}.{name}", everywhere, 1, cutoff=0.8)
     return everywhere[found[0]] if found else ""
 

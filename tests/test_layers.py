@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "locks": {"errors", "files"},
     "resources": {"errors"},
     "plugins": {"errors"},
+    "config": {"errors", "files"},
     "arch": {"errors"},
     "backends": {"arch", "errors", "files"},
     "devices": BASE,
@@ -34,13 +35,13 @@ ALLOWED: dict[str, set[str]] = {
     "meta": MEASURING | TRAINING | {"search"},
     "export": MEASURING | TRAINING | {"search", "__init__"},
     "report": MEASURING | TRAINING | {"search", "export", "__init__"},
-    "run": MEASURING | TRAINING | {"search", "meta", "export", "report", "__init__"},
-    "cli": MEASURING | TRAINING | {"search", "meta", "export", "report", "run", "__init__"},
+    "run": MEASURING | TRAINING | {"config", "search", "meta", "export", "report", "__init__"},
+    "cli": MEASURING | TRAINING | {"config", "search", "meta", "export", "report", "run", "__init__"},
     "__main__": {"cli"},
 }
 STRATEGIES = {f"hwnas.search.{name}" for name in ("strategies", "supernet", "feasible", "bilevel", "virtual")}
 # and errors, plugins
-WITHOUT_TORCH = ("errors", "files", "locks", "plugins", "progress", "resources", "arch", "devices", "latency")
+WITHOUT_TORCH = ("errors", "files", "locks", "plugins", "progress", "resources", "config", "arch", "devices", "latency")
 
 
 def layer(path: Path) -> str:
@@ -103,3 +104,11 @@ def test_the_description_layer_needs_the_standard_library_only() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["hwnas"]
+
+
+def test_configurations_are_light() -> None:
+    """Beside pydantic, what writes TOML, and the cache folder of `hwnas.files`, nothing heavy comes with them."""
+    heavy = {"torch", "onnx", "numpy", "scipy", "onnxruntime", "typer"}
+    code = f"import sys, hwnas.config; print(*{heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

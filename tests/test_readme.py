@@ -82,6 +82,7 @@ COMMANDS = [command for path in DOCUMENTS for command in commands(path)]
 BLOCKS = [Snippet(path.name, text) for path in DOCUMENTS for language, text in fences(path) if language == "python"]
 TOML = [Snippet(path.name, text) for path in DOCUMENTS for language, text in fences(path) if language == "toml"]
 DEVICES = [block for block in TOML if "transport" in tomllib.loads(block.text)]
+CONFIGURATION = next(block for block in TOML if "target" in tomllib.loads(block.text))
 LOGINS = [table["ssh"] for table in map(tomllib.loads, (device.text for device in DEVICES)) if "ssh" in table]
 EXECUTED = [block for block in BLOCKS if "run_search" not in block.text]  # that one takes minutes
 
@@ -163,6 +164,8 @@ def check_hwnas(arguments: list[str], folder: Path, *, whole: bool) -> None:
     """Run what is quick, plan a search, and parse everything else with all its options and values."""
     if arguments[0] == "search" and whole and "--device" not in arguments:
         make_images(arguments, folder)
+        if "--config" in arguments:
+            Path(arguments[arguments.index("--config") + 1]).write_text(CONFIGURATION.text)
         succeed([*arguments, *([] if "--dry-run" in arguments else ["--dry-run"]), "--tables", str(folder / "tables")])
         assert not (folder / "runs").exists()
     elif arguments[:2] in (["table", "show"], ["table", "diff"], ["table", "import"]) and whole:
@@ -250,7 +253,7 @@ def test_options_in_sentences_exist(path: Path) -> None:
 
 
 def options(command: Any) -> set[str]:
-    own = {option for parameter in command.params for option in parameter.opts}
+    own = {option for parameter in command.get_params(typer.Context(command)) for option in parameter.opts}
     return own.union(*(options(child) for child in getattr(command, "commands", {}).values()))
 
 

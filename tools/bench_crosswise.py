@@ -18,19 +18,19 @@ from rich.table import Table as Screen
 
 from hwnas.arch.network import Network
 from hwnas.cli import console
+from hwnas.config import load_configuration
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.verdict import measure_verdict
 from hwnas.files import read_json, write_json
 from hwnas.latency.measured_models import write_models, write_reference_model
-from hwnas.run.config import RunConfig
 
 HEADS = ("network of", "measured on", "budget ms", "median ms [95 %]", "verdict", "test accuracy", "own better")
 
 
 def device_of(run: Path) -> Device:
     """The device that a run searched for."""
-    config = RunConfig.load(run / "config.toml")
-    return load_device(config.device).with_runtime(config.runtime, config.precision)
+    target = load_configuration(run / "config.toml").target
+    return load_device(target.device).with_runtime(target.runtime, target.precision)
 
 
 def measured(networks: dict[str, Network], device: Device, budget_ms: float) -> dict[str, dict[str, Any]]:

@@ -30,6 +30,7 @@ from rivals import trained_accuracy
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.arch.spaces import space_instance
 from hwnas.cli import console
+from hwnas.config import Budget
 from hwnas.data import Dataset, load_dataset, native_shape
 from hwnas.devices.device import Device, load_device
 from hwnas.errors import InputError
@@ -38,7 +39,6 @@ from hwnas.latency.build import model_of
 from hwnas.latency.find import find_folder
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table_files import load_table
-from hwnas.run.config import Budget
 from hwnas.run.plan import default_resolution
 from hwnas.search.comparison import Comparison, OneShotEvaluator
 from hwnas.search.engine import make_loop

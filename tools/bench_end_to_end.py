@@ -25,11 +25,11 @@ from rivals import Rival, mobilenet_of_equal_latency, trained_accuracy
 from hwnas.arch import mobilenet_v2
 from hwnas.arch.network import Network
 from hwnas.cli import console
+from hwnas.config import Compute, Configuration, Data, Search, Space, Target, Train, load_configuration
 from hwnas.data import Dataset, load_dataset
 from hwnas.devices.device import load_device
 from hwnas.errors import BudgetMissedError
 from hwnas.files import read_json, write_json
-from hwnas.run.config import RunConfig
 from hwnas.run.pipeline import run_search
 from hwnas.search.search_settings import SearchSettings
 from hwnas.train import Recipe, resolve
@@ -43,7 +43,7 @@ GAINS = {
 }
 
 
-def one_run(config: RunConfig, folder: Path, tables: Path | None) -> dict[str, Any]:
+def one_run(config: Configuration, folder: Path, tables: Path | None) -> dict[str, Any]:
     """The result of one run, also when it missed its budget."""
     try:
         return run_search(config, folder, progress=console.progress(quiet=False), tables=tables, resume=True)
@@ -53,18 +53,22 @@ def one_run(config: RunConfig, folder: Path, tables: Path | None) -> dict[str, A
 
 
 def rivals(
-    config: RunConfig, folder: Path, result: dict[str, Any], tables: Path | None, *, longer: bool
+    config: Configuration, folder: Path, result: dict[str, Any], tables: Path | None, *, longer: bool
 ) -> dict[str, float]:
     """Test accuracy of each rival of a finished run; with `longer`, of the longest training too."""
-    resolved = RunConfig.load(folder / "config.toml")
-    other = replace(resolved, strategy="random", epochs=result["epochs"], minutes=0.0, baseline=False)
+    resolved = load_configuration(folder / "config.toml")
+    other = resolved.changed(
+        search={"strategy": "random"}, train={"epochs": result["epochs"], "minutes": 0.0, "baseline": False}
+    )
     searched = one_run(other, folder.with_name(f"{folder.name}-random-search"), tables)
     progress = console.progress(quiet=False)
     images: list[Dataset] = []
 
     def dataset() -> Dataset:
         if not images:
-            images.append(load_dataset(config.data, resolution=resolved.resolution, seed=config.seed))
+            images.append(
+                load_dataset(config.data.source, resolution=resolved.space.resolution, seed=config.compute.seed)
+            )
         return images[0]
 
     rival = _rival(folder, resolved, result, dataset)
@@ -84,22 +88,22 @@ def rivals(
             replace(recipe, epochs=epochs),
             folder,
             name.replace(", ", " ").replace(" ", "-"),
-            seed=config.seed,
-            device=resolve(config.accelerator),
+            seed=config.compute.seed,
+            device=resolve(config.compute.accelerator),
             progress=progress,
         )
         accuracy[name] = trained["accuracy"]
     return accuracy
 
 
-def _rival(folder: Path, config: RunConfig, result: dict[str, Any], dataset: Any) -> Rival:
+def _rival(folder: Path, config: Configuration, result: dict[str, Any], dataset: Any) -> Rival:
     """The MobileNetV2-like network of a run, chosen once."""
     path = folder / "mobilenet-width.json"
-    resolution, channels, classes = config.resolution, dataset().channels, len(dataset().classes)
+    resolution, channels, classes = config.space.resolution, dataset().channels, len(dataset().classes)
     if not path.exists():
         found = mobilenet_of_equal_latency(
             folder / "model.onnx",
-            load_device(config.device),
+            load_device(config.target.device),
             resolution=resolution,
             channels=channels,
             classes=classes,
@@ -142,17 +146,13 @@ def main(
     for seed in map(int, seeds.split(",")):
         for budget in budgets.split(","):
             trained = not no_train or (train_every > 0 and len(rows) % train_every == 0)
-            config = RunConfig(
-                budget,
-                device=device,
-                data=data,
-                width=width,
-                strategy=strategy,
-                seed=seed,
-                threads=threads,
-                train=trained,
-                epochs=epochs,
-                minutes=minutes,
+            config = Configuration(
+                data=Data(source=data),
+                target=Target(budget=budget, device=device),
+                space=Space(width=width),
+                search=Search(strategy=strategy),
+                train=Train(enabled=trained, epochs=epochs, minutes=minutes),
+                compute=Compute(seed=seed, threads=threads),
             )
             folder = runs / f"{Path(data).stem}-{budget.replace('%', 'pct')}-s{seed}"
             row = {"budget": budget, "seed": seed} | one_run(config, folder, tables)

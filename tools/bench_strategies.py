@@ -20,21 +20,21 @@ from typing import Annotated, Any
 import typer
 from bench_end_to_end import one_run
 
+from hwnas.config import Compute, Configuration, Data, Search, Space, Target, Train
 from hwnas.files import write_text
-from hwnas.run.config import RunConfig
 from hwnas.search.strategies import strategies as known_strategies
 
 Row = dict[str, Any]
 
 
-def row_of(config: RunConfig, result: Row) -> Row:
+def row_of(config: Configuration, result: Row) -> Row:
     """What is kept of a run."""
     return {
-        "data": Path(config.data).stem,
+        "data": Path(config.data.source).stem,
         "space": result["space"],
-        "strategy": config.strategy,
-        "scores": config.scores,
-        "seed": config.seed,
+        "strategy": config.search.strategy,
+        "evaluator": config.search.evaluator,
+        "seed": config.compute.seed,
         "budget_ms": round(result["budget_ms"], 5),
         "measured_ms": round(result["measured_ms"]["median"], 5),
         "verdict": result["verdict"],
@@ -67,19 +67,19 @@ def page(rows: Sequence[Row]) -> str:
         "s",
     )
     lines = [heads, ("---",) * len(heads)]
-    for key in dict.fromkeys((row["data"], row["space"], row["strategy"], row["scores"]) for row in rows):
-        own = [row for row in rows if (row["data"], row["space"], row["strategy"], row["scores"]) == key]
+    for key in dict.fromkeys((row["data"], row["space"], row["strategy"], row["evaluator"]) for row in rows):
+        own = [row for row in rows if (row["data"], row["space"], row["strategy"], row["evaluator"]) == key]
         random = {
             row["seed"]: row["test_accuracy"]
             for row in rows
-            if (row["data"], row["space"], row["strategy"], row["scores"]) == (*key[:2], "random", key[3])
+            if (row["data"], row["space"], row["strategy"], row["evaluator"]) == (*key[:2], "random", key[3])
         }
         gains = [row["test_accuracy"] - random[row["seed"]] for row in own if row["seed"] in random]
         use = statistics.median(row["measured_ms"] / row["budget_ms"] for row in own)
         lines.append(
             (
                 *key[:2],
-                key[2] + (" (scores by training)" if key[3] == "training" else ""),
+                key[2] + (" (scores by training)" if key[3] == "from-scratch" else ""),
                 str(len(own)),
                 mean_and_error([row["test_accuracy"] for row in own], 4),
                 mean_and_error(gains, 4) if gains and key[2] != "random" else "",
@@ -107,11 +107,11 @@ def main(
     seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "0,1,2",
     budget: Annotated[str, typer.Option(help="As for --budget-ms.")] = "40%",
     minutes: Annotated[float, typer.Option(help="Of each run; 0 follows the data.")] = 2.0,
-    scores: Annotated[str, typer.Option(help="As for --scores.")] = "supernet",
+    evaluator: Annotated[str, typer.Option(help="As for hwnas search.")] = "one-shot",
     width: float = 0.0,
     depth: int = 0,
     resolution: int = 0,
-    score_epochs: int = 0,
+    evaluator_epochs: int = 0,
     threads: int = 1,
     tables: Path | None = None,
     runs: Path = Path("runs/strategies"),
@@ -122,22 +122,16 @@ def main(
     rows: list[Row] = []
     for seed in map(int, seeds.split(",")):
         for name in names:
-            config = RunConfig(
-                budget,
-                data=data,
-                space=space,
-                width=width,
-                depth=depth,
-                resolution=resolution,
-                score_epochs=score_epochs,
-                strategy=name,
-                seed=seed,
-                threads=threads,
-                minutes=minutes,
-                baseline=False,
-                scores=scores,
+            search = {"strategy": name, "evaluator": evaluator, "evaluator_epochs": evaluator_epochs}
+            config = Configuration(
+                data=Data(source=data),
+                target=Target(budget=budget),
+                space=Space(name=space, width=width, depth=depth, resolution=resolution),
+                search=Search.model_validate(search),
+                train=Train(minutes=minutes, baseline=False),
+                compute=Compute(seed=seed, threads=threads),
             )
-            result = one_run(config, runs / f"{Path(data).stem}-{space}-{name}-{scores}-s{seed}", tables)
+            result = one_run(config, runs / f"{Path(data).stem}-{space}-{name}-{evaluator}-s{seed}", tables)
             rows.append(row_of(config, result))
             if out is not None:
                 write_text(out, as_csv(rows))

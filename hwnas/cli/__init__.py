@@ -8,6 +8,7 @@ import typer
 
 from hwnas import __version__
 from hwnas.cli.adapt_command import adapt_device
+from hwnas.cli.configured import ConfiguredCommand
 from hwnas.cli.doctor import doctor
 from hwnas.cli.list_commands import devices, spaces, strategies
 from hwnas.cli.meta_command import meta_train
@@ -41,7 +42,7 @@ def _root(
     pass
 
 
-app.command("search")(search)
+app.command("search", cls=ConfiguredCommand)(search)
 app.command("profile-device")(profile_device)
 app.command("adapt-device")(adapt_device)
 app.command("meta-train")(meta_train)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from hwnas.cli import console
@@ -31,7 +30,7 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
         "rows_needed": len(plan.whole.ops),
         "rows_to_measure": len(plan.missing.rows),
         "strategy": plan.strategy.name,
-        "init": None if plan.reused is None else plan.reused.to_json(plan.config.init),
+        "init": None if plan.reused is None else plan.reused.to_json(plan.config.search.init),
     }
     limits = None
     if not plan.missing:
@@ -50,7 +49,7 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
         "architectures_left": plan.bounds.count(limits),
     }
     if as_json:
-        console.print_json(facts | {"config": asdict(plan.config)})
+        console.print_json(facts | {"config": plan.config.to_json()})
         return
     console.print_facts(_lines(plan, facts).items())
     console.out().print("\nNext: the same command without --dry-run")
@@ -60,7 +59,7 @@ def _lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
     """What a person is told of it, by label."""
     c, height, width = plan.space.input_shape
     lines = {
-        "data": f"{plan.config.data}: {plan.space.classes} classes, {c} × {height} × {width} pixels",
+        "data": f"{plan.config.data.source}: {plan.space.classes} classes, {c} × {height} × {width} pixels",
         "space": f"{plan.whole.name}: {plan.whole.size:,} architectures; {plan.reason}",
         "device": f"{plan.device.id}, {facts['condition']}",
     }
@@ -68,7 +67,7 @@ def _lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         rows = len(plan.missing.rows)
         time = "in under a minute" if rows <= _ROWS_A_MINUTE else f"in about {rows / _ROWS_A_MINUTE:.0f} minutes"
         lines["table"] = f"{rows} of {len(plan.whole.ops)} rows to measure first, {time}"
-        lines["budget"] = f"{plan.config.budget}{' of the latency range' if plan.budgets[0].relative else ' ms'}"
+        lines["budget"] = f"{plan.config.target.budget}{' of the latency range' if plan.budgets[0].relative else ' ms'}"
     else:
         low, high = facts["range_ms"]
         ends = f"in {ms(low)} to {ms(high)} ms" if low > 0 else f"in up to {ms(high)} ms"
@@ -84,7 +83,7 @@ def _lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         if peak:
             lines["limits"] += f", {removed} of {removed + plan.bounds.options} options above the peak"
     if plan.reused is not None:
-        lines["start"] = f"{plan.config.init}: {plan.reused}"
+        lines["start"] = f"{plan.config.search.init}: {plan.reused}"
     return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from hwnas.arch.costs import peak_bytes
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import AnySpace
+from hwnas.config import Configuration
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.export.size import SizeModel, size_model
 from hwnas.latency.model import Latencies, LatencyModel
-from hwnas.run.config import RunConfig
 from hwnas.search.decode import FeasibleSampler, decode
 from hwnas.search.limits import Limit, Limits
 from hwnas.search.within import AnyLimits, limits_of
@@ -102,7 +102,7 @@ class Bounds:
 
 
 def bounds(
-    config: RunConfig,
+    config: Configuration,
     whole: AnySpace,
     classes: Sequence[str],
     texts: Sequence[str],
@@ -116,14 +116,11 @@ def bounds(
         runtime, precision: what the file is made for.
 
     Raises:
-        InputError: a limit is negative or not a number, or the space knows no such limit.
+        InputError: the space knows no such limit.
         InfeasibleLimitError: no network of the space is within one of them, or none is within both.
     """
-    for option, value in (("--max-size-kb", config.max_size_kb), ("--max-peak-kb", config.max_peak_kb)):
-        if not 0 <= value < math.inf:
-            raise InputError(
-                f"{option} is a positive number of KiB, or 0 for no limit, not {value:g}", hint=f"example: {option} 500"
-            )
+    max_size_kb, max_peak_kb = config.target.max_size_kb, config.target.max_peak_kb
+    for option, value in (("--max-size-kb", max_size_kb), ("--max-peak-kb", max_peak_kb)):
         if value and not isinstance(whole, SearchSpace):
             raise InputError(
                 f"{option} is no limit of {whole.name}: what an op takes there depends on the layers before it",
@@ -131,21 +128,21 @@ def bounds(
             )
     if not isinstance(whole, SearchSpace):
         return Bounds(0.0, 0.0, tuple(tuple(range(count)) for count in whole.options), whole, None)
-    kept = _within_peak(whole, config.max_peak_kb)
+    kept = _within_peak(whole, max_peak_kb)
     space = whole.restricted(kept)
-    size = size_model(space, classes, texts, runtime, precision) if config.max_size_kb else None
-    if size is not None and size.smallest_bytes > config.max_size_kb * 1024:
+    size = size_model(space, classes, texts, runtime, precision) if max_size_kb else None
+    if size is not None and size.smallest_bytes > max_size_kb * 1024:
         alone = size_model(whole, classes, texts, runtime, precision).smallest_bytes
-        joint = f" with a peak of at most {config.max_peak_kb:g} KiB" if alone <= config.max_size_kb * 1024 else ""
+        joint = f" with a peak of at most {max_peak_kb:g} KiB" if alone <= max_size_kb * 1024 else ""
         smallest_bytes = size.smallest_bytes if joint else alone
         raise InfeasibleLimitError(
-            f"no network of {whole.name}{joint} fits into a file of {config.max_size_kb:g} KiB: the smallest one takes "
+            f"no network of {whole.name}{joint} fits into a file of {max_size_kb:g} KiB: the smallest one takes "
             f"{smallest_bytes / 1024:.1f} KiB",
             limit="--max-size-kb",
             smallest_kb=smallest_bytes / 1024,
             hint=f"ask for at least --max-size-kb {_up(smallest_bytes)}, or use a smaller --width",
         )
-    return Bounds(config.max_size_kb, config.max_peak_kb, kept, space, size)
+    return Bounds(max_size_kb, max_peak_kb, kept, space, size)
 
 
 def _within_peak(space: SearchSpace, max_peak_kb: float) -> tuple[tuple[int, ...], ...]:

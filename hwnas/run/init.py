@@ -7,19 +7,19 @@ from pathlib import Path
 
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import AnySpace, parse_constants
+from hwnas.config import Configuration
 from hwnas.errors import InputError
 from hwnas.files import sha256
 from hwnas.meta.earlier import from_samplers, from_search
 from hwnas.meta.initialisation import Initialisation, load_initialisation
 from hwnas.meta.reuse import Reused, same_family, start_in
 from hwnas.meta.samplers import sampler_start
-from hwnas.run.config import RunConfig, parse_share
 from hwnas.run.run_folder import RunFolder
 from hwnas.search.start import Start
 from hwnas.search.strategies import Strategy
 
 
-def initialised(config: RunConfig) -> tuple[RunConfig, Initialisation | None]:
+def initialised(config: Configuration) -> tuple[Configuration, Initialisation | None]:
     """The configuration with the checksum of what it starts from, and that; None where the start is random.
 
     Where the configuration leaves width, depth and resolution open, they are those of the initialisation.
@@ -27,51 +27,52 @@ def initialised(config: RunConfig) -> tuple[RunConfig, Initialisation | None]:
     Raises:
         InputError: it cannot be read, or is of another space.
     """
-    if not config.init:
+    if not config.search.init:
         return config, None
-    path = Path(config.init)
+    path = Path(config.search.init)
     init, read = _of_run(RunFolder(path), config) if path.is_dir() else (load_initialisation(path), [path])
-    same_family(config.space, init, where=config.init)
-    if not (config.width or config.depth or config.resolution):
+    same_family(config.space.name, init, where=config.search.init)
+    if not (config.space.width or config.space.depth or config.space.resolution):
         _, width, depth, resolution = parse_constants(init.origin.space)
-        config = replace(config, width=width, depth=depth, resolution=resolution)
-    return replace(config, init_sha256=sha256(b"".join(file.read_bytes() for file in read))), init
+        config = config.changed(space={"width": width, "depth": depth, "resolution": resolution})
+    return config.changed(search={"init_sha256": sha256(b"".join(file.read_bytes() for file in read))}), init
 
 
-def start_of(config: RunConfig, space: AnySpace, init: Initialisation, chosen: Strategy) -> tuple[Start, Reused]:
+def start_of(config: Configuration, space: AnySpace, init: Initialisation, chosen: Strategy) -> tuple[Start, Reused]:
     """What of `init` the search begins with: weights and α, and for samplers what one of their sort learned.
 
     Raises:
         InputError: less than half of the weights fit; scores come from training, and the sampler cannot start from what
             was learned, so nothing is left; or nothing is searched, and there is no α.
     """
-    sampler_state, sampler = sampler_start(space, init, chosen, config.reward)
-    if config.scores == "training":
+    sampler_state, sampler = sampler_start(space, init, chosen, config.search.reward)
+    if config.search.evaluator == "from-scratch":
         if sampler_state is None:
             raise InputError(
-                f"with scores by training a search starts from what a sampler learned, but with {config.init} the "
-                f"sampler is {sampler}",
+                "with scores by training a search starts from what a sampler learned, but with "
+                f"{config.search.init} the sampler is {sampler}",
                 hint=f"leave out --init, or give the folder of a run with --strategy {chosen.name}",
             )
         return Start(sampler_state=sampler_state), Reused(0, 0, 0.0, (), 0, sampler)
     assert isinstance(space, SearchSpace)  # chains have no shared weights, so their scores come from training
-    start, reused = start_in(space, init, where=config.init)
-    if parse_share(config.search_share) == 0 and not reused.decisions:
+    start, reused = start_in(space, init, where=config.search.init)
+    if config.search.share == 0 and not reused.decisions:
         raise InputError(
-            f"without a search the architecture is decoded from α, and of {config.init} there is none for {space.name}",
+            f"without a search the architecture is decoded from α, and of {config.search.init} there is none for "
+            f"{space.name}",
             hint="give the folder of a run with a relaxation such as --strategy gumbel, or a larger --search-share",
         )
     return replace(start, sampler_state=sampler_state), replace(reused, sampler=sampler)
 
 
-def check_share(config: RunConfig, chosen: Strategy) -> None:
-    """Whether the share of the search is one, and goes with the rest of a configuration.
+def check_share(config: Configuration, chosen: Strategy) -> None:
+    """Whether the share of the search goes with the rest of a configuration.
 
     Raises:
-        InputError: it is not, or does not.
+        InputError: it does not.
     """
-    share = parse_share(config.search_share)
-    if share is not None and not config.init:
+    share = config.search.share
+    if share is not None and not config.search.init:
         raise InputError(
             "a search that starts from nothing is done whole, but --search-share is given without --init",
             hint="leave out --search-share, or name with --init what to start from",
@@ -83,9 +84,9 @@ def check_share(config: RunConfig, chosen: Strategy) -> None:
         )
 
 
-def _of_run(folder: RunFolder, config: RunConfig) -> tuple[Initialisation, list[Path]]:
+def _of_run(folder: RunFolder, config: Configuration) -> tuple[Initialisation, list[Path]]:
     """What an earlier run learned, and the files that say so."""
-    if config.scores == "training":
+    if config.search.evaluator == "from-scratch":
         return from_samplers(folder.sampler_state), [folder.sampler_state]
     init = from_search(folder.search_state)
     if not folder.sampler_state.is_file():

@@ -16,6 +16,7 @@ from torch import nn
 from hwnas.arch.costs import peak_bytes
 from hwnas.arch.space import Architecture
 from hwnas.backends.torch import export_weights, network_module
+from hwnas.config import Configuration
 from hwnas.data import Dataset, load_dataset, resized
 from hwnas.devices.host import host_facts
 from hwnas.errors import ExportError, InfeasibleBudgetError
@@ -23,7 +24,6 @@ from hwnas.export.model_file import Exported, export_model
 from hwnas.files import read_json, write_json
 from hwnas.meta.earlier import write_sampler_state
 from hwnas.progress import Progress
-from hwnas.run.config import RunConfig
 from hwnas.run.context import RunContext
 from hwnas.run.front import front_of, write_front
 from hwnas.run.measured_check import checked, faster, measured_verdicts
@@ -44,7 +44,7 @@ _REPAIRS = 2
 
 
 def run_search(
-    config: RunConfig,
+    config: Configuration,
     out: Path,
     *,
     progress: Progress,
@@ -63,7 +63,7 @@ def run_search(
     Args:
         any_table: search even with a latency table whose error is too large.
         workers: processes that train candidates, where scores come from training; the result is the same with any.
-        dataset: takes the place of `config.data`, which becomes its name.
+        dataset: takes the place of `config.data.source`, which becomes its name.
 
     Raises:
         InputError: bad input, or `out` holds another run.
@@ -80,13 +80,15 @@ def run_search(
         parts = _parts(plan, folder)
         if resume and all(map(_has_verdict, parts)):
             return _ended(plan, folder, list(map(_kept_result, parts)))
-        deterministic(config.seed, config.threads)
+        deterministic(config.compute.seed, config.compute.threads)
         keep_freed_memory()
-        write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": config.threads})
+        write_json(
+            folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": config.compute.threads}
+        )
         with folder.stage("data"):
             resolution = plan.space.input_shape[1]
             if dataset is None:
-                dataset = load_dataset(config.data, resolution=resolution, seed=config.seed)
+                dataset = load_dataset(config.data.source, resolution=resolution, seed=config.compute.seed)
                 folder.same_data(dataset.digest())
             dataset = resized(dataset, resolution)
         with folder.stage("measure"):
@@ -133,7 +135,7 @@ def _finish(runs: Sequence[RunContext], folder: RunFolder, workers: int) -> list
 
 def _precision(run: RunContext) -> torch.autocast:
     """The context that a run trains in."""
-    return mixed_precision(run.device, on=run.plan.config.mixed_precision)
+    return mixed_precision(run.device, on=run.plan.config.compute.mixed_precision)
 
 
 def _searched(runs: Sequence[RunContext], folder: RunFolder, workers: int) -> tuple[SearchOutcome, ...]:
@@ -146,13 +148,13 @@ def _searched(runs: Sequence[RunContext], folder: RunFolder, workers: int) -> tu
             first.plan.strategy,
             first.dataset,
             _settings(runs, folder, limits),
-            seed=first.plan.config.seed,
+            seed=first.plan.config.compute.seed,
             device=first.device,
             checkpoint=folder.search_state,
             progress=first.progress,
             log=folder.log,
             evaluator=evaluator,
-            reward=first.plan.config.reward,
+            reward=first.plan.config.search.reward,
             start=first.plan.start,
         )
     for run, one in zip(runs, found, strict=True):
@@ -162,21 +164,23 @@ def _searched(runs: Sequence[RunContext], folder: RunFolder, workers: int) -> tu
         found[-1].sampler_state,
     )  # of the loosest budget, within which the most was proposed
     if sampler_state is not None:
-        write_sampler_state(folder.sampler_state, first.plan.space, config.strategy, config.reward, sampler_state)
+        write_sampler_state(
+            folder.sampler_state, first.plan.space, config.search.strategy, config.search.reward, sampler_state
+        )
     return found
 
 
 def _evaluator(run: RunContext, folder: RunFolder, workers: int) -> AbstractContextManager[FromScratchEvaluator | None]:
     """What scores the candidates, if not the supernet."""
     config = run.plan.config
-    if config.scores != "training":
+    if config.search.evaluator != "from-scratch":
         return nullcontext()
     return FromScratchEvaluator(
         run.plan.space,
         run.dataset,
         kept_recipe(folder.state / "score-recipe.json", lambda: score_recipe(config, len(run.dataset.train))),
-        seed=config.seed,
-        threads=config.threads,
+        seed=config.compute.seed,
+        threads=config.compute.threads,
         device=run.device,
         workers=workers,
         folder=folder.state / "scores",
@@ -187,9 +191,9 @@ def _produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], r
     """Train, export and judge; what misses its budget is repaired."""
     folder, config = run.folder, run.plan.config
     limits = run.limits(run.model.target_ms(run.budget_ms))
-    random_choices = limits.sampler().sample(np.random.default_rng([config.seed, 2]))
+    random_choices = limits.sampler().sample(np.random.default_rng([config.compute.seed, 2]))
     baseline = None
-    if config.baseline:
+    if config.train.baseline:
         with folder.stage("train baseline"), _precision(run):
             baseline = _trained(run, found, random_choices, recipe, "train random baseline")
     for repair in range(_REPAIRS + 1):
@@ -218,7 +222,7 @@ def _settings(runs: Sequence[RunContext], folder: RunFolder, limits: Sequence[An
     plan = run.plan
 
     def epoch_s(settings: SearchSettings) -> tuple[float, float]:
-        seed = plan.config.seed
+        seed = plan.config.compute.seed
         loop = make_loop(plan.space, limits, plan.strategy, run.dataset, settings, seed=seed, device=run.device)
         return seconds_an_epoch(loop)
 
@@ -268,11 +272,11 @@ def _trained(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
     """
     config = run.plan.config
     if found.supernet is None:
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.compute.seed)
         module: nn.Module = network_module(run.network(choices))
     else:
         module = found.supernet.extract(Architecture(run.plan.space.name, choices))
-    if not config.train:
+    if not config.train.enabled:
         recalibrate(module, run.dataset.train, run.dataset, device=run.device)
         return module
     name = "-".join(map(str, choices))
@@ -280,7 +284,7 @@ def _trained(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
         module,
         run.dataset,
         recipe,
-        seed=config.seed,
+        seed=config.compute.seed,
         device=run.device,
         checkpoint=run.folder.state / f"train-{name}.safetensors",
         progress=run.progress,
@@ -310,7 +314,7 @@ def _export(run: RunContext, choices: tuple[int, ...], module: nn.Module) -> Exp
         run.dataset,
         facts,
         labels=run.folder.labels,
-        max_drop=run.plan.config.max_drop,
+        max_drop=run.plan.config.target.max_drop,
     )
     broken = run.plan.bounds.broken(exported.size_bytes, peak_bytes(network.graph))
     if broken:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
 
 from hwnas.arch.spaces import AnySpace, parse_constants, space_instance, space_rungs
+from hwnas.config import WITHOUT_SUPERNET, Budget, Configuration
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
@@ -22,11 +23,9 @@ from hwnas.latency.table_files import load_table
 from hwnas.meta.reuse import Reused
 from hwnas.progress import Progress, Silent
 from hwnas.run.bounds import Bounds, bounds
-from hwnas.run.config import WITHOUT_SUPERNET, Budget, RunConfig, parse_budgets
 from hwnas.run.init import check_share, initialised, start_of
 from hwnas.run.instance import ChosenInstance, extreme, fit, floor_ms
-from hwnas.run.schedule import RECIPES
-from hwnas.search.reward import REWARDS
+from hwnas.search.search_settings import SearchSettings
 from hwnas.search.start import Start
 from hwnas.search.strategies import Strategy, strategy
 from hwnas.train import resolve
@@ -44,7 +43,6 @@ class Plan:
     Attributes:
         config: with the width, depth and resolution that follow the data and the budget filled in.
         reason: why this instance of the space was taken.
-        budgets: the tightest first.
         whole: the search space that was asked for; latencies are measured and calibrated on it.
         bounds: what the limits on size and memory leave of it.
         table: the device's table as it is now; `need` says what it lacks.
@@ -54,9 +52,8 @@ class Plan:
             initialisation they are; None for a random start.
     """
 
-    config: RunConfig
+    config: Configuration
     reason: str
-    budgets: tuple[Budget, ...]
     strategy: Strategy
     whole: AnySpace
     bounds: Bounds
@@ -70,6 +67,11 @@ class Plan:
     reused: Reused | None = None
 
     @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The tightest first."""
+        return self.config.budgets
+
+    @property
     def space(self) -> AnySpace:
         """What is searched: the options of the whole space that the limits allow."""
         return self.bounds.space
@@ -80,7 +82,7 @@ class Plan:
 
 
 def make_plan(
-    config: RunConfig,
+    config: Configuration,
     tables: Path | None,
     dataset: Dataset | None = None,
     *,
@@ -93,7 +95,7 @@ def make_plan(
     for a few seconds, and the budget chooses among them.
 
     Args:
-        dataset: takes the place of `config.data`, which becomes its name.
+        dataset: takes the place of `config.data.source`, which becomes its name.
         any_table: search even with a table whose error is too large.
 
     Raises:
@@ -103,34 +105,33 @@ def make_plan(
         InfeasibleLimitError: a limit on size or memory is below what the space offers.
         DeviceError: the device cannot measure.
     """
-    budgets = parse_budgets(config.budget)
-    chosen = strategy(config.strategy)
+    chosen = strategy(config.search.strategy)
     _check_scores(config, chosen)
     _check_reward(config, chosen)
     check_share(config, chosen)
-    if config.recipe not in RECIPES:
-        raise InputError(
-            f"the recipe of final trainings is one of {', '.join(RECIPES)}, not {config.recipe!r}",
-            hint="--recipe auto",
-        )
+    _check_settings(config)
     config, init = initialised(config)
-    accelerator = resolve(config.accelerator)
+    accelerator = resolve(config.compute.accelerator)
     if dataset is not None:
-        config = replace(config, data=dataset.name)
-    device = device_or_imported(config.device, tables).with_runtime(config.runtime, config.precision)
-    classes = class_names(config.data) if dataset is None else dataset.classes
+        config = config.changed(data={"source": dataset.name})
+    device = device_or_imported(config.target.device, tables).with_runtime(
+        config.target.runtime, config.target.precision
+    )
+    classes = class_names(config.data.source) if dataset is None else dataset.classes
     condition = device.condition()
-    texts = (Path(config.data).expanduser().resolve().name, device.id, condition.folder.as_posix())
+    texts = (Path(config.data.source).expanduser().resolve().name, device.id, condition.folder.as_posix())
 
     def limited(space: AnySpace) -> Bounds:
         return bounds(config, space, classes, texts, device.runtime, device.precision)
 
-    channels, native = native_shape(config.data) if dataset is None else (dataset.channels, dataset.resolution)
+    channels, native = native_shape(config.data.source) if dataset is None else (dataset.channels, dataset.resolution)
     folder = table_folder(condition, tables)
     table = open_table(device, find_folder(condition, tables) or folder)
     config = config if device.reachable else _of_table(config, table, channels, len(classes))
-    found = _instance(config, budgets, device, (channels, native, len(classes)), limited, progress)
-    resolved = replace(config, width=found.width, depth=found.depth, resolution=found.space.input_shape[1])
+    found = _instance(config, device, (channels, native, len(classes)), limited, progress)
+    resolved = config.changed(
+        space={"width": found.width, "depth": found.depth, "resolution": found.space.input_shape[1]}
+    )
     if device.reachable:
         table, _ = table_for(device, found.space, tables)
     missing = lacking(table, found.space)
@@ -140,11 +141,10 @@ def make_plan(
     start, reused = None, None
     if init is not None:
         start, reused = start_of(config, left.space, init, chosen)
-        progress.say(f"starting from {config.init}: {reused}")
+        progress.say(f"starting from {config.search.init}: {reused}")
     return Plan(
         config=resolved,
         reason=found.reason,
-        budgets=budgets,
         strategy=chosen,
         whole=found.space,
         bounds=left,
@@ -159,62 +159,69 @@ def make_plan(
     )
 
 
-def _check_scores(config: RunConfig, chosen: Strategy) -> None:
+def _check_scores(config: Configuration, chosen: Strategy) -> None:
     """Whether the scores that are asked for go with the rest of a configuration.
 
     Raises:
         InputError: they do not.
     """
-    if config.scores not in ("supernet", "training"):
-        raise InputError(
-            f"scores come from the supernet or from training, not from {config.scores!r}",
-            hint="--scores supernet or --scores training",
-        )
-    if config.scores == "supernet":
-        if config.space in WITHOUT_SUPERNET:
+    if config.search.evaluator == "one-shot":
+        if config.space.name in WITHOUT_SUPERNET:
             raise InputError(
-                f"the networks of the space {config.space} cannot share weights, as their layers read maps of "
+                f"the networks of the space {config.space.name} cannot share weights, as their layers read maps of "
                 "different shapes, so there is no supernet to score them",
-                hint="leave out --scores, or say --scores training, with a sampler such as --strategy metaqnn",
+                hint="leave out --evaluator, or take --evaluator from-scratch and a sampler like --strategy metaqnn",
             )
         return
     if chosen.sampler is None:
-        instead = "" if config.space in WITHOUT_SUPERNET else ", or --scores supernet"
+        instead = "" if config.space.name in WITHOUT_SUPERNET else ", or --evaluator one-shot"
         raise InputError(
             f"scores by training are for samplers, and {chosen.name} is a relaxation, which learns with the weights "
             "of a supernet",
             hint=f"choose another --strategy, such as metaqnn or evolution{instead}",
         )
-    if not config.train:
+    if not config.train.enabled:
         raise InputError("with scores by training there are no shared weights to keep", hint="leave out --no-train")
-    if config.minutes:
+    if config.train.minutes:
         raise InputError(
             "scores by training are limited by their epochs, not by minutes",
-            hint="give --score-epochs and --epochs in place of --minutes",
+            hint="give --evaluator-epochs and --epochs in place of --minutes",
         )
 
 
-def _check_reward(config: RunConfig, chosen: Strategy) -> None:
-    """Whether there is such a reward, and a strategy that is told it.
+def _check_reward(config: Configuration, chosen: Strategy) -> None:
+    """Whether the strategy is told the reward.
 
     Raises:
-        InputError: there is not.
+        InputError: it is not.
     """
-    if config.reward not in REWARDS:
-        raise InputError(
-            f"the reward is {' or '.join(REWARDS)}, not {config.reward!r}",
-            hint="leave out --reward for the hard filter",
-        )
-    if config.reward != "filter" and chosen.sampler is None:
+    if config.search.reward != "filter" and chosen.sampler is None:
         raise InputError(
             f"rewards are for samplers, and {chosen.name} is a relaxation, which the gradient of the latency presses",
             hint="leave out --reward, or choose a sampler, such as --strategy enas",
         )
 
 
+def _check_settings(config: Configuration) -> None:
+    """Whether what is set for the training of a supernet has one to set it for.
+
+    Raises:
+        InputError: it has not.
+    """
+    scratch, idle = config.search.evaluator == "from-scratch", config.search.share == 0
+    if not scratch and not idle:
+        return
+    used = {"candidates"} if scratch and not idle else set()
+    unused = [
+        f"search.{one.name}" for one in fields(SearchSettings) if one.name in config.search.chosen().keys() - used
+    ]
+    if unused:
+        why = "with scores by training there is no supernet" if scratch else "with a share of 0 nothing is searched"
+        raise InputError(f"{why}, so nothing follows from {', '.join(unused)}", hint="leave that out")
+
+
 def _instance(
-    config: RunConfig,
-    budgets: Sequence[Budget],
+    config: Configuration,
     device: Device,
     images: tuple[int, int, int],
     limited: Callable[[AnySpace], Bounds],
@@ -226,37 +233,37 @@ def _instance(
         images: their channels, native resolution and number of classes.
     """
     channels, native, classes = images
-    resolution = config.resolution or default_resolution(native)
+    resolution = config.space.resolution or default_resolution(native)
 
     def instance(width: float, depth: int, resolution: int) -> AnySpace:
         return space_instance(
-            config.space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
+            config.space.name, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
         )
 
-    rungs = space_rungs(config.space)
-    if budgets[0].relative or config.width or not rungs or not device.reachable:
-        width = config.width or default_width(native)
-        reason = "as asked for" if config.width else "the default for images of this size"
-        return ChosenInstance(instance(width, config.depth, resolution), width, config.depth, reason)
+    rungs = space_rungs(config.space.name)
+    if config.budgets[0].relative or config.space.width or not rungs or not device.reachable:
+        width = config.space.width or default_width(native)
+        reason = "as asked for" if config.space.width else "the default for images of this size"
+        return ChosenInstance(instance(width, config.space.depth, resolution), width, config.space.depth, reason)
     resolutions = [resolution]
-    if not config.resolution:
+    if not config.space.resolution:
         least = min(native, _SMALL_IMAGES)
         resolutions += [smaller for smaller in _RESOLUTIONS if least <= smaller < resolution]
-    sizes = list(dict.fromkeys((width, config.depth or depth) for width, depth in rungs))
+    sizes = list(dict.fromkeys((width, config.space.depth or depth) for width, depth in rungs))
     sizes = _within_limits(sizes, lambda width, depth: limited(instance(width, depth, resolutions[-1])))
-    values_ms = [budget.value for budget in budgets]
+    values_ms = [budget.value for budget in config.budgets]
     return fit(values_ms, sizes, instance, resolutions, device, progress=progress)
 
 
-def _of_table(config: RunConfig, table: LatencyTable, channels: int, classes: int) -> RunConfig:
+def _of_table(config: Configuration, table: LatencyTable, channels: int, classes: int) -> Configuration:
     """The configuration with the instance that an imported table is of, where it names no other one."""
     images = f"-i{channels}-o{classes}"
-    if config.width or config.depth or config.resolution:
+    if config.space.width or config.space.depth or config.space.resolution:
         return config
     for signature in sorted(table.calibrations):
-        if signature.startswith(f"{config.space}@") and signature.endswith(images):
+        if signature.startswith(f"{config.space.name}@") and signature.endswith(images):
             _, width, depth, resolution = parse_constants(signature.removesuffix(images))
-            return replace(config, width=width, depth=depth, resolution=resolution)
+            return config.changed(space={"width": width, "depth": depth, "resolution": resolution})
     return config
 
 
@@ -324,7 +331,7 @@ def check_budget(plan: Plan, model: Latencies) -> None:
         except InfeasibleBudgetError as error:
             if len(plan.budgets) == 1:
                 raise
-            message = f"of the budgets {plan.config.budget}, {budget} cannot be met: {error}"
+            message = f"of the budgets {plan.config.target.budget}, {budget} cannot be met: {error}"
             hint = f"leave it out, or {error.hint.replace('--budget-ms ', '')}"
             raise InfeasibleBudgetError(message, smallest_ms=error.smallest_ms, hint=hint) from error
 

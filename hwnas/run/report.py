@@ -7,7 +7,6 @@ import io
 import json
 import math
 import re
-import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -25,6 +24,7 @@ from scipy.special import betaincinv
 
 from hwnas.arch import OpSpec
 from hwnas.arch.costs import macs
+from hwnas.config.read import sections_of
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_bytes
 from hwnas.run.run_folder import RunFolder
@@ -65,7 +65,7 @@ def write_report(folder: RunFolder) -> None:
         .render(
             name=folder.path.resolve().name,
             result=result,
-            config=_optional(_read_toml, folder.config),
+            config=_optional(_asked, folder.config),
             machine=_optional(read_json, folder.environment),
             layers=_layers(architecture),
             stages=_stages(events),
@@ -105,8 +105,13 @@ def _optional(read: Callable[[Path], Any], path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+def _asked(path: Path) -> dict[str, Any]:
+    """The options of a run by their places, such as `search.lr`."""
+    options: dict[str, Any] = {}
+    for section, values in sections_of(path).items():
+        named = {f".{name}": value for name, value in values.items()} if isinstance(values, dict) else {"": values}
+        options |= {f"{section}{name}": value for name, value in named.items()}
+    return options
 
 
 def _lines(path: Path) -> list[str]:

@@ -7,15 +7,14 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hwnas.config import Configuration, load_configuration
 from hwnas.errors import InputError
 from hwnas.files import read_json, remove_leftovers, storage_errors, write_json
 from hwnas.locks import held
-from hwnas.run.config import RunConfig, parse_budgets
 
 
 class RunFolder:
@@ -68,7 +67,7 @@ class RunFolder:
         return before if before.is_file() else self.state / "sampler.json"
 
     @contextmanager
-    def claimed(self, config: RunConfig, *, resume: bool, force: bool) -> Iterator[None]:
+    def claimed(self, config: Configuration, *, resume: bool, force: bool) -> Iterator[None]:
         """Hold the folder for one process, with its configuration on disk.
 
         Raises:
@@ -81,15 +80,14 @@ class RunFolder:
             raise InputError(f"another process is working in {self.path}", hint="wait for it, or choose another --out")
 
         with held(self.state / "lock", busy=refuse):
-            budgets = parse_budgets(config.budget)
-            parts = [self.part(one.folder) for one in budgets if len(budgets) > 1]
+            parts = self._parts(config)
             for path in (self.path, *(path for part in parts for path in (part.path, part.state))):
                 if path.is_dir():
                     remove_leftovers(path)
             self._prepare(config, resume=resume, force=force)
             yield
 
-    def remembered(self, config: RunConfig) -> RunConfig:
+    def remembered(self, config: Configuration) -> Configuration:
         """`config` with the instance of the space that an interrupted run settled on, where it leaves that open.
 
         Raises:
@@ -97,10 +95,10 @@ class RunFolder:
         """
         if not self.config.exists():
             return config
-        before = RunConfig.load(self.config)
-        if config.width:
+        before = load_configuration(self.config).space
+        if config.space.width:
             return config
-        return replace(config, width=before.width, depth=before.depth, resolution=before.resolution)
+        return config.changed(space={"width": before.width, "depth": before.depth, "resolution": before.resolution})
 
     def same_data(self, digest: str) -> None:
         """Note what the run works with, or compare: a run goes on with the images that it began with.
@@ -146,10 +144,10 @@ class RunFolder:
                 events.append(json.loads(line))
         return round(sum(float(event["seconds"]) for event in events if event.get("event") == "end"), 1)
 
-    def _prepare(self, config: RunConfig, *, resume: bool, force: bool) -> None:
-        if config.init and Path(config.init).resolve() == self.path.resolve():
+    def _prepare(self, config: Configuration, *, resume: bool, force: bool) -> None:
+        if config.search.init and Path(config.search.init).resolve() == self.path.resolve():
             raise InputError(
-                f"a run cannot start from itself, but --init is {config.init}", hint="choose another --out"
+                f"a run cannot start from itself, but --init is {config.search.init}", hint="choose another --out"
             )
         if self.config.exists() and not force:
             if not resume:
@@ -157,12 +155,10 @@ class RunFolder:
                     f"{self.path} holds a run already",
                     hint="--resume continues it, --force starts it anew, --out names another folder",
                 )
-            before = RunConfig.load(self.config)
-            if replace(before, max_drop=config.max_drop) != config:
-                old, new = asdict(before), asdict(config)
-                changed = [f"{name} was {old[name]!r} and is {new[name]!r}" for name in old if old[name] != new[name]]
+            before = load_configuration(self.config)
+            if before.changed(target={"max_drop": config.target.max_drop}) != config:
                 raise InputError(
-                    f"{self.path} was started with another configuration: {', '.join(changed)}",
+                    f"{self.path} was started with another configuration: {', '.join(before.differences(config))}",
                     hint="--resume continues only the same run; choose another --out for this one",
                 )
             if before != config:
@@ -171,6 +167,10 @@ class RunFolder:
         if force:
             self._clear()
         config.save(self.config)
+
+    def _parts(self, config: Configuration) -> list[RunFolder]:
+        """The folders of the budgets, where there are several."""
+        return [self.part(one.folder) for one in config.budgets if len(config.budgets) > 1]
 
     def remove(self) -> None:
         """Remove what a run wrote here, and the folder itself if it is empty then."""
@@ -183,8 +183,7 @@ class RunFolder:
     def _clear(self) -> None:
         """Remove what an earlier run wrote here, and nothing else."""
         with suppress(InputError):
-            budgets = parse_budgets(RunConfig.load(self.config).budget)
-            for part in (self.part(one.folder) for one in budgets if len(budgets) > 1):
+            for part in self._parts(load_configuration(self.config)):
                 part.remove()
         with storage_errors(self.path):
             for path in vars(self).values():

@@ -7,13 +7,13 @@ is faster or slower by then.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hwnas.config import Configuration, Section
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_json
-from hwnas.run.config import RunConfig, parse_share
 from hwnas.search.search_settings import SearchSettings
 from hwnas.search.select import images_a_score
 from hwnas.search.strategies import Strategy
@@ -24,7 +24,6 @@ MOST_EPOCHS = 300
 _HURRIED_SHARE = 0.2  # of the usual epochs of training; fewer are worth a word
 _FEWEST_EPOCHS, _FEWEST_STEPS = 6, 10  # of a search; epochs become shorter before they become fewer
 _RESERVE_S, _RESERVE_SHARE = 20.0, 0.1  # export, verdict and report: the lesser of seconds and share of the minutes
-RECIPES = ("auto", "default", "cells")
 _SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers (docs/decisions/0028)
 _WARMUP_SHARE, _STARTED_WARMUP_SHARE = 0.35, 0.2  # of the epochs of a search, and of one from an initialisation
 _SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation
@@ -34,8 +33,14 @@ _FORWARD_SHARE = 1 / 3  # of what a training step takes
 _Settings = TypeVar("_Settings", SearchSettings, Recipe)
 
 
+def overridden(settings: _Settings, section: Section) -> _Settings:
+    """The settings with what a section of the configuration sets itself in place of what follows the data."""
+    names = {one.name for one in fields(settings)}
+    return replace(settings, **{name: value for name, value in section.chosen().items() if name in names})
+
+
 def search_settings(
-    config: RunConfig,
+    config: Configuration,
     train_images: int,
     strategy: Strategy,
     *,
@@ -44,7 +49,7 @@ def search_settings(
     epoch_s: Callable[[SearchSettings], tuple[float, float]],
     budgets: int = 1,
 ) -> SearchSettings:
-    """Settings of the search.
+    """Settings of the search; those that the configuration sets are as it says, and the others are derived.
 
     A sampler has no steps on α. One that guides is told accuracies in their place; another one gets as many steps on
     the weights instead, so that strategies that are compared have seen as many images.
@@ -67,12 +72,34 @@ def search_settings(
         epoch_s: measures seconds of an epoch of warm-up and of one of search.
         budgets: for how many of them there are candidates and trainings.
     """
-    share = parse_share(config.search_share)
+    derived = _derived_settings(
+        config,
+        train_images,
+        strategy,
+        val_images=val_images,
+        spent_s=spent_s,
+        epoch_s=epoch_s,
+        budgets=budgets,
+    )
+    return overridden(derived, config.search)
+
+
+def _derived_settings(
+    config: Configuration,
+    train_images: int,
+    strategy: Strategy,
+    *,
+    val_images: int,
+    spent_s: float,
+    epoch_s: Callable[[SearchSettings], tuple[float, float]],
+    budgets: int,
+) -> SearchSettings:
+    share = config.search.share
     if share == 0:
         return replace(SearchSettings.for_images(train_images), warmup_epochs=0, epochs=0, candidates=1)
     if share is not None:
-        random_start = replace(config, init="", search_share="")
-        whole = search_settings(
+        random_start = config.changed(search={"init": "", "share": None})
+        whole = _derived_settings(
             random_start,
             train_images,
             strategy,
@@ -82,29 +109,29 @@ def search_settings(
             budgets=budgets,
         )
         part = whole.shortened(share)
-        return replace(part, lr=part.lr * fine_tuning(share)) if config.init else part
-    settings = SearchSettings.for_images(train_images)
-    if config.init:
+        return replace(part, lr=part.lr * fine_tuning(share)) if config.search.init else part
+    settings = overridden(SearchSettings.for_images(train_images), config.search)
+    if config.search.init:
         settings = settings.started()
     relaxed_candidates = settings.candidates
-    if strategy.sampler is not None:
-        guiding = strategy.guides and config.scores == "supernet"
+    if strategy.sampler is not None and config.search.candidates is None:
+        guiding = strategy.guides and config.search.evaluator == "one-shot"
         times = _GUIDING_CANDIDATES if guiding else _SAMPLER_CANDIDATES
         settings = replace(settings, candidates=times * relaxed_candidates)
-    if config.scores == "training":
+    if config.search.evaluator == "from-scratch":
         return replace(settings, warmup_epochs=0, epochs=0)
-    if not config.minutes:
+    if not config.train.minutes:
         if strategy.relaxation is None and not strategy.guides:
             settings = replace(settings, epochs=settings.epochs + round(settings.epochs / settings.arch_every))
         return settings
     warm_s, both_s = epoch_s(settings)
-    left_s = search_share(config, budgets) * max(0.0, config.minutes * 60.0 - spent_s)
+    left_s = search_share(config, budgets) * max(0.0, config.train.minutes * 60.0 - spent_s)
     if strategy.sampler is not None:
         score_s = budgets * warm_s * _FORWARD_SHARE * images_a_score(val_images) / train_images
         affordable = max(relaxed_candidates, min(settings.candidates, int(_SCORING_SHARE * left_s / score_s)))
         settings = replace(settings, candidates=affordable)
         left_s -= affordable * score_s
-    warmup_share = _STARTED_WARMUP_SHARE if config.init else _WARMUP_SHARE
+    warmup_share = _STARTED_WARMUP_SHARE if config.search.init else _WARMUP_SHARE
     mean_s = warmup_share * warm_s + (1.0 - warmup_share) * both_s
     fit = left_s / mean_s
     epochs = min(MOST_EPOCHS, max(_FEWEST_EPOCHS, int(fit)))
@@ -113,18 +140,18 @@ def search_settings(
     return replace(settings, warmup_epochs=warmup, epochs=epochs - warmup, epoch_steps=steps)
 
 
-def search_share(config: RunConfig, budgets: int = 1) -> float:
+def search_share(config: Configuration, budgets: int = 1) -> float:
     """The share of the minutes that the search gets; the rest is for the trainings, where there are any."""
     return _SEARCH_PART / (_SEARCH_PART + trainings(config, budgets) * _TRAINING_PART)
 
 
-def trainings(config: RunConfig, budgets: int = 1) -> int:
+def trainings(config: Configuration, budgets: int = 1) -> int:
     """How many networks a run trains: for each budget the winner, and the random baseline."""
-    return budgets * config.train * (1 + config.baseline)
+    return budgets * config.train.enabled * (1 + config.train.baseline)
 
 
 def final_recipe(
-    config: RunConfig,
+    config: Configuration,
     train_images: int,
     *,
     spent_s: float,
@@ -133,32 +160,36 @@ def final_recipe(
 ) -> Recipe:
     """Recipe of the final trainings, the same for the found networks and for the baselines.
 
+    What the configuration sets is as it says, and all else is derived.
+
     Args:
         spent_s: seconds that the run has taken so far.
         epoch_s: measures seconds of an epoch, the mean over the budgets.
         budgets: for how many of them networks are trained.
     """
     usual = Recipe.for_images(train_images)
-    cells = config.recipe == "cells" or (config.recipe == "auto" and config.space in _SPACES_OF_CELLS)
+    cells = config.train.recipe == "cells" or (config.train.recipe == "auto" and config.space.name in _SPACES_OF_CELLS)
     wrapped = Recipe.for_cells if cells else lambda recipe: recipe
 
     def lasting(epochs: int) -> Recipe:
         """Of so many epochs; learned weights are trained gently where they are few."""
-        gently = fine_tuning(epochs / usual.epochs) if config.init and config.scores == "supernet" else 1.0
-        return wrapped(replace(usual, epochs=epochs, lr=usual.lr * gently))
+        learned = config.search.init and config.search.evaluator == "one-shot"
+        gently = fine_tuning(epochs / usual.epochs) if learned else 1.0
+        return overridden(wrapped(replace(usual, epochs=epochs, lr=usual.lr * gently)), config.train)
 
-    if config.epochs or not config.minutes:
-        return lasting(config.epochs or usual.epochs)
-    minutes_s = config.minutes * 60.0
+    if config.train.epochs or not config.train.minutes:
+        return lasting(config.train.epochs or usual.epochs)
+    minutes_s = config.train.minutes * 60.0
     left_s = max(0.0, minutes_s - spent_s - min(_RESERVE_S, _RESERVE_SHARE * minutes_s))
     each_s = left_s / max(1, trainings(config, budgets))
-    return lasting(min(MOST_EPOCHS, max(1, int(each_s / epoch_s(wrapped(usual))))))
+    return lasting(min(MOST_EPOCHS, max(1, int(each_s / epoch_s(overridden(wrapped(usual), config.train))))))
 
 
-def hurried(config: RunConfig, recipe: Recipe, train_images: int) -> str:
+def hurried(config: Configuration, recipe: Recipe, train_images: int) -> str:
     """What is said where the minutes leave little of the usual training; empty where they do not."""
     usual = Recipe.for_images(train_images).epochs
-    if not config.train or config.epochs or not config.minutes or recipe.epochs >= _HURRIED_SHARE * usual:
+    asked = config.train
+    if not asked.enabled or asked.epochs or not asked.minutes or recipe.epochs >= _HURRIED_SHARE * usual:
         return ""
     return (
         f"the search leaves time for {recipe.epochs} of the usual {usual} epochs of training: give more --minutes, or "
@@ -166,10 +197,10 @@ def hurried(config: RunConfig, recipe: Recipe, train_images: int) -> str:
     )
 
 
-def score_recipe(config: RunConfig, train_images: int) -> Recipe:
+def score_recipe(config: Configuration, train_images: int) -> Recipe:
     """Recipe of the short trainings that give scores: a fifth of the epochs of a final one, but at least two."""
     chosen = Recipe.for_images(train_images)
-    return replace(chosen, epochs=config.score_epochs or max(2, round(chosen.epochs / 5)))
+    return replace(chosen, epochs=config.search.evaluator_epochs or max(2, round(chosen.epochs / 5)))
 
 
 def kept_settings(path: Path, make: Callable[[], SearchSettings]) -> SearchSettings:

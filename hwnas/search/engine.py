@@ -221,7 +221,7 @@ def make_loop(
     if not isinstance(space, SearchSpace):
         raise InputError(
             f"the networks of {space.name} cannot share weights, as their layers read maps of different shapes",
-            hint="--scores training, with a sampler such as --strategy metaqnn",
+            hint="--evaluator from-scratch, with a sampler such as --strategy metaqnn",
         )
     torch.manual_seed(seed)
     budgeted: list[Budgeted] = []

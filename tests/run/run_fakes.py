@@ -23,6 +23,8 @@ from PIL import Image
 
 from hwnas.arch import OpSpec, SearchSpace, space_instance
 from hwnas.backends.model_format import format_of
+from hwnas.config import Configuration
+from hwnas.config.flat import PLACES
 from hwnas.devices.device import load_device
 from hwnas.devices.verdict import State, Verdict
 from hwnas.latency.build import MissingRows
@@ -30,7 +32,6 @@ from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table
 from hwnas.run import measured_check, plan
-from hwnas.run.config import RunConfig
 from hwnas.search.search_settings import SearchSettings
 from hwnas.train import Recipe
 
@@ -51,16 +52,24 @@ def draw_images(root: Path, *, count: int = 20, size: int = 12) -> Path:
     return root
 
 
-def a_config(images: Path, **changes: Any) -> RunConfig:
-    settings = {
-        "budget": "60%",
-        "data": str(images),
-        "space": "toy",
-        "width": 1.0,
-        "resolution": 8,
-        "accelerator": "cpu",
-    }
-    return RunConfig(**settings | changes)
+def sections(changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Values by section, from the short names that options had in the flat files of earlier versions."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        section, option = PLACES[name].split(".")
+        found.setdefault(section, {})[option] = value
+    return found
+
+
+def changed(config: Configuration, **changes: Any) -> Configuration:
+    """A copy with other values, named as for `sections`."""
+    return config.changed(**sections(changes))
+
+
+def a_config(images: Path, **changes: Any) -> Configuration:
+    """Of the made-up machine; changes are named as for `sections`."""
+    usual = {"budget": "60%", "data": str(images), "space": "toy", "width": 1.0, "resolution": 8, "accelerator": "cpu"}
+    return Configuration.model_validate(sections(usual | changes))
 
 
 def row_ms(spec: OpSpec) -> float:

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from hwnas.arch import Architecture, space_instance
+from hwnas.config import Configuration, Target
 from hwnas.errors import InputError
-from hwnas.run.config import RunConfig
 from hwnas.run.report import write_report
 from hwnas.run.run_folder import RunFolder
 
@@ -101,7 +101,7 @@ def folder(tmp_path: Path) -> RunFolder:
     network = {"choices": list(CHOICES), "options": space.describe(architecture)}
     run.architecture.write_text(json.dumps(network | {"network": space.network(architecture).to_json()}))
     run.environment.write_text(json.dumps({"cpu": "Some CPU", "governor": None, "packages": {"onnx": "1.17.0"}}))
-    RunConfig(budget="2").save(run.config)
+    Configuration(target=Target(budget="2")).save(run.config)
     run.evaluated.write_text(
         "choices,predicted_ms,val_accuracy,val_loss\n0-2-1-0,1.9,0.92,0.3\n0-0-1-0,1.8,0.9,0.3\n1-2,bad,,0.3\n"
     )

@@ -17,9 +17,9 @@ from run_fakes import FakeJudge, a_config, install, row_ms, write_table
 from test_run_resume import outcome
 
 from hwnas.arch import Network, space_instance
+from hwnas.config import Configuration
 from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.progress import Silent
-from hwnas.run.config import RunConfig
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.search.search_settings import SearchSettings
@@ -34,7 +34,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_table(tmp_path_factory.mktemp("machine") / "tables", spaces=(CHAIN, GREY))
 
 
-def chain_config(images: Path, **changes: Any) -> RunConfig:
+def chain_config(images: Path, **changes: Any) -> Configuration:
     common = {"space": "chain", "width": 0.05, "depth": 3, "score_epochs": 1, "epochs": 1, "baseline": False}
     return a_config(images, **common | changes)
 
@@ -131,11 +131,11 @@ def test_killed_while_candidates_are_trained(images: Path, tables: Path, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "rule", "instead"),
     [
-        ({"scores": "supernet"}, "cannot share weights", "--scores training"),
+        ({"scores": "supernet"}, "cannot share weights", "--evaluator from-scratch"),
         ({"strategy": "gumbel"}, "gumbel is a relaxation", "metaqnn"),
         ({"strategy": "darts2"}, "darts2 is a relaxation", "metaqnn"),
         ({"train": False}, "no shared weights", "--no-train"),
-        ({"minutes": 5.0}, "not by minutes", "--score-epochs"),
+        ({"minutes": 5.0}, "not by minutes", "--evaluator-epochs"),
         ({"max_size_kb": 100.0}, "--max-size-kb is no limit of chain", "--width"),
         ({"max_peak_kb": 100.0}, "--max-peak-kb is no limit of chain", "--width"),
     ],

@@ -51,7 +51,7 @@ def test_a_data_set_is_searched_like_the_source_that_it_came_from(images: Path, 
     given = run_search(a_config(Path("nowhere")), tmp_path / "a", progress=Silent(), tables=tables, dataset=dataset)
     run_search(a_config(images), tmp_path / "b", progress=Silent(), tables=tables)
     assert files(tmp_path / "a") == files(tmp_path / "b")
-    assert given["data"] == tomllib.loads((tmp_path / "a" / "config.toml").read_text())["data"] == "images"
+    assert given["data"] == tomllib.loads((tmp_path / "a" / "config.toml").read_text())["data"]["source"] == "images"
     state = [json.loads((tmp_path / name / "state" / "data.json").read_text()) for name in "ab"]
     assert state[0] == state[1] == {"sha256": dataset.digest()}
 

@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from hwnas.config import Compute, Configuration, Target, load_configuration
 from hwnas.errors import InputError, StorageError
-from hwnas.run.config import RunConfig
 from hwnas.run.run_folder import RunFolder
 
-CONFIG = RunConfig("20")
+CONFIG = Configuration(target=Target(budget="20"))
 HOLD = """
 import sys; from pathlib import Path
-from hwnas.run.config import RunConfig; from hwnas.run.run_folder import RunFolder
-with RunFolder(Path(sys.argv[1])).claimed(RunConfig("20"), resume=False, force=False):
+from hwnas.config import Configuration, Target; from hwnas.run.run_folder import RunFolder
+with RunFolder(Path(sys.argv[1])).claimed(Configuration(target=Target(budget="20")), resume=False, force=False):
     print("held", flush=True); sys.stdin.read()
 """
 
 
-def claim(path: Path, config: RunConfig = CONFIG, *, resume: bool = False, force: bool = False) -> RunFolder:
+def claim(path: Path, config: Configuration = CONFIG, *, resume: bool = False, force: bool = False) -> RunFolder:
     folder = RunFolder(path)
     with folder.claimed(config, resume=resume, force=force):
-        assert RunConfig.load(folder.config) == config
+        assert load_configuration(folder.config) == config
     return folder
 
 
@@ -54,9 +54,9 @@ def test_a_run_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_only_the_same_configuration_goes_on(tmp_path: Path) -> None:
     claim(tmp_path)
-    with pytest.raises(InputError, match=r"another configuration: seed was 0 and is 1$"):
-        claim(tmp_path, RunConfig("20", seed=1), resume=True)
-    assert RunConfig.load(tmp_path / "config.toml") == CONFIG
+    with pytest.raises(InputError, match=r"another configuration: compute.seed was 0 and is 1$"):
+        claim(tmp_path, Configuration(target=Target(budget="20"), compute=Compute(seed=1)), resume=True)
+    assert load_configuration(tmp_path / "config.toml") == CONFIG
     (tmp_path / "config.toml").write_text("nonsense")
     with pytest.raises(InputError, match="TOML"):
         claim(tmp_path, resume=True)
@@ -78,7 +78,7 @@ def test_force_removes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -> None
     (tmp_path / "photos").mkdir()
     for path, content in external.items():
         path.write_text(content)
-    claim(tmp_path, RunConfig("30"), force=True)
+    claim(tmp_path, Configuration(target=Target(budget="30")), force=True)
     assert not [path for path in own if path.exists()]
     assert [path.name for path in folder.state.iterdir()] == ["lock"]
     assert {path: path.read_text() for path in external} == external

@@ -15,7 +15,6 @@ from hwnas.export.predict import predict
 from hwnas.files import write_text
 from hwnas.progress import Silent
 from hwnas.run import measured_check, pipeline
-from hwnas.run.config import Budget, parse_budgets
 from hwnas.run.front import is_front, write_front
 from hwnas.run.pipeline import run_search
 from hwnas.run.run_folder import RunFolder
@@ -179,24 +178,3 @@ def test_the_page_can_be_written_again(images: Path, tables: Path, tmp_path: Pat
     assert is_front(folder)
     write_front(folder)
     assert folder.report.read_bytes() == before
-
-
-def test_lists_of_budgets() -> None:
-    assert parse_budgets("20, 5,10") == (Budget(5.0, False), Budget(10.0, False), Budget(20.0, False))
-    assert [budget.folder for budget in parse_budgets("50%,20.5%")] == ["20.5pct", "50pct"]
-    assert parse_budgets("7") == (Budget.parse("7"),)
-
-
-@pytest.mark.parametrize(
-    ("text", "rule"),
-    [
-        ("5,10,5.0", "all different, but 5 ms comes twice"),
-        ("5,50%", "all in milliseconds or all shares"),
-        ("5,,10", "not ''"),
-        ("5,fast", "not 'fast'"),
-        ("5,120%", "not '120%'"),
-    ],
-)
-def test_lists_that_are_refused(text: str, rule: str) -> None:
-    with pytest.raises(InputError, match=rule):
-        parse_budgets(text)

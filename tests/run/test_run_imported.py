@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -110,5 +109,5 @@ def test_the_instance_is_the_one_that_the_table_is_of(tmp_path: Path, images: Pa
     config = a_config(images, device="phone", space="fbnet", width=0.0, resolution=0)
     assert make_plan(config, tmp_path / "tables").space.name == "fbnet@w0.5-r32"
     with pytest.raises(MissingRowsError) as caught:
-        make_plan(dataclasses.replace(config, data="digits"), tmp_path / "tables")
+        make_plan(config.changed(data={"source": "digits"}), tmp_path / "tables")
     assert "fbnet@w0.5-r32-i3-o3" in str(caught.value.hint)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from run_fakes import SETTINGS, SPACE, a_config, install, latencies, on_replace, write_table
+from run_fakes import SETTINGS, SPACE, a_config, changed, install, latencies, on_replace, write_table
 
 from hwnas.arch import space_instance
 from hwnas.arch.origin import Origin
+from hwnas.config import Configuration, Target, load_configuration
 from hwnas.data import load_dataset
 from hwnas.errors import InputError
 from hwnas.files import sha256
@@ -22,7 +23,6 @@ from hwnas.meta.meta_run import meta_train
 from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.reuse import LARGEST_SPREAD
 from hwnas.progress import Silent
-from hwnas.run.config import RunConfig
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.run_folder import RunFolder
@@ -78,7 +78,7 @@ def test_a_run_from_an_earlier_run_keeps_its_budget(runs: Runs) -> None:
 
 def test_it_takes_less_warm_up_and_fewer_steps() -> None:
     def settings(**changes: Any) -> SearchSettings:
-        config = RunConfig("50%", **changes)
+        config = changed(Configuration(target=Target(budget="50%")), **changes)
         spent = {"val_images": 300, "spent_s": 0.0, "epoch_s": lambda _: (1.0, 2.0)}
         return search_settings(config, 1000, strategy("gumbel"), **spent)  # type: ignore[arg-type]
 
@@ -123,7 +123,7 @@ def test_other_classes_are_a_partial_start(runs: Runs, tmp_path: Path) -> None:
     plan = make_plan(a_config(runs.images, init=str(path)), runs.tables, progress=Telling())
     assert plan.reused is not None
     assert plan.reused.fresh == ("classifier",)
-    assert plan.config.init_sha256 == sha256(path.read_bytes())
+    assert plan.config.search.init_sha256 == sha256(path.read_bytes())
     assert said == [f"starting from {path}: {plan.reused}"]
     assert runs("run", init=str(path))["init"]["fresh"] == ["classifier"]
 
@@ -132,7 +132,7 @@ def test_the_instance_of_the_initialisation_is_the_default(runs: Runs, tmp_path:
     path = write_init(tmp_path / "init", width=1.0, resolution=8)
     config = a_config(runs.images, init=str(path), width=0.0, resolution=0)
     plan = make_plan(config, runs.tables)
-    assert (plan.config.width, plan.config.resolution, plan.space.name) == (1.0, 8, SPACE.name)
+    assert (plan.config.space.width, plan.config.space.resolution, plan.space.name) == (1.0, 8, SPACE.name)
 
 
 def test_what_cannot_be_started_from_is_refused_before_anything_is_done(runs: Runs, tmp_path: Path) -> None:
@@ -204,4 +204,4 @@ def test_configurations_of_earlier_versions_have_no_start(images: Path, tmp_path
     a_config(images).save(tmp_path / "config.toml")
     lines = (tmp_path / "config.toml").read_text().splitlines()
     (tmp_path / "config.toml").write_text("\n".join(line for line in lines if not line.startswith("init")))
-    assert RunConfig.load(tmp_path / "config.toml") == a_config(images)
+    assert load_configuration(tmp_path / "config.toml") == a_config(images)

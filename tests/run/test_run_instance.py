@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from run_fakes import a_config, draw_images
+from run_fakes import a_config, changed, draw_images
 
 from hwnas.arch import SearchSpace, space_instance, space_rungs
 from hwnas.arch.costs import macs
 from hwnas.arch.network import Network
+from hwnas.config import Configuration, Target
 from hwnas.devices.device import Device
 from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.progress import Progress
 from hwnas.run import instance
-from hwnas.run.config import RunConfig
 from hwnas.run.plan import make_plan
 from hwnas.run.run_folder import RunFolder
 
@@ -63,8 +62,8 @@ def test_the_budget_cuts_the_space_that_it_chooses(budget_ms: float, small: Path
     low, high = range_ms(plan.space)
     assert low + instance.SHARE * (high - low) <= budget_ms < high
     assert plan.space.input_shape == (3, 32, 32)
-    assert (plan.config.width, plan.config.resolution) == (float(plan.space.name[8:].partition("-")[0]), 32)
-    larger = space_rungs("mobile")[space_rungs("mobile").index((plan.config.width, plan.config.depth)) + 1]
+    assert (plan.config.space.width, plan.config.space.resolution) == (float(plan.space.name[8:].partition("-")[0]), 32)
+    larger = space_rungs("mobile")[space_rungs("mobile").index((plan.config.space.width, plan.config.space.depth)) + 1]
     low, high = range_ms(mobile(*larger))
     assert low + instance.SHARE * (high - low) > budget_ms
     assert "largest space of which" in plan.reason
@@ -72,7 +71,7 @@ def test_the_budget_cuts_the_space_that_it_chooses(budget_ms: float, small: Path
 
 def test_a_generous_budget_takes_the_largest_space_and_says_that_it_does_not_bind(small: Path) -> None:
     plan = make_plan(a_config(small, space="mobile", width=0.0, resolution=0, budget="1000"), None)
-    assert (plan.config.width, plan.config.depth) == space_rungs("mobile")[-1]
+    assert (plan.config.space.width, plan.config.space.depth) == space_rungs("mobile")[-1]
     assert "1000 ms do not bind" in plan.reason
 
 
@@ -100,7 +99,7 @@ def test_of_several_budgets_the_loosest_has_room_and_the_tightest_a_network(smal
             for size, (low, high) in zip(sizes, spans, strict=True)
             if size in reachable and low + instance.SHARE * (high - low) <= loose
         ]
-        assert (plan.config.width, plan.config.depth) == roomy[-1]
+        assert (plan.config.space.width, plan.config.space.depth) == roomy[-1]
         assert range_ms(plan.space)[0] <= tight
     alone = make_plan(a_config(small, space="mobile", width=0.0, resolution=0, budget=f"{loose:.6f}"), None)
     assert range_ms(alone.space)[0] > tight
@@ -130,7 +129,7 @@ def test_a_budget_chooses_among_chains(small: Path) -> None:
         make_plan(a_config(small, space="chain", width=0.0, resolution=0, budget=budget), None).config
         for budget in ("2", "100", "1000000")
     ]
-    sizes = [(one.width, one.depth) for one in chosen]
+    sizes = [(one.space.width, one.space.depth) for one in chosen]
     assert (sizes[0], sizes[-1]) == (space_rungs("chain")[0], space_rungs("chain")[-1])
     assert sizes == sorted(set(sizes))
 
@@ -139,27 +138,27 @@ def test_large_images_are_shrunk_only_when_no_width_is_small_enough(photos: Path
     at_200 = range_ms(mobile(*space_rungs("mobile")[0], resolution=200))
     roomy = at_200[0] + 0.5 * (at_200[1] - at_200[0])
     config = a_config(photos, space="mobile", width=0.0, resolution=0, budget=f"{roomy:.6f}")
-    assert make_plan(config, None).config.resolution == 200
+    assert make_plan(config, None).config.space.resolution == 200
     config = a_config(photos, space="mobile", width=0.0, resolution=0, budget=f"{0.5 * at_200[0]:.6f}")
-    assert make_plan(config, None).config.resolution in (64, 96, 128)
+    assert make_plan(config, None).config.space.resolution in (64, 96, 128)
     with pytest.raises(InfeasibleBudgetError):
         make_plan(a_config(photos, space="mobile", width=0.0, resolution=200, budget=f"{0.5 * at_200[0]:.6f}"), None)
 
 
 def test_enlarged_images_go_back_to_their_own_size_at_most() -> None:
     """The digits are 8 pixels wide, and are shown to the network at 32 where there is time for it."""
-    asked = RunConfig("0.05", data="digits")
+    asked = Configuration(target=Target(budget="0.05"))
     low, _ = range_ms(mobile(*space_rungs("mobile")[0], resolution=8))
-    assert make_plan(asked, None).config.resolution in (8, 16, 24)
+    assert make_plan(asked, None).config.space.resolution in (8, 16, 24)
     with pytest.raises(InfeasibleBudgetError):
-        make_plan(replace(asked, budget=f"{0.5 * low:.6f}"), None)
+        make_plan(changed(asked, budget=f"{0.5 * low:.6f}"), None)
 
 
 def test_what_the_user_fixes_stays(small: Path) -> None:
     plan = make_plan(a_config(small, space="mobile", width=0.25, resolution=24, depth=5, budget="1"), None)
     assert plan.space.name == "mobile@w0.25-d5-r24"
     plan = make_plan(a_config(small, space="mobile", width=0.0, resolution=24, depth=2, budget="0.3"), None)
-    assert (plan.config.depth, plan.config.resolution) == (2, 24)
+    assert (plan.config.space.depth, plan.config.space.resolution) == (2, 24)
     with pytest.raises(InputError, match="depth of 'mobile' lies between 2 and 8"):
         make_plan(a_config(small, space="mobile", width=0.25, depth=9), None)
     with pytest.raises(InputError, match="depth of 'toy' is fixed"):

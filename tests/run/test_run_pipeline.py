@@ -340,11 +340,34 @@ def test_quantising_that_costs_too_much_is_refused(runs: Runs, monkeypatch: pyte
     assert len(runs.events("epoch")) == SETTINGS.warmup_epochs + SETTINGS.epochs
 
 
+FLAT = """\
+budget = "60%"
+device = "host"
+data = "{images}"
+space = "toy"
+width = 1.0
+depth = 0
+resolution = 8
+strategy = "gumbel"
+seed = 0
+threads = 1
+accelerator = "cpu"
+max_size_kb = 0.0
+max_peak_kb = 0.0
+train = true
+epochs = 0
+minutes = 0.0
+baseline = true
+"""
+
+
 def test_a_run_of_before_there_were_runtimes_goes_on(runs: Runs) -> None:
     runs()
     path = runs.root / "run" / "config.toml"
-    path.write_text(path.read_text().replace('runtime = ""\n', "").replace("max_drop = 1.0\n", ""))
-    assert runs(resume=True) == runs.result()
+    path.write_text(FLAT.format(images=runs.images))
+    assert runs(resume=True, recipe="default") == runs.result()
+    with pytest.raises(InputError, match=r"compute\.seed was 0 and is 1$"):
+        runs(resume=True, recipe="default", seed=1)
 
 
 def test_force_starts_anew(runs: Runs) -> None:

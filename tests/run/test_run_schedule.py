@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_fakes import a_config
+from run_fakes import a_config, changed
 
 from hwnas.errors import InputError
 from hwnas.files import write_json
-from hwnas.run.config import parse_share
 from hwnas.run.plan import make_plan
 from hwnas.run.schedule import (
     MOST_EPOCHS,
@@ -53,13 +52,13 @@ def test_without_minutes_the_data_decide() -> None:
 
 
 def test_epochs_that_are_asked_for_are_taken() -> None:
-    recipe = final_recipe(replace(CONFIG, epochs=7), IMAGES, spent_s=0.0, epoch_s=unasked)
+    recipe = final_recipe(changed(CONFIG, epochs=7), IMAGES, spent_s=0.0, epoch_s=unasked)
     assert recipe == replace(Recipe.for_images(IMAGES), epochs=7)
 
 
 def test_cells_of_darts_are_trained_by_their_recipe() -> None:
     def recipe(**changes: Any) -> Recipe:
-        return final_recipe(replace(CONFIG, **changes), IMAGES, spent_s=0.0, epoch_s=lambda _: 8.0)
+        return final_recipe(changed(CONFIG, **changes), IMAGES, spent_s=0.0, epoch_s=lambda _: 8.0)
 
     plain = recipe(epochs=7)
     assert plain == recipe(epochs=7, recipe="default", space="darts") == recipe(epochs=7, space="nasbench201")
@@ -71,13 +70,13 @@ def test_cells_of_darts_are_trained_by_their_recipe() -> None:
 
 def test_an_unknown_recipe_is_refused() -> None:
     with pytest.raises(InputError, match="is one of auto, default, cells, not 'soup'"):
-        make_plan(replace(CONFIG, recipe="soup"), None)
+        changed(CONFIG, recipe="soup")
 
 
 @pytest.mark.parametrize("baseline", [True, False])
 @pytest.mark.parametrize("minutes", [5.0, 20.0, 60.0])
 def test_the_minutes_are_used_and_not_exceeded(minutes: float, baseline: bool) -> None:
-    config = replace(CONFIG, minutes=minutes, baseline=baseline)
+    config = changed(CONFIG, minutes=minutes, baseline=baseline)
     spent_s = 30.0
     settings = search_settings(
         config, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=spent_s, epoch_s=lambda _: (3.0, 6.0)
@@ -90,7 +89,7 @@ def test_the_minutes_are_used_and_not_exceeded(minutes: float, baseline: bool) -
 
 @pytest.mark.parametrize("minutes", [2.0, 5.0])
 def test_where_few_epochs_fit_there_are_six_shorter_ones(minutes: float) -> None:
-    config = replace(CONFIG, minutes=minutes, baseline=False)
+    config = changed(CONFIG, minutes=minutes, baseline=False)
     left_s = search_share(config) * 60.0 * minutes
     settings = search_settings(
         config, IMAGES, strategy("darts"), val_images=VAL, spent_s=0.0, epoch_s=lambda _: (30.0, 60.0)
@@ -103,7 +102,7 @@ def test_where_few_epochs_fit_there_are_six_shorter_ones(minutes: float) -> None
 @pytest.mark.parametrize("name", ["random", "enas"])
 @pytest.mark.parametrize("minutes", [1.0, 5.0, 20.0])
 def test_what_a_sampler_scores_is_within_the_minutes(name: str, minutes: float) -> None:
-    config = replace(CONFIG, minutes=minutes, train=False)
+    config = changed(CONFIG, minutes=minutes, train=False)
     settings = search_settings(
         config, IMAGES, strategy(name), val_images=VAL, spent_s=0.0, epoch_s=lambda _: (3.0, 6.0)
     )
@@ -116,23 +115,23 @@ def test_what_a_sampler_scores_is_within_the_minutes(name: str, minutes: float) 
 
 @pytest.mark.parametrize(("minutes", "reserve_s"), [(1.0, 6), (3.0, 18), (5.0, 20)])
 def test_what_is_left_but_a_reserve_goes_to_the_training(minutes: float, reserve_s: int) -> None:
-    config = replace(CONFIG, minutes=minutes, baseline=False)
+    config = changed(CONFIG, minutes=minutes, baseline=False)
     assert final_recipe(config, IMAGES, spent_s=30.0, epoch_s=lambda _: 1.0).epochs == 60 * minutes - 30 - reserve_s
 
 
 def test_little_training_in_few_minutes_is_said() -> None:
-    usual, timed = Recipe.for_images(IMAGES).epochs, replace(CONFIG, minutes=2.0)
+    usual, timed = Recipe.for_images(IMAGES).epochs, changed(CONFIG, minutes=2.0)
     few = Recipe(epochs=math.ceil(usual / 5) - 1)
     said = hurried(timed, few, IMAGES)
     assert f"{few.epochs} of the usual {usual} epochs" in said
     assert "--minutes" in said
     assert hurried(timed, replace(few, epochs=few.epochs + 1), IMAGES) == ""
-    for quiet in (replace(timed, train=False), replace(timed, epochs=1), replace(timed, minutes=0.0)):
+    for quiet in (changed(timed, train=False), changed(timed, epochs=1), changed(timed, minutes=0.0)):
         assert hurried(quiet, few, IMAGES) == ""
 
 
 def test_too_few_minutes_train_as_little_as_there_is_and_too_many_stop_somewhere() -> None:
-    hasty, idle = replace(CONFIG, minutes=0.1), replace(CONFIG, minutes=1e6)
+    hasty, idle = changed(CONFIG, minutes=0.1), changed(CONFIG, minutes=1e6)
     settings = search_settings(
         hasty, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=60.0, epoch_s=lambda _: (3.0, 6.0)
     )
@@ -160,9 +159,9 @@ def test_what_was_decided_is_kept(tmp_path: Path) -> None:
 
 def test_a_training_gets_as_long_with_a_baseline_as_without_and_none_leaves_all_to_the_search() -> None:
     assert search_share(CONFIG) == pytest.approx(0.3)
-    alone = search_share(replace(CONFIG, baseline=False))
+    alone = search_share(changed(CONFIG, baseline=False))
     assert alone / (1 - alone) == pytest.approx(0.3 / 0.35)
-    assert search_share(replace(CONFIG, train=False)) == 1.0
+    assert search_share(changed(CONFIG, train=False)) == 1.0
 
 
 def test_a_share_is_of_the_search_from_a_random_start() -> None:
@@ -186,12 +185,31 @@ def test_a_share_is_of_the_search_from_a_random_start() -> None:
     assert settings(init="first").epochs < settings().epochs
 
 
-def test_shares() -> None:
-    shares = [parse_share(text) for text in ("", "0", "0%", "10%", "0.1", ".5", "100%", "1")]
-    assert shares == [None, 0.0, 0.0, 0.1, 0.1, 0.5, 1.0, 1.0]
-    for text in ("2", "101%", "-0.1", "some", "nan", "1e-1"):
-        with pytest.raises(InputError, match="between 0 and 1"):
-            parse_share(text)
+def test_what_the_configuration_sets_is_taken_and_all_else_is_derived() -> None:
+    """Whatever the rest of the configuration would make of it."""
+    mine = {"lr": 0.01, "beta_decay": 0.0, "epochs": 3, "warmup_epochs": 0, "candidates": 7, "batch_size": 32}
+    for changes in ({}, {"minutes": 20.0}, {"init": "first", "search_share": "5%"}, {"init": "first"}):
+        for name in ("gumbel", "enas", "bayesian"):
+            usual = changed(CONFIG, strategy=name, **changes)
+            asked = {"val_images": VAL, "spent_s": 0.0, "epoch_s": lambda _: (3.0, 6.0)}
+            derived = search_settings(usual, IMAGES, strategy(name), **asked)  # type: ignore[arg-type]
+            found = search_settings(usual.changed(search=mine), IMAGES, strategy(name), **asked)  # type: ignore[arg-type]
+            assert found == replace(derived, **mine, epoch_steps=found.epoch_steps)
+
+
+def test_what_the_configuration_sets_of_the_training_is_taken() -> None:
+    mine = {"lr": 0.5, "drop_path": 0.0, "augment": False, "warmup_epochs": 0.5, "clip": 1.0}
+    for changes in ({}, {"minutes": 20.0}, {"space": "darts", "epochs": 7}, {"init": "first", "epochs": 1}):
+        usual = changed(CONFIG, **changes)
+        derived = final_recipe(usual, IMAGES, spent_s=0.0, epoch_s=lambda _: 8.0)
+        found = final_recipe(usual.changed(train=mine), IMAGES, spent_s=0.0, epoch_s=lambda _: 8.0)
+        assert found == replace(derived, **mine)
+
+
+@pytest.mark.parametrize("changes", [{"scores": "training", "strategy": "random"}, {"init": "x", "search_share": "0"}])
+def test_settings_of_a_supernet_that_there_is_not_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"nothing follows from search\.epochs, search\.lr"):
+        make_plan(changed(CONFIG, **changes).changed(search={"lr": 0.1, "epochs": 2}), None)
 
 
 def test_learned_weights_are_trained_gently_for_few_epochs() -> None:
@@ -199,7 +217,7 @@ def test_learned_weights_are_trained_gently_for_few_epochs() -> None:
     usual = Recipe.for_images(500)  # 64 epochs
 
     def rate(epochs: int, **changes: Any) -> float:
-        config = replace(CONFIG, epochs=epochs, **changes)
+        config = changed(CONFIG, epochs=epochs, **changes)
         return final_recipe(config, 500, spent_s=0.0, epoch_s=unasked).lr / usual.lr
 
     assert [
@@ -212,7 +230,7 @@ def test_learned_weights_are_trained_gently_for_few_epochs() -> None:
 
 def test_a_small_share_of_a_search_from_learned_weights_is_gentle() -> None:
     def rate(**changes: str) -> float:
-        config = replace(CONFIG, **changes)
+        config = changed(CONFIG, **changes)
         return (
             search_settings(config, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=0.0, epoch_s=never).lr
             / SearchSettings.lr

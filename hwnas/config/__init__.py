@@ -1,0 +1,26 @@
+"""What a search is asked to do: every option is declared once, and flags, files and the reference follow from that."""
+
+from hwnas.config.budget import Budget, parse_budgets
+from hwnas.config.configuration import WITHOUT_SUPERNET, Configuration
+from hwnas.config.option import Declared, Option
+from hwnas.config.read import configure, load_configuration
+from hwnas.config.section import Section
+from hwnas.config.sections import Compute, Data, Search, Space, Target, Train
+
+__all__ = [
+    "WITHOUT_SUPERNET",
+    "Budget",
+    "Compute",
+    "Configuration",
+    "Data",
+    "Declared",
+    "Option",
+    "Search",
+    "Section",
+    "Space",
+    "Target",
+    "Train",
+    "configure",
+    "load_configuration",
+    "parse_budgets",
+]

@@ -1,0 +1,130 @@
+"""Everything that decides the outcome of a run, as `config.toml` keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import tomli_w
+from pydantic import ValidationError, model_validator
+
+from hwnas.config.budget import Budget, parse_budgets
+from hwnas.config.nearest import unknown_option, unknown_section
+from hwnas.config.option import Declared
+from hwnas.config.section import Section
+from hwnas.config.sections import Compute, Data, Search, Space, Target, Train
+from hwnas.config.text import REFERENCE, shown
+from hwnas.errors import InputError
+from hwnas.files import write_text
+
+WITHOUT_SUPERNET = ("chain",)
+"""Spaces whose networks cannot share weights."""
+
+Content = dict[str, Any]
+
+
+class Configuration(Section):
+    """Everything that decides the outcome of a run. Equal configurations give equal results on one machine.
+
+    Strategy and evaluator follow the space where they are empty: gumbel on a supernet, or metaqnn on trainings from
+    scratch for chains, which share no weights.
+    """
+
+    title: ClassVar[str] = "configuration"
+    about: ClassVar[str] = ""
+
+    data: Data = Data()
+    target: Target
+    space: Space = Space()
+    search: Search = Search()
+    train: Train = Train()
+    compute: Compute = Compute()
+
+    @classmethod
+    def sections(cls) -> dict[str, type[Section]]:
+        """The sections by their names, in the order of files and help."""
+        kinds = {name: info.annotation for name, info in cls.model_fields.items()}
+        return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)}
+
+    @classmethod
+    def options(cls) -> tuple[Declared, ...]:
+        """The options of all sections."""
+        return tuple(one for section in cls.sections().values() for one in section.options())
+
+    @cached_property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets, the tightest first."""
+        return parse_budgets(self.target.budget)
+
+    def changed(self, **sections: Mapping[str, Any]) -> Self:
+        """A copy with other values, such as `changed(space={"width": 0.5})`.
+
+        Raises:
+            InputError: a name or value is wrong.
+        """
+        content = self.model_dump()
+        for section, values in sections.items():
+            content[section] = content.get(section, {}) | dict(values)
+        return type(self).model_validate(content)
+
+    def differences(self, other: Configuration) -> list[str]:
+        """Options in which `other` differs, each with its value here and there."""
+        pairs = [
+            (one.place, *(getattr(getattr(config, one.section), one.name) for config in (self, other)))
+            for one in self.options()
+        ]
+        return [f"{place} was {shown(old)} and is {shown(new)}" for place, old, new in pairs if old != new]
+
+    def to_json(self) -> Content:
+        """By section and name; what follows the data is left out."""
+        return self.model_dump(exclude_none=True)
+
+    def save(self, path: Path) -> None:
+        """Write TOML.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        write_text(path, tomli_w.dumps(self.to_json()))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        """Wrong names are told here, where the options of all sections are at hand."""
+        places = {one.place for one in cls.options()}
+        for section, values in data.items() if isinstance(data, dict) else ():
+            for name in values if section in cls.sections() and isinstance(values, dict) else ():
+                if f"{section}.{name}" not in places:
+                    raise unknown_option(section, str(name), cls.options())
+        return data
+
+    @model_validator(mode="after")
+    def _settled(self) -> Self:
+        strategy, evaluator = (
+            ("metaqnn", "from-scratch") if self.space.name in WITHOUT_SUPERNET else ("gumbel", "one-shot")
+        )
+        search = self.search
+        settled = {"strategy": search.strategy or strategy, "evaluator": search.evaluator or evaluator}
+        object.__setattr__(self, "search", search.model_copy(update=settled))
+        return self
+
+    @classmethod
+    def _refusal(cls, error: ValidationError) -> InputError:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        if first["type"] == "missing":
+            return cls._without(name)
+        if name and name not in cls.sections():
+            return unknown_section(name, cls.options())
+        return InputError(f"a configuration is made of sections, see {REFERENCE}, not of {shown(first['input'])}")
+
+    @classmethod
+    def _without(cls, name: str) -> InputError:
+        """The error of a section that is missing: what it needs is named by the section itself."""
+        try:
+            cls.sections()[name].model_validate({})
+        except InputError as error:
+            return error
+        return InputError(f"a configuration needs the section [{name}]")

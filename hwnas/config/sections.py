@@ -1,0 +1,319 @@
+"""Every option of a search: name, type, default, rule, help, unit and flag, each once.
+
+A default of None, or of 0 where the help says so, follows the data, the budget or the minutes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator
+
+from hwnas.config.budget import budget_text
+from hwnas.config.option import Option
+from hwnas.config.section import Section
+from hwnas.config.share import parse_share
+
+Evaluator = Literal["", "one-shot", "from-scratch"]
+Reward = Literal["filter", "absolute"]
+RecipeName = Literal["auto", "default", "cells"]
+Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+_OLD_EVALUATORS = {"supernet": "one-shot", "training": "from-scratch"}
+_MOST = 1_000_000
+
+
+def _evaluator(value: Any) -> Any:
+    """The evaluator by its name today."""
+    return _OLD_EVALUATORS.get(value, value) if isinstance(value, str) else value
+
+
+class Data(Section):
+    title: ClassVar[str] = "data"
+    about: ClassVar[str] = "The images."
+
+    source: Annotated[
+        str,
+        Option(
+            "`digits`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, or an .npz.",
+            flag="--data",
+        ),
+    ] = "digits"
+
+
+class Target(Section):
+    title: ClassVar[str] = "target"
+    about: ClassVar[str] = "The device, and the limits that a network must keep there."
+
+    budget: Annotated[
+        str,
+        BeforeValidator(budget_text),
+        Option(
+            "Milliseconds, or a share of the space's range such as 50%.",
+            flag="--budget-ms",
+            aliases={"--budgets-ms": "Instead: several of them, such as 5,10,20 or 20%,50%, from one search."},
+            rule="milliseconds or a share such as 50%, or several with commas between them",
+            example="--budget-ms 20, --budgets-ms 5,10,20, --budgets-ms 20%,50%",
+        ),
+    ]
+    device: Annotated[str, Option("Device id (see `hwnas devices list`), or a TOML file.", flag="--device")] = "host"
+    runtime: Annotated[
+        str,
+        Option(
+            "Runtime, instead of the device's own: onnxruntime, litert or ort-web.",
+            flag="--runtime",
+            by_default="the device's own",
+        ),
+    ] = ""
+    precision: Annotated[
+        str,
+        Option(
+            "Precision, instead of the device's own: fp32 or int8.", flag="--precision", by_default="the device's own"
+        ),
+    ] = ""
+    max_size_kb: Annotated[
+        float,
+        Option(
+            "Largest model file, in KB of 1,024 bytes (KiB); 0 is no limit.", flag="--max-size-kb", unit="KiB", ge=0
+        ),
+    ] = 0.0
+    max_peak_kb: Annotated[
+        float,
+        Option(
+            "Most memory of activations alive at once, in the same KB; 0 is no limit.",
+            flag="--max-peak-kb",
+            unit="KiB",
+            ge=0,
+        ),
+    ] = 0.0
+    max_drop: Annotated[
+        float,
+        Option(
+            "Percentage points of validation accuracy that int8 may cost.",
+            flag="--max-drop",
+            unit="percentage points",
+            ge=0,
+        ),
+    ] = 1.0
+
+
+class Space(Section):
+    title: ClassVar[str] = "space"
+    about: ClassVar[str] = "The networks to choose from."
+
+    name: Annotated[str, Option("Search space (see `hwnas spaces list`).", flag="--space")] = "mobile"
+    width: Annotated[
+        float, Option("Channel multiplier of the search space; 0 follows the budget.", flag="--width", ge=0)
+    ] = 0.0
+    depth: Annotated[
+        int, Option("Blocks per stage, cells or layers; 0 follows the budget.", flag="--depth", ge=0, le=_MOST)
+    ] = 0
+    resolution: Annotated[
+        int,
+        Option("Input size in pixels; 0 follows the data.", flag="--resolution", unit="pixels", ge=0, le=_MOST),
+    ] = 0
+
+
+class Search(Section):
+    title: ClassVar[str] = "search"
+    about: ClassVar[str] = "How the space is searched."
+
+    strategy: Annotated[
+        str,
+        Option(
+            "Search strategy (see `hwnas strategies list`).",
+            flag="--strategy",
+            by_default="gumbel; metaqnn for chain",
+        ),
+    ] = ""
+    evaluator: Annotated[
+        Evaluator,
+        BeforeValidator(_evaluator),
+        Option(
+            "Where scores of candidates come from: shared weights of a supernet (one-shot), or training from scratch "
+            "(samplers).",
+            flag="--evaluator",
+            aliases={"--scores": ""},
+            by_default="one-shot; from-scratch for chain",
+        ),
+    ] = ""
+    evaluator_epochs: Annotated[
+        int,
+        Option(
+            "Epochs of a training for a score; 0 follows the data.",
+            flag="--evaluator-epochs",
+            aliases={"--score-epochs": ""},
+            ge=0,
+            le=_MOST,
+        ),
+    ] = 0
+    reward: Annotated[
+        Reward,
+        Option(
+            "What samplers are told: accuracies, of feasible networks only (filter), or accuracies less what the "
+            "latency is off the budget, of any (absolute).",
+            flag="--reward",
+        ),
+    ] = "filter"
+    init: Annotated[
+        str,
+        Option(
+            "Start from this: a file of `hwnas meta-train`, or the folder of an earlier run.",
+            flag="--init",
+            by_default="a random start",
+        ),
+    ] = ""
+    init_sha256: Annotated[
+        str,
+        Option("SHA-256 of what the search starts from, so that a run goes on with the same.", settable=False),
+    ] = ""
+    share: Annotated[
+        float | None,
+        BeforeValidator(parse_share),
+        Option(
+            "From --init: how much of a search is done, such as 10% or 1; 0 decodes its α without any.",
+            flag="--search-share",
+            rule="a share between 0 and 1, or 0% and 100%",
+            by_default="less warm-up, half of the other epochs",
+        ),
+    ] = None
+    warmup_epochs: Annotated[
+        int | None, Option("Warm-up epochs, of shared weights only.", ge=0, le=_MOST, by_default="follows the data")
+    ] = None
+    epochs: Annotated[
+        int | None,
+        Option("Epochs in which weights and architecture learn.", ge=1, le=_MOST, by_default="follows the data"),
+    ] = None
+    epoch_steps: Annotated[
+        int | None,
+        Option("Weight steps of an epoch; 0 takes all images.", ge=0, le=_MOST, by_default="follows the minutes"),
+    ] = None
+    batch_size: Annotated[
+        int | None, Option("Batch size: images per step.", unit="images", ge=2, le=_MOST, by_default="64")
+    ] = None
+    lr: Annotated[
+        float | None,
+        Option("Learning rate of AdamW on the shared weights, at its peak.", gt=0, by_default="0.004"),
+    ] = None
+    weight_decay: Annotated[float | None, Option("Weight decay of the shared weights.", ge=0, by_default="0.02")] = None
+    arch_lr: Annotated[
+        float | None, Option("Architecture learning rate: of Adam on α, at most.", gt=0, by_default="0.05")
+    ] = None
+    arch_travel: Annotated[
+        float | None, Option("Architecture travel: how far α can move in all.", gt=0, by_default="8")
+    ] = None
+    arch_every: Annotated[
+        int | None, Option("Weight steps per step on α.", ge=1, le=_MOST, by_default="follows the data")
+    ] = None
+    beta_decay: Annotated[
+        float | None, Option("Weight of β-decay at the end, risen from 0; 0 switches it off.", ge=0, by_default="1")
+    ] = None
+    label_smoothing: Annotated[
+        float | None, Option("Label smoothing in steps on the shared weights.", ge=0, lt=1, by_default="0.1")
+    ] = None
+    clip: Annotated[
+        float | None,
+        Option("Gradient clipping: largest L2 norm, of the shared weights.", gt=0, by_default="5"),
+    ] = None
+    candidates: Annotated[
+        int | None,
+        Option(
+            "Candidates within the budget that are scored at the end.",
+            ge=1,
+            le=_MOST,
+            by_default="as the strategy needs",
+        ),
+    ] = None
+
+
+class Train(Section):
+    title: ClassVar[str] = "train"
+    about: ClassVar[str] = "The final trainings, of the winner and of a random network."
+
+    enabled: Annotated[bool, Option("Keep the weights inherited from the supernet.", flag="--no-train")] = True
+    epochs: Annotated[
+        int, Option("Epochs of the final trainings; 0 follows the data.", flag="--epochs", ge=0, le=_MOST)
+    ] = 0
+    recipe: Annotated[
+        RecipeName,
+        Option(
+            "Recipe of the final trainings: default, cells (drop path, auxiliary head, cutout), or auto.",
+            flag="--recipe",
+        ),
+    ] = "auto"
+    minutes: Annotated[
+        float,
+        Option(
+            "How long the whole run may take; 0 follows the size of the data.",
+            flag="--minutes",
+            unit="minutes",
+            ge=0,
+            le=_MOST,
+        ),
+    ] = 0.0
+    baseline: Annotated[bool, Option("Train no random network beside the winner.", flag="--no-baseline")] = True
+    batch_size: Annotated[
+        int | None, Option("Batch size: images per step.", unit="images", ge=2, le=_MOST, by_default="follows the data")
+    ] = None
+    lr: Annotated[float | None, Option("Learning rate of AdamW, at its peak.", gt=0, by_default="0.008")] = None
+    weight_decay: Annotated[float | None, Option("Weight decay, of weights only.", ge=0, by_default="0.05")] = None
+    label_smoothing: Annotated[
+        float | None,
+        Option("Label smoothing, spread over the classes.", ge=0, lt=1, by_default="0.1"),
+    ] = None
+    warmup_epochs: Annotated[
+        float | None, Option("Warm-up epochs of the learning rate.", unit="epochs", ge=0, by_default="2")
+    ] = None
+    ema_decay: Annotated[
+        float | None,
+        Option(
+            "Decay per step of the moving average of the weights; 0 turns it off.",
+            ge=0,
+            lt=1,
+            by_default="follows the data",
+        ),
+    ] = None
+    clip: Annotated[
+        float | None, Option("Gradient clipping: largest L2 norm of the gradient.", gt=0, by_default="5")
+    ] = None
+    augment: Annotated[
+        bool | None, Option("Augmentation: whether train images are moved, turned and scaled.", by_default="true")
+    ] = None
+    cutout: Annotated[
+        float | None,
+        Option(
+            "Cutout: side of a square that is blanked, as a share of the image's.",
+            ge=0,
+            le=1,
+            by_default="follows the recipe",
+        ),
+    ] = None
+    drop_path: Annotated[
+        float | None, Option("Drop path: its rate in cells at the end.", ge=0, lt=1, by_default="follows the recipe")
+    ] = None
+    auxiliary: Annotated[
+        float | None,
+        Option("Auxiliary head: weight of its loss; 0 is no head.", ge=0, by_default="follows the recipe"),
+    ] = None
+
+
+class Compute(Section):
+    title: ClassVar[str] = "compute"
+    about: ClassVar[str] = "What search and training run on."
+
+    seed: Annotated[
+        int,
+        Option(
+            "Seed of everything that is random; the same seed gives the same answer.",
+            flag="--seed",
+            ge=0,
+            le=2**63 - 1,
+        ),
+    ] = 0
+    threads: Annotated[
+        int, Option("CPU threads of search and training.", flag="--threads", unit="threads", ge=1, le=1024)
+    ] = 1
+    accelerator: Annotated[Accelerator, Option("Accelerator: auto, cpu, cuda or mps.", flag="--accelerator")] = "auto"
+    mixed_precision: Annotated[
+        bool,
+        Option("Train with convolutions in bfloat16: for GPUs, slower on CPUs.", flag="--mixed-precision"),
+    ] = False

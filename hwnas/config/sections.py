@@ -19,12 +19,18 @@ Reward = Literal["filter", "absolute"]
 RecipeName = Literal["auto", "default", "cells"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 _OLD_EVALUATORS = {"supernet": "one-shot", "training": "from-scratch"}
+_OLD_STRATEGIES = {"gaussian": "bayesian"}
 _MOST = 1_000_000
 
 
 def _evaluator(value: Any) -> Any:
     """The evaluator by its name today."""
     return _OLD_EVALUATORS.get(value, value) if isinstance(value, str) else value
+
+
+def _strategy(value: Any) -> Any:
+    """The strategy by its name today."""
+    return _OLD_STRATEGIES.get(value, value) if isinstance(value, str) else value
 
 
 class Data(Section):
@@ -119,6 +125,7 @@ class Search(Section):
 
     strategy: Annotated[
         str,
+        BeforeValidator(_strategy),
         Option(
             "Search strategy (see `hwnas strategies list`).",
             flag="--strategy",

@@ -54,7 +54,7 @@ def test_digits_become_a_verified_file(tables: Path, tmp_path: Path, monkeypatch
     install(monkeypatch.setattr)
     monkeypatch.setattr(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
     config = chain_config(Path("digits"), depth=4, budget="40%", baseline=True)
-    assert (config.strategy, config.scores) == ("metaqnn", "training")
+    assert (config.search.strategy, config.search.evaluator) == ("metaqnn", "from-scratch")
     result = run_search(config, tmp_path, progress=Silent(), tables=tables)
     low, high = result["range_ms"]
     assert result["budget_ms"] == pytest.approx(low + 0.4 * (high - low))

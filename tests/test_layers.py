@@ -31,15 +31,15 @@ ALLOWED: dict[str, set[str]] = {
     "latency": MEASURING - {"latency"},
     "data": {"errors", "files", "progress"},
     "train": {"data", "errors", "files", "progress"},
-    "search": MEASURING | TRAINING,
-    "meta": MEASURING | TRAINING | {"search"},
-    "export": MEASURING | TRAINING | {"search", "__init__"},
-    "report": MEASURING | TRAINING | {"search", "export", "__init__"},
-    "run": MEASURING | TRAINING | {"config", "search", "meta", "export", "report", "__init__"},
-    "cli": MEASURING | TRAINING | {"config", "search", "meta", "export", "report", "run", "__init__"},
+    "nas": MEASURING | TRAINING,
+    "meta": MEASURING | TRAINING | {"nas"},
+    "export": MEASURING | TRAINING | {"nas", "__init__"},
+    "report": MEASURING | TRAINING | {"nas", "export", "__init__"},
+    "run": MEASURING | TRAINING | {"config", "nas", "meta", "export", "report", "__init__"},
+    "cli": MEASURING | TRAINING | {"config", "nas", "meta", "export", "report", "run", "__init__"},
     "__main__": {"cli"},
 }
-STRATEGIES = {f"hwnas.search.{name}" for name in ("strategies", "supernet", "feasible", "bilevel", "virtual")}
+STRATEGIES = {f"hwnas.nas.{name}" for name in ("strategies", "supernet", "feasible", "bilevel", "virtual")}
 # and errors, plugins
 WITHOUT_TORCH = ("errors", "files", "locks", "plugins", "progress", "resources", "config", "arch", "devices", "latency")
 
@@ -78,7 +78,7 @@ def test_light_packages_do_not_import_torch(path: Path) -> None:
     assert not [name for name in imported(path) if name.split(".")[0] == "torch" or name in heavy]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "search" / "strategies").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "nas" / "strategies").glob("*.py")), ids=lambda path: path.name)
 def test_strategies_see_numbers_only(path: Path) -> None:
     for name in imported(path):
         if name.startswith("hwnas."):

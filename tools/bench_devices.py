@@ -39,13 +39,13 @@ from hwnas.latency.build import model_of
 from hwnas.latency.find import find_folder
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table_files import load_table
+from hwnas.nas.comparison import Comparison, OneShotEvaluator
+from hwnas.nas.engine import make_loop
+from hwnas.nas.feasible import Additive
+from hwnas.nas.limits import Limits, latency_limit
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.strategies import strategy
 from hwnas.run.plan import default_resolution
-from hwnas.search.comparison import Comparison, OneShotEvaluator
-from hwnas.search.engine import make_loop
-from hwnas.search.feasible import Additive
-from hwnas.search.limits import Limits, latency_limit
-from hwnas.search.search_settings import SearchSettings
-from hwnas.search.strategies import strategy
 from hwnas.train import Recipe, deterministic, resolve
 
 

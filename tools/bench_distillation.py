@@ -36,12 +36,12 @@ from hwnas.cli import console
 from hwnas.data import Dataset, Images, batches, load_dataset, native_shape
 from hwnas.files import read_json, write_json
 from hwnas.latency.model import latency_model
+from hwnas.nas.engine import make_loop
+from hwnas.nas.limits import Limits, latency_limit
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.strategies import strategy
+from hwnas.nas.strategies.base import log_probabilities
 from hwnas.run.plan import default_resolution
-from hwnas.search.engine import make_loop
-from hwnas.search.limits import Limits, latency_limit
-from hwnas.search.search_settings import SearchSettings
-from hwnas.search.strategies import strategy
-from hwnas.search.strategies.base import log_probabilities
 from hwnas.train import Recipe, deterministic, evaluate, keep_freed_memory, recalibrate
 from hwnas.train.training import Training
 

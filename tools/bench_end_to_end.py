@@ -30,8 +30,8 @@ from hwnas.data import Dataset, load_dataset
 from hwnas.devices.device import load_device
 from hwnas.errors import BudgetMissedError
 from hwnas.files import read_json, write_json
+from hwnas.nas.search_settings import SearchSettings
 from hwnas.run.pipeline import run_search
-from hwnas.search.search_settings import SearchSettings
 from hwnas.train import Recipe, resolve
 
 GAINS = {

@@ -39,10 +39,10 @@ from meta_strategies_report import page, plot, summary
 
 from hwnas.files import write_json, write_text
 from hwnas.meta.sampler_tasks import SamplerTask, learn_over
-from hwnas.search.feasible import Feasible
-from hwnas.search.strategies import strategy
-from hwnas.search.strategies.base import Sampler
-from hwnas.search.strategies.warm_start import warm_start
+from hwnas.nas.feasible import Feasible
+from hwnas.nas.strategies import strategy
+from hwnas.nas.strategies.base import Sampler
+from hwnas.nas.strategies.warm_start import warm_start
 
 _ALL = ",".join(map(str, QUANTILES))
 SAMPLERS = "metaqnn,bayesian,enas"

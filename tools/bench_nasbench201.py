@@ -39,10 +39,10 @@ from hwnas.arch.paths import paths_of
 from hwnas.arch.spaces.nasbench201 import nasbench201
 from hwnas.files import write_text
 from hwnas.latency.transfer import learn_prior
-from hwnas.search.feasible import Feasible, WithFeatures
-from hwnas.search.strategies import strategies, strategy
-from hwnas.search.strategies.base import Sampler
-from hwnas.search.strategies.gp import normal_quantiles
+from hwnas.nas.feasible import Feasible, WithFeatures
+from hwnas.nas.strategies import strategies, strategy
+from hwnas.nas.strategies.base import Sampler
+from hwnas.nas.strategies.gp import normal_quantiles
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MARKS = (50, 100)

@@ -22,9 +22,9 @@ from hwnas.arch import Architecture, space_instance
 from hwnas.arch.costs import macs
 from hwnas.files import write_json
 from hwnas.latency.model import latency_model
-from hwnas.search.objective import ExpectedLatency
-from hwnas.search.strategies.gumbel import Gumbel
-from hwnas.search.supernet import Supernet
+from hwnas.nas.objective import ExpectedLatency
+from hwnas.nas.strategies.gumbel import Gumbel
+from hwnas.nas.supernet import Supernet
 from hwnas.train import keep_freed_memory
 
 

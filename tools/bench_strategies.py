@@ -22,7 +22,7 @@ from bench_end_to_end import one_run
 
 from hwnas.config import Compute, Configuration, Data, Search, Space, Target, Train
 from hwnas.files import write_text
-from hwnas.search.strategies import strategies as known_strategies
+from hwnas.nas.strategies import strategies as known_strategies
 
 Row = dict[str, Any]
 

@@ -27,9 +27,9 @@ from torch.nn.functional import cross_entropy
 
 from hwnas.arch import OpSpec, SearchSpace, space_instance
 from hwnas.files import write_json, write_text
-from hwnas.search.bilevel import Bilevel
-from hwnas.search.strategies import strategy
-from hwnas.search.supernet import Supernet
+from hwnas.nas.bilevel import Bilevel
+from hwnas.nas.strategies import strategy
+from hwnas.nas.supernet import Supernet
 from hwnas.train import keep_freed_memory, peak_memory_mib
 
 Batch = tuple[Tensor, Tensor]

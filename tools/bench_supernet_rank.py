@@ -28,15 +28,15 @@ from hwnas.cli import console
 from hwnas.data import Dataset, load_dataset, native_shape
 from hwnas.files import write_json
 from hwnas.latency.model import latency_model
+from hwnas.nas.comparison import OneShotEvaluator
+from hwnas.nas.engine import make_loop
+from hwnas.nas.feasible import Additive
+from hwnas.nas.from_scratch import FromScratchEvaluator
+from hwnas.nas.limits import Limits, latency_limit
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.select import Scored
+from hwnas.nas.strategies import strategy
 from hwnas.run.plan import default_resolution, default_width
-from hwnas.search.comparison import OneShotEvaluator
-from hwnas.search.engine import make_loop
-from hwnas.search.feasible import Additive
-from hwnas.search.from_scratch import FromScratchEvaluator
-from hwnas.search.limits import Limits, latency_limit
-from hwnas.search.search_settings import SearchSettings
-from hwnas.search.select import Scored
-from hwnas.search.strategies import strategy
 from hwnas.train import Recipe, deterministic, resolve
 
 _DRAWS = 2000

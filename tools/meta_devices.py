@@ -25,11 +25,11 @@ from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.pools import pool_of
 from hwnas.meta.reuse import start_in
 from hwnas.meta.train import MetaTraining, Sources
-from hwnas.search.engine import SearchOutcome, search
-from hwnas.search.limits import Limits, latency_limit
-from hwnas.search.search_settings import SearchSettings
-from hwnas.search.start import Start
-from hwnas.search.strategies import strategy
+from hwnas.nas.engine import SearchOutcome, search
+from hwnas.nas.limits import Limits, latency_limit
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.start import Start
+from hwnas.nas.strategies import strategy
 from hwnas.train import Recipe, evaluate, fine_tuning, train
 
 CPU = torch.device("cpu")

@@ -19,11 +19,11 @@ from hwnas.files import read_json, write_json
 from hwnas.latency.model import LatencyModel
 from hwnas.meta.earlier import from_search
 from hwnas.meta.reuse import start_in
-from hwnas.search.engine import SearchOutcome
-from hwnas.search.search_settings import SearchSettings
-from hwnas.search.start import Start
-from hwnas.search.supernet import Supernet
-from hwnas.search.within import feasible_of
+from hwnas.nas.engine import SearchOutcome
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.start import Start
+from hwnas.nas.supernet import Supernet
+from hwnas.nas.within import feasible_of
 from hwnas.train import Recipe, evaluate, train
 
 CPU = torch.device("cpu")

@@ -155,7 +155,7 @@ def spaces_show(
 @console.verb
 def strategies_list(json_: options.Json = False, quiet: options.Quiet = False) -> None:
     """List the search strategies."""
-    from hwnas.search.strategies import strategies as known
+    from hwnas.nas.strategies import strategies as known
 
     if json_:
         console.print_json({"strategies": {entry.name: entry.summary for entry in known()}})
@@ -174,7 +174,7 @@ def strategies_show(
     quiet: options.Quiet = False,
 ) -> None:
     """Show what a strategy is and what it costs."""
-    from hwnas.search.strategies import strategy as find
+    from hwnas.nas.strategies import strategy as find
 
     entry = find(strategy)
     kind = "relaxation" if entry.relaxation is not None else "sampler"

@@ -15,7 +15,7 @@ from hwnas.arch.spaces import AnySpace
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_text
 from hwnas.meta.initialisation import Initialisation
-from hwnas.search.strategies import ALIASES
+from hwnas.nas.strategies import ALIASES
 from hwnas.train import checkpoint as store
 
 _SUPERNET, _ALPHA = "supernet.", "alpha."
@@ -55,7 +55,7 @@ def write_sampler_state(
     """Keep what the sampler of a search learned, for a later one to start from; equal contents give equal bytes.
 
     Args:
-        reward: what the sampler was told, one of `hwnas.search.reward.REWARDS`.
+        reward: what the sampler was told, one of `hwnas.nas.reward.REWARDS`.
 
     Raises:
         StorageError: the file cannot be written.

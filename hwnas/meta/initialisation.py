@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hwnas.arch.origin import Origin, text
 from hwnas.errors import InputError
-from hwnas.search.strategies import ALIASES
+from hwnas.nas.strategies import ALIASES
 from hwnas.train import checkpoint as store
 
 VERSION = 1

@@ -11,8 +11,8 @@ from torch.func import functional_call
 
 from hwnas.errors import InputError
 from hwnas.meta.inner_loop import ALPHA, Params
-from hwnas.search.strategies.base import pair_gates
-from hwnas.search.supernet import Gate
+from hwnas.nas.strategies.base import pair_gates
+from hwnas.nas.supernet import Gate
 
 Norm = Literal["transductive", "support", "running"]
 NORMS: tuple[Norm, ...] = ("transductive", "support", "running")

@@ -15,8 +15,8 @@ from hwnas.meta.learner import Learner
 from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.outer import Problem
 from hwnas.meta.tasks import Batch, Task
-from hwnas.search.objective import BudgetPenalty, ExpectedLatency
-from hwnas.search.strategies.base import gumbels
+from hwnas.nas.objective import BudgetPenalty, ExpectedLatency
+from hwnas.nas.strategies.base import gumbels
 
 
 def problem_of(
@@ -24,7 +24,7 @@ def problem_of(
 ) -> Problem:
     """The losses of a task. What is random in them is drawn here, so that each is a function of parameters.
 
-    To both is added the penalty on E / T - 1 of the search (`hwnas.search.objective`), without a multiplier: the
+    To both is added the penalty on E / T - 1 of the search (`hwnas.nas.objective`), without a multiplier: the
     expected latency at the temperature of the step, against the task's budget.
 
     Args:

@@ -13,8 +13,8 @@ from hwnas.arch.origin import Origin
 from hwnas.arch.space import SearchSpace
 from hwnas.errors import InputError
 from hwnas.meta.initialisation import Initialisation
-from hwnas.search.start import Start
-from hwnas.search.supernet import Supernet
+from hwnas.nas.start import Start
+from hwnas.nas.supernet import Supernet
 
 LARGEST_SPREAD = 4.0
 """How far apart the logits of a decision may start: half of what α travels in a search, so that it can turn around."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from hwnas.errors import InputError
-from hwnas.search.feasible import Feasible
-from hwnas.search.strategies.base import Sampler
-from hwnas.search.strategies.warm_start import warm_startable
+from hwnas.nas.feasible import Feasible
+from hwnas.nas.strategies.base import Sampler
+from hwnas.nas.strategies.warm_start import warm_startable
 
 _PROBES = 10
 _MEAN, _DEVIATION = 0.5, 0.1

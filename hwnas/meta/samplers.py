@@ -9,10 +9,10 @@ from hwnas.arch.origin import Origin
 from hwnas.arch.spaces import AnySpace
 from hwnas.errors import InputError
 from hwnas.meta.initialisation import Initialisation
-from hwnas.search.feasible import Unconstrained
-from hwnas.search.strategies import Strategy
-from hwnas.search.strategies.base import WarmStartable
-from hwnas.search.strategies.warm_start import warm_start
+from hwnas.nas.feasible import Unconstrained
+from hwnas.nas.strategies import Strategy
+from hwnas.nas.strategies.base import WarmStartable
+from hwnas.nas.strategies.warm_start import warm_start
 
 _MALFORMED = (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError)
 

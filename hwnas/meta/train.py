@@ -26,8 +26,8 @@ from hwnas.meta.outer import outer_gradient
 from hwnas.meta.pools import ClassPool
 from hwnas.meta.problem import adapted_accuracy, problem_of
 from hwnas.meta.tasks import Task, augmented, check, draw, with_device
+from hwnas.nas.supernet import Supernet
 from hwnas.progress import Progress
-from hwnas.search.supernet import Supernet
 from hwnas.train import checkpoint as store
 
 _BUFFERS_EVERY, _BUFFER_RATE = 10, 0.3  # outer steps, and how far the running statistics go: all options compute

@@ -13,9 +13,9 @@ from hwnas.config import Configuration
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.export.size import SizeModel, size_model
 from hwnas.latency.model import Latencies, LatencyModel
-from hwnas.search.decode import FeasibleSampler, decode
-from hwnas.search.limits import Limit, Limits
-from hwnas.search.within import AnyLimits, limits_of
+from hwnas.nas.decode import FeasibleSampler, decode
+from hwnas.nas.limits import Limit, Limits
+from hwnas.nas.within import AnyLimits, limits_of
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from hwnas.backends.model_format import ModelFormat, format_of
 from hwnas.data import Dataset
 from hwnas.devices.npm import run_ort_web
 from hwnas.latency.model import Latencies
+from hwnas.nas.within import AnyLimits
 from hwnas.progress import Progress
 from hwnas.run.plan import Plan
 from hwnas.run.run_folder import RunFolder
-from hwnas.search.within import AnyLimits
 
 
 @dataclass(frozen=True)

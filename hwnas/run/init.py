@@ -14,9 +14,9 @@ from hwnas.meta.earlier import from_samplers, from_search
 from hwnas.meta.initialisation import Initialisation, load_initialisation
 from hwnas.meta.reuse import Reused, same_family, start_in
 from hwnas.meta.samplers import sampler_start
+from hwnas.nas.start import Start
+from hwnas.nas.strategies import Strategy
 from hwnas.run.run_folder import RunFolder
-from hwnas.search.start import Start
-from hwnas.search.strategies import Strategy
 
 
 def initialised(config: Configuration) -> tuple[Configuration, Initialisation | None]:

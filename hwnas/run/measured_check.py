@@ -11,10 +11,10 @@ from hwnas.devices.verdict import Verdict, measure_verdict
 from hwnas.export.model_file import Exported, calibration_inputs
 from hwnas.files import read_json, write_bytes
 from hwnas.latency.measured_models import write_reference_model
+from hwnas.nas.engine import SearchOutcome
 from hwnas.run.context import RunContext
 from hwnas.run.plan import reference_us
 from hwnas.run.result import write_architecture
-from hwnas.search.engine import SearchOutcome
 
 _CHECKS = 6
 

@@ -23,6 +23,10 @@ from hwnas.errors import ExportError, InfeasibleBudgetError
 from hwnas.export.model_file import Exported, export_model
 from hwnas.files import read_json, write_json
 from hwnas.meta.earlier import write_sampler_state
+from hwnas.nas.engine import SearchOutcome, make_loop, search, seconds_an_epoch
+from hwnas.nas.from_scratch import FromScratchEvaluator
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.within import AnyLimits
 from hwnas.progress import Progress
 from hwnas.run.context import RunContext
 from hwnas.run.front import front_of, write_front
@@ -32,10 +36,6 @@ from hwnas.run.report import write_report
 from hwnas.run.result import missed, result_of, write_architecture, write_evaluated
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.schedule import final_recipe, hurried, kept_recipe, kept_settings, score_recipe, search_settings
-from hwnas.search.engine import SearchOutcome, make_loop, search, seconds_an_epoch
-from hwnas.search.from_scratch import FromScratchEvaluator
-from hwnas.search.search_settings import SearchSettings
-from hwnas.search.within import AnyLimits
 from hwnas.train import Recipe, deterministic, keep_freed_memory, mixed_precision, recalibrate, train
 from hwnas.train import checkpoint as store
 from hwnas.train.timing import seconds_an_epoch as train_seconds_an_epoch

@@ -21,13 +21,13 @@ from hwnas.latency.noise import load_warning
 from hwnas.latency.table import LatencyTable, missing_rows
 from hwnas.latency.table_files import load_table
 from hwnas.meta.reuse import Reused
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.start import Start
+from hwnas.nas.strategies import Strategy, strategy
 from hwnas.progress import Progress, Silent
 from hwnas.run.bounds import Bounds, bounds
 from hwnas.run.init import check_share, initialised, start_of
 from hwnas.run.instance import ChosenInstance, extreme, fit, floor_ms
-from hwnas.search.search_settings import SearchSettings
-from hwnas.search.start import Start
-from hwnas.search.strategies import Strategy, strategy
 from hwnas.train import resolve
 
 _SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224

@@ -16,8 +16,8 @@ from hwnas.devices.verdict import Verdict
 from hwnas.errors import BudgetMissedError
 from hwnas.export.model_file import Exported, accuracy
 from hwnas.files import write_json, write_text
+from hwnas.nas.engine import SearchOutcome
 from hwnas.run.context import RunContext
-from hwnas.search.engine import SearchOutcome
 from hwnas.train import Recipe, evaluate
 
 

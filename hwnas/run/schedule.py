@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from hwnas.config import Configuration, Section
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_json
-from hwnas.search.search_settings import SearchSettings
-from hwnas.search.select import images_a_score
-from hwnas.search.strategies import Strategy
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.select import images_a_score
+from hwnas.nas.strategies import Strategy
 from hwnas.train import Recipe, fine_tuning
 
 _SEARCH_PART, _TRAINING_PART = 0.3, 0.35  # of the minutes, where there are two trainings

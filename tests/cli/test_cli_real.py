@@ -15,7 +15,7 @@ import pytest
 TOY = ["--space", "toy", "--width", "1", "--resolution", "8"]
 SHORT = """
 from hwnas.run import plan
-from hwnas.search.search_settings import SearchSettings
+from hwnas.nas.search_settings import SearchSettings
 from hwnas.train import Recipe
 plan.drift = lambda table, device: 0.0
 SearchSettings.for_images = classmethod(lambda cls, images: SearchSettings(3, 3, candidates=2))

@@ -18,8 +18,8 @@ import hwnas.config
 from hwnas.cli import app
 from hwnas.config import Configuration, Declared, Option, Search, Target, configure, load_configuration, read
 from hwnas.errors import InputError
-from hwnas.search.reward import REWARDS
-from hwnas.search.search_settings import SearchSettings
+from hwnas.nas.reward import REWARDS
+from hwnas.nas.search_settings import SearchSettings
 from hwnas.train import Recipe
 from hwnas.train.accelerator import NAMES
 

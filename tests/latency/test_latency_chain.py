@@ -15,8 +15,8 @@ from hwnas.latency import build, journal
 from hwnas.latency.build import complete, kept_model, lacking, model_of, open_table
 from hwnas.latency.table import LatencyTable
 from hwnas.latency.walks import ChainLatencies
+from hwnas.nas.within import limits_of
 from hwnas.progress import Silent
-from hwnas.search.within import limits_of
 
 SPACE = chain(0.05, 4, 1, 2, layers=6)
 

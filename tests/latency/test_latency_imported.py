@@ -22,7 +22,7 @@ from hwnas.latency.build import lacking, model_of
 from hwnas.latency.imported import FORMATS, import_table, save_imported
 from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import load_table, save_table
-from hwnas.search.decode import decode
+from hwnas.nas.decode import decode
 
 SPACE = space_instance("fbnet", width=1.0, resolution=32, channels=3, classes=100)
 OPTIONS = SPACE.decisions[0].options

@@ -19,7 +19,7 @@ from hwnas.meta.head import prototypes
 from hwnas.meta.inner_loop import ALPHA, Inner, Params, adapt
 from hwnas.meta.learner import Learner
 from hwnas.meta.outer import METHODS, Problem, fomaml, maml, outer_gradient, reptile
-from hwnas.search.supernet import Gate, Supernet
+from hwnas.nas.supernet import Gate, Supernet
 
 SGD = Inner(steps=3, lr=0.1, alpha_lr=0.3)
 ADAM = Inner(rule="adam", steps=4, lr=0.05, alpha_lr=0.2)

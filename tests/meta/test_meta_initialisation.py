@@ -16,8 +16,8 @@ from hwnas.arch.origin import Origin
 from hwnas.errors import InputError
 from hwnas.meta.initialisation import Initialisation, load_initialisation
 from hwnas.meta.reuse import LARGEST_SPREAD, start_in
-from hwnas.search.strategies.base import uniform_logits
-from hwnas.search.supernet import Gate, Supernet, single_path
+from hwnas.nas.strategies.base import uniform_logits
+from hwnas.nas.supernet import Gate, Supernet, single_path
 from hwnas.train import checkpoint
 
 

@@ -31,8 +31,8 @@ from hwnas.latency.build import MissingRows
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table
+from hwnas.nas.search_settings import SearchSettings
 from hwnas.run import measured_check, plan
-from hwnas.search.search_settings import SearchSettings
 from hwnas.train import Recipe
 
 SPACE: SearchSpace = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)

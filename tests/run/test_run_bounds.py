@@ -158,7 +158,7 @@ def test_a_run_keeps_every_limit_and_so_does_its_baseline(
 def test_an_interrupted_run_with_limits_goes_on_to_the_same_result(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hwnas.search.supernet_loop import SearchLoop
+    from hwnas.nas.supernet_loop import SearchLoop
 
     limits = {"max_size_kb": sorted(SIZES_KB.values())[30], "budget": "80%", "strategy": "gumbel-soft"}
     run("whole", **limits)

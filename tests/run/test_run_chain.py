@@ -19,10 +19,10 @@ from test_run_resume import outcome
 from hwnas.arch import Network, space_instance
 from hwnas.config import Configuration
 from hwnas.errors import InfeasibleBudgetError, InputError
+from hwnas.nas.search_settings import SearchSettings
 from hwnas.progress import Silent
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
-from hwnas.search.search_settings import SearchSettings
 
 CHAIN = space_instance("chain", width=0.05, depth=3, resolution=8, channels=3, classes=3)
 GREY = space_instance("chain", width=0.05, depth=4, resolution=8, channels=1, classes=10)

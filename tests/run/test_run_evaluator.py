@@ -10,11 +10,11 @@ import pytest
 from run_fakes import a_config, install, latencies, write_table
 
 from hwnas.errors import InputError
+from hwnas.nas import from_scratch
+from hwnas.nas.search_settings import SearchSettings
 from hwnas.progress import Silent
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
-from hwnas.search import from_scratch
-from hwnas.search.search_settings import SearchSettings
 
 
 def test_candidates_are_trained_and_no_supernet_is(

@@ -22,15 +22,15 @@ from hwnas.meta.meta_config import MetaConfig
 from hwnas.meta.meta_run import meta_train
 from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.reuse import LARGEST_SPREAD
+from hwnas.nas.engine import make_loop
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.strategies import strategy
+from hwnas.nas.supernet import Supernet
 from hwnas.progress import Silent
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.schedule import search_settings
-from hwnas.search.engine import make_loop
-from hwnas.search.search_settings import SearchSettings
-from hwnas.search.strategies import strategy
-from hwnas.search.supernet import Supernet
 from hwnas.train import checkpoint
 
 MODEL = latencies()

@@ -17,12 +17,12 @@ from hwnas.backends.model_format import format_of
 from hwnas.data import load_dataset, to_input
 from hwnas.errors import BudgetMissedError, DivergedError, ExportError, InfeasibleBudgetError, InputError
 from hwnas.export.predict import predict
+from hwnas.nas.decode import decode
+from hwnas.nas.supernet_loop import SearchLoop
 from hwnas.progress import Silent
 from hwnas.run import job, measured_check, pipeline
 from hwnas.run.pipeline import run_search
 from hwnas.run.run_folder import RunFolder
-from hwnas.search.decode import decode
-from hwnas.search.supernet_loop import SearchLoop
 from hwnas.train import checkpoint, loop
 
 MODEL = latencies()
@@ -256,7 +256,7 @@ def test_without_training_the_winner_keeps_what_it_inherits(runs: Runs, monkeypa
 
 @pytest.mark.parametrize("stage", ["search", "train"])
 def test_a_loss_that_is_no_number_ends_the_run(runs: Runs, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hwnas.search import loop as search_loop
+    from hwnas.nas import loop as search_loop
 
     broken = {"search": search_loop, "train": loop}[stage]
     whole = broken.cross_entropy

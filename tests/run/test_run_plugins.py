@@ -15,10 +15,10 @@ from plugin_packages import documented, install, install_documented
 from run_fakes import write_table
 
 from hwnas.errors import InputError
+from hwnas.nas.strategies import strategies, strategy
 from hwnas.plugins import plugins
-from hwnas.search.strategies import strategies, strategy
 
-GOOD = "from hwnas.search.strategies import Strategy, strategy\nimport hwnas.search.strategies.random as r\n"
+GOOD = "from hwnas.nas.strategies import Strategy, strategy\nimport hwnas.nas.strategies.random as r\n"
 
 
 def hwnas(site: Path, *words: str, program: tuple[str, ...] = ("-m", "hwnas")) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,8 @@ from run_fakes import a_config, changed
 
 from hwnas.errors import InputError
 from hwnas.files import write_json
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.strategies import strategy
 from hwnas.run.plan import make_plan
 from hwnas.run.schedule import (
     MOST_EPOCHS,
@@ -22,8 +24,6 @@ from hwnas.run.schedule import (
     search_settings,
     search_share,
 )
-from hwnas.search.search_settings import SearchSettings
-from hwnas.search.strategies import strategy
 from hwnas.train import Recipe
 
 CONFIG = a_config(Path("images"))

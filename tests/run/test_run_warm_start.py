@@ -18,13 +18,13 @@ from hwnas.arch import space_instance
 from hwnas.arch.costs import peak_bytes
 from hwnas.errors import InputError
 from hwnas.meta.initialisation import Initialisation, load_initialisation
+from hwnas.nas.engine import make_samplers
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.strategies.base import WarmStartable
 from hwnas.progress import Silent
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import Plan, make_plan
 from hwnas.run.run_folder import RunFolder
-from hwnas.search.engine import make_samplers
-from hwnas.search.search_settings import SearchSettings
-from hwnas.search.strategies.base import WarmStartable
 from hwnas.train import checkpoint
 
 MODEL = latencies()

@@ -31,8 +31,8 @@ from hwnas.latency.model import LatencyModel
 from hwnas.meta.earlier import from_search
 from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.pools import Pool
-from hwnas.search.limits import Limits, latency_limit
-from hwnas.search.search_settings import SearchSettings
+from hwnas.nas.limits import Limits, latency_limit
+from hwnas.nas.search_settings import SearchSettings
 from hwnas.train import Recipe
 
 ALPHABETS = ("Greek", "Korean", "Latin", "Tifinagh")

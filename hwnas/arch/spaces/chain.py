@@ -1,7 +1,7 @@
 """`chain`: the layer chains of MetaQNN (Baker et al., ICLR 2017), where the layers so far say what may come next.
 
 No `SearchSpace`: what a layer may be, and what it costs, depends on the map that it reads, so there are no slots whose
-ops share a shape. A chain is a walk through states instead; `hwnas.search.walks` counts, completes and decodes walks.
+ops share a shape. A chain is a walk through states instead; `hwnas.nas.walks` counts, completes and decodes walks.
 """
 
 from __future__ import annotations

@@ -1,0 +1,70 @@
+"""What a step on the architecture parameters can compute: losses, and the step on the weights that comes next."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from hwnas.nas.supernet import Gate
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Bilevel:
+    """The two levels of DARTS: α is judged on a validation batch, the weights w are trained on a train batch.
+
+    Attributes:
+        supernet: called with images and gates.
+        optimizer: what steps its parameters.
+        train_batch: images and labels of the step on the weights that comes next.
+        val_batch: those of this step on α.
+        train_criterion: the loss of steps on the weights, of (batch, classes) logits and (batch,) labels.
+        val_criterion: that of steps on α.
+    """
+
+    supernet: nn.Module
+    optimizer: torch.optim.Optimizer
+    train_batch: tuple[Tensor, Tensor]
+    val_batch: tuple[Tensor, Tensor]
+    train_criterion: Criterion
+    val_criterion: Criterion
+
+    def train(self, gates: Sequence[Gate], weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The loss on the train batch, with the shared weights or with `weights` in their place, by name."""
+        return self._loss(self.train_criterion, self.train_batch, gates, weights)
+
+    def val(self, gates: Sequence[Gate], weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The same on the validation batch."""
+        return self._loss(self.val_criterion, self.val_batch, gates, weights)
+
+    @contextlib.contextmanager
+    def fixed_weights(self) -> Iterator[None]:
+        """Losses computed within reach α alone: no graph is built for the gradient of the shared weights."""
+        learned = [w for w in self.supernet.parameters() if w.requires_grad]
+        try:
+            for w in learned:
+                w.requires_grad_(False)
+            yield
+        finally:
+            for w in learned:
+                w.requires_grad_()
+
+    def _loss(
+        self,
+        criterion: Criterion,
+        batch: tuple[Tensor, Tensor],
+        gates: Sequence[Gate],
+        weights: Mapping[str, Tensor] | None,
+    ) -> Tensor:
+        x, y = batch
+        if weights is None:
+            return criterion(self.supernet(x, gates), y)
+        # Running statistics are those of the shared weights alone.
+        buffers = {name: buffer.clone() for name, buffer in self.supernet.named_buffers()}
+        return criterion(functional_call(self.supernet, {**buffers, **weights}, (x, gates)), y)

@@ -1,0 +1,302 @@
+"""One search, from data and limits to ranked feasible architectures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hwnas.arch.space import Architecture, SearchSpace
+from hwnas.arch.spaces import AnySpace
+from hwnas.data import Dataset
+from hwnas.errors import InputError
+from hwnas.nas.comparison import Comparison, Evaluator, OneShotEvaluator
+from hwnas.nas.decode import OptionTable, kept_scores
+from hwnas.nas.feasible import Feasible
+from hwnas.nas.limits import Limits
+from hwnas.nas.objective import Hold
+from hwnas.nas.probe import fit_classifier
+from hwnas.nas.reward import Rewarded, bare
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.select import Scored, best, candidates
+from hwnas.nas.start import Start
+from hwnas.nas.strategies import Strategy
+from hwnas.nas.strategies.base import Sampler, log_probabilities
+from hwnas.nas.strategies.warm_start import exported_state, warm_start
+from hwnas.nas.supernet import Gate, Supernet, single_path
+from hwnas.nas.supernet_loop import Budgeted, SearchLoop
+from hwnas.nas.within import AnyLimits, feasible_of
+from hwnas.progress import Progress
+from hwnas.train.timing import mean_step_s
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """What a search ends with.
+
+    Attributes:
+        best: the winner, with its score on the validation images; not a number where nothing was scored.
+        evaluated: all that were scored, in order.
+        preferences: per decision and option, how good the search finds it; what repairs decode from.
+        unbudgeted: choices without a latency budget, by the same rule: if they are slower than it, it binds.
+        supernet: its shared weights, for the winner to inherit; None where each was trained for itself.
+        learned: what the sampler learned, for another search to start from; None where that is nothing.
+    """
+
+    best: Scored
+    evaluated: tuple[Scored, ...]
+    preferences: OptionTable
+    unbudgeted: tuple[int, ...]
+    supernet: Supernet | None = None
+    sampler_state: Mapping[str, Any] | None = None
+
+
+def search(
+    space: AnySpace,
+    limits: Sequence[AnyLimits],
+    strategy: Strategy,
+    dataset: Dataset,
+    settings: SearchSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path,
+    progress: Progress,
+    log: Callable[[dict[str, Any]], None],
+    evaluator: Evaluator | None = None,
+    reward: str = "filter",
+    start: Start | None = None,
+) -> tuple[SearchOutcome, ...]:
+    """Find the most accurate architecture of `space` within each of several limits, with one supernet.
+
+    What was scored within a tighter budget is compared within a looser one as well, so a looser budget never ends with
+    what the images find worse than what a tighter one had.
+
+    With settings of no epochs, nothing is trained or scored for a relaxation: its α is that of `start`, and the winner
+    is what it prefers within the limits.
+
+    Args:
+        limits: one for each budget, the tightest first.
+        scorer: scores what a sampler proposes in place of a supernet, and there is none.
+        reward: what a sampler is told; one of `hwnas.nas.reward.REWARDS`.
+        start: weights and α to begin with, in place of random ones, and what samplers begin with.
+
+    Raises:
+        InputError: there is no architecture within a limit, the networks of the space cannot share weights, or the
+            strategy is a relaxation, which needs shared weights, and scores come from elsewhere.
+        DivergedError: the loss is not a number.
+    """
+    loop = None
+    if evaluator is None:
+        loop = make_loop(
+            space, limits, strategy, dataset, settings, seed=seed, device=device, reward=reward, start=start
+        )
+        if settings.all_epochs:
+            loop.run(checkpoint=checkpoint, progress=progress, log=log)
+        evaluator = OneShotEvaluator(loop.supernet, dataset, device)
+    sampler_state = None if start is None else start.sampler_state
+    samplers = (
+        tuple(make_samplers(strategy, limits, reward, seed, sampler_state, space)) if loop is None else loop.samplers
+    )
+    if loop is None and not samplers:
+        raise InputError(f"{strategy.name} is trained with shared weights, so it cannot be told other scores")
+    found: list[SearchOutcome] = []
+    for index, within in enumerate(limits):
+        if loop is not None and loop.budgeted and not settings.all_epochs:
+            found.append(_preferred(loop, within))
+            continue
+        before = {one.architecture.choices: one for other in found for one in other.evaluated}
+        comparison = Comparison(evaluator, progress, [one for one in before.values() if _keeps(within, one)])
+        if samplers:
+            winner, preferences = _sampled(samplers[index], space, settings.candidates, within, comparison)
+        else:
+            assert loop is not None
+            winner, preferences = _decoded(loop, index, within, comparison, seed)
+        unbudgeted = comparison.unbudgeted(winner, preferences, within).architecture.choices
+        supernet = None if loop is None else loop.supernet
+        knows = exported_state(bare(samplers[index])) if samplers else None
+        found.append(SearchOutcome(winner, comparison.scored, preferences, unbudgeted, supernet, knows))
+    return tuple(found)
+
+
+def _preferred(loop: SearchLoop, limits: AnyLimits) -> SearchOutcome:
+    """What the α of a search that was never trained prefer: exactly decoded, and not scored."""
+    space = loop.supernet.space
+    preferences = kept_scores(log_probabilities(loop.unbudgeted), space.groups)
+    choices, unbudgeted = limits.decode(preferences), limits.without_latency.decode(preferences)
+    assert choices is not None
+    assert unbudgeted is not None
+    winner = Scored(Architecture(space.name, choices), math.nan, np.array([math.nan]))
+    return SearchOutcome(winner, (), preferences, unbudgeted, loop.supernet)
+
+
+def _decoded(
+    loop: SearchLoop, index: int, limits: AnyLimits, comparison: Comparison, seed: int
+) -> tuple[Scored, OptionTable]:
+    """The best of what is decoded from the logits of a relaxation."""
+    assert isinstance(limits, Limits)
+    space, count = loop.supernet.space, loop.settings.candidates
+    preferences = kept_scores(log_probabilities(loop.unbudgeted), space.groups)
+    held = kept_scores(log_probabilities(loop.budgeted[index].relaxation.logits), space.groups)
+    comparison.score(_alternate(preferences, held, limits, count, seed), count)
+    return comparison.spend(preferences, limits), preferences
+
+
+def _sampled(
+    sampler: Sampler, space: AnySpace, count: int, limits: AnyLimits, comparison: Comparison
+) -> tuple[Scored, OptionTable]:
+    """The best feasible one of what a sampler proposes.
+
+    One that may propose what is not feasible need not have proposed anything that is. Then what it learned is decoded
+    within the limits, and that is scored as well.
+    """
+    comparison.score(_asked(sampler), count, sampler)
+    preferences = _marginals(space, comparison.scored)
+    if not all(_keeps(limits, one) for one in comparison.scored):
+        decoded = limits.decode(preferences)
+        assert decoded is not None
+        comparison.score([decoded], 1)
+    return best([one for one in comparison.scored if _keeps(limits, one)], limits.latency), preferences
+
+
+def _keeps(limits: AnyLimits, one: Scored) -> bool:
+    return all(limit.keeps(one.architecture.choices) for limit in limits.all)
+
+
+def make_samplers(
+    strategy: Strategy,
+    limits: Sequence[AnyLimits],
+    reward: str,
+    seed: int,
+    sampler_state: Mapping[str, Any] | None = None,
+    space: AnySpace | None = None,
+) -> list[Sampler]:
+    """The sampler of each budget; none of a relaxation.
+
+    With the absolute reward it may propose what is slower than the budget, which the reward then tells it.
+
+    Args:
+        learned: what each of them starts from.
+        space: where it is given, they may know its networks.
+
+    Raises:
+        InputError: there is no architecture within a limit, or what was learned does not fit.
+    """
+    if strategy.sampler is None:
+        return []
+    filtered = reward == "filter"
+    allowed = [within if filtered else within.without_latency for within in limits]
+    samplers = [strategy.sampler(feasible_of(within, space), seed) for within in allowed]
+    if sampler_state is not None:
+        for sampler in samplers:
+            warm_start(sampler, dict(sampler_state))
+    if filtered:
+        return samplers
+    return [Rewarded(sampler, within.latency) for sampler, within in zip(samplers, limits, strict=True)]
+
+
+def make_loop(
+    space: AnySpace,
+    limits: Sequence[AnyLimits],
+    strategy: Strategy,
+    dataset: Dataset,
+    settings: SearchSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    reward: str = "filter",
+    start: Start | None = None,
+) -> SearchLoop:
+    """The loop of a search within several limits, before its first step.
+
+    Raises:
+        InputError: the architectures of the space cannot share weights.
+    """
+    if not isinstance(space, SearchSpace):
+        raise InputError(
+            f"the networks of {space.name} cannot share weights, as their layers read maps of different shapes",
+            hint="--evaluator from-scratch, with a sampler such as --strategy metaqnn",
+        )
+    torch.manual_seed(seed)
+    budgeted: list[Budgeted] = []
+    if strategy.relaxation is not None:
+        for within in limits:
+            assert isinstance(within, Limits)
+            relaxation = strategy.relaxation(space.options, device)
+            budgeted.append(Budgeted(relaxation, tuple(Hold(limit, device) for limit in within.all)))
+    supernet = Supernet(space)
+    if start is not None:
+        start.apply(supernet, [one.relaxation.logits for one in budgeted])
+    paths = [
+        partial(_feasible_path, feasible_of(within if reward == "filter" else within.without_latency))
+        for within in limits
+    ]
+    if start is not None and start.weights:
+        fit_classifier(supernet.to(device), dataset, paths[-1], seed=seed)
+    return SearchLoop(
+        supernet,
+        dataset,
+        settings,
+        budgeted=budgeted,
+        paths=paths,
+        samplers=make_samplers(strategy, limits, reward, seed, None if start is None else start.sampler_state, space),
+        guides=strategy.guides,
+        seed=seed,
+        device=device,
+    )
+
+
+def seconds_an_epoch(loop: SearchLoop) -> tuple[float, float]:
+    """Seconds of an epoch of warm-up, and of one in which the strategy learns, from a few steps; spoils the loop."""
+    warm_s = mean_step_s(loop.epoch(0))
+    first = loop.settings.warmup_epochs
+    if loop.guides:
+        told_s = mean_step_s(loop.guidance(first)) * len(loop.samplers) / loop.settings.arch_every
+        return warm_s * loop.steps, (warm_s + told_s) * loop.steps
+    if not loop.budgeted:
+        return warm_s * loop.steps, warm_s * loop.steps
+    return warm_s * loop.steps, mean_step_s(loop.epoch(first)) * loop.steps
+
+
+def _feasible_path(feasible: Feasible, generator: torch.Generator) -> list[Gate]:
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    return single_path(feasible.sample(np.random.default_rng(seed)))
+
+
+def _alternate(
+    images: OptionTable, held: OptionTable, limits: Limits, count: int, seed: int
+) -> Iterator[tuple[int, ...]]:
+    """Candidates by what the images prefer, and by what they prefer once the budget has pressed, in turn."""
+    costs, budget = limits.latency.costs, limits.latency.budget
+    streams = [
+        candidates(table, costs, budget, limits.second, limits.groups, count=count, seed=seed + k)
+        for k, table in enumerate((images, held))
+    ]
+    while streams:
+        for stream in tuple(streams):
+            try:
+                yield next(stream)
+            except StopIteration:
+                streams.remove(stream)
+
+
+def _asked(sampler: Sampler) -> Iterator[tuple[int, ...]]:
+    while True:
+        yield sampler.ask()
+
+
+def _marginals(space: AnySpace, evaluated: Sequence[Scored]) -> OptionTable:
+    """Preferences of a sampler: per option, how much lower the loss was with it than on the mean."""
+    mean = float(np.mean([one.loss for one in evaluated]))
+    table = [[0.0] * len(decision.options) for decision in space.decisions]
+    for decision, row in enumerate(table):
+        for option in range(len(row)):
+            losses = [one.loss for one in evaluated if one.architecture.choices[decision] == option]
+            row[option] = (mean - float(np.mean(losses))) if losses else 0.0
+    return table

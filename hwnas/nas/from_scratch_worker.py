@@ -1,0 +1,65 @@
+"""A process that trains architectures from scratch: what `hwnas.nas.from_scratch` starts.
+
+Its only argument is a folder with what all trainings share. It reads one JSON object a line, `{"network": ..., "file":
+..., "seed": ...}`, writes the score to that file, and answers one JSON object a line: empty, or what went wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hwnas.arch.network import Network
+from hwnas.backends.torch import network_module
+from hwnas.data import Dataset
+from hwnas.data.saved import load_images
+from hwnas.errors import HwnasError
+from hwnas.files import read_json, write_json
+from hwnas.nas.select import accuracy_and_losses
+from hwnas.train import Recipe, deterministic, keep_freed_memory, train
+
+
+def main(folder: Path) -> None:
+    """Train until there is nothing to read; whoever asks ends this process by going away."""
+    asked: queue.Queue[str] = queue.Queue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            asked.put(line)
+        os._exit(0)  # in the midst of a training, whose score nobody waits for
+
+    threading.Thread(target=listen, daemon=True).start()
+    shared = read_json(folder / "shared.json")
+    dataset = load_images(folder, shared["dataset"])
+    recipe, device = Recipe(**shared["recipe"]), torch.device(shared["device"])
+    deterministic(0, shared["threads"])
+    keep_freed_memory()
+    while True:
+        job = json.loads(asked.get())
+        try:
+            score_one(job, dataset, recipe, device)
+            answer: dict[str, str] = {}
+        except HwnasError as error:
+            answer = {"kind": type(error).__name__, "error": str(error), "hint": error.hint}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def score_one(job: dict[str, Any], dataset: Dataset, recipe: Recipe, device: torch.device) -> None:
+    """Train one network from random weights, and write its score. All chance in it comes from the seed."""
+    torch.manual_seed(job["seed"])
+    module = network_module(Network.from_json(job["network"]))
+    train(module, dataset, recipe, seed=job["seed"], device=device)
+    accuracy, losses = accuracy_and_losses(module, dataset, device)
+    write_json(Path(job["file"]), {"accuracy": accuracy, "losses": losses.tolist()})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,151 @@
+"""The end of a search: feasible candidates, each scored with the shared weights, and the best of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from hwnas.arch.groups import Groups, neighbours
+from hwnas.arch.space import Architecture
+from hwnas.data import Dataset, Images, batches
+from hwnas.nas.decode import OptionTable, Second, decode
+from hwnas.nas.supernet import Supernet
+from hwnas.nas.within import AnyLimit, AnyLimits
+from hwnas.train import evaluate, recalibrate
+
+_RECALIBRATION_IMAGES = 768
+_SCORED_IMAGES = 2000
+_ROUNDING = 1e-9  # of latencies that are the same sum in another order
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An architecture judged on the validation images, with weights of the supernet or of a short training.
+
+    Attributes:
+        accuracy: on the images as they are, 0..1.
+        losses: cross entropy on augmented ones, in nats, of each image: it tells networks apart that are all nearly
+            right. The images are the same ones for every network.
+    """
+
+    architecture: Architecture
+    accuracy: float
+    losses: NDArray[np.float64] = field(repr=False, compare=False)
+
+    @property
+    def loss(self) -> float:
+        """Mean of the losses."""
+        return float(self.losses.mean())
+
+
+def candidates(
+    log_probs: OptionTable,
+    costs: OptionTable,
+    budget: float,
+    second: Second | None = None,
+    groups: Groups = (),
+    *,
+    count: int,
+    seed: int,
+) -> Iterator[tuple[int, ...]]:
+    """Feasible choices, each once: first the most probable ones, then the best under perturbed preferences.
+
+    Adding Gumbel noise before an exact decode is perturb-and-MAP (Papandreou and Yuille, 2011): close to sampling from
+    the distribution restricted to the budget, or to two. After every one that came before, the noise grows by a
+    quarter: a search that is sure of itself still has neighbours to compare. Fewer than `count` come where the budget
+    leaves few.
+    """
+    rng = np.random.default_rng(seed)
+    seen: set[tuple[int, ...]] = set()
+    heat = 0.0
+    for _ in range(4 * count):
+        noisy = [np.add(row, heat * rng.gumbel(size=len(row))).tolist() for row in log_probs]
+        choices = decode(noisy, costs, budget, second, groups)
+        if choices is not None and choices not in seen:
+            seen.add(choices)
+            yield choices
+        else:
+            heat *= 1.25
+        heat = max(heat, 1.0)
+        if len(seen) == count:
+            return
+
+
+def score(supernet: Supernet, architecture: Architecture, dataset: Dataset, *, device: torch.device) -> Scored:
+    """Judge an architecture with inherited weights, after batch norm's statistics were estimated anew (SPOS).
+
+    Of many validation images a fixed random choice of 2,000 is used, the same one for every network.
+    """
+    module = supernet.extract(architecture)
+    recalibrate(module, dataset.train, dataset, device=device, max_images=_RECALIBRATION_IMAGES)
+    return Scored(architecture, *accuracy_and_losses(module, dataset, device))
+
+
+def accuracy_and_losses(module: nn.Module, dataset: Dataset, device: torch.device) -> tuple[float, NDArray[np.float64]]:
+    """Accuracy and losses of a network, as `Scored` has them."""
+    chosen = np.random.default_rng(0).permutation(len(dataset.val))[:_SCORED_IMAGES]
+    images = dataset.val.subset(np.sort(chosen))
+    result = evaluate(module, images, dataset, device=device)
+    return result.accuracy, _augmented_losses(module, images, dataset, device)
+
+
+def images_a_score(val_images: int) -> int:
+    """Images that pass through a network while `score` judges it, where there are so many validation images."""
+    accuracy_and_losses = min(val_images, _SCORED_IMAGES)
+    return _RECALIBRATION_IMAGES + accuracy_and_losses * (1 + _passes(max(1, accuracy_and_losses)))
+
+
+def best(scored: Sequence[Scored], latency: AnyLimit) -> Scored:
+    """The slowest of those that the images cannot tell from the one with the lowest loss.
+
+    They cannot where the mean difference in loss, image by image, is within its standard error: the
+    one-standard-error rule (Breiman et al., 1984), with capacity where that has simplicity; see docs/decisions/0013.
+    """
+    leader = min(scored, key=lambda item: item.loss)
+    alike = [one for one in scored if _as_good(one, leader)]
+    return max(alike, key=lambda item: (latency.value(item.architecture.choices), -item.loss))
+
+
+def costlier(choices: Sequence[int], preferences: OptionTable, limits: AnyLimits) -> list[tuple[int, ...]]:
+    """Architectures one change away that take more latency and keep every limit, the most preferred changes first.
+
+    A change is another option of one decision or, within a group, one kept edge in the place of another.
+    """
+    choices, latency = tuple(choices), limits.latency
+    slower = latency.value(choices) * (1.0 + _ROUNDING)
+    found: list[tuple[float, tuple[int, ...]]] = []
+    for swapped in neighbours(choices, limits.options, limits.groups):
+        if latency.value(swapped) > slower and all(limit.keeps(swapped) for limit in limits.all):
+            changed = [decision for decision, option in enumerate(swapped) if option != choices[decision]]
+            gain = sum(preferences[d][swapped[d]] - preferences[d][choices[d]] for d in changed)
+            found.append((gain, swapped))
+    return [swapped for _, swapped in sorted(found, reverse=True)]
+
+
+def _as_good(one: Scored, leader: Scored) -> bool:
+    differences = one.losses - leader.losses
+    return bool(differences.mean() <= differences.std() / math.sqrt(len(differences)))
+
+
+@torch.inference_mode()
+def _augmented_losses(module: nn.Module, images: Images, dataset: Dataset, device: torch.device) -> NDArray[np.float64]:
+    """Loss of each of a few passes of augmented validation images, the same ones for every network."""
+    module.eval()
+    generator = torch.Generator().manual_seed(0)
+    losses: list[torch.Tensor] = []
+    for _ in range(_passes(len(images))):
+        stream = batches(images, dataset, batch_size=64, device=device, generator=generator, augment=True)
+        losses += [cross_entropy(module(x), y, reduction="none") for x, y in stream]
+    return torch.cat(losses).double().cpu().numpy()
+
+
+def _passes(images: int) -> int:
+    """Enough for 1,000 images."""
+    return max(1, math.ceil(1000 / images))

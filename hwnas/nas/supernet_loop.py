@@ -1,0 +1,340 @@
+"""One loop for every strategy: shared weights on the train images, architecture parameters on the validation images."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from hwnas.arch.origin import Origin
+from hwnas.data import Dataset, Images, batches
+from hwnas.errors import DivergedError, InputError
+from hwnas.files import sha256
+from hwnas.nas.bilevel import Bilevel
+from hwnas.nas.guard import beta_decay
+from hwnas.nas.objective import Hold
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.strategies.base import Relaxation, Sampler, mixed_gates
+from hwnas.nas.supernet import Gate, Supernet, single_path
+from hwnas.progress import Progress
+from hwnas.train import checkpoint as store
+from hwnas.train import peak_memory_mib
+
+_NAMES = {"ms": "ms", "kb": "KiB"}
+_T = TypeVar("_T")
+
+Paths = Callable[[torch.Generator], list[Gate]]
+
+
+@dataclass(frozen=True)
+class Budgeted:
+    """A relaxation with what holds it to the limits: the latency first."""
+
+    relaxation: Relaxation
+    holds: tuple[Hold, ...]
+
+    def expected(self) -> list[Tensor]:
+        """What each limit's expectation is now."""
+        probabilities = torch.softmax(self.relaxation.logits, dim=1)
+        return [hold.expected(probabilities) for hold in self.holds]
+
+    def penalty(self) -> Tensor:
+        """The sum of the penalties."""
+        pairs = zip(self.holds, self.expected(), strict=True)
+        first, *others = (hold.penalty(expected) for hold, expected in pairs)
+        return sum(others, start=first)
+
+    def pressure(self) -> Tensor:
+        """Gradient of the penalty in the logits."""
+        (gradient,) = torch.autograd.grad(self.penalty(), self.relaxation.logits)
+        return gradient
+
+    def update(self) -> None:
+        """One step of every multiplier."""
+        for hold, expected in zip(self.holds, self.expected(), strict=True):
+            hold.penalty.update(expected.item())
+
+
+class SearchLoop:
+    """Trains a supernet, and the logits of a relaxation or a sampler that guides it.
+
+    Bilevel as in DARTS (Liu et al., 2019): a step on α on a validation batch before every few steps on the shared
+    weights on train batches. Limits enter as penalties on what is expected, never through the weights.
+
+    Beside α runs `unbudgeted`: logits that get only the gradient of the images. What they prefer is what would be
+    chosen if there were no budget, so comparing both tells whether the budget binds.
+
+    A sampler that guides alternates with the weights as the controller of ENAS does (Pham et al., 2018): after warm-up
+    on uniform paths, weight steps take what it proposes, and after each epoch it is told the accuracies of as many
+    proposals as a relaxation would have taken steps, each on one validation batch, with the statistics of that batch.
+
+    Where the space says so, weights warm up on mixtures of all options, whatever the strategy (docs/decisions/0034).
+
+    Several budgets share the weights and take turns, step by step (docs/decisions/0024): each has its own α, sampler or
+    draws. The gradient of the images reaches the α of every budget, that of a limit only its own.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        dataset: Dataset,
+        settings: SearchSettings,
+        *,
+        budgeted: Sequence[Budgeted] = (),
+        paths: Sequence[Paths] = (),
+        samplers: Sequence[Sampler] = (),
+        guides: bool = False,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """Prepare a search.
+
+        Args:
+            budgeted: the relaxations to train, one for each budget, or none to train the supernet alone.
+            paths: draw the gates of the weight steps of a supernet that is trained alone.
+            samplers: what will propose architectures; their states are kept with that of the search.
+            guides: whether they do so already in the weight steps after warm-up.
+        """
+        self.supernet, self.dataset, self.settings = supernet.to(device), dataset, settings
+        self.budgeted, self.paths = tuple(budgeted), tuple(paths)
+        self.samplers, self.guides = tuple(samplers), guides
+        self.seed, self.device = seed, device
+        full, rest = divmod(len(dataset.train), settings.batch_size)
+        whole = full + (rest > 1)
+        self.steps = min(whole, settings.epoch_steps or whole)
+        self.class_weights = torch.tensor(dataset.class_weights(), device=device)
+        self.parameters = list(supernet.parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+        self._alphas = [one.relaxation.logits for one in self.budgeted]
+        self._alphas += [logits.detach().clone().requires_grad_() for logits in self._alphas[:1]]
+        rate = settings.arch_rate(self.steps)
+        self._arch_optimizers = [torch.optim.Adam([logits], lr=rate, betas=(0.5, 0.999)) for logits in self._alphas]
+
+    @property
+    def unbudgeted(self) -> Tensor:
+        """Logits as the images alone would have them."""
+        return self._alphas[-1]
+
+    def run(self, *, checkpoint: Path, progress: Progress, log: Callable[[dict[str, Any]], None]) -> None:
+        """Search to the end, from `checkpoint` if it is there; the same seed gives the same result to the bit.
+
+        Raises:
+            DivergedError: the loss is not a finite number.
+            InputError: the checkpoint is damaged or belongs to another search.
+            StorageError: the checkpoint cannot be written.
+        """
+        total = self.settings.all_epochs
+        done = self._restore(checkpoint) if checkpoint.exists() else 0
+        with progress.track("search", total * self.steps, done=done * self.steps) as advance:
+            for epoch in range(done, total):
+                note = ""
+                mean = 0.0
+                for step, loss in enumerate(self.epoch(epoch), 1):
+                    mean += (loss - mean) / step
+                    warm = "warm-up, " if epoch < self.settings.warmup_epochs else ""
+                    note = f"{warm}epoch {epoch + 1} of {total}, loss {mean:.3f}{self._expectation()}"
+                    advance(1, note)
+                rewards = list(self.guidance(epoch))
+                self._save(checkpoint, epoch + 1)
+                told = {"reward": sum(rewards) / len(rewards)} if rewards else {}
+                told["peak_memory_mib"] = peak_memory_mib(self.device)
+                log({"event": "epoch", "epoch": epoch + 1, "loss": mean} | self._budget_facts() | told)
+
+    def epoch(self, epoch: int) -> Iterator[float]:
+        """Take the steps of one epoch, counted from 0; yield the loss of each batch."""
+        settings = self.settings
+        seed = self._seed(epoch)
+        generator = torch.Generator().manual_seed(seed)
+        searching = bool(self.budgeted) and epoch >= settings.warmup_epochs
+        validation = self._validation_batches(seed)
+        arch_turn = (epoch - settings.warmup_epochs) * math.ceil(self.steps / settings.arch_every)
+        self.supernet.train()
+        train = self._batches(self.dataset.train, generator)
+        for step, (x, y) in enumerate(itertools.islice(train, self.steps)):
+            at = epoch + step / self.steps
+            for group in self.optimizer.param_groups:
+                group["lr"] = settings.learning_rate(at)
+            joint = None
+            progress = (at - settings.warmup_epochs) / settings.epochs
+            if searching and step % settings.arch_every == 0:
+                for one in self.budgeted:
+                    one.relaxation.anneal(progress)
+                relaxation = _turn(self.budgeted, arch_turn).relaxation
+                arch_turn += 1
+                problem = Bilevel(self.supernet, self.optimizer, (x, y), next(validation), self._smooth, self._sharp)
+                joint = relaxation.joint_loss(problem, generator)
+                if joint is None:
+                    self._arch_step(relaxation, relaxation.gradient(problem, generator), progress)
+            loss = self._smooth(self.supernet(x, self._gates(at, generator)), y) if joint is None else joint
+            value = self._weight_step(loss, at)
+            if joint is not None:
+                assert relaxation.logits.grad is not None
+                self._arch_step(relaxation, relaxation.logits.grad, progress)
+            yield value
+        if searching:
+            for one in self.budgeted:
+                one.update()
+
+    def guidance(self, epoch: int) -> Iterator[float]:
+        """Tell samplers that guide the accuracies of their proposals after an epoch, counted from 0; yield each."""
+        if not self.guides or epoch < self.settings.warmup_epochs:
+            return
+        self.supernet.train()
+        batches = self._validation_batches(self._seed(epoch))
+        for x, y in itertools.islice(batches, math.ceil(self.steps / self.settings.arch_every)):
+            for sampler in self.samplers:
+                choices = sampler.ask()
+                with torch.no_grad():
+                    right = self.supernet(x, single_path(choices)).argmax(dim=1) == y
+                accuracy = right.double().mean().item()
+                sampler.tell(choices, accuracy)
+                yield accuracy
+
+    def _seed(self, epoch: int) -> int:
+        return int(sha256(f"search {self.seed} {epoch}".encode())[:15], 16)
+
+    def _gates(self, at: float, generator: torch.Generator) -> list[Gate]:
+        """Gates of a step on the weights."""
+        if self.supernet.space.mixed_warmup and at < self.settings.warmup_epochs:
+            return mixed_gates(self.supernet.space.options, generator, self.device)
+        turn = round(at * self.steps)
+        if self.budgeted:
+            return _turn(self.budgeted, turn).relaxation.weight_gates(generator)
+        if self.guides and at >= self.settings.warmup_epochs:
+            return single_path(_turn(self.samplers, turn).ask())
+        return _turn(self.paths, turn)(generator)
+
+    def _weight_step(self, loss: Tensor, at: float) -> float:
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], self.settings.clip)
+        self._check(loss.item(), float(norm), at)
+        self.optimizer.step()
+        return loss.item()
+
+    def _arch_step(self, relaxation: Relaxation, from_images: Tensor, progress: float) -> None:
+        """A step on every α, with the gradient of the images that one relaxation found."""
+        guard = progress * self.settings.beta_decay
+        gradients = [from_images + one.pressure() for one in self.budgeted] + [from_images]
+        for alpha, gradient in zip(self._alphas, gradients, strict=True):
+            (from_guard,) = torch.autograd.grad(guard * beta_decay(alpha), alpha)
+            alpha.grad = torch.where(torch.isfinite(alpha), gradient + from_guard, 0.0)
+        for alpha, optimizer in zip(self._alphas, self._arch_optimizers, strict=True):
+            before = alpha.detach().clone()
+            optimizer.step()
+            optimizer.zero_grad()
+            relaxation.settle(alpha.detach(), before)
+
+    def _smooth(self, logits: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.settings.label_smoothing)
+
+    def _sharp(self, logits: Tensor, y: Tensor) -> Tensor:
+        # Plain cross entropy: smoothing would drown what options differ by (docs/decisions/0007).
+        return cross_entropy(logits, y, weight=self.class_weights)
+
+    def _check(self, loss: float, norm: float, at: float) -> None:
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise DivergedError(
+                f"the loss of the supernet must be a finite number, but it is {loss:.4g} with a gradient of {norm:.4g} "
+                f"in epoch {int(at) + 1} of {self.settings.all_epochs}",
+                hint="check the images, or search with a smaller learning rate",
+            )
+
+    def _batches(self, images: Images, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        return batches(
+            images,
+            self.dataset,
+            batch_size=self.settings.batch_size,
+            device=self.device,
+            generator=generator,
+            augment=True,
+        )
+
+    def _validation_batches(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(seed + 1)
+        for _ in itertools.count():
+            yield from self._batches(self.dataset.val, generator)
+
+    def _expectation(self) -> str:
+        note = ""
+        for index, hold in enumerate(self.budgeted[0].holds if self.budgeted else ()):
+            values = ", ".join(f"{one.expected()[index].item():.3g}" for one in self.budgeted)
+            note += f", expected {values} {_NAMES[hold.unit]}"
+        return note
+
+    def _budget_facts(self) -> dict[str, Any]:
+        """What is expected, and the multipliers: numbers, or lists of them where there are several budgets."""
+        facts: dict[str, list[float]] = {}
+        for one in self.budgeted:
+            for hold, expected in zip(one.holds, one.expected(), strict=True):
+                facts.setdefault(f"expected_{hold.unit}", []).append(expected.item())
+                facts.setdefault(f"multiplier_{hold.unit}", []).append(hold.penalty.multiplier)
+        return {name: values if len(values) > 1 else values[0] for name, values in facts.items()}
+
+    @property
+    def _holds(self) -> list[Hold]:
+        return [hold for one in self.budgeted for hold in one.holds]
+
+    def _digest(self) -> str:
+        identity = {
+            "space": [self.supernet.space.name, self.supernet.space.input_shape, self.supernet.space.classes],
+            "settings": asdict(self.settings),
+            "seed": self.seed,
+            "dataset": [self.dataset.name, self.dataset.train.pixels.shape],
+            "relaxations": [repr(one.relaxation) for one in self.budgeted],
+            "samplers": [[type(one).__qualname__, self.guides] for one in self.samplers],
+            "budgets": [hold.penalty.budget for hold in self._holds],
+        }
+        return sha256(json.dumps(identity).encode())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        alphas = {f"alpha.{index}": alpha for index, alpha in enumerate(self._alphas)}
+        return {f"supernet.{name}": value for name, value in self.supernet.state_dict().items()} | alphas
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        optimizers: list[torch.optim.Optimizer] = [self.optimizer, *self._arch_optimizers]
+        return {f"optimizer.{index}.": optimizer for index, optimizer in enumerate(optimizers)}
+
+    def _save(self, path: Path, epochs_done: int) -> None:
+        tensors = self._tensors()
+        for prefix, optimizer in self._optimizers().items():
+            tensors |= store.pack_optimizer(optimizer, prefix)
+        info = {
+            "run": self._digest(),
+            "space": asdict(Origin.of(self.supernet.space)),
+            "epochs_done": epochs_done,
+            "multipliers": [hold.penalty.multiplier for hold in self._holds],
+            "samplers": [one.state() for one in self.samplers],
+        }
+        store.save(path, tensors, info)
+
+    def _restore(self, path: Path) -> int:
+        stored, info = store.load(path)
+        if info.get("run") != self._digest():
+            raise InputError(
+                f"{path} belongs to a search with other settings, data or seed",
+                hint="use the settings of that run, another --out, or --force to start again",
+            )
+        with torch.no_grad():
+            for name, value in self._tensors().items():
+                value.copy_(stored[name])
+        for prefix, optimizer in self._optimizers().items():
+            store.unpack_optimizer(optimizer, stored, prefix)
+        for hold, multiplier in zip(self._holds, info["multipliers"], strict=True):
+            hold.penalty.multiplier = float(multiplier)
+        for sampler, state in zip(self.samplers, info["samplers"], strict=True):
+            sampler.restore(state)
+        return int(info["epochs_done"])
+
+
+def _turn(things: Sequence[_T], number: int) -> _T:
+    """Whose turn a step is: one after the other, from the first to the last and again."""
+    return things[number % len(things)]

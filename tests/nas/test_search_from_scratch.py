@@ -1,0 +1,127 @@
+"""Scores by training from scratch: the same however many workers there are, and kept once they are there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hwnas.arch import Architecture, space_instance
+from hwnas.backends.torch import network_module
+from hwnas.data import Dataset, Images
+from hwnas.errors import DivergedError, InputError
+from hwnas.files import sha256
+from hwnas.nas import from_scratch
+from hwnas.nas.from_scratch import FromScratchEvaluator
+from hwnas.train import Recipe, evaluate, train
+
+TOY = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)
+CPU = torch.device("cpu")
+RECIPE = Recipe(epochs=1, batch_size=16)
+CHOICES = [(0, 0, 0, 0), (1, 2, 1, 0), (2, 1, 0, 2)]
+
+
+def bright() -> Dataset:
+    """Three classes that differ in brightness."""
+    rng = np.random.default_rng(0)
+
+    def drawn(count: int) -> Images:
+        labels = np.arange(count) % 3
+        pixels = rng.normal(60 + 60 * labels[:, None, None, None], 30, (count, 3, 8, 8)).clip(0, 255)
+        return Images(pixels.astype(np.uint8), labels)
+
+    return Dataset("bright", ("a", "b", "c"), drawn(48), drawn(24), drawn(9), (0.5,) * 3, (0.25,) * 3, flip=False)
+
+
+def scores(folder: Path, *, workers: int = 1, recipe: Recipe = RECIPE, seed: int = 3) -> FromScratchEvaluator:
+    return FromScratchEvaluator(TOY, bright(), recipe, seed=seed, threads=1, device=CPU, workers=workers, folder=folder)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """Scores by two workers, and the folder that keeps them."""
+    folder = tmp_path_factory.mktemp("scores")
+    with scores(folder, workers=2) as evaluator:
+        return folder, list(evaluator(CHOICES))
+
+
+def forbidden(*_: Any, **__: Any) -> Any:
+    raise AssertionError("a process was started")
+
+
+def test_scores_are_those_of_a_training_in_this_process(kept: tuple[Path, list[Any]]) -> None:
+    dataset = bright()
+    for choices, one in zip(CHOICES, kept[1], strict=True):
+        seed = int(sha256(f"score 3 {choices}".encode())[:15], 16)
+        torch.manual_seed(seed)
+        module = network_module(TOY.network(Architecture(TOY.name, choices)))
+        train(module, dataset, RECIPE, seed=seed, device=CPU)
+        assert one.architecture.choices == choices
+        assert one.accuracy == evaluate(module, dataset.val, dataset, device=CPU).accuracy
+    assert len({one.loss for one in kept[1]}) == len(CHOICES)
+
+
+def test_one_worker_gives_what_two_give_in_another_order(kept: tuple[Path, list[Any]], tmp_path: Path) -> None:
+    with scores(tmp_path) as evaluator:
+        again = {one.architecture.choices: one for one in evaluator(CHOICES[::-1])}
+    for one in kept[1]:
+        assert again[one.architecture.choices].accuracy == one.accuracy
+        assert np.array_equal(again[one.architecture.choices].losses, one.losses)
+
+
+def test_finished_scores_are_not_made_again(kept: tuple[Path, list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, before = kept
+    monkeypatch.setattr(from_scratch.subprocess, "Popen", forbidden)
+    with scores(folder) as evaluator:
+        for ours, theirs in zip(evaluator(CHOICES), before, strict=True):
+            assert (ours.accuracy, ours.loss) == (theirs.accuracy, theirs.loss)
+    with scores(folder, seed=4) as other, pytest.raises(AssertionError, match="a process was started"):
+        list(other(CHOICES))
+
+
+def test_a_worker_that_dies_is_one_error_and_what_was_done_stays(tmp_path: Path) -> None:
+    with scores(tmp_path) as evaluator:
+        list(evaluator(CHOICES[:1]))
+        os.kill(evaluator._processes[0]._process.pid, signal.SIGKILL)
+        with pytest.raises(InputError, match="exit code -9") as caught:
+            list(evaluator(CHOICES))
+    assert "--resume" in caught.value.hint
+    assert len(list(tmp_path.glob("*-0-0-0-0.json"))) == 1
+
+
+def test_a_training_that_diverges_is_the_error_that_it_is(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, batch_size=16, lr=1e30, clip=1e30)
+    with (
+        pytest.raises(DivergedError, match="while an architecture was trained"),
+        scores(tmp_path, recipe=recipe) as evaluator,
+    ):
+        list(evaluator(CHOICES))
+
+
+def test_an_interrupt_ends_the_workers(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with evaluator:
+            next(evaluator(CHOICES))
+            raise KeyboardInterrupt
+
+    evaluator = scores(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert evaluator._processes[0]._process.returncode == -signal.SIGKILL
+
+
+def test_a_worker_ends_when_nobody_asks_any_more(kept: tuple[Path, list[Any]]) -> None:
+    words = [sys.executable, "-m", "hwnas.nas.from_scratch_worker", str(kept[0])]
+    assert subprocess.run(words, input="", text=True, check=False).returncode == 0
+
+
+def test_no_workers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least 1 worker, not 0"):
+        scores(tmp_path, workers=0)

@@ -1,3 +1,104 @@
-"""hwnas: hardware-aware neural architecture search that ends with a model file measured on its device."""
+"""hwnas: hardware-aware neural architecture search that ends with a model file measured on its device.
+
+>>> import hwnas
+>>> result = hwnas.search("photos", budget_ms=20)  # doctest: +SKIP
+>>> print(result.model, result.verdict, result.accuracy)  # doctest: +SKIP
+
+Everything in `__all__` is loaded when it is first used, so the import itself takes no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hwnas.api.learning import meta_train
+    from hwnas.api.model_files import predict, verify
+    from hwnas.api.outcomes import SearchResult
+    from hwnas.api.searches import search
+    from hwnas.api.tables import adapt_device, profile_device
+    from hwnas.config import Budget, Configuration, Target
+    from hwnas.data import load_dataset
+    from hwnas.devices.verdict import Verdict
+    from hwnas.errors import (
+        BudgetMissedError,
+        DataError,
+        DeviceError,
+        DivergedError,
+        ExportError,
+        HwnasError,
+        InfeasibleBudgetError,
+        InfeasibleLimitError,
+        InputError,
+        MissingRowsError,
+        ModelError,
+        StorageError,
+        TableError,
+        UnreachableError,
+    )
+    from hwnas.events import Event
+    from hwnas.latency.table import LatencyTable
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Budget",
+    "BudgetMissedError",
+    "Configuration",
+    "DataError",
+    "DeviceError",
+    "DivergedError",
+    "Event",
+    "ExportError",
+    "HwnasError",
+    "InfeasibleBudgetError",
+    "InfeasibleLimitError",
+    "InputError",
+    "LatencyTable",
+    "MissingRowsError",
+    "ModelError",
+    "SearchResult",
+    "StorageError",
+    "TableError",
+    "Target",
+    "UnreachableError",
+    "Verdict",
+    "adapt_device",
+    "load_dataset",
+    "meta_train",
+    "predict",
+    "profile_device",
+    "search",
+    "verify",
+]
+
+_HOMES = {
+    "Budget": "config",
+    "Configuration": "config",
+    "Event": "events",
+    "LatencyTable": "latency.table",
+    "SearchResult": "api.outcomes",
+    "Target": "config",
+    "Verdict": "devices.verdict",
+    "adapt_device": "api.tables",
+    "load_dataset": "data",
+    "meta_train": "api.learning",
+    "predict": "api.model_files",
+    "profile_device": "api.tables",
+    "search": "api.searches",
+    "verify": "api.model_files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'hwnas' has no attribute {name!r}")
+    home = "errors" if name.endswith("Error") else _HOMES[name]
+    found = getattr(importlib.import_module(f"hwnas.{home}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,10 +1,10 @@
-"""How long work reports what it is doing. The library knows only this protocol; the command line draws it."""
+"""The protocol by which long work reports; `hwnas.events` turns reports into events for callbacks."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 
 class Advance(Protocol):
@@ -24,6 +24,10 @@ class Progress(Protocol):
         """Tell the user one thing, in one line."""
         ...
 
+    def record(self, entry: Mapping[str, Any]) -> None:
+        """Tell one entry of the log, ready for JSON."""
+        ...
+
 
 def _ignore(steps: int = 1, note: str = "") -> None:
     pass
@@ -37,4 +41,7 @@ class Silent:
         yield _ignore
 
     def say(self, message: str) -> None:
+        pass
+
+    def record(self, entry: Mapping[str, Any]) -> None:
         pass

@@ -13,13 +13,14 @@ import pytest
 import hwnas
 
 ROOT = Path(hwnas.__file__).parent
-BASE = {"errors", "files", "locks", "plugins", "progress", "resources"}
+BASE = {"errors", "files", "locks", "plugins", "progress", "events", "resources"}
 TRAINING = BASE | {"data", "train"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
     "progress": set(),
+    "events": {"progress"},
     "files": {"errors"},
     "locks": {"errors", "files"},
     "resources": {"errors"},
@@ -41,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 STRATEGIES = {f"hwnas.nas.{name}" for name in ("strategies", "supernet", "feasible", "bilevel", "virtual")}
 # and errors, plugins
-WITHOUT_TORCH = ("errors", "files", "locks", "plugins", "progress", "resources", "config", "arch", "devices", "latency")
+WITHOUT_TORCH = ("errors", "files", "locks", "plugins", "progress", "events", "resources", "config", "arch", "devices", "latency")
 
 
 def layer(path: Path) -> str:

@@ -79,13 +79,13 @@ def supernet_scores(space: SearchSpace, dataset: Dataset, epochs: int, seed: int
     return OneShotEvaluator(loop.supernet, dataset, device)
 
 
-def evolve(measure_verdict: Comparison, limits: Limits, count: int, seed: int) -> tuple[int, ...]:
+def evolve(comparison: Comparison, limits: Limits, count: int, seed: int) -> tuple[int, ...]:
     """The most accurate of what evolution finds within a limit and of what is known already."""
     make = strategy("evolution").sampler
     assert make is not None
     sampler = make(Additive(limits), seed)
-    measure_verdict.score(iter(sampler.ask, None), count, sampler)
-    held = [one for one in measure_verdict.scored if limits.latency.keeps(one.architecture.choices)]
+    comparison.score(iter(sampler.ask, None), count, sampler)
+    held = [one for one in comparison.scored if limits.latency.keeps(one.architecture.choices)]
     return min(held, key=lambda one: one.loss).architecture.choices
 
 
@@ -103,7 +103,7 @@ def search(
     asked = {"places": [one.name for one in places], "budget": budget, "share": share, "scored": scored, "seed": seed}
     if kept.exists() and (known := read_json(kept))["asked"] == asked:
         return dict(known["found"])
-    measure_verdict = Comparison(scores(), console.progress(quiet=False))
+    comparison = Comparison(scores(), console.progress(quiet=False))
     found: dict[str, dict[str, Any]] = {}
     for one in places:
         if found:
@@ -112,9 +112,9 @@ def search(
         else:
             budget_ms = Budget.parse(budget).ms(one.model)
         limits = Limits(latency_limit(one.model, one.model.target_ms(budget_ms)))
-        choices = evolve(measure_verdict, limits, scored, seed)
+        choices = evolve(comparison, limits, scored, seed)
         found[one.name] = {"budget_ms": budget_ms, "choices": choices}
-    losses = {known.architecture.choices: known.loss for known in measure_verdict.scored}
+    losses = {known.architecture.choices: known.loss for known in comparison.scored}
     found = {name: one | {"shared_loss": losses[tuple(one["choices"])]} for name, one in found.items()}
     write_json(kept, {"asked": asked, "found": found})
     return found

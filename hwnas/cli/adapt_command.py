@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -36,42 +35,43 @@ def adapt_device(
 
     The method chooses the networks itself. `hwnas search` uses the table until there is a measured one.
     """
-    from dataclasses import asdict
-
-    from hwnas.latency.adapt import adapt_table, adaptation_prior, source_tables
-    from hwnas.latency.calibrate import too_far_off
-    from hwnas.latency.find import adapted_folder, writable_root
+    import hwnas
     from hwnas.latency.noise import load_warning
-    from hwnas.latency.trust import trust
 
     named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes)
-    instance, target = named.instance(), named.target()
-    condition, started = target.condition(), time.monotonic()
-    known = adaptation_prior(instance, source_tables(instance, condition, sources or out), seed=seed)
-    folder = writable_root(out) / adapted_folder(condition, instance.signature)
-    watch = console.progress(quiet=quiet)
-    table = adapt_table(known, target, folder, samples, progress=watch, seed=seed)
-    validation = table.validations[instance.signature]
-    reason, margin = too_far_off(validation), trust(table, instance.signature)["margin"]
-    seconds = round(time.monotonic() - started, 1)
-    if warning := load_warning(table, instance):
+    result = hwnas.adapt_device(
+        device,
+        samples=samples,
+        space=space,
+        width=width,
+        depth=depth,
+        resolution=resolution,
+        channels=channels,
+        classes=classes,
+        runtime=runtime,
+        precision=precision,
+        sources=sources,
+        out=out,
+        seed=seed,
+        on_event=console.callbacks(quiet=quiet),
+    )
+    if warning := load_warning(result.table, named.instance()):
         console.write(console.err(), f"[yellow]{escape(warning)}[/]")
-    if reason:
-        again = "measure more networks with --samples"
-        console.write(console.err(), f"[yellow]warning: searches refuse this table: {escape(reason)}; {again}[/]")
+    if result.too_far_off:
+        reason = f"{escape(result.too_far_off)}; measure more networks with --samples"
+        console.write(console.err(), f"[yellow]warning: searches refuse this table: {reason}[/]")
     if json_:
-        facts = {"table": str(folder), "space": instance.name, "kind": table.kind, "rows": len(table.rows)}
-        facts |= {"samples": samples, "sources": list(known.sources), "seconds": seconds, "margin": margin}
-        console.print_json(facts | {"validation": asdict(validation), "too_far_off": reason or None})
+        facts = result.to_json()
+        console.print_json(facts | {"samples": facts.pop("measured")})
         return
     screen = console.out()
-    screen.print(f"[bold]{escape(str(folder))}[/]")
+    screen.print(f"[bold]{escape(str(result.folder))}[/]")
     screen.print(
-        f"{len(table.rows)} rows of {instance.name} predicted in {seconds} s from {samples} measured networks and "
-        f"{len(known.sources)} tables: {', '.join(known.sources)}"
+        f"{result.rows} rows of {result.space} predicted in {result.seconds} s from {samples} measured networks and "
+        f"{len(result.sources)} tables: {', '.join(result.sources)}"
     )
     screen.print(
-        f"each of these networks predicted from the others: error {validation.mape:.1%} on average; "
-        f"searches leave {margin:.1%} of a budget"
+        f"each of these networks predicted from the others: error {result.validation.mape:.1%} on average; "
+        f"searches leave {result.margin:.1%} of a budget"
     )
     screen.print(f"\nNext: {escape(named.search(out))}")

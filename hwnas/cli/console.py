@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError, StorageError
-from hwnas.progress import Progress, Silent
+from hwnas.events import Events, OnEvent
 
 _P = ParamSpec("_P")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -90,11 +90,16 @@ def _fail(message: str, hint: str, code: int, *, as_json: bool) -> NoReturn:
     raise SystemExit(code)
 
 
-def progress(*, quiet: bool) -> Progress:
+def callbacks(*, quiet: bool) -> tuple[OnEvent, ...]:
     """Bars on a terminal, a line now and then elsewhere, nothing when quiet."""
     if quiet:
-        return Silent()
+        return ()
     from hwnas.cli.progress_bars import BarProgress, LineProgress
 
     console = err()
-    return BarProgress(console) if console.is_terminal else LineProgress(console)
+    return (BarProgress(console) if console.is_terminal else LineProgress(console),)
+
+
+def progress(*, quiet: bool) -> Events:
+    """Events with the `callbacks`."""
+    return Events(*callbacks(quiet=quiet))

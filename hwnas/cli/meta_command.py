@@ -68,61 +68,44 @@ def meta_train(
     Tasks of a few classes with a few images each are drawn from images of many classes; with --devices, each has the
     costs of a made-up device and a budget. Classes that are held out tell how well the initialisation adapts.
     """
-    from dataclasses import asdict, replace
+    import hwnas
 
-    from hwnas.errors import InputError
-    from hwnas.meta.initialisation import VERSION
-    from hwnas.meta.meta_config import MetaConfig
-    from hwnas.meta.meta_run import meta_train as learn
-    from hwnas.meta.meta_settings import MetaSettings
-    from hwnas.train import resolve
-
-    if steps and minutes:
-        raise InputError("a meta-training takes either --steps or --minutes", hint="leave one of them out")
-    usual = MetaSettings.of(method, ways=ways, shots=shots, queries=queries)
-    inner = replace(usual.inner, steps=inner_steps or usual.inner.steps, lr=inner_lr or usual.inner.lr)
-    kinds = {"within": within, "rotate": rotate}
-    settings = replace(
-        usual,
-        shape=replace(usual.shape, **kinds),
-        validation=replace(usual.validation, within=within),
-        inner=inner,
-        batch_size=batch_size,
-        mixing=mixing or usual.mixing,
+    result = hwnas.meta_train(
+        out,
+        tasks=tasks,
+        hold_out=hold_out,
+        devices=tuple(filter(None, devices.split(","))),
+        tables=tables,
+        space=space,
+        width=width,
+        depth=depth,
+        resolution=resolution,
+        method=method,
+        ways=ways,
+        shots=shots,
+        queries=queries,
+        within=within,
+        rotate=rotate,
         norm=norm,  # type: ignore[arg-type]
         head=head,
         augment=augment,
-        steps=steps or usual.steps,
-        validations=max(1, min(usual.validations, steps // 20)) if steps else usual.validations,
-    )
-    config = MetaConfig(
-        tuple(tasks),
-        settings,
-        tuple(hold_out),
-        tuple(filter(None, devices.split(","))),
-        space,
-        width,
-        depth,
-        resolution,
-        minutes,
-        seed,
-    )
-    found = learn(
-        config,
-        out,
-        progress=console.progress(quiet=quiet),
-        threads=threads,
-        device=resolve(accelerator),
-        tables=tables,
+        mixing=mixing,
+        inner_steps=inner_steps,
+        inner_lr=inner_lr,
+        batch_size=batch_size,
+        steps=steps,
+        minutes=minutes,
         resume=resume,
         force=force,
+        threads=threads,
+        accelerator=accelerator,
+        seed=seed,
+        on_event=console.callbacks(quiet=quiet),
     )
     if json_:
-        facts = {"file": str(out), "version": VERSION, "space": asdict(found.origin), "method": found.method}
-        facts |= {"tasks": found.tasks, "devices": list(found.devices), "metrics": found.metrics}
-        console.print_json(facts)
+        console.print_json(result.to_json())
         return
-    metrics, screen = found.metrics, console.out()
+    metrics, screen = result.facts["metrics"], console.out()
     screen.print(f"[bold]{escape(str(out))}[/]")
     screen.print(
         f"{ways}-way {shots}-shot accuracy on held-out classes: {metrics['accuracy']:.3f} ± "

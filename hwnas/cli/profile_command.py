@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +10,7 @@ from rich.markup import escape
 from hwnas.cli import console, options
 
 if TYPE_CHECKING:
-    from hwnas.latency.table import LatencyTable, Noise
+    from hwnas.latency.table import Noise
 
 
 @console.verb
@@ -40,57 +38,39 @@ def profile_device(
 
     Whole networks are measured beside them: some calibrate the table, others tell how far it can be trusted.
     """
-    from dataclasses import asdict
-
-    from hwnas.latency.build import MissingRows, complete, lacking, measuring_into, open_table
-    from hwnas.latency.calibrate import too_far_off
-    from hwnas.latency.find import table_folder
+    import hwnas
     from hwnas.latency.noise import load_warning
 
     del resume  # rounds are kept until the table is written, so an interrupted measurement always continues
     named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes)
-    instance, target = named.instance(), named.target()
-    folder = table_folder(target.condition(), out)
-    watch = console.progress(quiet=quiet)
-
-    def needed(table: LatencyTable) -> MissingRows:
-        return MissingRows(instance.ops, calibration=True) if again else lacking(table, instance)
-
-    table = open_table(target, folder)
-    started, missing = time.monotonic(), needed(table)
-    if missing:
-        with measuring_into(folder, watch):
-            table = open_table(target, folder)
-            missing = needed(table)
-            if missing:
-                limit = max_minutes or math.inf
-                table = complete(table, instance, target, folder, missing, progress=watch, seed=seed, max_minutes=limit)
-    validation = table.validations[instance.signature]
-    stopped = 0 < 60 * max_minutes <= time.monotonic() - started
-    reason, noise = too_far_off(validation), table.noise.get(instance.signature)
-    seconds = round(time.monotonic() - started, 1)
-    facts = {
-        "table": str(folder),
-        "space": instance.name,
-        "rows": len(instance.ops),
-        "rows_measured": len(missing.rows),
-        "seconds": seconds,
-        "stopped": stopped,
-        "validation": asdict(validation),
-        "too_far_off": reason or None,
-        "noise": asdict(noise) if noise else None,
-    }
-    if warning := load_warning(table, instance):
+    result = hwnas.profile_device(
+        device,
+        space=space,
+        width=width,
+        depth=depth,
+        resolution=resolution,
+        channels=channels,
+        classes=classes,
+        runtime=runtime,
+        precision=precision,
+        out=out,
+        max_minutes=max_minutes,
+        again=again,
+        seed=seed,
+        on_event=console.callbacks(quiet=quiet),
+    )
+    if warning := load_warning(result.table, named.instance()):
         console.write(console.err(), f"[yellow]{escape(warning)}[/]")
-    if reason:
-        console.write(console.err(), f"[yellow]warning: searches refuse this table: {escape(reason)}[/]")
+    if result.too_far_off:
+        console.write(console.err(), f"[yellow]warning: searches refuse this table: {escape(result.too_far_off)}[/]")
     if json_:
-        console.print_json(facts)
+        facts = result.to_json()
+        console.print_json(facts | {"rows_measured": facts.pop("measured")})
         return
-    screen = console.out()
-    screen.print(f"[bold]{folder}[/]")
-    screen.print(f"{len(missing.rows)} of {len(instance.ops)} rows of {instance.name} measured in {seconds} s")
-    if stopped:
+    screen, validation = console.out(), result.validation
+    screen.print(f"[bold]{escape(str(result.folder))}[/]")
+    screen.print(f"{result.measured} of {result.rows} rows of {result.space} measured in {result.seconds} s")
+    if result.stopped:
         screen.print("measuring stopped at --max-minutes: rows rest on fewer rounds, and --again measures them anew")
     screen.print(
         f"on {validation.n} networks that took no part in the calibration: error {validation.mape:.1%} on average, "
@@ -98,7 +78,7 @@ def profile_device(
         f"Spearman {validation.spearman:.3f};"
     )
     screen.print(f"the same networks measured twice differ by {validation.repeatability:.1%}")
-    for sentence in _noise(noise):
+    for sentence in _noise(result.noise):
         screen.print(sentence)
     screen.print(f"\nNext: {escape(named.search(out))}")
 

@@ -1,19 +1,18 @@
-"""Progress on stderr: bars on a terminal, a line now and then elsewhere."""
+"""Callbacks that draw progress on stderr: bars on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
 
 from hwnas.cli.console import write
-from hwnas.progress import Advance
+from hwnas.events import Event
 
 _LINE_EVERY_S = 10.0
 
@@ -23,30 +22,39 @@ class BarProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._shown: dict[int, tuple[Bars, TaskID]] = {}
 
-    @contextmanager
-    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
-        columns = (
-            BarColumn(bar_width=10),
-            TimeRemainingColumn(compact=True),
-            TextColumn(
-                "{task.description}  {task.fields[note]}",
-                markup=False,
-                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
-            ),
-        )
-        with Bars(*columns, console=self._console, expand=True) as bars:
-            task = bars.add_task(label, total=total, completed=done, note="")
+    def __call__(self, event: Event) -> None:
+        if event.kind == "message":
+            write(self._console, escape(event.label))
+        elif event.kind == "begin":
+            bars = Bars(*_columns(), console=self._console, expand=True)
+            self._shown[event.task] = bars, bars.add_task(event.label, total=event.total, completed=event.done, note="")
+            bars.start()
+        elif event.kind == "advance":
+            bars, task = self._shown[event.task]
+            bars.update(task, completed=event.done, note=event.note)
+        elif event.kind == "end":
+            self._shown.pop(event.task)[0].stop()
 
-            def advance(steps: int = 1, note: str = "") -> None:
-                bars.update(task, advance=steps)
-                if note:
-                    bars.update(task, note=note)
 
-            yield advance
+def _columns() -> tuple[BarColumn, TimeRemainingColumn, TextColumn]:
+    text = "{task.description}  {task.fields[note]}"
+    one_line = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    return (
+        BarColumn(bar_width=10),
+        TimeRemainingColumn(compact=True),
+        TextColumn(text, markup=False, table_column=one_line),
+    )
 
-    def say(self, message: str) -> None:
-        write(self._console, escape(message))
+
+@dataclass
+class _Timed:
+    """A task: when it began, how much of it was done then, and when its last line was printed."""
+
+    started: float
+    before: int
+    printed: float
 
 
 class LineProgress:
@@ -54,27 +62,28 @@ class LineProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._tasks: dict[int, _Timed] = {}
 
-    @contextmanager
-    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
-        started = printed = time.monotonic()
-        finished, last_note = done, ""
+    def __call__(self, event: Event) -> None:
+        now = time.monotonic()
+        if event.kind == "message":
+            self._say(event.label)
+        elif event.kind == "begin":
+            self._tasks[event.task] = _Timed(now, event.done, now)
+        elif event.kind == "advance":
+            task = self._tasks[event.task]
+            if now - task.printed >= _LINE_EVERY_S and event.done > task.before:
+                left = (now - task.started) / (event.done - task.before) * (event.total - event.done)
+                note = f", {event.note}" if event.note else ""
+                self._say(f"{event.label}: {event.done} of {event.total}, {_duration(left)} left{note}")
+                task.printed = now
+        elif event.kind == "end":
+            task = self._tasks.pop(event.task)
+            if event.record["completed"]:
+                note = f" ({event.note})" if event.note else ""
+                self._say(f"{event.label}: done in {_duration(now - task.started)}{note}")
 
-        def advance(steps: int = 1, note: str = "") -> None:
-            nonlocal finished, printed, last_note
-            finished, last_note = finished + steps, note or last_note
-            now = time.monotonic()
-            if now - printed >= _LINE_EVERY_S and finished > done:
-                left = (now - started) / (finished - done) * (total - finished)
-                note_part = f", {last_note}" if last_note else ""
-                self.say(f"{label}: {finished} of {total}, {_duration(left)} left{note_part}")
-                printed = now
-
-        yield advance
-        note_part = f" ({last_note})" if last_note else ""
-        self.say(f"{label}: done in {_duration(time.monotonic() - started)}{note_part}")
-
-    def say(self, message: str) -> None:
+    def _say(self, message: str) -> None:
         write(self._console, escape(message))
 
 

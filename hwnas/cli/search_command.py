@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hwnas.cli import console, options
 from hwnas.cli.configured import given
-
-if TYPE_CHECKING:
-    from hwnas.config import Configuration
 
 
 @console.verb
@@ -61,37 +58,25 @@ def search(
         print_plan(plan, as_json=json_)
         return
 
+    import hwnas
     from hwnas.cli.result_view import print_result, result_table
-    from hwnas.errors import BudgetMissedError
-    from hwnas.files import read_json
-    from hwnas.run.pipeline import run_search
+    from hwnas.run.result import missed
 
-    folder = out or default_folder(asked)
-    try:
-        result = run_search(
-            asked,
-            folder,
-            progress=console.progress(quiet=quiet),
-            tables=tables,
-            resume=resume,
-            force=force,
-            any_table=any_table,
-            workers=workers,
-        )
-    except BudgetMissedError:
+    result = hwnas.search(
+        config=asked,
+        out=out,
+        tables=tables,
+        resume=resume,
+        force=force,
+        any_table=any_table,
+        workers=workers,
+        on_event=console.callbacks(quiet=quiet),
+    )
+    if result.budget_met is False:
         if not json_:
-            console.out().print(result_table(read_json(folder / "result.json")), "")
-        raise
+            console.out().print(result_table(result.to_json()), "")
+        raise missed(result.to_json())
     if json_:
-        console.print_json(result)
+        console.print_json(result.to_json())
     else:
-        print_result(result, folder)
-
-
-def default_folder(config: Configuration) -> Path:
-    """The run directory when none is named, for example `runs/digits-50pct-s0`, or `runs/digits-50pct-litert-s0`."""
-    target = config.target
-    variants = (target.runtime, target.precision, "init" if config.search.init else "")
-    data, budget = Path(config.data.source).name or "data", target.budget.replace("%", "pct")
-    name = "-".join([data, budget, *filter(None, variants), f"s{config.compute.seed}"])
-    return Path("runs") / "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)
+        print_result(result.to_json(), result.run)

@@ -43,7 +43,7 @@ def checked(run: RunContext, found: SearchOutcome) -> tuple[int, ...]:
             max_extra=2,
             progress=run.progress,
         )["model"]
-        run.folder.log({"event": "check", "choices": choices, "verdict": asdict(verdict)})
+        run.progress.record({"event": "check", "choices": choices, "verdict": asdict(verdict)})
         swapped = faster(run, found, choices, verdict)
         if swapped is None:
             break
@@ -93,7 +93,7 @@ def measured_verdicts(
             processes=processes,
             progress=run.progress,
         )
-        run.folder.log({"event": "verdict"} | {name: asdict(verdict) for name, verdict in verdicts.items()})
+        run.progress.record({"event": "verdict"} | {name: asdict(verdict) for name, verdict in verdicts.items()})
         if verdicts["model"].state != "straddles":
             break
     return verdicts

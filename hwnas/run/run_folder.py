@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from hwnas.config import Configuration, load_configuration
 from hwnas.errors import InputError
+from hwnas.events import Event
 from hwnas.files import read_json, remove_leftovers, storage_errors, write_json
 from hwnas.locks import held
 
@@ -120,19 +120,17 @@ class RunFolder:
         if not self.search_state.exists():
             self._clear()
 
-    def log(self, event: dict[str, Any]) -> None:
-        """Append one line to `log.jsonl`."""
-        line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="milliseconds")} | event)
+    def on_event(self, event: Event) -> None:
+        """Append a record to `log.jsonl`; a callback of the run.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        if event.kind != "record":
+            return
+        line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="milliseconds")} | dict(event.record))
         with storage_errors(self.log_file), self.log_file.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Log that a stage begins, and, unless something is raised, that it has ended and how long it took."""
-        started = time.monotonic()
-        self.log({"event": "start", "stage": name})
-        yield
-        self.log({"event": "end", "stage": name, "seconds": round(time.monotonic() - started, 3)})
 
     def seconds(self) -> float:
         """Seconds of all finished stages, those before an interruption included."""
@@ -192,3 +190,12 @@ class RunFolder:
             for path in self.state.iterdir() if self.state.is_dir() else ():
                 if path.name != "lock":
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def default_folder(config: Configuration) -> Path:
+    """The run directory when none is named, for example `runs/digits-50pct-s0`, or `runs/digits-50pct-litert-s0`."""
+    target = config.target
+    variants = (target.runtime, target.precision, "init" if config.search.init else "")
+    data, budget = Path(config.data.source).name or "data", target.budget.replace("%", "pct")
+    name = "-".join([data, budget, *filter(None, variants), f"s{config.compute.seed}"])
+    return Path("runs") / "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)

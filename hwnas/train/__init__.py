@@ -6,6 +6,7 @@ from hwnas.train.accelerator import deterministic, mixed_precision, resolve
 from hwnas.train.evaluate import Evaluation, evaluate, recalibrate
 from hwnas.train.memory import keep_freed_memory, peak_memory_mib
 from hwnas.train.recipe import Recipe, fine_tuning
+from hwnas.train.session import training_session
 from hwnas.train.training import train
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "recalibrate",
     "resolve",
     "train",
+    "training_session",
 ]

@@ -9,6 +9,8 @@ import torch
 from hwnas.errors import InputError
 
 NAMES = ("auto", "cpu", "cuda", "mps")
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+"""Environment variable that cuBLAS reads when it starts: deterministic kernels need it."""
 
 
 def resolve(name: str) -> torch.device:
@@ -47,7 +49,7 @@ def deterministic(seed: int, threads: int) -> None:
     """
     if threads < 1:
         raise InputError(f"the number of threads must be at least 1, but it is {threads}", hint="for example 2")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
+    os.environ.setdefault(WORKSPACE, ":4096:8")
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)

@@ -11,6 +11,7 @@ import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # numbers of glibc's parameters, see malloc.h
 _LARGEST_BLOCK = 1 << 30
+_DEFAULT_THRESHOLD = 128 << 10  # of both, see `man mallopt`
 
 
 def keep_freed_memory() -> None:
@@ -26,6 +27,18 @@ def keep_freed_memory() -> None:
         return
     mallopt(_MMAP_THRESHOLD, _LARGEST_BLOCK)
     mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def give_back_freed_memory() -> None:
+    """Undo `keep_freed_memory`: glibc's thresholds are its defaults again, and free pages go back to the system."""
+    try:
+        library = ctypes.CDLL(None)
+        mallopt, trim = library.mallopt, library.malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(_MMAP_THRESHOLD, _DEFAULT_THRESHOLD)
+    mallopt(_TRIM_THRESHOLD, _DEFAULT_THRESHOLD)
+    trim(0)
 
 
 def peak_memory_mib(device: torch.device) -> float:

@@ -1,0 +1,93 @@
+"""`hwnas.search`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from hwnas.api.asked import BudgetMs, configuration
+from hwnas.api.outcomes import SearchResult
+from hwnas.config import Configuration, Target
+from hwnas.data import Dataset, from_torch
+from hwnas.events import Event
+from hwnas.run.pipeline import run_search
+from hwnas.run.run_folder import default_folder
+
+
+def search(
+    data: str | PathLike[str] | Dataset | Any = None,
+    *,
+    budget_ms: BudgetMs | None = None,
+    target: Target | None = None,
+    config: Configuration | Path | str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | PathLike[str] | None = None,
+    tables: str | PathLike[str] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    any_table: bool = False,
+    workers: int = 1,
+    on_event: Callable[[Event], None] | Sequence[Callable[[Event], None]] = (),
+    **options: Any,
+) -> SearchResult:
+    """Find, train, export and verify the best network within a latency budget on a device.
+
+    >>> result = hwnas.search("photos", budget_ms=20)  # doctest: +SKIP
+    >>> result.model, result.verdict.state, result.accuracy  # doctest: +SKIP
+
+    A budget that the exported file misses is no error: the verdict of the result says so.
+
+    Args:
+        data: `digits`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, an .npz file, a
+            `Dataset`, or a map-style `torch.utils.data.Dataset` of (image, label). None is that of `config`, which is
+            `digits` by default.
+        budget_ms: milliseconds of one call, or a share of the space's latency range such as `"50%"`; several of one
+            kind give one network each, from one search.
+        target: device, runtime, precision and limits, in place of single options.
+        config: a configuration or a TOML file of one, which the other arguments change.
+        settings: any option by its place, such as `{"search.lr": 0.01}`; docs/configuration.md lists all of them.
+        out: run directory; `runs/DATA-BUDGET-sSEED` by default.
+        tables: folder of latency tables; by default `./latency_tables`, the user's own, and those of the package.
+        resume: continue an interrupted run in `out`.
+        force: start anew, replacing the run in `out`.
+        any_table: search even with a latency table whose error is too large.
+        workers: processes that train candidates for scores from scratch; results do not depend on it.
+        on_event: a callback or several; each is called with every `hwnas.events.Event`.
+        options: any flag of `hwnas search` by its name, such as `minutes=5, space="fbnet", threads=2`.
+
+    Raises:
+        InputError: bad input, or `out` holds another run.
+        InfeasibleBudgetError, InfeasibleLimitError: no network of the space is that fast or small; nothing was trained.
+        DeviceError, ExportError, DivergedError, StorageError: as their names say.
+    """
+    dataset = _dataset(data, int(options.get("seed", 0)))
+    source = str(data) if dataset is None and data is not None else None
+    asked = configuration(
+        config, data=source, budget_ms=budget_ms, target=target, settings=settings or {}, options=options
+    )
+    if dataset is not None:
+        asked = asked.changed(data={"source": dataset.name})
+    folder = Path(out) if out is not None else default_folder(asked)
+    facts = run_search(
+        asked,
+        folder,
+        on_event=(on_event,) if callable(on_event) else tuple(on_event),
+        tables=None if tables is None else Path(tables),
+        resume=resume,
+        force=force,
+        any_table=any_table,
+        workers=workers,
+        dataset=dataset,
+    )
+    return SearchResult.of(folder, facts)
+
+
+def _dataset(data: object, seed: int) -> Dataset | None:
+    """The images themselves, where they are given in place of a name or a path."""
+    if data is None or isinstance(data, str | PathLike):
+        return None
+    if isinstance(data, Dataset):
+        return data
+    return from_torch(data, name=type(data).__name__, seed=seed)

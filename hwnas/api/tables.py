@@ -1,0 +1,141 @@
+"""`hwnas.profile_device` and `hwnas.adapt_device`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+
+from hwnas.api.outcomes import TableResult
+from hwnas.arch.spaces import space_instance
+from hwnas.devices.device import load_device
+from hwnas.events import Event, Events
+from hwnas.latency.adapt import adapt_table, adaptation_prior, source_tables
+from hwnas.latency.build import MissingRows, complete, lacking, measuring_into, open_table
+from hwnas.latency.find import adapted_folder, table_folder, writable_root
+from hwnas.latency.table import LatencyTable
+
+OnEvent = Callable[[Event], None]
+
+
+def profile_device(
+    device: str = "host",
+    *,
+    space: str = "mobile",
+    width: float = 0.25,
+    depth: int = 0,
+    resolution: int = 32,
+    channels: int = 3,
+    classes: int = 10,
+    runtime: str = "",
+    precision: str = "",
+    out: str | PathLike[str] | None = None,
+    max_minutes: float = 0.0,
+    again: bool = False,
+    seed: int = 0,
+    on_event: OnEvent | Sequence[OnEvent] = (),
+) -> TableResult:
+    """Measure the ops of a search space on a device, and write its latency table.
+
+    Whole networks are measured beside them: some calibrate the table, others tell its error. An interrupted
+    measurement continues.
+
+    Args:
+        device: id of a device, or the path of its TOML file.
+        space, width, depth, resolution, channels, classes: the instance of the space.
+        runtime, precision: in place of the device's own.
+        out: folder of latency tables; the user's own by default.
+        max_minutes: stop measuring after so long, with a rougher table; 0 measures to the end.
+        again: measure rows anew that the table has already.
+
+    Raises:
+        InputError: a name or number is wrong.
+        DeviceError: the device cannot measure.
+        StorageError: the table cannot be written.
+    """
+    instance = space_instance(
+        space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
+    )
+    target = load_device(device).with_runtime(runtime, precision)
+    folder = table_folder(target.condition(), None if out is None else Path(out))
+    events = Events(*((on_event,) if callable(on_event) else on_event))
+
+    def missing_of(table: LatencyTable) -> MissingRows:
+        return MissingRows(instance.ops, calibration=True) if again else lacking(table, instance)
+
+    started, table = time.monotonic(), open_table(target, folder)
+    missing = missing_of(table)
+    if missing:
+        with measuring_into(folder, events):
+            table = open_table(target, folder)
+            missing = missing_of(table)
+            if missing:
+                limit = max_minutes or math.inf
+                table = complete(
+                    table, instance, target, folder, missing, progress=events, seed=seed, max_minutes=limit
+                )
+    seconds = time.monotonic() - started
+    return TableResult(
+        folder=folder,
+        table=table,
+        space=instance.name,
+        signature=instance.signature,
+        rows=len(instance.ops),
+        measured=len(missing.rows),
+        seconds=round(seconds, 1),
+        stopped=0 < 60 * max_minutes <= seconds,
+    )
+
+
+def adapt_device(
+    device: str = "host",
+    *,
+    samples: int = 10,
+    space: str = "mobile",
+    width: float = 0.25,
+    depth: int = 0,
+    resolution: int = 32,
+    channels: int = 3,
+    classes: int = 10,
+    runtime: str = "",
+    precision: str = "",
+    sources: str | PathLike[str] | None = None,
+    out: str | PathLike[str] | None = None,
+    seed: int = 0,
+    on_event: OnEvent | Sequence[OnEvent] = (),
+) -> TableResult:
+    """Predict the latency table of a device from those of known devices and a few networks measured on it.
+
+    Args:
+        samples: whole networks to measure, at least 3; the method chooses them.
+        sources: folder of tables of known devices, beside those that are always looked in.
+        device, space, width, depth, resolution, channels, classes, runtime, precision, out: as `profile_device`.
+
+    Raises:
+        InputError: a name or number is wrong.
+        TableError: no table of another device holds all ops of the space.
+        DeviceError: the device cannot measure.
+        StorageError: the table cannot be written.
+    """
+    instance = space_instance(
+        space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
+    )
+    target = load_device(device).with_runtime(runtime, precision)
+    condition, root, started = target.condition(), None if out is None else Path(out), time.monotonic()
+    known = source_tables(instance, condition, root if sources is None else Path(sources))
+    prior = adaptation_prior(instance, known, seed=seed)
+    folder = writable_root(root) / adapted_folder(condition, instance.signature)
+    events = Events(*((on_event,) if callable(on_event) else on_event))
+    table = adapt_table(prior, target, folder, samples, progress=events, seed=seed)
+    return TableResult(
+        folder=folder,
+        table=table,
+        space=instance.name,
+        signature=instance.signature,
+        rows=len(table.rows),
+        measured=samples,
+        seconds=round(time.monotonic() - started, 1),
+        sources=tuple(prior.sources),
+    )

@@ -1,0 +1,15 @@
+"""How results show themselves in notebooks."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+
+
+def table_html(title: str, facts: Mapping[str, object]) -> str:
+    """A small table of facts, for `_repr_html_`; all text is escaped."""
+    rows = "".join(
+        f'<tr><th style="text-align:left">{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>'
+        for name, value in facts.items()
+    )
+    return f"<table><caption>{html.escape(title)}</caption>{rows}</table>"

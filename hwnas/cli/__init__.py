@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hwnas import __version__
+from hwnas.cli import console
 from hwnas.cli.adapt import adapt_device
 from hwnas.cli.lists import devices, spaces, strategies
 from hwnas.cli.meta import meta_train
@@ -57,4 +58,5 @@ app.add_typer(table, name="table")
 
 def main() -> None:
     """Entry point of the console script."""
+    console.keep_stdout_for_results()
     app()

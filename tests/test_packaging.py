@@ -16,7 +16,7 @@ import pytest
 import hwnas
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "onnx", "onnxruntime", "numpy", "scipy", "sklearn", "matplotlib")
+HEAVY = ("torch", "onnx", "onnxruntime", "numpy", "scipy", "matplotlib")
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_what_is_imported_is_declared() -> None:
     extras = project["optional-dependencies"]
     requirements = [*project["dependencies"], *extras["litert"], *extras["ssh"]]
     declared = {requirement.split(">=")[0] for requirement in requirements}
-    modules = {"pillow": "PIL", "protobuf": "google", "scikit-learn": "sklearn"}
+    modules = {"pillow": "PIL", "protobuf": "google"}
     assert imported_modules() == {modules.get(name, name.replace("-", "_")) for name in declared}
 
 

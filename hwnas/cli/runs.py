@@ -42,9 +42,8 @@ def predict(
 @console.verb
 def report(run: RunPath, json_: options.Json = False, quiet: options.Quiet = False) -> None:
     """Write report.html of a finished run again."""
+    from hwnas.report.page import is_front, write_front, write_report
     from hwnas.run.folder import RunFolder
-    from hwnas.run.front import is_front, write_front
-    from hwnas.run.report import write_report
 
     folder = RunFolder(run)
     write = write_front if is_front(folder) else write_report

@@ -23,14 +23,13 @@ from hwnas.export.model_file import Exported, export_model
 from hwnas.files import read_json, write_json
 from hwnas.meta.earlier import write_learned
 from hwnas.progress import Progress
+from hwnas.report.page import write_front, write_report
 from hwnas.run.check import checked, faster, judged
 from hwnas.run.config import RunConfig
 from hwnas.run.folder import RunFolder
-from hwnas.run.front import front_of, write_front
 from hwnas.run.job import Run
 from hwnas.run.plan import Plan, make_plan, ready_model
-from hwnas.run.report import write_report
-from hwnas.run.result import missed, result_of, write_architecture, write_evaluated
+from hwnas.run.result import front_of, missed, result_of, write_architecture, write_evaluated
 from hwnas.run.schedule import final_recipe, hurried, kept_recipe, kept_settings, score_recipe, search_settings
 from hwnas.search.engine import Found, make_loop, search, seconds_an_epoch
 from hwnas.search.settings import SearchSettings
@@ -58,7 +57,7 @@ def run_search(
     """Search, train, export and verify; the result is what `result.json` then holds.
 
     Where the configuration has several budgets, one search serves them all. What each of them leads to is in a folder
-    of its own in `out`, such as `5ms`, and the result is the front of all (`hwnas.run.front`).
+    of its own in `out`, such as `5ms`, and the result is the front of all (`hwnas.run.result.front_of`).
 
     Args:
         any_table: search even with a latency table whose error is too large.

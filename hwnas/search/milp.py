@@ -44,7 +44,7 @@ def best_within_two(
         solved = milp(
             objective,
             constraints=[one_each, LinearConstraint(rows, ub=1 - lowered), *cuts],
-            integrality=np.ones(len(loss)),
+            integrality=np.ones(len(loss), dtype=np.int64),
             bounds=Bounds(0, possible),
             options={"mip_rel_gap": 0.0},
         )

@@ -14,10 +14,10 @@ from hwnas.errors import BudgetMissedError, InfeasibleBudgetError, InputError
 from hwnas.export.predict import predict
 from hwnas.files import write_text
 from hwnas.progress import Silent
+from hwnas.report.page import is_front, write_front
 from hwnas.run import check, pipeline
 from hwnas.run.config import Budget, parse_budgets
 from hwnas.run.folder import RunFolder
-from hwnas.run.front import is_front, write_front
 from hwnas.run.pipeline import run_search
 
 MODEL = latencies()

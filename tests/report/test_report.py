@@ -12,9 +12,9 @@ import torch
 
 from hwnas.arch import Architecture, space_instance
 from hwnas.errors import InputError
+from hwnas.report.page import write_report
 from hwnas.run.config import RunConfig
 from hwnas.run.folder import RunFolder
-from hwnas.run.report import write_report
 
 torch.set_num_threads(1)
 

@@ -42,7 +42,19 @@ ALLOWED: dict[str, set[str]] = {
 }
 STRATEGIES = {f"hwnas.nas.{name}" for name in ("strategies", "supernet", "feasible", "bilevel", "virtual")}
 # and errors, plugins
-WITHOUT_TORCH = ("errors", "files", "locks", "plugins", "progress", "events", "resources", "config", "arch", "devices", "latency")
+WITHOUT_TORCH = (
+    "errors",
+    "files",
+    "locks",
+    "plugins",
+    "progress",
+    "events",
+    "resources",
+    "config",
+    "arch",
+    "devices",
+    "latency",
+)
 
 
 def layer(path: Path) -> str:

@@ -16,7 +16,7 @@ import pytest
 import hwnas
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "onnx", "onnxruntime", "numpy", "scipy", "sklearn", "matplotlib")
+HEAVY = ("torch", "onnx", "onnxruntime", "numpy", "scipy", "matplotlib")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_every_file_of_the_package_is_in_the_wheel(unpacked: Path) -> None:
     found = {str(path.relative_to(unpacked)) for path in (unpacked / "hwnas").rglob("*") if path.is_file()}
     resources = {path for path in found if path.startswith("hwnas/_resources/")}
     assert found - resources == wanted
-    assert {"hwnas/py.typed", "hwnas/run/report.html.j2"} <= found
+    assert {"hwnas/py.typed", "hwnas/report/report.html.j2"} <= found
 
 
 @pytest.mark.parametrize("folder", ["devices", "latency_tables"])
@@ -83,9 +83,9 @@ def test_a_wheel_elsewhere_finds_its_resources(unpacked: Path, tmp_path: Path) -
 
 def test_a_wheel_elsewhere_finds_its_report_template(unpacked: Path, tmp_path: Path) -> None:
     code = (
-        "from hwnas.run import report\n"
-        "template = report.environment().get_template('report.html.j2')\n"
-        "print(template.filename or report.__file__)\n"
+        "from hwnas.report import page\n"
+        "template = page.environment().get_template('report.html.j2')\n"
+        "print(template.filename or page.__file__)\n"
     )
     (place,) = run_unpacked(unpacked, tmp_path, code)
     assert Path(place).is_relative_to(unpacked)
@@ -101,7 +101,7 @@ def test_what_is_imported_is_declared() -> None:
     extras = project["optional-dependencies"]
     requirements = [*project["dependencies"], *extras["litert"], *extras["ssh"]]
     declared = {requirement.split(">=")[0] for requirement in requirements}
-    modules = {"pillow": "PIL", "protobuf": "google", "scikit-learn": "sklearn"}
+    modules = {"pillow": "PIL", "protobuf": "google"}
     assert imported_modules() == {modules.get(name, name.replace("-", "_")) for name in declared}
 
 

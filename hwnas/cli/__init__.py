@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hwnas import __version__
+from hwnas.cli import console
 from hwnas.cli.adapt_command import adapt_device
 from hwnas.cli.configured import ConfiguredCommand
 from hwnas.cli.doctor import doctor
@@ -58,4 +59,5 @@ app.add_typer(table, name="table")
 
 def main() -> None:
     """Entry point of the console script."""
+    console.keep_stdout_for_results()
     app()

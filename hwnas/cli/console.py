@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
@@ -18,6 +19,14 @@ from hwnas.events import Events, OnEvent
 
 _P = ParamSpec("_P")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def keep_stdout_for_results() -> None:
+    """From here on, native code that prints to stdout, as HiGHS 1.12 does unasked, prints to stderr instead."""
+    if sys.stdout is not None and sys.stderr is not None:
+        sys.stdout.flush()
+        sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+        os.dup2(2, 1)
 
 
 def out() -> Console:

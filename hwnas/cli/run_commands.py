@@ -42,8 +42,7 @@ def predict(
 @console.verb
 def report(run: RunPath, json_: options.Json = False, quiet: options.Quiet = False) -> None:
     """Write report.html of a finished run again."""
-    from hwnas.run.front import is_front, write_front
-    from hwnas.run.report import write_report
+    from hwnas.report.page import is_front, write_front, write_report
     from hwnas.run.run_folder import RunFolder
 
     folder = RunFolder(run)

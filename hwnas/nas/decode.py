@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from hwnas.arch.groups import Groups, Item, choices_of, items, pooled
 from hwnas.arch.groups import total as total
 from hwnas.errors import InputError
-from hwnas.nas.pareto import OptionTable as OptionTable
-from hwnas.nas.pareto import best_within_two
+from hwnas.nas.milp import OptionTable as OptionTable
+from hwnas.nas.milp import best_within_two
 
 Second = tuple[OptionTable, float]
 """Costs and budget of a second constraint."""
@@ -34,7 +34,8 @@ def decode(
 
     A multiple-choice knapsack, solved exactly on real-valued costs: decisions are added one by one and only the
     non-dominated (cost, score) pairs are kept (Nemhauser and Ullmann, 1969). Ties go to the cheaper architecture.
-    With a second constraint, `best_within_two` does it.
+    With a second constraint, an integer programme does it (`best_within_two`), and which of equal scores it takes is
+    not said.
 
     Args:
         scores: per decision and option, for example log-probabilities.

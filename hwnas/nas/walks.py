@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hwnas.arch.groups import Groups
 from hwnas.errors import InputError
 from hwnas.latency.walks import ChainLatencies, S, Step, Walks
-from hwnas.nas.pareto import OptionTable
+from hwnas.nas.decode import OptionTable
 
 _CELLS = 4096
 _Trail = tuple[int, Any] | None  # the last option, and the trail before it

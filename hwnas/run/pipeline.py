@@ -28,12 +28,11 @@ from hwnas.nas.from_scratch import FromScratchEvaluator
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.within import AnyLimits
 from hwnas.progress import Progress
+from hwnas.report.page import write_front, write_report
 from hwnas.run.context import RunContext
-from hwnas.run.front import front_of, write_front
 from hwnas.run.measured_check import checked, faster, measured_verdicts
 from hwnas.run.plan import Plan, make_plan, ready_model
-from hwnas.run.report import write_report
-from hwnas.run.result import missed, result_of, write_architecture, write_evaluated
+from hwnas.run.result import front_of, missed, result_of, write_architecture, write_evaluated
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.schedule import final_recipe, hurried, kept_recipe, kept_settings, score_recipe, search_settings
 from hwnas.train import Recipe, deterministic, keep_freed_memory, mixed_precision, recalibrate, train
@@ -58,7 +57,7 @@ def run_search(
     """Search, train, export and verify; the result is what `result.json` then holds.
 
     Where the configuration has several budgets, one search serves them all. What each of them leads to is in a folder
-    of its own in `out`, such as `5ms`, and the result is the front of all (`hwnas.run.front`).
+    of its own in `out`, such as `5ms`, and the result is the front of all (`hwnas.run.result.front_of`).
 
     Args:
         any_table: search even with a latency table whose error is too large.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from hwnas.files import write_json, write_text
 from hwnas.nas.engine import SearchOutcome
 from hwnas.run.context import RunContext
 from hwnas.train import Recipe, evaluate
+
+_SHARED_BY_FRONT = ("range_ms", "device", "condition", "runtime", "precision", "data", "space", "strategy", "seed")
 
 
 def result_of(
@@ -149,3 +151,19 @@ def write_evaluated(run: RunContext, found: SearchOutcome) -> None:
         predicted_ms = run.model.predict_ms(choices)
         writer.writerow(["-".join(map(str, choices)), f"{predicted_ms:.6f}", f"{one.accuracy:.6f}", f"{one.loss:.6f}"])
     write_text(run.folder.evaluated, buffer.getvalue())
+
+
+def front_of(folders: Sequence[str], results: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """What the `result.json` over several budgets holds.
+
+    Args:
+        folders, results: of each budget, the tightest first.
+        seconds: that all of it took.
+    """
+    states = [result["budget_met"] for result in results]
+    return {
+        "front": [{"folder": name} | result for name, result in zip(folders, results, strict=True)],
+        "budget_met": False if False in states else None if None in states else True,
+        **{name: results[0][name] for name in _SHARED_BY_FRONT},
+        "seconds": round(seconds, 1),
+    }

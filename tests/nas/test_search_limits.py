@@ -1,4 +1,4 @@
-"""Two constraints at once, against enumeration and against HiGHS."""
+"""Two constraints at once, against enumeration and against counting."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import OPTIONS, all_choices, random_table, total, toy_model
-from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.stats import chisquare
 
 from hwnas.errors import InputError
 from hwnas.nas.decode import FeasibleSampler, OptionTable, Second, decode
 from hwnas.nas.limits import Limit, Limits, latency_limit
 from hwnas.nas.objective import Hold
-from hwnas.nas.pareto import best_within_two
 from hwnas.nas.select import candidates
 from hwnas.nas.strategies.gumbel import Gumbel
 from hwnas.nas.supernet_loop import Budgeted
@@ -64,46 +62,67 @@ def test_decode_is_exact_on_integers(problem: list[list[tuple[int, int, int]]], 
     assert (None if choices is None else total(scores, choices)) == expected
 
 
-def by_highs(scores: OptionTable, costs: OptionTable, budget: float, second: Second) -> float:
-    """The best score, by another solver."""
-    groups = np.repeat(np.eye(len(scores)), [len(row) for row in scores], axis=1)
-    rows = [np.concatenate(costs) / budget, np.concatenate(second[0]) / second[1]]
-    found = milp(
-        -np.concatenate(scores),
-        constraints=[LinearConstraint(groups, 1, 1), LinearConstraint(np.stack(rows), -np.inf, 1)],
-        integrality=np.ones(groups.shape[1]),
-        bounds=Bounds(0, 1),
-        options={"mip_rel_gap": 0},
-    )
-    return -float(found.fun)
+def by_counting(scores: OptionTable, costs: list[list[int]], budget: int, second: tuple[list[list[int]], int]) -> float:
+    """The best score where costs are whole and positive, by a table of all pairs of sums."""
+    best = np.full((budget + 1, second[1] + 1), -np.inf)
+    best[0, 0] = 0.0
+    for decision in zip(scores, costs, second[0], strict=True):
+        longer = np.full_like(best, -np.inf)
+        for score, cost, size in zip(*decision, strict=True):
+            if cost <= budget and size <= second[1]:
+                part = longer[cost:, size:]
+                np.maximum(part, best[: budget + 1 - cost, : second[1] + 1 - size] + score, out=part)
+        best = longer
+    return float(best.max())
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_decode_of_a_large_space_is_that_of_an_integer_programme(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    costs, noise = ([rng.uniform(0.1, 1.0, count) for count in MOBILE] for _ in range(2))
-    sizes = [row + 0.5 * other for row, other in zip(costs, noise, strict=True)]
-    scores = [np.log(rng.dirichlet(np.ones(count))) for count in MOBILE]
-    budget, size = (sum(np.quantile(row, share) for row in table) for table, share in ((costs, 0.3), (sizes, 0.25)))
-    tables = [[row.tolist() for row in table] for table in (scores, costs, sizes)]
-    choices = decode(tables[0], tables[1], budget, (tables[2], size))
-    assert choices is not None
-    assert total(tables[1], choices) <= budget
-    assert total(tables[2], choices) <= size
-    assert total(tables[0], choices) == pytest.approx(by_highs(*tables[:2], budget, (tables[2], size)), abs=1e-5)
-
-
-@pytest.mark.parametrize("widths", [(1, 3, 1000), (1,)])
+@pytest.mark.parametrize("noise", [3.0, 0.1], ids=["any scores", "scores that grow with both costs"])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_narrow_pass_is_followed_by_wider_ones_or_by_an_integer_programme(
-    widths: tuple[int, ...], seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hwnas.nas.pareto._WIDTHS", widths)
-    budget, size = np.quantile([[total(t, c) for c in all_choices(COSTS)] for t in (COSTS, SIZES)], 0.5, axis=1)
+def test_decode_of_a_large_space_is_exact(seed: int, noise: float) -> None:
+    rng = np.random.default_rng(seed)
+    costs, sizes = ([rng.integers(1, 40, count).tolist() for count in MOBILE] for _ in range(2))
+    scores = [
+        (np.add(cost, size) / 20 + noise * rng.normal(size=len(cost))).tolist()
+        for cost, size in zip(costs, sizes, strict=True)
+    ]
+    budget, size = (int(sum(np.quantile(row, share) for row in table)) for table, share in ((costs, 0.3), (sizes, 0.4)))
+    choices = decode(scores, costs, budget, (sizes, size))
+    assert choices is not None
+    assert total(costs, choices) <= budget
+    assert total(sizes, choices) <= size
+    assert total(scores, choices) == pytest.approx(by_counting(scores, costs, budget, (sizes, size)), abs=1e-9)
+
+
+@pytest.mark.parametrize("excess", [1e-16, 1e-12, 1e-9, 1e-7])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_above_a_budget_by_a_hair_is_left_out(seed: int, excess: float) -> None:
     scores = random_table(np.random.default_rng(seed))
-    inside = feasible(COSTS, budget, (SIZES, size))
-    found = best_within_two(scores, (COSTS, SIZES), (budget, size), inside[0])
-    assert total(scores, found) == pytest.approx(max(total(scores, c) for c in inside))
+    size = float(np.quantile([total(SIZES, c) for c in all_choices(COSTS)], 0.6))
+    best = decode(scores, COSTS, math.inf, (SIZES, size))
+    assert best is not None
+    budget = math.nextafter(total(COSTS, best) * (1 - excess), -math.inf)
+    found = decode(scores, COSTS, budget, (SIZES, size))
+    assert found is not None
+    assert found != best
+    assert total(scores, found) == max(total(scores, c) for c in feasible(COSTS, budget, (SIZES, size)))
+
+
+def test_a_budget_that_very_many_reach_up_to_rounding() -> None:
+    """Every order of the same options sums to 0.3 x 10 up to rounding; the budget is a little below."""
+    rng = np.random.default_rng(0)
+    costs = [[0.1, 0.3, 0.5]] * 10
+    scores = [(np.array([0.0, 1.0, 2.0]) + 1e-3 * rng.normal(size=3)).tolist() for _ in costs]
+    budget = math.nextafter(3.0, 0) - 1e-15
+    found = decode(scores, costs, budget, (costs, 10.0))
+    assert found is not None
+    assert total(costs, found) <= budget
+    assert total(scores, found) >= decode_score(scores, costs, 3.0 - 1e-4)
+
+
+def decode_score(scores: OptionTable, costs: OptionTable, budget: float) -> float:
+    choices = decode(scores, costs, budget)
+    assert choices is not None
+    return total(scores, choices)
 
 
 def test_an_infinite_budget_leaves_the_other_constraint() -> None:

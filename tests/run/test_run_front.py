@@ -14,8 +14,8 @@ from hwnas.errors import BudgetMissedError, InfeasibleBudgetError, InputError
 from hwnas.export.predict import predict
 from hwnas.files import write_text
 from hwnas.progress import Silent
+from hwnas.report.page import is_front, write_front
 from hwnas.run import measured_check, pipeline
-from hwnas.run.front import is_front, write_front
 from hwnas.run.pipeline import run_search
 from hwnas.run.run_folder import RunFolder
 

@@ -13,7 +13,7 @@ import torch
 from hwnas.arch import Architecture, space_instance
 from hwnas.config import Configuration, Target
 from hwnas.errors import InputError
-from hwnas.run.report import write_report
+from hwnas.report.page import write_report
 from hwnas.run.run_folder import RunFolder
 
 torch.set_num_threads(1)
@@ -156,6 +156,20 @@ def test_page_loads_nothing(folder: RunFolder) -> None:
     for _, attrs in page.tags:
         assert "src" not in attrs
         assert (attrs.get("href") or "#")[1:] in ["", *ids]
+
+
+def test_plots_are_in_the_colours_of_the_style_sheet(folder: RunFolder) -> None:
+    page = page_of(folder, a_result())
+    text = folder.report.read_text()
+    drawn = text[text.index("<svg") :]
+    for variable in ("--ink", "--muted", "--line", "--accent", "--budget"):
+        assert f"var({variable})" in drawn
+        assert f"{variable}:" in text
+    assert "#0" not in drawn
+    labels = [attrs["aria-label"] for tag, attrs in page.tags if tag == "svg"]
+    assert labels[0] == "Candidates: validation accuracy against predicted latency"
+    assert page.count("metadata") == 0
+    assert page.count("style") == 1
 
 
 def test_network_is_drawn_slot_by_slot(folder: RunFolder) -> None:

@@ -1,0 +1,86 @@
+"""A run as one self-contained page. It shows what the run's files hold, and says less where they hold less."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+
+from hwnas.errors import InputError
+from hwnas.files import read_json, write_bytes
+from hwnas.report.filters import FILTERS
+from hwnas.report.plots import candidates_plot, epochs_plot, front_plot
+from hwnas.report.run_files import (
+    RunFiles,
+    asked,
+    number,
+    optional,
+    read_candidates,
+    read_events,
+    read_result,
+    seconds_of_stages,
+    winner,
+)
+from hwnas.report.slots import read_slots
+
+
+def write_report(files: RunFiles) -> None:
+    """Write `report.html` of a finished run: one file that loads nothing else, in light or dark as the reader's system.
+
+    Raises:
+        InputError: `result.json` is missing or damaged.
+        StorageError: the page cannot be written.
+    """
+    result = read_result(files)
+    architecture = optional(read_json, files.architecture)
+    events = read_events(files.log_file)
+    budget_ms = number(result, "budget_ms")
+    _write(
+        files,
+        "report.html.j2",
+        result=result,
+        config=optional(asked, files.config),
+        machine=optional(read_json, files.environment),
+        layers=read_slots(architecture),
+        stages=seconds_of_stages(events),
+        candidates=candidates_plot(read_candidates(files.evaluated), winner(architecture), budget_ms),
+        epochs=epochs_plot(events, budget_ms),
+    )
+
+
+def write_front(files: RunFiles) -> None:
+    """Write the `report.html` of a finished run with several budgets; each of them has a page of its own.
+
+    Raises:
+        InputError: `result.json` is missing or damaged.
+        StorageError: the page cannot be written.
+    """
+    result = read_result(files)
+    _write(files, "front.html.j2", result=result, plot=front_plot(result["front"]))
+
+
+def is_front(files: RunFiles) -> bool:
+    """Whether a finished run has several budgets."""
+    try:
+        result = read_json(files.result)
+    except InputError:
+        return False
+    return isinstance(result, dict) and isinstance(result.get("front"), list)
+
+
+def environment() -> jinja2.Environment:
+    """Of the templates, with the filters that turn file contents into text."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hwnas.report", ""),
+        autoescape=True,
+        undefined=jinja2.ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS
+    return environment
+
+
+def _write(files: RunFiles, template: str, **content: Any) -> None:
+    page = environment().get_template(template).render(name=files.path.resolve().name, **content)
+    write_bytes(files.report, page.encode("utf-8", "replace"))

@@ -1,0 +1,103 @@
+"""The plots of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from hwnas.report.run_files import number
+from hwnas.report.svg import ACCENT, BUDGET, INK, LINE, plot_style, svg
+
+
+def candidates_plot(rows: Sequence[tuple[str, float, float]], winner: str, budget_ms: float | None) -> Markup | None:
+    """Validation accuracy against predicted latency; None without candidates.
+
+    Args:
+        rows: choices, predicted milliseconds and accuracy, 0 to 1, of each candidate.
+        winner: the choices that became the network.
+    """
+    if not rows:
+        return None
+    with plot_style():
+        figure = Figure(figsize=(5.0, 3.5), layout="constrained")
+        axes = figure.add_subplot(xlabel="predicted latency, ms", ylabel="validation accuracy, %")
+        looks: dict[str, dict[str, Any]] = {
+            "candidate": {"marker": "o", "markersize": 6, "alpha": 0.55},
+            "chosen": {"marker": "D", "markersize": 8, "markeredgecolor": INK},
+        }
+        for label, look in looks.items():
+            points = [
+                (ms, 100 * accuracy) for choices, ms, accuracy in rows if (choices == winner) is (label == "chosen")
+            ]
+            if points:
+                axes.plot(*zip(*points, strict=True), linestyle="none", color=ACCENT, label=label, **look)
+        if budget_ms is not None:
+            axes.axvline(budget_ms, color=BUDGET, linestyle="--", linewidth=1.4, label="budget")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        _decorate(figure, [axes])
+        return svg(figure, "Candidates: validation accuracy against predicted latency", "candidates")
+
+
+def epochs_plot(events: Iterable[dict[str, Any]], budget_ms: float | None) -> Markup | None:
+    """Loss and expected latency per epoch of the search; None where the log tells neither."""
+    epochs = [event for event in events if event.get("event") == "epoch"]
+    loss, expected = (_series(epochs, key) for key in ("loss", "expected_ms"))
+    curves = [(values, label) for values, label in ((loss, "loss"), (expected, "expected latency, ms")) if values]
+    if not curves:
+        return None
+    with plot_style():
+        figure = Figure(figsize=(5.0, 3.5), layout="constrained")
+        panels = list(figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0])
+        for axes, (values, label) in zip(panels, curves, strict=True):
+            marker = "o" if len(values) == 1 else ""
+            axes.plot(*zip(*sorted(values.items()), strict=True), marker=marker, color=ACCENT, linewidth=1.8)
+            axes.set_ylabel(label)
+            if values is expected and budget_ms is not None:
+                axes.axhline(budget_ms, color=BUDGET, linestyle="--", linewidth=1.4, label="budget")
+        panels[-1].set_xlabel("epoch of the search")
+        panels[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        _decorate(figure, panels)
+        return svg(figure, "The search: loss and expected latency per epoch", "epochs")
+
+
+def front_plot(front: Sequence[dict[str, Any]]) -> Markup | None:
+    """Test accuracy against the median on the device, or against the prediction where nothing was measured."""
+    measured = all(number(one, "measured_ms", "median") is not None for one in front)
+    latency = ("measured_ms", "median") if measured else ("predicted_ms",)
+    points = ((number(one, *latency), number(one, "accuracy", "test")) for one in front)
+    known = [(ms, 100 * share) for ms, share in points if ms is not None and share is not None]
+    budgets_ms = [budget for one in front if (budget := number(one, "budget_ms")) is not None]
+    if not known:
+        return None
+    with plot_style():
+        figure = Figure(figsize=(5.0, 3.5), layout="constrained")
+        label = "measured" if measured else "predicted"
+        axes = figure.add_subplot(xlabel=f"{label} latency, ms", ylabel="test accuracy, %")
+        for index, budget_ms in enumerate(budgets_ms):
+            axes.axvline(budget_ms, color=BUDGET, linestyle="--", linewidth=1.4, label="" if index else "budgets")
+        axes.plot([one[0] for one in known], [one[1] for one in known], marker="D", markersize=7, color=ACCENT)
+        _decorate(figure, [axes])
+        return svg(figure, "Test accuracy against latency, one network for each budget", "front")
+
+
+def _series(epochs: Iterable[dict[str, Any]], key: str) -> dict[float, float]:
+    pairs = ((number(event, "epoch"), number(event, key)) for event in epochs)
+    return {epoch: value for epoch, value in pairs if epoch is not None and value is not None}
+
+
+def _decorate(figure: Figure, panels: list[Axes]) -> None:
+    """The look that all plots share."""
+    for axes in panels:
+        axes.patch.set_visible(False)
+        axes.tick_params(length=0)
+        axes.grid(color=LINE, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.margins(0.06, 0.08)
+    figure.patch.set_visible(False)
+    if any(axes.get_legend_handles_labels()[0] for axes in panels):
+        figure.legend(loc="outside upper left", ncols=3, frameon=False, borderpad=0, handletextpad=0.5)

@@ -13,7 +13,7 @@ import tomli_w
 
 from hwnas.errors import InputError
 from hwnas.files import write_text
-from hwnas.latency.model import Latencies
+from hwnas.latency.model import LatencyModel
 
 _NEW: dict[str, Any] = {  # runs of earlier versions lack these
     "runtime": "",
@@ -56,7 +56,7 @@ class Budget:
             )
         return cls(value, relative)
 
-    def ms(self, model: Latencies) -> float:
+    def ms(self, model: LatencyModel) -> float:
         """In milliseconds; a share lies between the fastest and the slowest network of the space."""
         if not self.relative:
             return self.value

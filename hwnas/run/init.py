@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hwnas.arch.space import SearchSpace
-from hwnas.arch.spaces import AnySpace, parse_constants
+from hwnas.arch.spaces import parse_constants
 from hwnas.errors import InputError
 from hwnas.files import sha256
 from hwnas.meta.earlier import from_samplers, from_search
@@ -38,7 +38,7 @@ def initialised(config: RunConfig) -> tuple[RunConfig, Initialisation | None]:
     return replace(config, init_sha256=sha256(b"".join(file.read_bytes() for file in read))), init
 
 
-def start_of(config: RunConfig, space: AnySpace, init: Initialisation, chosen: Strategy) -> tuple[Start, Reused]:
+def start_of(config: RunConfig, space: SearchSpace, init: Initialisation, chosen: Strategy) -> tuple[Start, Reused]:
     """What of `init` the search begins with: weights and α, and for samplers what one of their sort learned.
 
     Raises:
@@ -54,7 +54,6 @@ def start_of(config: RunConfig, space: AnySpace, init: Initialisation, chosen: S
                 hint=f"leave out --init, or give the folder of a run with --strategy {chosen.name}",
             )
         return Start(sampler_state=sampler_state), Reused(0, 0, 0.0, (), 0, sampler)
-    assert isinstance(space, SearchSpace)  # chains have no shared weights, so their scores come from training
     start, reused = start_in(space, init, where=config.init)
     if parse_share(config.search_share) == 0 and not reused.decisions:
         raise InputError(

@@ -9,7 +9,7 @@ import torch
 
 from hwnas.errors import InputError
 from hwnas.plugins import plugins
-from hwnas.search.feasible import Feasible
+from hwnas.search.choice_set import ChoiceSet
 from hwnas.search.strategies.base import Relaxation, Sampler
 from hwnas.search.strategies.bayesian import BayesianOptimization
 from hwnas.search.strategies.darts import DARTS
@@ -44,7 +44,7 @@ class Strategy:
     summary: str
     cost: str = ""
     relaxation: Callable[[Sequence[int], torch.device], Relaxation] | None = None
-    sampler: Callable[[Feasible, int], Sampler] | None = None
+    sampler: Callable[[ChoiceSet, int], Sampler] | None = None
     guides: bool = False
 
     def __post_init__(self) -> None:

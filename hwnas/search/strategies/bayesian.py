@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.errors import InputError
-from hwnas.search.feasible import Feasible, HasFeatures
+from hwnas.search.choice_set import ChoiceSet, HasFeatures
 from hwnas.search.strategies.gp import (
     Codes,
     FeatureCodes,
@@ -57,7 +57,7 @@ class BayesianOptimization:
     """
 
     def __init__(
-        self, feasible: Feasible, seed: int, *, prior: Prior | None = None, start: int = 8, pool: int = 500
+        self, feasible: ChoiceSet, seed: int, *, prior: Prior | None = None, start: int = 8, pool: int = 500
     ) -> None:
         self._feasible, self._rng = feasible, np.random.default_rng(seed)
         self._prior, self._start = prior, start

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwnas.search.feasible import Feasible
+from hwnas.search.choice_set import ChoiceSet
 from hwnas.search.strategies.controller import Controller
 from hwnas.search.strategies.packing import pack, pack_adam, unpack, unpack_adam
 from hwnas.search.strategies.warm_start import check_fit, tagged
@@ -40,7 +40,7 @@ class ENAS:
 
     def __init__(
         self,
-        feasible: Feasible,
+        feasible: ChoiceSet,
         seed: int,
         *,
         units: int = 64,

@@ -12,7 +12,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
-from hwnas.search.feasible import Features
+from hwnas.search.choice_set import Features
 
 Floats = NDArray[np.float64]
 

@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": MEASURING | TRAINING | {"search", "meta", "export", "report", "run", "__init__"},
     "__main__": {"cli"},
 }
-STRATEGIES = {f"hwnas.search.{name}" for name in ("strategies", "supernet", "feasible", "bilevel", "virtual")}
+STRATEGIES = {f"hwnas.search.{name}" for name in ("strategies", "supernet", "choice_set", "bilevel", "virtual")}
 # and errors, plugins
 WITHOUT_TORCH = ("errors", "files", "locks", "plugins", "progress", "resources", "arch", "devices", "latency")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hwnas.arch.choice_costs import SequentialCosts
@@ -19,7 +19,7 @@ class SequentialLatency(LatencyModel):
         rows_ms: raw latency of every op of the space, by key.
     """
 
-    sequences: SequentialCosts[Any]
+    sequences: SequentialCosts[Any] = field(compare=False)
     rows_ms: Mapping[str, float]
     slope: float = 1.0
     intercept_ms: float = 0.0

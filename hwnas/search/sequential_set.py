@@ -30,7 +30,7 @@ class SequentialSet(Generic[S]):
 
     A prefix is completed by the cheapest sequence from its state, so `allowed` is exact. Draws are uniform up to a
     grid: the cost of a step beyond the cheapest way on is rounded up to cells of the budget that is left beyond the
-    cheapest sequence, so that every draw is feasible, and what lies within `length / 4096` of that budget may be left out.
+    cheapest sequence, so that every draw is feasible, and within `length / 4096` of that budget some may be left out.
     """
 
     def __init__(self, costs: SequentialCosts[S], latency: Constraint, *others: Constraint) -> None:

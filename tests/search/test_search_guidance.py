@@ -18,8 +18,9 @@ from torch import Tensor
 from hwnas.data import Dataset, Images, batches
 from hwnas.errors import InputError
 from hwnas.progress import Silent
+from hwnas.search.additive_set import AdditiveSet
+from hwnas.search.constraint import latency_constraint
 from hwnas.search.engine import make_loop
-from hwnas.search.limits import Limits, latency_limit
 from hwnas.search.search_settings import SearchSettings
 from hwnas.search.strategies import Strategy, strategy
 from hwnas.search.strategies.random import Random
@@ -27,7 +28,7 @@ from hwnas.search.supernet import Gate, Supernet
 from hwnas.search.supernet_loop import SearchLoop
 
 MODEL = toy_model()
-LIMITS = Limits(latency_limit(MODEL, 0.5 * (MODEL.smallest_ms + MODEL.largest_ms)))
+LIMITS = AdditiveSet(latency_constraint(MODEL, 0.5 * (MODEL.smallest_ms + MODEL.largest_ms)))
 SETTINGS = SearchSettings(warmup_epochs=1, epochs=2, batch_size=16, arch_every=3)
 STEPS = 4
 

@@ -18,8 +18,9 @@ from torch import Tensor
 from hwnas.arch import space_instance
 from hwnas.data import Dataset, Images
 from hwnas.progress import Silent
+from hwnas.search.additive_set import AdditiveSet
+from hwnas.search.constraint import latency_constraint
 from hwnas.search.engine import search
-from hwnas.search.limits import Limits, latency_limit
 from hwnas.search.search_settings import SearchSettings
 from hwnas.search.strategies import strategies, strategy
 from hwnas.search.strategies.base import Relaxation, soft_gates
@@ -29,7 +30,7 @@ from hwnas.search.strategies.proxyless import Proxyless
 from hwnas.search.supernet import Gate, Supernet
 
 MODEL = toy_model()
-LIMITS = Limits(latency_limit(MODEL, 0.5 * (MODEL.smallest_ms + MODEL.largest_ms)))
+LIMITS = AdditiveSet(latency_constraint(MODEL, 0.5 * (MODEL.smallest_ms + MODEL.largest_ms)))
 RELAXATIONS = [entry.name for entry in strategies() if entry.relaxation is not None]
 
 

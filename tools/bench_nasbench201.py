@@ -75,6 +75,8 @@ class Run:
 class Cells:
     """The cells that may be asked for: `ChoiceSet` by a table."""
 
+    features = None
+
     def __init__(self, table: LatencyTable, mask: NDArray[np.bool_]) -> None:
         self.options = table.options
         self._choices = [tuple(map(int, row)) for row in table.choices[mask]]

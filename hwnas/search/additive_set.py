@@ -25,6 +25,8 @@ class AdditiveSet:
     it. Draws are those of `FeasibleSampler`: uniform up to its grid.
     """
 
+    features = None
+
     def __init__(self, latency: Constraint, other: Constraint | None = None) -> None:
         """A set; it may be empty, see `check`.
 

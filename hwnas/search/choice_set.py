@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,12 @@ class ChoiceSet(Protocol):
 
     options: tuple[int, ...]
     """Number of options of each decision, in order."""
+
+    @property
+    def features(self) -> Features | None:
+        """How often the network of an architecture has each fine feature, and each coarse one; None where choices are
+        all that is known."""
+        ...
 
     def allowed(self, prefix: Sequence[int]) -> tuple[bool, ...]:
         """Which options of decision `len(prefix)` can still be completed to a feasible architecture.
@@ -32,25 +38,19 @@ class ChoiceSet(Protocol):
         ...
 
 
-@runtime_checkable
-class HasFeatures(Protocol):
-    """The optional part of a `ChoiceSet`: what it knows of networks beyond the choices."""
-
-    def features(self, choices: Sequence[int]) -> tuple[Mapping[Any, float], Mapping[Any, float]]:
-        """How often the network of an architecture has each fine feature, and each coarse one."""
-        ...
-
-
 class WithFeatures:
-    """A `ChoiceSet` that has features as well."""
+    """A `ChoiceSet` that knows networks beyond the choices."""
 
     def __init__(self, feasible: ChoiceSet, features: Features) -> None:
-        self.options, self.features = feasible.options, features
+        self.options = feasible.options
+        self.features: Features = features
         self.allowed, self.sample, self.keeps = feasible.allowed, feasible.sample, feasible.keeps
 
 
 class Unconstrained:
     """Every combination of options, whatever it costs: to make a sampler that only says what it can start from."""
+
+    features = None
 
     def __init__(self, options: Sequence[int]) -> None:
         self.options = tuple(options)

@@ -33,6 +33,8 @@ class SequentialSet(Generic[S]):
     cheapest sequence, so that every draw is feasible, and within `length / 4096` of that budget some may be left out.
     """
 
+    features = None
+
     def __init__(self, costs: SequentialCosts[S], latency: Constraint, *others: Constraint) -> None:
         """Find the cheapest completions of every state, and count.
 

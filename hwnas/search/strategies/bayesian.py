@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.errors import InputError
-from hwnas.search.choice_set import ChoiceSet, HasFeatures
+from hwnas.search.choice_set import ChoiceSet
 from hwnas.search.strategies.gp import (
     Codes,
     FeatureCodes,
@@ -63,7 +63,7 @@ class BayesianOptimization:
         self._prior, self._start = prior, start
         self._carried: ArchitecturePrior | None = None
         self._codes: Codes | FeatureCodes = Codes(feasible.options)
-        if isinstance(feasible, HasFeatures):
+        if feasible.features is not None:
             self._codes = FeatureCodes(feasible.options, feasible.features)
         self._candidates: dict[tuple[int, ...], int] = {}
         for _ in range(pool):

@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": MEASURING | TRAINING | {"config", "nas", "meta", "export", "report", "run", "__init__"},
     "__main__": {"cli"},
 }
-STRATEGIES = {f"hwnas.nas.{name}" for name in ("strategies", "supernet", "feasible", "bilevel", "virtual")}
+STRATEGIES = {f"hwnas.nas.{name}" for name in ("strategies", "supernet", "choice_set", "bilevel", "virtual")}
 # and errors, plugins
 WITHOUT_TORCH = (
     "errors",

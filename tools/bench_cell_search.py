@@ -95,8 +95,7 @@ def search(method: Method, dataset: Dataset, bench: Bench, seed: int, folder: Pa
         classes=len(dataset.classes),
     )
     settings = settings if method.guard else replace(settings, beta_decay=0.0)
-    limits = [all_of(space)]
-    loop = make_loop(space, limits, strategy(method.name), dataset, settings, seed=seed, device=device)
+    loop = make_loop(space, [all_of(space)], strategy(method.name), dataset, settings, seed=seed, device=device)
     kept.mkdir(parents=True, exist_ok=True)
     loop.run(checkpoint=kept / "search.safetensors", progress=console.progress(quiet=False), log=lambda event: None)
     table = [list(row) for row in log_probabilities(loop.unbudgeted)]

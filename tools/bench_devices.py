@@ -40,9 +40,9 @@ from hwnas.latency.find import find_folder
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table_files import load_table
 from hwnas.nas.comparison import Comparison, OneShotEvaluator
+from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.engine import make_loop
-from hwnas.nas.feasible import Additive
-from hwnas.nas.limits import Limits, latency_limit
+from hwnas.nas.feasible_set import FeasibleSet, feasible_set
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
 from hwnas.run.plan import default_resolution
@@ -65,9 +65,7 @@ def place(runtime: str, space: SearchSpace, tables: Path | None) -> Place:
     folder = find_folder(device.condition(), tables)
     if folder is None:
         raise InputError(f"there is no latency table of {device.condition().id}", hint="hwnas profile-device makes one")
-    model = model_of(load_table(folder), space)
-    assert isinstance(model, LatencyModel)  # a chain has none
-    return Place(runtime, device, model)
+    return Place(runtime, device, model_of(load_table(folder), space))
 
 
 def supernet_scores(space: SearchSpace, dataset: Dataset, epochs: int, seed: int, folder: Path) -> OneShotEvaluator:
@@ -79,13 +77,13 @@ def supernet_scores(space: SearchSpace, dataset: Dataset, epochs: int, seed: int
     return OneShotEvaluator(loop.supernet, dataset, device)
 
 
-def evolve(comparison: Comparison, limits: Limits, count: int, seed: int) -> tuple[int, ...]:
-    """The most accurate of what evolution finds within a limit and of what is known already."""
+def evolve(comparison: Comparison, feasible: FeasibleSet, count: int, seed: int) -> tuple[int, ...]:
+    """The most accurate of what evolution finds within a budget and of what is known already."""
     make = strategy("evolution").sampler
     assert make is not None
-    sampler = make(Additive(limits), seed)
+    sampler = make(feasible, seed)
     comparison.score(iter(sampler.ask, None), count, sampler)
-    held = [one for one in comparison.scored if limits.latency.keeps(one.architecture.choices)]
+    held = [one for one in comparison.scored if feasible.keeps(one.architecture.choices)]
     return min(held, key=lambda one: one.loss).architecture.choices
 
 
@@ -111,8 +109,8 @@ def search(
             budget_ms = one.model.predict_ms(first) * share
         else:
             budget_ms = Budget.parse(budget).ms(one.model)
-        limits = Limits(latency_limit(one.model, one.model.target_ms(budget_ms)))
-        choices = evolve(comparison, limits, scored, seed)
+        feasible = feasible_set(latency_constraint(one.model, one.model.target_ms(budget_ms)))
+        choices = evolve(comparison, feasible, scored, seed)
         found[one.name] = {"budget_ms": budget_ms, "choices": choices}
     losses = {known.architecture.choices: known.loss for known in comparison.scored}
     found = {name: one | {"shared_loss": losses[tuple(one["choices"])]} for name, one in found.items()}
@@ -149,7 +147,7 @@ def main(
     searched = space_instance(
         space, width=width, resolution=resolution, channels=dataset.channels, classes=len(dataset.classes)
     )
-    if not isinstance(searched, SearchSpace):
+    if not searched.shares_weights:
         raise typer.BadParameter(f"the networks of {space} share no weights")
     places = [place(one, searched, tables) for one in runtimes.split(",")]
     found = search(

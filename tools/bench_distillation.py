@@ -35,9 +35,10 @@ from hwnas.arch.spaces import space_instance
 from hwnas.cli import console
 from hwnas.data import Dataset, Images, batches, load_dataset, native_shape
 from hwnas.files import read_json, write_json
-from hwnas.latency.model import latency_model
+from hwnas.latency.space_latency import latency_model
+from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.engine import make_loop
-from hwnas.nas.limits import Limits, latency_limit
+from hwnas.nas.feasible_set import feasible_set
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
 from hwnas.nas.strategies.base import log_probabilities
@@ -104,13 +105,15 @@ def one_seed(
     resolution, classes = dataset.resolution, len(dataset.classes)
     space = space_instance("mobile", width=width, resolution=resolution, channels=dataset.channels, classes=classes)
     model = latency_model(space, lambda spec: macs(spec.graph) / 1e6)
-    limits = Limits(latency_limit(model, model.smallest_ms + share * (model.largest_ms - model.smallest_ms)))
+    feasible = feasible_set(
+        latency_constraint(model, model.smallest_ms + share * (model.largest_ms - model.smallest_ms))
+    )
     progress = console.progress(quiet=False)
-    loop = make_loop(space, [limits], strategy("gumbel"), dataset, settings, seed=seed, device=_CPU)
+    loop = make_loop(space, [feasible], strategy("gumbel"), dataset, settings, seed=seed, device=_CPU)
     loop.run(checkpoint=folder / f"search-{seed}.safetensors", progress=progress, log=lambda event: None)
-    choices = limits.decode(log_probabilities(loop.unbudgeted))
+    choices = feasible.decode(log_probabilities(loop.unbudgeted))
     assert choices is not None
-    largest = tuple(int(np.argmax(row)) for row in model.costs_ms)
+    largest = tuple(int(np.argmax(row)) for row in model.costs.table)
 
     def inherited(choices: tuple[int, ...]) -> nn.Module:
         return loop.supernet.extract(Architecture(space.name, choices))

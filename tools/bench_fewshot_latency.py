@@ -27,7 +27,7 @@ from cell_table import Floats, LatencyTable, data_folder, load_table
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
 
-from hwnas.arch import SearchSpace, space_instance
+from hwnas.arch import space_instance
 from hwnas.arch.costs import macs
 from hwnas.files import write_json, write_text
 from hwnas.latency.transfer import learn_prior, one_hot
@@ -136,7 +136,6 @@ def rows_of(table: LatencyTable, space: str, task: Task) -> Iterator[dict[str, A
 def macs_of(table: LatencyTable, space: str) -> Floats:
     """Multiply-adds of every network, up to a constant."""
     instance = space_instance(space, width=1.0, resolution=32, channels=3, classes=10)
-    assert isinstance(instance, SearchSpace)
     total = np.zeros(len(table.choices))
     for slot in instance.slots:
         if slot.decision is not None:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table as Screen
 
 from hwnas.arch import space_instance
-from hwnas.arch.spaces import AnySpace
+from hwnas.arch.space import SearchSpace
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.host import cpu_model
 from hwnas.errors import InputError
@@ -58,7 +58,7 @@ def condition(text: str, device: Device) -> Device:
     return replace(device.with_runtime(match[1], match[3]), threads=int(match[2]))
 
 
-def measured(instance: AnySpace, device: Device, folder: Path, networks: int, seed: int) -> dict[str, Any]:
+def measured(instance: SearchSpace, device: Device, folder: Path, networks: int, seed: int) -> dict[str, Any]:
     """One row of the result; the table is made first unless it is there."""
     table, started = open_table(device, folder), time.monotonic()
     if lacking(table, instance):

@@ -47,7 +47,6 @@ from cell_table import data_folder
 from meta_report import page, plot
 
 from hwnas.arch.network import Network
-from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import space_instance
 from hwnas.cli import console
 from hwnas.data import load_dataset
@@ -130,7 +129,6 @@ def devices(
     """The part on new devices and new classes."""
     dataset = load_dataset("cifar10", resolution=32, seed=0)
     space = space_instance("mobile", width=0.25, resolution=32, channels=3, classes=len(dataset.classes) // 2)
-    assert isinstance(space, SearchSpace)
     models = device_models(space, ["all"], tables)
     absent = sorted(set(new) - set(models))
     if absent:
@@ -179,7 +177,6 @@ def transfer_task(name: str, device: str, tables: Path | None) -> meta_transfer.
     dataset = load_dataset(name, resolution=32, seed=0)
     classes, channels = len(dataset.classes), dataset.train.pixels.shape[1]
     space = space_instance("mobile", width=0.25, resolution=32, channels=channels, classes=classes)
-    assert isinstance(space, SearchSpace)
     return meta_transfer.Task(dataset, space, device_models(space, [device], tables)[device])
 
 

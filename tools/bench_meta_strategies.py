@@ -39,7 +39,7 @@ from meta_strategies_report import page, plot, summary
 
 from hwnas.files import write_json, write_text
 from hwnas.meta.sampler_tasks import SamplerTask, learn_over
-from hwnas.nas.feasible import Feasible
+from hwnas.nas.choice_set import ChoiceSet
 from hwnas.nas.strategies import strategy
 from hwnas.nas.strategies.base import Sampler
 from hwnas.nas.strategies.warm_start import warm_start
@@ -82,7 +82,7 @@ class Plan:
     quantiles: tuple[float, ...]
 
 
-def maker(name: str) -> Callable[[Feasible, int], Sampler]:
+def maker(name: str) -> Callable[[ChoiceSet, int], Sampler]:
     make = strategy(name).sampler
     if make is None:
         raise typer.BadParameter(f"--samplers names samplers, but {name} is a relaxation")

@@ -39,7 +39,7 @@ from hwnas.arch.paths import paths_of
 from hwnas.arch.spaces.nasbench201 import nasbench201
 from hwnas.files import write_text
 from hwnas.latency.transfer import learn_prior
-from hwnas.nas.feasible import Feasible, WithFeatures
+from hwnas.nas.choice_set import ChoiceSet, WithFeatures
 from hwnas.nas.strategies import strategies, strategy
 from hwnas.nas.strategies.base import Sampler
 from hwnas.nas.strategies.gp import normal_quantiles
@@ -73,7 +73,9 @@ class Run:
 
 
 class Cells:
-    """The cells that may be asked for: `Feasible` by a table."""
+    """The cells that may be asked for: `ChoiceSet` by a table."""
+
+    features = None
 
     def __init__(self, table: LatencyTable, mask: NDArray[np.bool_]) -> None:
         self.options = table.options
@@ -169,7 +171,7 @@ class Bench:
         own = f"{dataset} {problem.device} {problem.quantile} {seed}"  # problems share no random numbers
         return make(self.described(problem.cells), zlib.crc32(own.encode()))
 
-    def described(self, cells: Cells) -> Feasible:
+    def described(self, cells: Cells) -> ChoiceSet:
         """The cells with their paths, as a search of the space has them."""
         return cells if self.paths is None else WithFeatures(cells, self.paths)
 

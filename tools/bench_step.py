@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from hwnas.arch import Architecture, space_instance
 from hwnas.arch.costs import macs
 from hwnas.files import write_json
-from hwnas.latency.model import latency_model
+from hwnas.latency.space_latency import latency_model
 from hwnas.nas.objective import ExpectedLatency
 from hwnas.nas.strategies.gumbel import Gumbel
 from hwnas.nas.supernet import Supernet

@@ -27,12 +27,12 @@ from hwnas.arch.spaces import space_instance
 from hwnas.cli import console
 from hwnas.data import Dataset, load_dataset, native_shape
 from hwnas.files import write_json
-from hwnas.latency.model import latency_model
+from hwnas.latency.space_latency import latency_model
 from hwnas.nas.comparison import OneShotEvaluator
+from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.engine import make_loop
-from hwnas.nas.feasible import Additive
+from hwnas.nas.feasible_set import FeasibleSet, feasible_set
 from hwnas.nas.from_scratch import FromScratchEvaluator
-from hwnas.nas.limits import Limits, latency_limit
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import Scored
 from hwnas.nas.strategies import strategy
@@ -44,10 +44,10 @@ _DRAWS = 2000
 Values = NDArray[np.float64]
 
 
-def all_of(space: SearchSpace) -> Limits:
-    """Limits that every network keeps to; what they limit are millions of multiply-adds."""
+def all_of(space: SearchSpace) -> FeasibleSet:
+    """All networks; what they cost are millions of multiply-adds."""
     model = latency_model(space, lambda spec: macs(spec.graph) / 1e6)
-    return Limits(latency_limit(model, model.largest_ms * (1.0 + 1e-9)))
+    return feasible_set(latency_constraint(model, model.largest_ms * (1.0 + 1e-9)))
 
 
 def correlation(measure: Callable[[Values, Values], float], one: Values, other: Values, *, seed: int) -> dict[str, Any]:
@@ -111,14 +111,14 @@ def main(
     searched = space_instance(
         space, width=width, resolution=resolution, channels=dataset.channels, classes=len(dataset.classes)
     )
-    if not isinstance(searched, SearchSpace):
+    if not searched.shares_weights:
         raise typer.BadParameter(f"the networks of {space} share no weights")
     images = len(dataset.train)
     settings, recipe = SearchSettings.for_images(images), Recipe.for_images(images)
     settings = replace(settings, epochs=settings.epochs + round(settings.epochs / settings.arch_every))
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
-    limits, rng = all_of(searched), np.random.default_rng(seed)
-    feasible, drawn = Additive(limits), dict[tuple[int, ...], None]()
+    feasible, rng = all_of(searched), np.random.default_rng(seed)
+    drawn = dict[tuple[int, ...], None]()
     while len(drawn) < networks:
         drawn[feasible.sample(rng)] = None
     chosen = list(drawn)
@@ -131,7 +131,7 @@ def main(
     ours = {
         "shared accuracy": np.array([one.accuracy for one in shared]),
         "shared loss": np.array([-one.loss for one in shared]),
-        "multiply-adds": np.array([limits.latency.value(choices) for choices in chosen]),
+        "multiply-adds": np.array([feasible.cost(choices) for choices in chosen]),
     }
     theirs = {
         "accuracy": np.array([one.accuracy for one in truth]),

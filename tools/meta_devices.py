@@ -25,8 +25,9 @@ from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.pools import pool_of
 from hwnas.meta.reuse import start_in
 from hwnas.meta.train import MetaTraining, Sources
+from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.engine import SearchOutcome, search
-from hwnas.nas.limits import Limits, latency_limit
+from hwnas.nas.feasible_set import FeasibleSet, feasible_set
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.start import Start
 from hwnas.nas.strategies import strategy
@@ -88,15 +89,15 @@ def shortened(settings: SearchSettings, share: float) -> SearchSettings:
     return replace(settings, warmup_epochs=warmup, epochs=epochs)
 
 
-def middle(model: LatencyModel) -> Limits:
+def middle(model: LatencyModel) -> FeasibleSet:
     """A budget in the middle of the range."""
     budget_ms = model.smallest_ms + _BUDGET * (model.largest_ms - model.smallest_ms)
-    return Limits(latency_limit(model, model.target_ms(budget_ms)))
+    return feasible_set(latency_constraint(model, model.target_ms(budget_ms)))
 
 
 def searched(
     space: SearchSpace,
-    limits: Limits,
+    feasible: FeasibleSet,
     dataset: Dataset,
     start: Start | None,
     settings: SearchSettings,
@@ -107,7 +108,7 @@ def searched(
     checkpoint.unlink(missing_ok=True)
     return search(
         space,
-        [limits],
+        [feasible],
         strategy("gumbel"),
         dataset,
         settings,

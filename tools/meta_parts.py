@@ -12,7 +12,6 @@ from hwnas.arch.costs import costs
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.spaces import space_instance
-from hwnas.arch.spaces.chain import ChainSpace
 from hwnas.data import Dataset, Images
 from hwnas.errors import InputError
 from hwnas.meta.pools import ClassPool
@@ -64,7 +63,6 @@ def chained(layers: Sequence[str], width: float, resolution: int, classes: int) 
         InputError: there is no such layer, or it may not follow those before it.
     """
     space = space_instance("chain", width=width, resolution=resolution, channels=1, classes=classes)
-    assert isinstance(space, ChainSpace)
     unknown = sorted(set(layers) - set(space.names))
     if unknown:
         raise InputError(f"{space.name} has no layer {', '.join(unknown)}", hint=f"it has {', '.join(space.names)}")

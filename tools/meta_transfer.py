@@ -23,7 +23,6 @@ from hwnas.nas.engine import SearchOutcome
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.start import Start
 from hwnas.nas.supernet import Supernet
-from hwnas.nas.within import feasible_of
 from hwnas.train import Recipe, evaluate, train
 
 CPU = torch.device("cpu")
@@ -75,7 +74,7 @@ class Bench:
         began = time.process_time()
         if name == "random":
             torch.manual_seed(self.seed)
-            feasible = feasible_of(middle(self.target.model))
+            feasible = middle(self.target.model)
             supernet = Supernet(self.target.space)
             choices = Architecture(self.target.space.name, feasible.sample(np.random.default_rng([self.seed, 21])))
         else:

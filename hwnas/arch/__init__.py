@@ -5,6 +5,7 @@ from hwnas.arch.costs import Costs, costs
 from hwnas.arch.groups import Group
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec, op
+from hwnas.arch.slot_space import SlotSpace
 from hwnas.arch.space import Architecture, Decision, SearchSpace, Slot
 from hwnas.arch.spaces import (
     mobilenet_v2,
@@ -23,6 +24,7 @@ __all__ = [
     "OpSpec",
     "SearchSpace",
     "Slot",
+    "SlotSpace",
     "costs",
     "mobilenet_v2",
     "op",

@@ -7,7 +7,6 @@ from typing import Any
 
 from hwnas.arch.primitives import Shape
 from hwnas.arch.space import SearchSpace
-from hwnas.arch.spaces import AnySpace
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,9 @@ class Origin:
     slots: tuple[tuple[str, int], ...]
 
     @classmethod
-    def of(cls, space: AnySpace) -> Origin:
+    def of(cls, space: SearchSpace) -> Origin:
         decisions = tuple((decision.name, decision.options) for decision in space.decisions)
-        chained = space.slots if isinstance(space, SearchSpace) else ()
-        slots = tuple((slot.name, -1 if slot.decision is None else slot.decision) for slot in chained)
+        slots = tuple((slot.name, -1 if slot.decision is None else slot.decision) for slot in space.slots)
         return cls(space.name, space.input_shape, space.classes, decisions, slots)
 
     @classmethod

@@ -130,10 +130,10 @@ def spaces_show(
 
     In `chain` what a layer may be depends on the layers before it.
     """
-    from hwnas.arch import SearchSpace, space_instance
+    from hwnas.arch import space_instance
 
     instance = space_instance(space, width=width, depth=depth, resolution=resolution, channels=3, classes=10)
-    mixed = isinstance(instance, SearchSpace) and instance.mixed_warmup
+    mixed = instance.mixed_warmup
     if json_:
         decisions = {decision.name: list(decision.options) for decision in instance.decisions}
         facts = {"space": instance.name, "size": instance.size, "rows": len(instance.ops), "decisions": decisions}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from hwnas.arch.spaces import AnySpace
+    from hwnas.arch.space import SearchSpace
     from hwnas.devices.device import Device
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -55,7 +55,7 @@ class OnDevice:
     channels: int
     classes: int
 
-    def instance(self) -> AnySpace:
+    def instance(self) -> SearchSpace:
         """The instance.
 
         Raises:

@@ -32,7 +32,7 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
         "strategy": plan.strategy.name,
         "init": None if plan.reused is None else plan.reused.to_json(plan.config.search.init),
     }
-    limits = None
+    feasible = None
     if not plan.missing:
         model = model_of(plan.table, plan.whole, any_table=plan.any_table)
         facts["range_ms"] = [model.smallest_ms, model.largest_ms]
@@ -41,12 +41,13 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
         if len(plan.budgets) > 1:
             facts |= {"budget_ms": budgets_ms, "target_ms": list(targets_ms)}
         check_budget(plan, model)
-        limits = plan.bounds.limits(model.restricted(plan.bounds.kept), targets_ms[-1])
+        restricted = model.restricted(plan.constrained.kept)
+        feasible = plan.constrained.feasible_set(restricted, targets_ms[-1])
     facts["limits"] = {
-        "max_size_kb": plan.bounds.max_size_kb or None,
-        "max_peak_kb": plan.bounds.max_peak_kb or None,
-        "options_removed": sum(len(decision.options) for decision in plan.whole.decisions) - plan.bounds.options,
-        "architectures_left": plan.bounds.count(limits),
+        "max_size_kb": plan.constrained.max_size_kb or None,
+        "max_peak_kb": plan.constrained.max_peak_kb or None,
+        "options_removed": sum(len(decision.options) for decision in plan.whole.decisions) - plan.constrained.options,
+        "architectures_left": plan.constrained.count(feasible),
     }
     if as_json:
         console.print_json(facts | {"config": plan.config.to_json()})
@@ -74,14 +75,14 @@ def _lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         lines["table"] = f"complete; the space runs {ends}"
         budgets, targets = (_several(facts[name]) for name in ("budget_ms", "target_ms"))
         lines["budget"] = f"{budgets} ms; predictions stay under {targets} ms"
-    size, peak = plan.bounds.max_size_kb, plan.bounds.max_peak_kb
+    size, peak = plan.constrained.max_size_kb, plan.constrained.max_peak_kb
     if size or peak:
         asked = [f"file of at most {size:g} KiB"] * bool(size) + [f"peak of at most {peak:g} KiB"] * bool(peak)
         left, removed = facts["limits"]["architectures_left"], facts["limits"]["options_removed"]
         time = "" if plan.missing else "with the budget, "
         lines["limits"] = f"{', '.join(asked)}; {time}about {left:,.0f} architectures left"
         if peak:
-            lines["limits"] += f", {removed} of {removed + plan.bounds.options} options above the peak"
+            lines["limits"] += f", {removed} of {removed + plan.constrained.options} options above the peak"
     if plan.reused is not None:
         lines["start"] = f"{plan.config.search.init}: {plan.reused}"
     return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}

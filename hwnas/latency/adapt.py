@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hwnas.arch.network import Network
-from hwnas.arch.spaces import AnySpace
+from hwnas.arch.space import SearchSpace
 from hwnas.backends.model_format import format_of
 from hwnas.devices.device import IMPORTED, Condition, Device
 from hwnas.devices.estimate import reference_floor_us
@@ -42,7 +42,7 @@ class AdaptationPrior:
         sources: the tables that the prior was learned from, as DEVICE/CONDITION.
     """
 
-    space: AnySpace
+    space: SearchSpace
     prior: OpPrior
     networks: tuple[Network, ...]
     counts: Floats
@@ -58,7 +58,7 @@ class AdaptationPrior:
         return {f"network {index}": self.networks[index] for index in self.prior.design(self.counts, samples)}
 
 
-def source_tables(space: AnySpace, condition: Condition, tables: Path | None) -> list[LatencyTable]:
+def source_tables(space: SearchSpace, condition: Condition, tables: Path | None) -> list[LatencyTable]:
     """Tables of other conditions that hold every op of the space: measured ones, and imported ones row by row.
 
     Args:
@@ -89,7 +89,7 @@ def source_tables(space: AnySpace, condition: Condition, tables: Path | None) ->
     return found
 
 
-def adaptation_prior(space: AnySpace, sources: Sequence[LatencyTable], *, seed: int = 0) -> AdaptationPrior:
+def adaptation_prior(space: SearchSpace, sources: Sequence[LatencyTable], *, seed: int = 0) -> AdaptationPrior:
     """The prior that tables give, and the networks that may be measured.
 
     Raises:

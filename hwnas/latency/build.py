@@ -10,12 +10,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
-from hwnas.arch.spaces import AnySpace
-from hwnas.arch.spaces.chain import ChainSpace
+from hwnas.arch.space import SearchSpace
 from hwnas.backends.model_format import format_of
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import REFERENCE_DRIFT, Estimate, estimate, estimates, loaded, reference_floor_us
@@ -39,11 +37,11 @@ from hwnas.latency.calibrate import (
 from hwnas.latency.find import find_adapted, find_folder
 from hwnas.latency.journal import kept_rounds
 from hwnas.latency.measured_models import write_models, write_reference_model
-from hwnas.latency.model import Latencies, LatencyModel, latency_model
+from hwnas.latency.model import LatencyModel
 from hwnas.latency.noise import noise_of, refuse_too_few
+from hwnas.latency.space_latency import latency_model
 from hwnas.latency.table import Calibration, LatencyTable, Row, missing_rows
 from hwnas.latency.table_files import load_table, save_table
-from hwnas.latency.walks import ChainLatencies, chain_latencies
 from hwnas.locks import held
 from hwnas.progress import Progress
 
@@ -87,7 +85,7 @@ def open_table(device: Device, folder: Path) -> LatencyTable:
     return table
 
 
-def lacking(table: LatencyTable, space: AnySpace) -> MissingRows:
+def lacking(table: LatencyTable, space: SearchSpace) -> MissingRows:
     """What has to be measured before `space` can be searched with `table`, or what an imported one does not hold."""
     if table.kind == "imported":
         known = table.rows.keys() | set(table.folded.get(space.signature, ()))
@@ -96,7 +94,7 @@ def lacking(table: LatencyTable, space: AnySpace) -> MissingRows:
     return MissingRows(tuple(rows), bool(rows) or space.signature not in table.calibrations)
 
 
-def table_for(device: Device, space: AnySpace, tables: Path | None) -> tuple[LatencyTable, Path | None]:
+def table_for(device: Device, space: SearchSpace, tables: Path | None) -> tuple[LatencyTable, Path | None]:
     """The table that a space is searched with, and its folder: a measured one, else an adapted one.
 
     Where neither holds all of the space, it is the measured one or an empty one, which can be completed.
@@ -115,7 +113,7 @@ def table_for(device: Device, space: AnySpace, tables: Path | None) -> tuple[Lat
     return table, folder
 
 
-def drifted(table: LatencyTable, space: AnySpace, device: Device) -> tuple[MissingRows, float]:
+def drifted(table: LatencyTable, space: SearchSpace, device: Device) -> tuple[MissingRows, float]:
     """What of a space was measured while the device ran at another speed than now, and how much slower it is now.
 
     The speed is that of the reference model; each row keeps it. Slower while other work loads the machine is no
@@ -160,7 +158,7 @@ def measuring_into(folder: Path, progress: Progress) -> AbstractContextManager[N
 
 def complete(
     table: LatencyTable,
-    space: AnySpace,
+    space: SearchSpace,
     device: Device,
     folder: Path,
     missing: MissingRows,
@@ -191,7 +189,7 @@ def complete(
 
 
 def _still_lacking(
-    table: LatencyTable, space: AnySpace, device: Device, folder: Path, missing: MissingRows
+    table: LatencyTable, space: SearchSpace, device: Device, folder: Path, missing: MissingRows
 ) -> tuple[LatencyTable, MissingRows]:
     """The table as it is on disk now, and what of `need` no other process has measured since `table` was read."""
     now = open_table(device, folder)
@@ -205,7 +203,7 @@ def _still_lacking(
 
 def _complete(
     table: LatencyTable,
-    space: AnySpace,
+    space: SearchSpace,
     device: Device,
     folder: Path,
     missing: MissingRows,
@@ -254,7 +252,7 @@ def provenance(device: Device) -> dict[str, object]:
     return link_to(device).facts.provenance() | settings
 
 
-def model_of(table: LatencyTable, space: AnySpace, *, any_table: bool = False) -> Latencies:
+def model_of(table: LatencyTable, space: SearchSpace, *, any_table: bool = False) -> LatencyModel:
     """The calibrated latency model of `space`.
 
     Rows of an imported table that was never compared with whole networks are summed as they are, without a margin.
@@ -300,17 +298,10 @@ def model_of(table: LatencyTable, space: AnySpace, *, any_table: bool = False) -
     def row_ms(spec: OpSpec) -> float:
         return 0.0 if spec.key in folded else table.row_ms(spec) + per_op_ms
 
-    if isinstance(space, ChainSpace):
-        return chain_latencies(space, row_ms, **numbers)
     return latency_model(space, row_ms, **numbers)
 
 
-def kept_model(space: AnySpace, content: dict[str, Any]) -> Latencies:
-    """The model of `space` whose `to_json` went to disk."""
-    return ChainLatencies.of_json(space, content) if isinstance(space, ChainSpace) else LatencyModel.from_json(content)
-
-
-def _networks(space: AnySpace, seed: int) -> dict[str, Network]:
+def _networks(space: SearchSpace, seed: int) -> dict[str, Network]:
     """Calibration networks first, then validation networks, none twice.
 
     Networks with idle ops are left out: rows cannot say what they take. A search counts idle ops, so it finds such a
@@ -326,7 +317,7 @@ def _networks(space: AnySpace, seed: int) -> dict[str, Network]:
     return {f"network {index}": network for index, network in enumerate(chosen)}
 
 
-def validation_networks(space: AnySpace, seed: int) -> list[Network]:
+def validation_networks(space: SearchSpace, seed: int) -> list[Network]:
     """The networks that a table which was measured with this seed is validated on, in the order of its pairs."""
     return list(_networks(space, seed).values())[CALIBRATION_NETWORKS:]
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.arch.costs import macs
-from hwnas.arch.groups import choices_of, pooled
 from hwnas.arch.network import Network
-from hwnas.arch.op import OpSpec
-from hwnas.arch.space import Architecture
-from hwnas.arch.spaces import AnySpace
-from hwnas.arch.spaces.chain import ChainSpace
+from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.errors import TableError
 from hwnas.latency.table import Calibration, LatencyTable, Validation
 
@@ -46,42 +43,22 @@ class Measured:
     halves_us: tuple[float, float]
 
 
-def spread_architectures(space: AnySpace, count: int, seed: int) -> list[Architecture]:
-    """Random architectures over the whole range of sizes: options are drawn with odds exp(t · MACs), t from -4 to 4.
+def spread_architectures(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+    """Random architectures over the whole range of sizes: options have odds exp(t · MACs), t in `space.tilts`.
 
-    Decisions that hold together are drawn together. Of a chain, each layer is drawn from those that may come next, and
-    its length evenly: drawn layer by layer it would end early, while nearly all chains are long. Below t = -1 chains of
-    pools would come that take less than a hundredth of what the slowest take, so there t begins.
+    Decisions that hold together are drawn together. Of a chain, each layer is drawn from those that may come next.
     """
     rng = np.random.default_rng(seed)
-    if isinstance(space, ChainSpace):
-        return [_spread_chain(space, tilt, rng) for tilt in np.linspace(-1.0, 4.0, count)]
-    sizes = [np.zeros(count) for count in space.options]
-    for slot in space.slots:
-        if slot.decision is not None:
-            sizes[slot.decision] += [macs(spec.graph) for spec in slot.ops]
-    rows = [np.asarray(row) for row in pooled([size.tolist() for size in sizes], space.items)]
-    scaled = [row / max(row.max(), 1.0) for row in rows]
-    drawn = []
-    for tilt in np.linspace(-4.0, 4.0, count):
-        odds = [np.exp(tilt * row) for row in scaled]
-        picked = [int(rng.choice(len(row), p=row / row.sum())) for row in odds]
-        drawn.append(space.architecture(choices_of(space.items, picked)))
-    return drawn
+    work = space.costs(lambda spec: float(macs(spec.graph)))
 
+    def weighted(tilt: float, costs: Sequence[float]) -> int:
+        odds = np.exp(tilt * (np.asarray(costs) / max(*costs, 1.0)))
+        return int(rng.choice(len(odds), p=odds / odds.sum()))
 
-def _spread_chain(space: ChainSpace, tilt: float, rng: np.random.Generator) -> Architecture:
-    """A chain of drawn length, as far as its layers let it go on; layers have odds exp(tilt · MACs)."""
-    left = iter(range(int(rng.integers(1, space.layers + 1)), -space.layers, -1))
-
-    def pick(ops: Sequence[OpSpec | None]) -> int:
-        ends = next(left) <= 0
-        open_ = [at for at, spec in enumerate(ops) if (spec is None) == ends] or list(range(len(ops)))
-        sizes = np.array([0 if (spec := ops[at]) is None else macs(spec.graph) for at in open_])
-        odds = np.exp(tilt * sizes / max(sizes.max(), 1.0))
-        return open_[int(rng.choice(len(open_), p=odds / odds.sum()))]
-
-    return space.drawn_by_op(pick)
+    return [
+        space.architecture(work.drawn(partial(weighted, tilt), lambda count: int(rng.integers(count))))
+        for tilt in np.linspace(*space.tilts, count)
+    ]
 
 
 def row_sum(table: LatencyTable, network: Network) -> tuple[float, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwnas.arch.spaces import AnySpace
+from hwnas.arch.space import SearchSpace
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import reference_floor_us
 from hwnas.devices.profile import profile_rounds
@@ -46,7 +46,7 @@ class Fresh:
 
 
 def measure_fresh(
-    table: LatencyTable, space: AnySpace, device: Device, count: int, *, seed: int = 0, progress: Progress
+    table: LatencyTable, space: SearchSpace, device: Device, count: int, *, seed: int = 0, progress: Progress
 ) -> Fresh:
     """Measure `count` networks that are drawn uniformly, in two processes, beside the reference model.
 
@@ -84,7 +84,7 @@ def measure_fresh(
 
 
 def keep_fresh(
-    fresh: Fresh, table: LatencyTable, space: AnySpace, device: Device, folder: Path, *, progress: Progress
+    fresh: Fresh, table: LatencyTable, space: SearchSpace, device: Device, folder: Path, *, progress: Progress
 ) -> None:
     """Put the fresh validation, from which the margin of searches follows, in place of the table's own.
 

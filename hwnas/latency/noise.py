@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hwnas.arch.spaces import AnySpace
+from hwnas.arch.space import SearchSpace
 from hwnas.devices.estimate import REFERENCE_DRIFT, accepted, by_name, disagreement, reference_drift, reference_floor_us
 from hwnas.devices.rounds import Round
 from hwnas.errors import MissingRowsError
@@ -31,7 +31,7 @@ def noise_of(rounds: Sequence[Round]) -> Noise:
     )
 
 
-def load_warning(table: LatencyTable, space: AnySpace) -> str:
+def load_warning(table: LatencyTable, space: SearchSpace) -> str:
     """What to tell people of a table that was mostly measured for `space` under load, or drifted meanwhile."""
     noise = table.noise.get(space.signature)
     if noise is None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
-from hwnas.arch.spaces import AnySpace
+from hwnas.arch.space import SearchSpace
 from hwnas.errors import InputError
 from hwnas.latency.op_posterior import OpPrior
 from hwnas.latency.table import Calibration, LatencyTable
@@ -30,7 +30,7 @@ _INTERCEPT = 0.03
 _SMALLEST_US = 0.1
 
 
-def priced(space: AnySpace) -> tuple[OpSpec, ...]:
+def priced(space: SearchSpace) -> tuple[OpSpec, ...]:
     """The ops of a space that cost anything."""
     return tuple(spec for spec in space.ops if spec.graph.nodes)
 

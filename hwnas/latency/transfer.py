@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.errors import InputError
-from hwnas.latency.model import LatencyModel
+from hwnas.latency.additive_latency import AdditiveLatency
 
 Floats = NDArray[np.float64]
 Choices = Sequence[Sequence[int]] | NDArray[np.integer]
@@ -181,7 +181,7 @@ class Prior(WeightPrior):
             saved = (one_hot(self.options, without_dead) - coded) @ self.mean[1:-1, None]
         return np.hstack([np.ones_like(saved), coded - self.centre, saved])
 
-    def latency_model(self, found: LatencyPosterior, rows: Floats) -> LatencyModel:
+    def latency_model(self, found: LatencyPosterior, rows: Floats) -> AdditiveLatency:
         """The additive part, for searches; what dead ops may save is left out, so such networks are overrated.
 
         Args:
@@ -191,7 +191,7 @@ class Prior(WeightPrior):
         ends = np.cumsum(self.options)[:-1]
         costs_ms = tuple(tuple(map(float, part)) for part in np.split(found.mean[1:-1], ends))
         fixed_ms = float(found.mean[0] - found.mean[1:-1] @ self.centre)
-        return LatencyModel(costs_ms, fixed_ms, sigma=found.sigma(rows))
+        return AdditiveLatency(costs_ms, fixed_ms, sigma=found.sigma(rows))
 
 
 @dataclass(frozen=True)

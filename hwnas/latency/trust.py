@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hwnas.arch.spaces import AnySpace, parse_instance
+from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import parse_instance
 from hwnas.errors import InputError
 from hwnas.latency.calibrate import too_far_off
 from hwnas.latency.model import margin
@@ -31,7 +32,7 @@ def instances(table: LatencyTable, name: str = "") -> list[str]:
     return found
 
 
-def space_of(signature: str) -> AnySpace:
+def space_of(signature: str) -> SearchSpace:
     """The space instance of a signature.
 
     Raises:

@@ -10,7 +10,8 @@ from hwnas.arch.space import SearchSpace
 from hwnas.errors import InputError, StorageError, TableError
 from hwnas.latency.build import lacking
 from hwnas.latency.find import all_folders
-from hwnas.latency.model import LatencyModel, latency_model
+from hwnas.latency.model import LatencyModel
+from hwnas.latency.space_latency import latency_model
 from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import load_table
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from hwnas.arch.origin import Origin, text
-from hwnas.arch.spaces import AnySpace
+from hwnas.arch.space import SearchSpace
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_text
 from hwnas.meta.initialisation import Initialisation
@@ -50,7 +50,7 @@ def from_search(checkpoint: Path) -> Initialisation:
 
 
 def write_sampler_state(
-    path: Path, space: AnySpace, strategy: str, reward: str, sampler_state: Mapping[str, Any]
+    path: Path, space: SearchSpace, strategy: str, reward: str, sampler_state: Mapping[str, Any]
 ) -> None:
     """Keep what the sampler of a search learned, for a later one to start from; equal contents give equal bytes.
 

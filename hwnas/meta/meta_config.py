@@ -64,7 +64,7 @@ class MetaConfig:
             channels=next(iter(channels.values())),
             classes=self.settings.shape.ways,
         )
-        if not isinstance(space, SearchSpace):
+        if not space.shares_weights:
             raise InputError(
                 f"the networks of the space {self.space} share no weights, so there is nothing to initialise",
                 hint="hwnas spaces list shows the others",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hwnas.errors import InputError
-from hwnas.nas.feasible import Feasible
+from hwnas.nas.choice_set import ChoiceSet
 from hwnas.nas.strategies.base import Sampler
 from hwnas.nas.strategies.warm_start import warm_startable
 
@@ -21,12 +21,12 @@ _MEAN, _DEVIATION = 0.5, 0.1
 class SamplerTask:
     """A set of feasible architectures and the score of each: a device, a budget and a data set, say."""
 
-    feasible: Feasible
+    feasible: ChoiceSet
     score: Callable[[tuple[int, ...]], float]
 
 
 def learn_over(
-    make: Callable[[Feasible, int], Sampler],
+    make: Callable[[ChoiceSet, int], Sampler],
     tasks: Iterable[SamplerTask],
     *,
     queries: int = 100,

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from hwnas.arch.origin import Origin
-from hwnas.arch.spaces import AnySpace
+from hwnas.arch.space import SearchSpace
 from hwnas.errors import InputError
 from hwnas.meta.initialisation import Initialisation
-from hwnas.nas.feasible import Unconstrained
+from hwnas.nas.choice_set import Unconstrained
 from hwnas.nas.strategies import Strategy
 from hwnas.nas.strategies.base import WarmStartable
 from hwnas.nas.strategies.warm_start import warm_start
@@ -18,7 +18,7 @@ _MALFORMED = (AttributeError, KeyError, IndexError, TypeError, ValueError, Runti
 
 
 def sampler_start(
-    space: AnySpace, init: Initialisation, strategy: Strategy, reward: str
+    space: SearchSpace, init: Initialisation, strategy: Strategy, reward: str
 ) -> tuple[Mapping[str, Any] | None, str]:
     """What the samplers of a search of `space` start from, and what is said of it.
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hwnas.data import augment, to_input
 from hwnas.errors import InputError
+from hwnas.latency.additive_latency import AdditiveLatency
 from hwnas.latency.model import LatencyModel
 from hwnas.meta.pools import ClassPool
 
@@ -154,9 +155,9 @@ def perturbed(models: Sequence[LatencyModel], rng: np.random.Generator, spread: 
             return factor * noise * max(a, b, 0.0)
         return factor * noise * math.exp((1.0 - mix) * math.log(a) + mix * math.log(b))
 
-    rows = zip(first.costs_ms, second.costs_ms, strict=True)
+    rows = zip(first.costs.table, second.costs.table, strict=True)
     costs_ms = tuple(tuple(between(a, b) for a, b in zip(one, other, strict=True)) for one, other in rows)
-    return LatencyModel(costs_ms, between(first.fixed_ms, second.fixed_ms), groups=first.groups)
+    return AdditiveLatency(costs_ms, between(first.fixed_ms, second.fixed_ms), groups=first.costs.groups)
 
 
 def _choices(pool: ClassPool, shape: Shape) -> list[tuple[int, ...]]:

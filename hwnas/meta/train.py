@@ -194,7 +194,7 @@ class MetaTraining:
             "settings": asdict(self.settings),
             "seed": self.seed,
             "pools": pools,
-            "models": [asdict(model) for model in self.sources.models],
+            "models": [model.to_json() for model in self.sources.models],
         }
         return sha256(json.dumps(identity).encode())
 

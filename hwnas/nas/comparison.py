@@ -11,10 +11,10 @@ import torch
 from hwnas.arch.space import Architecture
 from hwnas.data import Dataset
 from hwnas.nas.decode import OptionTable
+from hwnas.nas.feasible_set import FeasibleSet
 from hwnas.nas.select import Scored, best, costlier, score
 from hwnas.nas.strategies.base import Sampler
 from hwnas.nas.supernet import Supernet
-from hwnas.nas.within import AnyLimits
 from hwnas.progress import Progress
 
 _NEIGHBOURHOODS, _NEIGHBOURS = 5, 4
@@ -79,30 +79,30 @@ class Comparison:
                     for choices in batch:
                         sampler.tell(choices, self._known[choices].accuracy)
 
-    def spend(self, preferences: OptionTable, limits: AnyLimits) -> Scored:
+    def spend(self, preferences: OptionTable, feasible: FeasibleSet) -> Scored:
         """The best, after costlier neighbours were scored for as long as one of them took its place."""
-        winner = best(self.scored, limits.latency)
+        winner = best(self.scored, feasible.latency)
         with self._progress.track("spend what is left", _NEIGHBOURHOODS) as advance:
             for _ in range(_NEIGHBOURHOODS):
                 before = winner
-                near = costlier(before.architecture.choices, preferences, limits)
+                near = costlier(before.architecture.choices, preferences, feasible)
                 for _ in self._scored([each for each in near if each not in self._known][:_NEIGHBOURS]):
                     pass
-                winner = best(self.scored, limits.latency)
-                advance(1, f"{limits.latency.value(winner.architecture.choices):.3g} ms")
+                winner = best(self.scored, feasible.latency)
+                advance(1, f"{feasible.cost(winner.architecture.choices):.3g} ms")
                 if winner is before:
                     break
         return winner
 
-    def unbudgeted(self, winner: Scored, preferences: OptionTable, limits: AnyLimits) -> Scored:
-        """What would be chosen without a latency limit, as far as the preferred one and slower neighbours show."""
-        free = limits.without_latency
+    def unbudgeted(self, winner: Scored, preferences: OptionTable, feasible: FeasibleSet) -> Scored:
+        """What would be chosen without a latency constraint, as far as the preferred one and slower neighbours show."""
+        free = feasible.without_latency
         preferred = free.decode(preferences)
         assert preferred is not None
         near = costlier(winner.architecture.choices, preferences, free)
-        slower = [each for each in near if not limits.latency.keeps(each)][:_NEIGHBOURS]
+        slower = [each for each in near if not feasible.latency.keeps(each)][:_NEIGHBOURS]
         new = [each for each in dict.fromkeys((preferred, *slower)) if each not in self._known]
-        return best((*self.scored, *self._evaluator(new)), limits.latency)
+        return best((*self.scored, *self._evaluator(new)), feasible.latency)
 
     def _scored(self, batch: Sequence[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
         """Score what is not known of a batch; the choices of all of it, each once it is known."""

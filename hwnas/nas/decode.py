@@ -57,7 +57,7 @@ def decode(
         found = items(tuple(map(len, costs)), groups, prefix)
         return _decode_items(found, scores, costs, budget, second)
     if second is not None:
-        leanest = decode([[-cost for cost in row] for row in second[0]], costs, budget)
+        leanest = decode(negative(second[0]), costs, budget)
         if leanest is None or total(second[0], leanest) > second[1]:
             return None
         return best_within_two(scores, (costs, second[0]), (budget, second[1]), leanest)
@@ -168,7 +168,7 @@ class FeasibleSampler:
         self._only: tuple[int, ...] | None = None
         if not self.count:
             assert second is not None  # one constraint always leaves its cheapest architecture
-            self._only = decode([[-cost for cost in row] for row in second[0]], costs, budget, second)
+            self._only = decode(negative(second[0]), costs, budget, second)
             if self._only is None:
                 raise InputError(f"no architecture is within {budget:g} and {second[1]:g} of the two constraints")
 
@@ -205,6 +205,11 @@ def _grid_steps(costs: OptionTable, budget: float, cells: int, room: int) -> lis
     return [
         np.minimum(np.ceil((np.asarray(row) - min(row)) / grid - 1e-9), cells + 1).astype(np.int64) for row in costs
     ]
+
+
+def negative(table: OptionTable) -> list[list[float]]:
+    """Scores by which the cheapest is the best."""
+    return [[-value for value in row] for row in table]
 
 
 def _suffix(values: Sequence[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""One search, from data and limits to ranked feasible architectures."""
+"""One search, from data and constraints to ranked feasible architectures."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ import numpy as np
 import torch
 
 from hwnas.arch.space import Architecture, SearchSpace
-from hwnas.arch.spaces import AnySpace
 from hwnas.data import Dataset
 from hwnas.errors import InputError
 from hwnas.nas.comparison import Comparison, Evaluator, OneShotEvaluator
 from hwnas.nas.decode import OptionTable, kept_scores
-from hwnas.nas.feasible import Feasible
-from hwnas.nas.limits import Limits
-from hwnas.nas.objective import Hold
+from hwnas.nas.feasible_set import FeasibleSet, proposable
+from hwnas.nas.objective import ConstraintPenalty
 from hwnas.nas.probe import fit_classifier
 from hwnas.nas.reward import Rewarded, bare
 from hwnas.nas.search_settings import SearchSettings
@@ -30,8 +28,7 @@ from hwnas.nas.strategies import Strategy
 from hwnas.nas.strategies.base import Sampler, log_probabilities
 from hwnas.nas.strategies.warm_start import exported_state, warm_start
 from hwnas.nas.supernet import Gate, Supernet, single_path
-from hwnas.nas.supernet_loop import Budgeted, SearchLoop
-from hwnas.nas.within import AnyLimits, feasible_of
+from hwnas.nas.supernet_loop import ConstrainedRelaxation, SearchLoop
 from hwnas.progress import Progress
 from hwnas.train.timing import mean_step_s
 
@@ -58,8 +55,8 @@ class SearchOutcome:
 
 
 def search(
-    space: AnySpace,
-    limits: Sequence[AnyLimits],
+    space: SearchSpace,
+    feasible: Sequence[FeasibleSet],
     strategy: Strategy,
     dataset: Dataset,
     settings: SearchSettings,
@@ -73,46 +70,48 @@ def search(
     reward: str = "filter",
     start: Start | None = None,
 ) -> tuple[SearchOutcome, ...]:
-    """Find the most accurate architecture of `space` within each of several limits, with one supernet.
+    """Find the most accurate architecture of `space` within each of several feasible sets, with one supernet.
 
     What was scored within a tighter budget is compared within a looser one as well, so a looser budget never ends with
     what the images find worse than what a tighter one had.
 
     With settings of no epochs, nothing is trained or scored for a relaxation: its α is that of `start`, and the winner
-    is what it prefers within the limits.
+    is what it prefers within the constraints.
 
     Args:
-        limits: one for each budget, the tightest first.
+        feasible: one for each budget, the tightest first.
         scorer: scores what a sampler proposes in place of a supernet, and there is none.
         reward: what a sampler is told; one of `hwnas.nas.reward.REWARDS`.
         start: weights and α to begin with, in place of random ones, and what samplers begin with.
 
     Raises:
-        InputError: there is no architecture within a limit, the networks of the space cannot share weights, or the
+        InputError: a feasible set is empty, the networks of the space cannot share weights, or the
             strategy is a relaxation, which needs shared weights, and scores come from elsewhere.
         DivergedError: the loss is not a number.
     """
     loop = None
     if evaluator is None:
         loop = make_loop(
-            space, limits, strategy, dataset, settings, seed=seed, device=device, reward=reward, start=start
+            space, feasible, strategy, dataset, settings, seed=seed, device=device, reward=reward, start=start
         )
         if settings.all_epochs:
             loop.run(checkpoint=checkpoint, progress=progress, log=log)
         evaluator = OneShotEvaluator(loop.supernet, dataset, device)
     sampler_state = None if start is None else start.sampler_state
     samplers = (
-        tuple(make_samplers(strategy, limits, reward, seed, sampler_state, space)) if loop is None else loop.samplers
+        tuple(make_samplers(strategy, feasible, reward, seed, sampler_state, space)) if loop is None else loop.samplers
     )
     if loop is None and not samplers:
         raise InputError(f"{strategy.name} is trained with shared weights, so it cannot be told other scores")
     found: list[SearchOutcome] = []
-    for index, within in enumerate(limits):
-        if loop is not None and loop.budgeted and not settings.all_epochs:
+    for index, within in enumerate(feasible):
+        if loop is not None and loop.constrained and not settings.all_epochs:
             found.append(_preferred(loop, within))
             continue
         before = {one.architecture.choices: one for other in found for one in other.evaluated}
-        comparison = Comparison(evaluator, progress, [one for one in before.values() if _keeps(within, one)])
+        comparison = Comparison(
+            evaluator, progress, [one for one in before.values() if within.keeps(one.architecture.choices)]
+        )
         if samplers:
             winner, preferences = _sampled(samplers[index], space, settings.candidates, within, comparison)
         else:
@@ -125,11 +124,11 @@ def search(
     return tuple(found)
 
 
-def _preferred(loop: SearchLoop, limits: AnyLimits) -> SearchOutcome:
+def _preferred(loop: SearchLoop, feasible: FeasibleSet) -> SearchOutcome:
     """What the α of a search that was never trained prefer: exactly decoded, and not scored."""
     space = loop.supernet.space
     preferences = kept_scores(log_probabilities(loop.unbudgeted), space.groups)
-    choices, unbudgeted = limits.decode(preferences), limits.without_latency.decode(preferences)
+    choices, unbudgeted = feasible.decode(preferences), feasible.without_latency.decode(preferences)
     assert choices is not None
     assert unbudgeted is not None
     winner = Scored(Architecture(space.name, choices), math.nan, np.array([math.nan]))
@@ -137,45 +136,41 @@ def _preferred(loop: SearchLoop, limits: AnyLimits) -> SearchOutcome:
 
 
 def _decoded(
-    loop: SearchLoop, index: int, limits: AnyLimits, comparison: Comparison, seed: int
+    loop: SearchLoop, index: int, feasible: FeasibleSet, comparison: Comparison, seed: int
 ) -> tuple[Scored, OptionTable]:
     """The best of what is decoded from the logits of a relaxation."""
-    assert isinstance(limits, Limits)
     space, count = loop.supernet.space, loop.settings.candidates
     preferences = kept_scores(log_probabilities(loop.unbudgeted), space.groups)
-    held = kept_scores(log_probabilities(loop.budgeted[index].relaxation.logits), space.groups)
-    comparison.score(_alternate(preferences, held, limits, count, seed), count)
-    return comparison.spend(preferences, limits), preferences
+    held = kept_scores(log_probabilities(loop.constrained[index].relaxation.logits), space.groups)
+    comparison.score(_alternate(preferences, held, feasible, count, seed), count)
+    return comparison.spend(preferences, feasible), preferences
 
 
 def _sampled(
-    sampler: Sampler, space: AnySpace, count: int, limits: AnyLimits, comparison: Comparison
+    sampler: Sampler, space: SearchSpace, count: int, feasible: FeasibleSet, comparison: Comparison
 ) -> tuple[Scored, OptionTable]:
     """The best feasible one of what a sampler proposes.
 
     One that may propose what is not feasible need not have proposed anything that is. Then what it learned is decoded
-    within the limits, and that is scored as well.
+    within the constraints, and that is scored as well.
     """
     comparison.score(_asked(sampler), count, sampler)
     preferences = _marginals(space, comparison.scored)
-    if not all(_keeps(limits, one) for one in comparison.scored):
-        decoded = limits.decode(preferences)
+    if not all(feasible.keeps(one.architecture.choices) for one in comparison.scored):
+        decoded = feasible.decode(preferences)
         assert decoded is not None
         comparison.score([decoded], 1)
-    return best([one for one in comparison.scored if _keeps(limits, one)], limits.latency), preferences
-
-
-def _keeps(limits: AnyLimits, one: Scored) -> bool:
-    return all(limit.keeps(one.architecture.choices) for limit in limits.all)
+    kept = [one for one in comparison.scored if feasible.keeps(one.architecture.choices)]
+    return best(kept, feasible.latency), preferences
 
 
 def make_samplers(
     strategy: Strategy,
-    limits: Sequence[AnyLimits],
+    feasible: Sequence[FeasibleSet],
     reward: str,
     seed: int,
     sampler_state: Mapping[str, Any] | None = None,
-    space: AnySpace | None = None,
+    space: SearchSpace | None = None,
 ) -> list[Sampler]:
     """The sampler of each budget; none of a relaxation.
 
@@ -186,24 +181,27 @@ def make_samplers(
         space: where it is given, they may know its networks.
 
     Raises:
-        InputError: there is no architecture within a limit, or what was learned does not fit.
+        InputError: a feasible set is empty, or what was learned does not fit.
     """
     if strategy.sampler is None:
         return []
     filtered = reward == "filter"
-    allowed = [within if filtered else within.without_latency for within in limits]
-    samplers = [strategy.sampler(feasible_of(within, space), seed) for within in allowed]
+    samplers = []
+    for within in feasible:
+        allowed = within if filtered else within.without_latency
+        allowed.check()
+        samplers.append(strategy.sampler(allowed if space is None else proposable(allowed, space), seed))
     if sampler_state is not None:
         for sampler in samplers:
             warm_start(sampler, dict(sampler_state))
     if filtered:
         return samplers
-    return [Rewarded(sampler, within.latency) for sampler, within in zip(samplers, limits, strict=True)]
+    return [Rewarded(sampler, within.latency) for sampler, within in zip(samplers, feasible, strict=True)]
 
 
 def make_loop(
-    space: AnySpace,
-    limits: Sequence[AnyLimits],
+    space: SearchSpace,
+    feasible: Sequence[FeasibleSet],
     strategy: Strategy,
     dataset: Dataset,
     settings: SearchSettings,
@@ -213,39 +211,36 @@ def make_loop(
     reward: str = "filter",
     start: Start | None = None,
 ) -> SearchLoop:
-    """The loop of a search within several limits, before its first step.
+    """The loop of a search within several feasible sets, before its first step.
 
     Raises:
         InputError: the architectures of the space cannot share weights.
     """
-    if not isinstance(space, SearchSpace):
+    if not space.shares_weights:
         raise InputError(
             f"the networks of {space.name} cannot share weights, as their layers read maps of different shapes",
             hint="--evaluator from-scratch, with a sampler such as --strategy metaqnn",
         )
     torch.manual_seed(seed)
-    budgeted: list[Budgeted] = []
+    constrained: list[ConstrainedRelaxation] = []
     if strategy.relaxation is not None:
-        for within in limits:
-            assert isinstance(within, Limits)
+        for within in feasible:
             relaxation = strategy.relaxation(space.options, device)
-            budgeted.append(Budgeted(relaxation, tuple(Hold(limit, device) for limit in within.all)))
+            penalties = tuple(ConstraintPenalty(one, device) for one in within.constraints)
+            constrained.append(ConstrainedRelaxation(relaxation, penalties))
     supernet = Supernet(space)
     if start is not None:
-        start.apply(supernet, [one.relaxation.logits for one in budgeted])
-    paths = [
-        partial(_feasible_path, feasible_of(within if reward == "filter" else within.without_latency))
-        for within in limits
-    ]
+        start.apply(supernet, [one.relaxation.logits for one in constrained])
+    paths = [partial(_feasible_path, within if reward == "filter" else within.without_latency) for within in feasible]
     if start is not None and start.weights:
         fit_classifier(supernet.to(device), dataset, paths[-1], seed=seed)
     return SearchLoop(
         supernet,
         dataset,
         settings,
-        budgeted=budgeted,
+        constrained=constrained,
         paths=paths,
-        samplers=make_samplers(strategy, limits, reward, seed, None if start is None else start.sampler_state, space),
+        samplers=make_samplers(strategy, feasible, reward, seed, None if start is None else start.sampler_state, space),
         guides=strategy.guides,
         seed=seed,
         device=device,
@@ -259,25 +254,21 @@ def seconds_an_epoch(loop: SearchLoop) -> tuple[float, float]:
     if loop.guides:
         told_s = mean_step_s(loop.guidance(first)) * len(loop.samplers) / loop.settings.arch_every
         return warm_s * loop.steps, (warm_s + told_s) * loop.steps
-    if not loop.budgeted:
+    if not loop.constrained:
         return warm_s * loop.steps, warm_s * loop.steps
     return warm_s * loop.steps, mean_step_s(loop.epoch(first)) * loop.steps
 
 
-def _feasible_path(feasible: Feasible, generator: torch.Generator) -> list[Gate]:
+def _feasible_path(feasible: FeasibleSet, generator: torch.Generator) -> list[Gate]:
     seed = int(torch.randint(2**62, (1,), generator=generator))
     return single_path(feasible.sample(np.random.default_rng(seed)))
 
 
 def _alternate(
-    images: OptionTable, held: OptionTable, limits: Limits, count: int, seed: int
+    images: OptionTable, held: OptionTable, feasible: FeasibleSet, count: int, seed: int
 ) -> Iterator[tuple[int, ...]]:
     """Candidates by what the images prefer, and by what they prefer once the budget has pressed, in turn."""
-    costs, budget = limits.latency.costs, limits.latency.budget
-    streams = [
-        candidates(table, costs, budget, limits.second, limits.groups, count=count, seed=seed + k)
-        for k, table in enumerate((images, held))
-    ]
+    streams = [candidates(table, feasible, count=count, seed=seed + k) for k, table in enumerate((images, held))]
     while streams:
         for stream in tuple(streams):
             try:
@@ -291,7 +282,7 @@ def _asked(sampler: Sampler) -> Iterator[tuple[int, ...]]:
         yield sampler.ask()
 
 
-def _marginals(space: AnySpace, evaluated: Sequence[Scored]) -> OptionTable:
+def _marginals(space: SearchSpace, evaluated: Sequence[Scored]) -> OptionTable:
     """Preferences of a sampler: per option, how much lower the loss was with it than on the mean."""
     mean = float(np.mean([one.loss for one in evaluated]))
     table = [[0.0] * len(decision.options) for decision in space.decisions]

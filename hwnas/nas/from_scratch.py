@@ -19,8 +19,7 @@ import numpy as np
 import torch
 
 from hwnas import errors
-from hwnas.arch.space import Architecture
-from hwnas.arch.spaces import AnySpace
+from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.data import Dataset
 from hwnas.data.saved import save_images
 from hwnas.errors import HwnasError, InputError
@@ -41,7 +40,7 @@ class FromScratchEvaluator:
 
     def __init__(
         self,
-        space: AnySpace,
+        space: SearchSpace,
         dataset: Dataset,
         recipe: Recipe,
         *,

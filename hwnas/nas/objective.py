@@ -1,4 +1,4 @@
-"""The differentiable half of a limit: what is expected, say of the latency, and a force that acts only above it."""
+"""The differentiable half of a constraint: an expectation, say of the latency, and a force that acts only above it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from hwnas.arch.groups import Groups
 from hwnas.latency.model import LatencyModel
+from hwnas.nas.constraint import Constraint
 from hwnas.nas.decode import OptionTable
-from hwnas.nas.limits import Limit
 
 
 def padded(rows: Sequence[Sequence[float]], fill: float = 0.0) -> Tensor:
@@ -106,35 +106,40 @@ class ExpectedLatency(Expected):
         self, model: LatencyModel, *, device: torch.device | None = None, dtype: torch.dtype = torch.float32
     ) -> None:
         constant = model.intercept_ms + model.slope * model.fixed_ms
-        super().__init__(model.costs_ms, model.slope, constant, model.groups, device=device, dtype=dtype)
+        super().__init__(model.costs.table, model.slope, constant, model.costs.groups, device=device, dtype=dtype)
 
 
-class Hold:
-    """What holds an expectation to a limit: both, and the unit that they are in."""
+class ConstraintPenalty:
+    """What holds an expectation to a constraint: both, and the unit that they are in.
 
-    def __init__(self, limit: Limit, device: torch.device | None = None) -> None:
-        self.unit = limit.unit
-        self.expected = Expected(limit.costs, limit.scale, limit.constant, limit.groups, device=device)
-        self.penalty = BudgetPenalty(limit.limit)
+    Raises:
+        InputError: its costs are no sums over decisions.
+    """
+
+    def __init__(self, constraint: Constraint, device: torch.device | None = None) -> None:
+        costs = constraint.costs
+        self.unit = constraint.unit
+        self.expected = Expected(costs.table, constraint.scale, constraint.constant, costs.groups, device=device)
+        self.penalty = BudgetPenalty(constraint.target)
 
 
 class BudgetPenalty:
     """Augmented Lagrangian of the inequality E / T - 1 <= 0 in the form of Powell, Hestenes and Rockafellar.
 
     `penalty = (max(0, λ + ρ g)² - λ²) / 2ρ` with the unit-free violation g = E / T - 1; `λ ← max(0, λ + ρ g)`.
-    There is no force while E < T and λ = 0, and none towards spending less than the budget.
+    There is no force while E < T and λ = 0, and none towards spending less than the target.
     """
 
-    def __init__(self, budget: float, rho: float = 4.0) -> None:
-        self.budget = budget
+    def __init__(self, target: float, rho: float = 4.0) -> None:
+        self.target = target
         self.rho = rho
         self.multiplier = 0.0
 
     def __call__(self, expected: Tensor) -> Tensor:
         """The penalty to add to the loss."""
-        violation = expected / self.budget - 1.0
+        violation = expected / self.target - 1.0
         return ((self.multiplier + self.rho * violation).clamp(min=0.0) ** 2 - self.multiplier**2) / (2.0 * self.rho)
 
     def update(self, expected: float) -> None:
         """One multiplier step."""
-        self.multiplier = max(0.0, self.multiplier + self.rho * (expected / self.budget - 1.0))
+        self.multiplier = max(0.0, self.multiplier + self.rho * (expected / self.target - 1.0))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hwnas.nas.constraint import Constraint
 from hwnas.nas.strategies.base import Sampler
-from hwnas.nas.within import AnyLimit
 
 REWARDS = ("filter", "absolute")
 """`filter`: accuracies, of feasible architectures only. `absolute`: `absolute_reward`, of any."""
@@ -30,14 +30,14 @@ def absolute_reward(accuracy: float, latency_ms: float, target_ms: float, beta: 
 class Rewarded:
     """A `Sampler` that is told rewards in place of accuracies, and knows nothing of latencies itself."""
 
-    def __init__(self, sampler: Sampler, latency: AnyLimit) -> None:
+    def __init__(self, sampler: Sampler, latency: Constraint) -> None:
         self.sampler, self._latency = sampler, latency
 
     def ask(self) -> tuple[int, ...]:
         return self.sampler.ask()
 
     def tell(self, choices: Sequence[int], score: float) -> None:
-        self.sampler.tell(choices, absolute_reward(score, self._latency.value(choices), self._latency.limit))
+        self.sampler.tell(choices, absolute_reward(score, self._latency.value(choices), self._latency.target))
 
     def state(self) -> dict[str, Any]:
         return self.sampler.state()

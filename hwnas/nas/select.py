@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from hwnas.arch.groups import Groups, neighbours
 from hwnas.arch.space import Architecture
 from hwnas.data import Dataset, Images, batches
-from hwnas.nas.decode import OptionTable, Second, decode
+from hwnas.nas.constraint import Constraint
+from hwnas.nas.decode import OptionTable
+from hwnas.nas.feasible_set import FeasibleSet
 from hwnas.nas.supernet import Supernet
-from hwnas.nas.within import AnyLimit, AnyLimits
 from hwnas.train import evaluate, recalibrate
 
 _RECALIBRATION_IMAGES = 768
@@ -45,29 +45,20 @@ class Scored:
         return float(self.losses.mean())
 
 
-def candidates(
-    log_probs: OptionTable,
-    costs: OptionTable,
-    budget: float,
-    second: Second | None = None,
-    groups: Groups = (),
-    *,
-    count: int,
-    seed: int,
-) -> Iterator[tuple[int, ...]]:
+def candidates(log_probs: OptionTable, feasible: FeasibleSet, *, count: int, seed: int) -> Iterator[tuple[int, ...]]:
     """Feasible choices, each once: first the most probable ones, then the best under perturbed preferences.
 
     Adding Gumbel noise before an exact decode is perturb-and-MAP (Papandreou and Yuille, 2011): close to sampling from
-    the distribution restricted to the budget, or to two. After every one that came before, the noise grows by a
-    quarter: a search that is sure of itself still has neighbours to compare. Fewer than `count` come where the budget
-    leaves few.
+    the distribution restricted to the feasible set. After every one that came before, the noise grows by a
+    quarter: a search that is sure of itself still has neighbours to compare. Fewer than `count` come where the
+    constraints leave few.
     """
     rng = np.random.default_rng(seed)
     seen: set[tuple[int, ...]] = set()
     heat = 0.0
     for _ in range(4 * count):
         noisy = [np.add(row, heat * rng.gumbel(size=len(row))).tolist() for row in log_probs]
-        choices = decode(noisy, costs, budget, second, groups)
+        choices = feasible.decode(noisy)
         if choices is not None and choices not in seen:
             seen.add(choices)
             yield choices
@@ -102,7 +93,7 @@ def images_a_score(val_images: int) -> int:
     return _RECALIBRATION_IMAGES + accuracy_and_losses * (1 + _passes(max(1, accuracy_and_losses)))
 
 
-def best(scored: Sequence[Scored], latency: AnyLimit) -> Scored:
+def best(scored: Sequence[Scored], latency: Constraint) -> Scored:
     """The slowest of those that the images cannot tell from the one with the lowest loss.
 
     They cannot where the mean difference in loss, image by image, is within its standard error: the
@@ -113,16 +104,15 @@ def best(scored: Sequence[Scored], latency: AnyLimit) -> Scored:
     return max(alike, key=lambda item: (latency.value(item.architecture.choices), -item.loss))
 
 
-def costlier(choices: Sequence[int], preferences: OptionTable, limits: AnyLimits) -> list[tuple[int, ...]]:
-    """Architectures one change away that take more latency and keep every limit, the most preferred changes first.
+def costlier(choices: Sequence[int], preferences: OptionTable, feasible: FeasibleSet) -> list[tuple[int, ...]]:
+    """Feasible architectures one change away that take more latency, the most preferred changes first.
 
     A change is another option of one decision or, within a group, one kept edge in the place of another.
     """
-    choices, latency = tuple(choices), limits.latency
-    slower = latency.value(choices) * (1.0 + _ROUNDING)
+    slower = feasible.cost(choices) * (1.0 + _ROUNDING)
     found: list[tuple[float, tuple[int, ...]]] = []
-    for swapped in neighbours(choices, limits.options, limits.groups):
-        if latency.value(swapped) > slower and all(limit.keeps(swapped) for limit in limits.all):
+    for swapped in feasible.neighbours(choices):
+        if feasible.cost(swapped) > slower:
             changed = [decision for decision, option in enumerate(swapped) if option != choices[decision]]
             gain = sum(preferences[d][swapped[d]] - preferences[d][choices[d]] for d in changed)
             found.append((gain, swapped))

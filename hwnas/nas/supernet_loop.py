@@ -20,7 +20,7 @@ from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
 from hwnas.nas.bilevel import Bilevel
 from hwnas.nas.guard import beta_decay
-from hwnas.nas.objective import Hold
+from hwnas.nas.objective import BudgetPenalty, ConstraintPenalty
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies.base import Relaxation, Sampler, mixed_gates
 from hwnas.nas.supernet import Gate, Supernet, single_path
@@ -35,21 +35,21 @@ Paths = Callable[[torch.Generator], list[Gate]]
 
 
 @dataclass(frozen=True)
-class Budgeted:
-    """A relaxation with what holds it to the limits: the latency first."""
+class ConstrainedRelaxation:
+    """A relaxation with what holds it to the constraints: the latency first."""
 
     relaxation: Relaxation
-    holds: tuple[Hold, ...]
+    penalties: tuple[ConstraintPenalty, ...]
 
     def expected(self) -> list[Tensor]:
-        """What each limit's expectation is now."""
+        """The expectation of each constraint now."""
         probabilities = torch.softmax(self.relaxation.logits, dim=1)
-        return [hold.expected(probabilities) for hold in self.holds]
+        return [one.expected(probabilities) for one in self.penalties]
 
     def penalty(self) -> Tensor:
         """The sum of the penalties."""
-        pairs = zip(self.holds, self.expected(), strict=True)
-        first, *others = (hold.penalty(expected) for hold, expected in pairs)
+        pairs = zip(self.penalties, self.expected(), strict=True)
+        first, *others = (one.penalty(expected) for one, expected in pairs)
         return sum(others, start=first)
 
     def pressure(self) -> Tensor:
@@ -59,15 +59,15 @@ class Budgeted:
 
     def update(self) -> None:
         """One step of every multiplier."""
-        for hold, expected in zip(self.holds, self.expected(), strict=True):
-            hold.penalty.update(expected.item())
+        for one, expected in zip(self.penalties, self.expected(), strict=True):
+            one.penalty.update(expected.item())
 
 
 class SearchLoop:
     """Trains a supernet, and the logits of a relaxation or a sampler that guides it.
 
     Bilevel as in DARTS (Liu et al., 2019): a step on α on a validation batch before every few steps on the shared
-    weights on train batches. Limits enter as penalties on what is expected, never through the weights.
+    weights on train batches. Constraints enter as penalties on what is expected, never through the weights.
 
     Beside α runs `unbudgeted`: logits that get only the gradient of the images. What they prefer is what would be
     chosen if there were no budget, so comparing both tells whether the budget binds.
@@ -79,7 +79,7 @@ class SearchLoop:
     Where the space says so, weights warm up on mixtures of all options, whatever the strategy (docs/decisions/0034).
 
     Several budgets share the weights and take turns, step by step (docs/decisions/0024): each has its own α, sampler or
-    draws. The gradient of the images reaches the α of every budget, that of a limit only its own.
+    draws. The gradient of the images reaches the α of every budget, that of a constraint only its own.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class SearchLoop:
         dataset: Dataset,
         settings: SearchSettings,
         *,
-        budgeted: Sequence[Budgeted] = (),
+        constrained: Sequence[ConstrainedRelaxation] = (),
         paths: Sequence[Paths] = (),
         samplers: Sequence[Sampler] = (),
         guides: bool = False,
@@ -98,13 +98,13 @@ class SearchLoop:
         """Prepare a search.
 
         Args:
-            budgeted: the relaxations to train, one for each budget, or none to train the supernet alone.
+            constrained: the relaxations to train, one for each budget, or none to train the supernet alone.
             paths: draw the gates of the weight steps of a supernet that is trained alone.
             samplers: what will propose architectures; their states are kept with that of the search.
             guides: whether they do so already in the weight steps after warm-up.
         """
         self.supernet, self.dataset, self.settings = supernet.to(device), dataset, settings
-        self.budgeted, self.paths = tuple(budgeted), tuple(paths)
+        self.constrained, self.paths = tuple(constrained), tuple(paths)
         self.samplers, self.guides = tuple(samplers), guides
         self.seed, self.device = seed, device
         full, rest = divmod(len(dataset.train), settings.batch_size)
@@ -113,7 +113,7 @@ class SearchLoop:
         self.class_weights = torch.tensor(dataset.class_weights(), device=device)
         self.parameters = list(supernet.parameters())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)
-        self._alphas = [one.relaxation.logits for one in self.budgeted]
+        self._alphas = [one.relaxation.logits for one in self.constrained]
         self._alphas += [logits.detach().clone().requires_grad_() for logits in self._alphas[:1]]
         rate = settings.arch_rate(self.steps)
         self._arch_optimizers = [torch.optim.Adam([logits], lr=rate, betas=(0.5, 0.999)) for logits in self._alphas]
@@ -153,7 +153,7 @@ class SearchLoop:
         settings = self.settings
         seed = self._seed(epoch)
         generator = torch.Generator().manual_seed(seed)
-        searching = bool(self.budgeted) and epoch >= settings.warmup_epochs
+        searching = bool(self.constrained) and epoch >= settings.warmup_epochs
         validation = self._validation_batches(seed)
         arch_turn = (epoch - settings.warmup_epochs) * math.ceil(self.steps / settings.arch_every)
         self.supernet.train()
@@ -165,9 +165,9 @@ class SearchLoop:
             joint = None
             progress = (at - settings.warmup_epochs) / settings.epochs
             if searching and step % settings.arch_every == 0:
-                for one in self.budgeted:
+                for one in self.constrained:
                     one.relaxation.anneal(progress)
-                relaxation = _turn(self.budgeted, arch_turn).relaxation
+                relaxation = _turn(self.constrained, arch_turn).relaxation
                 arch_turn += 1
                 problem = Bilevel(self.supernet, self.optimizer, (x, y), next(validation), self._smooth, self._sharp)
                 joint = relaxation.joint_loss(problem, generator)
@@ -180,7 +180,7 @@ class SearchLoop:
                 self._arch_step(relaxation, relaxation.logits.grad, progress)
             yield value
         if searching:
-            for one in self.budgeted:
+            for one in self.constrained:
                 one.update()
 
     def guidance(self, epoch: int) -> Iterator[float]:
@@ -206,8 +206,8 @@ class SearchLoop:
         if self.supernet.space.mixed_warmup and at < self.settings.warmup_epochs:
             return mixed_gates(self.supernet.space.options, generator, self.device)
         turn = round(at * self.steps)
-        if self.budgeted:
-            return _turn(self.budgeted, turn).relaxation.weight_gates(generator)
+        if self.constrained:
+            return _turn(self.constrained, turn).relaxation.weight_gates(generator)
         if self.guides and at >= self.settings.warmup_epochs:
             return single_path(_turn(self.samplers, turn).ask())
         return _turn(self.paths, turn)(generator)
@@ -223,7 +223,7 @@ class SearchLoop:
     def _arch_step(self, relaxation: Relaxation, from_images: Tensor, progress: float) -> None:
         """A step on every α, with the gradient of the images that one relaxation found."""
         guard = progress * self.settings.beta_decay
-        gradients = [from_images + one.pressure() for one in self.budgeted] + [from_images]
+        gradients = [from_images + one.pressure() for one in self.constrained] + [from_images]
         for alpha, gradient in zip(self._alphas, gradients, strict=True):
             (from_guard,) = torch.autograd.grad(guard * beta_decay(alpha), alpha)
             alpha.grad = torch.where(torch.isfinite(alpha), gradient + from_guard, 0.0)
@@ -265,23 +265,23 @@ class SearchLoop:
 
     def _expectation(self) -> str:
         note = ""
-        for index, hold in enumerate(self.budgeted[0].holds if self.budgeted else ()):
-            values = ", ".join(f"{one.expected()[index].item():.3g}" for one in self.budgeted)
-            note += f", expected {values} {_NAMES[hold.unit]}"
+        for index, penalty in enumerate(self.constrained[0].penalties if self.constrained else ()):
+            values = ", ".join(f"{one.expected()[index].item():.3g}" for one in self.constrained)
+            note += f", expected {values} {_NAMES[penalty.unit]}"
         return note
 
     def _budget_facts(self) -> dict[str, Any]:
         """What is expected, and the multipliers: numbers, or lists of them where there are several budgets."""
         facts: dict[str, list[float]] = {}
-        for one in self.budgeted:
-            for hold, expected in zip(one.holds, one.expected(), strict=True):
-                facts.setdefault(f"expected_{hold.unit}", []).append(expected.item())
-                facts.setdefault(f"multiplier_{hold.unit}", []).append(hold.penalty.multiplier)
+        for one in self.constrained:
+            for held, expected in zip(one.penalties, one.expected(), strict=True):
+                facts.setdefault(f"expected_{held.unit}", []).append(expected.item())
+                facts.setdefault(f"multiplier_{held.unit}", []).append(held.penalty.multiplier)
         return {name: values if len(values) > 1 else values[0] for name, values in facts.items()}
 
     @property
-    def _holds(self) -> list[Hold]:
-        return [hold for one in self.budgeted for hold in one.holds]
+    def _penalties(self) -> list[BudgetPenalty]:
+        return [one.penalty for relaxed in self.constrained for one in relaxed.penalties]
 
     def _digest(self) -> str:
         identity = {
@@ -289,9 +289,9 @@ class SearchLoop:
             "settings": asdict(self.settings),
             "seed": self.seed,
             "dataset": [self.dataset.name, self.dataset.train.pixels.shape],
-            "relaxations": [repr(one.relaxation) for one in self.budgeted],
+            "relaxations": [repr(one.relaxation) for one in self.constrained],
             "samplers": [[type(one).__qualname__, self.guides] for one in self.samplers],
-            "budgets": [hold.penalty.budget for hold in self._holds],
+            "budgets": [penalty.target for penalty in self._penalties],
         }
         return sha256(json.dumps(identity).encode())
 
@@ -311,7 +311,7 @@ class SearchLoop:
             "run": self._digest(),
             "space": asdict(Origin.of(self.supernet.space)),
             "epochs_done": epochs_done,
-            "multipliers": [hold.penalty.multiplier for hold in self._holds],
+            "multipliers": [penalty.multiplier for penalty in self._penalties],
             "samplers": [one.state() for one in self.samplers],
         }
         store.save(path, tensors, info)
@@ -328,8 +328,8 @@ class SearchLoop:
                 value.copy_(stored[name])
         for prefix, optimizer in self._optimizers().items():
             store.unpack_optimizer(optimizer, stored, prefix)
-        for hold, multiplier in zip(self._holds, info["multipliers"], strict=True):
-            hold.penalty.multiplier = float(multiplier)
+        for penalty, multiplier in zip(self._penalties, info["multipliers"], strict=True):
+            penalty.multiplier = float(multiplier)
         for sampler, state in zip(self.samplers, info["samplers"], strict=True):
             sampler.restore(state)
         return int(info["epochs_done"])

@@ -11,8 +11,8 @@ from hwnas.arch.space import Architecture
 from hwnas.backends.model_format import ModelFormat, format_of
 from hwnas.data import Dataset
 from hwnas.devices.npm import run_ort_web
-from hwnas.latency.model import Latencies
-from hwnas.nas.within import AnyLimits
+from hwnas.latency.model import LatencyModel
+from hwnas.nas.feasible_set import FeasibleSet
 from hwnas.progress import Progress
 from hwnas.run.plan import Plan
 from hwnas.run.run_folder import RunFolder
@@ -24,7 +24,7 @@ class RunContext:
 
     plan: Plan
     folder: RunFolder
-    model: Latencies  # of plan.space
+    model: LatencyModel  # of plan.space
     range_ms: tuple[float, float]  # of plan.whole
     budget_ms: float
     dataset: Dataset
@@ -40,6 +40,11 @@ class RunContext:
     def network(self, choices: tuple[int, ...]) -> Network:
         return self.plan.space.network(Architecture(self.plan.space.name, choices))
 
-    def limits(self, target_ms: float) -> AnyLimits:
-        """Everything that an architecture must keep to, for a predicted latency of at most `target_ms`."""
-        return self.plan.bounds.limits(self.model, target_ms)
+    def feasible_set(self, target_ms: float | None = None) -> FeasibleSet:
+        """The architectures that keep every constraint, with a predicted latency of at most `target_ms`.
+
+        Args:
+            target_ms: by default what the margin leaves of the budget.
+        """
+        target_ms = self.model.target_ms(self.budget_ms) if target_ms is None else target_ms
+        return self.plan.constrained.feasible_set(self.model, target_ms, self.budget_ms)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hwnas.arch.space import SearchSpace
-from hwnas.arch.spaces import AnySpace, parse_constants
+from hwnas.arch.spaces import parse_constants
 from hwnas.config import Configuration
 from hwnas.errors import InputError
 from hwnas.files import sha256
@@ -38,7 +38,7 @@ def initialised(config: Configuration) -> tuple[Configuration, Initialisation | 
     return config.changed(search={"init_sha256": sha256(b"".join(file.read_bytes() for file in read))}), init
 
 
-def start_of(config: Configuration, space: AnySpace, init: Initialisation, chosen: Strategy) -> tuple[Start, Reused]:
+def start_of(config: Configuration, space: SearchSpace, init: Initialisation, chosen: Strategy) -> tuple[Start, Reused]:
     """What of `init` the search begins with: weights and α, and for samplers what one of their sort learned.
 
     Raises:
@@ -54,7 +54,6 @@ def start_of(config: Configuration, space: AnySpace, init: Initialisation, chose
                 hint=f"leave out --init, or give the folder of a run with --strategy {chosen.name}",
             )
         return Start(sampler_state=sampler_state), Reused(0, 0, 0.0, (), 0, sampler)
-    assert isinstance(space, SearchSpace)  # chains have no shared weights, so their scores come from training
     start, reused = start_in(space, init, where=config.search.init)
     if config.search.share == 0 and not reused.decisions:
         raise InputError(

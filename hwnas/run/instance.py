@@ -10,18 +10,14 @@ from math import prod
 from pathlib import Path
 
 from hwnas.arch.costs import macs
-from hwnas.arch.groups import pooled
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
-from hwnas.arch.space import Architecture
-from hwnas.arch.spaces import AnySpace
-from hwnas.arch.spaces.chain import ChainSpace
+from hwnas.arch.space import SearchSpace
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import estimates
 from hwnas.devices.measure import measure
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.latency.measured_models import write_models, write_reference_model
-from hwnas.latency.walks import chain_walks
 from hwnas.progress import Progress
 
 SHARE = 0.4
@@ -36,7 +32,7 @@ Ranges = Sequence[tuple[float, float]]
 class ChosenInstance:
     """An instance with its constants, and why it was taken, in a phrase for the user."""
 
-    space: AnySpace
+    space: SearchSpace
     width: float
     depth: int
     reason: str
@@ -45,7 +41,7 @@ class ChosenInstance:
 def fit(
     budgets_ms: Sequence[float],
     sizes: Sequence[tuple[float, int]],
-    instance: Callable[[float, int, int], AnySpace],
+    instance: Callable[[float, int, int], SearchSpace],
     resolutions: Sequence[int],
     device: Device,
     *,
@@ -122,7 +118,7 @@ def _share(budget_ms: float, span: tuple[float, float]) -> float:
     return (budget_ms - low) / max(high - low, 1e-12)
 
 
-def measured_ranges(instances: Sequence[AnySpace], device: Device, *, progress: Progress) -> Ranges:
+def measured_ranges(instances: Sequence[SearchSpace], device: Device, *, progress: Progress) -> Ranges:
     """Undisturbed latency of the smallest and of the largest network of each instance, in milliseconds."""
     networks = {f"{end} {space.name}": extreme(space, pick) for space in instances for end, pick in _ENDS.items()}
     floors_ms = floor_ms(networks, device, progress=progress)
@@ -142,16 +138,9 @@ def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progr
     return {name: measured[name].floor_us / 1e3 for name in networks}
 
 
-def extreme(space: AnySpace, pick: Callable[[list[float]], float]) -> Network:
-    """The network whose decisions all take the option of `pick` (min or max) work; the chain of least or most work."""
-    if isinstance(space, ChainSpace):
-        return space.network(Architecture(space.name, chain_walks(space, _work).extreme(pick)))
-    work = [[0] * count for count in space.options]
-    for slot in space.slots:
-        for option, spec in enumerate(slot.ops if slot.decision is not None else ()):
-            work[slot.decision or 0][option] += _work(spec)
-    rows = iter(pooled(work, space.items))
-    return space.network(space.drawn(lambda _: (row := next(rows)).index(pick(row))))
+def extreme(space: SearchSpace, pick: Callable[[list[float]], float]) -> Network:
+    """The network of least (min) or of most (max) work."""
+    return space.network(space.architecture(space.costs(_work).extreme(pick)))
 
 
 def _work(spec: OpSpec) -> int:

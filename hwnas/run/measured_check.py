@@ -62,7 +62,7 @@ def faster(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], verd
     target_ms = run.model.predict_ms(choices) * min(1.0, run.budget_ms / verdict.median_ms) * 0.995
     if target_ms < run.model.smallest_ms:
         return None
-    return run.limits(target_ms).decode(found.preferences)
+    return run.feasible_set(target_ms).decode(found.preferences)
 
 
 def measured_verdicts(

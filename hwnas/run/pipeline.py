@@ -24,9 +24,9 @@ from hwnas.export.model_file import Exported, export_model
 from hwnas.files import read_json, write_json
 from hwnas.meta.earlier import write_sampler_state
 from hwnas.nas.engine import SearchOutcome, make_loop, search, seconds_an_epoch
+from hwnas.nas.feasible_set import FeasibleSet
 from hwnas.nas.from_scratch import FromScratchEvaluator
 from hwnas.nas.search_settings import SearchSettings
-from hwnas.nas.within import AnyLimits
 from hwnas.progress import Progress
 from hwnas.report.page import write_front, write_report
 from hwnas.run.context import RunContext
@@ -96,7 +96,7 @@ def run_search(
             except InfeasibleBudgetError:
                 folder.free_unless_started()
                 raise
-        model, range_ms = whole.restricted(plan.bounds.kept), (whole.smallest_ms, whole.largest_ms)
+        model, range_ms = whole.restricted(plan.constrained.kept), (whole.smallest_ms, whole.largest_ms)
         runs = [
             RunContext(plan, part, model, range_ms, budget.ms(whole), dataset, plan.accelerator, progress)
             for budget, part in zip(plan.budgets, parts, strict=True)
@@ -139,14 +139,14 @@ def _precision(run: RunContext) -> torch.autocast:
 
 def _searched(runs: Sequence[RunContext], folder: RunFolder, workers: int) -> tuple[SearchOutcome, ...]:
     first = runs[0]
-    limits = [run.limits(run.model.target_ms(run.budget_ms)) for run in runs]
+    feasible = [run.feasible_set() for run in runs]
     with _evaluator(first, folder, workers) as evaluator:
         found = search(
             first.plan.space,
-            limits,
+            feasible,
             first.plan.strategy,
             first.dataset,
-            _settings(runs, folder, limits),
+            _settings(runs, folder, feasible),
             seed=first.plan.config.compute.seed,
             device=first.device,
             checkpoint=folder.search_state,
@@ -189,8 +189,7 @@ def _evaluator(run: RunContext, folder: RunFolder, workers: int) -> AbstractCont
 def _produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], recipe: Recipe) -> dict[str, Any]:
     """Train, export and judge; what misses its budget is repaired."""
     folder, config = run.folder, run.plan.config
-    limits = run.limits(run.model.target_ms(run.budget_ms))
-    random_choices = limits.sampler().sample(np.random.default_rng([config.compute.seed, 2]))
+    random_choices = run.feasible_set().sample(np.random.default_rng([config.compute.seed, 2]))
     baseline = None
     if config.train.baseline:
         with folder.stage("train baseline"), _precision(run):
@@ -215,14 +214,14 @@ def _produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], r
     return result
 
 
-def _settings(runs: Sequence[RunContext], folder: RunFolder, limits: Sequence[AnyLimits]) -> SearchSettings:
+def _settings(runs: Sequence[RunContext], folder: RunFolder, feasible: Sequence[FeasibleSet]) -> SearchSettings:
     """How long the search runs; decided once a run."""
     run = runs[0]
     plan = run.plan
 
     def epoch_s(settings: SearchSettings) -> tuple[float, float]:
         seed = plan.config.compute.seed
-        loop = make_loop(plan.space, limits, plan.strategy, run.dataset, settings, seed=seed, device=run.device)
+        loop = make_loop(plan.space, feasible, plan.strategy, run.dataset, settings, seed=seed, device=run.device)
         return seconds_an_epoch(loop)
 
     return kept_settings(
@@ -315,7 +314,7 @@ def _export(run: RunContext, choices: tuple[int, ...], module: nn.Module) -> Exp
         labels=run.folder.labels,
         max_drop=run.plan.config.target.max_drop,
     )
-    broken = run.plan.bounds.broken(exported.size_bytes, peak_bytes(network.graph))
+    broken = run.plan.constrained.broken(exported.size_bytes, peak_bytes(network.graph))
     if broken:
         raise ExportError(broken, hint="this is a defect of hwnas: please report it with the run's architecture.json")
     return exported

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import torch
 
-from hwnas.arch.spaces import AnySpace, parse_constants, space_instance, space_rungs
+from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
 from hwnas.config import WITHOUT_SUPERNET, Budget, Configuration
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Device
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.files import read_json, write_json
-from hwnas.latency.build import MissingRows, complete, drifted, kept_model, lacking, model_of, open_table, table_for
+from hwnas.latency.build import MissingRows, complete, drifted, lacking, model_of, open_table, table_for
 from hwnas.latency.find import device_or_imported, find_folder, table_folder
-from hwnas.latency.model import Latencies
+from hwnas.latency.model import LatencyModel
 from hwnas.latency.noise import load_warning
+from hwnas.latency.space_latency import kept_model
 from hwnas.latency.table import LatencyTable, missing_rows
 from hwnas.latency.table_files import load_table
 from hwnas.meta.reuse import Reused
@@ -25,7 +27,7 @@ from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.start import Start
 from hwnas.nas.strategies import Strategy, strategy
 from hwnas.progress import Progress, Silent
-from hwnas.run.bounds import Bounds, bounds
+from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
 from hwnas.run.init import check_share, initialised, start_of
 from hwnas.run.instance import ChosenInstance, extreme, fit, floor_ms
 from hwnas.train import resolve
@@ -44,7 +46,7 @@ class Plan:
         config: with the width, depth and resolution that follow the data and the budget filled in.
         reason: why this instance of the space was taken.
         whole: the search space that was asked for; latencies are measured and calibrated on it.
-        bounds: what the limits on size and memory leave of it.
+        constrained: what the constraints on size and memory leave of it.
         table: the device's table as it is now; `need` says what it lacks.
         folder: where the completed table goes.
         any_table: whether a table whose error is too large is taken all the same.
@@ -55,8 +57,8 @@ class Plan:
     config: Configuration
     reason: str
     strategy: Strategy
-    whole: AnySpace
-    bounds: Bounds
+    whole: SearchSpace
+    constrained: ConstrainedSpace
     device: Device
     table: LatencyTable
     folder: Path
@@ -72,12 +74,12 @@ class Plan:
         return self.config.budgets
 
     @property
-    def space(self) -> AnySpace:
-        """What is searched: the options of the whole space that the limits allow."""
-        return self.bounds.space
+    def space(self) -> SearchSpace:
+        """The searched space: the options of the whole space that the constraints allow."""
+        return self.constrained.space
 
-    def targets_ms(self, model: Latencies) -> tuple[float, ...]:
-        """The budgets less the table's margin; shares are of the whole space's range, whatever the limits leave."""
+    def targets_ms(self, model: LatencyModel) -> tuple[float, ...]:
+        """The budgets less the table's margin; shares are of the range of the whole space, not of what is left."""
         return tuple(model.target_ms(budget.ms(model)) for budget in self.budgets)
 
 
@@ -102,7 +104,7 @@ def make_plan(
         InputError: a name, path or number in it is wrong.
         MissingRowsError: an imported table, which nothing can complete, lacks rows.
         InfeasibleBudgetError: the budget is below the fastest network of the smallest instance.
-        InfeasibleLimitError: a limit on size or memory is below what the space offers.
+        InfeasibleLimitError: a constraint on size or memory is below what the space offers.
         DeviceError: the device cannot measure.
     """
     chosen = strategy(config.search.strategy)
@@ -121,14 +123,14 @@ def make_plan(
     condition = device.condition()
     texts = (Path(config.data.source).expanduser().resolve().name, device.id, condition.folder.as_posix())
 
-    def limited(space: AnySpace) -> Bounds:
-        return bounds(config, space, classes, texts, device.runtime, device.precision)
+    def constrain(space: SearchSpace) -> ConstrainedSpace:
+        return constrained_space(config, space, classes, texts, device.runtime, device.precision)
 
     channels, native = native_shape(config.data.source) if dataset is None else (dataset.channels, dataset.resolution)
     folder = table_folder(condition, tables)
     table = open_table(device, find_folder(condition, tables) or folder)
     config = config if device.reachable else _of_table(config, table, channels, len(classes))
-    found = _instance(config, device, (channels, native, len(classes)), limited, progress)
+    found = _instance(config, device, (channels, native, len(classes)), constrain, progress)
     resolved = config.changed(
         space={"width": found.width, "depth": found.depth, "resolution": found.space.input_shape[1]}
     )
@@ -137,7 +139,7 @@ def make_plan(
     missing = lacking(table, found.space)
     if missing and not device.reachable:
         raise missing_rows(table, missing.rows)
-    left = limited(found.space)
+    left = constrain(found.space)
     start, reused = None, None
     if init is not None:
         start, reused = start_of(config, left.space, init, chosen)
@@ -147,7 +149,7 @@ def make_plan(
         reason=found.reason,
         strategy=chosen,
         whole=found.space,
-        bounds=left,
+        constrained=left,
         device=device,
         table=table,
         folder=folder,
@@ -224,10 +226,10 @@ def _instance(
     config: Configuration,
     device: Device,
     images: tuple[int, int, int],
-    limited: Callable[[AnySpace], Bounds],
+    constrain: Callable[[SearchSpace], ConstrainedSpace],
     progress: Progress,
 ) -> ChosenInstance:
-    """The instance that the configuration names, or that the data, the budget and the limits choose.
+    """The instance that the configuration names, or that the data, the budget and the constraints choose.
 
     Args:
         images: their channels, native resolution and number of classes.
@@ -235,7 +237,7 @@ def _instance(
     channels, native, classes = images
     resolution = config.space.resolution or default_resolution(native)
 
-    def instance(width: float, depth: int, resolution: int) -> AnySpace:
+    def instance(width: float, depth: int, resolution: int) -> SearchSpace:
         return space_instance(
             config.space.name, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
         )
@@ -250,7 +252,7 @@ def _instance(
         least = min(native, _SMALL_IMAGES)
         resolutions += [smaller for smaller in _RESOLUTIONS if least <= smaller < resolution]
     sizes = list(dict.fromkeys((width, config.space.depth or depth) for width, depth in rungs))
-    sizes = _within_limits(sizes, lambda width, depth: limited(instance(width, depth, resolutions[-1])))
+    sizes = _feasible_sizes(sizes, lambda width, depth: constrain(instance(width, depth, resolutions[-1])))
     values_ms = [budget.value for budget in config.budgets]
     return fit(values_ms, sizes, instance, resolutions, device, progress=progress)
 
@@ -267,17 +269,19 @@ def _of_table(config: Configuration, table: LatencyTable, channels: int, classes
     return config
 
 
-def _within_limits(sizes: list[tuple[float, int]], limited: Callable[[float, int], Bounds]) -> list[tuple[float, int]]:
-    """The sizes that the limits on file and memory leave something of.
+def _feasible_sizes(
+    sizes: list[tuple[float, int]], constrain: Callable[[float, int], ConstrainedSpace]
+) -> list[tuple[float, int]]:
+    """The sizes that the constraints on file and memory leave something of.
 
     Raises:
         InfeasibleLimitError: that is none of them.
     """
-    limited(*sizes[0])
+    constrain(*sizes[0])
     kept = sizes[:1]
     for size in sizes[1:]:
         try:
-            limited(*size)
+            constrain(*size)
         except InfeasibleLimitError:
             break
         kept.append(size)
@@ -294,7 +298,7 @@ def default_resolution(native: int) -> int:
     return min(max((native + 7) // 8 * 8, _SMALLEST_RESOLUTION), _LARGEST_RESOLUTION)
 
 
-def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> Latencies:
+def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> LatencyModel:
     """The latency model of the plan's whole space, after measuring what the table lacks.
 
     Args:
@@ -302,7 +306,7 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
             device drifts or its table is measured anew in between.
 
     Raises:
-        InfeasibleBudgetError: the budget is below the fastest network, or below the fastest within the other limits.
+        InfeasibleBudgetError: the budget is below the fastest network, or the fastest under the other constraints.
         TableError: the error of the table is too large to search with.
         DeviceError: the device cannot measure.
     """
@@ -318,8 +322,8 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
     return model
 
 
-def check_budget(plan: Plan, model: Latencies) -> None:
-    """Whether every budget can be met, first alone and then with the other limits.
+def check_budget(plan: Plan, model: LatencyModel) -> None:
+    """Whether every budget can be met, first alone and then with the other constraints.
 
     Raises:
         InfeasibleBudgetError: one cannot; it is named.
@@ -327,7 +331,7 @@ def check_budget(plan: Plan, model: Latencies) -> None:
     for budget, target_ms in zip(plan.budgets, plan.targets_ms(model), strict=True):
         try:
             model.raw_budget_ms(target_ms)
-            plan.bounds.check(model.restricted(plan.bounds.kept), target_ms)
+            plan.constrained.check(model.restricted(plan.constrained.kept), target_ms)
         except InfeasibleBudgetError as error:
             if len(plan.budgets) == 1:
                 raise
@@ -336,7 +340,7 @@ def check_budget(plan: Plan, model: Latencies) -> None:
             raise InfeasibleBudgetError(message, smallest_ms=error.smallest_ms, hint=hint) from error
 
 
-def _measured_model(plan: Plan, progress: Progress) -> Latencies:
+def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
     missing = plan.missing
     if not plan.device.reachable:
         return model_of(plan.table, plan.whole, any_table=plan.any_table)

@@ -8,12 +8,12 @@ import random
 import pytest
 from genotypes import DARTS_V2, choices_of
 
-from hwnas.arch import SearchSpace, costs, space_instance
+from hwnas.arch import SlotSpace, costs, space_instance
 from hwnas.arch.spaces.darts_cells import EDGES, OPTIONS
 from hwnas.errors import InputError
 
 
-def darts(width: float = 1.0, depth: int = 8, resolution: int = 32, classes: int = 10) -> SearchSpace:
+def darts(width: float = 1.0, depth: int = 8, resolution: int = 32, classes: int = 10) -> SlotSpace:
     return space_instance("darts", width=width, depth=depth, resolution=resolution, channels=3, classes=classes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hwnas.arch import OpSpec, SearchSpace, costs, space_instance
+from hwnas.arch import OpSpec, SlotSpace, costs, space_instance
 from hwnas.arch.space import Slot
 from hwnas.errors import InputError
 
@@ -21,11 +21,11 @@ FBNETS = {
 PUBLISHED = {"A": (249, 4.3), "B": (295, 4.5), "C": (375, 5.5)}
 
 
-def fbnet(resolution: int = 224, width: float = 1.0, classes: int = 1000) -> SearchSpace:
+def fbnet(resolution: int = 224, width: float = 1.0, classes: int = 1000) -> SlotSpace:
     return space_instance("fbnet", width=width, resolution=resolution, channels=3, classes=classes)
 
 
-def searched(space: SearchSpace) -> list[Slot]:
+def searched(space: SlotSpace) -> list[Slot]:
     return [slot for slot in space.slots if slot.decision is not None]
 
 

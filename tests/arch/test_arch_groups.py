@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwnas.arch import Decision, Group, OpSpec, SearchSpace, Slot
+from hwnas.arch import Decision, Group, OpSpec, Slot, SlotSpace
 from hwnas.arch.groups import Groups, allowed, choices_of, items, neighbours, pooled, total
 from hwnas.errors import InputError
 
@@ -97,13 +97,13 @@ def test_neighbours_are_the_valid_choices_with_one_other_op(problem: Problem) ->
         assert sorted(found) == sorted(expected)
 
 
-def tiny(groups: Groups, options: int = 3) -> SearchSpace:
+def tiny(groups: Groups, options: int = 3) -> SlotSpace:
     """Two inputs' worth of edges into one node: of three edges, two are kept and joined."""
     shape = (4, 4, 6, 6)
     ops = (OpSpec("none", *shape), OpSpec("skip", *shape), OpSpec("reluconv", *shape))[:options]
     names = ("a", "b", "c")
     edges = [Slot(name, ops, decision, ("stem",)) for decision, name in enumerate(names)]
-    return SearchSpace(
+    return SlotSpace(
         "tiny@w1-r6",
         tuple(Decision(name, ("none", "skip", "conv")[:options]) for name in names),
         (

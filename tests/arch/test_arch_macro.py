@@ -6,12 +6,12 @@ import random
 
 import pytest
 
-from hwnas.arch import OpSpec, SearchSpace, costs, space_instance
+from hwnas.arch import OpSpec, SlotSpace, costs, space_instance
 from hwnas.arch.spaces.macro import OPTIONS
 from hwnas.errors import InputError
 
 
-def macro(width: float = 1.0, resolution: int = 32, depth: int = 0) -> SearchSpace:
+def macro(width: float = 1.0, resolution: int = 32, depth: int = 0) -> SlotSpace:
     return space_instance("macro", width=width, resolution=resolution, channels=3, classes=10, depth=depth)
 
 

@@ -12,8 +12,8 @@ from hwnas.arch import (
     Decision,
     Network,
     OpSpec,
-    SearchSpace,
     Slot,
+    SlotSpace,
     mobilenet_v2,
     parse_instance,
     space_instance,
@@ -65,7 +65,7 @@ def test_a_shared_decision_fills_both_its_slots() -> None:
 )
 def test_a_slot_whose_ops_do_not_fit_is_refused(slot: Slot, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        SearchSpace("s", (Decision("a", ("k3", "k5")),), (slot,))
+        SlotSpace("s", (Decision("a", ("k3", "k5")),), (slot,))
 
 
 @pytest.mark.parametrize("width", [0.25, 0.5, 1.0])

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from op_specs import EVERY_KIND
 
-from hwnas.arch import Network, OpSpec, SearchSpace, space_instance
+from hwnas.arch import Network, OpSpec, SlotSpace, space_instance
 from hwnas.backends.litert import litert_model
 from hwnas.backends.litert_runtime import run_litert
 from hwnas.backends.onnx import onnx_model
@@ -87,11 +87,11 @@ def cells(size: int = 15) -> Network:
     )
 
 
-def space(width: float = 0.5, resolution: int = 32, name: str = "mobile") -> SearchSpace:
+def space(width: float = 0.5, resolution: int = 32, name: str = "mobile") -> SlotSpace:
     return space_instance(name, width=width, resolution=resolution, channels=3, classes=10)
 
 
-def random_network(instance: SearchSpace, seed: int) -> Network:
+def random_network(instance: SlotSpace, seed: int) -> Network:
     return instance.network(instance.drawn(random.Random(seed).randrange))
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from networks import RUNTIMES, parity, random_network
 from torch import Tensor, nn
 
-from hwnas.arch import Network, OpSpec, SearchSpace, space_instance
+from hwnas.arch import Network, OpSpec, SlotSpace, space_instance
 from hwnas.backends.litert import litert_model
 from hwnas.backends.litert_runtime import runs_as_one_delegate
 from hwnas.backends.parity import trained_like
@@ -18,7 +18,7 @@ from hwnas.backends.weights import random_weights
 DEPTH = 6
 
 
-def macro(resolution: int, depth: int) -> SearchSpace:
+def macro(resolution: int, depth: int) -> SlotSpace:
     return space_instance("macro", width=0.25, depth=depth, resolution=resolution, channels=3, classes=10)
 
 

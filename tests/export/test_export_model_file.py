@@ -18,7 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 from torch import nn
 
-from hwnas.arch import Network, SearchSpace, space_instance
+from hwnas.arch import Network, SlotSpace, space_instance
 from hwnas.backends.model_format import format_of
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.data import Dataset, load_dataset, to_input
@@ -62,7 +62,7 @@ class Made:
         self.model_format = format_of(runtime)
         self.dataset: Dataset = load_dataset(source, resolution=16, seed=0)
         channels, classes = self.dataset.train.pixels.shape[1], len(self.dataset.classes)
-        space: SearchSpace = space_instance("toy", width=1.0, resolution=16, channels=channels, classes=classes)
+        space: SlotSpace = space_instance("toy", width=1.0, resolution=16, channels=channels, classes=classes)
         self.network = space.network(space.architecture((1, 0, 1, 2)))
         self.module = trained_like(self.network)
         self.path, self.labels = folder / f"model{self.model_format.suffix}", folder / "labels.txt"

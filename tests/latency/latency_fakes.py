@@ -9,14 +9,14 @@ from typing import Any
 
 import onnx
 
-from hwnas.arch import Network, OpSpec, SearchSpace, space_instance
+from hwnas.arch import Network, OpSpec, SlotSpace, space_instance
 from hwnas.backends.onnx import fingerprint
 from hwnas.devices.device import Device
 from hwnas.devices.rounds import Round
 from hwnas.latency.table import LatencyTable, Row
 
 HOST = Device("host", "this machine", "local", "onnxruntime", 1, "fp32")
-TOY: SearchSpace = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10)
+TOY: SlotSpace = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10)
 SLOPE, INTERCEPT_US, PER_OP_US = 0.9, 20.0, -3.0
 REFERENCE_US = 400.0
 
@@ -51,7 +51,7 @@ class FakeRounds:
     The second process runs 1 % slower, so that repeatability is known too.
     """
 
-    def __init__(self, space: SearchSpace, networks: Mapping[str, Network], dies_after: int | None = None) -> None:
+    def __init__(self, space: SlotSpace, networks: Mapping[str, Network], dies_after: int | None = None) -> None:
         self.networks, self.dies_after = networks, dies_after
         self.keys = {spec.key for spec in space.ops}
         self.measured: list[tuple[str, int]] = []

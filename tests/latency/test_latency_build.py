@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, REFERENCE_US, SLOPE, TOY, FakeRounds, network_us, row_us
 
-from hwnas.arch import SearchSpace, space_instance
+from hwnas.arch import SlotSpace, space_instance
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
 from hwnas.latency import build, find, journal
@@ -24,9 +24,7 @@ NETWORKS = build._networks(TOY, 0)
 JOURNAL = f"rounds-{TOY.signature}.jsonl"
 
 
-def completed(
-    folder: Path, fake: FakeRounds, monkeypatch: pytest.MonkeyPatch, space: SearchSpace = TOY
-) -> LatencyTable:
+def completed(folder: Path, fake: FakeRounds, monkeypatch: pytest.MonkeyPatch, space: SlotSpace = TOY) -> LatencyTable:
     monkeypatch.setattr(journal, "profile_rounds", fake)
     table = open_table(HOST, folder)
     return complete(table, space, HOST, folder, lacking(table, space), progress=Silent())
@@ -174,7 +172,7 @@ def test_each_row_is_compared_with_the_speed_it_was_measured_at(
         spec.key for spec in other.ops if spec.key not in shared
     }
 
-    def again(space: SearchSpace, now_us: float) -> tuple[set[str], bool, float]:
+    def again(space: SlotSpace, now_us: float) -> tuple[set[str], bool, float]:
         one = Round("reference", 0, 0, now_us, now_us, now_us, 9, now_us)
         monkeypatch.setattr(build, "measure", lambda *_, **__: [one])
         missing, changed = drifted(table, space, HOST)

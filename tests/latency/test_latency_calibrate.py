@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from latency_fakes import TOY, row_us, table_of
 
-from hwnas.arch import SearchSpace
+from hwnas.arch import SlotSpace
 from hwnas.arch.costs import macs
 from hwnas.arch.spaces import chain, mobile
 from hwnas.errors import TableError
@@ -105,7 +105,7 @@ def test_one_burst_in_ten_networks_does_not_set_the_margin() -> None:
 
 
 @pytest.mark.parametrize("space", [TOY, mobile(width=0.25, resolution=32)], ids=lambda space: space.name)
-def test_networks_to_measure_cover_the_range_of_sizes(space: SearchSpace) -> None:
+def test_networks_to_measure_cover_the_range_of_sizes(space: SlotSpace) -> None:
     drawn = spread_architectures(space, 48, seed=3)
     assert drawn == spread_architectures(space, 48, seed=3)
     assert drawn != spread_architectures(space, 48, seed=4)

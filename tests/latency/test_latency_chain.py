@@ -12,10 +12,11 @@ from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, SLOPE, FakeRounds, netw
 from hwnas.arch.spaces.chain import chain
 from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.latency import build, journal
-from hwnas.latency.build import complete, kept_model, lacking, model_of, open_table
+from hwnas.latency.build import complete, lacking, model_of, open_table
+from hwnas.latency.space_latency import kept_model
 from hwnas.latency.table import LatencyTable
-from hwnas.latency.walks import ChainLatencies
-from hwnas.nas.within import limits_of
+from hwnas.nas.constraint import latency_constraint
+from hwnas.nas.feasible_set import feasible_set
 from hwnas.progress import Silent
 
 SPACE = chain(0.05, 4, 1, 2, layers=6)
@@ -34,16 +35,14 @@ def test_a_table_of_chains_predicts_and_bounds_them(tmp_path: Path, monkeypatch:
     assert table.validations[SPACE.signature].mape < 1e-6
     model = model_of(table, SPACE)
     assert kept_model(SPACE, json.loads(json.dumps(model.to_json()))) == model
-    limits, rng = limits_of(model, 0.4), np.random.default_rng(0)
-    found = limits.sampler()
+    found, rng = feasible_set(latency_constraint(model, 0.4)), np.random.default_rng(0)
     drawn = [network_us(SPACE.network(SPACE.architecture(found.sample(rng)))) for _ in range(200)]
     assert 300 < max(drawn) <= 400.001
-    longest = limits.decode([[0.0, *[1.0] * (count - 1)] for count in SPACE.options])  # the most layers
+    longest = found.decode([[0.0, *[1.0] * (count - 1)] for count in SPACE.options])  # the most layers
     assert network_us(SPACE.network(SPACE.architecture(longest))) <= 400.001
     for pick, extreme_ms in ((min, model.smallest_ms), (max, model.largest_ms)):
-        assert isinstance(model, ChainLatencies)
-        assert extreme_ms == pytest.approx(model.predict_ms(model.walks.extreme(pick)))
+        assert extreme_ms == pytest.approx(model.predict_ms(model.costs.extreme(pick)))
     with pytest.raises(InfeasibleBudgetError, match="no network of this space"):
-        limits_of(model, 0.05)
+        feasible_set(latency_constraint(model, 0.05))
     with pytest.raises(InputError, match="not calibrated"):
         model_of(LatencyTable("a", "b"), SPACE)

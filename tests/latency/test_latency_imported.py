@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from latency_fakes import TOY, row_us, table_of
 
-from hwnas.arch import OpSpec, SearchSpace, space_instance
+from hwnas.arch import OpSpec, SlotSpace, space_instance
 from hwnas.arch.costs import macs
 from hwnas.errors import InputError, MissingRowsError, TableError
 from hwnas.latency.build import lacking, model_of
@@ -268,7 +268,7 @@ def test_bad_csvs_are_refused_with_one_message(case: str, tmp_path: Path) -> Non
 # Units, names, files.
 
 
-def networks_ms(space: SearchSpace, speed: float) -> dict[str, float]:
+def networks_ms(space: SlotSpace, speed: float) -> dict[str, float]:
     """Rows of a device that makes `speed` multiply-adds a second."""
     return {spec.key: macs(spec.graph) / speed * 1e3 for spec in space.ops if macs(spec.graph)}
 

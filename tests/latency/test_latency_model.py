@@ -7,8 +7,9 @@ import pytest
 from latency_fakes import TOY, row_us, table_of
 
 from hwnas.errors import InfeasibleBudgetError, InputError, MissingRowsError
+from hwnas.latency.additive_latency import AdditiveLatency
 from hwnas.latency.build import model_of
-from hwnas.latency.model import LatencyModel, latency_model
+from hwnas.latency.space_latency import latency_model
 from hwnas.latency.table import Calibration, LatencyTable, Validation
 
 VALIDATION = Validation(24, 0.99, 0.95, 0.01, 1.0, 1.0, 0.012, 0.005)
@@ -65,7 +66,7 @@ def test_below_the_fastest_network_there_is_none() -> None:
 
 
 def test_a_target_leaves_room_for_the_error_of_the_table() -> None:
-    model = LatencyModel(((0.0, 1.0),), 1.0, sigma=0.02)
+    model = AdditiveLatency(((0.0, 1.0),), 1.0, sigma=0.02)
     assert model.target_ms(2.0) == pytest.approx(2.0 / 1.0329)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, REFERENCE_US, SLOPE, TOY, FakeRounds, network_us, table_of
 
-from hwnas.arch import Network, SearchSpace, space_instance
+from hwnas.arch import Network, SlotSpace, space_instance
 from hwnas.errors import InputError, MissingRowsError, TableError
 from hwnas.latency import build, fresh, journal
 from hwnas.latency.build import complete, lacking, model_of, open_table
@@ -59,7 +59,7 @@ def test_a_table_that_is_too_far_off_is_refused_unless_it_is_asked_for() -> None
     assert model_of(table, TOY, any_table=True) == sound
 
 
-def drawn(space: SearchSpace, count: int, seed: int) -> dict[str, Network]:
+def drawn(space: SlotSpace, count: int, seed: int) -> dict[str, Network]:
     """What `measure_fresh` measures, by its names."""
     rng = np.random.default_rng([seed, 7919])
     sizes = [len(decision.options) for decision in space.decisions]

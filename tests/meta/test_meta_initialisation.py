@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from hwnas.arch import SearchSpace, space_instance
+from hwnas.arch import SlotSpace, space_instance
 from hwnas.arch.origin import Origin
 from hwnas.errors import InputError
 from hwnas.meta.initialisation import Initialisation, load_initialisation
@@ -21,11 +21,11 @@ from hwnas.nas.supernet import Gate, Supernet, single_path
 from hwnas.train import checkpoint
 
 
-def toy(classes: int = 4, width: float = 0.5, resolution: int = 8) -> SearchSpace:
+def toy(classes: int = 4, width: float = 0.5, resolution: int = 8) -> SlotSpace:
     return space_instance("toy", width=width, resolution=resolution, channels=1, classes=classes)
 
 
-def an_initialisation(space: SearchSpace | None = None, **changes: Any) -> Initialisation:
+def an_initialisation(space: SlotSpace | None = None, **changes: Any) -> Initialisation:
     space = space or toy()
     torch.manual_seed(1)
     weights = {name: torch.rand_like(value) for name, value in Supernet(space).state_dict().items()}

@@ -14,7 +14,8 @@ from meta_data import a_pool
 from hwnas.arch import space_instance
 from hwnas.data import load_dataset, to_input
 from hwnas.errors import DataError, InputError, TableError
-from hwnas.latency.model import LatencyModel, latency_model
+from hwnas.latency.model import LatencyModel
+from hwnas.latency.space_latency import latency_model
 from hwnas.meta.devices import device_models
 from hwnas.meta.pools import load_pool, pool_of
 from hwnas.meta.tasks import Shape, augmented, check, draw, perturbed, with_device

@@ -21,7 +21,8 @@ from hwnas.arch import space_instance
 from hwnas.arch.space import Architecture
 from hwnas.cli import app
 from hwnas.errors import DivergedError, InputError
-from hwnas.latency.model import LatencyModel, latency_model
+from hwnas.latency.model import LatencyModel
+from hwnas.latency.space_latency import latency_model
 from hwnas.meta.initialisation import load_initialisation
 from hwnas.meta.inner_loop import ALPHA, Inner, adapt
 from hwnas.meta.meta_settings import MetaSettings

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from hwnas.arch import OpSpec, SearchSpace, space_instance
-from hwnas.latency.model import LatencyModel, latency_model
+from hwnas.arch import OpSpec, SlotSpace, space_instance
+from hwnas.latency.model import LatencyModel
+from hwnas.latency.space_latency import latency_model
 
-TOY: SearchSpace = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10)
+TOY: SlotSpace = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10)
 OPTIONS = [len(decision.options) for decision in TOY.decisions]
 RAGGED = [3, 1, 5, 2]
 

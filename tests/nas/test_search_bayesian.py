@@ -13,10 +13,13 @@ from scipy.integrate import quad
 from scipy.stats import norm, zscore
 
 from hwnas.arch import space_instance
+from hwnas.arch.choice_costs import AdditiveCosts
 from hwnas.arch.paths import paths_of
-from hwnas.latency.model import latency_model
-from hwnas.nas.feasible import Additive, HasFeatures, WithFeatures
-from hwnas.nas.limits import Limit, Limits
+from hwnas.latency.space_latency import latency_model
+from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.choice_set import WithFeatures
+from hwnas.nas.constraint import Constraint, latency_constraint
+from hwnas.nas.feasible_set import feasible_set, proposable
 from hwnas.nas.strategies.bayesian import BayesianOptimization
 from hwnas.nas.strategies.gp import (
     Codes,
@@ -29,14 +32,13 @@ from hwnas.nas.strategies.gp import (
     normal_quantiles,
     winsorised,
 )
-from hwnas.nas.within import feasible_of, limits_of
 
 CODES = Codes(RAGGED)
 EVERY = CODES.rows(list(all_choices([[0.0] * count for count in RAGGED])))
 KERNEL = Kernel(1.7, 5.0, 0.05)
 COSTS = toy_model().costs_ms
 BUDGET = sorted(total(COSTS, choices) for choices in all_choices(COSTS))[60]
-FEASIBLE = Additive(Limits(Limit("ms", COSTS, BUDGET, BUDGET)))
+FEASIBLE = AdditiveSet(Constraint("ms", AdditiveCosts(COSTS), BUDGET, BUDGET))
 
 
 def posterior_of(codes: Codes | FeatureCodes, kernel: Kernel, seen: Floats, candidates: Floats) -> GpPosterior:
@@ -222,7 +224,7 @@ def test_a_prior_that_knows_the_answer_saves_scores() -> None:
 def test_when_all_is_seen_it_asks_for_the_best_again() -> None:
     scores = scored(4)
     tight = sorted(total(COSTS, choices) for choices in scores)[2]
-    few = Additive(Limits(Limit("ms", COSTS, tight, tight)))
+    few = AdditiveSet(Constraint("ms", AdditiveCosts(COSTS), tight, tight))
     asked = run(BayesianOptimization(few, 0, start=3, pool=10), scores, 12)
     assert all(map(few.keeps, asked))
     assert asked[-1] == max(asked, key=scores.__getitem__)
@@ -236,7 +238,7 @@ def cells(seed: int, budget: float) -> WithFeatures:
     costs = [np.abs(row).tolist() for row in random_table(np.random.default_rng(seed), CELLS.options)]
     paths = paths_of(CELLS)
     assert paths is not None
-    return WithFeatures(Additive(Limits(Limit("ms", costs, budget, budget))), paths)
+    return WithFeatures(AdditiveSet(Constraint("ms", AdditiveCosts(costs), budget, budget)), paths)
 
 
 def test_features_are_compared_by_how_often_they_are_there() -> None:
@@ -288,11 +290,11 @@ def test_features_say_what_cells_that_were_never_scored_are_like() -> None:
 
 def test_the_engine_hands_on_the_paths_of_cells() -> None:
     model = latency_model(CELLS, lambda spec: 1.0 + len(spec.graph.nodes))
-    limits = limits_of(model, model.largest_ms)
-    assert isinstance(feasible_of(limits, CELLS), HasFeatures)
-    assert not isinstance(feasible_of(limits), HasFeatures)
+    limits = feasible_set(latency_constraint(model, model.largest_ms))
+    assert proposable(limits, CELLS).features is not None
+    assert limits.features is None
     toy = toy_model()
-    assert not isinstance(feasible_of(limits_of(toy, toy.largest_ms), TOY), HasFeatures)
+    assert proposable(feasible_set(latency_constraint(toy, toy.largest_ms)), TOY).features is None
 
 
 def test_a_guess_that_scores_contradict_is_left_out() -> None:

@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from hwnas.arch import space_instance
+from hwnas.arch.choice_costs import AdditiveCosts
 from hwnas.data import Dataset, Images
 from hwnas.latency.calibrate import spread_architectures
-from hwnas.latency.model import latency_model
+from hwnas.latency.space_latency import latency_model
+from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constraint import Constraint, latency_constraint
 from hwnas.nas.engine import make_loop, search
-from hwnas.nas.limits import Limit, Limits, latency_limit
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
 from hwnas.nas.supernet import Gate, Supernet
@@ -39,8 +41,8 @@ def test_a_search_keeps_to_groups_and_limits(
     monkeypatch.setattr("hwnas.nas.select._passes", lambda images: 1)
     monkeypatch.setattr("hwnas.nas.comparison._NEIGHBOURHOODS", 1)
     low, high = MODEL.smallest_ms, MODEL.largest_ms
-    size = Limit("kb", MODEL.costs_ms, 0.7 * sum(map(max, MODEL.costs_ms)), 1.0, groups=SPACE.groups)
-    limits = Limits(latency_limit(MODEL, low + 0.5 * (high - low)), size if limited else None)
+    size = Constraint("kb", AdditiveCosts(MODEL.costs_ms, SPACE.groups), 0.7 * sum(map(max, MODEL.costs_ms)), 1.0)
+    limits = AdditiveSet(latency_constraint(MODEL, low + 0.5 * (high - low)), size if limited else None)
     log: list[dict[str, Any]] = []
     (found,) = search(
         SPACE,
@@ -57,7 +59,7 @@ def test_a_search_keeps_to_groups_and_limits(
     assert len(found.evaluated) >= 3
     for one in (found.best, *found.evaluated):
         assert SPACE.architecture(one.architecture.choices) == one.architecture
-    assert all(limit.keeps(found.best.architecture.choices) for limit in limits.all)
+    assert all(limit.keeps(found.best.architecture.choices) for limit in limits.constraints)
     assert SPACE.architecture(found.unbudgeted).choices == found.unbudgeted
     expected = [facts["expected_ms"] for facts in log if "expected_ms" in facts]
     assert all(low <= value <= high for value in expected)
@@ -78,7 +80,7 @@ def test_nasbench201_warms_up_on_mixtures_and_then_does_as_the_strategy_does(
     monkeypatch.setattr(Supernet, "forward", spy)
     space = space_instance("nasbench201", width=0.5, depth=1, resolution=8, channels=1, classes=3)
     model = latency_model(space, lambda spec: 1.0 + len(spec.graph.nodes))
-    limits = Limits(latency_limit(model, 0.5 * (model.smallest_ms + model.largest_ms)))
+    limits = AdditiveSet(latency_constraint(model, 0.5 * (model.smallest_ms + model.largest_ms)))
     settings = SearchSettings(warmup_epochs=1, epochs=1, batch_size=16, arch_every=100)
     loop = make_loop(space, [limits], strategy(name), noise(), settings, seed=0, device=torch.device("cpu"))
     list(loop.epoch(0))

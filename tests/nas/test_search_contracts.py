@@ -10,10 +10,11 @@ import torch
 from problems import OPTIONS, RAGGED, all_choices, total, toy_model
 from torch import Tensor
 
+from hwnas.arch.choice_costs import AdditiveCosts
 from hwnas.errors import InputError
+from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constraint import Constraint
 from hwnas.nas.decode import decode
-from hwnas.nas.feasible import Additive
-from hwnas.nas.limits import Limit, Limits
 from hwnas.nas.objective import BudgetPenalty, ExpectedLatency, padded
 from hwnas.nas.strategies import Strategy, strategies, strategy
 from hwnas.nas.strategies.base import Relaxation, Sampler, log_probabilities
@@ -35,7 +36,7 @@ def relaxation(name: str, options: list[int]) -> Relaxation:
 def sampler(name: str, budget: float, seed: int) -> Sampler:
     maker = strategy(name).sampler
     assert maker is not None
-    return maker(Additive(Limits(Limit("ms", MODEL.costs_ms, budget, budget))), seed)
+    return maker(AdditiveSet(Constraint("ms", AdditiveCosts(MODEL.costs_ms), budget, budget)), seed)
 
 
 def planted(options: list[int], seed: int) -> tuple[tuple[int, ...], Tensor]:

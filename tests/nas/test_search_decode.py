@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from problems import OPTIONS, all_choices, random_table, total, toy_model
 from scipy.stats import chisquare
 
+from hwnas.arch.choice_costs import AdditiveCosts
 from hwnas.errors import InputError
+from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constraint import Constraint
 from hwnas.nas.decode import FeasibleSampler, OptionTable, decode
 from hwnas.nas.select import candidates
 
@@ -26,6 +29,10 @@ def brute_force(scores: OptionTable, costs: OptionTable, budget: float) -> tuple
 def decoded(scores: OptionTable, costs: OptionTable, budget: float) -> tuple[float, float] | None:
     choices = decode(scores, costs, budget)
     return None if choices is None else (total(scores, choices), -total(costs, choices))
+
+
+def within(budget: float) -> AdditiveSet:
+    return AdditiveSet(Constraint("ms", AdditiveCosts(COSTS), budget, budget))
 
 
 def test_the_toy_space_has_81_different_costs() -> None:
@@ -115,15 +122,15 @@ def test_no_feasible_architecture_is_an_error() -> None:
 @pytest.mark.parametrize("rank", [0, 3, 40, 80])
 def test_candidates_are_distinct_and_feasible_and_the_exact_decode_comes_first(rank: int) -> None:
     scores = [np.log(np.random.default_rng(2).dirichlet(np.ones(count))).tolist() for count in OPTIONS]
-    found = list(candidates(scores, COSTS, TOTALS[rank], count=10, seed=3))
+    found = list(candidates(scores, within(TOTALS[rank]), count=10, seed=3))
     assert found[0] == decode(scores, COSTS, TOTALS[rank])
     assert len(set(found)) == len(found) <= min(10, rank + 1)
     assert all(total(COSTS, choices) <= TOTALS[rank] for choices in found)
-    assert found == list(candidates(scores, COSTS, TOTALS[rank], count=10, seed=3))
+    assert found == list(candidates(scores, within(TOTALS[rank]), count=10, seed=3))
     if rank == 80:
         assert len(found) == 10
-        assert found != list(candidates(scores, COSTS, TOTALS[rank], count=10, seed=4))
+        assert found != list(candidates(scores, within(TOTALS[rank]), count=10, seed=4))
 
 
 def test_no_candidates_where_nothing_is_feasible() -> None:
-    assert list(candidates(COSTS, COSTS, TOTALS[0] - 0.1, count=5, seed=0)) == []
+    assert list(candidates(COSTS, within(TOTALS[0] - 0.1), count=5, seed=0)) == []

@@ -16,18 +16,19 @@ from problems import random_table, total
 from scipy.stats import chisquare
 
 from hwnas.arch import Group, space_instance
+from hwnas.arch.choice_costs import AdditiveCosts
 from hwnas.arch.groups import Groups
 from hwnas.arch.spaces.darts_cells import EDGES, OPTIONS
 from hwnas.errors import InfeasibleBudgetError, InputError
-from hwnas.latency.model import LatencyModel
+from hwnas.latency.additive_latency import AdditiveLatency
+from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constraint import Constraint, latency_constraint
 from hwnas.nas.decode import FeasibleSampler, OptionTable, decode, kept_scores
-from hwnas.nas.feasible import Additive
-from hwnas.nas.limits import Limit, Limits, latency_limit
-from hwnas.nas.objective import Expected, ExpectedLatency, Hold, padded
+from hwnas.nas.objective import ConstraintPenalty, Expected, ExpectedLatency, padded
 from hwnas.nas.select import candidates, costlier
 from hwnas.nas.strategies import strategies
 from hwnas.nas.strategies.gumbel import Gumbel
-from hwnas.nas.supernet_loop import Budgeted
+from hwnas.nas.supernet_loop import ConstrainedRelaxation
 
 # A cell of two nodes with three ops, of which the first is none, and a decision of its own.
 SIZES = [2, 3, 3, 3, 3, 3]
@@ -52,10 +53,10 @@ COSTS = [
     for d, row in enumerate(random_table(np.random.default_rng(0), SIZES))
 ]
 WEIGHTS = [[abs(value) for value in row] for row in random_table(np.random.default_rng(1), SIZES)]
-MODEL = LatencyModel(tuple(map(tuple, COSTS)), 0.3, 1.2, 0.1, groups=GROUPS)
+MODEL = AdditiveLatency(tuple(map(tuple, COSTS)), 0.3, 1.2, 0.1, groups=GROUPS)
 
 
-def limits(share: float, share_of_size: float | None = None) -> Limits:
+def limits(share: float, share_of_size: float | None = None) -> AdditiveSet:
     """At shares of what the architectures take, between two of them."""
 
     def between(taken: list[float], share: float) -> float:
@@ -67,12 +68,12 @@ def limits(share: float, share_of_size: float | None = None) -> Limits:
     size = None
     if share_of_size is not None:
         budget = between([total(WEIGHTS, c) for c in EVERYTHING], share_of_size)
-        size = Limit("kb", WEIGHTS, budget, budget, groups=GROUPS)
-    return Limits(latency_limit(MODEL, latency), size)
+        size = Constraint("kb", AdditiveCosts(WEIGHTS, GROUPS), budget, budget)
+    return AdditiveSet(latency_constraint(MODEL, latency), size)
 
 
-def inside(within: Limits) -> list[tuple[int, ...]]:
-    return [c for c in EVERYTHING if all(limit.keeps(c) for limit in within.all)]
+def inside(within: AdditiveSet) -> list[tuple[int, ...]]:
+    return [c for c in EVERYTHING if all(limit.keeps(c) for limit in within.constraints)]
 
 
 @st.composite
@@ -111,9 +112,9 @@ def test_what_is_decoded_at_the_very_budget_keeps_it(seed: int) -> None:
     """To the last bit: both sum in the same order."""
     scores = random_table(np.random.default_rng(seed), SIZES)
     for choices in EVERYTHING[::3]:
-        limit = Limit("ms", COSTS, math.inf, math.inf, groups=GROUPS)
+        limit = Constraint("ms", AdditiveCosts(COSTS, GROUPS), math.inf, math.inf)
         budget = limit.value(choices)
-        exact = Limits(Limit("ms", COSTS, budget, budget, groups=GROUPS))
+        exact = AdditiveSet(Constraint("ms", AdditiveCosts(COSTS, GROUPS), budget, budget))
         found = exact.decode(scores)
         assert found is not None
         assert exact.latency.keeps(found)
@@ -124,23 +125,22 @@ def test_what_is_decoded_at_the_very_budget_keeps_it(seed: int) -> None:
 def test_draws_are_uniform_over_what_keeps_to_groups_and_limits(shares: tuple[float, float | None]) -> None:
     within = limits(*shares)
     expected = inside(within)
-    sampler = within.sampler()
-    assert sampler.count == len(expected)
+    assert within.count == len(expected)
     rng = np.random.default_rng(0)
     counts = dict.fromkeys(expected, 0)
     for _ in range(30 * len(expected)):
-        counts[sampler.sample(rng)] += 1
+        counts[within.sample(rng)] += 1
     if len(expected) > 1:
         assert chisquare(list(counts.values())).pvalue > 1e-3
 
 
 def test_two_limits_that_only_just_go_together_leave_a_draw() -> None:
     choices = EVERYTHING[17]
-    both = [Limit("", table, total(table, choices), 0.0, groups=GROUPS) for table in (COSTS, WEIGHTS)]
-    sampler = FeasibleSampler(COSTS, both[0].budget, (WEIGHTS, both[1].budget), GROUPS, cells=2)
+    both = [Constraint("", AdditiveCosts(table, GROUPS), total(table, choices), 0.0) for table in (COSTS, WEIGHTS)]
+    sampler = FeasibleSampler(COSTS, both[0].raw_budget, (WEIGHTS, both[1].raw_budget), GROUPS, cells=2)
     drawn = sampler.sample(np.random.default_rng(0))
     assert drawn in EVERYTHING
-    assert total(WEIGHTS, drawn) <= both[1].budget + 1e-12
+    assert total(WEIGHTS, drawn) <= both[1].raw_budget + 1e-12
 
 
 def test_no_draw_where_only_choices_that_break_a_group_are_within_the_limit() -> None:
@@ -174,7 +174,7 @@ def test_a_prefix_is_completed_at_least_cost_if_it_can_be(shares: tuple[float, f
     for length in range(len(SIZES) + 1):
         for prefix in list(itertools.product(*map(range, SIZES[:length])))[::7]:
             whole = [c for c in inside(within) if c[:length] == prefix]
-            found = within.completion(prefix)
+            found = within._grouped_completion(prefix)
             assert (found is None) == (not whole)
             if found is not None:
                 assert found in whole
@@ -184,8 +184,7 @@ def test_a_prefix_is_completed_at_least_cost_if_it_can_be(shares: tuple[float, f
 def test_candidates_keep_to_groups_and_limits() -> None:
     within = limits(0.3, 0.6)
     scores = random_table(np.random.default_rng(2), SIZES)
-    args = within.latency.costs, within.latency.budget, within.second, GROUPS
-    found = list(candidates(scores, *args, count=8, seed=0))
+    found = list(candidates(scores, within, count=8, seed=0))
     assert found[0] == within.decode(scores)
     assert len(set(found)) == len(found) == 8
     assert set(found) <= set(inside(within))
@@ -196,8 +195,8 @@ def test_the_model_knows_its_fastest_and_slowest_architecture_and_goes_through_j
     assert (MODEL.smallest_ms, MODEL.largest_ms) == pytest.approx((min(latencies), max(latencies)))
     with pytest.raises(InfeasibleBudgetError):
         MODEL.raw_budget_ms(MODEL.smallest_ms * 0.99)
-    assert latency_limit(MODEL, MODEL.smallest_ms).keeps(min(EVERYTHING, key=MODEL.predict_ms))
-    assert LatencyModel.from_json(json.loads(json.dumps(asdict(MODEL)))) == MODEL
+    assert latency_constraint(MODEL, MODEL.smallest_ms).keeps(min(EVERYTHING, key=MODEL.predict_ms))
+    assert AdditiveLatency.from_json(json.loads(json.dumps(asdict(MODEL)))) == MODEL
     kept = [(1, 0), (2, 1), (0, 2), (0, 1, 2), (0, 1, 2), (1, 0)]
     left = MODEL.restricted(kept)
     inner = valid([len(row) for row in kept], left.groups)
@@ -253,19 +252,19 @@ def test_the_gradient_of_the_expectation_is_right() -> None:
 def test_a_relaxation_with_groups_is_held_to_a_budget_that_the_decode_then_meets() -> None:
     found = Gumbel(SIZES, hard=False)
     within = limits(0.4)
-    budgeted = Budgeted(found, (Hold(within.latency),))
+    constrained = ConstrainedRelaxation(found, (ConstraintPenalty(within.latency),))
     gain = padded(COSTS).float()
     optimizer = torch.optim.Adam([found.logits], lr=0.05)
     history = []
     for step in range(600):
         optimizer.zero_grad()
-        (budgeted.penalty() - 0.2 * (gain * torch.softmax(found.logits, 1)).sum()).backward()  # type: ignore[no-untyped-call]
+        (constrained.penalty() - 0.2 * (gain * torch.softmax(found.logits, 1)).sum()).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % 20 == 19:
-            budgeted.update()
-            history.append(budgeted.expected()[0].item())
-    assert np.mean(history[-10:]) == pytest.approx(within.latency.limit, rel=0.03)
-    assert budgeted.holds[0].penalty.multiplier > 0
+            constrained.update()
+            history.append(constrained.expected()[0].item())
+    assert np.mean(history[-10:]) == pytest.approx(within.latency.target, rel=0.03)
+    assert constrained.penalties[0].penalty.multiplier > 0
 
 
 def by_the_rule_of_darts(probabilities: list[list[float]], cells: int = 2) -> tuple[int, ...]:
@@ -311,17 +310,16 @@ def test_the_whole_space_of_darts_decodes_under_one_and_two_limits(share: float)
     rng = np.random.default_rng(3)
     costs, sizes = ([[0.0, *rng.uniform(0.1, 1.0, 7)] for _ in DARTS.decisions] for _ in range(2))
     scores = kept_scores(np.log([rng.dirichlet(np.ones(8)) for _ in DARTS.decisions]).tolist(), DARTS.groups)
-    model = LatencyModel(tuple(map(tuple, costs)), 0.0, groups=DARTS.groups)
+    model = AdditiveLatency(tuple(map(tuple, costs)), 0.0, groups=DARTS.groups)
     ms = model.smallest_ms + share * (model.largest_ms - model.smallest_ms)
-    size = Limit("kb", sizes, 9.0, 9.0, groups=DARTS.groups)
-    for within in (Limits(latency_limit(model, ms)), Limits(latency_limit(model, ms + 1.5), size)):
+    size = Constraint("kb", AdditiveCosts(sizes, DARTS.groups), 9.0, 9.0)
+    for within in (AdditiveSet(latency_constraint(model, ms)), AdditiveSet(latency_constraint(model, ms + 1.5), size)):
         found = within.decode(scores)
         assert found is not None
         assert DARTS.architecture(found).choices == found
-        assert all(limit.keeps(found) for limit in within.all)
-        sampler = within.sampler()
-        drawn = [sampler.sample(rng) for _ in range(30)]
-        assert all(limit.value(c) <= limit.limit + 1e-9 for c in drawn for limit in within.all)
+        assert all(limit.keeps(found) for limit in within.constraints)
+        drawn = [within.sample(rng) for _ in range(30)]
+        assert all(limit.value(c) <= limit.target + 1e-9 for c in drawn for limit in within.constraints)
         assert total(scores, found) >= max(total(scores, DARTS.architecture(c).choices) for c in drawn)
 
 
@@ -333,9 +331,8 @@ def test_relaxations_take_the_options_of_a_space_with_groups(entry: object) -> N
 
 @pytest.mark.parametrize(("share", "share_of_size"), [(0.1, None), (0.6, None), (1.0, None), (0.6, 0.7)])
 def test_samplers_are_allowed_exactly_what_can_be_completed(share: float, share_of_size: float | None) -> None:
-    given = limits(share, share_of_size)
-    inside = {choices for choices in EVERYTHING if all(limit.keeps(choices) for limit in given.all)}
-    found = Additive(given)
+    found = limits(share, share_of_size)
+    inside = {choices for choices in EVERYTHING if all(limit.keeps(choices) for limit in found.constraints)}
     for length, count in enumerate(SIZES):
         alive = {choices[: length + 1] for choices in inside}
         for prefix in itertools.product(*map(range, SIZES[:length])):

@@ -11,9 +11,10 @@ from problems import TOY, toy_model
 from torch import Tensor
 
 from hwnas.data import Dataset, Images
+from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.engine import make_loop
 from hwnas.nas.guard import beta_decay
-from hwnas.nas.limits import Limits, latency_limit
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategies, strategy
 
@@ -35,7 +36,7 @@ def alpha_gradients(name: str, weight: float, monkeypatch: pytest.MonkeyPatch) -
     rng, model = np.random.default_rng(0), toy_model()
     sets = [Images(rng.integers(0, 256, (n, *TOY.input_shape), np.uint8), rng.integers(0, 10, n)) for n in (48, 16, 8)]
     data = Dataset("noise", tuple(map(str, range(10))), *sets, (0.5,), (0.5,), flip=False)
-    limits = Limits(latency_limit(model, model.largest_ms))
+    limits = AdditiveSet(latency_constraint(model, model.largest_ms))
     settings = SearchSettings(warmup_epochs=0, epochs=1, batch_size=16, arch_every=1, arch_lr=1e-9, beta_decay=weight)
     loop = make_loop(TOY, [limits], strategy(name), data, settings, seed=0, device=torch.device("cpu"))
     (budgeted,) = loop.budgeted

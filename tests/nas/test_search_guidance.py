@@ -17,8 +17,9 @@ from torch import Tensor
 
 from hwnas.data import Dataset, Images, batches
 from hwnas.errors import InputError
+from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.engine import make_loop
-from hwnas.nas.limits import Limits, latency_limit
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import Strategy, strategy
 from hwnas.nas.strategies.random import Random
@@ -27,7 +28,7 @@ from hwnas.nas.supernet_loop import SearchLoop
 from hwnas.progress import Silent
 
 MODEL = toy_model()
-LIMITS = Limits(latency_limit(MODEL, 0.5 * (MODEL.smallest_ms + MODEL.largest_ms)))
+LIMITS = AdditiveSet(latency_constraint(MODEL, 0.5 * (MODEL.smallest_ms + MODEL.largest_ms)))
 SETTINGS = SearchSettings(warmup_epochs=1, epochs=2, batch_size=16, arch_every=3)
 STEPS = 4
 

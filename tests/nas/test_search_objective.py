@@ -9,12 +9,14 @@ from problems import OPTIONS, RAGGED, TOY, all_choices, row_ms, toy_model
 from torch import Tensor
 
 from hwnas.errors import InfeasibleBudgetError, InputError
-from hwnas.latency.model import LatencyModel, latency_model
+from hwnas.latency.additive_latency import AdditiveLatency
+from hwnas.latency.model import LatencyModel
+from hwnas.latency.space_latency import latency_model
 from hwnas.nas.decode import FeasibleSampler, decode
 from hwnas.nas.objective import BudgetPenalty, ExpectedLatency, padded
 
 MODEL = toy_model(slope=1.3, intercept_ms=0.7)
-RAGGED_MODEL = LatencyModel(
+RAGGED_MODEL = AdditiveLatency(
     tuple(tuple(np.random.default_rng(0).uniform(0.1, 2.0, count).tolist()) for count in RAGGED), 0.5, 0.8, -0.1
 )
 

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from hwnas.arch import space_instance
 from hwnas.data import Dataset, Images
+from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.engine import search
-from hwnas.nas.limits import Limits, latency_limit
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategies, strategy
 from hwnas.nas.strategies.base import Relaxation, soft_gates
@@ -29,7 +30,7 @@ from hwnas.nas.supernet import Gate, Supernet
 from hwnas.progress import Silent
 
 MODEL = toy_model()
-LIMITS = Limits(latency_limit(MODEL, 0.5 * (MODEL.smallest_ms + MODEL.largest_ms)))
+LIMITS = AdditiveSet(latency_constraint(MODEL, 0.5 * (MODEL.smallest_ms + MODEL.largest_ms)))
 RELAXATIONS = [entry.name for entry in strategies() if entry.relaxation is not None]
 
 

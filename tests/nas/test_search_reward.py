@@ -11,13 +11,14 @@ import torch
 from problems import OPTIONS, TOY, all_choices, row_ms, toy_model
 
 from hwnas.arch import Architecture, space_instance
-from hwnas.latency.walks import chain_latencies
+from hwnas.latency.space_latency import latency_model
+from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.engine import make_samplers, search
+from hwnas.nas.feasible_set import feasible_set
 from hwnas.nas.reward import BETA, REWARDS, absolute_reward
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import Scored
 from hwnas.nas.strategies import strategies, strategy
-from hwnas.nas.within import limits_of
 from hwnas.progress import Silent
 
 MODEL = toy_model()
@@ -36,7 +37,7 @@ def test_the_reward_by_hand() -> None:
 def test_where_all_are_equally_accurate_a_sampler_that_learns_lands_on_the_budget(name: str, share: float) -> None:
     """It comes from both sides, and ends nearer to the target than draws from the whole space are."""
     target_ms = float(np.quantile(EVERY_MS, share))
-    (sampler,) = make_samplers(strategy(name), [limits_of(MODEL, target_ms)], "absolute", 0)
+    (sampler,) = make_samplers(strategy(name), [feasible_set(latency_constraint(MODEL, target_ms))], "absolute", 0)
     ratios = np.zeros(150)
     for step in range(len(ratios)):
         choices = sampler.ask()
@@ -50,7 +51,7 @@ def test_where_all_are_equally_accurate_a_sampler_that_learns_lands_on_the_budge
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_with_the_hard_filter_nothing_else_is_proposed(name: str) -> None:
-    limits = limits_of(MODEL, float(np.quantile(EVERY_MS, 0.3)))
+    limits = feasible_set(latency_constraint(MODEL, float(np.quantile(EVERY_MS, 0.3))))
     (sampler,) = make_samplers(strategy(name), [limits], "filter", 0)
     for _ in range(30):
         choices = sampler.ask()
@@ -60,8 +61,8 @@ def test_with_the_hard_filter_nothing_else_is_proposed(name: str) -> None:
 
 def test_chains_may_leave_the_budget_too() -> None:
     space = space_instance("chain", width=0.05, depth=3, resolution=4, channels=1, classes=2)
-    model = chain_latencies(space, row_ms)
-    limits = limits_of(model, 1.2 * model.smallest_ms)
+    model = latency_model(space, row_ms)
+    limits = feasible_set(latency_constraint(model, 1.2 * model.smallest_ms))
     samplers = [make_samplers(strategy("metaqnn"), [limits], reward, 0)[0] for reward in REWARDS]
     for one, filtered in zip(samplers, (True, False), strict=True):
         kept = []
@@ -92,7 +93,7 @@ class Planted:
 @pytest.mark.parametrize("rank", [0, 20])
 def test_the_answer_is_feasible_whatever_was_proposed(name: str, rank: int, tmp_path: Path) -> None:
     """Of rank 0 only the fastest network of all is, which hardly any sampler proposes by itself."""
-    limits, evaluator = limits_of(MODEL, EVERY_MS[rank] * (1 + 1e-9)), Planted()
+    limits, evaluator = feasible_set(latency_constraint(MODEL, EVERY_MS[rank] * (1 + 1e-9))), Planted()
     (found,) = search(
         TOY,
         [limits],
@@ -110,5 +111,5 @@ def test_the_answer_is_feasible_whatever_was_proposed(name: str, rank: int, tmp_
     inside = [choices for choices in evaluator.scored if limits.latency.keeps(choices)]
     assert len(inside) < len(evaluator.scored), "it may propose what is too slow"
     assert found.best.architecture.choices == max(inside, key=MODEL.predict_ms)
-    assert MODEL.predict_ms(found.unbudgeted) > limits.latency.limit, "the budget binds"
+    assert MODEL.predict_ms(found.unbudgeted) > limits.latency.target, "the budget binds"
     assert len(OPTIONS) == len(found.preferences)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from problems import OPTIONS, all_choices, random_table, total, toy_model
 from scipy.stats import chisquare
 
-from hwnas.nas.feasible import Additive
-from hwnas.nas.limits import Limit, Limits
+from hwnas.arch.choice_costs import AdditiveCosts
+from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constraint import Constraint
 from hwnas.nas.strategies.enas import ENAS, reinforce
 from hwnas.nas.strategies.evolution import Evolution, mutated
 from hwnas.nas.strategies.metaqnn import MetaQNN
@@ -23,8 +24,8 @@ COSTS = toy_model().costs_ms
 EVERYTHING = list(all_choices(COSTS))
 
 
-def within(budget: float) -> Additive:
-    return Additive(Limits(Limit("ms", COSTS, budget, budget)))
+def within(budget: float) -> AdditiveSet:
+    return AdditiveSet(Constraint("ms", AdditiveCosts(COSTS), budget, budget))
 
 
 TIGHT = within(float(np.quantile([total(COSTS, choices) for choices in EVERYTHING], 0.405)))
@@ -218,7 +219,9 @@ def test_mutations_under_two_limits_are_feasible(seed: int, share: float) -> Non
     known = EVERYTHING[int(rng.integers(len(EVERYTHING)))]
     budget = total(COSTS, known) * (1 + share)
     size = total(sizes, known) + share
-    feasible = Additive(Limits(Limit("ms", COSTS, budget, budget), Limit("kb", sizes, size, size)))
+    feasible = AdditiveSet(
+        Constraint("ms", AdditiveCosts(COSTS), budget, budget), Constraint("kb", AdditiveCosts(sizes), size, size)
+    )
     child = known
     for _ in range(10):
         child = mutated(child, feasible, rng)

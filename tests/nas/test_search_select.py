@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from problems import TOY, all_choices, random_table, total, toy_model
 
 from hwnas.data import Dataset, Images
+from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.comparison import Comparison, OneShotEvaluator
-from hwnas.nas.limits import Limit, Limits, latency_limit
+from hwnas.nas.constraint import Constraint, latency_constraint
 from hwnas.nas.select import Scored, best, costlier, score
 from hwnas.nas.supernet import Supernet
 from hwnas.progress import Silent
@@ -40,8 +41,8 @@ def _scored(first: int, losses: Sequence[float]) -> Scored:
     return Scored(TOY.architecture((first, 0, 0, 0)), 0.5, np.array(losses))
 
 
-def _latency(budget_ms: float = MODEL.largest_ms) -> Limit:
-    return latency_limit(MODEL, budget_ms)
+def _latency(budget_ms: float = MODEL.largest_ms) -> Constraint:
+    return latency_constraint(MODEL, budget_ms)
 
 
 def test_the_slowest_of_those_that_the_images_cannot_tell_from_the_best_wins() -> None:
@@ -61,7 +62,7 @@ def test_the_slowest_of_those_that_the_images_cannot_tell_from_the_best_wins() -
 def test_costlier_neighbours_are_all_of_them_the_most_preferred_first(choices: tuple[int, ...], percent: int) -> None:
     latency = _latency(MODEL.smallest_ms + percent / 100 * (MODEL.largest_ms - MODEL.smallest_ms))
     preferences = random_table(np.random.default_rng(percent))
-    found = costlier(choices, preferences, Limits(latency))
+    found = costlier(choices, preferences, AdditiveSet(latency))
     expected = {
         other
         for other in all_choices(MODEL.costs_ms)
@@ -84,14 +85,14 @@ def test_what_is_left_of_the_budget_is_spent_where_the_images_do_not_mind() -> N
     with torch.no_grad():
         for parameter in supernet.parameters():
             parameter.zero_()
-    limits = Limits(_latency(0.6 * MODEL.largest_ms + 0.4 * MODEL.smallest_ms))
+    limits = AdditiveSet(_latency(0.6 * MODEL.largest_ms + 0.4 * MODEL.smallest_ms))
     comparison = Comparison(OneShotEvaluator(supernet, dataset, CPU), Silent())
     comparison.score([min(all_choices(MODEL.costs_ms), key=limits.latency.value)], 1)
     winner = comparison.spend(MODEL.costs_ms, limits)
     assert not costlier(winner.architecture.choices, MODEL.costs_ms, limits)
     assert all(limits.latency.keeps(one.architecture.choices) for one in comparison.scored)
     assert not limits.latency.keeps(comparison.unbudgeted(winner, MODEL.costs_ms, limits).architecture.choices)
-    roomy = Limits(_latency())
+    roomy = AdditiveSet(_latency())
     assert comparison.unbudgeted(comparison.spend(MODEL.costs_ms, roomy), MODEL.costs_ms, roomy) == best(
         comparison.scored, roomy.latency
     )

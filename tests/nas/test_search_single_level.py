@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from hwnas.data import Dataset, Images
+from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.bilevel import Bilevel
+from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.engine import make_loop
-from hwnas.nas.limits import Limits, latency_limit
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
 from hwnas.nas.strategies.single_level import SingleLevel
@@ -47,7 +48,7 @@ def test_one_backward_pass_steps_weights_and_logits(monkeypatch: pytest.MonkeyPa
     rng, model = np.random.default_rng(0), toy_model()
     sets = [Images(rng.integers(0, 256, (n, *TOY.input_shape), np.uint8), rng.integers(0, 10, n)) for n in (32, 16, 8)]
     data = Dataset("noise", tuple(map(str, range(10))), *sets, (0.5,), (0.5,), flip=False)
-    limits = Limits(latency_limit(model, model.largest_ms))  # which presses nowhere
+    limits = AdditiveSet(latency_constraint(model, model.largest_ms))  # which presses nowhere
     settings = SearchSettings(warmup_epochs=0, epochs=1, batch_size=16, arch_every=2)
     loop = make_loop(TOY, [limits], strategy("single_level"), data, settings, seed=0, device=CPU)
     (budgeted,) = loop.budgeted

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from problems import OPTIONS, all_choices, random_table, total, toy_model
 
+from hwnas.arch.choice_costs import AdditiveCosts
 from hwnas.errors import InputError
 from hwnas.meta.sampler_tasks import SamplerTask, learn_over
-from hwnas.nas.feasible import Additive, Feasible
-from hwnas.nas.limits import Limit, Limits
+from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.choice_set import ChoiceSet
+from hwnas.nas.constraint import Constraint
 from hwnas.nas.strategies import strategies, strategy
 from hwnas.nas.strategies.base import Sampler, WarmStartable
 from hwnas.nas.strategies.bayesian import BayesianOptimization
@@ -30,12 +32,12 @@ TABLE = random_table(np.random.default_rng(7))
 SCORES = {choices: 0.8 + 0.05 * total(TABLE, choices) for choices in EVERYTHING}
 
 
-def within(rank: int, costs: list[list[float]] = COSTS) -> Additive:
+def within(rank: int, costs: list[list[float]] = COSTS) -> AdditiveSet:
     budget = sorted(total(costs, choices) for choices in all_choices(costs))[rank] + 1e-9
-    return Additive(Limits(Limit("ms", costs, budget, budget)))
+    return AdditiveSet(Constraint("ms", AdditiveCosts(costs), budget, budget))
 
 
-def made(name: str, feasible: Feasible, seed: int = 0) -> Sampler:
+def made(name: str, feasible: ChoiceSet, seed: int = 0) -> Sampler:
     maker = strategy(name).sampler
     assert maker is not None
     return maker(feasible, seed)

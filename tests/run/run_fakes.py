@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hwnas.arch import OpSpec, SearchSpace, space_instance
+from hwnas.arch import OpSpec, SlotSpace, space_instance
 from hwnas.backends.model_format import format_of
 from hwnas.config import Configuration
 from hwnas.config.flat import PLACES
@@ -35,7 +35,7 @@ from hwnas.nas.search_settings import SearchSettings
 from hwnas.run import measured_check, plan
 from hwnas.train import Recipe
 
-SPACE: SearchSpace = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)
+SPACE: SlotSpace = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)
 SETTINGS = SearchSettings(warmup_epochs=1, epochs=2, batch_size=16, candidates=2)
 RECIPE = Recipe(epochs=2, batch_size=16)
 COLOURS = {"red": (220, 60, 60), "green": (60, 220, 60), "blue": (60, 60, 220)}
@@ -81,7 +81,7 @@ def write_table(
     tables: Path,
     *,
     factor: float = 1.0,
-    spaces: Sequence[SearchSpace] = (SPACE,),
+    spaces: Sequence[SlotSpace] = (SPACE,),
     runtime: str = "",
     precision: str = "",
 ) -> Path:
@@ -140,7 +140,7 @@ def install_short(put: Callable[[object, str, object], None]) -> None:
 
 def latencies() -> LatencyModel:
     """The latency model of the made-up machine."""
-    from hwnas.latency.model import latency_model
+    from hwnas.latency.space_latency import latency_model
 
     return latency_model(SPACE, row_ms, sigma=0.01)
 

@@ -96,7 +96,7 @@ def test_a_search_begins_with_the_weights_and_the_alpha_of_the_earlier_one(runs:
     runs("first")
     plan = make_plan(a_config(runs.images, init=str(runs.root / "first")), runs.tables)
     stored, _ = checkpoint.load(RunFolder(runs.root / "first").search_state)
-    limits = [plan.bounds.limits(MODEL, MODEL.largest_ms)]
+    limits = [plan.constrained.feasible_set(MODEL, MODEL.largest_ms)]
     dataset = load_dataset(str(runs.images), resolution=8, seed=0)
     loop = make_loop(
         SPACE, limits, strategy("gumbel"), dataset, SETTINGS, seed=3, device=torch.device("cpu"), start=plan.start

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from run_fakes import a_config, changed, draw_images
 
-from hwnas.arch import SearchSpace, space_instance, space_rungs
+from hwnas.arch import SlotSpace, space_instance, space_rungs
 from hwnas.arch.costs import macs
 from hwnas.arch.network import Network
 from hwnas.config import Configuration, Target
@@ -40,12 +40,12 @@ def photos(tmp_path: Path) -> Path:
     return draw_images(tmp_path / "photos", count=4, size=200)
 
 
-def range_ms(space: SearchSpace) -> tuple[float, float]:
+def range_ms(space: SlotSpace) -> tuple[float, float]:
     low, high = (macs(instance.extreme(space, pick).graph) for pick in (min, max))
     return low * NS_PER_MAC / 1e6, high * NS_PER_MAC / 1e6
 
 
-def mobile(width: float, depth: int, resolution: int = 32) -> SearchSpace:
+def mobile(width: float, depth: int, resolution: int = 32) -> SlotSpace:
     return space_instance("mobile", width=width, depth=depth, resolution=resolution, channels=3, classes=3)
 
 

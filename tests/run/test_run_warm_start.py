@@ -73,7 +73,7 @@ def test_the_second_sampler_begins_with_what_the_first_one_learned(runs: Runs, n
     assert plan.start is not None
     assert str(plan.reused).endswith("; sampler reused")
     before = export_state(runs.root / name)["strategies"][name]
-    limits = [plan.bounds.limits(MODEL, target_ms(30))]
+    limits = [plan.constrained.feasible_set(MODEL, target_ms(30))]
     (sampler,) = make_samplers(plan.strategy, limits, "filter", 0, plan.start.sampler_state)
     assert isinstance(sampler, WarmStartable)
     assert json.loads(json.dumps(sampler.export_state())) == before

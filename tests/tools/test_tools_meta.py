@@ -27,11 +27,12 @@ from hwnas.arch.spaces.toy import toy
 from hwnas.backends.torch import network_module
 from hwnas.data import Dataset, Images
 from hwnas.errors import InputError
-from hwnas.latency.model import LatencyModel
+from hwnas.latency.additive_latency import AdditiveLatency
 from hwnas.meta.earlier import from_search
 from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.pools import Pool
-from hwnas.nas.limits import Limits, latency_limit
+from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.train import Recipe
 
@@ -212,7 +213,7 @@ def test_learned_rows_search_no_more_and_go_on_from_their_runs(tmp_path: Path, m
     space = toy(resolution=8, channels=3, classes=3)
     rng = np.random.default_rng(0)
     devices = {
-        name: LatencyModel(tuple(tuple(rng.uniform(0.1, 1.0, count)) for count in space.options), 0.1)
+        name: AdditiveLatency(tuple(tuple(rng.uniform(0.1, 1.0, count)) for count in space.options), 0.1)
         for name in ("a/1", "b/1", "new/1")
     }
     known = {name: devices[name] for name in ("a/1", "b/1")}
@@ -244,7 +245,7 @@ def test_architectures_are_transferred_without_weights(tmp_path: Path, monkeypat
     """Every row keeps to the budget, and with 0 % of a search the architecture is what the other task's α prefers."""
     space = toy(resolution=8, channels=3, classes=6)
     rng = np.random.default_rng(0)
-    model = LatencyModel(tuple(tuple(rng.uniform(0.1, 1.0, count)) for count in space.options), 0.1)
+    model = AdditiveLatency(tuple(tuple(rng.uniform(0.1, 1.0, count)) for count in space.options), 0.1)
     task = meta_transfer.Task(a_dataset(8), space, model)
     monkeypatch.setattr(SearchSettings, "for_images", lambda _: SearchSettings(2, 2, batch_size=8, candidates=2))
     monkeypatch.setattr(meta_transfer.Recipe, "for_images", lambda _: Recipe(epochs=1, batch_size=8))
@@ -257,7 +258,7 @@ def test_architectures_are_transferred_without_weights(tmp_path: Path, monkeypat
     assert all(0.0 < one["ms"] <= one["budget_ms"] for one in found)
     alpha = from_search(tmp_path / "source.safetensors").alpha
     assert alpha is not None
-    limits = Limits(latency_limit(model, model.target_ms(found[0]["budget_ms"])))
+    limits = AdditiveSet(latency_constraint(model, model.target_ms(found[0]["budget_ms"])))
     best = limits.decode([row[: len(one.options)] for row, one in zip(alpha.tolist(), space.decisions, strict=True)])
     assert best is not None
     (transferred,) = [one for one in found if one["row"].startswith("transferred, 0%")]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, overload
 
+from hwnas.arch.slot_space import SlotSpace
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces.chain import RUNGS as CHAIN_RUNGS
 from hwnas.arch.spaces.chain import ChainSpace, chain
@@ -22,7 +23,6 @@ from hwnas.arch.spaces.toy import toy
 from hwnas.errors import InputError
 
 __all__ = [
-    "AnySpace",
     "chain",
     "darts",
     "fbnet",
@@ -39,7 +39,6 @@ __all__ = [
     "toy",
 ]
 
-AnySpace = SearchSpace | ChainSpace
 Rungs = tuple[tuple[float, int], ...]
 
 
@@ -56,7 +55,7 @@ class _Family:
     """
 
     summary: str
-    make: Callable[..., AnySpace]
+    make: Callable[..., SearchSpace]
     depths: tuple[int, int, int] | None = None
     rungs: Rungs = ()
     depth_of: str = "blocks per stage"
@@ -115,18 +114,18 @@ def space_instance(
     channels: int,
     classes: int,
     depth: int = 0,
-) -> SearchSpace: ...
+) -> SlotSpace: ...
 
 
 @overload
 def space_instance(
     name: str, *, width: float, resolution: int, channels: int, classes: int, depth: int = 0
-) -> AnySpace: ...
+) -> SearchSpace: ...
 
 
 def space_instance(
     name: str, *, width: float, resolution: int, channels: int, classes: int, depth: int = 0
-) -> AnySpace:
+) -> SearchSpace:
     """An instance of the space `name`.
 
     Args:
@@ -156,7 +155,7 @@ def space_instance(
     return family.make(width, resolution, channels, classes, depth)
 
 
-def parse_instance(text: str, *, channels: int, classes: int) -> AnySpace:
+def parse_instance(text: str, *, channels: int, classes: int) -> SearchSpace:
     """The instance whose name is `text`, for example `mobile@w0.5-r32` or `mobile@w0.5-d4-r32`.
 
     Raises:

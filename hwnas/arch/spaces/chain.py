@@ -1,7 +1,8 @@
 """`chain`: the layer chains of MetaQNN (Baker et al., ICLR 2017), where the layers so far say what may come next.
 
-No `SearchSpace`: what a layer may be, and what it costs, depends on the map that it reads, so there are no slots whose
-ops share a shape. A chain is a walk through states instead; `hwnas.nas.walks` counts, completes and decodes walks.
+A sequential space: what a layer may be, and what it costs, depends on the map that it reads, so there are no slots
+whose ops share a shape. A chain is a sequence of steps from state to state; `hwnas.nas.sequential_set` counts,
+completes and decodes them.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
+from hwnas.arch.choice_costs import SequentialCosts, Step
 from hwnas.arch.groups import Groups
 from hwnas.arch.kinds import make_divisible
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.primitives import Shape
-from hwnas.arch.space import Architecture, Decision
+from hwnas.arch.space import Architecture, Decision, Slot
 from hwnas.errors import InputError
 
 _END = "end"
@@ -101,9 +104,14 @@ class ChainSpace:
         """One for each layer; which of the options may be taken, those before it say."""
         return tuple(Decision(f"layer{layer}", self.names) for layer in range(1, self.layers + 1))
 
-    @property
-    def groups(self) -> Groups:
-        return ()
+    groups: ClassVar[Groups] = ()
+    slots: ClassVar[tuple[Slot, ...]] = ()
+    sources: ClassVar[tuple[tuple[int, ...], ...]] = ()
+    search_norms: ClassVar[tuple[str, ...]] = ()
+    shares_weights: ClassVar[bool] = False
+    mixed_warmup: ClassVar[bool] = False
+    is_chain: ClassVar[bool] = True
+    tilts: ClassVar[tuple[float, float]] = (-1.0, 4.0)  # below, chains of pools take a hundredth of what the slowest do
 
     @property
     def options(self) -> tuple[int, ...]:
@@ -113,14 +121,14 @@ class ChainSpace:
     @cached_property
     def size(self) -> int:
         """Number of chains."""
-        walks = {self.start: 1}
+        chains = {self.start: 1}
         for _ in range(self.layers):
             longer: dict[State, int] = {}
-            for state, count in walks.items():
+            for state, count in chains.items():
                 for _, _, after in self.steps(state):
                     longer[after] = longer.get(after, 0) + count
-            walks = longer
-        return sum(walks.values())
+            chains = longer
+        return sum(chains.values())
 
     @property
     def signature(self) -> str:
@@ -168,16 +176,36 @@ class ChainSpace:
             found |= dict.fromkeys(map(self.classifier, states))
         return tuple(found)
 
+    def costs(self, row: Callable[[OpSpec], float]) -> SequentialCosts[State]:
+        """What chains cost where an op costs `row(op)`: the sum over the layers and the classifier."""
+        known: dict[State, tuple[Step[State], ...]] = {}
+
+        def steps(state: State) -> tuple[Step[State], ...]:
+            if state not in known:
+                known[state] = tuple(
+                    Step(option, 0.0 if spec is None else row(spec), after, ends=spec is None)
+                    for option, spec, after in self.steps(state)
+                )
+            return known[state]
+
+        return SequentialCosts(self.options, self.start, steps, lambda state: row(self.classifier(state)))
+
+    def restricted(self, kept: Sequence[Sequence[int]]) -> ChainSpace:
+        """Itself: a layer may need any of its options, so none can be left out.
+
+        Raises:
+            InputError: one is.
+        """
+        if tuple(map(len, kept)) != self.options:
+            raise InputError(f"every layer of {self.name} keeps all of its {len(self._options)} options")
+        return self
+
     def drawn(self, index: Callable[[int], int]) -> Architecture:
         """The chain for which `index(n)` picks one of the n steps that may come next, in order."""
-        return self.drawn_by_op(lambda ops: index(len(ops)))
-
-    def drawn_by_op(self, pick: Callable[[Sequence[OpSpec | None]], int]) -> Architecture:
-        """The chain for which `pick` says which of the ops that may come next does; None is the end."""
         state, choices = self.start, []
         for _ in range(self.layers):
             steps = self.steps(state)
-            option, _, state = steps[int(pick([spec for _, spec, _ in steps]))]
+            option, _, state = steps[int(index(len(steps)))]
             choices.append(option)
         return Architecture(self.name, tuple(choices))
 
@@ -189,14 +217,14 @@ class ChainSpace:
         """
         if len(choices) != self.layers:
             raise InputError(f"{self.name} has {self.layers} layers, not {len(choices)}")
-        self._walk(choices)
+        self._followed(choices)
         return Architecture(self.name, tuple(map(int, choices)))
 
     def network(self, architecture: Architecture) -> Network:
         """The network of a genotype: its layers, named by their place, and the classifier."""
         if architecture.space != self.name:
             raise InputError(f"an architecture of {architecture.space} does not belong to {self.name}")
-        specs, state = self._walk(architecture.choices)
+        specs, state = self._followed(architecture.choices)
         layers = ((f"layer{index}", spec) for index, spec in enumerate(specs, 1))
         return Network((*layers, ("classifier", self.classifier(state))))
 
@@ -205,7 +233,7 @@ class ChainSpace:
         named = zip(self.decisions, architecture.choices, strict=True)
         return {layer.name: self.names[choice] for layer, choice in named if choice}
 
-    def _walk(self, choices: Iterable[int]) -> tuple[list[OpSpec], State]:
+    def _followed(self, choices: Iterable[int]) -> tuple[list[OpSpec], State]:
         specs, state = [], self.start
         for layer, choice in enumerate(choices, 1):
             steps = {option: (spec, after) for option, spec, after in self.steps(state)}

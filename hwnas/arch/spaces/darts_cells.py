@@ -5,7 +5,8 @@ from __future__ import annotations
 from hwnas.arch.groups import Group
 from hwnas.arch.kinds import make_divisible
 from hwnas.arch.op import OpSpec
-from hwnas.arch.space import Decision, SearchSpace, Slot
+from hwnas.arch.slot_space import SlotSpace
+from hwnas.arch.space import Decision, Slot
 
 OPTIONS = (
     "none",
@@ -33,7 +34,7 @@ RUNGS = ((0.25, 3), (0.25, 5), (0.5, 5), (0.5, 8), (0.75, 8), (1.0, 8), (1.5, 11
 
 def darts(
     width: float = 1.0, resolution: int = 32, channels: int = 3, classes: int = 10, cells: int = _DEPTH
-) -> SearchSpace:
+) -> SlotSpace:
     """Cells in a row, each of which reads the two before it; those at 1/3 and 2/3 of the depth halve the map.
 
     All normal cells share 14 decisions, and so do the two reduction cells: one for every edge into one of the four
@@ -61,7 +62,7 @@ def darts(
     cin, size = slots[-1].ops[0].output_shape[:2]
     slots.append(Slot("classifier", (OpSpec("classifier", cin, classes, size, size),), reads=(last,)))
     depth = "" if cells == _DEPTH else f"-d{cells}"
-    return SearchSpace(
+    return SlotSpace(
         f"darts@w{width:g}{depth}-r{resolution}",
         tuple(Decision(f"{name}{node}from{source}", OPTIONS) for name in CELLS for source, node in EDGES),
         tuple(slots),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hwnas.arch.kinds import make_divisible
 from hwnas.arch.op import OpSpec
-from hwnas.arch.space import Decision, SearchSpace, Slot
+from hwnas.arch.slot_space import SlotSpace
+from hwnas.arch.space import Decision, Slot
 
 OPTIONS = {
     "k3_e1": (3, 1, 1),
@@ -35,7 +36,7 @@ _SMALLEST_MAP = 3  # of the paper's own smallest images, 96 pixels
 RUNGS = ((0.1, 0), (0.25, 0), (0.5, 0), (0.75, 0), (1.0, 0), (1.5, 0))
 
 
-def fbnet(width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 10) -> SearchSpace:
+def fbnet(width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 10) -> SlotSpace:
     """Stem, 22 searched layers, head and classifier.
 
     Every layer takes one of eight blocks, with kernel 3 or 5 and expansion 1, 3 or 6, where expansion 1 may come with
@@ -66,7 +67,7 @@ def fbnet(width: float = 1.0, resolution: int = 224, channels: int = 3, classes:
     head_channels = make_divisible((_HEAD if len(strided) == len(_STRIDED) else _SMALL_HEAD) * width)
     slots.append(Slot("head", (OpSpec("conv", cin, head_channels, size, size, act="relu"),)))
     slots.append(Slot("classifier", (OpSpec("classifier", head_channels, classes, size, size),)))
-    return SearchSpace(f"fbnet@w{width:g}-r{resolution}", tuple(decisions), tuple(slots))
+    return SlotSpace(f"fbnet@w{width:g}-r{resolution}", tuple(decisions), tuple(slots))
 
 
 def _candidates(cin: int, cout: int, size: int, stride: int) -> tuple[OpSpec, ...]:

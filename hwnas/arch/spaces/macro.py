@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hwnas.arch.kinds import make_divisible
 from hwnas.arch.op import OpSpec
-from hwnas.arch.space import Decision, SearchSpace, Slot
+from hwnas.arch.slot_space import SlotSpace
+from hwnas.arch.space import Decision, Slot
 
 OPTIONS = ("conv_3x3", "conv_5x5", "sep_conv_3x3", "sep_conv_5x5", "max_pool_3x3", "avg_pool_3x3")
 """Of every layer."""
@@ -20,7 +21,7 @@ RUNGS = ((0.25, 3), (0.25, 6), (0.25, 12), (0.5, 12), (1.0, 12), (1.5, 12), (2.0
 
 def macro(
     width: float = 1.0, resolution: int = 32, channels: int = 3, classes: int = 10, layers: int = _DEPTH
-) -> SearchSpace:
+) -> SlotSpace:
     """Stem, layers, classifier; before the layers at 1/3 and 2/3 of the depth the map is halved and channels double.
 
     A layer reads the one before it (the first one the stem): a 1 x 1 convolution, one of six ops, and a 1 x 1
@@ -48,7 +49,7 @@ def macro(
     cin, size = slots[-1].ops[0].output_shape[:2]
     slots.append(Slot("classifier", (OpSpec("classifier", cin, classes, size, size),)))
     depth = "" if layers == _DEPTH else f"-d{layers}"
-    return SearchSpace(f"macro@w{width:g}{depth}-r{resolution}", tuple(decisions), tuple(slots))
+    return SlotSpace(f"macro@w{width:g}{depth}-r{resolution}", tuple(decisions), tuple(slots))
 
 
 def _stem(channels: int, inner: int, size: int) -> list[Slot]:

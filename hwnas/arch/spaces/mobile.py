@@ -7,7 +7,8 @@ import itertools
 from hwnas.arch.kinds import make_divisible
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
-from hwnas.arch.space import Decision, SearchSpace, Slot
+from hwnas.arch.slot_space import SlotSpace
+from hwnas.arch.space import Decision, Slot
 
 _CHANNELS = (24, 40, 80, 160)  # of the stages, at width 1
 _STRIDED = (2, 1, 3, 0)  # stages that halve the map, those that keep doing so on the smallest images first
@@ -27,7 +28,7 @@ RUNGS = ((0.1, 2), (0.15, 3), (0.25, 3), (0.35, 3), (0.5, 3), (0.7, 3), (1.0, 3)
 
 def mobile(
     width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 10, blocks: int = _BLOCKS
-) -> SearchSpace:
+) -> SlotSpace:
     """MobileNet-like chains: 4 stages of a fixed first block and, unless `blocks` says otherwise, 2 searched ones.
 
     A searched block has kernel 3/5/7, expansion 3/6, squeeze-excite or not, or is skipped: that is how depth is
@@ -69,7 +70,7 @@ def mobile(
     slots.append(Slot("head", (head,)))
     slots.append(Slot("classifier", (OpSpec("classifier", head.cout, classes, size, size),)))
     depth = "" if blocks == _BLOCKS else f"-d{blocks}"
-    return SearchSpace(f"mobile@w{width:g}{depth}-r{resolution}", tuple(decisions), tuple(slots))
+    return SlotSpace(f"mobile@w{width:g}{depth}-r{resolution}", tuple(decisions), tuple(slots))
 
 
 def _halvings(size: int) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hwnas.arch.kinds import make_divisible
 from hwnas.arch.op import OpSpec
-from hwnas.arch.space import Decision, SearchSpace, Slot
+from hwnas.arch.slot_space import SlotSpace
+from hwnas.arch.space import Decision, Slot
 
 OPTIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """Of every edge, in the order and by the names of the benchmark."""
@@ -15,7 +16,7 @@ _CHANNELS, _STAGES, _CELLS = 16, 3, 5
 
 def nasbench201(
     width: float = 1.0, resolution: int = 32, channels: int = 3, classes: int = 10, cells: int = _CELLS
-) -> SearchSpace:
+) -> SlotSpace:
     """Three stages of equal cells, a residual block of stride 2 between them; 15,625 architectures.
 
     All cells share their six decisions. A node is the sum of its incoming edges. A supernet warms up on mixtures,
@@ -42,7 +43,7 @@ def nasbench201(
     slots.append(Slot("head", (OpSpec("normclassifier", width_channels, classes, size, size),)))
     depth = "" if cells == _CELLS else f"-d{cells}"
     decisions = tuple(Decision(f"{target}from{source}", OPTIONS) for source, target in EDGES)
-    return SearchSpace(f"nasbench201@w{width:g}{depth}-r{resolution}", decisions, tuple(slots), mixed_warmup=True)
+    return SlotSpace(f"nasbench201@w{width:g}{depth}-r{resolution}", decisions, tuple(slots), mixed_warmup=True)
 
 
 def _cell(name: str, before: str, channels: int, size: int) -> list[Slot]:

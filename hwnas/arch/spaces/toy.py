@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from hwnas.arch.op import OpSpec
-from hwnas.arch.space import Decision, SearchSpace, Slot
+from hwnas.arch.slot_space import SlotSpace
+from hwnas.arch.space import Decision, Slot
 
 
-def toy(width: float = 1.0, resolution: int = 8, channels: int = 1, classes: int = 10) -> SearchSpace:
+def toy(width: float = 1.0, resolution: int = 8, channels: int = 1, classes: int = 10) -> SlotSpace:
     """81 chains of four decisions; the second decision fills two slots."""
     c, size = max(4, int(8 * width)), resolution
     half = (size + 1) // 2
@@ -32,4 +33,4 @@ def toy(width: float = 1.0, resolution: int = 8, channels: int = 1, classes: int
         Decision("c", ("k1", "k3", "k5")),
         Decision("e", ("e4", "e6", "skip")),
     )
-    return SearchSpace(f"toy@w{width:g}-r{resolution}", decisions, slots)
+    return SlotSpace(f"toy@w{width:g}-r{resolution}", decisions, slots)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from hwnas.errors import InputError
-from hwnas.nas.feasible import Feasible
+from hwnas.nas.choice_set import ChoiceSet
 from hwnas.nas.strategies.base import Relaxation, Sampler
 from hwnas.nas.strategies.bayesian import BayesianOptimization
 from hwnas.nas.strategies.darts import DARTS
@@ -44,7 +44,7 @@ class Strategy:
     summary: str
     cost: str = ""
     relaxation: Callable[[Sequence[int], torch.device], Relaxation] | None = None
-    sampler: Callable[[Feasible, int], Sampler] | None = None
+    sampler: Callable[[ChoiceSet, int], Sampler] | None = None
     guides: bool = False
 
     def __post_init__(self) -> None:

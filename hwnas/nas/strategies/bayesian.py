@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.errors import InputError
-from hwnas.nas.feasible import Feasible, HasFeatures
+from hwnas.nas.choice_set import ChoiceSet
 from hwnas.nas.strategies.gp import (
     Codes,
     FeatureCodes,
@@ -57,13 +57,13 @@ class BayesianOptimization:
     """
 
     def __init__(
-        self, feasible: Feasible, seed: int, *, prior: Prior | None = None, start: int = 8, pool: int = 500
+        self, feasible: ChoiceSet, seed: int, *, prior: Prior | None = None, start: int = 8, pool: int = 500
     ) -> None:
         self._feasible, self._rng = feasible, np.random.default_rng(seed)
         self._prior, self._start = prior, start
         self._carried: ArchitecturePrior | None = None
         self._codes: Codes | FeatureCodes = Codes(feasible.options)
-        if isinstance(feasible, HasFeatures):
+        if feasible.features is not None:
             self._codes = FeatureCodes(feasible.options, feasible.features)
         self._candidates: dict[tuple[int, ...], int] = {}
         for _ in range(pool):

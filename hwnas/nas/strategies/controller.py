@@ -9,7 +9,7 @@ import torch
 from scipy.special import expit
 from torch import Tensor, nn
 
-from hwnas.nas.feasible import Feasible
+from hwnas.nas.choice_set import ChoiceSet
 
 _INIT = 0.1
 
@@ -49,7 +49,7 @@ class Controller(nn.Module):
             for parameter in self.parameters():
                 parameter.uniform_(-_INIT, _INIT, generator=generator)
 
-    def forward(self, choices: Sequence[Sequence[int]], feasible: Feasible) -> tuple[Tensor, Tensor]:
+    def forward(self, choices: Sequence[Sequence[int]], feasible: ChoiceSet) -> tuple[Tensor, Tensor]:
         """Log-probabilities (batch,) of feasible architectures, and the entropies (batch,) of their decisions, summed.
 
         Both are those of the distribution that `draw` draws from.
@@ -66,7 +66,7 @@ class Controller(nn.Module):
             entropies = entropies - (rows.exp() * rows.masked_fill(~allowed, 0.0)).sum(dim=1)
         return log_probs, entropies
 
-    def draw(self, feasible: Feasible, rng: np.random.Generator) -> tuple[int, ...]:
+    def draw(self, feasible: ChoiceSet, rng: np.random.Generator) -> tuple[int, ...]:
         """A feasible architecture.
 
         The same pass as `forward` takes, of one architecture that is not known yet, without torch: with so few units

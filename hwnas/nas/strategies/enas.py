@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwnas.nas.feasible import Feasible
+from hwnas.nas.choice_set import ChoiceSet
 from hwnas.nas.strategies.controller import Controller
 from hwnas.nas.strategies.packing import pack, pack_adam, unpack, unpack_adam
 from hwnas.nas.strategies.warm_start import check_fit, tagged
@@ -40,7 +40,7 @@ class ENAS:
 
     def __init__(
         self,
-        feasible: Feasible,
+        feasible: ChoiceSet,
         seed: int,
         *,
         units: int = 64,

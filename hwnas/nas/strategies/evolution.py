@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hwnas.nas.feasible import Feasible
+from hwnas.nas.choice_set import ChoiceSet
 
 
 class Evolution:
@@ -18,7 +18,7 @@ class Evolution:
     score, forgets what was only luckily scored.
     """
 
-    def __init__(self, feasible: Feasible, seed: int, *, population: int = 10, sample: int = 3) -> None:
+    def __init__(self, feasible: ChoiceSet, seed: int, *, population: int = 10, sample: int = 3) -> None:
         self._feasible, self._rng = feasible, np.random.default_rng(seed)
         self._size, self._sample = population, sample
         self._population: deque[tuple[tuple[int, ...], float]] = deque(maxlen=population)
@@ -42,7 +42,7 @@ class Evolution:
         self._population.extend((tuple(choices), score) for choices, score in state["population"])
 
 
-def mutated(parent: Sequence[int], feasible: Feasible, rng: np.random.Generator) -> tuple[int, ...]:
+def mutated(parent: Sequence[int], feasible: ChoiceSet, rng: np.random.Generator) -> tuple[int, ...]:
     """A feasible architecture that differs from a feasible parent in one random decision, and else where it must.
 
     The decision is uniform among those that can change, its new option among those that the decisions before it leave.

@@ -12,7 +12,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
-from hwnas.nas.feasible import Features
+from hwnas.nas.choice_set import Features
 
 Floats = NDArray[np.float64]
 

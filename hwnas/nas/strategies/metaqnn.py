@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hwnas.errors import InputError
-from hwnas.nas.feasible import Feasible
+from hwnas.nas.choice_set import ChoiceSet
 from hwnas.nas.strategies.warm_start import check_fit, tagged
 
 _SCHEDULE = (  # ε, and for how many different models of 2,700 in all (table 2 of the paper)
@@ -52,7 +52,7 @@ class MetaQNN:
 
     def __init__(
         self,
-        feasible: Feasible,
+        feasible: ChoiceSet,
         seed: int,
         *,
         models: int = 50,

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from hwnas.nas.feasible import Feasible
+from hwnas.nas.choice_set import ChoiceSet
 
 
 class Random:
     """Proposes uniform feasible architectures and learns nothing."""
 
-    def __init__(self, feasible: Feasible, seed: int) -> None:
+    def __init__(self, feasible: ChoiceSet, seed: int) -> None:
         self._feasible, self._rng = feasible, np.random.default_rng(seed)
 
     def ask(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Limits on size and memory: which are refused, alone and together, and whole runs within them."""
+"""Constraints on size and memory: which are refused, alone and together, and whole runs within them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hwnas.export.size import size_model
 from hwnas.files import read_json
 from hwnas.progress import Silent
 from hwnas.run import pipeline
-from hwnas.run.bounds import Bounds, bounds
+from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan, ready_model
 
@@ -27,8 +27,8 @@ SIZES_KB = {a.choices: SIZE.predict_bytes(a.choices) / 1024 for a in EVERYTHING}
 MS = {a.choices: MODEL.predict_ms(a.choices) for a in EVERYTHING}
 
 
-def of(size_kb: float = 0.0, peak_kb: float = 0.0) -> Bounds:
-    return bounds(a_config(Path("images"), max_size_kb=size_kb, max_peak_kb=peak_kb), SPACE, CLASSES, TEXTS)
+def of(size_kb: float = 0.0, peak_kb: float = 0.0) -> ConstrainedSpace:
+    return constrained_space(a_config(Path("images"), max_size_kb=size_kb, max_peak_kb=peak_kb), SPACE, CLASSES, TEXTS)
 
 
 def inside(size_kb: float, peak_kb: float, ms: float) -> list[tuple[int, ...]]:
@@ -38,7 +38,7 @@ def inside(size_kb: float, peak_kb: float, ms: float) -> list[tuple[int, ...]]:
 def test_without_limits_the_space_stays_as_it_is() -> None:
     found = of()
     assert (found.space, found.size, found.count()) == (SPACE, None, 81)
-    assert found.limits(MODEL, 9.0).size is None
+    assert len(found.feasible_set(MODEL, 9.0).constraints) == 1
 
 
 @pytest.mark.parametrize("peak_kb", sorted(set(PEAKS_KB.values())))
@@ -88,8 +88,8 @@ def test_limits_that_exclude_each_other_are_told_with_what_can_be_met(rank: int,
         allowed = inside(size_kb, peak_kb, ms)
         if allowed:
             found.check(model, ms)
-            assert found.limits(model, ms).decode(model.costs_ms) is not None
-            assert 1 <= found.count(found.limits(model, ms)) <= len(allowed)
+            assert found.feasible_set(model, ms).decode(model.costs_ms) is not None
+            assert 1 <= found.count(found.feasible_set(model, ms)) <= len(allowed)
         else:
             with pytest.raises(InfeasibleBudgetError) as caught:
                 found.check(model, ms)

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from hwnas.arch.choice_costs import AdditiveCosts
 from hwnas.arch.costs import peak_bytes
 from hwnas.arch.space import SearchSpace
-from hwnas.arch.spaces import AnySpace
 from hwnas.config import Configuration
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.export.size import SizeModel, size_model
-from hwnas.latency.model import Latencies, LatencyModel
-from hwnas.nas.decode import FeasibleSampler, decode
-from hwnas.nas.limits import Limit, Limits
-from hwnas.nas.within import AnyLimits, limits_of
+from hwnas.latency.model import LatencyModel
+from hwnas.nas.constraint import Constraint, latency_constraint
+from hwnas.nas.feasible_set import FeasibleSet, feasible_set
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """The limits beside the latency, applied to a space.
+class ConstrainedSpace:
+    """A space under the constraints beside the latency.
 
-    The peak memory of a chain is the largest peak of its ops, so that limit is a filter on options. The size is a sum,
-    so that one is a constraint on architectures.
+    The peak memory of a chain is the largest peak of its ops, so that one is a filter on options. The size is a sum, so
+    that one is a constraint on architectures.
 
     Attributes:
         max_size_kb, max_peak_kb: in KiB; 0 is no limit.
@@ -35,7 +34,7 @@ class Bounds:
     max_size_kb: float
     max_peak_kb: float
     kept: tuple[tuple[int, ...], ...]
-    space: AnySpace
+    space: SearchSpace
     size: SizeModel | None
 
     @property
@@ -43,35 +42,33 @@ class Bounds:
         """Number of options, over all decisions, that are left."""
         return sum(map(len, self.kept))
 
-    def limits(self, model: Latencies, target_ms: float) -> AnyLimits:
-        """All limits of a search in `space`, whose latencies `model` predicts.
+    def feasible_set(self, model: LatencyModel, target_ms: float, budget_ms: float | None = None) -> FeasibleSet:
+        """What a search in `space` may find: all constraints, where `model` predicts latencies.
+
+        Args:
+            budget_ms: what was asked, where that is not the budget of which the margin leaves `target_ms`.
 
         Raises:
             InfeasibleBudgetError: no network of the space is that fast.
         """
-        return limits_of(model, target_ms, self._size_limit)
+        return feasible_set(latency_constraint(model, target_ms, budget_ms), *self._size)
 
-    def count(self, limits: AnyLimits | None = None) -> float:
-        """Number of architectures within `limits`, or of any latency; with two constraints up to the rounding of
-        `FeasibleSampler`."""
-        if limits is not None:
-            return limits.sampler().count
-        size = self._size_limit
-        return (
-            float(self.space.size)
-            if size is None
-            else FeasibleSampler(size.costs, size.budget, groups=size.groups).count
-        )
+    def count(self, feasible: FeasibleSet | None = None) -> float:
+        """Number of architectures in a feasible set, or of any latency; with two constraints up to the rounding of
+        draws."""
+        if feasible is not None:
+            return feasible.count
+        return feasible_set(*self._size).count if self._size else float(self.space.size)
 
     def broken(self, file_bytes: int, peak: int) -> str:
-        """Which limit a finished network breaks, as a sentence; empty if it keeps both."""
+        """Which constraint a finished network breaks, as a sentence; empty if it keeps both."""
         for name, value, limit_kb in (("file", file_bytes, self.max_size_kb), ("peak", peak, self.max_peak_kb)):
             if limit_kb and value > limit_kb * 1024:
                 return f"the {name} of the exported network is {value / 1024:.5g} KiB, above {limit_kb:g} KiB"
         return ""
 
-    def check(self, model: Latencies, target_ms: float) -> None:
-        """Whether the limits can be kept together; `model` is that of `space`.
+    def check(self, model: LatencyModel, target_ms: float) -> None:
+        """Whether the constraints can be kept together; `model` is that of `space`.
 
         Raises:
             InfeasibleBudgetError: they cannot, though each alone can.
@@ -79,37 +76,41 @@ class Bounds:
         peak = [f"a peak of {self.max_peak_kb:g} KiB"] if self.max_peak_kb else []
         if model.smallest_ms > target_ms:
             raise _too_slow(model, target_ms, model.smallest_ms, peak, "a larger --max-peak-kb")
-        limits = self.limits(model, target_ms)
-        if not isinstance(limits, Limits) or limits.size is None:
-            return
-        assert isinstance(model, LatencyModel)
-        smallest = replace(limits, size=None).decode(_negative(limits.size.costs))
-        assert smallest is not None
-        if limits.size.keeps(smallest):
-            return
-        fastest = decode(_negative(model.costs_ms), limits.size.costs, limits.size.budget, groups=model.groups)
+        latency = latency_constraint(model, target_ms)
+        for size in self._size:
+            smallest = feasible_set(latency).extreme(size)
+            assert smallest is not None
+            if not size.keeps(smallest):
+                raise self._not_together(model, latency, size, smallest, peak)
+
+    def _not_together(
+        self, model: LatencyModel, latency: Constraint, size: Constraint, smallest: Sequence[int], peak: Sequence[str]
+    ) -> InfeasibleBudgetError:
+        fastest = feasible_set(size).extreme(latency)
         assert fastest is not None
-        size = f"a file of {self.max_size_kb:g} KiB"
-        other = f"at least --max-size-kb {_up(limits.size.value(smallest) * 1024)}"
-        raise _too_slow(model, target_ms, model.predict_ms(fastest), [size, *peak], other)
+        file = f"a file of {self.max_size_kb:g} KiB"
+        other = f"at least --max-size-kb {_up(size.value(smallest) * 1024)}"
+        return _too_slow(model, latency.target, model.predict_ms(fastest), [file, *peak], other)
 
     @property
-    def _size_limit(self) -> Limit | None:
+    def _size(self) -> tuple[Constraint, ...]:
+        """The constraint on the size of the file, if there is one."""
         if self.size is None:
-            return None
-        budget, fixed = self.max_size_kb * 1024 - self.size.fixed_bytes, self.size.fixed_bytes
-        return Limit("kb", self.size.costs_bytes, budget, self.max_size_kb, 1 / 1024, fixed / 1024, self.space.groups)
+            return ()
+        fixed = self.size.fixed_bytes
+        costs = AdditiveCosts(self.size.costs_bytes, self.space.groups)
+        return (Constraint("kb", costs, self.max_size_kb * 1024 - fixed, self.max_size_kb, 1 / 1024, fixed / 1024),)
 
 
-def bounds(
+def constrained_space(
     config: Configuration,
-    whole: AnySpace,
+    whole: SearchSpace,
     classes: Sequence[str],
     texts: Sequence[str],
     runtime: str = "onnxruntime",
     precision: str = "fp32",
-) -> Bounds:
-    """What the limits of a configuration leave of a space.
+) -> ConstrainedSpace:
+    """What the constraints of a configuration leave of a space.
 
     Args:
         classes, texts: what the metadata of a file holds, as in `size_model`.
@@ -121,13 +122,11 @@ def bounds(
     """
     max_size_kb, max_peak_kb = config.target.max_size_kb, config.target.max_peak_kb
     for option, value in (("--max-size-kb", max_size_kb), ("--max-peak-kb", max_peak_kb)):
-        if value and not isinstance(whole, SearchSpace):
+        if value and not whole.slots:
             raise InputError(
                 f"{option} is no limit of {whole.name}: what an op takes there depends on the layers before it",
                 hint=f"leave out {option}, and use a smaller --width or --resolution",
             )
-    if not isinstance(whole, SearchSpace):
-        return Bounds(0.0, 0.0, tuple(tuple(range(count)) for count in whole.options), whole, None)
     kept = _within_peak(whole, max_peak_kb)
     space = whole.restricted(kept)
     size = size_model(space, classes, texts, runtime, precision) if max_size_kb else None
@@ -142,7 +141,7 @@ def bounds(
             smallest_kb=smallest_bytes / 1024,
             hint=f"ask for at least --max-size-kb {_up(smallest_bytes)}, or use a smaller --width",
         )
-    return Bounds(max_size_kb, max_peak_kb, kept, space, size)
+    return ConstrainedSpace(max_size_kb, max_peak_kb, kept, space, size)
 
 
 def _within_peak(space: SearchSpace, max_peak_kb: float) -> tuple[tuple[int, ...], ...]:
@@ -175,7 +174,7 @@ def _within_peak(space: SearchSpace, max_peak_kb: float) -> tuple[tuple[int, ...
 
 
 def _too_slow(
-    model: Latencies, target_ms: float, fastest_ms: float, others: Sequence[str], instead: str
+    model: LatencyModel, target_ms: float, fastest_ms: float, others: Sequence[str], instead: str
 ) -> InfeasibleBudgetError:
     return InfeasibleBudgetError(
         f"no network within {' and '.join(others)} is predicted to run within {target_ms:.4g} ms (the budget less the "
@@ -183,10 +182,6 @@ def _too_slow(
         smallest_ms=fastest_ms,
         hint=f"ask for at least --budget-ms {model.budget_ms(fastest_ms) * 1.005:.3g}, or for {instead}",
     )
-
-
-def _negative(table: Sequence[Sequence[float]]) -> list[list[float]]:
-    return [[-value for value in row] for row in table]
 
 
 def _up(size_bytes: float) -> str:

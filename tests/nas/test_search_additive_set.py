@@ -12,37 +12,41 @@ from hypothesis import strategies as st
 from problems import OPTIONS, all_choices, random_table, total, toy_model
 from scipy.stats import chisquare
 
+from hwnas.arch.choice_costs import AdditiveCosts
 from hwnas.errors import InputError
+from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constraint import Constraint
 from hwnas.nas.decode import OptionTable
-from hwnas.nas.feasible import Additive
-from hwnas.nas.limits import Limit, Limits
 
 COSTS = toy_model().costs_ms
 SIZES = random_table(np.random.default_rng(7))
 
 
-def limits(costs: OptionTable, budget: float, sizes: OptionTable | None = None, size: float = 0.0) -> Limits:
-    return Limits(Limit("ms", costs, budget, budget), None if sizes is None else Limit("kb", sizes, size, size))
+def limits(costs: OptionTable, budget: float, sizes: OptionTable | None = None, size: float = 0.0) -> AdditiveSet:
+    return AdditiveSet(
+        Constraint("ms", AdditiveCosts(costs), budget, budget),
+        None if sizes is None else Constraint("kb", AdditiveCosts(sizes), size, size),
+    )
 
 
-def check_every_prefix(given: Limits) -> None:
+def check_every_prefix(given: AdditiveSet) -> None:
     """`allowed` of every prefix says what enumeration says."""
-    costs = given.latency.costs
-    inside = {c for c in all_choices(costs) if all(limit.keeps(c) for limit in given.all)}
+    costs = given.latency.costs.table
+    inside = {c for c in all_choices(costs) if all(limit.keeps(c) for limit in given.constraints)}
     if not inside:
         with pytest.raises(InputError, match="no architecture is within"):
-            Additive(given)
+            given.check()
         return
-    found = Additive(given)
-    assert found.options == tuple(map(len, costs))
+    assert given.options == tuple(map(len, costs))
     for length, row in enumerate(costs):
         alive = {choices[: length + 1] for choices in inside}
         for prefix in itertools.product(*(range(len(each)) for each in costs[:length])):
-            assert found.allowed(prefix) == tuple((*prefix, option) in alive for option in range(len(row)))
+            assert given.allowed(prefix) == tuple((*prefix, option) in alive for option in range(len(row)))
     for choices in all_choices(costs):
-        assert found.keeps(choices) == (choices in inside)
+        assert given.keeps(choices) == (choices in inside)
+    assert given.count >= 1
     rng = np.random.default_rng(0)
-    assert all(found.sample(rng) in inside for _ in range(20))
+    assert all(given.sample(rng) in inside for _ in range(20))
 
 
 # Few different values, and such as do not add up exactly: sums that tie, or tie but for rounding, are common.
@@ -88,8 +92,7 @@ def test_no_walk_along_what_is_allowed_ends_nowhere(
     """With sums that tie but for rounding, too."""
     both = [[[option[k] for option in row] for row in table] for k in range(2)]
     known = data.draw(st.sampled_from(list(all_choices(both[0]))))
-    given = limits(both[0], total(both[0], known), both[1], total(both[1], known))
-    found = Additive(given)
+    found = limits(both[0], total(both[0], known), both[1], total(both[1], known))
     walk: list[int] = []
     for _ in found.options:
         walk.append(data.draw(st.sampled_from([k for k, may in enumerate(found.allowed(walk)) if may])))
@@ -102,13 +105,13 @@ def test_of_two_sums_that_tie_but_for_rounding_neither_is_over_the_limit() -> No
     known, other = (0, 0, 1, 0), (0, 0, 0, 1)
     assert total(first, known) != total(first, other) or total(second, known) != total(second, other)
     given = limits(first, total(first, known), second, total(second, known))
-    assert all(limit.keeps(choices) for limit in given.all for choices in (known, other))
+    assert all(limit.keeps(choices) for limit in given.constraints for choices in (known, other))
     check_every_prefix(given)
 
 
 def test_draws_are_uniform() -> None:
     budget = float(np.quantile([total(COSTS, choices) for choices in all_choices(COSTS)], 0.305))  # between two
-    found = Additive(limits(COSTS, budget))
+    found = limits(COSTS, budget)
     inside = [choices for choices in all_choices(COSTS) if found.keeps(choices)]
     counts = dict.fromkeys(inside, 0)
     rng = np.random.default_rng(1)
@@ -121,8 +124,7 @@ def test_a_large_space_under_two_limits() -> None:
     """Of 13^4 · 9^6 architectures, which no enumeration sees: every walk ends within both limits."""
     rng = np.random.default_rng(3)
     costs, sizes = ([rng.uniform(0.1, 1.0, n).tolist() for n in [13] * 4 + [9] * 6] for _ in range(2))
-    given = limits(costs, sum(map(min, costs)) + 1.5, sizes, sum(map(min, sizes)) + 1.5)
-    found = Additive(given)
+    found = limits(costs, sum(map(min, costs)) + 1.5, sizes, sum(map(min, sizes)) + 1.5)
     for _ in range(20):
         walk: list[int] = []
         for _ in found.options:
@@ -131,4 +133,4 @@ def test_a_large_space_under_two_limits() -> None:
 
 
 def test_options_of_the_toy_space() -> None:
-    assert Additive(limits(COSTS, math.inf)).options == tuple(OPTIONS)
+    assert limits(COSTS, math.inf).options == tuple(OPTIONS)

@@ -1,4 +1,4 @@
-"""MetaQNN's chains under a budget, against enumeration; and the strategies that walk through them."""
+"""MetaQNN's chains under a budget, against enumeration; and the strategies that propose them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from hwnas.arch import OpSpec
+from hwnas.arch.choice_costs import SequentialCosts
 from hwnas.arch.spaces.chain import ChainSpace, chain
 from hwnas.errors import InputError
-from hwnas.latency.walks import chain_walks
+from hwnas.nas.constraint import Constraint
+from hwnas.nas.sequential_set import SequentialSet
 from hwnas.nas.strategies import strategy
-from hwnas.nas.walks import FeasibleWalks
 
 SMALL = chain(0.05, 4, 1, 2, layers=3)  # 8 channels only in convolutions
 
@@ -26,7 +27,7 @@ def row_ms(spec: OpSpec) -> float:
     return float(np.sqrt(spec.cin * 3.0 + spec.cout * 7.0 + spec.kernel * spec.height / 1.7) + len(spec.kind) / 9.0)
 
 
-WALKS = chain_walks(SMALL, row_ms)
+CHAINS = SMALL.costs(row_ms)
 
 
 @cache
@@ -42,9 +43,13 @@ def every_chain() -> dict[tuple[int, ...], float]:
     return found
 
 
-def feasible(share: float, space: ChainSpace = SMALL) -> tuple[FeasibleWalks, float]:  # type: ignore[type-arg]
+def within(costs: SequentialCosts, budget: float) -> SequentialSet:  # type: ignore[type-arg]
+    return SequentialSet(costs, Constraint("ms", costs, budget, budget))
+
+
+def feasible(share: float, space: ChainSpace = SMALL) -> tuple[SequentialSet, float]:  # type: ignore[type-arg]
     budget = float(np.quantile(list(every_chain().values()), share)) + 1e-9
-    return FeasibleWalks(chain_walks(space, row_ms), budget), budget
+    return within(space.costs(row_ms), budget), budget
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
@@ -81,7 +86,7 @@ def test_of_equal_scores_the_cheapest_chain_is_decoded() -> None:
 def test_draws_are_uniform() -> None:
     costs = sorted(every_chain().values())
     place = max(range(40, 60), key=lambda k: costs[k + 1] - costs[k])
-    found = FeasibleWalks(WALKS, (costs[place] + costs[place + 1]) / 2)
+    found = within(CHAINS, (costs[place] + costs[place + 1]) / 2)
     inside = [choices for choices in every_chain() if found.keeps(choices)]
     assert found.count == len(inside) == place + 1
     counts = dict.fromkeys(inside, 0)
@@ -92,21 +97,21 @@ def test_draws_are_uniform() -> None:
 
 
 def test_without_a_budget_all_chains_count() -> None:
-    assert FeasibleWalks(WALKS, float("inf")).count == len(every_chain())
+    assert within(CHAINS, float("inf")).count == len(every_chain())
 
 
 def test_a_budget_below_the_cheapest_chain_is_refused() -> None:
-    with pytest.raises(InputError, match="no chain is within"):
-        FeasibleWalks(WALKS, min(every_chain().values()) - 0.01)
+    with pytest.raises(InputError, match="no architecture is within"):
+        within(CHAINS, min(every_chain().values()) - 0.01)
 
 
 @pytest.mark.parametrize("name", ["random", "metaqnn"])
 def test_strategies_find_good_chains_of_twelve_layers_within_the_budget(name: str) -> None:
-    """The score rewards convolutions of 5 x 5 pixels; a walk of only cheap layers has none."""
+    """The score rewards convolutions of 5 x 5 pixels; a chain of only cheap layers has none."""
     space = chain(0.25, 8, 1, 10)
-    walks = chain_walks(space, row_ms)
-    smallest = FeasibleWalks(walks, 1e9).decode([[0.0] * count for count in space.options])
-    found = FeasibleWalks(walks, walks.cost(smallest) + 200.0)
+    costs = space.costs(row_ms)
+    smallest = within(costs, 1e9).decode([[0.0] * count for count in space.options])
+    found = within(costs, costs.cost(smallest) + 200.0)
     maker = strategy(name).sampler
     assert maker is not None
     sampler, again = maker(found, 0), maker(found, 0)
@@ -116,7 +121,7 @@ def test_strategies_find_good_chains_of_twelve_layers_within_the_budget(name: st
         assert choices == again.ask()
         assert found.keeps(choices)
         network = space.network(space.architecture(choices))
-        assert walks.cost(choices) == pytest.approx(sum(row_ms(spec) for _, spec in network.ops))
+        assert costs.cost(choices) == pytest.approx(sum(row_ms(spec) for _, spec in network.ops))
         scores.append(sum(spec.kernel == 5 and spec.kind == "conv" for _, spec in network.ops) / space.layers)
         for one in (sampler, again):
             one.tell(choices, scores[-1])

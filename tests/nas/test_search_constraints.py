@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from problems import OPTIONS, all_choices, random_table, total, toy_model
 from scipy.stats import chisquare
 
+from hwnas.arch.choice_costs import AdditiveCosts
 from hwnas.errors import InputError
+from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constraint import Constraint, latency_constraint
 from hwnas.nas.decode import FeasibleSampler, OptionTable, Second, decode
-from hwnas.nas.limits import Limit, Limits, latency_limit
-from hwnas.nas.objective import Hold
+from hwnas.nas.objective import ConstraintPenalty
 from hwnas.nas.select import candidates
 from hwnas.nas.strategies.gumbel import Gumbel
-from hwnas.nas.supernet_loop import Budgeted
+from hwnas.nas.supernet_loop import ConstrainedRelaxation
 
 COSTS = toy_model().costs_ms
 SIZES = random_table(np.random.default_rng(7))  # not aligned with the costs: the two can exclude each other
@@ -168,41 +170,47 @@ def test_every_draw_keeps_both_however_coarse_the_grid(cells: int) -> None:
 def test_candidates_keep_both() -> None:
     scores = random_table(np.random.default_rng(2))
     budget, size = total(COSTS, (1, 1, 1, 1)), 0.0
-    found = list(candidates(scores, COSTS, budget, (SIZES, size), count=8, seed=0))
+    both = AdditiveSet(
+        Constraint("ms", AdditiveCosts(COSTS), budget, budget), Constraint("kb", AdditiveCosts(SIZES), size, size)
+    )
+    found = list(candidates(scores, both, count=8, seed=0))
     assert found[0] == decode(scores, COSTS, budget, (SIZES, size))
     assert set(found) <= set(feasible(COSTS, budget, (SIZES, size)))
 
 
-def test_a_limit_counts_in_its_unit() -> None:
+def test_a_constraint_counts_in_its_unit() -> None:
     model = toy_model(slope=1.3, intercept_ms=0.7)
-    latency = latency_limit(model, model.largest_ms)
-    size = Limit("kb", SIZES, 1.0 - 0.25, 1.0, 1.0, 0.25)
-    limits = Limits(latency, size)
+    latency = latency_constraint(model, model.largest_ms)
+    size = Constraint("kb", AdditiveCosts(SIZES), 1.0 - 0.25, 1.0, 1.0, 0.25)
+    limits = AdditiveSet(latency, size)
     for choices in all_choices(COSTS):
         assert latency.value(choices) == pytest.approx(model.predict_ms(choices))
-        assert size.keeps(choices) == (size.value(choices) <= size.limit)
+        assert size.keeps(choices) == (size.value(choices) <= size.target)
     scores = random_table(np.random.default_rng(4))
     assert limits.decode(scores) == limits.without_latency.decode(scores) == decode(scores, SIZES, 0.75)
-    assert limits.sampler().count <= len(feasible(COSTS, latency.budget, (SIZES, 0.75)))
+    assert limits.count <= len(feasible(COSTS, latency.raw_budget, (SIZES, 0.75)))
 
 
-def test_a_relaxation_is_held_to_both_limits() -> None:
-    """The loss prefers what is slow and large; both expectations end at their limits, which conflict with it."""
+def test_a_relaxation_is_held_to_both_constraints() -> None:
+    """The loss prefers what is slow and large; both expectations end at their targets, which conflict with it."""
     sizes = [[abs(size) + 0.1 for size in row] for row in SIZES]
     found = Gumbel(OPTIONS, hard=False)
     low, high = (np.array([sum(map(pick, table)) for table in (COSTS, sizes)]) for pick in (min, max))
     goal = low + np.array([0.5, 0.4]) * (high - low)
-    limits = [Limit("ms", COSTS, goal[0], goal[0]), Limit("kb", sizes, goal[1], goal[1])]
-    budgeted = Budgeted(found, tuple(Hold(limit) for limit in limits))
+    limits = [
+        Constraint("ms", AdditiveCosts(COSTS), goal[0], goal[0]),
+        Constraint("kb", AdditiveCosts(sizes), goal[1], goal[1]),
+    ]
+    constrained = ConstrainedRelaxation(found, tuple(ConstraintPenalty(limit) for limit in limits))
     gain = torch.tensor(np.array(COSTS) / high[0] + np.array(sizes) / high[1], dtype=torch.float32)
     optimizer = torch.optim.Adam([found.logits], lr=0.05)
     history = []
     for step in range(1200):
         optimizer.zero_grad()
-        (budgeted.penalty() - 0.3 * (gain * torch.softmax(found.logits, 1)).sum()).backward()  # type: ignore[no-untyped-call]
+        (constrained.penalty() - 0.3 * (gain * torch.softmax(found.logits, 1)).sum()).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % 20 == 19:
-            budgeted.update()
-            history.append([value.item() for value in budgeted.expected()])
+            constrained.update()
+            history.append([value.item() for value in constrained.expected()])
     assert np.mean(history[-10:], axis=0) == pytest.approx(goal, rel=0.03)
-    assert all(hold.penalty.multiplier > 0 for hold in budgeted.holds)
+    assert all(held.penalty.multiplier > 0 for held in constrained.penalties)

@@ -38,6 +38,7 @@ def adapt_device(
     """
     from dataclasses import asdict
 
+    from hwnas.devices.link import condition_of
     from hwnas.latency.adapt import adapt_table, adaptation_prior, source_tables
     from hwnas.latency.calibrate import too_far_off
     from hwnas.latency.find import adapted_folder, writable_root
@@ -46,7 +47,7 @@ def adapt_device(
 
     named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes)
     instance, target = named.instance(), named.target()
-    condition, started = target.condition(), time.monotonic()
+    condition, started = condition_of(target), time.monotonic()
     known = adaptation_prior(instance, source_tables(instance, condition, sources or out), seed=seed)
     folder = writable_root(out) / adapted_folder(condition, instance.signature)
     watch = console.progress(quiet=quiet)

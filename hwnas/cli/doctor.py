@@ -14,10 +14,11 @@ def doctor(json_: options.Json = False, quiet: options.Quiet = False) -> None:
     from hwnas.devices import npm
     from hwnas.devices.device import list_devices
     from hwnas.devices.host import host_facts
+    from hwnas.devices.link import condition_of
 
     facts: dict[str, Any] = host_facts()
     facts["packages"] |= npm.packages()
-    facts["devices"] = {device.id: str(device.condition().folder) for device in list_devices()}
+    facts["devices"] = {device.id: str(condition_of(device).folder) for device in list_devices()}
     facts["problems"] = _problems()
     if json_:
         console.print_json(facts)

@@ -42,6 +42,7 @@ def profile_device(
     """
     from dataclasses import asdict
 
+    from hwnas.devices.link import condition_of
     from hwnas.latency.build import MissingRows, complete, lacking, measuring_into, open_table
     from hwnas.latency.calibrate import too_far_off
     from hwnas.latency.find import table_folder
@@ -50,7 +51,7 @@ def profile_device(
     del resume  # rounds are kept until the table is written, so an interrupted measurement always continues
     named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes)
     instance, target = named.instance(), named.target()
-    folder = table_folder(target.condition(), out)
+    folder = table_folder(condition_of(target), out)
     watch = console.progress(quiet=quiet)
 
     def needed(table: LatencyTable) -> MissingRows:

@@ -119,21 +119,6 @@ class Device:
                 raise InputError(f"unknown {name} {value!r}", hint=f"one of {', '.join(ALLOWED[name])}")
         return replace(self, runtime=runtime or self.runtime, precision=precision or self.precision)
 
-    def condition(self) -> Condition:
-        """The condition that its latencies hold under: the CPU and the runtime that are there.
-
-        The device is asked once a process. onnxruntime-web is installed where it is not there yet.
-
-        Raises:
-            UnreachableError: it does not answer.
-            DeviceError: the runtime is not installed on it, or cannot be.
-        """
-        from hwnas.devices.link import link_to
-
-        if not self.reachable:
-            return Condition(self.id, IMPORTED, "", self.threads, self.precision)
-        return link_to(self).condition
-
 
 def list_devices() -> list[Device]:
     """The devices that come with hwnas, sorted by id.

@@ -14,7 +14,7 @@ from typing import Any
 
 from hwnas.devices import npm
 from hwnas.devices.benchmark_model import benchmark_events
-from hwnas.devices.device import Condition, Device
+from hwnas.devices.device import IMPORTED, Condition, Device
 from hwnas.devices.host import RUNTIME_PACKAGES, Facts, cpu_slug
 from hwnas.devices.job import Job, python_events
 from hwnas.devices.transports import Transport
@@ -138,6 +138,21 @@ def link_to(device: Device) -> Link:
     link = Link(device)
     atexit.register(link.close)
     return link
+
+
+def condition_of(device: Device) -> Condition:
+    """The condition that its latencies hold under: the CPU and the runtime that are there.
+
+    The device is asked once a process; one that an imported table alone speaks of is not asked. onnxruntime-web is
+    installed where it is not there yet.
+
+    Raises:
+        UnreachableError: it does not answer.
+        DeviceError: the runtime is not installed on it, or cannot be.
+    """
+    if not device.reachable:
+        return Condition(device.id, IMPORTED, "", device.threads, device.precision)
+    return link_to(device).condition
 
 
 def open_transport(device: Device) -> Transport:

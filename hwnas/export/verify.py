@@ -11,6 +11,7 @@ from typing import Any
 
 from hwnas.backends.model_facts import READERS, ModelFile, Tensor, describe, shape_text
 from hwnas.devices.device import Device
+from hwnas.devices.link import condition_of
 from hwnas.devices.measure import Stream, stream_rounds
 from hwnas.devices.sustained import Sustained, check_sustained, run_sustained
 from hwnas.devices.verdict import MIN_PROCESSES, Verdict, measure_verdict
@@ -119,7 +120,7 @@ def verify(
     if sustained_s:
         check_sustained(device, sustained_s)
     given = {name: shape for name, shape in resolved.items() if name in shapes}
-    condition = device.condition()
+    condition = condition_of(device)
     progress = progress or Silent()
     name = path.name
     own = stream or functools.partial(stream_rounds, singles=True, shapes={name: given})
@@ -246,7 +247,7 @@ def _fitting(file: ModelFile, one: Tensor, given: Sequence[int]) -> tuple[int, .
 
 def _reference_us(device: Device, progress: Progress) -> float | None:
     """What the reference model takes undisturbed, by the device's latency table, where there is one."""
-    folder = find_folder(device.condition(), None)
+    folder = find_folder(condition_of(device), None)
     if folder is None:
         return None
     try:

@@ -10,7 +10,8 @@ import torch
 
 from hwnas.arch.spaces import AnySpace, parse_constants, space_instance, space_rungs
 from hwnas.data import Dataset, class_names, native_shape
-from hwnas.devices.device import Device
+from hwnas.devices.device import Condition, Device
+from hwnas.devices.link import condition_of
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.files import read_json, write_json
 from hwnas.latency.build import MissingRows, complete, drifted, kept_model, lacking, model_of, open_table, table_for
@@ -47,7 +48,8 @@ class Plan:
         budgets: the tightest first.
         whole: the search space that was asked for; latencies are measured and calibrated on it.
         bounds: what the limits on size and memory leave of it.
-        table: the device's table as it is now; `need` says what it lacks.
+        condition: what the device's latencies hold under.
+        table: the device's table as it is now; `missing` says what it lacks.
         folder: where the completed table goes.
         any_table: whether a table whose error is too large is taken all the same.
         start: weights, α and what samplers learned that the search begins with, and `reused`, how much of the
@@ -61,6 +63,7 @@ class Plan:
     whole: AnySpace
     bounds: Bounds
     device: Device
+    condition: Condition
     table: LatencyTable
     folder: Path
     missing: MissingRows
@@ -119,7 +122,7 @@ def make_plan(
         config = replace(config, data=dataset.name)
     device = device_or_imported(config.device, tables).with_runtime(config.runtime, config.precision)
     classes = class_names(config.data) if dataset is None else dataset.classes
-    condition = device.condition()
+    condition = condition_of(device)
     texts = (Path(config.data).expanduser().resolve().name, device.id, condition.folder.as_posix())
 
     def limited(space: AnySpace) -> Bounds:
@@ -149,6 +152,7 @@ def make_plan(
         whole=found.space,
         bounds=left,
         device=device,
+        condition=condition,
         table=table,
         folder=folder,
         missing=missing,
@@ -299,7 +303,7 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
         TableError: the error of the table is too large to search with.
         DeviceError: the device cannot measure.
     """
-    origin = {"space": plan.space.name, "condition": plan.device.condition().folder.as_posix()}
+    origin = {"space": plan.space.name, "condition": plan.condition.folder.as_posix()}
     if kept is not None and kept.exists() and not plan.missing:
         content = read_json(kept)
         if content["origin"] == origin:

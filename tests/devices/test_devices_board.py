@@ -20,7 +20,7 @@ from device_models import HOST, write_convs, write_tflite
 from hwnas.devices import runner
 from hwnas.devices.device import Device
 from hwnas.devices.host import Facts, cpu_slug
-from hwnas.devices.link import link_to
+from hwnas.devices.link import condition_of, link_to
 from hwnas.devices.measure import measure
 from hwnas.errors import DeviceError
 
@@ -216,7 +216,7 @@ def test_litert_is_measured_like_onnxruntime(tmp_path: Path) -> None:
     rounds = measure(device, {"a": model, "b": model}, model, rounds=3, round_ms=2)
     assert len(rounds) == 6
     assert all(0 < one.p10_us <= one.median_us <= one.p90_us and one.calls >= 3 for one in rounds)
-    assert device.condition().id == f"litert-{runner.package_version('ai-edge-litert')}-t1-fp32"
+    assert condition_of(device).id == f"litert-{runner.package_version('ai-edge-litert')}-t1-fp32"
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"no model")
     with pytest.raises(DeviceError, match="model 'a'"):
@@ -257,7 +257,7 @@ def test_a_device_without_the_runtime_says_what_to_install(monkeypatch: pytest.M
     device: Device = replace(HOST, id="bare")
     monkeypatch.setattr(link_to(device), "facts", facts_with({}))
     with pytest.raises(DeviceError, match="device 'bare' has no onnxruntime") as caught:
-        device.condition()
+        condition_of(device)
     assert "-m pip install onnxruntime" in caught.value.hint
 
 

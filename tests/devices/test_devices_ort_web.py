@@ -24,6 +24,7 @@ from hwnas.backends.torch import export_weights, network_module
 from hwnas.devices import npm, ort_web
 from hwnas.devices.device_check import facts_of, run_reference_model
 from hwnas.devices.estimate import estimates
+from hwnas.devices.link import condition_of
 from hwnas.devices.measure import measure, stream_rounds
 from hwnas.devices.verdict import measure_verdict
 from hwnas.errors import DeviceError, ExportError
@@ -46,9 +47,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_condition_names_the_package_and_the_node_that_runs_it() -> None:
     packages = npm.packages()
     major = packages["node"].split(".")[0]
-    assert WEB.condition().id == f"ort-web-{packages['onnxruntime-web']}-node{major}-t1-fp32"
+    assert condition_of(WEB).id == f"ort-web-{packages['onnxruntime-web']}-node{major}-t1-fp32"
     assert re.match(r"1\.30\.\d+$", packages["onnxruntime-web"])
-    assert WEB.condition().device == HOST.condition().device
+    assert condition_of(WEB).device == condition_of(HOST).device
 
 
 def test_it_is_measured_like_onnxruntime(folder: Path) -> None:

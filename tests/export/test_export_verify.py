@@ -17,6 +17,7 @@ from hwnas.backends.model_facts import ModelFile, Tensor, describe
 from hwnas.backends.model_format import format_of
 from hwnas.backends.weights import random_weights
 from hwnas.devices.device import Device, load_device
+from hwnas.devices.link import condition_of
 from hwnas.devices.rounds import Round
 from hwnas.devices.sustained import LoadSlice, assess
 from hwnas.devices.transports.adb import AdbAddress
@@ -129,7 +130,7 @@ def test_a_budget_has_to_hold_without_pause_too(
 
 
 def test_the_table_of_the_device_bounds_the_reference_model(tmp_path: Path) -> None:
-    condition = HOST.condition()
+    condition = condition_of(HOST)
     folder = tmp_path / "latency_tables" / condition.folder
     save_table(LatencyTable(condition.device, condition.id, reference_us=50.0), folder)
     assert judged(tmp_path, Rounds(lambda turn: 1100.0)).verdict.state == "unstable"

@@ -13,7 +13,7 @@ import pytest
 import hwnas
 
 ROOT = Path(hwnas.__file__).parent
-BASE = {"errors", "files", "locks", "plugins", "progress", "resources"}
+BASE = {"errors", "files", "locks", "plugins", "progress", "resources", "runtimes"}
 TRAINING = BASE | {"data", "train"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
 ALLOWED: dict[str, set[str]] = {
@@ -24,9 +24,10 @@ ALLOWED: dict[str, set[str]] = {
     "locks": {"errors", "files"},
     "resources": {"errors"},
     "plugins": {"errors"},
+    "runtimes": {"errors"},
     "arch": {"errors"},
-    "backends": {"arch", "errors", "files"},
-    "devices": BASE,
+    "backends": {"arch", "errors", "files", "locks", "runtimes"},
+    "devices": BASE | {"backends"},
     "latency": MEASURING - {"latency"},
     "data": {"errors", "files", "progress"},
     "train": {"data", "errors", "files", "progress"},
@@ -39,8 +40,18 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 STRATEGIES = {f"hwnas.search.{name}" for name in ("strategies", "supernet", "feasible", "bilevel", "virtual")}
-# and errors, plugins
-WITHOUT_TORCH = ("errors", "files", "locks", "plugins", "progress", "resources", "arch", "devices", "latency")
+WITHOUT_TORCH = (
+    "errors",
+    "files",
+    "locks",
+    "plugins",
+    "progress",
+    "resources",
+    "runtimes",
+    "arch",
+    "devices",
+    "latency",
+)
 
 
 def layer(path: Path) -> str:

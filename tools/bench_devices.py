@@ -66,9 +66,7 @@ def place(runtime: str, space: SearchSpace, tables: Path | None) -> Place:
     condition = condition_of(device)
     folder = find_folder(condition, tables)
     if folder is None:
-        raise InputError(
-            f"there is no latency table of {condition.id}", hint="hwnas profile-device makes one"
-        )
+        raise InputError(f"there is no latency table of {condition.id}", hint="hwnas profile-device makes one")
     model = model_of(load_table(folder), space)
     assert isinstance(model, LatencyModel)  # a chain has none
     return Place(runtime, device, model)

@@ -11,7 +11,7 @@ from hwnas.cli import console, options
 @console.verb
 def doctor(json_: options.Json = False, quiet: options.Quiet = False) -> None:
     """Tell versions, runtimes and devices, and what stands in the way."""
-    from hwnas.devices import npm
+    from hwnas.backends import npm
     from hwnas.devices.device import list_devices
     from hwnas.devices.host import host_facts
     from hwnas.devices.link import condition_of

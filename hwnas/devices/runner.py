@@ -124,6 +124,14 @@ class LiteRt:
 RUNTIMES: dict[str, Any] = {"onnxruntime": OnnxRuntime, "litert": LiteRt}
 
 
+def opened(job: dict[str, Any]) -> Any:
+    """The runtime of a job; one that runs in Node, on the host only, comes as its Python file and its folder."""
+    if not job.get("web"):
+        return RUNTIMES[job["runtime"]](job["threads"])
+    program, folder = job["web"]
+    return runpy.run_path(program)["OrtWeb"](folder)
+
+
 def sample(call: Callable[[], Any], batch: int, fewest: int, for_ms: float, warmup: int) -> list[float]:
     """Microseconds of one call, in batches of so many: for so long, and at least so many times."""
     for _ in range(warmup):
@@ -334,9 +342,7 @@ def measure(job: dict[str, Any]) -> None:
     os.environ.update(dict.fromkeys(variables, str(job["threads"])))
     import numpy as np
 
-    web = job.get("web")  # the folder of onnxruntime-web, on the host only, where its code is beside this file
-    kind = runpy.run_path(str(Path(__file__).with_name("ort_web.py")))["OrtWeb"] if web else RUNTIMES[job["runtime"]]
-    runtime, generator = kind(web or job["threads"]), np.random.default_rng(job["seed"])
+    runtime, generator = opened(job), np.random.default_rng(job["seed"])
 
     def attempt(name: str, step: Callable[[], Any]) -> Any:
         """Do `step`; what the runtime raises ends the program, with the model's name in the error."""

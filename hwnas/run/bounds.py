@@ -13,6 +13,7 @@ from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.export.size import SizeModel, size_model
 from hwnas.latency.model import Latencies, LatencyModel
 from hwnas.run.config import RunConfig
+from hwnas.runtimes import DEFAULT
 from hwnas.search.decode import FeasibleSampler, decode
 from hwnas.search.limits import Limit, Limits
 from hwnas.search.within import AnyLimits, limits_of
@@ -106,7 +107,7 @@ def bounds(
     whole: AnySpace,
     classes: Sequence[str],
     texts: Sequence[str],
-    runtime: str = "onnxruntime",
+    runtime: str = DEFAULT,
     precision: str = "fp32",
 ) -> Bounds:
     """What the limits of a configuration leave of a space.

@@ -23,6 +23,7 @@ from hwnas.devices.host import Facts, cpu_slug
 from hwnas.devices.link import condition_of, link_to
 from hwnas.devices.measure import measure
 from hwnas.errors import DeviceError
+from hwnas.runtimes import RUNTIMES
 
 SOURCE = Path(runner.__file__)
 BIG_LITTLE = """processor : 0
@@ -250,7 +251,7 @@ def facts_with(packages: dict[str, str]) -> Facts:
     ],
 )
 def test_the_version_of_litert_says_which_program_it_is(packages: dict[str, str], version: str | None) -> None:
-    assert facts_with(packages).runtime_version("litert") == version
+    assert RUNTIMES["litert"].version(packages) == version
 
 
 def test_a_device_without_the_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,8 @@ def make_plan(
     """Resolve a configuration; nothing is trained.
 
     Where a budget in milliseconds comes without a width, the ends of a few instances of the space are measured first,
-    for a few seconds, and the budget chooses among them.
+    for a few seconds, and the budget chooses among them. `progress` is told before that, and before a device that is
+    not this machine is contacted.
 
     Args:
         dataset: takes the place of `config.data`, which becomes its name.
@@ -122,6 +123,8 @@ def make_plan(
         config = replace(config, data=dataset.name)
     device = device_or_imported(config.device, tables).with_runtime(config.runtime, config.precision)
     classes = class_names(config.data) if dataset is None else dataset.classes
+    if device.reachable and device.transport != "local":
+        progress.say(f"asking {device.id}, over {device.transport}, for its CPU and its version of {device.runtime}")
     condition = condition_of(device)
     texts = (Path(config.data).expanduser().resolve().name, device.id, condition.folder.as_posix())
 
@@ -371,6 +374,7 @@ def reference_us(plan: Plan) -> float | None:
 
 def _refuse_hopeless(plan: Plan, progress: Progress) -> None:
     """Measure the smallest network before a whole table: a budget far below it is refused at once."""
+    progress.say(f"measuring the smallest network of {plan.space.name} on {plan.device.id}, for about a second")
     smallest = {"smallest": extreme(plan.whole, min)}
     smallest_ms = floor_ms(smallest, plan.device, progress=progress)["smallest"]
     tightest_ms = plan.budgets[0].value

@@ -15,6 +15,7 @@ import functools
 import gc
 import importlib.util
 import os
+import runpy
 import sys
 import time
 from array import array
@@ -59,7 +60,9 @@ def sustain(runner: Any, job: dict[str, Any]) -> None:
     os.environ.update(dict.fromkeys(variables, str(job["threads"])))
     import numpy as np
 
-    runtime, generator = runner.opened(job), np.random.default_rng(job["seed"])
+    program, setting = job.get("web") or (None, job["threads"])
+    kind = runpy.run_path(program)["OrtWeb"] if program else runner.RUNTIMES[job["runtime"]]
+    runtime, generator = kind(setting), np.random.default_rng(job["seed"])
     ((name, path),) = job["models"]
 
     def load(name: str, path: str) -> Any:

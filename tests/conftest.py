@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hwnas.devices import npm
+from hwnas.backends import npm
 from hwnas.errors import DeviceError
 
 OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENETUNREACH", "ETIMEDOUT")

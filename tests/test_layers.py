@@ -13,7 +13,7 @@ import pytest
 import hwnas
 
 ROOT = Path(hwnas.__file__).parent
-BASE = {"errors", "files", "locks", "plugins", "progress", "events", "resources"}
+BASE = {"errors", "files", "locks", "plugins", "progress", "events", "resources", "runtimes", "notebook"}
 TRAINING = BASE | {"data", "train"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
 ALLOWED: dict[str, set[str]] = {
@@ -25,10 +25,12 @@ ALLOWED: dict[str, set[str]] = {
     "locks": {"errors", "files"},
     "resources": {"errors"},
     "plugins": {"errors"},
+    "notebook": set(),
+    "runtimes": {"errors"},
     "config": {"errors", "files"},
     "arch": {"errors"},
-    "backends": {"arch", "errors", "files"},
-    "devices": BASE,
+    "backends": {"arch", "errors", "files", "locks", "runtimes"},
+    "devices": BASE | {"backends"},
     "latency": MEASURING - {"latency"},
     "data": {"errors", "files", "progress"},
     "train": {"data", "errors", "files", "progress"},
@@ -37,7 +39,8 @@ ALLOWED: dict[str, set[str]] = {
     "export": MEASURING | TRAINING | {"nas", "__init__"},
     "report": MEASURING | TRAINING | {"nas", "export", "__init__"},
     "run": MEASURING | TRAINING | {"config", "nas", "meta", "export", "report", "__init__"},
-    "cli": MEASURING | TRAINING | {"config", "nas", "meta", "export", "report", "run", "__init__"},
+    "api": MEASURING | TRAINING | {"config", "nas", "meta", "export", "report", "run"},
+    "cli": MEASURING | TRAINING | {"config", "nas", "meta", "export", "report", "run", "api", "__init__"},
     "__main__": {"cli"},
 }
 STRATEGIES = {f"hwnas.nas.{name}" for name in ("strategies", "supernet", "choice_set", "bilevel", "virtual")}
@@ -49,7 +52,9 @@ WITHOUT_TORCH = (
     "plugins",
     "progress",
     "events",
+    "notebook",
     "resources",
+    "runtimes",
     "config",
     "arch",
     "devices",

@@ -31,6 +31,7 @@ from hwnas import errors
 from hwnas.arch import space_instance
 from hwnas.cli import app
 from hwnas.devices.device import load_device
+from hwnas.devices.link import condition_of
 from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError
 from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table
@@ -192,7 +193,7 @@ def succeed(arguments: list[str]) -> None:
 def make_tables(arguments: list[str]) -> None:
     """The tables and files that a command about tables names, below the folder that it runs in."""
     space = space_instance("mobile", width=0.25, resolution=32, channels=3, classes=10)
-    condition = load_device("host").condition()
+    condition = condition_of(load_device("host"))
     table = LatencyTable(condition.device, condition.id, reference_us=1.0)
     table.rows = {spec.key: Row(spec.key, "0" * 16, 9.0, 9.0, 9.0, 9, "2026-01-01") for spec in space.ops}
     table.calibrations[space.signature] = Calibration(1.0, 0.0, 0.0, 24)

@@ -33,6 +33,7 @@ from hwnas.cli import console
 from hwnas.config import Budget
 from hwnas.data import Dataset, load_dataset, native_shape
 from hwnas.devices.device import Device, load_device
+from hwnas.devices.link import condition_of
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_json
 from hwnas.latency.build import model_of
@@ -62,9 +63,10 @@ def place(runtime: str, space: SearchSpace, tables: Path | None) -> Place:
     """The host with one runtime; a precision may follow a colon."""
     name, _, precision = runtime.partition(":")
     device = load_device("host").with_runtime(name, precision)
-    folder = find_folder(device.condition(), tables)
+    condition = condition_of(device)
+    folder = find_folder(condition, tables)
     if folder is None:
-        raise InputError(f"there is no latency table of {device.condition().id}", hint="hwnas profile-device makes one")
+        raise InputError(f"there is no latency table of {condition.id}", hint="hwnas profile-device makes one")
     return Place(runtime, device, model_of(load_table(folder), space))
 
 

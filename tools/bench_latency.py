@@ -24,6 +24,7 @@ from hwnas.arch import space_instance
 from hwnas.arch.space import SearchSpace
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.host import cpu_model
+from hwnas.devices.link import condition_of
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_json, write_text
 from hwnas.latency.build import MissingRows, complete, lacking, open_table
@@ -70,7 +71,7 @@ def measured(instance: SearchSpace, device: Device, folder: Path, networks: int,
         seconds = None
     fresh = measure_fresh(table, instance, device, networks, seed=seed, progress=Silent())
     return {
-        "condition": device.condition().id,
+        "condition": condition_of(device).id,
         "space": instance.name,
         "rows": len(instance.ops),
         "seconds": seconds,
@@ -120,7 +121,7 @@ def main(
     with tempfile.TemporaryDirectory() as temporary:
         for text in conditions.split(","):
             target = condition(text, load_device(device))
-            folder = (tables or Path(temporary)) / target.condition().folder
+            folder = (tables or Path(temporary)) / condition_of(target).folder
             for resolution in map(int, resolutions.split(",")):
                 instance = space_instance(space, width=width, resolution=resolution, channels=3, classes=10)
                 row = measured(instance, target, folder, networks, seed)

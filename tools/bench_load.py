@@ -28,6 +28,7 @@ from rich.table import Table
 
 from hwnas.arch import space_instance
 from hwnas.devices.device import load_device
+from hwnas.devices.link import condition_of
 from hwnas.devices.measure import measure
 from hwnas.devices.rounds import Round
 from hwnas.files import write_json
@@ -102,7 +103,7 @@ def main(
         screen.add_row(row["load"], row["rounds"], f"{row['counted']:.2f}", *shares)
     Console(width=130).print(screen)
     if out is not None:
-        write_json(out, {"condition": device.condition().folder.as_posix(), "rows": rows})
+        write_json(out, {"condition": condition_of(device).folder.as_posix(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.devices.device import load_device
+from hwnas.devices.link import condition_of
 
 ROOT = Path(__file__).resolve().parent.parent
 TOY = ["--space", "toy", "--width", "1", "--resolution", "8"]
@@ -151,7 +152,7 @@ class Lab:
         if not (shared / "tables").exists():
             _succeed(shared, PROFILE)
         shutil.copytree(shared / "tables", self.here / "tables")
-        return self.here / "tables" / load_device("host").condition().folder
+        return self.here / "tables" / condition_of(load_device("host")).folder
 
     @cached_property
     def finished(self) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from hwnas.api.outcomes import TableResult
 from hwnas.arch.spaces import space_instance
 from hwnas.devices.device import load_device
+from hwnas.devices.link import condition_of
 from hwnas.events import Event, Events
 from hwnas.latency.adapt import adapt_table, adaptation_prior, source_tables
 from hwnas.latency.build import MissingRows, complete, lacking, measuring_into, open_table
@@ -59,7 +60,7 @@ def profile_device(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
     target = load_device(device).with_runtime(runtime, precision)
-    folder = table_folder(target.condition(), None if out is None else Path(out))
+    folder = table_folder(condition_of(target), None if out is None else Path(out))
     events = Events(*((on_event,) if callable(on_event) else on_event))
 
     def missing_of(table: LatencyTable) -> MissingRows:
@@ -123,7 +124,7 @@ def adapt_device(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
     target = load_device(device).with_runtime(runtime, precision)
-    condition, root, started = target.condition(), None if out is None else Path(out), time.monotonic()
+    condition, root, started = condition_of(target), None if out is None else Path(out), time.monotonic()
     known = source_tables(instance, condition, root if sources is None else Path(sources))
     prior = adaptation_prior(instance, known, seed=seed)
     folder = writable_root(root) / adapted_folder(condition, instance.signature)

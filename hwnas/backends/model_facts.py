@@ -13,9 +13,10 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
 from hwnas.errors import InputError
+from hwnas.runtimes import readers
 
 LARGEST_FILE = 2**31 - 1  # what protobuf and flatbuffers can address
-READERS = {".onnx": ("onnxruntime", "ort-web"), ".ort": ("onnxruntime", "ort-web"), ".tflite": ("litert",)}
+READERS = readers()
 """Runtimes by the ending of the files that they read, the usual one first."""
 
 _NAMES = {".onnx": "an ONNX model", ".ort": "a model of ONNX Runtime's own format", ".tflite": "a LiteRT model"}
@@ -192,7 +193,7 @@ def _one_of(precisions: Iterable[str]) -> str | None:
 
 def _ort(path: Path) -> ModelFile:
     """ONNX Runtime itself says what it reads, because the schema of its format is not published with it."""
-    from hwnas.backends.runtime import RUNTIME_ERRORS, cpu_session
+    from hwnas.backends.onnx_runtime import RUNTIME_ERRORS, cpu_session
 
     def tensors(values: Iterable[Any]) -> tuple[Tensor, ...]:
         kinds = {"float": "float32", "double": "float64"}

@@ -14,12 +14,11 @@ from hwnas.arch.op import OpSpec
 from hwnas.backends.weights import Weights, random_weights
 from hwnas.errors import InputError
 from hwnas.files import sha256
+from hwnas.runtimes import Runtime, runtime_named
 
 if TYPE_CHECKING:
-    from hwnas.backends.runtime import Run
+    from hwnas.backends.onnx_runtime import Run
 
-SUFFIXES = {"onnxruntime": ".onnx", "litert": ".tflite", "ort-web": ".onnx"}
-"""Of the files that each runtime reads."""
 _SAMPLES = 4  # random inputs that a random model is quantised with
 
 Quantize: TypeAlias = Callable[[bytes, NDArray[np.float32]], bytes]
@@ -66,48 +65,51 @@ class ModelFormat:
 
 
 def format_of(runtime: str, precision: str = "fp32") -> ModelFormat:
-    """The format of a runtime.
+    """The format of a runtime; what runs its models here is the runtime itself.
 
     Raises:
-        InputError: there is no writer for it, or what writes needs is not installed.
+        InputError: there is no such runtime, or what writes needs is not installed.
     """
-    model_format = _float(runtime)
-    return model_format if precision == "fp32" else _int8(model_format, runtime)
+    found = runtime_named(runtime)
+    model_format = _FLOAT[found.suffix](found)
+    return model_format if precision == "fp32" else _int8(model_format, found)
 
 
-def _float(runtime: str) -> ModelFormat:
-    suffix = SUFFIXES.get(runtime)
-    if suffix == ".onnx":
-        from hwnas.backends import onnx
-        from hwnas.backends import runtime as onnxruntime
+def _onnx(runtime: Runtime) -> ModelFormat:
+    from hwnas.backends import onnx, onnx_runtime
+    from hwnas.backends.ort_web_runtime import run_ort_web
 
-        return ModelFormat(
-            suffix,
-            "nchw",
-            onnx.onnx_model,
-            onnx.fingerprint,
-            onnxruntime.run_onnx,
-            onnx.check,
-            onnxruntime.metadata_of,
-        )
-    if suffix == ".tflite":
-        try:
-            from hwnas.backends import litert, litert_runtime
-        except ImportError as error:
-            raise InputError("models for LiteRT need ai-edge-litert", hint="pip install 'hwnas[litert]'") from error
-        return ModelFormat(
-            suffix,
-            "nhwc",
-            litert.litert_model,
-            litert.fingerprint,
-            litert_runtime.run_litert,
-            litert_runtime.check,
-            litert_runtime.metadata_of,
-        )
-    raise InputError(f"no models are written for the runtime {runtime!r}", hint=f"use {' or '.join(SUFFIXES)}")
+    return ModelFormat(
+        runtime.suffix,
+        "nchw",
+        onnx.onnx_model,
+        onnx.fingerprint,
+        run_ort_web if runtime.in_node else onnx_runtime.run_onnx,
+        onnx.check,
+        onnx_runtime.metadata_of,
+    )
 
 
-def _int8(model_format: ModelFormat, runtime: str) -> ModelFormat:
+def _tflite(runtime: Runtime) -> ModelFormat:
+    try:
+        from hwnas.backends import litert, litert_runtime
+    except ImportError as error:
+        raise InputError("models for LiteRT need ai-edge-litert", hint="pip install 'hwnas[litert]'") from error
+    return ModelFormat(
+        runtime.suffix,
+        "nhwc",
+        litert.litert_model,
+        litert.fingerprint,
+        litert_runtime.run_litert,
+        litert_runtime.check,
+        litert_runtime.metadata_of,
+    )
+
+
+_FLOAT: dict[str, Callable[[Runtime], ModelFormat]] = {".onnx": _onnx, ".tflite": _tflite}
+
+
+def _int8(model_format: ModelFormat, runtime: Runtime) -> ModelFormat:
     """A model is written in float32 and then quantised, so an op is known by its float model and the quantiser."""
     from hwnas.backends.quantize import quantiser, quantize_litert, quantize_onnx
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hwnas.arch.network import Network
 from hwnas.arch.primitives import Activation, Add, Conv, Graph, Linear, Node, Primitive, ScaleShift
-from hwnas.backends.runtime import Run, run_onnx
+from hwnas.backends.onnx_runtime import Run, run_onnx
 from hwnas.backends.torch import ConvNorm, Norm, load_weights, network_module
 from hwnas.backends.weights import Weights
 from hwnas.errors import ExportError

@@ -18,6 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hwnas.errors import ExportError, InputError
+from hwnas.runtimes import Runtime
 
 _DEAD = 1e-6  # the largest value of an activation that is taken for zero
 
@@ -107,9 +108,9 @@ def _without_dead(ranges: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]
     }
 
 
-def quantiser(runtime: str) -> str:
+def quantiser(runtime: Runtime) -> str:
     """Name and version of what quantises for a runtime: other versions may write other models."""
-    package = {"litert": "ai-edge-quantizer"}.get(runtime, "onnxruntime")
+    package = runtime.quantiser
     try:
         return f"{package} {importlib.metadata.version(package)}"
     except importlib.metadata.PackageNotFoundError:

@@ -11,13 +11,14 @@ from hwnas.cli import console, options
 @console.verb
 def doctor(json_: options.Json = False, quiet: options.Quiet = False) -> None:
     """Tell versions, runtimes and devices, and what stands in the way."""
-    from hwnas.devices import npm
+    from hwnas.backends import npm
     from hwnas.devices.device import list_devices
     from hwnas.devices.host import host_facts
+    from hwnas.devices.link import condition_of
 
     facts: dict[str, Any] = host_facts()
     facts["packages"] |= npm.packages()
-    facts["devices"] = {device.id: str(device.condition().folder) for device in list_devices()}
+    facts["devices"] = {device.id: str(condition_of(device).folder) for device in list_devices()}
     facts["problems"] = _problems()
     if json_:
         console.print_json(facts)

@@ -47,9 +47,10 @@ def devices_show(
 ) -> None:
     """Show one device and the condition that it resolves to here."""
     from hwnas.devices.device import load_device
+    from hwnas.devices.link import condition_of
 
     found = load_device(device)
-    facts = asdict(found) | {"condition": str(found.condition().folder)}
+    facts = asdict(found) | {"condition": str(condition_of(found).folder)}
     if json_:
         console.print_json(facts)
     else:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hwnas.runtimes import RUNTIMES
+
 if TYPE_CHECKING:
     from hwnas.arch.space import SearchSpace
     from hwnas.devices.device import Device
@@ -19,7 +21,7 @@ Seed = Annotated[
     int, typer.Option(min=0, help="Seed of everything that is random; the same seed gives the same answer.")
 ]
 DeviceId = Annotated[str, typer.Option("--device", help="Device id (see `hwnas devices list`), or a TOML file.")]
-Runtime = Annotated[str, typer.Option(help="Instead of the device's own: onnxruntime, litert or ort-web.")]
+Runtime = Annotated[str, typer.Option(help=f"Instead of the device's own: {', '.join(RUNTIMES)}.")]
 Precision = Annotated[str, typer.Option(help="Instead of the device's own: fp32 or int8.")]
 Tables = Annotated[Path | None, typer.Option(help="Folder of latency tables. [default: ./latency_tables, then yours]")]
 Space = Annotated[str, typer.Option(help="Search space (see `hwnas spaces list`).")]

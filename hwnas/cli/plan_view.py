@@ -26,7 +26,7 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
         "input": list(plan.space.input_shape),
         "classes": plan.space.classes,
         "device": plan.device.id,
-        "condition": str(plan.device.condition().folder),
+        "condition": str(plan.condition.folder),
         "rows_needed": len(plan.whole.ops),
         "rows_to_measure": len(plan.missing.rows),
         "strategy": plan.strategy.name,

@@ -108,6 +108,7 @@ def table_validate(
     quiet: options.Quiet = False,
 ) -> None:
     """Measure fresh random networks on the device now, and compare them with what its table predicts."""
+    from hwnas.devices.link import condition_of
     from hwnas.latency.build import table_for
     from hwnas.latency.calibrate import too_far_off
     from hwnas.latency.find import table_folder
@@ -120,7 +121,7 @@ def table_validate(
     fresh = measure_fresh(found, instance, target, networks, seed=seed, progress=watch)
     if update:
         adapted = found.kind == "adapted"
-        folder = path if adapted else table_folder(target.condition(), tables)
+        folder = path if adapted else table_folder(condition_of(target), tables)
         keep_fresh(fresh, found, instance, target, folder, progress=watch)
     reason = too_far_off(fresh.validation)
     if json_:
@@ -218,6 +219,7 @@ def table_import(
 ) -> None:
     """Import latencies that somebody else measured as a table of its own."""
     from hwnas.devices.device import Device
+    from hwnas.devices.link import condition_of
     from hwnas.latency.find import writable_root
     from hwnas.latency.imported import import_table, save_imported
 
@@ -232,7 +234,7 @@ def table_import(
         channels=channels,
         classes=classes,
     )
-    folder = writable_root(out) / Device.of_imported_table(device).condition().folder
+    folder = writable_root(out) / condition_of(Device.of_imported_table(device)).folder
     save_imported(found.table, folder)
     spaces = sorted(found.table.calibrations)
     if json_:
@@ -257,10 +259,11 @@ def _folder_of(device: str, runtime: str, precision: str, tables: Path | None) -
         TableError: it has none.
     """
     from hwnas.devices.device import load_device
+    from hwnas.devices.link import condition_of
     from hwnas.errors import TableError
     from hwnas.latency.find import any_adapted, find_folder
 
-    condition = load_device(device).with_runtime(runtime, precision).condition()
+    condition = condition_of(load_device(device).with_runtime(runtime, precision))
     folder = find_folder(condition, tables) or next(iter(any_adapted(condition, tables)), None)
     if folder is None:
         where = options.where(device, runtime, precision)

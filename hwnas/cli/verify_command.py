@@ -15,8 +15,8 @@ from hwnas.cli.console import ms
 from hwnas.errors import INTERRUPTED_EXIT_CODE, BudgetMissedError, InputError
 
 if TYPE_CHECKING:
+    from hwnas.devices.measure_file import Verification
     from hwnas.devices.sustained import Sustained
-    from hwnas.export.verify import Verification
 
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -45,24 +45,27 @@ def verify(
     Random inputs are made up for it. A missed budget is exit code 4.
     """
     from hwnas.devices.device import load_device
-    from hwnas.export.verify import verify as measure
-    from hwnas.export.verify_plot import check_plot, write_plot
+    from hwnas.devices.measure_file import measure_file
+    from hwnas.devices.sustained_plot import check_plot, write_plot
+    from hwnas.latency.known_reference import known_reference
 
     sustained_s = _seconds(sustained) if sustained else 0.0
     if plot is not None:
         if not sustained:
             raise InputError("--plot draws a sustained run", hint="add --sustained 10m")
         check_plot(plot)
-    result = measure(
+    watch = console.progress(quiet=quiet)
+    result = measure_file(
         model,
         load_device(device),
+        known_reference(watch),
         runtime=runtime,
         budget_ms=budget_ms,
         shapes=dict(map(_shape, shape or [])),
         processes=processes,
         sustained_s=sustained_s,
         seed=seed,
-        progress=console.progress(quiet=quiet),
+        progress=watch,
     )
     missed = _missed(result)
     interrupted = result.sustained is not None and result.sustained.ended_early == "interrupted"

@@ -13,10 +13,11 @@ from hwnas.devices.transports.adb import AdbAddress
 from hwnas.devices.transports.ssh import SshAddress
 from hwnas.errors import InputError
 from hwnas.resources import resource_folder
+from hwnas.runtimes import DEFAULT, RUNTIMES
 
 ALLOWED = {
     "transport": ("local", "ssh", "adb"),
-    "runtime": ("onnxruntime", "litert", "ort-web"),
+    "runtime": tuple(RUNTIMES),
     "precision": ("fp32", "int8"),
 }
 _RANGES = {"threads": (1, 1024), "pin": (0, 1023), "port": (1, 65535)}
@@ -85,18 +86,19 @@ class Device:
     adb: AdbAddress | None = None
 
     def __post_init__(self) -> None:
-        if self.runtime == "ort-web":
-            for name, only in {"transport": "local", "threads": 1, "precision": "fp32"}.items():
-                if getattr(self, name) != only:
-                    raise InputError(
-                        f"device {self.id!r}: runtime 'ort-web' needs {name} = {only!r}, not {getattr(self, name)!r}",
-                        hint="onnxruntime-web runs under Node on this machine, on one thread, in fp32",
-                    )
+        runtime = RUNTIMES[self.runtime]
+        for name, only in runtime.only.items():
+            if getattr(self, name) != only:
+                raise InputError(
+                    f"device {self.id!r}: runtime {self.runtime!r} needs {name} = {only!r}, "
+                    f"not {getattr(self, name)!r}",
+                    hint=runtime.rule,
+                )
 
     @classmethod
     def of_imported_table(cls, id: str) -> Device:
         """A device that is known by an imported table alone: networks are found for it, but nothing is measured."""
-        return cls(id, "known by an imported table alone", "table", "onnxruntime", 1, "fp32")
+        return cls(id, "known by an imported table alone", "table", DEFAULT, 1, "fp32")
 
     @property
     def reachable(self) -> bool:
@@ -118,21 +120,6 @@ class Device:
             if value and value not in ALLOWED[name]:
                 raise InputError(f"unknown {name} {value!r}", hint=f"one of {', '.join(ALLOWED[name])}")
         return replace(self, runtime=runtime or self.runtime, precision=precision or self.precision)
-
-    def condition(self) -> Condition:
-        """The condition that its latencies hold under: the CPU and the runtime that are there.
-
-        The device is asked once a process. onnxruntime-web is installed where it is not there yet.
-
-        Raises:
-            UnreachableError: it does not answer.
-            DeviceError: the runtime is not installed on it, or cannot be.
-        """
-        from hwnas.devices.link import link_to
-
-        if not self.reachable:
-            return Condition(self.id, IMPORTED, "", self.threads, self.precision)
-        return link_to(self).condition
 
 
 def list_devices() -> list[Device]:
@@ -175,8 +162,9 @@ def _parse(path: Path) -> Device:
     if device.adb is not None:
         if (device.adb.runner is None) == (device.adb.python is None):
             raise InputError(f"{path}: [adb] needs runner or python, one of both", hint=_EXAMPLE)
-        if device.adb.runner is not None and device.runtime != "litert":
-            raise InputError(f"{path}: [adb] runner is LiteRT's benchmark_model, so runtime must be 'litert'")
+        if device.adb.runner is not None and not RUNTIMES[device.runtime].has_benchmark_model:
+            able = " or ".join(repr(one.name) for one in RUNTIMES.values() if one.has_benchmark_model)
+            raise InputError(f"{path}: [adb] runner is LiteRT's benchmark_model, so runtime must be {able}")
     return device
 
 

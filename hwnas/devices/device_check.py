@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwnas.devices import npm
+from hwnas.backends import npm
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import LOADED, accepted
 from hwnas.devices.job import Job
@@ -16,6 +16,7 @@ from hwnas.devices.link import link_to
 from hwnas.devices.rounds import Round
 from hwnas.errors import DeviceError
 from hwnas.progress import Progress
+from hwnas.runtimes import RUNTIMES
 
 ROUNDS = 20
 
@@ -91,7 +92,7 @@ def facts_of(device: Device) -> dict[str, Any]:
         DeviceError, UnreachableError: as `link_to`.
     """
     web = npm.packages() if device.transport == "local" else {}
-    if device.runtime == "ort-web" and not web:
+    if RUNTIMES[device.runtime].in_node and not web:
         raise DeviceError(
             f"device {device.id!r} has no {npm.PACKAGE} yet",
             hint="hwnas profile-device installs it, by npm, into the user's cache folder",

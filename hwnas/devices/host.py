@@ -10,12 +10,6 @@ from typing import Any
 from hwnas.devices.runner import NAMES, facts, package_version
 from hwnas.errors import DeviceError
 
-# The packages that bring a runtime to a device, and what goes before their version where there are several.
-RUNTIME_PACKAGES = {
-    "onnxruntime": {"onnxruntime": ""},
-    "litert": {"ai-edge-litert": "", "tflite-runtime": "tflite", "benchmark_model": "bm"},
-    "ort-web": {"onnxruntime-web": ""},
-}
 _WRITERS = ("hwnas", "onnx", "torch")
 _NOISE = re.compile(r"\((?:r|tm)\)|@.*|\b(?:cpu|processor|\w+-core)\b", re.IGNORECASE)
 
@@ -57,14 +51,6 @@ class Facts:
             if not isinstance(texts, dict) or not all(isinstance(value, str) for value in texts.values()):
                 raise DeviceError(f"the device says of its {name} {texts!r}", hint="run hwnas devices check on it")
         return found
-
-    def runtime_version(self, runtime: str) -> str | None:
-        """Version of what runs models there, and of Node, which compiles onnxruntime-web; None where it is missing."""
-        for package, prefix in RUNTIME_PACKAGES[runtime].items():
-            if package in self.packages:
-                suffix = f"-node{self.packages['node'].partition('.')[0]}" if runtime == "ort-web" else ""
-                return prefix + self.packages[package] + suffix
-        return None
 
     def provenance(self) -> dict[str, Any]:
         """What belongs beside every measurement made there, ready for JSON; with what wrote the models here."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hwnas.devices import npm
+from hwnas.backends import npm, ort_web
 from hwnas.devices.transports import Transport
 from hwnas.devices.transports.process import HINT
 from hwnas.errors import DeviceError, ModelError
+from hwnas.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from hwnas.devices.device import Device
@@ -79,7 +80,7 @@ def python_events(
         "pin": device.pin,
         "governor": device.governor,
         "session": job.session,
-        "web": str(npm.folder()) if device.runtime == "ort-web" else None,
+        "web": [ort_web.__file__, str(npm.folder())] if RUNTIMES[device.runtime].in_node else None,
         "models": list(zip(job.models, files[1:], strict=True)),
         "reference": files[0] if files else None,
         "rounds": job.rounds,

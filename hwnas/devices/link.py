@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hwnas.devices import npm
+from hwnas.backends import npm
 from hwnas.devices.benchmark_model import benchmark_events
-from hwnas.devices.device import Condition, Device
-from hwnas.devices.host import RUNTIME_PACKAGES, Facts, cpu_slug
+from hwnas.devices.device import IMPORTED, Condition, Device
+from hwnas.devices.host import Facts, cpu_slug
 from hwnas.devices.job import Job, python_events
 from hwnas.devices.transports import Transport
 from hwnas.devices.transports.adb import Adb
@@ -23,6 +23,7 @@ from hwnas.devices.transports.local import Local
 from hwnas.devices.transports.ssh import Ssh
 from hwnas.errors import DeviceError, UnreachableError
 from hwnas.progress import Progress, Silent
+from hwnas.runtimes import RUNTIMES
 
 RECONNECT_S = 120.0
 _LONGEST_PAUSE_S = 8.0
@@ -41,12 +42,12 @@ class Link:
     """
 
     def __init__(self, device: Device) -> None:
-        self._device = device
+        self._device, self._runtime = device, RUNTIMES[device.runtime]
         self._session = None if device.transport == "local" else uuid.uuid4().hex
         self._transport = open_transport(device)
         self._copied: set[tuple[Path, str]] = set()  # from here to there
         try:
-            if device.runtime == "ort-web":
+            if self._runtime.in_node:
                 npm.install()
             with contextlib.closing(self._events(Job(), [])) as stream:
                 self.facts = self._hello(stream)
@@ -60,12 +61,11 @@ class Link:
 
     def _condition(self, facts: Facts) -> Condition:
         device = self._device
-        version = facts.runtime_version(device.runtime)
+        version = self._runtime.version(facts.packages)
         if version is None:
-            package = next(iter(RUNTIME_PACKAGES[device.runtime]))
             raise DeviceError(
                 f"device {device.id!r} has no {device.runtime}",
-                hint=f"{device.python or 'python3'} -m pip install {package}, on the device",
+                hint=self._runtime.install_hint(device.python),
             )
         return Condition(cpu_slug(facts.cpu), device.runtime, version, device.threads, device.precision)
 
@@ -97,7 +97,7 @@ class Link:
     def _hello(self, stream: Generator[dict[str, Any], None, None]) -> Facts:
         """What the device says of itself first, and what npm installed here."""
         facts = Facts.from_json(next(stream, {}))
-        if self._device.runtime == "ort-web":
+        if self._runtime.in_node:
             return replace(facts, packages={**facts.packages, **npm.packages()})
         return facts
 
@@ -138,6 +138,21 @@ def link_to(device: Device) -> Link:
     link = Link(device)
     atexit.register(link.close)
     return link
+
+
+def condition_of(device: Device) -> Condition:
+    """The condition that its latencies hold under: the CPU and the runtime that are there.
+
+    The device is asked once a process; one that an imported table alone speaks of is not asked. onnxruntime-web is
+    installed where it is not there yet.
+
+    Raises:
+        UnreachableError: it does not answer.
+        DeviceError: the runtime is not installed on it, or cannot be.
+    """
+    if not device.reachable:
+        return Condition(device.id, IMPORTED, "", device.threads, device.precision)
+    return link_to(device).condition
 
 
 def open_transport(device: Device) -> Transport:

@@ -6,14 +6,14 @@ Reads one job from stdin:
      "models": [[name, path], ...], "reference": path, "rounds": 7, "first_round": 0, "round_ms": 15.0, "warmup": 2,
      "group": 8, "seed": 0, "singles": false, "shapes": {}}
 
+"web" is null or, on the host only, the Python file that drives onnxruntime-web in Node and the folder that it is in.
 Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and, where there are models, {"event":
 "loaded", "n"} after each, {"event": "warm", "seconds", "stable"}, then for every model and round {"event": "round",
 "name", "round", "process", "median_us", "p10_us", "p90_us", "calls", "reference_us", "load"}; {"event": "done"} at the
 end; or {"event": "error", "message", "hint"}, with "model" if that one fails, and exit code 1. Times are microseconds
 of one call. `process` is the job's first round, `reference_us` the worse of the two medians of the reference model
 around the model's group; for `load` see `OtherWork`. With `singles`, a round has "singles_us", the times of single
-calls.
-`shapes` are of inputs, by model and input, before those of the file, where an open size is 1.
+calls. `shapes` are of inputs, by model and input, before those of the file, where an open size is 1.
 
 Every round visits the models in a new order, in groups, with the reference model between them, so that a disturbance
 hits a few rounds of many models and is seen, instead of all rounds of one.
@@ -334,9 +334,9 @@ def measure(job: dict[str, Any]) -> None:
     os.environ.update(dict.fromkeys(variables, str(job["threads"])))
     import numpy as np
 
-    web = job.get("web")  # the folder of onnxruntime-web, on the host only, where its code is beside this file
-    kind = runpy.run_path(str(Path(__file__).with_name("ort_web.py")))["OrtWeb"] if web else RUNTIMES[job["runtime"]]
-    runtime, generator = kind(web or job["threads"]), np.random.default_rng(job["seed"])
+    program, setting = job.get("web") or (None, job["threads"])
+    kind = runpy.run_path(program)["OrtWeb"] if program else RUNTIMES[job["runtime"]]
+    runtime, generator = kind(setting), np.random.default_rng(job["seed"])
 
     def attempt(name: str, step: Callable[[], Any]) -> Any:
         """Do `step`; what the runtime raises ends the program, with the model's name in the error."""

@@ -19,7 +19,6 @@ import runpy
 import sys
 import time
 from array import array
-from pathlib import Path
 from typing import Any, Callable  # noqa: UP035 as Python 3.8 has it
 
 REFERENCE_WINDOWS, REFERENCE_MS, CHUNK_S = 5, 100.0, 1.0
@@ -61,10 +60,9 @@ def sustain(runner: Any, job: dict[str, Any]) -> None:
     os.environ.update(dict.fromkeys(variables, str(job["threads"])))
     import numpy as np
 
-    web = job.get("web")  # the folder of onnxruntime-web, on the host only, where its code is beside this file
-    beside = str(Path(__file__).with_name("ort_web.py"))
-    kind = runpy.run_path(beside)["OrtWeb"] if web else runner.RUNTIMES[job["runtime"]]
-    runtime, generator = kind(web or job["threads"]), np.random.default_rng(job["seed"])
+    program, setting = job.get("web") or (None, job["threads"])
+    kind = runpy.run_path(program)["OrtWeb"] if program else runner.RUNTIMES[job["runtime"]]
+    runtime, generator = kind(setting), np.random.default_rng(job["seed"])
     ((name, path),) = job["models"]
 
     def load(name: str, path: str) -> Any:

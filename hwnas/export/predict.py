@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hwnas.backends.model_format import SUFFIXES, format_of
+from hwnas.backends.model_format import format_of
 from hwnas.data import image, to_input
 from hwnas.errors import DataError, ExportError, InputError
+from hwnas.runtimes import RUNTIMES
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -37,9 +38,10 @@ def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Predic
         InputError: the model is missing, damaged, or was not exported by hwnas.
         DataError: an image cannot be read.
     """
-    if model.suffix not in SUFFIXES.values():
-        raise InputError(f"{model} is no model file", hint=f"its name ends in {' or '.join(SUFFIXES.values())}")
-    model_format = format_of(next(runtime for runtime, suffix in SUFFIXES.items() if suffix == model.suffix))
+    suffixes = dict.fromkeys(one.suffix for one in RUNTIMES.values())
+    if model.suffix not in suffixes:
+        raise InputError(f"{model} is no model file", hint=f"its name ends in {' or '.join(suffixes)}")
+    model_format = format_of(next(one.name for one in RUNTIMES.values() if one.suffix == model.suffix))
     try:
         content = model.read_bytes()
     except OSError as error:

@@ -14,8 +14,9 @@ from hwnas.arch.groups import Groups, items, pooled, total
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
-from hwnas.backends.model_format import SUFFIXES, format_of
+from hwnas.backends.model_format import format_of
 from hwnas.backends.onnx import INPUT, OUTPUT, onnx_model
+from hwnas.runtimes import DEFAULT, runtime_named
 
 _FRAME_BYTES = {".onnx": 1024, ".tflite": 2048}
 """More than all that is neither an op nor counted by `size_model`: versions, input and output, names of metadata."""
@@ -49,7 +50,7 @@ def size_model(
     space: SearchSpace,
     classes: Sequence[str],
     texts: Sequence[str],
-    runtime: str = "onnxruntime",
+    runtime: str = DEFAULT,
     precision: str = "fp32",
 ) -> SizeModel:
     """The bound for files of `space`.
@@ -65,7 +66,7 @@ def size_model(
         texts: all else in the metadata that may be long: names of the data and of the device.
         runtime, precision: what the files are made for.
     """
-    suffix = SUFFIXES[runtime]
+    suffix = runtime_named(runtime).suffix
     litert = suffix == ".tflite"
     fixed = _FRAME_BYTES[suffix] + _text_bytes(json.dumps(dict(enumerate(classes)), ensure_ascii=False), litert)
     fixed += sum(_text_bytes(text, litert) for text in texts)

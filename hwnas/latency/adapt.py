@@ -15,6 +15,7 @@ from hwnas.arch.space import SearchSpace
 from hwnas.backends.model_format import format_of
 from hwnas.devices.device import IMPORTED, Condition, Device
 from hwnas.devices.estimate import reference_floor_us
+from hwnas.devices.link import condition_of
 from hwnas.errors import InputError, StorageError, TableError
 from hwnas.latency.build import lacking, measure_networks, measured_network, measuring_into, provenance
 from hwnas.latency.calibrate import Measured, pairs_of, spread_architectures, validate
@@ -128,7 +129,7 @@ def adapt_table(
         journal = folder / f"rounds-{known.space.signature}.jsonl"
         networks = known.picked(samples)
         rounds = measure_networks(networks, device, journal, seed=seed, progress=progress)
-        condition = device.condition()
+        condition = condition_of(device)
         table = LatencyTable(condition.device, condition.id, kind="adapted", reference_us=reference_floor_us(rounds))
         counts = op_counts(priced(known.space), list(networks.values()))
         floor_ms = np.array([min(one.median_us for one in rounds if one.name == name) / 1e3 for name in networks])

@@ -17,7 +17,7 @@ from hwnas.arch.space import SearchSpace
 from hwnas.backends.model_format import format_of
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import REFERENCE_DRIFT, Estimate, estimate, estimates, loaded, reference_floor_us
-from hwnas.devices.link import link_to
+from hwnas.devices.link import condition_of, link_to
 from hwnas.devices.measure import measure
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError, TableError
@@ -72,7 +72,7 @@ def open_table(device: Device, folder: Path) -> LatencyTable:
         TableError: there is a table, but it is corrupt.
         InputError: the table is of another condition.
     """
-    condition = device.condition()
+    condition = condition_of(device)
     if not (folder / "meta.toml").exists():
         return LatencyTable(condition.device, condition.id)
     table = load_table(folder)
@@ -102,7 +102,7 @@ def table_for(device: Device, space: SearchSpace, tables: Path | None) -> tuple[
     Raises:
         TableError: a table is corrupt.
     """
-    condition = device.condition()
+    condition = condition_of(device)
     folder = find_folder(condition, tables)
     table = open_table(device, folder) if folder else LatencyTable(condition.device, condition.id)
     if lacking(table, space) and device.reachable:

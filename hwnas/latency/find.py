@@ -9,6 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from hwnas.devices.device import Condition, Device, list_devices, load_device
+from hwnas.devices.link import condition_of
 from hwnas.errors import InputError, TableError
 from hwnas.resources import resource_folder
 
@@ -95,7 +96,7 @@ def device_or_imported(id_or_path: str, tables: Path | None) -> Device:
     if re.fullmatch(r"[a-z0-9][a-z0-9._-]*", id_or_path) and not id_or_path.endswith(".toml"):
         imported = Device.of_imported_table(id_or_path)
         known = {device.id for device in list_devices()}
-        if id_or_path not in known and find_folder(imported.condition(), tables) is not None:
+        if id_or_path not in known and find_folder(condition_of(imported), tables) is not None:
             return imported
     return load_device(id_or_path)
 

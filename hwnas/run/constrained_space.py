@@ -15,6 +15,7 @@ from hwnas.export.size import SizeModel, size_model
 from hwnas.latency.model import LatencyModel
 from hwnas.nas.constraint import Constraint, latency_constraint
 from hwnas.nas.feasible_set import FeasibleSet, feasible_set
+from hwnas.runtimes import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def constrained_space(
     whole: SearchSpace,
     classes: Sequence[str],
     texts: Sequence[str],
-    runtime: str = "onnxruntime",
+    runtime: str = DEFAULT,
     precision: str = "fp32",
 ) -> ConstrainedSpace:
     """What the constraints of a configuration leave of a space.

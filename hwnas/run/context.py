@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -10,7 +10,6 @@ from hwnas.arch.network import Network
 from hwnas.arch.space import Architecture
 from hwnas.backends.model_format import ModelFormat, format_of
 from hwnas.data import Dataset
-from hwnas.devices.npm import run_ort_web
 from hwnas.latency.model import LatencyModel
 from hwnas.nas.feasible_set import FeasibleSet
 from hwnas.progress import Progress
@@ -33,9 +32,8 @@ class RunContext:
 
     @property
     def model_format(self) -> ModelFormat:
-        """Of the files that the device runs; what verifies them is the device's runtime, where it is here."""
-        model_format = format_of(self.plan.device.runtime, self.plan.device.precision)
-        return replace(model_format, run=run_ort_web) if self.plan.device.runtime == "ort-web" else model_format
+        """Of the files that the device runs; what runs them here is the same runtime."""
+        return format_of(self.plan.device.runtime, self.plan.device.precision)
 
     def network(self, choices: tuple[int, ...]) -> Network:
         return self.plan.space.network(Architecture(self.plan.space.name, choices))

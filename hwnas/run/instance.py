@@ -22,6 +22,7 @@ from hwnas.progress import Progress
 
 SHARE = 0.4
 _ROUNDS = 5
+_NETWORK_S = 0.3  # to write a network and to time it, on a machine that does nothing else
 _MARGIN = 1.1  # between the fastest network as measured here and the tightest of several budgets
 
 Ranges = Sequence[tuple[float, float]]
@@ -64,12 +65,11 @@ def fit(
         DeviceError: the device cannot measure.
     """
     tightest_ms, loosest_ms = budgets_ms[0], budgets_ms[-1]
-    said = " to ".join(f"{value:g}" for value in dict.fromkeys((tightest_ms, loosest_ms)))
-    progress.say(f"measuring which size of the space {said} ms call for")
     tight: ChosenInstance | None = None
     smallest_ms = float("inf")
     for resolution in resolutions:
         spaces = [instance(width, depth, resolution) for width, depth in sizes]
+        progress.say(announcement(spaces, budgets_ms, device))
         ranges = measured_ranges(spaces, device, progress=progress)
         smallest_ms = min(smallest_ms, *(low for low, _ in ranges))
         if len(budgets_ms) > 1:
@@ -90,6 +90,20 @@ def fit(
         smallest_ms=smallest_ms,
         hint=f"ask for at least --budget-ms {smallest_ms * 1.1:.2g}, or use a smaller --resolution",
     )
+
+
+def announcement(spaces: Sequence[SearchSpace], budgets_ms: Sequence[float], device: Device) -> str:
+    """One line that says, before instances are measured, which ones, on which device, about how long and why."""
+    family, resolution = spaces[0].name.partition("@")[0], spaces[0].input_shape[1]
+    asked = " to ".join(f"{value:g}" for value in dict.fromkeys((budgets_ms[0], budgets_ms[-1])))
+    return (
+        f"measuring the smallest and the largest network of {len(spaces)} sizes of the space {family} at {resolution} "
+        f"pixels on {device.id}, for {_time(len(_ENDS) * len(spaces))}, to choose a size for {asked} ms"
+    )
+
+
+def _time(networks: int) -> str:
+    return f"about {max(1, round(_NETWORK_S * networks))} s"
 
 
 def choose(budget_ms: float, ranges: Ranges) -> tuple[int | None, str]:

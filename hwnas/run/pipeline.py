@@ -299,7 +299,7 @@ def _export(run: RunContext, choices: tuple[int, ...], module: nn.Module) -> Exp
     facts = {
         "architecture": json.dumps(run.network(choices).to_json()),
         "device": run.plan.device.id,
-        "condition": str(run.plan.device.condition().folder),
+        "condition": str(run.plan.condition.folder),
         "budget_ms": f"{run.budget_ms:.6g}",
         "predicted_ms": f"{run.model.predict_ms(choices):.6g}",
     }

@@ -12,7 +12,8 @@ from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
 from hwnas.config import WITHOUT_SUPERNET, Budget, Configuration
 from hwnas.data import Dataset, class_names, native_shape
-from hwnas.devices.device import Device
+from hwnas.devices.device import Condition, Device
+from hwnas.devices.link import condition_of
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.files import read_json, write_json
 from hwnas.latency.build import MissingRows, complete, drifted, lacking, model_of, open_table, table_for
@@ -47,7 +48,8 @@ class Plan:
         reason: why this instance of the space was taken.
         whole: the search space that was asked for; latencies are measured and calibrated on it.
         constrained: what the constraints on size and memory leave of it.
-        table: the device's table as it is now; `need` says what it lacks.
+        condition: what the device's latencies hold under.
+        table: the device's table as it is now; `missing` says what it lacks.
         folder: where the completed table goes.
         any_table: whether a table whose error is too large is taken all the same.
         start: weights, α and what samplers learned that the search begins with, and `reused`, how much of the
@@ -60,6 +62,7 @@ class Plan:
     whole: SearchSpace
     constrained: ConstrainedSpace
     device: Device
+    condition: Condition
     table: LatencyTable
     folder: Path
     missing: MissingRows
@@ -94,7 +97,8 @@ def make_plan(
     """Resolve a configuration; nothing is trained.
 
     Where a budget in milliseconds comes without a width, the ends of a few instances of the space are measured first,
-    for a few seconds, and the budget chooses among them.
+    for a few seconds, and the budget chooses among them. `progress` is told before that, and before a device that is
+    not this machine is contacted.
 
     Args:
         dataset: takes the place of `config.data.source`, which becomes its name.
@@ -120,7 +124,9 @@ def make_plan(
         config.target.runtime, config.target.precision
     )
     classes = class_names(config.data.source) if dataset is None else dataset.classes
-    condition = device.condition()
+    if device.reachable and device.transport != "local":
+        progress.say(f"asking {device.id}, over {device.transport}, for its CPU and its version of {device.runtime}")
+    condition = condition_of(device)
     texts = (Path(config.data.source).expanduser().resolve().name, device.id, condition.folder.as_posix())
 
     def constrain(space: SearchSpace) -> ConstrainedSpace:
@@ -151,6 +157,7 @@ def make_plan(
         whole=found.space,
         constrained=left,
         device=device,
+        condition=condition,
         table=table,
         folder=folder,
         missing=missing,
@@ -310,7 +317,7 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
         TableError: the error of the table is too large to search with.
         DeviceError: the device cannot measure.
     """
-    origin = {"space": plan.space.name, "condition": plan.device.condition().folder.as_posix()}
+    origin = {"space": plan.space.name, "condition": plan.condition.folder.as_posix()}
     if kept is not None and kept.exists() and not plan.missing:
         content = read_json(kept)
         if content["origin"] == origin:
@@ -378,6 +385,7 @@ def reference_us(plan: Plan) -> float | None:
 
 def _refuse_hopeless(plan: Plan, progress: Progress) -> None:
     """Measure the smallest network before a whole table: a budget far below it is refused at once."""
+    progress.say(f"measuring the smallest network of {plan.space.name} on {plan.device.id}, for about a second")
     smallest = {"smallest": extreme(plan.whole, min)}
     smallest_ms = floor_ms(smallest, plan.device, progress=progress)["smallest"]
     tightest_ms = plan.budgets[0].value

@@ -68,7 +68,7 @@ def result_of(
         "budget_met": {"met": True, "missed": False, "straddles": False}.get(state),
         "verdict": state,
         "device": run.plan.device.id,
-        "condition": str(run.plan.device.condition().folder),
+        "condition": str(run.plan.condition.folder),
         "runtime": run.plan.device.runtime,
         "precision": run.plan.device.precision,
         "model": exported.path.name,

@@ -14,8 +14,8 @@ from hwnas.arch import Network, OpSpec, SlotSpace, space_instance
 from hwnas.backends.litert import litert_model
 from hwnas.backends.litert_runtime import run_litert
 from hwnas.backends.onnx import onnx_model
+from hwnas.backends.onnx_runtime import Run, run_onnx
 from hwnas.backends.parity import Parity, compare, random_inputs, trained_like
-from hwnas.backends.runtime import Run, run_onnx
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.backends.weights import Weights
 

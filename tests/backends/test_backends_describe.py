@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from hwnas.arch import space_instance
 from hwnas.backends.model_facts import LARGEST_FILE, Tensor, describe, shape_text
 from hwnas.backends.model_format import format_of
-from hwnas.backends.runtime import cpu_session
+from hwnas.backends.onnx_runtime import cpu_session
 from hwnas.backends.weights import random_weights
 from hwnas.errors import InputError
 

@@ -9,8 +9,8 @@ from onnx.reference import ReferenceEvaluator
 
 from hwnas.arch import Network, OpSpec
 from hwnas.backends.onnx import micro_model, onnx_model
+from hwnas.backends.onnx_runtime import run_onnx
 from hwnas.backends.parity import compare, random_inputs
-from hwnas.backends.runtime import run_onnx
 from hwnas.backends.weights import random_weights
 from hwnas.errors import ExportError
 

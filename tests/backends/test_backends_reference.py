@@ -13,8 +13,8 @@ from networks import random_network, space, trained
 
 from hwnas.arch import Network, OpSpec, space_instance
 from hwnas.backends.onnx import onnx_model
+from hwnas.backends.onnx_runtime import run_onnx
 from hwnas.backends.parity import random_inputs
-from hwnas.backends.runtime import run_onnx
 from hwnas.backends.torch import load_weights, network_module
 
 SMALL = [

@@ -15,6 +15,7 @@ from hwnas.arch import space_instance
 from hwnas.backends.onnx import fingerprint
 from hwnas.cli import app
 from hwnas.devices.device import load_device
+from hwnas.devices.link import condition_of
 from hwnas.devices.rounds import Round
 from hwnas.latency import find, fresh
 from hwnas.latency.table import Calibration, LatencyTable, Noise, Row, Validation
@@ -40,7 +41,7 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made(validation: Validation = SOUND, factor: float = 1.0) -> LatencyTable:
     """A table of this machine's condition: the n-th op of the toy space takes 100 · n microseconds."""
-    condition = load_device("host").condition()
+    condition = condition_of(load_device("host"))
     table = LatencyTable(
         condition.device, condition.id, reference_us=400.0, provenance={"cpu": "Some CPU", "threads": 1}
     )
@@ -55,7 +56,7 @@ def made(validation: Validation = SOUND, factor: float = 1.0) -> LatencyTable:
 
 
 def saved(tables: str = "tables", **changes: Any) -> Path:
-    condition = load_device("host").condition()
+    condition = condition_of(load_device("host"))
     save_table(made(**changes), Path(tables) / condition.folder)
     return Path(tables)
 

@@ -15,10 +15,10 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner, Result
 
 from hwnas.cli import app
+from hwnas.devices import measure_file as module
 from hwnas.devices.sustained import LoadSlice, assess
 from hwnas.devices.verdict import Verdict
 from hwnas.errors import InputError
-from hwnas.export import verify as module
 from hwnas.latency import find
 
 STATES = {"met": 0.9, "missed": 1.1, "straddles": 1.01, "unstable": 1.2, "no budget": 0.9}
@@ -48,7 +48,7 @@ def judged(monkeypatch: pytest.MonkeyPatch, state: Any) -> None:
     """Every model is judged so."""
     ms = STATES[state]
     verdict = Verdict(ms, 1.1 * ms, (0.99 * ms, 1.01 * ms), 38, 0.05, ms, state, 1.3 * ms, 900, 40)
-    monkeypatch.setattr(module, "judge", lambda device, models, *_, **__: dict.fromkeys(models, verdict))
+    monkeypatch.setattr(module, "measure_verdict", lambda device, models, *_, **__: dict.fromkeys(models, verdict))
 
 
 def sustained(monkeypatch: pytest.MonkeyPatch, last_us: float, ended: str = "") -> None:
@@ -181,11 +181,11 @@ from dataclasses import dataclass
 from hwnas.devices import sustained
 sustained.SLICES = 300
 @dataclass(frozen=True)
-class Counting(sustained.Slice):
+class Counting(sustained.LoadSlice):
     def __post_init__(self):
         if self.start_s > 0.4:
             os.kill(os.getpid(), signal.SIGINT)
-sustained.Slice = Counting
+sustained.LoadSlice = Counting
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from hwnas.cli import app
 app()

@@ -12,7 +12,7 @@ from device_models import write_convs
 from phone import Phone
 
 from hwnas.devices import link
-from hwnas.devices.link import link_to
+from hwnas.devices.link import condition_of, link_to
 from hwnas.devices.measure import measure
 from hwnas.errors import DeviceError, UnreachableError
 from hwnas.files import sha256
@@ -34,7 +34,7 @@ def models(phone: Phone) -> dict[str, Path]:
 
 
 def test_the_phone_is_asked_what_it_is(phone: Phone) -> None:
-    condition = phone.device().condition()
+    condition = condition_of(phone.device())
     checksum = sha256((phone.programs / "benchmark_model").read_bytes())
     assert condition.id == f"litert-bm{checksum[:8]}-t2-fp32"
     facts = link_to(phone.device()).facts
@@ -80,12 +80,12 @@ def test_a_cable_that_is_pulled_costs_no_round(phone: Phone, models: dict[str, P
 def test_a_phone_that_is_not_there(phone: Phone, state: str) -> None:
     phone.state(state)
     with pytest.raises(UnreachableError, match=f"PHONE cannot be reached: adb ended early with code 1: error: {state}"):
-        phone.device().condition()
+        condition_of(phone.device())
 
 
 def test_a_phone_that_stays_away(phone: Phone, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "RECONNECT_S", 0.0)
-    phone.device().condition()
+    condition_of(phone.device())
     phone.install("adb", "#!/bin/sh\necho \"error: device 'PHONE' not found\" >&2\nexit 1\n")
     with pytest.raises(UnreachableError, match="could not be made again within 0 s") as caught:
         measure(phone.device(), models, models["m0"])
@@ -95,14 +95,14 @@ def test_a_phone_that_stays_away(phone: Phone, models: dict[str, Path], monkeypa
 def test_without_adb_there_is_a_hint(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(phone.folder))
     with pytest.raises(DeviceError, match="cannot start adb") as caught:
-        phone.device().condition()
+        condition_of(phone.device())
     assert "platform tools" in caught.value.hint
 
 
 def test_without_benchmark_model_there_is_a_hint(phone: Phone) -> None:
     (phone.programs / "benchmark_model").unlink()
     with pytest.raises(DeviceError, match="benchmark_model on the device") as caught:
-        phone.device().condition()
+        condition_of(phone.device())
     assert caught.value.hint.startswith("adb push")
 
 
@@ -124,4 +124,4 @@ def test_python_on_the_phone_runs_the_runner(phone: Phone, tmp_path: Path) -> No
     device = phone.device(python=f"env {sys.executable}")
     rounds = measure(device, {"a": model}, model, rounds=2, round_ms=0.1)
     assert [one.round for one in rounds] == [0, 1]
-    assert device.condition().runtime == "onnxruntime"
+    assert condition_of(device).runtime == "onnxruntime"

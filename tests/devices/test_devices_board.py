@@ -20,9 +20,10 @@ from device_models import HOST, write_convs, write_tflite
 from hwnas.devices import runner
 from hwnas.devices.device import Device
 from hwnas.devices.host import Facts, cpu_slug
-from hwnas.devices.link import link_to
+from hwnas.devices.link import condition_of, link_to
 from hwnas.devices.measure import measure
 from hwnas.errors import DeviceError
+from hwnas.runtimes import RUNTIMES
 
 SOURCE = Path(runner.__file__)
 BIG_LITTLE = """processor : 0
@@ -216,7 +217,7 @@ def test_litert_is_measured_like_onnxruntime(tmp_path: Path) -> None:
     rounds = measure(device, {"a": model, "b": model}, model, rounds=3, round_ms=2)
     assert len(rounds) == 6
     assert all(0 < one.p10_us <= one.median_us <= one.p90_us and one.calls >= 3 for one in rounds)
-    assert device.condition().id == f"litert-{runner.package_version('ai-edge-litert')}-t1-fp32"
+    assert condition_of(device).id == f"litert-{runner.package_version('ai-edge-litert')}-t1-fp32"
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"no model")
     with pytest.raises(DeviceError, match="model 'a'"):
@@ -250,14 +251,14 @@ def facts_with(packages: dict[str, str]) -> Facts:
     ],
 )
 def test_the_version_of_litert_says_which_program_it_is(packages: dict[str, str], version: str | None) -> None:
-    assert facts_with(packages).runtime_version("litert") == version
+    assert RUNTIMES["litert"].version(packages) == version
 
 
 def test_a_device_without_the_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     device: Device = replace(HOST, id="bare")
     monkeypatch.setattr(link_to(device), "facts", facts_with({}))
     with pytest.raises(DeviceError, match="device 'bare' has no onnxruntime") as caught:
-        device.condition()
+        condition_of(device)
     assert "-m pip install onnxruntime" in caught.value.hint
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from hwnas.devices.device import Condition, list_devices, load_device
 from hwnas.devices.host import cpu_slug, host_facts
+from hwnas.devices.link import condition_of
 from hwnas.devices.runner import cpu_fields, facts, package_version
 from hwnas.devices.transports.adb import AdbAddress
 from hwnas.devices.transports.ssh import SshAddress
@@ -26,7 +27,7 @@ def test_the_host_is_described() -> None:
 
 
 def test_the_host_resolves_to_its_condition() -> None:
-    condition, slug = load_device("host").condition(), cpu_slug(facts()["cpu"])
+    condition, slug = condition_of(load_device("host")), cpu_slug(facts()["cpu"])
     assert condition.device == slug
     assert condition.id == f"onnxruntime-{package_version('onnxruntime')}-t1-fp32"
     assert condition.folder == Path(slug) / condition.id

@@ -14,8 +14,8 @@ import pytest
 from device_models import HOST
 from typer.testing import CliRunner
 
+from hwnas.backends import npm
 from hwnas.cli import app
-from hwnas.devices import npm
 from hwnas.devices.device_check import facts_of
 from hwnas.errors import DeviceError, StorageError
 
@@ -134,7 +134,7 @@ def test_a_killed_install_leaves_nothing_that_is_taken_for_whole(programs: Progr
     os.mkfifo(started)
     os.mkfifo(never)
     programs.write("npm", f"{WRITE}\necho junk > node_modules/junk\necho > {started}\nread line < {never}")
-    command = [sys.executable, "-c", "from hwnas.devices import npm; npm.install()"]
+    command = [sys.executable, "-c", "from hwnas.backends import npm; npm.install()"]
     child = subprocess.Popen(command, start_new_session=True)
     started.read_text()
     os.killpg(child.pid, signal.SIGKILL)

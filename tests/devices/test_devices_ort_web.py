@@ -18,12 +18,15 @@ from onnx import TensorProto
 from op_specs import EVERY_KIND
 
 from hwnas.arch import Network, mobilenet_v2
+from hwnas.backends import npm, ort_web
+from hwnas.backends.model_format import format_of
 from hwnas.backends.onnx import onnx_model
+from hwnas.backends.ort_web_runtime import run_ort_web
 from hwnas.backends.parity import compare, random_inputs, trained_like
 from hwnas.backends.torch import export_weights, network_module
-from hwnas.devices import npm, ort_web
 from hwnas.devices.device_check import facts_of, run_reference_model
 from hwnas.devices.estimate import estimates
+from hwnas.devices.link import condition_of
 from hwnas.devices.measure import measure, stream_rounds
 from hwnas.devices.verdict import measure_verdict
 from hwnas.errors import DeviceError, ExportError
@@ -46,9 +49,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_condition_names_the_package_and_the_node_that_runs_it() -> None:
     packages = npm.packages()
     major = packages["node"].split(".")[0]
-    assert WEB.condition().id == f"ort-web-{packages['onnxruntime-web']}-node{major}-t1-fp32"
+    assert condition_of(WEB).id == f"ort-web-{packages['onnxruntime-web']}-node{major}-t1-fp32"
     assert re.match(r"1\.30\.\d+$", packages["onnxruntime-web"])
-    assert WEB.condition().device == HOST.condition().device
+    assert condition_of(WEB).device == condition_of(HOST).device
 
 
 def test_it_is_measured_like_onnxruntime(folder: Path) -> None:
@@ -67,7 +70,7 @@ def test_it_computes_what_the_network_computes(network: Network) -> None:
     trained_like(module, network, 0)
     weights = export_weights(module)
     model, inputs = onnx_model(network, weights), random_inputs(network, 3, 0)
-    assert compare(network, weights, model, inputs, npm.run_ort_web).agrees
+    assert compare(network, weights, model, inputs, format_of("ort-web").run).agrees
 
 
 def test_a_difference_is_noticed() -> None:
@@ -76,14 +79,14 @@ def test_a_difference_is_noticed() -> None:
     trained_like(module, network, 0)
     weights = export_weights(module)
     model, inputs = onnx_model(network, weights), random_inputs(network, 3, 0)
-    parity = compare(network, weights, model, inputs, lambda model, x: npm.run_ort_web(model, x + 0.01))
+    parity = compare(network, weights, model, inputs, lambda model, x: run_ort_web(model, x + 0.01))
     assert parity.deviation >= 1
     assert not parity.agrees
 
 
 def test_a_model_that_is_refused() -> None:
     with pytest.raises(ExportError, match="onnxruntime-web refuses the model"):
-        npm.run_ort_web(b"no model", np.zeros((1, 3, 8, 8), np.float32))
+        run_ort_web(b"no model", np.zeros((1, 3, 8, 8), np.float32))
 
 
 @pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.INT8, TensorProto.FLOAT16])

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from hwnas.arch import space_instance
 from hwnas.cli import app
 from hwnas.devices import job, link, profile
-from hwnas.devices.link import link_to
+from hwnas.devices.link import condition_of, link_to
 from hwnas.devices.measure import measure, stream_rounds
 from hwnas.devices.rounds import Round
 from hwnas.devices.transports import ssh
@@ -51,12 +51,12 @@ def rounds_on(board: Board, models: dict[str, Path], **options: Any) -> list[Rou
 
 def test_the_board_is_asked_what_it_is(board: Board) -> None:
     device = board.device()
-    assert device.condition() == HOST.condition()
+    assert condition_of(device) == condition_of(HOST)
     facts = link_to(device).facts
     assert facts.packages["onnxruntime"]
     assert facts.free_bytes
     assert facts.clock_ns
-    device.condition()
+    condition_of(device)
     assert board.connections == 1
 
 
@@ -167,7 +167,7 @@ def test_a_board_that_is_another_one_after_the_cut_is_refused(
 def test_a_wrong_host_key_is_refused(board: Board) -> None:
     board.trust((board.folder / "stranger.pub").read_text())
     with pytest.raises(DeviceError, match="is not the one in known_hosts") as caught:
-        board.device().condition()
+        condition_of(board.device())
     assert not isinstance(caught.value, UnreachableError)
     assert "ssh-keygen -R" in caught.value.hint
 
@@ -176,22 +176,22 @@ def test_an_unknown_host_key_is_refused_and_not_learned(board: Board) -> None:
     board.trust("")
     for _ in range(2):
         with pytest.raises(DeviceError, match="is not known: ssh-ed25519 SHA256:"):
-            board.device().condition()
+            condition_of(board.device())
     assert (board.folder / "known_hosts").read_text() == ""
 
 
 def test_a_user_who_is_not_let_in(board: Board) -> None:
     with pytest.raises(DeviceError, match="does not let") as caught:
-        board.device(key="stranger").condition()
+        condition_of(board.device(key="stranger"))
     assert not isinstance(caught.value, UnreachableError)
     with pytest.raises(InputError, match="there is no file"):
-        board.device(key="nothing").condition()
+        condition_of(board.device(key="nothing"))
 
 
 def test_nobody_there(board: Board) -> None:
     board.close()
     with pytest.raises(UnreachableError, match="cannot be reached") as caught:
-        board.device().condition()
+        condition_of(board.device())
     assert "Errno" not in str(caught.value)
     assert "see that the board is on" in caught.value.hint
 
@@ -228,14 +228,14 @@ def test_commands_end_as_they_end(board: Board) -> None:
 def test_a_folder_that_cannot_be_made(board: Board, models: dict[str, Path]) -> None:
     (board.folder / "work").write_text("a file")
     with pytest.raises(DeviceError, match="sh ended early with code"):
-        board.device().condition()
+        condition_of(board.device())
 
 
 def test_check_over_ssh(board: Board) -> None:
     done = CliRunner().invoke(app, ["devices", "check", str(board.toml()), "--json", "--quiet"])
     assert done.exit_code == 0
     facts = json.loads(done.stdout)
-    assert facts["condition"] == HOST.condition().folder.as_posix()
+    assert facts["condition"] == condition_of(HOST).folder.as_posix()
     assert facts["reference"]["floor_us"] > 0
     assert facts["reference"]["noise"] >= 0
     assert facts["packages"]["onnxruntime"]
@@ -249,5 +249,5 @@ def test_check_over_ssh(board: Board) -> None:
 def test_without_paramiko_there_is_a_hint(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "paramiko", None)
     with pytest.raises(InputError, match="need paramiko") as caught:
-        board.device().condition()
+        condition_of(board.device())
     assert "hwnas[ssh]" in caught.value.hint

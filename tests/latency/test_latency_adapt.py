@@ -22,6 +22,7 @@ from latency_fakes import (
 )
 
 from hwnas.arch import OpSpec
+from hwnas.devices.link import condition_of
 from hwnas.errors import InputError, TableError
 from hwnas.latency import build, find, journal
 from hwnas.latency.adapt import AdaptationPrior, adapt_table, adaptation_prior, source_tables
@@ -104,7 +105,7 @@ def test_more_networks_do_not_hurt(known: AdaptationPrior) -> None:
 def test_an_adapted_table_is_saved_and_searched(
     known: AdaptationPrior, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    condition = HOST.condition()
+    condition = condition_of(HOST)
     folder = tmp_path / find.adapted_folder(condition, TOY.signature)
     table = adapted(known, folder, 10, monkeypatch)
     assert load_table(folder).kind == "adapted"
@@ -141,14 +142,14 @@ def test_no_source_is_an_error_that_says_what_to_do(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
     with pytest.raises(TableError, match="at least one") as caught:
-        source_tables(TOY, HOST.condition(), None)
+        source_tables(TOY, condition_of(HOST), None)
     assert "profile-device" in str(caught.value.hint)
     other, same, adapted_one = source(4), source(5), source(6)
-    same.device, same.condition = HOST.condition().device, HOST.condition().id
+    same.device, same.condition = condition_of(HOST).device, condition_of(HOST).id
     adapted_one.kind = "adapted"
     for table in (other, same, adapted_one):
         save_table(table, tmp_path / "own" / table.device / table.condition)
-    assert [table.condition for table in source_tables(TOY, HOST.condition(), tmp_path / "own")] == [other.condition]
+    assert [table.condition for table in source_tables(TOY, condition_of(HOST), tmp_path / "own")] == [other.condition]
 
 
 def test_tables_of_a_runtime_that_is_not_installed_are_passed_over(
@@ -163,7 +164,7 @@ def test_tables_of_a_runtime_that_is_not_installed_are_passed_over(
         save_table(table, tmp_path / "own" / table.device / table.condition)
     monkeypatch.delitem(sys.modules, "hwnas.backends.litert", raising=False)
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-    assert [table.condition for table in source_tables(TOY, HOST.condition(), tmp_path / "own")] == [here.condition]
+    assert [table.condition for table in source_tables(TOY, condition_of(HOST), tmp_path / "own")] == [here.condition]
 
 
 @pytest.mark.parametrize("samples", [0, 2, 10_000])

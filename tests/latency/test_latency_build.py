@@ -11,6 +11,7 @@ import pytest
 from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, REFERENCE_US, SLOPE, TOY, FakeRounds, network_us, row_us
 
 from hwnas.arch import SlotSpace, space_instance
+from hwnas.devices.link import condition_of
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
 from hwnas.latency import build, find, journal
@@ -185,7 +186,7 @@ def test_each_row_is_compared_with_the_speed_it_was_measured_at(
 
 
 def test_tables_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    condition = HOST.condition()
+    condition = condition_of(HOST)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     roots = {"local": Path("latency_tables"), "user": tmp_path / "latency_tables", "shipped": tmp_path / "shipped"}
@@ -208,7 +209,7 @@ def test_an_installation_without_tables_has_none(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(find.platformdirs, "user_data_path", lambda name: tmp_path / "data")
     monkeypatch.setattr(find, "resource_folder", missing)
-    assert find.find_folder(HOST.condition(), None) is None
+    assert find.find_folder(condition_of(HOST), None) is None
 
 
 def test_new_tables_go_where_they_may_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from hwnas.arch import space_instance
 from hwnas.cli import app
+from hwnas.devices.link import condition_of
 from hwnas.devices.rounds import Round
 from hwnas.latency import build, journal
 from hwnas.latency.build import MissingRows, complete, drifted, lacking, measuring_into, open_table
@@ -118,7 +119,7 @@ def test_a_table_says_that_it_was_measured_under_load(
     words = ["profile-device", "--space", "toy", "--width", "1", "--resolution", "8", "--channels", "1"]
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path)])
     assert done.exit_code == 0
-    table = load_table(tmp_path / HOST.condition().folder)
+    table = load_table(tmp_path / condition_of(HOST).folder)
     noise = Noise(1.0 if warned else 0.0, load, REFERENCE_US, 0.0, pytest.approx(0.01))
     assert table.noise == {TOY.signature: noise}
     assert ("warning: other work took 80% of the CPUs that measuring leaves free" in done.stderr) is warned

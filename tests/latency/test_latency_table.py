@@ -20,6 +20,7 @@ from hwnas.arch.op import _graph, _kinds
 from hwnas.arch.primitives import Builder, Value
 from hwnas.cli import app
 from hwnas.devices.host import host_facts
+from hwnas.devices.link import condition_of
 from hwnas.errors import InputError, MissingRowsError, TableError
 from hwnas.files import sha256
 from hwnas.latency.build import lacking, open_table
@@ -307,7 +308,7 @@ def test_a_missing_row_names_the_command_that_measures_it() -> None:
 
 
 def test_a_table_serves_its_own_condition_only(tmp_path: Path) -> None:
-    condition = HOST.condition()
+    condition = condition_of(HOST)
     assert open_table(HOST, tmp_path).rows == {}
     save_table(table_of(device=condition.device, condition=condition.id), tmp_path)
     assert len(open_table(HOST, tmp_path).rows) == len(TOY.ops)

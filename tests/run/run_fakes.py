@@ -26,6 +26,7 @@ from hwnas.backends.model_format import format_of
 from hwnas.config import Configuration
 from hwnas.config.flat import PLACES
 from hwnas.devices.device import load_device
+from hwnas.devices.link import condition_of
 from hwnas.devices.verdict import State, Verdict
 from hwnas.latency.build import MissingRows
 from hwnas.latency.model import LatencyModel
@@ -87,7 +88,7 @@ def write_table(
 ) -> Path:
     """A complete table of the made-up machine, for the condition of this one."""
     device = load_device("host").with_runtime(runtime, precision)
-    condition, fingerprint = device.condition(), format_of(device.runtime, device.precision).fingerprint
+    condition, fingerprint = condition_of(device), format_of(device.runtime, device.precision).fingerprint
     table = LatencyTable(condition.device, condition.id, reference_us=100.0)
     for space in spaces:
         for spec in space.ops:

@@ -12,10 +12,12 @@ from hwnas.arch import SlotSpace, space_instance, space_rungs
 from hwnas.arch.costs import macs
 from hwnas.arch.network import Network
 from hwnas.config import Configuration, Target
-from hwnas.devices.device import Device
+from hwnas.devices.device import Condition, Device, load_device
 from hwnas.errors import InfeasibleBudgetError, InputError
-from hwnas.progress import Progress
+from hwnas.latency import build
+from hwnas.progress import Progress, Silent
 from hwnas.run import instance
+from hwnas.run import plan as plans
 from hwnas.run.plan import make_plan
 from hwnas.run.run_folder import RunFolder
 
@@ -67,6 +69,63 @@ def test_the_budget_cuts_the_space_that_it_chooses(budget_ms: float, small: Path
     low, high = range_ms(mobile(*larger))
     assert low + instance.SHARE * (high - low) > budget_ms
     assert "largest space of which" in plan.reason
+
+
+class Told(Silent):
+    """Keeps what is said, in the order of what is done."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.events.append(message)
+
+
+def test_nothing_is_measured_before_it_is_said(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, measure = Told(), instance.floor_ms
+
+    def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progress) -> dict[str, float]:
+        told.events.append(f"{len(networks)} networks")
+        return measure(networks, device, progress=progress)
+
+    monkeypatch.setattr(instance, "floor_ms", floor_ms)
+    config = a_config(photos, space="mobile", width=0.0, resolution=0)
+    make_plan(changed(config, budget="50%"), None, progress=told)
+    make_plan(changed(config, budget="2", width=0.5), None, progress=told)
+    assert told.events == []  # nothing is to be chosen by measuring
+    plan = make_plan(changed(config, budget="2.5"), None, progress=told)
+    passes = list(zip(told.events[::2], told.events[1::2], strict=True))
+    resolutions = (200, 192, 160, 128, 96, 64)  # from the largest on, until one leaves room
+    assert len(passes) == 1 + resolutions.index(plan.space.input_shape[1]) > 1
+    for (said, done), resolution in zip(passes, resolutions, strict=False):
+        assert done == "18 networks"
+        expected = f"smallest and the largest network of 9 sizes of the space mobile at {resolution} pixels on host"
+        assert expected in said
+        assert "for about 5 s, to choose a size for 2.5 ms" in said
+
+
+def test_a_remote_device_is_not_asked_before_it_is_said(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, host = Told(), plans.condition_of(load_device("host"))
+
+    def condition_of(device: Device) -> Condition:
+        told.events.append(f"contact {device.id}")
+        return host
+
+    monkeypatch.setattr(plans, "condition_of", condition_of)
+    monkeypatch.setattr(build, "condition_of", condition_of)
+    toml = tmp_path / "board.toml"
+    toml.write_text(
+        'id = "board"\ndescription = "a board"\ntransport = "ssh"\nruntime = "litert"\nthreads = 1\n'
+        'precision = "fp32"\n[ssh]\nhost = "nowhere"\nuser = "me"\n'
+    )
+    make_plan(changed(a_config(small, budget="50%"), device=str(toml)), tmp_path, progress=told)
+    assert told.events[0] == "asking board, over ssh, for its CPU and its version of litert"
+    assert set(told.events[1:]) == {"contact board"}
+    told.events.clear()
+    make_plan(a_config(small, budget="50%"), tmp_path, progress=told)
+    assert set(told.events) == {"contact host"}
 
 
 def test_a_generous_budget_takes_the_largest_space_and_says_that_it_does_not_bind(small: Path) -> None:

@@ -42,12 +42,12 @@ def test_a_plan_resolves_everything(data: Path, tmp_path: Path) -> None:
     tables = write_table(tmp_path / "tables")
     found = make_plan(a_config(data), tables)
     assert (found.space, found.device.id, found.strategy.name) == (SPACE, "host", "gumbel")
-    assert found.folder == tables / found.device.condition().folder
+    assert found.folder == tables / found.condition.folder
     assert not found.missing
     found = make_plan(a_config(data, width=0.0, resolution=0), tmp_path / "empty")
     assert (found.space.name, found.space.input_shape, found.space.classes) == ("toy@w0.25-r32", (3, 32, 32), 3)
     assert found.missing == MissingRows(found.space.ops, calibration=True)
-    assert found.folder == tmp_path / "empty" / found.device.condition().folder
+    assert found.folder == tmp_path / "empty" / found.condition.folder
     assert not (tmp_path / "empty").exists()
 
 
@@ -134,6 +134,6 @@ def test_a_table_in_the_working_directory_is_completed_where_it_is(
     write_table(Path("latency_tables"))
     found = make_plan(a_config(data, resolution=16), None)
     assert found.missing
-    again = plan.find_folder(found.device.condition(), None)
+    again = plan.find_folder(found.condition, None)
     assert again is not None
     assert found.folder.resolve() == again.resolve()

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwnas.backends.model_facts import READERS, ModelFile, Tensor, describe, shape_text
-from hwnas.devices.device import Device
+from hwnas.backends.model_facts import READERS, ModelFile, describe
+from hwnas.devices.device import Condition, Device
+from hwnas.devices.input_shapes import Shapes, input_shapes
+from hwnas.devices.link import condition_of
 from hwnas.devices.measure import Stream, stream_rounds
 from hwnas.devices.sustained import Sustained, check_sustained, run_sustained
 from hwnas.devices.verdict import MIN_PROCESSES, Verdict, measure_verdict
-from hwnas.errors import InputError, ModelError, TableError
-from hwnas.latency.find import find_folder
-from hwnas.latency.measured_models import write_reference_model
-from hwnas.latency.table_files import load_table
+from hwnas.errors import InputError, ModelError
 from hwnas.progress import Progress, Silent
+from hwnas.runtimes import RUNTIMES
 
 _LONGEST_TEXT = 300
-Shapes = Mapping[str, Sequence[int]]
-_MADE_UP = ("float32", "float16", "float64", "uint8", "int8", "int32", "int64")  # what the runner has random values of
+
+
+@dataclass(frozen=True)
+class ReferenceModel:
+    """The model that runs beside a file, so that a disturbed measurement is told from a slow file.
+
+    Attributes:
+        write: writes it into a folder, in the format of the device's runtime, and tells its path.
+        undisturbed_us: its latency on an undisturbed device of a condition, in microseconds; None where nobody knows.
+    """
+
+    write: Callable[[Path, Device], Path]
+    undisturbed_us: Callable[[Condition], float | None]
 
 
 @dataclass(frozen=True)
@@ -85,9 +96,10 @@ class Verification:
         }
 
 
-def verify(
+def measure_file(
     path: Path,
     device: Device,
+    reference_model: ReferenceModel,
     *,
     runtime: str = "",
     budget_ms: float | None = None,
@@ -101,6 +113,7 @@ def verify(
     """Measure a model file on a device: alone, beside the reference model, and on request without pause as well.
 
     Args:
+        reference_model: what is measured beside it.
         runtime: what runs the file; by default what its ending says.
         budget_ms: None measures only.
         shapes: of inputs by name; those that the file leaves open need one, but for the batch size, which is 1.
@@ -119,12 +132,12 @@ def verify(
     if sustained_s:
         check_sustained(device, sustained_s)
     given = {name: shape for name, shape in resolved.items() if name in shapes}
-    condition = device.condition()
+    condition = condition_of(device)
     progress = progress or Silent()
-    name = path.name
+    name, reference_us = path.name, reference_model.undisturbed_us(condition)
     own = stream or functools.partial(stream_rounds, singles=True, shapes={name: given})
     with tempfile.TemporaryDirectory() as folder:
-        reference = write_reference_model(Path(folder), device)
+        reference = reference_model.write(Path(folder), device)
         try:
             for count in (processes, 3 * processes):
                 verdict = measure_verdict(
@@ -132,7 +145,7 @@ def verify(
                     {name: path},
                     reference,
                     budget_ms=budget_ms,
-                    reference_us=_reference_us(device, progress),
+                    reference_us=reference_us,
                     processes=count,
                     seed=seed,
                     progress=progress,
@@ -178,7 +191,7 @@ def reader(device: Device, file: ModelFile, runtime: str = "") -> Device:
 
 def _check_device(device: Device, file: ModelFile, shapes: Shapes) -> None:
     if device.adb is not None and device.adb.runner is not None:
-        if device.runtime != "litert":
+        if not RUNTIMES[device.runtime].has_benchmark_model:
             raise InputError(f"{device.id} measures with benchmark_model, which runs .tflite files, not {file.path}")
         if shapes:
             raise InputError(
@@ -190,67 +203,3 @@ def _check_device(device: Device, file: ModelFile, shapes: Shapes) -> None:
             f"{file.path} keeps its weights in {file.external[0]}, which is not copied to {device.id}",
             hint="save it as one file: onnx.save(onnx.load(...), ...)",
         )
-
-
-def input_shapes(file: ModelFile, given: Shapes) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
-    """The shapes that inputs are measured with, and which of them have a batch size of 1 that the file leaves open.
-
-    Raises:
-        InputError: there is no input of a name in `given`, a shape contradicts the file, or one is missing.
-    """
-    names = [one.name for one in file.inputs]
-    for name in given:
-        if name not in names:
-            raise InputError(f"{file.path} has no input {name!r}", hint=f"its inputs: {', '.join(names) or 'none'}")
-    result: dict[str, tuple[int, ...]] = {}
-    taken = []
-    for one in file.inputs:
-        if one.dtype not in _MADE_UP:
-            raise InputError(
-                f"{file.path} has an input {one.name!r} of the type {one.dtype}, for which there are no random values",
-                hint=f"inputs of {', '.join(_MADE_UP)} can be measured",
-            )
-        if one.name in given:
-            result[one.name] = _fitting(file, one, given[one.name])
-        elif one.shape is None:
-            raise _open(file, one, "without a shape")
-        else:
-            first, rest = one.shape[:1], one.shape[1:]
-            if None in rest:
-                raise _open(file, one, f"of the open shape {shape_text(one.shape)}")
-            if None in first:
-                taken.append(one.name)
-            result[one.name] = tuple(size or 1 for size in one.shape)
-    return result, tuple(taken)
-
-
-def _open(file: ModelFile, one: Tensor, what: str) -> InputError:
-    example = ",".join("1" if index == 0 else str(size or 224) for index, size in enumerate(one.shape or (1, 3, 0, 0)))
-    return InputError(
-        f"{file.path} has an input {one.name!r} {what}, on which its latency depends",
-        hint=f"say with which to measure it: --shape {one.name}={example}",
-    )
-
-
-def _fitting(file: ModelFile, one: Tensor, given: Sequence[int]) -> tuple[int, ...]:
-    shape = tuple(given)
-    sizes = one.shape if one.shape is not None else (None,) * len(shape)
-    fits = len(shape) == len(sizes) and all(own in (None, size) for own, size in zip(sizes, shape, strict=True))
-    if not fits or min(shape, default=1) < 1:
-        raise InputError(
-            f"the input {one.name!r} of {file.path} is {shape_text(one.shape)}, which {shape_text(shape)} does not fit",
-            hint="sizes that the file fixes cannot be changed; those shown as ? can",
-        )
-    return shape
-
-
-def _reference_us(device: Device, progress: Progress) -> float | None:
-    """What the reference model takes undisturbed, by the device's latency table, where there is one."""
-    folder = find_folder(device.condition(), None)
-    if folder is None:
-        return None
-    try:
-        return load_table(folder).reference_us or None
-    except TableError as error:
-        progress.say(f"{error}: what the reference model took before is not known")
-        return None

@@ -5,18 +5,11 @@ from __future__ import annotations
 import logging
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from hwnas.devices.ort_web import OrtWeb
-from hwnas.errors import DeviceError, ExportError, InputError
+from hwnas.errors import DeviceError, InputError
 from hwnas.files import cache_folder, read_json, storage_errors, write_json
 from hwnas.locks import held
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 PACKAGE = "onnxruntime-web"
 VERSIONS = "~1.30.0"
@@ -68,30 +61,6 @@ def install() -> None:
         _npm_install(npm, part)
         with storage_errors(place):
             part.rename(place)
-
-
-def run_ort_web(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """First output of an ONNX model with a batch of one for each of `inputs` (n, C, H, W), by onnxruntime-web.
-
-    Raises:
-        ExportError: onnxruntime-web refuses the model.
-        DeviceError, StorageError: as `install`.
-    """
-    import numpy as np
-
-    install()
-    with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary) / "model.onnx"
-        path.write_bytes(model)
-        runtime = OrtWeb(str(folder()))
-        try:
-            number, known = runtime.open(str(path))
-            parts = [np.split(x[None], len(known), axis=1) for x in inputs]
-            return np.concatenate([runtime.run(number, dict(zip(known, maps, strict=True)))[0] for maps in parts])
-        except runtime.errors as error:
-            raise ExportError(f"onnxruntime-web refuses the model: {error}") from error
-        finally:
-            runtime.close()
 
 
 def _npm_install(npm: str, part: Path) -> None:

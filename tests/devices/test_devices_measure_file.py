@@ -16,18 +16,22 @@ from hwnas.arch import space_instance
 from hwnas.backends.model_facts import ModelFile, Tensor, describe
 from hwnas.backends.model_format import format_of
 from hwnas.backends.weights import random_weights
+from hwnas.devices import measure_file as module
 from hwnas.devices.device import Device, load_device
+from hwnas.devices.input_shapes import input_shapes
+from hwnas.devices.link import condition_of
+from hwnas.devices.measure_file import Verification, measure_file, reader
 from hwnas.devices.rounds import Round
 from hwnas.devices.sustained import LoadSlice, assess
+from hwnas.devices.sustained_plot import check_plot, write_plot
 from hwnas.devices.transports.adb import AdbAddress
 from hwnas.devices.transports.ssh import SshAddress
 from hwnas.errors import DeviceError, InputError, ModelError
-from hwnas.export import verify as module
-from hwnas.export.verify import Verification, input_shapes, reader, verify
-from hwnas.export.verify_plot import check_plot, write_plot
 from hwnas.latency import find
+from hwnas.latency.known_reference import known_reference
 from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import save_table
+from hwnas.progress import Silent
 
 HOST = load_device("host")
 TOY = space_instance("toy", width=1.0, resolution=8, channels=3, classes=10)
@@ -75,8 +79,12 @@ class Rounds:
                 yield Round(name, turn, first_round, us, us, us, 10, self.reference_us, self.load, singles)
 
 
+def measured(path: Path, device: Device, **options: Any) -> Verification:
+    return measure_file(path, device, known_reference(Silent()), **options)
+
+
 def judged(tmp_path: Path, stream: Rounds, budget_ms: float | None = 1.0, **options: Any) -> Verification:
-    return verify(made(tmp_path / "model.onnx", [1, 8]), HOST, budget_ms=budget_ms, stream=stream, **options)
+    return measured(made(tmp_path / "model.onnx", [1, 8]), HOST, budget_ms=budget_ms, stream=stream, **options)
 
 
 @pytest.mark.parametrize(
@@ -95,10 +103,10 @@ def test_verdicts(
     stream = Rounds(lambda turn: us, load=load)
     found = judged(tmp_path, stream, budget_ms)
     assert (found.verdict.state, found.budget_met, stream.processes) == (state, met, processes)
-    measured = found.to_json()["measured_ms"]
-    assert (measured["median"], measured["p99"], measured["calls"]) == (us / 1e3, 2 * us / 1e3, 10 * 20 * processes)
+    facts = found.to_json()["measured_ms"]
+    assert (facts["median"], facts["p99"], facts["calls"]) == (us / 1e3, 2 * us / 1e3, 10 * 20 * processes)
     accepted, rejected = (0, 20 * processes) if load else (20 * processes, 0)
-    assert (measured["n"], measured["rejected_rounds"]) == (accepted, rejected)
+    assert (facts["n"], facts["rejected_rounds"]) == (accepted, rejected)
 
 
 def test_what_straddles_the_budget_is_measured_longer(tmp_path: Path) -> None:
@@ -129,7 +137,7 @@ def test_a_budget_has_to_hold_without_pause_too(
 
 
 def test_the_table_of_the_device_bounds_the_reference_model(tmp_path: Path) -> None:
-    condition = HOST.condition()
+    condition = condition_of(HOST)
     folder = tmp_path / "latency_tables" / condition.folder
     save_table(LatencyTable(condition.device, condition.id, reference_us=50.0), folder)
     assert judged(tmp_path, Rounds(lambda turn: 1100.0)).verdict.state == "unstable"
@@ -140,7 +148,7 @@ def test_the_table_of_the_device_bounds_the_reference_model(tmp_path: Path) -> N
 @pytest.mark.parametrize(("suffix", "runtime"), [(".onnx", "onnxruntime"), (".tflite", "litert")])
 def test_real_files_of_hwnas(suffix: str, runtime: str, tmp_path: Path) -> None:
     pytest.importorskip({"litert": "ai_edge_litert"}.get(runtime, runtime))
-    found = verify(written(tmp_path / f"model{suffix}", runtime), HOST, budget_ms=1000, sustained_s=1.0)
+    found = measured(written(tmp_path / f"model{suffix}", runtime), HOST, budget_ms=1000, sustained_s=1.0)
     one = found.verdict
     assert (found.device.runtime, one.state, found.verdict.budget_met) == (runtime, "met", True)
     assert one.p99_ms is not None
@@ -154,22 +162,22 @@ def test_real_files_of_hwnas(suffix: str, runtime: str, tmp_path: Path) -> None:
 def test_a_real_file_that_was_made_by_hand(tmp_path: Path) -> None:
     path = made(tmp_path / "model.onnx", ["batch", 3, 16, "width"])
     with pytest.raises(InputError, match=r"'x' of the open shape \?×3×16×\?") as caught:
-        verify(path, HOST)
+        measured(path, HOST)
     assert caught.value.hint.endswith("--shape x=1,3,16,224")
-    found = verify(path, HOST, shapes={"x": (2, 3, 16, 5)})
+    found = measured(path, HOST, shapes={"x": (2, 3, 16, 5)})
     assert (found.shapes, found.verdict.budget_met) == ({"x": (2, 3, 16, 5)}, None)
     open_batch = made(tmp_path / "batch.onnx", ["batch", 3])
-    found = verify(open_batch, HOST)
+    found = measured(open_batch, HOST)
     assert (found.shapes, found.taken_as_one) == ({"x": (1, 3)}, ("x",))
 
 
 def test_an_op_that_the_runtime_lacks_is_bad_input(tmp_path: Path) -> None:
     path = made(tmp_path / "model.onnx", [1, 8], op="Sparkle", domain="com.example")
     with pytest.raises(InputError, match=r"onnxruntime on host does not run .*Sparkle") as caught:
-        verify(path, HOST)
+        measured(path, HOST)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="of the type bool"):
-        verify(made(tmp_path / "bool.onnx", [1, 8], TensorProto.BOOL, "Not"), HOST)
+        measured(made(tmp_path / "bool.onnx", [1, 8], TensorProto.BOOL, "Not"), HOST)
 
 
 def test_what_the_reference_model_fails_at_is_the_devices_fault(tmp_path: Path) -> None:
@@ -178,7 +186,7 @@ def test_what_the_reference_model_fails_at_is_the_devices_fault(tmp_path: Path) 
         yield
 
     with pytest.raises(DeviceError, match="reference"):
-        verify(made(tmp_path / "model.onnx", [1, 8]), HOST, stream=stream)
+        measured(made(tmp_path / "model.onnx", [1, 8]), HOST, stream=stream)
 
 
 def file_of(*inputs: Tensor, suffix: str = "onnx", external: tuple[str, ...] = ()) -> ModelFile:
@@ -236,14 +244,14 @@ def test_devices_that_cannot_take_the_file(tmp_path: Path) -> None:
     assert describe(tmp_path / "m.onnx").external
     pi = replace(HOST, transport="ssh", ssh=SshAddress("nowhere", "me"))
     with pytest.raises(InputError, match=r"keeps its weights in w\.bin"):
-        verify(tmp_path / "m.onnx", pi)
+        measured(tmp_path / "m.onnx", pi)
     phone = replace(HOST, id="phone", transport="adb", runtime="litert", adb=AdbAddress(runner="/benchmark_model"))
     with pytest.raises(InputError, match=r"benchmark_model, which runs \.tflite files"):
-        verify(tmp_path / "one.onnx", phone)
+        measured(tmp_path / "one.onnx", phone)
     pytest.importorskip("ai_edge_litert")
     path = written(tmp_path / "m.tflite", "litert")
     with pytest.raises(InputError, match="cannot tell shapes"):
-        verify(path, phone, shapes={"input": (1, 8, 8, 3)})
+        measured(path, phone, shapes={"input": (1, 8, 8, 3)})
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])

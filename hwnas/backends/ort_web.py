@@ -1,6 +1,6 @@
 """Runs models by onnxruntime-web in a Node process, which answers in JSON lines (`ort_web.mjs`).
 
-It needs nothing of hwnas: `runner.py`, which measures, takes it from beside itself.
+It needs nothing of hwnas: `hwnas/devices/runner.py`, which measures, runs it from here.
 """
 
 from __future__ import annotations

@@ -1,0 +1,35 @@
+"""onnxruntime-web: the outputs of a model, computed in a Node process on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwnas.backends import npm
+from hwnas.backends.ort_web import OrtWeb
+from hwnas.errors import ExportError
+
+
+def run_ort_web(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """First output of an ONNX model with a batch of one for each of `inputs` (n, C, H, W), by onnxruntime-web.
+
+    Raises:
+        ExportError: onnxruntime-web refuses the model.
+        DeviceError, StorageError: as `npm.install`.
+    """
+    npm.install()
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "model.onnx"
+        path.write_bytes(model)
+        runtime = OrtWeb(str(npm.folder()))
+        try:
+            number, known = runtime.open(str(path))
+            parts = [np.split(x[None], len(known), axis=1) for x in inputs]
+            return np.concatenate([runtime.run(number, dict(zip(known, maps, strict=True)))[0] for maps in parts])
+        except runtime.errors as error:
+            raise ExportError(f"onnxruntime-web refuses the model: {error}") from error
+        finally:
+            runtime.close()

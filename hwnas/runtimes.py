@@ -1,0 +1,116 @@
+"""The runtimes that hwnas writes models for and measures: one entry each, which answers for everything that differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hwnas.errors import InputError
+
+BENCHMARK_MODEL = "benchmark_model"
+"""LiteRT's own program that measures, which stands for Python on an Android phone."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What runs models on a device.
+
+    Attributes:
+        name: as in TOML files, conditions and `--runtime`.
+        suffix: of the model files that hwnas writes for it.
+        reads: suffixes of all model files that it runs.
+        packages: those that bring it to a device, the usual one first, each with the text before its version in a
+            condition.
+        quantiser: the Python package that quantises models for it.
+        only: settings of a `Device` that it is tied to, such as {"threads": 1}; any other setting is allowed.
+        rule: the reason for `only`, for people.
+        in_node: whether it runs in a Node process on this machine, into which npm installs it.
+    """
+
+    name: str
+    suffix: str
+    reads: tuple[str, ...]
+    packages: Mapping[str, str]
+    quantiser: str
+    only: Mapping[str, Any] = field(default_factory=dict)
+    rule: str = ""
+    in_node: bool = False
+
+    @property
+    def package(self) -> str:
+        """The package that usually brings it."""
+        return next(iter(self.packages))
+
+    @property
+    def has_benchmark_model(self) -> bool:
+        """Whether `benchmark_model` can measure it."""
+        return BENCHMARK_MODEL in self.packages
+
+    def version(self, installed: Mapping[str, str]) -> str | None:
+        """Its version in a condition, such as '1.32.0' or '1.30.0-node22'; None where it is missing.
+
+        Args:
+            installed: package to version, as a device tells them; with 'node', which compiles what runs in it.
+        """
+        for package, prefix in self.packages.items():
+            if package in installed:
+                suffix = f"-node{installed['node'].partition('.')[0]}" if self.in_node else ""
+                return prefix + installed[package] + suffix
+        return None
+
+    def install_hint(self, python: str | None) -> str:
+        """The next step where a device lacks it; `python` is the command of the Python there."""
+        return f"{python or 'python3'} -m pip install {self.package}, on the device"
+
+
+RUNTIMES: dict[str, Runtime] = {
+    one.name: one
+    for one in (
+        Runtime(
+            name="onnxruntime",
+            suffix=".onnx",
+            reads=(".onnx", ".ort"),
+            packages={"onnxruntime": ""},
+            quantiser="onnxruntime",
+        ),
+        Runtime(
+            name="litert",
+            suffix=".tflite",
+            reads=(".tflite",),
+            packages={"ai-edge-litert": "", "tflite-runtime": "tflite", BENCHMARK_MODEL: "bm"},
+            quantiser="ai-edge-quantizer",
+        ),
+        Runtime(
+            name="ort-web",
+            suffix=".onnx",
+            reads=(".onnx", ".ort"),
+            packages={"onnxruntime-web": ""},
+            quantiser="onnxruntime",
+            only={"transport": "local", "threads": 1, "precision": "fp32"},
+            rule="onnxruntime-web runs under Node on this machine, on one thread, in fp32",
+            in_node=True,
+        ),
+    )
+}
+"""By name, the usual one for a file format first."""
+
+DEFAULT = next(iter(RUNTIMES))
+"""The name of the runtime where nobody names one."""
+
+
+def runtime_named(name: str) -> Runtime:
+    """The runtime of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in RUNTIMES:
+        raise InputError(f"unknown runtime {name!r}", hint=f"one of {', '.join(RUNTIMES)}")
+    return RUNTIMES[name]
+
+
+def readers() -> dict[str, tuple[str, ...]]:
+    """Names of the runtimes that run files of each suffix, the usual one first."""
+    suffixes = dict.fromkeys(suffix for one in RUNTIMES.values() for suffix in one.reads)
+    return {suffix: tuple(one.name for one in RUNTIMES.values() if suffix in one.reads) for suffix in suffixes}

@@ -25,15 +25,15 @@ def _images(rng: np.random.Generator, n: int) -> Images:
     return Images(rng.integers(0, 256, (n, channels, height, width), dtype=np.uint8), rng.integers(0, TOY.classes, n))
 
 
-@pytest.mark.parametrize(("n", "judged"), [(700, 700), (3100, 2000)])
-def test_a_score_looks_at_no_more_than_2000_images_and_at_the_same_ones_again(n: int, accuracy_and_losses: int) -> None:
+@pytest.mark.parametrize(("n", "scored"), [(700, 700), (3100, 2000)])
+def test_a_score_looks_at_no_more_than_2000_images_and_at_the_same_ones_again(n: int, scored: int) -> None:
     rng = np.random.default_rng(0)
     classes, floats = tuple(map(str, range(TOY.classes))), (0.5,) * TOY.input_shape[0]
     dataset = Dataset("noise", classes, _images(rng, 64), _images(rng, n), _images(rng, 8), floats, floats, flip=False)
     torch.manual_seed(0)
     supernet = Supernet(TOY)
     first = score(supernet, TOY.architecture((0, 0, 0, 0)), dataset, device=CPU)
-    assert first.accuracy * accuracy_and_losses == pytest.approx(round(first.accuracy * accuracy_and_losses))
+    assert first.accuracy * scored == pytest.approx(round(first.accuracy * scored))
     assert score(supernet, TOY.architecture((0, 0, 0, 0)), dataset, device=CPU) == first
 
 

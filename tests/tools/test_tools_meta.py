@@ -30,7 +30,7 @@ from hwnas.errors import InputError
 from hwnas.latency.additive_latency import AdditiveLatency
 from hwnas.meta.earlier import from_search
 from hwnas.meta.meta_settings import MetaSettings
-from hwnas.meta.pools import Pool
+from hwnas.meta.pools import ClassPool
 from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.search_settings import SearchSettings
@@ -50,13 +50,13 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def a_pool(images: int = 2) -> Pool:
+def a_pool(images: int = 2) -> ClassPool:
     pixels = np.random.default_rng(0).integers(0, 256, (12 * images, 1, 6, 6)).astype(np.uint8)
     names = tuple(f"{name}/{k}" for name in ALPHABETS for k in range(3))
-    return Pool("letters", names, Images(pixels, np.repeat(np.arange(12), images)), (0.5,), (0.2,))
+    return ClassPool("letters", names, Images(pixels, np.repeat(np.arange(12), images)), (0.5,), (0.2,))
 
 
-def groups(pool: Pool) -> set[str]:
+def groups(pool: ClassPool) -> set[str]:
     return set(pool.groups)
 
 

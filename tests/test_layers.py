@@ -13,7 +13,7 @@ import pytest
 import hwnas
 
 ROOT = Path(hwnas.__file__).parent
-BASE = {"errors", "files", "locks", "plugins", "progress", "resources"}
+BASE = {"errors", "files", "locks", "plugins", "progress", "resources", "schema"}
 TRAINING = BASE | {"data", "train"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
 ALLOWED: dict[str, set[str]] = {
@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "locks": {"errors", "files"},
     "resources": {"errors"},
     "plugins": {"errors"},
+    "schema": {"errors", "files"},
     "arch": {"errors"},
     "backends": {"arch", "errors", "files"},
     "devices": BASE,
@@ -40,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 STRATEGIES = {f"hwnas.search.{name}" for name in ("strategies", "supernet", "feasible", "bilevel", "virtual")}
 # and errors, plugins
-WITHOUT_TORCH = ("errors", "files", "locks", "plugins", "progress", "resources", "arch", "devices", "latency")
+WITHOUT_TORCH = ("errors", "files", "locks", "plugins", "progress", "resources", "schema", "arch", "devices", "latency")
 
 
 def layer(path: Path) -> str:

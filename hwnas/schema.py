@@ -131,10 +131,11 @@ def json_as(
     extra: Extra = "ignore",
     error: type[HwnasError] = InputError,
     hint: str = "",
+    largest_integer: int = LARGEST_INTEGER,
 ) -> T:
     """JSON text, such as a line of a JSON-lines file, as a `kind`; see `checked`."""
     content = _parsed(json.loads, "JSON", text, source, error, hint)
-    return checked(content, kind, source, extra=extra, error=error, hint=hint)
+    return checked(content, kind, source, extra=extra, error=error, hint=hint, largest_integer=largest_integer)
 
 
 def toml_as(
@@ -177,16 +178,17 @@ def checked(
     from pydantic import ValidationError
 
     _check_plain(content, source, error, hint, largest_integer)
+    read: Any = kind
     try:
         # In a list of one, as pydantic takes no configuration for a dataclass itself. As JSON, as strict dataclasses
         # and tuples are read from nothing else.
-        value: T = _adapter(kind, extra).validate_json(json.dumps([content]))[0]
+        value: T = _adapter(read, extra).validate_json(json.dumps([content]))[0]
     except ValidationError as cause:
         found = cause.errors(include_url=False)
         first = min(found, key=lambda one: one["type"] not in _UNKNOWN)
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         where = tuple(first["loc"][1:])
-        nearest = _nearest(kind, where) if first["type"] in _UNKNOWN else ""
+        nearest = _nearest(read, where) if first["type"] in _UNKNOWN else ""
         raise error(_refusal(source, where, first) + more, hint=nearest or hint) from None
     except HwnasError as cause:  # of a dataclass, which checks itself
         raise error(f"{source}: {cause}", hint=cause.hint or hint) from cause
@@ -194,7 +196,12 @@ def checked(
 
 
 def _parsed(
-    loads: Callable[[str], Any], language: str, text: str | bytes, source: Path | str, error: type[HwnasError], hint: str
+    loads: Callable[[str], Any],
+    language: str,
+    text: str | bytes,
+    source: Path | str,
+    error: type[HwnasError],
+    hint: str,
 ) -> Any:
     try:
         return loads(text if isinstance(text, str) else text.decode())

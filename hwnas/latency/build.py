@@ -46,6 +46,7 @@ from hwnas.latency.table_files import load_table, save_table
 from hwnas.latency.walks import ChainLatencies, chain_latencies
 from hwnas.locks import held
 from hwnas.progress import Progress
+from hwnas.schema import checked
 
 _DRAWS = (2, 4, 8, 16)  # times as many as there are networks, until enough of them have no idle ops
 _DRIFT_PASSES = 3
@@ -305,9 +306,19 @@ def model_of(table: LatencyTable, space: AnySpace, *, any_table: bool = False) -
     return latency_model(space, row_ms, **numbers)
 
 
-def kept_model(space: AnySpace, content: dict[str, Any]) -> Latencies:
-    """The model of `space` whose `to_json` went to disk."""
-    return ChainLatencies.of_json(space, content) if isinstance(space, ChainSpace) else LatencyModel.from_json(content)
+def kept_model(space: AnySpace, content: Any, source: Path | str) -> Latencies:
+    """The model of `space` whose `to_json` went to the file `source`.
+
+    Raises:
+        InputError: it is none, or of another space.
+    """
+    if isinstance(space, ChainSpace):
+        return ChainLatencies.of_json(space, content, source)
+    model = checked(content, LatencyModel, source, extra="forbid")
+    expected, found = [len(one.options) for one in space.decisions], [len(row) for row in model.costs_ms]
+    if found != expected:
+        raise InputError(f"{source}: costs_ms must have the options {expected} of {space.name}, not {found}")
+    return model
 
 
 def _networks(space: AnySpace, seed: int) -> dict[str, Network]:

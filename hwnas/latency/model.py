@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from hwnas.arch.groups import Group, Groups, Rows, items, pooled, total
+from hwnas.arch.groups import Groups, Rows, items, pooled, total
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
 from hwnas.errors import InfeasibleBudgetError, InputError
@@ -125,12 +125,6 @@ class LatencyModel(Latencies):
     def __post_init__(self) -> None:
         if self.slope <= 0:
             raise InputError(f"a calibration must increase with the raw sum, so its slope cannot be {self.slope:g}")
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> LatencyModel:
-        """The model whose `dataclasses.asdict` went through JSON."""
-        groups = (Group(tuple(one["decisions"]), tuple(one["off"]), one["keep"]) for one in content.get("groups", ()))
-        return cls(**content | {"costs_ms": tuple(map(tuple, content["costs_ms"])), "groups": tuple(groups)})
 
     def restricted(self, kept: Sequence[Sequence[int]]) -> LatencyModel:
         """The model of `SearchSpace.restricted(kept)`."""

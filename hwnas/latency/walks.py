@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
 
 from hwnas.arch.op import OpSpec
 from hwnas.arch.spaces.chain import ChainSpace, State
+from hwnas.errors import InputError
 from hwnas.latency.model import Latencies
+from hwnas.schema import POSITIVE, at_least, checked
 
 S = TypeVar("S", bound=Hashable)
 Pick = Callable[[list[float]], float]
@@ -113,6 +116,16 @@ def chain_walks(space: ChainSpace, row_ms: Callable[[OpSpec], float]) -> Walks[S
 
 
 @dataclass(frozen=True)
+class _Kept:
+    """What `ChainLatencies.to_json` gives."""
+
+    rows_ms: dict[str, Annotated[float, at_least(0)]]
+    slope: Annotated[float, POSITIVE]
+    intercept_ms: float
+    sigma: Annotated[float, at_least(0)]
+
+
+@dataclass(frozen=True)
 class ChainLatencies(Latencies):
     """`latency = intercept_ms + slope · Σ rows` of a chain's layers and its classifier.
 
@@ -141,9 +154,17 @@ class ChainLatencies(Latencies):
         return {"rows_ms": dict(self.rows_ms), **facts}
 
     @classmethod
-    def of_json(cls, space: ChainSpace, content: dict[str, Any]) -> ChainLatencies:
-        """The model of `space` that `to_json` gave."""
-        return cls(space, **content)
+    def of_json(cls, space: ChainSpace, content: Any, source: Path | str) -> ChainLatencies:
+        """The model of `space` that `to_json` gave.
+
+        Raises:
+            InputError: it is none, or lacks a row; `source` is the file, for the message.
+        """
+        kept = checked(content, _Kept, source, extra="forbid")
+        lacking = [spec.key for spec in space.ops if spec.key not in kept.rows_ms]
+        if lacking:
+            raise InputError(f"{source}: rows_ms must have every op of {space.name}, but {lacking[0]} is missing")
+        return cls(space, kept.rows_ms, kept.slope, kept.intercept_ms, kept.sigma)
 
     def raw_ms(self, choices: Sequence[int]) -> float:
         return self.walks.cost(choices)

@@ -19,6 +19,7 @@ from hwnas.data import Dataset, Images, batches
 from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
 from hwnas.progress import Progress
+from hwnas.schema import checked
 from hwnas.search.bilevel import Bilevel
 from hwnas.search.guard import beta_decay
 from hwnas.search.objective import Hold
@@ -61,6 +62,15 @@ class Budgeted:
         """One step of every multiplier."""
         for hold, expected in zip(self.holds, self.expected(), strict=True):
             hold.penalty.update(expected.item())
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a checkpoint says besides its tensors."""
+
+    epochs_done: int
+    multipliers: list[float]
+    samplers: list[dict[str, Any]]
 
 
 class SearchLoop:
@@ -323,16 +333,21 @@ class SearchLoop:
                 f"{path} belongs to a search with other settings, data or seed",
                 hint="use the settings of that run, another --out, or --force to start again",
             )
-        with torch.no_grad():
-            for name, value in self._tensors().items():
-                value.copy_(stored[name])
+        kept = checked(info, _Kept, path, largest_integer=store.LARGEST_INTEGER)
+        store.copy_into(self._tensors(), stored, path)
         for prefix, optimizer in self._optimizers().items():
             store.unpack_optimizer(optimizer, stored, prefix)
-        for hold, multiplier in zip(self._holds, info["multipliers"], strict=True):
-            hold.penalty.multiplier = float(multiplier)
-        for sampler, state in zip(self.samplers, info["samplers"], strict=True):
-            sampler.restore(state)
-        return int(info["epochs_done"])
+        try:
+            for hold, multiplier in zip(self._holds, kept.multipliers, strict=True):
+                hold.penalty.multiplier = multiplier
+            for sampler, state in zip(self.samplers, kept.samplers, strict=True):
+                sampler.restore(state)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{path}: samplers must be of the strategies of this search, but one is not: {error!r}",
+                hint="delete the file to start again without it",
+            ) from error
+        return kept.epochs_done
 
 
 def _turn(things: Sequence[_T], number: int) -> _T:

@@ -20,6 +20,7 @@ from hwnas.arch.groups import Groups
 from hwnas.arch.spaces.darts_cells import EDGES, OPTIONS
 from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.latency.model import LatencyModel
+from hwnas.schema import json_as
 from hwnas.search.decode import FeasibleSampler, OptionTable, decode, kept_scores
 from hwnas.search.feasible import Additive
 from hwnas.search.limits import Limit, Limits, latency_limit
@@ -197,7 +198,7 @@ def test_the_model_knows_its_fastest_and_slowest_architecture_and_goes_through_j
     with pytest.raises(InfeasibleBudgetError):
         MODEL.raw_budget_ms(MODEL.smallest_ms * 0.99)
     assert latency_limit(MODEL, MODEL.smallest_ms).keeps(min(EVERYTHING, key=MODEL.predict_ms))
-    assert LatencyModel.from_json(json.loads(json.dumps(asdict(MODEL)))) == MODEL
+    assert json_as(json.dumps(asdict(MODEL)), LatencyModel, "x") == MODEL
     kept = [(1, 0), (2, 1), (0, 2), (0, 1, 2), (0, 1, 2), (1, 0)]
     left = MODEL.restricted(kept)
     inner = valid([len(row) for row in kept], left.groups)

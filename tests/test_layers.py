@@ -13,7 +13,7 @@ import pytest
 import hwnas
 
 ROOT = Path(hwnas.__file__).parent
-BASE = {"errors", "files", "locks", "plugins", "progress", "events", "resources", "runtimes", "notebook"}
+BASE = {"errors", "files", "locks", "plugins", "progress", "events", "resources", "runtimes", "notebook", "schema"}
 TRAINING = BASE | {"data", "train"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
 ALLOWED: dict[str, set[str]] = {
@@ -27,13 +27,14 @@ ALLOWED: dict[str, set[str]] = {
     "plugins": {"errors"},
     "notebook": set(),
     "runtimes": {"errors"},
+    "schema": {"errors", "files"},
     "config": {"errors", "files"},
     "arch": {"errors"},
-    "backends": {"arch", "errors", "files", "locks", "runtimes"},
+    "backends": {"arch", "errors", "files", "locks", "runtimes", "schema"},
     "devices": BASE | {"backends"},
     "latency": MEASURING - {"latency"},
     "data": {"errors", "files", "progress"},
-    "train": {"data", "errors", "files", "progress"},
+    "train": {"data", "errors", "files", "progress", "schema"},
     "nas": MEASURING | TRAINING,
     "meta": MEASURING | TRAINING | {"nas"},
     "export": MEASURING | TRAINING | {"nas", "__init__"},
@@ -55,6 +56,7 @@ WITHOUT_TORCH = (
     "notebook",
     "resources",
     "runtimes",
+    "schema",
     "config",
     "arch",
     "devices",

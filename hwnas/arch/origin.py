@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from hwnas.arch.primitives import Shape
 from hwnas.arch.space import SearchSpace
@@ -19,6 +18,9 @@ class Origin:
         classes: number of logits.
         decisions: name and names of the options of each decision.
         slots: name of each slot, and the decision that fills it, or -1; chains have none.
+
+    Raises:
+        ValueError: a number is too small, or a slot names no decision.
     """
 
     space: str
@@ -27,41 +29,14 @@ class Origin:
     decisions: tuple[tuple[str, tuple[str, ...]], ...]
     slots: tuple[tuple[str, int], ...]
 
+    def __post_init__(self) -> None:
+        if min(*self.input_shape, self.classes) < 1:
+            raise ValueError("its input_shape and classes must be at least 1")
+        if not all(-1 <= decision < len(self.decisions) for _, decision in self.slots):
+            raise ValueError("a slot names a decision that there is not")
+
     @classmethod
     def of(cls, space: SearchSpace) -> Origin:
         decisions = tuple((decision.name, decision.options) for decision in space.decisions)
         slots = tuple((slot.name, -1 if slot.decision is None else slot.decision) for slot in space.slots)
         return cls(space.name, space.input_shape, space.classes, decisions, slots)
-
-    @classmethod
-    def from_json(cls, content: Any) -> Origin:
-        """What `dataclasses.asdict` gave, after JSON.
-
-        Raises:
-            ValueError, TypeError, KeyError: it is something else.
-        """
-        if set(content) != {"space", "input_shape", "classes", "decisions", "slots"}:
-            raise ValueError("its space is not described as it should be")
-        channels, height, width = map(_whole, content["input_shape"])
-        decisions = tuple((text(name), tuple(map(text, options))) for name, options in content["decisions"])
-        slots = tuple((text(name), _whole(decision, -1)) for name, decision in content["slots"])
-        if any(decision >= len(decisions) for _, decision in slots):
-            raise ValueError("a slot of its space names a decision that there is not")
-        return cls(text(content["space"]), (channels, height, width), _whole(content["classes"]), decisions, slots)
-
-
-def text(value: Any) -> str:
-    """The value, if it is text.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not isinstance(value, str):
-        raise ValueError(f"a name is expected, not {type(value).__name__}")
-    return value
-
-
-def _whole(value: Any, least: int = 1) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"a whole number of at least {least} is expected, not {value!r}")
-    return value

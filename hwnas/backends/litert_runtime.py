@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import sys
 import zipfile
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from hwnas.backends.litert import METADATA, OUTPUT, SIGNATURE
 from hwnas.errors import ExportError
+from hwnas.schema import json_as
 
 _LARGEST_METADATA = 16 << 20
 
@@ -44,14 +44,12 @@ def metadata_of(model: bytes) -> dict[str, str]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(METADATA) as file:
-            content = json.loads(file.read(_LARGEST_METADATA))
+            content = file.read(_LARGEST_METADATA)
     except (zipfile.BadZipFile, KeyError):
         return {}
     except (ValueError, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise ExportError(f"the metadata of the model are damaged: {error}") from error
-    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
-        raise ExportError("the metadata of the model are damaged: they are no object of texts")
-    return content
+    return json_as(content, dict[str, str], "the metadata of the model", error=ExportError)
 
 
 def run_litert(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from hwnas.errors import DeviceError, InputError
-from hwnas.files import cache_folder, read_json, storage_errors, write_json
+from hwnas.files import cache_folder, storage_errors, write_json
 from hwnas.locks import held
+from hwnas.schema import read_json_as
 
 PACKAGE = "onnxruntime-web"
 VERSIONS = "~1.30.0"
@@ -18,6 +20,13 @@ VERSIONS = "~1.30.0"
 _LONGEST_S = 600.0
 _LOG = logging.getLogger(__name__)
 _HINT = "install Node.js 20 or newer with npm, and make sure that both are on the PATH"
+
+
+@dataclass(frozen=True)
+class _Package:
+    """Of package.json."""
+
+    version: str
 
 
 def folder() -> Path:
@@ -87,8 +96,8 @@ def _npm_install(npm: str, part: Path) -> None:
 def _version(place: Path) -> str | None:
     """Of the onnxruntime-web in that folder; None where there is none."""
     try:
-        return str(read_json(place / "node_modules" / PACKAGE / "package.json")["version"])
-    except (InputError, LookupError, TypeError):
+        return read_json_as(place / "node_modules" / PACKAGE / "package.json", _Package).version
+    except InputError:
         return None
 
 

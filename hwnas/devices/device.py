@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import sys
-import tomllib
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 from hwnas.devices.transports.adb import AdbAddress
 from hwnas.devices.transports.ssh import SshAddress
 from hwnas.errors import InputError
 from hwnas.resources import resource_folder
 from hwnas.runtimes import DEFAULT, RUNTIMES
+from hwnas.schema import NOT_EMPTY, between, matching, one_of, read_file, toml_as
 
 ALLOWED = {
     "transport": ("local", "ssh", "adb"),
     "runtime": tuple(RUNTIMES),
     "precision": ("fp32", "int8"),
 }
-_RANGES = {"threads": (1, 1024), "pin": (0, 1023), "port": (1, 65535)}
-_ADDRESSES = {"ssh": SshAddress, "adb": AdbAddress}
+_ADDRESSES = ("ssh", "adb")
 IMPORTED = "imported"
 """The condition of a table whose latencies others measured."""
 _EXAMPLE = "compare it with devices/host.toml, and with docs/add-a-device.md"
@@ -74,14 +72,14 @@ class Device:
         ssh, adb: where it is, for the transport of that name.
     """
 
-    id: str
-    description: str
-    transport: str
-    runtime: str
-    threads: int
-    precision: str
-    pin: int | None = None
-    governor: str | None = None
+    id: Annotated[str, matching(r"[a-z0-9][a-z0-9._-]*", "lower-case letters, digits, '.', '_' and '-'")]
+    description: Annotated[str, NOT_EMPTY]
+    transport: Annotated[str, one_of(*ALLOWED["transport"])]
+    runtime: Annotated[str, one_of(*ALLOWED["runtime"])]
+    threads: Annotated[int, between(1, 1024)]
+    precision: Annotated[str, one_of(*ALLOWED["precision"])]
+    pin: Annotated[int, between(0, 1023)] | None = None
+    governor: Annotated[str, NOT_EMPTY] | None = None
     ssh: SshAddress | None = None
     adb: AdbAddress | None = None
 
@@ -147,14 +145,8 @@ def load_device(id_or_path: str) -> Device:
 
 
 def _parse(path: Path) -> Device:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        hint = "name the TOML file of a device, or one of the ids that hwnas devices list shows"
-        raise InputError(f"cannot read {path}: {error.strerror or error}", hint=hint) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}", hint=_EXAMPLE) from error
-    device: Device = _record(Device, content, path, "")
+    hint = "name the TOML file of a device, or one of the ids that hwnas devices list shows"
+    device = toml_as(read_file(path, hint=hint), Device, path, extra="forbid", hint=_EXAMPLE)
     for name in _ADDRESSES:
         if (name == device.transport) != (getattr(device, name) is not None):
             rule = "needs" if name == device.transport else "has no use for"
@@ -166,33 +158,3 @@ def _parse(path: Path) -> Device:
             able = " or ".join(repr(one.name) for one in RUNTIMES.values() if one.has_benchmark_model)
             raise InputError(f"{path}: [adb] runner is LiteRT's benchmark_model, so runtime must be {able}")
     return device
-
-
-def _record(kind: type[Any], content: dict[str, Any], path: Path, table: str) -> Any:
-    """A dataclass from a table of the file; `table` is what goes before its keys in messages."""
-    names = [field.name for field in fields(kind)]
-    if unknown := sorted(set(content) - set(names)):
-        raise InputError(f"{path}: unknown key {table}{unknown[0]!r}", hint=f"allowed keys: {', '.join(names)}")
-    for field in fields(kind):
-        if field.name not in content and field.default is MISSING:
-            raise InputError(f"{path}: the key {table}{field.name!r} is missing", hint=_EXAMPLE)
-    return kind(**{key: _checked(path, table, key, value) for key, value in content.items()})
-
-
-def _checked(path: Path, table: str, key: str, value: Any) -> Any:
-    where = f"{path}: {table}{key}"
-    if key in _ADDRESSES:
-        if not isinstance(value, dict):
-            raise InputError(f"{where} must be a table, not {value!r}")
-        return _record(_ADDRESSES[key], value, path, f"[{key}] ")
-    if key in _RANGES:
-        least, most = _RANGES[key]
-        if type(value) is not int or not least <= value <= most:
-            raise InputError(f"{where} must be an integer of at least {least} and at most {most}, not {value!r}")
-    elif not isinstance(value, str) or not value:
-        raise InputError(f"{where} must be a string that is not empty, not {value!r}")
-    elif key in ALLOWED and value not in ALLOWED[key]:
-        raise InputError(f"{path}: unknown {key} {value!r}", hint=f"allowed: {', '.join(ALLOWED[key])}")
-    elif key == "id" and not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", value):
-        raise InputError(f"{path}: id must be lower-case letters, digits, '.', '_' and '-', not {value!r}")
-    return value

@@ -13,10 +13,11 @@ from hwnas.devices.device import Device
 from hwnas.devices.estimate import LOADED, accepted
 from hwnas.devices.job import Job
 from hwnas.devices.link import link_to
-from hwnas.devices.rounds import Round
+from hwnas.devices.rounds import ANSWER, Round
 from hwnas.errors import DeviceError
 from hwnas.progress import Progress
 from hwnas.runtimes import RUNTIMES
+from hwnas.schema import checked
 
 ROUNDS = 20
 
@@ -40,6 +41,14 @@ class ReferenceRun:
     warm_s: float | None
 
 
+@dataclass(frozen=True)
+class _Warm:
+    """How the device warmed up: for how long, and whether its time settled."""
+
+    seconds: float
+    stable: bool
+
+
 def run_reference_model(device: Device, reference: Path, *, progress: Progress) -> ReferenceRun:
     """Measure the reference model alone.
 
@@ -55,8 +64,9 @@ def run_reference_model(device: Device, reference: Path, *, progress: Progress) 
         ) as events,
     ):
         for event in events:
-            if event["event"] == "warm" and event["stable"]:
-                warm_s = event["seconds"]
+            if event["event"] == "warm":
+                warm = checked(event, _Warm, ANSWER, error=DeviceError)
+                warm_s = warm.seconds if warm.stable else warm_s
             elif event["event"] == "round":
                 rounds.append(Round.from_json(event))
                 advance()

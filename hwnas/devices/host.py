@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from hwnas.devices.rounds import ANSWER
 from hwnas.devices.runner import NAMES, facts, package_version
 from hwnas.errors import DeviceError
+from hwnas.schema import checked
 
 _WRITERS = ("hwnas", "onnx", "torch")
 _NOISE = re.compile(r"\((?:r|tm)\)|@.*|\b(?:cpu|processor|\w+-core)\b", re.IGNORECASE)
@@ -42,15 +44,10 @@ class Facts:
         """Of a 'hello' event.
 
         Raises:
-            DeviceError: a key is missing or has another type.
+            DeviceError: a value has another type.
         """
-        values: dict[str, Any] = {field.name: content.get(field.name) for field in fields(cls)}
-        found = cls(**values)
-        for name in ("cpu", "packages"):
-            texts = getattr(found, name)
-            if not isinstance(texts, dict) or not all(isinstance(value, str) for value in texts.values()):
-                raise DeviceError(f"the device says of its {name} {texts!r}", hint="run hwnas devices check on it")
-        return found
+        values = {field.name: content.get(field.name) for field in fields(cls)}
+        return checked(values, cls, ANSWER, error=DeviceError, hint="run hwnas devices check on it")
 
     def provenance(self) -> dict[str, Any]:
         """What belongs beside every measurement made there, ready for JSON; with what wrote the models here."""

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwnas.backends import npm, ort_web
+from hwnas.devices.rounds import ANSWER
 from hwnas.devices.transports import Transport
 from hwnas.devices.transports.process import HINT
 from hwnas.errors import DeviceError, ModelError
 from hwnas.runtimes import RUNTIMES
+from hwnas.schema import json_as
 
 if TYPE_CHECKING:
     from hwnas.devices.device import Device
@@ -108,10 +110,12 @@ def events(lines: Generator[bytes, None, None]) -> Generator[dict[str, Any], Non
     with contextlib.closing(lines):
         for line in lines:
             try:
-                event = json.loads(line)
-            except ValueError:
-                event = None
-            if not isinstance(event, dict) or "event" not in event:
+                event = json_as(line, dict[str, Any], ANSWER, error=DeviceError, hint=HINT)
+            except DeviceError as error:
+                raise DeviceError(
+                    f"measuring answered {line[:200]!r}, which is no event: {error}", hint=HINT
+                ) from error
+            if "event" not in event:
                 raise DeviceError(f"measuring answered {line[:200]!r}, which is no event", hint=HINT)
             if event["event"] == "error":
                 kind = ModelError if "model" in event else DeviceError

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from hwnas.errors import InputError
+from hwnas.errors import DeviceError, HwnasError
+from hwnas.schema import checked
+
+ANSWER = "the answer of the device"
+"""What messages call it."""
+_NEW_NAMES = {"canary_us": "reference_us"}
 
 
 @dataclass(frozen=True)
@@ -43,18 +49,18 @@ class Round:
         return {key: value for key, value in asdict(self).items() if value != ()}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Round:
+    def from_json(
+        cls, content: Mapping[str, Any], source: Path | str = ANSWER, error: type[HwnasError] = DeviceError
+    ) -> Round:
         """The inverse of `to_json`; a key 'event' is ignored.
 
         Earlier versions wrote `canary_us` for `reference_us`.
 
+        Args:
+            source: where it comes from, for the message of `error`.
+
         Raises:
-            InputError: a field is missing or unknown.
+            HwnasError: as `error`; a field is missing, unknown or of another type.
         """
-        try:
-            values: dict[str, Any] = {key: value for key, value in content.items() if key != "event"}
-            if "canary_us" in values:
-                values["reference_us"] = values.pop("canary_us")
-            return cls(**values | {"singles_us": tuple(values.get("singles_us", ()))})
-        except TypeError as error:
-            raise InputError(f"not a measured round: {error}", hint="measure again") from error
+        values = {_NEW_NAMES.get(key, key): value for key, value in content.items() if key != "event"}
+        return checked(values, cls, source, extra="forbid", error=error, hint="measure again")

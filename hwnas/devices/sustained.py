@@ -6,7 +6,7 @@ import contextlib
 import math
 import statistics
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +16,10 @@ from hwnas.devices.device import Device
 from hwnas.devices.estimate import REFERENCE_TOLERANCE, loaded
 from hwnas.devices.job import Job
 from hwnas.devices.link import link_to
-from hwnas.errors import InputError, UnreachableError
+from hwnas.devices.rounds import ANSWER
+from hwnas.errors import DeviceError, InputError, UnreachableError
 from hwnas.progress import Progress
+from hwnas.schema import checked
 
 SLICES = 20
 SHORTEST_S = 1.0
@@ -48,6 +50,14 @@ class LoadSlice:
     temperature_c: float | None = None
     governor: str | None = None
     mhz: float | None = None
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What the reference model took 'before' the first slice or 'after' the last one."""
+
+    when: str
+    median_us: float
 
 
 @dataclass(frozen=True)
@@ -149,7 +159,6 @@ def run_sustained(
         sustained_s=seconds,
         slices=count,
     )
-    names = [field.name for field in fields(LoadSlice)]
     slices: list[LoadSlice] = []
     around: dict[str, float] = {}
     ended = ""
@@ -160,9 +169,10 @@ def run_sustained(
         ):
             for event in stream:
                 if event["event"] == "reference":
-                    around[event["when"]] = event["median_us"]
+                    own = checked(event, _Reference, ANSWER, error=DeviceError)
+                    around[own.when] = own.median_us
                 elif event["event"] == "slice":
-                    slices.append(LoadSlice(**{name: event[name] for name in names}))
+                    slices.append(checked(event, LoadSlice, ANSWER, error=DeviceError))
                     advance(1, f"median {slices[-1].median_us / 1e3:.4g} ms")
     except (KeyboardInterrupt, UnreachableError) as error:
         if not slices:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from hwnas.backends.model_format import format_of
 from hwnas.data import image, to_input
 from hwnas.errors import DataError, ExportError, InputError
 from hwnas.runtimes import RUNTIMES
+from hwnas.schema import json_as
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -50,10 +50,10 @@ def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Predic
         ) from error
     try:
         metadata = model_format.metadata(content)
-        numbered = json.loads(metadata["names"])
-        names = [str(numbered[str(k)]) for k in range(len(numbered))]
-        mean, std = (json.loads(metadata[f"hwnas.{name}"]) for name in ("mean", "std"))
-        height = int(json.loads(metadata["imgsz"])[0])
+        numbered = json_as(metadata["names"], dict[str, str], f"{model}: names")
+        names = [numbered[str(k)] for k in range(len(numbered))]
+        mean, std = (json_as(metadata[f"hwnas.{key}"], list[float], f"{model}: {key}") for key in ("mean", "std"))
+        height = json_as(metadata["imgsz"], list[int], f"{model}: imgsz")[0]
         gray = metadata["hwnas.color"] == "gray"
         if not images:
             return []

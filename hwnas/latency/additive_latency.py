@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from hwnas.arch.choice_costs import AdditiveCosts
-from hwnas.arch.groups import Group, Groups
+from hwnas.arch.groups import Groups
 from hwnas.errors import InputError
 from hwnas.latency.model import LatencyModel
 
@@ -35,12 +35,6 @@ class AdditiveLatency(LatencyModel):
     def __post_init__(self) -> None:
         if self.slope <= 0:
             raise InputError(f"a calibration must increase with the raw sum, so its slope cannot be {self.slope:g}")
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> AdditiveLatency:
-        """The model whose `dataclasses.asdict` went through JSON."""
-        groups = (Group(tuple(one["decisions"]), tuple(one["off"]), one["keep"]) for one in content.get("groups", ()))
-        return cls(**content | {"costs_ms": tuple(map(tuple, content["costs_ms"])), "groups": tuple(groups)})
 
     def restricted(self, kept: Sequence[Sequence[int]]) -> AdditiveLatency:
         """The model of `SlotSpace.restricted(kept)`."""

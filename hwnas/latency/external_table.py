@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import space_instance
 from hwnas.errors import InputError
+from hwnas.schema import json_as
 
 _LATENCY_COLUMNS = {"latency_us": "us", "median_us": "us", "latency_ms": "ms"}
 _CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
@@ -91,10 +91,7 @@ def read_fbnet(text: str, *, entry: str, width: float, resolution: int, channels
     Raises:
         InputError: the file is not JSON, or not of that form.
     """
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"it is not JSON: {error}") from error
+    content = json_as(text, dict[str, Any], "it")
     name, relative, constant = _fbnet_device(content, entry)
     dataset = content.get("dataset")
     facts = {"entry": name, "dataset": str(dataset)[:100], "origin": str(content.get("source"))[:300]}
@@ -124,9 +121,9 @@ def read_fbnet(text: str, *, entry: str, width: float, resolution: int, channels
     return ExternalTable("ms", rows, space=space, constant=constant, folded=tuple(folded), facts=facts)
 
 
-def _fbnet_device(content: Any, entry: str) -> tuple[str, Any, Any]:
+def _fbnet_device(content: dict[str, Any], entry: str) -> tuple[str, Any, Any]:
     """Name, layers and constant of the device in the file."""
-    devices = content.get("devices") if isinstance(content, dict) else None
+    devices = content.get("devices")
     if not isinstance(devices, dict) or not devices:
         raise InputError("it is an object with ops, layers and devices, as fbnet_lut_pixel3.json is")
     names = ", ".join(devices)[:200]

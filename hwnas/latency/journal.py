@@ -6,6 +6,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 from hwnas.devices.device import Device
 from hwnas.devices.profile import profile_rounds
@@ -14,6 +15,7 @@ from hwnas.errors import InputError
 from hwnas.files import sha256, storage_errors, write_text
 from hwnas.latency.calibrate import VERDICT_ROUNDS
 from hwnas.progress import Progress
+from hwnas.schema import json_as
 
 _ROUNDS_PER_PROCESS = 5
 _PROCESSES = 2
@@ -89,8 +91,9 @@ class _Journal:
         head, *lines = text.splitlines() or [""]
         for line in lines if head == self._head else []:
             try:
-                self.rounds.append(Round.from_json(json.loads(line)))
-            except (ValueError, AttributeError, InputError):
+                content = json_as(line, dict[str, Any], self._path)
+                self.rounds.append(Round.from_json(content, self._path, InputError))
+            except InputError:
                 break
         kept = [self._head, *(json.dumps(one.to_json()) for one in self.rounds)]
         write_text(self._path, "\n".join(kept) + "\n")

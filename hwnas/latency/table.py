@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from hwnas.arch.op import OpSpec
 from hwnas.devices.estimate import LOADED
 from hwnas.errors import MissingRowsError
+from hwnas.schema import POSITIVE, at_least, matching
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,13 @@ class Row:
     """
 
     key: str
-    fingerprint: str
-    median_us: float
-    p10_us: float
-    p90_us: float
+    fingerprint: Annotated[str, matching(r"[0-9a-f]{16}", "16 hexadecimal digits")]
+    median_us: Annotated[float, POSITIVE]
+    p10_us: Annotated[float, POSITIVE]
+    p90_us: Annotated[float, POSITIVE]
     runs: int
     measured_at: str
-    reference_us: float = 0.0
+    reference_us: Annotated[float, at_least(0)] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Noise:
     """
 
     rejected: float
-    load: float | None
+    load: float | None = None
     reference_us: float | None = None
     drift: float | None = None
     disagreement: float | None = None

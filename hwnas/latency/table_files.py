@@ -9,12 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
-import re
-import tomllib
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
 import tomli_w
 
@@ -22,13 +19,37 @@ from hwnas.arch.op import OpSpec
 from hwnas.errors import InputError, TableError
 from hwnas.files import sha256, write_bytes, write_text
 from hwnas.latency.table import Calibration, LatencyTable, Noise, Row, Validation
+from hwnas.schema import Rule, checked, one_of, read_file, toml_as
 
 SCHEMA = 1
-_KINDS = ("measured", "imported", "adapted")
-_LARGEST_FILE = 64 << 20
 _NEW_NAMES = {"canary_us": "reference_us", "canary_us_before": "reference_us_before"}
 """Columns and entries that earlier versions called otherwise."""
-_Record = TypeVar("_Record", Calibration, Validation)
+_UNREADABLE = "make a table with hwnas profile-device"
+_PAIR = Rule("a predicted and a measured latency", lambda pair: len(pair) == 2)
+
+
+@dataclass(frozen=True)
+class _Meta:
+    """What `meta.toml` holds, `rows` and the checksum of itself aside; see `LatencyTable`. Older versions lack some.
+
+    Attributes:
+        sha256: of `table.csv`.
+        sha256_before, reference_us_before: of the rows before the last measurement.
+    """
+
+    device: str
+    condition: str
+    kind: Annotated[str, one_of("measured", "imported", "adapted")]
+    reference_us: float
+    reference_us_before: float = 0.0
+    sha256: str = ""
+    sha256_before: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Calibration] = field(default_factory=dict)
+    validation: dict[str, Validation] = field(default_factory=dict)
+    noise: dict[str, Noise] = field(default_factory=dict)
+    pairs: dict[str, list[Annotated[list[float], _PAIR]]] = field(default_factory=dict)
+    folded: dict[str, list[str]] = field(default_factory=dict)
 
 
 def save_table(table: LatencyTable, folder: Path) -> None:
@@ -67,54 +88,52 @@ def load_table(folder: Path) -> LatencyTable:
     Raises:
         TableError: a file is missing, malformed, or was edited (its checksum does not match).
     """
-    meta, seal = _read_meta(folder / "meta.toml")
-    first = not meta["sha256_before"] and not (folder / "table.csv").exists()  # killed before there were any rows
-    content = b"" if first else _read(folder / "table.csv")
-    interrupted = first or (sha256(content) == meta["sha256_before"] != meta["sha256"])
-    if sha256(content) != meta["sha256"] and not interrupted:
-        raise TableError(
-            f"{folder / 'table.csv'} was changed after it was measured: its checksum is {sha256(content)[:12]}…, "
-            f"not {str(meta['sha256'])[:12]}…",
-            hint=f"restore the file, or delete {folder} and measure again with hwnas profile-device",
-        )
+    meta, seal, own_seal = _read_meta(folder / "meta.toml")
+    path = folder / "table.csv"
+    first = not meta.sha256_before and not path.exists()  # killed before there were any rows
+    content = b"" if first else read_file(path, error=TableError, hint=_UNREADABLE)
+    interrupted = first or (sha256(content) == meta.sha256_before != meta.sha256)
+    if sha256(content) != meta.sha256 and not interrupted:
+        raise _changed(path, sha256(content), meta.sha256)
+    again = f"delete {folder} and measure again"
     try:
-        table = LatencyTable(
-            device=_text(meta, "device"),
-            condition=_text(meta, "condition"),
-            kind=_text(meta, "kind"),
-            provenance=dict(meta["provenance"]),
-            reference_us=_number(meta, "reference_us"),
-            rows={} if first else _rows(content.decode()),
-            calibrations={name: _record(Calibration, entry) for name, entry in meta["calibration"].items()},
-            validations={name: _record(Validation, entry) for name, entry in meta["validation"].items()},
-            noise={name: _noise(entry) for name, entry in meta["noise"].items()},
-            pairs={name: [_pair(pair) for pair in entry] for name, entry in meta["pairs"].items()},
-            folded={name: [OpSpec.parse(key).key for key in entry] for name, entry in meta["folded"].items()},
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, csv.Error, InputError) as error:
-        raise TableError(
-            f"the table in {folder} is malformed: {error}", hint=f"delete {folder} and measure again"
-        ) from error
+        folded = {name: [OpSpec.parse(key).key for key in keys] for name, keys in meta.folded.items()}
+    except InputError as error:
+        raise TableError(f"{folder / 'meta.toml'}: folded: {error}", hint=again) from error
+    table = LatencyTable(
+        device=meta.device,
+        condition=meta.condition,
+        kind=meta.kind,
+        provenance=meta.provenance,
+        reference_us=meta.reference_us,
+        rows={} if first else _rows(content, path, again),
+        calibrations=meta.calibration,
+        validations=meta.validation,
+        noise=meta.noise,
+        pairs=meta.pairs,
+        folded=folded,
+    )
     if interrupted:
-        table.reference_us = _number(meta, "reference_us_before")
+        table.reference_us = meta.reference_us_before
         table.calibrations, table.validations, table.noise, table.pairs = {}, {}, {}, {}
     for key, row in table.rows.items():
         if not row.reference_us:  # of an older version, which knew one speed of the whole table
             table.rows[key] = replace(row, reference_us=table.reference_us)
     if table.calibrations.keys() != table.validations.keys() and table.kind != "imported":
         raise TableError(
-            f"the table in {folder} is malformed: a calibration and its validation come together",
-            hint=f"delete {folder} and measure again",
+            f"{folder / 'meta.toml'}: a calibration and its validation must come together, but one is missing",
+            hint=again,
         )
-    if meta.get("sha256_meta", seal) != seal:
-        raise TableError(
-            f"{folder / 'meta.toml'} was changed after it was measured: its checksum is {seal[:12]}…, "
-            f"not {str(meta['sha256_meta'])[:12]}…",
-            hint=f"restore the file, or delete {folder} and measure again with hwnas profile-device",
-        )
-    if table.kind not in _KINDS:
-        raise TableError(f"the kind of the table in {folder} is one of {', '.join(_KINDS)}, not {table.kind!r}")
+    if seal != own_seal:
+        raise _changed(folder / "meta.toml", own_seal, seal)
     return table
+
+
+def _changed(path: Path, found: str, noted: str) -> TableError:
+    return TableError(
+        f"{path} was changed after it was measured: its checksum is {found[:12]}…, not {noted[:12]}…",
+        hint=f"restore the file, or delete {path.parent} and measure again with hwnas profile-device",
+    )
 
 
 def _reference_before(folder: Path) -> float:
@@ -140,69 +159,53 @@ def _csv(table: LatencyTable) -> str:
     return buffer.getvalue()
 
 
-def _rows(text: str) -> dict[str, Row]:
-    reader = csv.DictReader(io.StringIO(text))
-    reader.fieldnames = [_NEW_NAMES.get(name, name) for name in reader.fieldnames or []]
+def _rows(content: bytes, path: Path, hint: str) -> dict[str, Row]:
+    """The rows of `table.csv`, each checked as the line that it is."""
     columns = [column.name for column in fields(Row)]
-    if reader.fieldnames == columns[:-1]:  # of an older version
-        columns = columns[:-1]
-    if reader.fieldnames != columns:
-        raise ValueError(f"the columns are {','.join(columns)}, not {','.join(reader.fieldnames)}")
-    rows: dict[str, Row] = {}
-    for line in reader:
-        if None in line or None in line.values():
-            raise ValueError(f"line {reader.line_num}: a row has {len(columns)} fields")
-        try:
-            spec = OpSpec.parse(line["key"])
-        except InputError as error:
-            raise ValueError(f"line {reader.line_num}: {error}") from error
-        median, p10, p90 = (float(line[name]) for name in ("median_us", "p10_us", "p90_us"))
-        reference = float(line.get("reference_us", 0.0))
-        if not all(math.isfinite(time) and time > 0 for time in (median, p10, p90)) or not 0 <= reference < math.inf:
-            raise ValueError(f"line {reader.line_num}: latencies are positive numbers")
-        if not re.fullmatch(r"[0-9a-f]{16}", line["fingerprint"]) or spec.key in rows:
-            raise ValueError(f"line {reader.line_num}: bad fingerprint or repeated key")
-        runs, when = int(line["runs"]), line["measured_at"]
-        rows[spec.key] = Row(spec.key, line["fingerprint"], median, p10, p90, runs, when, reference)
-    return rows
-
-
-def _read(path: Path) -> bytes:
+    lines: dict[str, dict[str, Any]] = {}
+    keys: set[str] = set()
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise TableError(f"{path} is larger than any latency table ({_LARGEST_FILE >> 20} MiB)")
-        return path.read_bytes()
-    except OSError as error:
-        raise TableError(
-            f"cannot read {path}: {error.strerror or error}", hint="make a table with hwnas profile-device"
-        ) from error
+        reader = csv.DictReader(io.StringIO(content.decode()))
+        reader.fieldnames = [_NEW_NAMES.get(name, name) for name in reader.fieldnames or []]
+        if reader.fieldnames == columns[:-1]:  # of an older version
+            columns = columns[:-1]
+        if reader.fieldnames != columns:
+            raise ValueError(f"the columns must be {','.join(columns)}, not {','.join(reader.fieldnames)[:200]}")
+        for line in reader:
+            if None in line or None in line.values():
+                raise ValueError(f"line {reader.line_num} must have {len(columns)} fields")
+            key = OpSpec.parse(line["key"]).key
+            if key in keys:
+                raise ValueError(f"line {reader.line_num}.key must be of one line, not of another one too")
+            keys.add(key)
+            lines[f"line {reader.line_num}"] = {name: _value(name, text) for name, text in line.items()}
+    except (ValueError, csv.Error, InputError) as error:
+        where = f"line {reader.line_num}: " if isinstance(error, csv.Error | InputError) else ""
+        raise TableError(f"{path}: {where}{error}", hint=hint) from error
+    rows = checked(lines, dict[str, Row], path, error=TableError, hint=hint)
+    return {row.key: row for row in rows.values()}
 
 
-def _read_meta(path: Path) -> tuple[dict[str, Any], str]:
-    """The entries, and the checksum that they have; those of older versions lack some, the checksum too."""
+def _value(column: str, text: str) -> str | float:
+    """The number that a field holds, or else its text."""
     try:
-        meta = tomllib.loads(_read(path).decode())
-    except (ValueError, RecursionError) as error:
+        return int(text) if column == "runs" else float(text) if column.endswith("_us") else text
+    except ValueError:
+        return text
+
+
+def _read_meta(path: Path) -> tuple[_Meta, str, str]:
+    """The entries, the checksum noted there, and the one that they have; older versions note none."""
+    hint = f"delete {path.parent} and measure again"
+    content = read_file(path, error=TableError, hint=_UNREADABLE)
+    entries = toml_as(content, dict[str, Any], path, error=TableError, hint=hint)
+    if entries.get("schema") != SCHEMA:
         raise TableError(
-            f"{path} is not valid TOML: {error}", hint=f"delete {path.parent} and measure again"
-        ) from error
-    if meta.get("schema") != SCHEMA:
-        raise TableError(
-            f"{path} has table schema {meta.get('schema')!r}; this version of hwnas reads schema {SCHEMA}",
-            hint=f"delete {path.parent} and measure again",
+            f"{path} has table schema {entries.get('schema')!r}; this version of hwnas reads schema {SCHEMA}", hint=hint
         )
-    defaults: dict[str, Any] = {
-        "sha256": "",
-        "sha256_before": "",
-        "reference_us_before": 0.0,
-        "provenance": {},
-        "calibration": {},
-        "validation": {},
-        "noise": {},
-        "pairs": {},
-        "folded": {},
-    }
-    return defaults | _renamed(meta), _seal(meta)
+    own_seal = _seal(entries)
+    meta = checked(_renamed(entries), _Meta, path, error=TableError, hint=hint)
+    return meta, str(entries.get("sha256_meta", own_seal)), own_seal
 
 
 def _renamed(meta: dict[str, Any]) -> dict[str, Any]:
@@ -216,32 +219,3 @@ def _renamed(meta: dict[str, Any]) -> dict[str, Any]:
 def _seal(meta: dict[str, Any]) -> str:
     """Checksum of everything in `meta` but the checksum."""
     return sha256(json.dumps(meta | {"sha256_meta": ""}, sort_keys=True, default=str).encode())
-
-
-def _text(meta: dict[str, Any], name: str) -> str:
-    if not isinstance(meta[name], str):
-        raise TypeError(f"{name} must be a text, not {meta[name]!r}")
-    return str(meta[name])
-
-
-def _number(meta: dict[str, Any], name: str) -> float:
-    value = meta[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError(f"{name} must be a finite number, not {value!r}")
-    return value
-
-
-def _record(cls: type[_Record], entry: dict[str, Any]) -> _Record:
-    values: dict[str, Any] = {column.name: _number(entry, column.name) for column in fields(cls)}
-    return cls(**values | {"n": int(values["n"])})
-
-
-def _noise(entry: dict[str, Any]) -> Noise:
-    known = {column.name: _number(entry, column.name) for column in fields(Noise) if column.name in entry}
-    return Noise(known.pop("rejected"), known.pop("load", None), **known)
-
-
-def _pair(pair: Any) -> list[float]:
-    if not isinstance(pair, list) or len(pair) != 2:
-        raise TypeError(f"a pair is a predicted and a measured latency, not {pair!r}")
-    return [_number({"latency": value}, "latency") for value in pair]

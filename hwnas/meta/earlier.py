@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hwnas.arch.origin import Origin, text
+from hwnas.arch.origin import Origin
 from hwnas.arch.space import SearchSpace
 from hwnas.errors import InputError
-from hwnas.files import read_json, write_text
+from hwnas.files import write_text
 from hwnas.meta.initialisation import Initialisation
 from hwnas.nas.strategies import ALIASES
+from hwnas.schema import checked, read_json_as
 from hwnas.train import checkpoint as store
 
 _SUPERNET, _ALPHA = "supernet.", "alpha."
+
+
+@dataclass(frozen=True)
+class _Info:
+    """Of what a checkpoint says: the space."""
+
+    space: Origin
+
+
+@dataclass(frozen=True)
+class _Samplers:
+    """What `write_sampler_state` writes."""
+
+    space: Origin
+    reward: str
+    strategies: dict[str, dict[str, Any]]
 
 
 def from_search(checkpoint: Path) -> Initialisation:
@@ -35,13 +52,12 @@ def from_search(checkpoint: Path) -> Initialisation:
             hint="give the folder of a run whose candidates were scored with a supernet, or a file of hwnas meta-train",
         )
     tensors, info = store.load(checkpoint, hint="search again, or give another folder")
+    hint = "it is of an earlier hwnas: search again"
+    origin = checked(info, _Info, checkpoint, hint=hint, largest_integer=store.LARGEST_INTEGER).space
     try:
-        origin = Origin.from_json(info["space"])
         alphas = sorted((int(name.removeprefix(_ALPHA)), name) for name in tensors if name.startswith(_ALPHA))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{checkpoint} does not say which space it is of: {error}", hint="it is of an earlier hwnas: search again"
-        ) from error
+    except ValueError as error:
+        raise InputError(f"{checkpoint}: the tensors of α must have numbers: {error}", hint=hint) from error
     weights = {name.removeprefix(_SUPERNET): value for name, value in tensors.items() if name.startswith(_SUPERNET)}
     alpha = tensors[alphas[-1][1]] if alphas else None
     if alpha is not None:
@@ -76,12 +92,6 @@ def from_samplers(path: Path) -> Initialisation:
             f"there is no {path}",
             hint="give the folder of a finished run with --strategy enas, metaqnn or bayesian",
         )
-    content = read_json(path)
-    try:
-        strategies = {ALIASES.get(name, name): dict(state) for name, state in content["strategies"].items()}
-        method = {"reward": text(content["reward"])}
-        return Initialisation(Origin.from_json(content["space"]), {}, None, strategies, method)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} does not say what a sampler learned: {error}", hint="search again, or give another folder"
-        ) from error
+    kept = read_json_as(path, _Samplers, hint="search again, or give another folder")
+    strategies = {ALIASES.get(name, name): state for name, state in kept.strategies.items()}
+    return Initialisation(kept.space, {}, None, strategies, {"reward": kept.reward})

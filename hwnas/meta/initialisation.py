@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from hwnas.arch.origin import Origin, text
+from hwnas.arch.origin import Origin
 from hwnas.errors import InputError
 from hwnas.nas.strategies import ALIASES
+from hwnas.schema import Rule, checked
 from hwnas.train import checkpoint as store
 
 VERSION = 1
@@ -64,6 +65,19 @@ class Initialisation:
         store.save(path, tensors, info)
 
 
+@dataclass(frozen=True)
+class _Info:
+    """What the header of the file says; see `Initialisation`."""
+
+    version: Annotated[int, Rule(f"{VERSION}, the version of an initialisation", lambda version: version == VERSION)]
+    space: Origin
+    strategies: dict[str, dict[str, Any]]
+    method: dict[str, Any]
+    tasks: dict[str, Any]
+    devices: tuple[str, ...]
+    metrics: dict[str, Any]
+
+
 def load_initialisation(path: Path) -> Initialisation:
     """Read what `Initialisation.save` wrote.
 
@@ -77,20 +91,15 @@ def load_initialisation(path: Path) -> Initialisation:
             f"{path} is an initialisation of version {version}, and this hwnas knows up to {VERSION}",
             hint="use a newer hwnas",
         )
+    kept = checked(info, _Info, path, extra="forbid", hint=_HINT, largest_integer=store.LARGEST_INTEGER)
+    alpha = tensors.pop(_ALPHA, None)
     try:
-        if type(version) is not int or version != VERSION:
-            raise ValueError("it has no version of an initialisation")
-        origin = Origin.from_json(info["space"])
-        objects = [dict(_object(info[name])) for name in ("strategies", "method", "tasks", "metrics")]
-        strategies, method, tasks, metrics = objects
-        strategies = {ALIASES.get(name, name): _object(state) for name, state in strategies.items()}
-        devices = tuple(map(text, info["devices"]))
-        alpha = tensors.pop(_ALPHA, None)
-        _check_tensors(origin, tensors, alpha)
-    except (KeyError, TypeError, ValueError) as error:
+        _check_tensors(kept.space, tensors, alpha)
+    except ValueError as error:
         raise InputError(f"{path} is not an initialisation: {error}", hint=_HINT) from error
     weights = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items()}
-    return Initialisation(origin, weights, alpha, strategies, method, tasks, devices, metrics)
+    strategies = {ALIASES.get(name, name): state for name, state in kept.strategies.items()}
+    return Initialisation(kept.space, weights, alpha, strategies, kept.method, kept.tasks, kept.devices, kept.metrics)
 
 
 def _check_tensors(origin: Origin, tensors: Mapping[str, Tensor], alpha: Tensor | None) -> None:
@@ -103,9 +112,3 @@ def _check_tensors(origin: Origin, tensors: Mapping[str, Tensor], alpha: Tensor 
     expected = (len(origin.decisions), max((len(options) for _, options in origin.decisions), default=0))
     if alpha is not None and tuple(alpha.shape) != expected:
         raise ValueError(f"alpha must have shape {expected}, but it has {tuple(alpha.shape)}")
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"an object is expected, not {type(value).__name__}")
-    return value

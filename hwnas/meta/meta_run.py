@@ -5,17 +5,16 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import torch
 
 from hwnas.arch.origin import Origin
 from hwnas.arch.space import SearchSpace
 from hwnas.errors import InputError
-from hwnas.files import read_json, storage_errors, write_json
+from hwnas.files import storage_errors, write_json
 from hwnas.locks import held
 from hwnas.meta.initialisation import Initialisation
 from hwnas.meta.inner_loop import ALPHA
@@ -23,6 +22,7 @@ from hwnas.meta.meta_config import MetaConfig
 from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.train import MetaTraining, Sources
 from hwnas.progress import Progress
+from hwnas.schema import at_least, read_json_as
 from hwnas.train import deterministic, keep_freed_memory
 
 _MOST_STEPS = 1_000_000
@@ -95,6 +95,14 @@ def _begin(folder: Path, *, resume: bool, force: bool) -> None:
             path.unlink()
 
 
+@dataclass(frozen=True)
+class _Steps:
+    """The steps that the minutes allow."""
+
+    minutes: float
+    steps: Annotated[int, at_least(1)]
+
+
 def _settings(
     config: MetaConfig, space: SearchSpace, sources: Sources, device: torch.device, kept: Path
 ) -> MetaSettings:
@@ -102,10 +110,9 @@ def _settings(
     if not config.minutes:
         return config.settings
     if kept.exists():
-        content = read_json(kept)
-        with suppress(TypeError, KeyError):
-            if content["minutes"] == config.minutes and isinstance(content["steps"], int):
-                return replace(config.settings, steps=content["steps"])
+        content = read_json_as(kept, _Steps, hint="give --force to start anew")
+        if content.minutes == config.minutes:
+            return replace(config.settings, steps=content.steps)
         raise InputError(
             f"{kept} is of a meta-training of other minutes", hint="give the same --minutes as before, or --force"
         )

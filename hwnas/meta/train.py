@@ -28,6 +28,7 @@ from hwnas.meta.problem import adapted_accuracy, problem_of
 from hwnas.meta.tasks import Task, augmented, check, draw, with_device
 from hwnas.nas.supernet import Supernet
 from hwnas.progress import Progress
+from hwnas.schema import checked
 from hwnas.train import checkpoint as store
 
 _BUFFERS_EVERY, _BUFFER_RATE = 10, 0.3  # outer steps, and how far the running statistics go: all options compute
@@ -45,6 +46,14 @@ class Sources:
     train: tuple[ClassPool, ...]
     held_out: tuple[ClassPool, ...]
     models: tuple[LatencyModel, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a checkpoint says besides its tensors."""
+
+    steps_done: int
+    history: list[tuple[int, float, float]]
 
 
 class MetaTraining:
@@ -178,12 +187,11 @@ class MetaTraining:
                 f"{path} belongs to a meta-training with other settings, images, devices or seed",
                 hint="give the same options as before, another --out, or --force to start again",
             )
-        with torch.no_grad():
-            for name, value in self._tensors().items():
-                value.copy_(stored[name])
+        kept = checked(info, _Kept, path)
+        store.copy_into(self._tensors(), stored, path)
         store.unpack_optimizer(self.optimizer, stored, "optimizer.")
-        self.history = [list(entry) for entry in info["history"]]
-        return int(info["steps_done"])
+        self.history = [list(entry) for entry in kept.history]
+        return kept.steps_done
 
     def digest(self) -> str:
         """Names this meta-training: what was asked for, and what it draws from."""

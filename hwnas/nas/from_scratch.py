@@ -23,8 +23,10 @@ from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.data import Dataset
 from hwnas.data.saved import save_images
 from hwnas.errors import HwnasError, InputError
-from hwnas.files import read_json, sha256, write_json
+from hwnas.files import sha256, write_json
+from hwnas.nas.from_scratch_messages import Answer, Score, Shared
 from hwnas.nas.select import Scored
+from hwnas.schema import json_as, read_json_as
 from hwnas.train import Recipe
 
 
@@ -63,14 +65,9 @@ class FromScratchEvaluator:
         if workers < 1:
             raise InputError(f"there must be at least 1 worker, not {workers}", hint="example: --workers 2")
         self._space, self._seed, self._folder, self._workers = space, seed, folder, workers
-        shared = {
-            "recipe": asdict(recipe),
-            "threads": threads,
-            "device": str(device),
-            "dataset": save_images(dataset, folder),
-        }
-        write_json(folder / "shared.json", shared)
-        identity = [shared["recipe"], threads, seed, space.signature, dataset.digest()]
+        shared = Shared(recipe, threads, str(device), save_images(dataset, folder))
+        write_json(folder / "shared.json", asdict(shared))
+        identity = [asdict(recipe), threads, seed, space.signature, dataset.digest()]
         self._digest = sha256(json.dumps(identity).encode())[:12]
         self._pool = ThreadPoolExecutor(workers)
         self._processes: list[_Worker] = []
@@ -103,9 +100,10 @@ class FromScratchEvaluator:
         for choices in batch:
             if choices in trained:
                 trained[choices].result()
-            content = read_json(self._file(choices))
-            losses = np.array(content["losses"], np.float64)
-            yield Scored(Architecture(self._space.name, choices), float(content["accuracy"]), losses)
+            path = self._file(choices)
+            score = read_json_as(path, Score, hint=f"delete {path} to train it again")
+            losses = np.array(score.losses, np.float64)
+            yield Scored(Architecture(self._space.name, choices), score.accuracy, losses)
 
     def _train(self, choices: tuple[int, ...]) -> None:
         worker = self._idle.get()
@@ -146,10 +144,10 @@ class _Worker:
             line = ""
         if not line:
             raise self._gone()
-        answer = json.loads(line)
-        if answer:
-            kind = getattr(errors, answer["kind"], HwnasError)
-            raise kind(f"while an architecture was trained for its score: {answer['error']}", hint=answer["hint"])
+        answer = json_as(line, Answer, "the answer of a worker", hint="report it, with the line")
+        if answer.kind:
+            kind = getattr(errors, answer.kind, HwnasError)
+            raise kind(f"while an architecture was trained for its score: {answer.error}", hint=answer.hint)
 
     def _gone(self) -> InputError:
         code = self._process.wait()

@@ -1,7 +1,7 @@
 """A process that trains architectures from scratch: what `hwnas.nas.from_scratch` starts.
 
 Its only argument is a folder with what all trainings share. It reads one JSON object a line, `{"network": ..., "file":
-..., "seed": ...}`, writes the score to that file, and answers one JSON object a line: empty, or what went wrong.
+..., "seed": ...}`, writes the score to that file, and answers one JSON object a line, an `Answer`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 import queue
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,8 +21,10 @@ from hwnas.backends.torch import network_module
 from hwnas.data import Dataset
 from hwnas.data.saved import load_images
 from hwnas.errors import HwnasError
-from hwnas.files import read_json, write_json
+from hwnas.files import write_json
+from hwnas.nas.from_scratch_messages import Answer, Job, Score, Shared
 from hwnas.nas.select import accuracy_and_losses
+from hwnas.schema import json_as, read_json_as
 from hwnas.train import Recipe, deterministic, keep_freed_memory, train
 
 
@@ -36,29 +38,28 @@ def main(folder: Path) -> None:
         os._exit(0)  # in the midst of a training, whose score nobody waits for
 
     threading.Thread(target=listen, daemon=True).start()
-    shared = read_json(folder / "shared.json")
-    dataset = load_images(folder, shared["dataset"])
-    recipe, device = Recipe(**shared["recipe"]), torch.device(shared["device"])
-    deterministic(0, shared["threads"])
+    shared = read_json_as(folder / "shared.json", Shared)
+    dataset, device = load_images(folder, shared.dataset), torch.device(shared.device)
+    deterministic(0, shared.threads)
     keep_freed_memory()
     while True:
-        job = json.loads(asked.get())
+        job = asked.get()
         try:
-            score_one(job, dataset, recipe, device)
-            answer: dict[str, str] = {}
+            score_one(json_as(job, Job, "the job of a worker"), dataset, shared.recipe, device)
+            answer = Answer()
         except HwnasError as error:
-            answer = {"kind": type(error).__name__, "error": str(error), "hint": error.hint}
-        sys.stdout.write(json.dumps(answer) + "\n")
+            answer = Answer(type(error).__name__, str(error), error.hint)
+        sys.stdout.write(json.dumps(asdict(answer)) + "\n")
         sys.stdout.flush()
 
 
-def score_one(job: dict[str, Any], dataset: Dataset, recipe: Recipe, device: torch.device) -> None:
+def score_one(job: Job, dataset: Dataset, recipe: Recipe, device: torch.device) -> None:
     """Train one network from random weights, and write its score. All chance in it comes from the seed."""
-    torch.manual_seed(job["seed"])
-    module = network_module(Network.from_json(job["network"]))
-    train(module, dataset, recipe, seed=job["seed"], device=device)
+    torch.manual_seed(job.seed)
+    module = network_module(Network.from_json(job.network))
+    train(module, dataset, recipe, seed=job.seed, device=device)
     accuracy, losses = accuracy_and_losses(module, dataset, device)
-    write_json(Path(job["file"]), {"accuracy": accuracy, "losses": losses.tolist()})
+    write_json(Path(job.file), asdict(Score(accuracy, losses.tolist())))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies.base import Relaxation, Sampler, mixed_gates
 from hwnas.nas.supernet import Gate, Supernet, single_path
 from hwnas.progress import Progress
+from hwnas.schema import checked
 from hwnas.train import checkpoint as store
 from hwnas.train import peak_memory_mib
 
@@ -61,6 +62,15 @@ class ConstrainedRelaxation:
         """One step of every multiplier."""
         for one, expected in zip(self.penalties, self.expected(), strict=True):
             one.penalty.update(expected.item())
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a checkpoint says besides its tensors."""
+
+    epochs_done: int
+    multipliers: list[float]
+    samplers: list[dict[str, Any]]
 
 
 class SearchLoop:
@@ -323,16 +333,21 @@ class SearchLoop:
                 f"{path} belongs to a search with other settings, data or seed",
                 hint="use the settings of that run, another --out, or --force to start again",
             )
-        with torch.no_grad():
-            for name, value in self._tensors().items():
-                value.copy_(stored[name])
+        kept = checked(info, _Kept, path, largest_integer=store.LARGEST_INTEGER)
+        store.copy_into(self._tensors(), stored, path)
         for prefix, optimizer in self._optimizers().items():
             store.unpack_optimizer(optimizer, stored, prefix)
-        for penalty, multiplier in zip(self._penalties, info["multipliers"], strict=True):
-            penalty.multiplier = float(multiplier)
-        for sampler, state in zip(self.samplers, info["samplers"], strict=True):
-            sampler.restore(state)
-        return int(info["epochs_done"])
+        try:
+            for penalty, multiplier in zip(self._penalties, kept.multipliers, strict=True):
+                penalty.multiplier = multiplier
+            for sampler, state in zip(self.samplers, kept.samplers, strict=True):
+                sampler.restore(state)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{path}: samplers must be of the strategies of this search, but one is not: {error!r}",
+                hint="delete the file to start again without it",
+            ) from error
+        return kept.epochs_done
 
 
 def _turn(things: Sequence[_T], number: int) -> _T:

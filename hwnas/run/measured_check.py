@@ -9,12 +9,12 @@ from torch import nn
 from hwnas.backends.torch import export_weights
 from hwnas.devices.verdict import Verdict, measure_verdict
 from hwnas.export.model_file import Exported, calibration_inputs
-from hwnas.files import read_json, write_bytes
+from hwnas.files import write_bytes
 from hwnas.latency.measured_models import write_reference_model
 from hwnas.nas.engine import SearchOutcome
 from hwnas.run.context import RunContext
 from hwnas.run.plan import reference_us
-from hwnas.run.result import write_architecture
+from hwnas.run.result import read_architecture, write_architecture
 
 _CHECKS = 6
 
@@ -27,7 +27,7 @@ def checked(run: RunContext, found: SearchOutcome) -> tuple[int, ...]:
     """
     path = run.folder.architecture
     if path.exists():
-        return tuple(int(choice) for choice in read_json(path)["choices"])
+        return read_architecture(path, run.plan.space)
     choices = found.best.architecture.choices
     for _ in range(_CHECKS if run.plan.device.reachable else 0):
         network = run.network(choices)

@@ -21,7 +21,7 @@ from hwnas.data import Dataset, load_dataset, resized
 from hwnas.devices.host import host_facts
 from hwnas.errors import ExportError, InfeasibleBudgetError
 from hwnas.export.model_file import Exported, export_model
-from hwnas.files import read_json, write_json
+from hwnas.files import write_json
 from hwnas.meta.earlier import write_sampler_state
 from hwnas.nas.engine import SearchOutcome, make_loop, search, seconds_an_epoch
 from hwnas.nas.feasible_set import FeasibleSet
@@ -32,7 +32,7 @@ from hwnas.report.page import write_front, write_report
 from hwnas.run.context import RunContext
 from hwnas.run.measured_check import checked, faster, measured_verdicts
 from hwnas.run.plan import Plan, make_plan, ready_model
-from hwnas.run.result import front_of, missed, result_of, write_architecture, write_evaluated
+from hwnas.run.result import front_of, missed, read_result, result_of, write_architecture, write_evaluated
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.schedule import final_recipe, hurried, kept_recipe, kept_settings, score_recipe, search_settings
 from hwnas.train import Recipe, deterministic, keep_freed_memory, mixed_precision, recalibrate, train
@@ -324,12 +324,12 @@ def _has_verdict(folder: RunFolder) -> bool:
     """Whether the run ended with all that can be said; an unstable verdict is measured again."""
     if not folder.result.exists():
         return False
-    result = read_json(folder.result)
+    result = read_result(folder.result)
     return result["budget_met"] is not None or result["measured_ms"] is None
 
 
 def _kept_result(folder: RunFolder) -> dict[str, Any]:
-    result: dict[str, Any] = read_json(folder.result)
+    result = read_result(folder.result)
     if not folder.report.exists():
         write_report(folder)
     return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,7 +16,7 @@ from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Condition, Device
 from hwnas.devices.link import condition_of
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
-from hwnas.files import read_json, write_json
+from hwnas.files import write_json
 from hwnas.latency.build import MissingRows, complete, drifted, lacking, model_of, open_table, table_for
 from hwnas.latency.find import device_or_imported, find_folder, table_folder
 from hwnas.latency.model import LatencyModel
@@ -31,6 +32,7 @@ from hwnas.progress import Progress, Silent
 from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
 from hwnas.run.init import check_share, initialised, start_of
 from hwnas.run.instance import ChosenInstance, extreme, fit, floor_ms
+from hwnas.schema import read_json_as
 from hwnas.train import resolve
 
 _SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224
@@ -305,6 +307,14 @@ def default_resolution(native: int) -> int:
     return min(max((native + 7) // 8 * 8, _SMALLEST_RESOLUTION), _LARGEST_RESOLUTION)
 
 
+@dataclass(frozen=True)
+class _KeptModel:
+    """A latency model on disk, and what it is of."""
+
+    origin: dict[str, str]
+    model: dict[str, Any]
+
+
 def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> LatencyModel:
     """The latency model of the plan's whole space, after measuring what the table lacks.
 
@@ -319,9 +329,9 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
     """
     origin = {"space": plan.space.name, "condition": plan.condition.folder.as_posix()}
     if kept is not None and kept.exists() and not plan.missing:
-        content = read_json(kept)
-        if content["origin"] == origin:
-            return kept_model(plan.whole, content["model"])
+        content = read_json_as(kept, _KeptModel, hint="start the run anew, with --force")
+        if content.origin == origin:
+            return kept_model(plan.whole, content.model, kept)
     model = _measured_model(plan, progress)
     check_budget(plan, model)
     if kept is not None:

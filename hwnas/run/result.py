@@ -5,19 +5,21 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from hwnas.arch.costs import costs
-from hwnas.arch.space import Architecture
+from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.devices.verdict import Verdict
-from hwnas.errors import BudgetMissedError
+from hwnas.errors import BudgetMissedError, InputError
 from hwnas.export.model_file import Exported, accuracy
 from hwnas.files import write_json, write_text
 from hwnas.nas.engine import SearchOutcome
 from hwnas.run.context import RunContext
+from hwnas.schema import checked, read_json_as
 from hwnas.train import Recipe, evaluate
 
 _SHARED_BY_FRONT = ("range_ms", "device", "condition", "runtime", "precision", "data", "space", "strategy", "seed")
@@ -139,6 +141,73 @@ def write_architecture(run: RunContext, choices: tuple[int, ...]) -> None:
             "predicted_ms": run.model.predict_ms(choices),
         },
     )
+
+
+@dataclass(frozen=True)
+class _Architecture:
+    """Of `architecture.json`."""
+
+    choices: tuple[int, ...]
+
+
+def read_architecture(path: Path, space: SearchSpace) -> tuple[int, ...]:
+    """The choices that `write_architecture` wrote.
+
+    Raises:
+        InputError: the file is damaged, or of another space.
+    """
+    choices = read_json_as(path, _Architecture, hint="start the run anew, with --force").choices
+    counts = [len(decision.options) for decision in space.decisions]
+    if len(choices) != len(counts) or not all(0 <= one < count for one, count in zip(choices, counts, strict=True)):
+        raise InputError(
+            f"{path}: choices must be options of the {len(counts)} decisions of {space.name}, not {choices[:50]}",
+            hint="start the run anew, with --force",
+        )
+    return choices
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Latency on the device, in milliseconds: the median and its 95 % interval."""
+
+    median: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """Of `result.json`: what a resumed run needs."""
+
+    budget_ms: float
+    measured_ms: _Measured | None
+    budget_met: bool | None
+    model: str
+    seconds: float
+    range_ms: tuple[float, float]
+    device: str
+    condition: str
+    runtime: str
+    precision: str
+    data: str
+    space: str
+    strategy: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.budget_met is False and self.measured_ms is None:
+            raise ValueError("a budget that is missed was measured, but measured_ms is null")
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """The result of a run for one budget, as `result_of` gave it.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    hint = "start the run anew, with --force"
+    content = read_json_as(path, dict[str, Any], hint=hint)
+    checked(content, _Result, path, hint=hint)
+    return content
 
 
 def write_evaluated(run: RunContext, found: SearchOutcome) -> None:

@@ -6,15 +6,32 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 from hwnas.config import Configuration, load_configuration
 from hwnas.errors import InputError
 from hwnas.events import Event
-from hwnas.files import read_json, remove_leftovers, storage_errors, write_json
+from hwnas.files import remove_leftovers, storage_errors, write_json
 from hwnas.locks import held
+from hwnas.schema import json_as, one_of, read_json_as
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The images and labels that a run works with, by their checksum."""
+
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """Of `log.jsonl`: the end of a stage."""
+
+    event: Annotated[str, one_of("end")]
+    seconds: float
 
 
 class RunFolder:
@@ -109,7 +126,7 @@ class RunFolder:
         path = self.state / "data.json"
         if not path.exists():
             write_json(path, {"sha256": digest})
-        elif read_json(path)["sha256"] != digest:
+        elif read_json_as(path, _Data, hint="start the run anew, with --force").sha256 != digest:
             raise InputError(
                 f"{self.path} was started with other images or labels than it is resumed with",
                 hint="bring the data back as it was, or choose another --out for this run",
@@ -136,11 +153,11 @@ class RunFolder:
         """Seconds of all finished stages, those before an interruption included."""
         if not self.log_file.exists():
             return 0.0
-        events = []
+        ended = []
         for line in self.log_file.read_text(encoding="utf-8", errors="replace").splitlines():
-            with suppress(ValueError):  # a full disk cuts a line short
-                events.append(json.loads(line))
-        return round(sum(float(event["seconds"]) for event in events if event.get("event") == "end"), 1)
+            with suppress(InputError):  # another event, or what a full disk cut short
+                ended.append(json_as(line, _Ended, self.log_file).seconds)
+        return round(sum(ended), 1)
 
     def _prepare(self, config: Configuration, *, resume: bool, force: bool) -> None:
         if config.search.init and Path(config.search.init).resolve() == self.path.resolve():

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hwnas.config import Configuration, Section
-from hwnas.errors import InputError
-from hwnas.files import read_json, write_json
+from hwnas.files import write_json
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.nas.strategies import Strategy
+from hwnas.schema import read_json_as
 from hwnas.train import Recipe, fine_tuning
 
 _SEARCH_PART, _TRAINING_PART = 0.3, 0.35  # of the minutes, where there are two trainings
@@ -205,20 +205,17 @@ def score_recipe(config: Configuration, train_images: int) -> Recipe:
 
 def kept_settings(path: Path, make: Callable[[], SearchSettings]) -> SearchSettings:
     """What `path` holds, or else what `make` gives, which is then written there."""
-    return _kept(path, make, lambda content: SearchSettings(**content))
+    return _kept(path, make, SearchSettings)
 
 
 def kept_recipe(path: Path, make: Callable[[], Recipe]) -> Recipe:
     """As `kept_settings`, for the final trainings."""
-    return _kept(path, make, lambda content: Recipe(**content))
+    return _kept(path, make, Recipe)
 
 
-def _kept(path: Path, make: Callable[[], _Settings], parse: Callable[[dict[str, Any]], _Settings]) -> _Settings:
+def _kept(path: Path, make: Callable[[], _Settings], kind: type[_Settings]) -> _Settings:
     if path.exists():
-        try:
-            return parse(read_json(path))
-        except TypeError as error:
-            raise InputError(f"{path} does not hold the settings of this run: {error}", hint="start it anew") from error
+        return read_json_as(path, kind, extra="forbid", hint="start the run anew, with --force")
     settings = make()
     write_json(path, asdict(settings))
     return settings

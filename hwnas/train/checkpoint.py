@@ -15,8 +15,11 @@ from torch import Tensor
 
 from hwnas.errors import InputError
 from hwnas.files import write_bytes
+from hwnas.schema import json_as
 
 _START_AGAIN = "delete the file to start again without it"
+LARGEST_INTEGER = 2**128
+"""Of the JSON: states of random generators are that large."""
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
@@ -50,14 +53,26 @@ def load(path: Path, *, hint: str = _START_AGAIN) -> tuple[dict[str, Tensor], di
         digest, _, text = header["__metadata__"]["hwnas"].partition(" ")
         if digest != _digest(tensors, text):
             raise ValueError("its contents do not match its checksum")
-        info = json.loads(text)
-        if not isinstance(info, dict):
-            raise ValueError("its info is not a JSON object")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
     except (SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{path} is damaged or not a checkpoint of hwnas: {error}", hint=hint) from error
-    return tensors, info
+    return tensors, json_as(text, dict[str, Any], path, hint=hint, largest_integer=LARGEST_INTEGER)
+
+
+def copy_into(live: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:
+    """Copy the stored tensors into the live ones of the same names.
+
+    Raises:
+        InputError: one is missing in `path`, or has another shape.
+    """
+    for name, value in live.items():
+        if name not in stored or stored[name].shape != value.shape:
+            found = f"{tuple(stored[name].shape)}" if name in stored else "nothing"
+            raise InputError(f"{path}: {name} must have the shape {tuple(value.shape)}, not {found}", hint=_START_AGAIN)
+    with torch.no_grad():
+        for name, value in live.items():
+            value.copy_(stored[name])
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:

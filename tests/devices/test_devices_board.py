@@ -264,5 +264,5 @@ def test_a_device_without_the_runtime_says_what_to_install(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("change", [{"packages": None}, {"packages": {"numpy": 2}}, {"cpu": ["a"]}])
 def test_an_answer_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(DeviceError, match=f"the device says of its {next(iter(change))}"):
+    with pytest.raises(DeviceError, match=f"the answer of the device: {next(iter(change))}"):
         Facts.from_json(runner.facts() | change)

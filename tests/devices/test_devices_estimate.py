@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from hwnas.devices.estimate import accepted, disagreement, estimate, estimates, median_interval, reference_drift
 from hwnas.devices.rounds import Round
-from hwnas.errors import InputError
+from hwnas.errors import DeviceError, InputError
 
 TIMES = st.floats(1, 1e6)
 ROUNDS = st.lists(st.builds(a_round, TIMES, TIMES), min_size=1, max_size=40)
@@ -85,7 +85,7 @@ def test_rounds_survive_json(one: Round) -> None:
 
 
 def test_a_broken_line_is_refused() -> None:
-    with pytest.raises(InputError, match="median_us"):
+    with pytest.raises(DeviceError, match="median_us is missing"):
         Round.from_json({"name": "a", "round": 1})
 
 

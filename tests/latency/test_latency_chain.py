@@ -34,7 +34,7 @@ def test_a_table_of_chains_predicts_and_bounds_them(tmp_path: Path, monkeypatch:
     )
     assert table.validations[SPACE.signature].mape < 1e-6
     model = model_of(table, SPACE)
-    assert kept_model(SPACE, json.loads(json.dumps(model.to_json()))) == model
+    assert kept_model(SPACE, json.loads(json.dumps(model.to_json())), "x") == model
     found, rng = feasible_set(latency_constraint(model, 0.4)), np.random.default_rng(0)
     drawn = [network_us(SPACE.network(SPACE.architecture(found.sample(rng)))) for _ in range(200)]
     assert 300 < max(drawn) <= 400.001

@@ -29,6 +29,7 @@ from hwnas.nas.select import candidates, costlier
 from hwnas.nas.strategies import strategies
 from hwnas.nas.strategies.gumbel import Gumbel
 from hwnas.nas.supernet_loop import ConstrainedRelaxation
+from hwnas.schema import json_as
 
 # A cell of two nodes with three ops, of which the first is none, and a decision of its own.
 SIZES = [2, 3, 3, 3, 3, 3]
@@ -196,7 +197,7 @@ def test_the_model_knows_its_fastest_and_slowest_architecture_and_goes_through_j
     with pytest.raises(InfeasibleBudgetError):
         MODEL.raw_budget_ms(MODEL.smallest_ms * 0.99)
     assert latency_constraint(MODEL, MODEL.smallest_ms).keeps(min(EVERYTHING, key=MODEL.predict_ms))
-    assert AdditiveLatency.from_json(json.loads(json.dumps(asdict(MODEL)))) == MODEL
+    assert json_as(json.dumps(asdict(MODEL)), AdditiveLatency, "x") == MODEL
     kept = [(1, 0), (2, 1), (0, 2), (0, 1, 2), (0, 1, 2), (1, 0)]
     left = MODEL.restricted(kept)
     inner = valid([len(row) for row in kept], left.groups)

@@ -307,5 +307,5 @@ def test_what_a_sampler_learned_may_be_damaged(runs: Runs, tmp_path: Path) -> No
     (tmp_path / "run" / "state").mkdir(parents=True)
     for text in ("{}", "[]", '{"strategies": {"bayesian": 1}, "reward": "filter", "space": {}}', "no JSON"):
         (tmp_path / "run" / "state" / "learned.json").write_text(text)
-        with pytest.raises(InputError, match=r"does not say what a sampler learned|not valid JSON"):
+        with pytest.raises(InputError, match=r"learned.json(: | must be | is )"):
             planned(runs, str(tmp_path / "run"), strategy="bayesian", scores="training")

@@ -6,10 +6,12 @@ import shlex
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from hwnas.devices.transports.process import lines
 from hwnas.devices.transports.remote import ANSWER_S, CONNECT_S, Remote
 from hwnas.errors import DeviceError, UnreachableError
+from hwnas.schema import NOT_EMPTY
 
 _SLOWEST_BYTES_S = 200_000  # of a copy
 
@@ -25,10 +27,10 @@ class AdbAddress:
         workdir: folder for models on the device.
     """
 
-    serial: str | None = None
-    runner: str | None = None
-    python: str | None = None
-    workdir: str = "/data/local/tmp/hwnas"
+    serial: Annotated[str, NOT_EMPTY] | None = None
+    runner: Annotated[str, NOT_EMPTY] | None = None
+    python: Annotated[str, NOT_EMPTY] | None = None
+    workdir: Annotated[str, NOT_EMPTY] = "/data/local/tmp/hwnas"
 
 
 class Adb(Remote):

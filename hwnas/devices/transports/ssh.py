@@ -8,11 +8,12 @@ import shlex
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from hwnas.devices.transports.process import ended
 from hwnas.devices.transports.remote import ANSWER_S, CONNECT_S, Remote
 from hwnas.errors import DeviceError, InputError, UnreachableError
+from hwnas.schema import NOT_EMPTY, between
 
 _KEEPALIVE_S = 15
 
@@ -29,13 +30,13 @@ class SshAddress:
         workdir: folder for models, likewise.
     """
 
-    host: str
-    user: str
-    port: int = 22
-    key: str | None = None
-    known_hosts: str | None = None
-    python: str = "python3"
-    workdir: str = ".cache/hwnas"
+    host: Annotated[str, NOT_EMPTY]
+    user: Annotated[str, NOT_EMPTY]
+    port: Annotated[int, between(1, 65535)] = 22
+    key: Annotated[str, NOT_EMPTY] | None = None
+    known_hosts: Annotated[str, NOT_EMPTY] | None = None
+    python: Annotated[str, NOT_EMPTY] = "python3"
+    workdir: Annotated[str, NOT_EMPTY] = ".cache/hwnas"
 
     @property
     def login(self) -> str:

@@ -1,0 +1,45 @@
+"""What passes between `hwnas.nas.from_scratch` and its workers, as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hwnas.data.saved import ImageFacts
+from hwnas.train import Recipe
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all trainings share."""
+
+    recipe: Recipe
+    threads: int
+    device: str
+    dataset: ImageFacts
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a network as `Network.to_json` gives it, the file of its score, and the seed of all chance."""
+
+    network: list[dict[str, Any]]
+    file: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a network does after its training: accuracy, 0..1, and cross entropy of each image, in nats."""
+
+    accuracy: float
+    losses: list[float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What went wrong, by the name of the error, its message and its hint; empty where nothing did."""
+
+    kind: str = ""
+    error: str = ""
+    hint: str = ""

@@ -46,7 +46,7 @@ GAINS = {
 def one_run(config: Configuration, folder: Path, tables: Path | None) -> dict[str, Any]:
     """The result of one run, also when it missed its budget."""
     try:
-        return run_search(config, folder, progress=console.progress(quiet=False), tables=tables, resume=True)
+        return run_search(config, folder, on_event=console.callbacks(quiet=False), tables=tables, resume=True)
     except BudgetMissedError:
         result: dict[str, Any] = read_json(folder / "result.json")
         return result

@@ -21,10 +21,9 @@ def predict(
     quiet: options.Quiet = False,
 ) -> None:
     """Classify images with the model of a run."""
-    from hwnas.export.predict import predict as classify
-    from hwnas.run.run_folder import RunFolder
+    import hwnas
 
-    predictions = classify(RunFolder(run).exported, images, top=top)
+    predictions = hwnas.predict(run, images, top=top)
     if json_:
         console.print_json({"predictions": [prediction.to_json() for prediction in predictions]})
         return

@@ -44,28 +44,24 @@ def verify(
 
     Random inputs are made up for it. A missed budget is exit code 4.
     """
-    from hwnas.devices.device import load_device
-    from hwnas.devices.measure_file import measure_file
+    import hwnas
     from hwnas.devices.sustained_plot import check_plot, write_plot
-    from hwnas.latency.known_reference import known_reference
 
     sustained_s = _seconds(sustained) if sustained else 0.0
     if plot is not None:
         if not sustained:
             raise InputError("--plot draws a sustained run", hint="add --sustained 10m")
         check_plot(plot)
-    watch = console.progress(quiet=quiet)
-    result = measure_file(
+    result = hwnas.verify(
         model,
-        load_device(device),
-        known_reference(watch),
-        runtime=runtime,
+        device=device,
         budget_ms=budget_ms,
+        sustained_s=sustained_s,
+        runtime=runtime,
         shapes=dict(map(_shape, shape or [])),
         processes=processes,
-        sustained_s=sustained_s,
         seed=seed,
-        progress=watch,
+        on_event=console.callbacks(quiet=quiet),
     )
     missed = _missed(result)
     interrupted = result.sustained is not None and result.sustained.ended_early == "interrupted"

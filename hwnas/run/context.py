@@ -1,7 +1,8 @@
-"""What the stages of one run share."""
+"""The typed values that the stages of a run pass on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,25 +11,34 @@ from hwnas.arch.network import Network
 from hwnas.arch.space import Architecture
 from hwnas.backends.model_format import ModelFormat, format_of
 from hwnas.data import Dataset
+from hwnas.events import Events
 from hwnas.latency.model import LatencyModel
 from hwnas.nas.feasible_set import FeasibleSet
-from hwnas.progress import Progress
 from hwnas.run.plan import Plan
 from hwnas.run.run_folder import RunFolder
+from hwnas.train import mixed_precision
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What the stages share."""
+    """One budget of a run.
+
+    Attributes:
+        folder: where its results go.
+        model: latencies of `plan.space`.
+        range_ms: the fastest and the slowest network of `plan.whole`.
+        budget_ms: what was asked for.
+        progress: events, of which the records go to the log of `folder`.
+    """
 
     plan: Plan
     folder: RunFolder
-    model: LatencyModel  # of plan.space
-    range_ms: tuple[float, float]  # of plan.whole
+    model: LatencyModel
+    range_ms: tuple[float, float]
     budget_ms: float
     dataset: Dataset
     device: torch.device
-    progress: Progress
+    progress: Events
 
     @property
     def model_format(self) -> ModelFormat:
@@ -46,3 +56,34 @@ class RunContext:
         """
         target_ms = self.model.target_ms(self.budget_ms) if target_ms is None else target_ms
         return self.plan.constrained.feasible_set(self.model, target_ms, self.budget_ms)
+
+
+@dataclass(frozen=True)
+class SearchContext:
+    """All budgets of a run, which share one search.
+
+    Attributes:
+        folder: what they share lies there; with one budget it is that one's folder too.
+        runs: one for each budget, the tightest first.
+        progress: events, of which the records go to the log of `folder`.
+        workers: processes that train candidates, where scores come from trainings from scratch.
+    """
+
+    folder: RunFolder
+    runs: Sequence[RunContext]
+    progress: Events
+    workers: int = 1
+
+    @property
+    def first(self) -> RunContext:
+        """The tightest budget; plan, data and device are the same for all."""
+        return self.runs[0]
+
+    def seconds(self) -> float:
+        """Seconds of all finished stages, those of single budgets included."""
+        folders = {one.path: one for one in (self.folder, *(run.folder for run in self.runs))}
+        return sum(one.seconds() for one in folders.values())
+
+    def precision(self) -> torch.autocast:
+        """The context that supernet and final networks are trained in."""
+        return mixed_precision(self.first.device, on=self.first.plan.config.compute.mixed_precision)

@@ -20,7 +20,6 @@ from hwnas.arch import Network, space_instance
 from hwnas.config import Configuration
 from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.nas.search_settings import SearchSettings
-from hwnas.progress import Silent
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 
@@ -55,7 +54,7 @@ def test_digits_become_a_verified_file(tables: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
     config = chain_config(Path("digits"), depth=4, budget="40%", baseline=True)
     assert (config.search.strategy, config.search.evaluator) == ("metaqnn", "from-scratch")
-    result = run_search(config, tmp_path, progress=Silent(), tables=tables)
+    result = run_search(config, tmp_path, tables=tables)
     low, high = result["range_ms"]
     assert result["budget_ms"] == pytest.approx(low + 0.4 * (high - low))
     for one in (result, result["baseline_random"]):
@@ -78,7 +77,7 @@ def test_other_samplers_stay_within_the_budget(
 ) -> None:
     install(monkeypatch.setattr)
     monkeypatch.setattr(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
-    result = run_search(chain_config(images, strategy=strategy), tmp_path, progress=Silent(), tables=tables)
+    result = run_search(chain_config(images, strategy=strategy), tmp_path, tables=tables)
     found = evaluated(tmp_path)
     assert len(found) == 5
     for choices, predicted_ms in found.items():
@@ -92,7 +91,7 @@ def test_several_budgets_and_a_network_that_measures_too_slow(
     """The first network that is checked misses; what takes its place is predicted to be faster by as much."""
     install(monkeypatch.setattr, FakeJudge("missed", "met"))
     monkeypatch.setattr(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
-    result = run_search(chain_config(images, budget="40%,80%"), tmp_path, progress=Silent(), tables=tables)
+    result = run_search(chain_config(images, budget="40%,80%"), tmp_path, tables=tables)
     tight, loose = result["front"]
     assert [one["folder"] for one in result["front"]] == ["40pct", "80pct"]
     assert tight["budget_ms"] < loose["budget_ms"]
@@ -154,6 +153,6 @@ def test_a_budget_below_the_fastest_chain_names_what_is_reachable(
     install(monkeypatch.setattr)
     fastest_ms = min(ms_of(CHAIN.architecture((option, 0, 0)).choices) for option, _, _ in CHAIN.steps(CHAIN.start))
     with pytest.raises(InfeasibleBudgetError) as caught:
-        run_search(chain_config(images, budget="1"), tmp_path / "run", progress=Silent(), tables=tables)
+        run_search(chain_config(images, budget="1"), tmp_path / "run", tables=tables)
     assert caught.value.smallest_ms == pytest.approx(fastest_ms)
     assert not (tmp_path / "run" / "config.toml").exists()

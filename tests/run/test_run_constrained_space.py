@@ -121,7 +121,7 @@ def run(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def run(name: str = "run", *, resume: bool = False, **changes: Any) -> Any:
         config = a_config(images, **changes)
-        return run_search(config, tmp_path / name, progress=Silent(), tables=tables, resume=resume)
+        return run_search(config, tmp_path / name, tables=tables, resume=resume)
 
     return run
 

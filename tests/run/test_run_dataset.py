@@ -16,7 +16,6 @@ from run_fakes import FakeJudge, a_config, install, write_table
 from hwnas.data import Dataset, load_dataset
 from hwnas.data.dataset import resized
 from hwnas.errors import InputError
-from hwnas.progress import Silent
 from hwnas.run import pipeline
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
@@ -48,8 +47,8 @@ def changed(dataset: Dataset, part: str) -> Dataset:
 
 def test_a_data_set_is_searched_like_the_source_that_it_came_from(images: Path, tables: Path, tmp_path: Path) -> None:
     dataset = load_dataset(str(images), resolution=8, seed=0)
-    given = run_search(a_config(Path("nowhere")), tmp_path / "a", progress=Silent(), tables=tables, dataset=dataset)
-    run_search(a_config(images), tmp_path / "b", progress=Silent(), tables=tables)
+    given = run_search(a_config(Path("nowhere")), tmp_path / "a", tables=tables, dataset=dataset)
+    run_search(a_config(images), tmp_path / "b", tables=tables)
     assert files(tmp_path / "a") == files(tmp_path / "b")
     assert given["data"] == tomllib.loads((tmp_path / "a" / "config.toml").read_text())["data"]["source"] == "images"
     state = [json.loads((tmp_path / name / "state" / "data.json").read_text()) for name in "ab"]
@@ -60,7 +59,7 @@ def test_a_data_set_is_resized_to_what_the_plan_says(images: Path, tables: Path,
     dataset = load_dataset(str(images), resolution=12, seed=0)
     plan = make_plan(a_config(images, resolution=0), tables, dataset)
     assert (plan.space.input_shape, plan.space.classes) == ((3, 32, 32), 3)
-    run_search(a_config(images), tmp_path / "a", progress=Silent(), tables=tables, dataset=dataset)
+    run_search(a_config(images), tmp_path / "a", tables=tables, dataset=dataset)
     assert (tmp_path / "a" / "result.json").exists()
     small = resized(dataset, 6)
     assert small.train.pixels.shape == (len(dataset.train), 3, 6, 6)
@@ -77,7 +76,7 @@ def test_another_data_set_is_refused_by_resume(
     dataset, out = load_dataset(str(images), resolution=8, seed=0), tmp_path / "run"
 
     def run(data: Dataset, **options: Any) -> Any:
-        return run_search(a_config(images), out, progress=Silent(), tables=tables, dataset=data, **options)
+        return run_search(a_config(images), out, tables=tables, dataset=data, **options)
 
     def stop(*_: Any, **__: Any) -> None:
         raise Stopped
@@ -107,7 +106,7 @@ def test_images_that_changed_since_are_refused_by_resume(
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "search", stop)
         with pytest.raises(Stopped):
-            run_search(a_config(copy), tmp_path / "run", progress=Silent(), tables=tables)
+            run_search(a_config(copy), tmp_path / "run", tables=tables)
     (copy / "red" / "00.png").unlink()
     with pytest.raises(InputError, match="other images or labels"):
-        run_search(a_config(copy), tmp_path / "run", progress=Silent(), tables=tables, resume=True)
+        run_search(a_config(copy), tmp_path / "run", tables=tables, resume=True)

@@ -40,20 +40,20 @@ def test_a_disk_that_is_enlarged_again_and_again(images: Path, tmp_path: Path, m
     """At every size the run gets further, and in the end it is the run that always had room."""
     install(monkeypatch.setattr)
     tables, out, reference = write_table(tmp_path / "tables"), tmp_path / "run", tmp_path / "reference"
-    run_search(a_config(images), reference, progress=Silent(), tables=tables)
+    run_search(a_config(images), reference, tables=tables)
     stages = {50: "config.toml", 20_000: "search.safetensors", 400_000: "reference.onnx"}
     for size_bytes, name in stages.items():
         with no_file_above(size_bytes), pytest.raises(StorageError, match=rf"cannot write .*{name}"):
-            run_search(a_config(images), out, progress=Silent(), tables=tables, resume=True)
-    run_search(a_config(images), out, progress=Silent(), tables=tables, resume=True)
+            run_search(a_config(images), out, tables=tables, resume=True)
+    run_search(a_config(images), out, tables=tables, resume=True)
     assert [name for name in SAME if (out / name).read_bytes() != (reference / name).read_bytes()] == []
     (out / "result.json").unlink()
     for gone, size_bytes, name in (("train-*", 10_000, "train-"), ("none", 10_000, "weights.safetensors")):
         for path in out.glob(f"state/{gone}"):
             path.unlink()
         with no_file_above(size_bytes), pytest.raises(StorageError, match=rf"cannot write .*{name}"):
-            run_search(a_config(images), out, progress=Silent(), tables=tables, resume=True)
-        run_search(a_config(images), out, progress=Silent(), tables=tables, resume=True)
+            run_search(a_config(images), out, tables=tables, resume=True)
+        run_search(a_config(images), out, tables=tables, resume=True)
         (out / "result.json").unlink()
     assert [name for name in SAME if (out / name).read_bytes() != (reference / name).read_bytes()] == []
     assert not list(tmp_path.rglob("*.hwnas-part"))
@@ -84,11 +84,11 @@ def test_no_room_to_measure_or_for_what_was_measured(
 def test_a_log_that_was_cut_short_is_read_on(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tables, out = write_table(tmp_path / "tables"), tmp_path / "run"
     install(monkeypatch.setattr)
-    run_search(a_config(images), out, progress=Silent(), tables=tables)
+    run_search(a_config(images), out, tables=tables)
     log = (out / "log.jsonl").read_text()
     (out / "log.jsonl").write_text(log[:-20])
     (out / "result.json").unlink()
-    assert run_search(a_config(images), out, progress=Silent(), tables=tables, resume=True)["seconds"] >= 0
+    assert run_search(a_config(images), out, tables=tables, resume=True)["seconds"] >= 0
 
 
 @pytest.fixture

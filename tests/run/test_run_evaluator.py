@@ -12,7 +12,6 @@ from run_fakes import a_config, install, latencies, write_table
 from hwnas.errors import InputError
 from hwnas.nas import from_scratch
 from hwnas.nas.search_settings import SearchSettings
-from hwnas.progress import Silent
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 
@@ -24,7 +23,7 @@ def test_candidates_are_trained_and_no_supernet_is(
     monkeypatch.setattr(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
     config = a_config(images, strategy="random", scores="training", score_epochs=1, baseline=False)
     tables, out = write_table(tmp_path / "tables"), tmp_path / "run"
-    result = run_search(config, out, progress=Silent(), tables=tables, workers=2)
+    result = run_search(config, out, tables=tables, workers=2)
     assert result["budget_met"] is True
     assert not (out / "state" / "search.safetensors").exists()
     kept = {
@@ -39,7 +38,7 @@ def test_candidates_are_trained_and_no_supernet_is(
 
     monkeypatch.setattr(from_scratch._Worker, "ask", forbidden)
     (out / "result.json").unlink()
-    again = run_search(config, out, progress=Silent(), tables=tables, resume=True)
+    again = run_search(config, out, tables=tables, resume=True)
     assert again["architecture"] == result["architecture"]
 
 
@@ -50,7 +49,7 @@ def test_with_the_absolute_reward_the_answer_keeps_the_budget(
     """Networks that are too slow are scored, with weights that were trained on such paths, and never chosen."""
     install(monkeypatch.setattr)
     config = a_config(images, budget="20%", strategy=strategy, reward="absolute", train=False, baseline=False)
-    result = run_search(config, tmp_path / "run", progress=Silent(), tables=write_table(tmp_path / "tables"))
+    result = run_search(config, tmp_path / "run", tables=write_table(tmp_path / "tables"))
     target_ms = latencies().target_ms(result["budget_ms"])
     rows = (tmp_path / "run" / "evaluated.csv").read_text().splitlines()[1:]
     predicted_ms = [float(row.split(",")[1]) for row in rows]

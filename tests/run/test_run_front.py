@@ -13,7 +13,6 @@ from run_fakes import SETTINGS, SPACE, FakeJudge, a_config, install, latencies, 
 from hwnas.errors import BudgetMissedError, InfeasibleBudgetError, InputError
 from hwnas.export.predict import predict
 from hwnas.files import write_text
-from hwnas.progress import Silent
 from hwnas.report.page import is_front, write_front
 from hwnas.run import measured_check, pipeline
 from hwnas.run.pipeline import run_search
@@ -31,7 +30,7 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(images: Path, out: Path, *, resume: bool = False, force: bool = False, **changes: Any) -> dict[str, Any]:
     config = a_config(images, **{"budget": BUDGETS, "epochs": 1} | changes)
-    return run_search(config, out, progress=Silent(), tables=out.parent / "tables", resume=resume, force=force)
+    return run_search(config, out, tables=out.parent / "tables", resume=resume, force=force)
 
 
 def events(folder: Path, kind: str) -> list[dict[str, Any]]:

@@ -15,7 +15,6 @@ from hwnas.devices.link import link_to
 from hwnas.errors import InputError, MissingRowsError, UnreachableError
 from hwnas.files import read_json
 from hwnas.latency.imported import import_table, save_imported
-from hwnas.progress import Silent
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 
@@ -41,7 +40,7 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_file_keeps_the_budget_by_the_tables_own_numbers(images: Path, tables: Path, tmp_path: Path) -> None:
     config = a_config(images, device="board")
-    result = run_search(config, tmp_path / "run", progress=Silent(), tables=tables)
+    result = run_search(config, tmp_path / "run", tables=tables)
     network = read_json(tmp_path / "run" / "architecture.json")["network"]
     summed = sum(row_ms(spec) for entry in network for spec in SPACE.ops if spec.key == entry["op"])
     assert result["predicted_ms"] == pytest.approx(summed, rel=1e-5)
@@ -57,9 +56,9 @@ def test_the_file_keeps_the_budget_by_the_tables_own_numbers(images: Path, table
 
 def test_resuming_a_finished_run_does_nothing(images: Path, tables: Path, tmp_path: Path) -> None:
     config = a_config(images, device="board", train=False)
-    first = run_search(config, tmp_path / "run", progress=Silent(), tables=tables)
+    first = run_search(config, tmp_path / "run", tables=tables)
     events = (tmp_path / "run" / "log.jsonl").read_text()
-    assert run_search(config, tmp_path / "run", progress=Silent(), tables=tables, resume=True) == first
+    assert run_search(config, tmp_path / "run", tables=tables, resume=True) == first
     assert (tmp_path / "run" / "log.jsonl").read_text() == events
 
 

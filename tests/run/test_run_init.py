@@ -43,7 +43,7 @@ class Runs:
 
     def __call__(self, name: str, *, resume: bool = False, **changes: Any) -> Any:
         config = a_config(self.images, train=False, baseline=False, **changes)
-        return run_search(config, self.root / name, progress=Silent(), tables=self.tables, resume=resume)
+        return run_search(config, self.root / name, tables=self.tables, resume=resume)
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_what_cannot_be_started_from_is_refused_before_anything_is_done(runs: Ru
         ({"init": str(fits), "scores": "training", "strategy": "evolution"}, "evolution carries nothing over"),
     ):
         with pytest.raises(InputError, match=complaint):
-            run_search(a_config(runs.images, **changes), tmp_path / "run", progress=Silent(), tables=runs.tables)
+            run_search(a_config(runs.images, **changes), tmp_path / "run", tables=runs.tables)
         assert not (tmp_path / "run").exists()
 
 

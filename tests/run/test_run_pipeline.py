@@ -19,7 +19,6 @@ from hwnas.errors import BudgetMissedError, DivergedError, ExportError, Infeasib
 from hwnas.export.predict import predict
 from hwnas.nas.decode import decode
 from hwnas.nas.supernet_loop import SearchLoop
-from hwnas.progress import Silent
 from hwnas.run import job, measured_check, pipeline
 from hwnas.run.pipeline import run_search
 from hwnas.run.run_folder import RunFolder
@@ -39,7 +38,7 @@ class Runs:
 
     def __call__(self, name: str = "run", *, resume: bool = False, force: bool = False, **changes: Any) -> Any:
         config = a_config(self.images, **changes)
-        return run_search(config, self.root / name, progress=Silent(), tables=self.tables, resume=resume, force=force)
+        return run_search(config, self.root / name, tables=self.tables, resume=resume, force=force)
 
     def measured_verdicts(self, *states: Any) -> FakeJudge:
         self.measure_verdict = FakeJudge(*states)

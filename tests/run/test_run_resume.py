@@ -17,7 +17,6 @@ from run_fakes import SPACE, a_config, install, on_replace, write_table
 
 from hwnas.files import write_text
 from hwnas.latency.build import MissingRows
-from hwnas.progress import Silent
 from hwnas.run import pipeline, plan
 from hwnas.run.pipeline import run_search
 
@@ -49,7 +48,7 @@ def reference(images: Path, tables: Path, tmp_path_factory: pytest.TempPathFacto
     out = tmp_path_factory.mktemp("reference") / "run"
     with pytest.MonkeyPatch.context() as patch:
         install(patch.setattr)
-        run_search(a_config(images), out, progress=Silent(), tables=tables)
+        run_search(a_config(images), out, tables=tables)
     return outcome(out)
 
 
@@ -66,7 +65,7 @@ def written_files(images: Path, tables: Path, out: Path) -> int:
     with pytest.MonkeyPatch.context() as patch:
         install(patch.setattr)
         patch.setattr(Path, "replace", one_more)
-        run_search(a_config(images), out, progress=Silent(), tables=tables)
+        run_search(a_config(images), out, tables=tables)
     return count
 
 
@@ -86,8 +85,8 @@ def test_cut_off_after_every_file_that_it_writes(
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", on_replace(die, "after", "*", nth))
             with pytest.raises(Killed):
-                run_search(config, out, progress=Silent(), tables=tables)
-        run_search(config, out, progress=Silent(), tables=tables, resume=True)
+                run_search(config, out, tables=tables)
+        run_search(config, out, tables=tables, resume=True)
         assert outcome(out) == reference, f"after file {nth}"
         shutil.rmtree(out)
 
@@ -105,7 +104,7 @@ def test_cut_off_again_and_again(
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", on_replace(die, "after", "*", 4 + attempt))
             try:
-                run_search(a_config(images), tmp_path / "run", progress=Silent(), tables=tables, resume=attempt > 0)
+                run_search(a_config(images), tmp_path / "run", tables=tables, resume=attempt > 0)
             except Killed:
                 continue
             break
@@ -154,14 +153,14 @@ def test_samplers_go_on_where_they_were(
         raise Killed
 
     install(monkeypatch.setattr)
-    run_search(config, tmp_path / "whole", progress=Silent(), tables=tables)
+    run_search(config, tmp_path / "whole", tables=tables)
     for nth in (2, 3):
         out = tmp_path / str(nth)
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", on_replace(die, "after", "search.safetensors", nth))
             with pytest.raises(Killed):
-                run_search(config, out, progress=Silent(), tables=tables)
-        run_search(config, out, progress=Silent(), tables=tables, resume=True)
+                run_search(config, out, tables=tables)
+        run_search(config, out, tables=tables, resume=True)
         assert outcome(out) == outcome(tmp_path / "whole")
 
 
@@ -191,12 +190,12 @@ def test_a_resumed_run_keeps_the_latencies_that_it_began_with(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", on_replace(die, "after", "search.safetensors", 2))
         with pytest.raises(Killed):
-            run_search(config, out, progress=Silent(), tables=tables)
+            run_search(config, out, tables=tables)
     write_table(tables, factor=1.1)
     again = MissingRows(SPACE.ops, calibration=True)
     monkeypatch.setattr(plan, "drifted", lambda table, space, device: (again, 0.1))
     monkeypatch.setattr(plan, "complete", lambda *_, **__: write_table(tables, factor=1.2))
-    run_search(config, out, progress=Silent(), tables=tables, resume=True)
+    run_search(config, out, tables=tables, resume=True)
     assert outcome(out) == reference
 
 

@@ -21,7 +21,6 @@ from hwnas.meta.initialisation import Initialisation, load_initialisation
 from hwnas.nas.engine import make_samplers
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies.base import WarmStartable
-from hwnas.progress import Silent
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import Plan, make_plan
 from hwnas.run.run_folder import RunFolder
@@ -197,7 +196,7 @@ def test_other_classes_are_no_obstacle_without_a_search(runs: Runs, tmp_path: Pa
     """The head is new, so no candidate could be judged; the winner is trained after that, and measured."""
     init = write_init(tmp_path / "five", classes=5)
     config = a_config(runs.images, budget="30%,60%", init=str(init), search_share="0", baseline=False)
-    result = run_search(config, tmp_path / "run", progress=Silent(), tables=runs.tables)
+    result = run_search(config, tmp_path / "run", tables=runs.tables)
     for one, share in zip(result["front"], (30, 60), strict=True):
         assert one["predicted_ms"] <= target_ms(share) * (1 + 1e-9)
         assert one["budget_met"] is True
@@ -231,9 +230,7 @@ class Chains:
         return a_config(self.images, **common | changes)
 
     def __call__(self, name: str, *, resume: bool = False, **changes: Any) -> dict[str, Any]:
-        return run_search(
-            self.config(**changes), self.root / name, progress=Silent(), tables=self.tables, resume=resume
-        )
+        return run_search(self.config(**changes), self.root / name, tables=self.tables, resume=resume)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,78 @@
+"""`hwnas.verify` and `hwnas.predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+
+from hwnas.devices.device import load_device
+from hwnas.devices.measure_file import Verification, measure_file
+from hwnas.devices.verdict import MIN_PROCESSES
+from hwnas.events import Event, Events
+from hwnas.export.predict import Prediction
+from hwnas.export.predict import predict as classify
+from hwnas.latency.known_reference import known_reference
+from hwnas.run.run_folder import RunFolder
+
+OnEvent = Callable[[Event], None]
+
+
+def verify(
+    model: str | PathLike[str],
+    *,
+    device: str = "host",
+    budget_ms: float | None = None,
+    sustained_s: float = 0.0,
+    runtime: str = "",
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    processes: int = MIN_PROCESSES,
+    seed: int = 0,
+    on_event: OnEvent | Sequence[OnEvent] = (),
+) -> Verification:
+    """Measure a model file on a device, and tell whether it meets a budget. Random inputs are made up for it.
+
+    Args:
+        model: an .onnx, .ort or .tflite file, whoever made it.
+        device: id of a device, or the path of its TOML file.
+        budget_ms: milliseconds that one call may take; None measures only.
+        sustained_s: seconds to run it without pause after that, to see how it slows down.
+        runtime: in place of the one that the file's ending says.
+        shapes: of inputs that the file leaves open, by name.
+        processes: fresh processes that measure it.
+
+    Raises:
+        InputError: no model, one that the runtime does not run, or shapes that do not fit it.
+        DeviceError: the device cannot be reached, or fails.
+    """
+    events = Events(*((on_event,) if callable(on_event) else on_event))
+    return measure_file(
+        Path(model),
+        load_device(device),
+        known_reference(events),
+        runtime=runtime,
+        budget_ms=budget_ms,
+        shapes=shapes,
+        processes=processes,
+        sustained_s=sustained_s,
+        seed=seed,
+        progress=events,
+    )
+
+
+def predict(
+    model: str | PathLike[str], images: Sequence[str | PathLike[str]], *, top: int = 3
+) -> tuple[Prediction, ...]:
+    """Classify images with an exported model, as an app does: from the metadata of the file alone.
+
+    Args:
+        model: a model file, or the folder of a finished run.
+        images: image files.
+        top: classes to tell for each.
+
+    Raises:
+        InputError: the model is missing, damaged, or was not exported by hwnas.
+        DataError: an image cannot be read.
+    """
+    path = Path(model)
+    return tuple(classify(RunFolder(path).exported if path.is_dir() else path, list(map(Path, images)), top=top))

@@ -1,0 +1,55 @@
+"""From a chosen architecture to a verdict: train, export, measure, and repair what is too slow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hwnas.files import write_json
+from hwnas.nas.engine import SearchOutcome
+from hwnas.report.page import write_report
+from hwnas.run.context import RunContext
+from hwnas.run.export_stage import exported_file, save_weights
+from hwnas.run.measured_check import faster, measured_verdicts
+from hwnas.run.result import result_of, write_architecture
+from hwnas.run.training_stage import trained
+from hwnas.train import Recipe, mixed_precision
+
+_REPAIRS = 2
+
+
+def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], recipe: Recipe) -> dict[str, Any]:
+    """The result for one budget, with its model file and report; a file that misses its budget is repaired.
+
+    Args:
+        found: the outcome of the search, whose supernet the network inherits its weights from.
+        choices: the architecture, which measured within the budget with random weights.
+
+    Raises:
+        DeviceError, DivergedError, ExportError, StorageError: as their names say.
+    """
+    config, on = run.plan.config, run.plan.config.compute.mixed_precision
+    random_choices = run.feasible_set().sample(np.random.default_rng([config.compute.seed, 2]))
+    baseline = None
+    if config.train.baseline:
+        with run.progress.stage("train baseline"), mixed_precision(run.device, on=on):
+            baseline = trained(run, found, random_choices, recipe, "train random baseline")
+    for repair in range(_REPAIRS + 1):
+        with run.progress.stage("train"), mixed_precision(run.device, on=on):
+            module = trained(run, found, choices, recipe, "train")
+            save_weights(run, module)
+        with run.progress.stage("export and verify"):
+            exported = exported_file(run, choices, module)
+            verdicts = measured_verdicts(run, exported, random_choices, baseline)
+        verdict = verdicts.get("model")
+        repaired = faster(run, found, choices, verdict) if verdict is not None and repair < _REPAIRS else None
+        if verdict is None or repaired is None:
+            break
+        run.progress.say(f"measured {verdict.median_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
+        choices = repaired
+        write_architecture(run, choices)
+    result = result_of(run, found, choices, module, exported, verdicts, random_choices, baseline, recipe)
+    write_json(run.folder.result, result)
+    write_report(run.folder)
+    return result

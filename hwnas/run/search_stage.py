@@ -1,0 +1,89 @@
+"""Stage `search`: one search for all budgets, with shared weights or with trainings from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from hwnas.meta.earlier import write_sampler_state
+from hwnas.nas.engine import SearchOutcome, make_loop, search, seconds_an_epoch
+from hwnas.nas.feasible_set import FeasibleSet
+from hwnas.nas.from_scratch import FromScratchEvaluator
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.run.context import SearchContext
+from hwnas.run.result import write_evaluated
+from hwnas.run.schedule import kept_recipe, kept_settings, score_recipe, search_settings
+
+
+def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
+    """The outcome for each budget, with `evaluated.csv` in its folder, and the sampler's state beside the checkpoint.
+
+    Raises:
+        InputError: there is no architecture within a budget, or strategy and evaluator do not go together.
+        DivergedError: the loss is not a number.
+    """
+    run, config = context.first, context.first.plan.config
+    feasible = [one.feasible_set() for one in context.runs]
+    with _evaluator(context) as evaluator:
+        outcomes = search(
+            run.plan.space,
+            feasible,
+            run.plan.strategy,
+            run.dataset,
+            _settings(context, feasible),
+            seed=config.compute.seed,
+            device=run.device,
+            checkpoint=context.folder.search_state,
+            progress=context.progress,
+            log=context.progress.record,
+            evaluator=evaluator,
+            reward=config.search.reward,
+            start=run.plan.start,
+        )
+    for one, outcome in zip(context.runs, outcomes, strict=True):
+        write_evaluated(one, outcome)
+    state = outcomes[-1].sampler_state  # of the loosest budget, within which the most was proposed
+    if state is not None:
+        kept = context.folder.sampler_state
+        write_sampler_state(kept, run.plan.space, config.search.strategy, config.search.reward, state)
+    return outcomes
+
+
+def _evaluator(context: SearchContext) -> AbstractContextManager[FromScratchEvaluator | None]:
+    """The evaluator of candidates, if that is not the supernet."""
+    run, config, state = context.first, context.first.plan.config, context.folder.state
+    if config.search.evaluator != "from-scratch":
+        return nullcontext()
+    return FromScratchEvaluator(
+        run.plan.space,
+        run.dataset,
+        kept_recipe(state / "score-recipe.json", lambda: score_recipe(config, len(run.dataset.train))),
+        seed=config.compute.seed,
+        threads=config.compute.threads,
+        device=run.device,
+        workers=context.workers,
+        folder=state / "scores",
+    )
+
+
+def _settings(context: SearchContext, feasible: Sequence[FeasibleSet]) -> SearchSettings:
+    """How long the search runs; decided once a run."""
+    run, plan = context.first, context.first.plan
+
+    def epoch_s(settings: SearchSettings) -> tuple[float, float]:
+        seed = plan.config.compute.seed
+        loop = make_loop(plan.space, feasible, plan.strategy, run.dataset, settings, seed=seed, device=run.device)
+        return seconds_an_epoch(loop)
+
+    return kept_settings(
+        context.folder.state / "search.json",
+        lambda: search_settings(
+            plan.config,
+            len(run.dataset.train),
+            plan.strategy,
+            val_images=len(run.dataset.val),
+            spent_s=context.folder.seconds(),
+            epoch_s=epoch_s,
+            budgets=len(context.runs),
+        ),
+    )

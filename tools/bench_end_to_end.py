@@ -28,7 +28,6 @@ from hwnas.cli import console
 from hwnas.config import Compute, Configuration, Data, Search, Space, Target, Train, load_configuration
 from hwnas.data import Dataset, load_dataset
 from hwnas.devices.device import load_device
-from hwnas.errors import BudgetMissedError
 from hwnas.files import read_json, write_json
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.run.pipeline import run_search
@@ -45,11 +44,7 @@ GAINS = {
 
 def one_run(config: Configuration, folder: Path, tables: Path | None) -> dict[str, Any]:
     """The result of one run, also when it missed its budget."""
-    try:
-        return run_search(config, folder, on_event=console.callbacks(quiet=False), tables=tables, resume=True)
-    except BudgetMissedError:
-        result: dict[str, Any] = read_json(folder / "result.json")
-        return result
+    return run_search(config, folder, on_event=console.callbacks(quiet=False), tables=tables, resume=True)
 
 
 def rivals(

@@ -100,8 +100,8 @@ def write_table(
     return tables
 
 
-class FakeJudge:
-    """Stands for `judge`: gives out the states in turn, the last one for ever; a miss is a tenth above the budget."""
+class FakeVerdicts:
+    """In place of `measure_verdict`: the states in turn, the last one for ever; a miss is a tenth above the budget."""
 
     def __init__(self, *states: State) -> None:
         self.states = list(states) or ["met"]
@@ -126,10 +126,10 @@ class FakeJudge:
         return dict.fromkeys(models, verdict)
 
 
-def install(put: Callable[[object, str, object], None], measure_verdict: FakeJudge | None = None) -> None:
+def install(put: Callable[[object, str, object], None], measure_verdict: FakeVerdicts | None = None) -> None:
     """Replace the clock by the made-up machine, and long trainings by short ones."""
     put(plan, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0))
-    put(measured_check, "judge", measure_verdict or FakeJudge())
+    put(measured_check, "measure_verdict", measure_verdict or FakeVerdicts())
     install_short(put)
 
 

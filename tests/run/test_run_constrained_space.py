@@ -13,7 +13,7 @@ from hwnas.errors import ExportError, InfeasibleBudgetError, InfeasibleLimitErro
 from hwnas.export.size import size_model
 from hwnas.files import read_json
 from hwnas.progress import Silent
-from hwnas.run import pipeline
+from hwnas.run import produce
 from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan, ready_model
@@ -131,10 +131,10 @@ def test_a_run_keeps_every_limit_and_so_does_its_baseline(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
     asked: list[tuple[int, ...]] = []
-    trained = pipeline._trained
+    trained = produce.trained
     monkeypatch.setattr(
-        pipeline,
-        "_trained",
+        produce,
+        "trained",
         lambda r, found, choices, *rest: asked.append(choices) or trained(r, found, choices, *rest),
     )
     size_kb, peak_kb = sorted(SIZES_KB.values())[45], sorted(set(PEAKS_KB.values()))[-2]

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run_fakes import FakeJudge, a_config, install, write_table
+from run_fakes import FakeVerdicts, a_config, install, write_table
 
 from hwnas.data import Dataset, load_dataset
 from hwnas.data.dataset import resized
 from hwnas.errors import InputError
-from hwnas.run import pipeline
+from hwnas.run import search_stage
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 
@@ -27,7 +27,7 @@ class Stopped(BaseException):
 
 @pytest.fixture
 def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    install(monkeypatch.setattr, FakeJudge())
+    install(monkeypatch.setattr, FakeVerdicts())
     return write_table(tmp_path / "tables")
 
 
@@ -85,7 +85,7 @@ def test_another_data_set_is_refused_by_resume(
         run(dataset)
     else:
         with monkeypatch.context() as patch:
-            patch.setattr(pipeline, "search", stop)
+            patch.setattr(search_stage, "search", stop)
             with pytest.raises(Stopped):
                 run(dataset)
     with pytest.raises(InputError, match="other images or labels") as caught:
@@ -104,7 +104,7 @@ def test_images_that_changed_since_are_refused_by_resume(
         raise Stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "search", stop)
+        patch.setattr(search_stage, "search", stop)
         with pytest.raises(Stopped):
             run_search(a_config(copy), tmp_path / "run", tables=tables)
     (copy / "red" / "00.png").unlink()

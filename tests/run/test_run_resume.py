@@ -17,7 +17,7 @@ from run_fakes import SPACE, a_config, install, on_replace, write_table
 
 from hwnas.files import write_text
 from hwnas.latency.build import MissingRows
-from hwnas.run import pipeline, plan
+from hwnas.run import plan, produce
 from hwnas.run.pipeline import run_search
 
 FAKES = Path(run_fakes.__file__)
@@ -76,7 +76,7 @@ def test_cut_off_after_every_file_that_it_writes(
         raise Killed
 
     install(monkeypatch.setattr)
-    monkeypatch.setattr(pipeline, "write_report", lambda folder: write_text(folder.report, "drawn elsewhere"))
+    monkeypatch.setattr(produce, "write_report", lambda folder: write_text(folder.report, "drawn elsewhere"))
     config = a_config(images)
     count = written_files(images, tables, tmp_path / "count")
     assert count > 15

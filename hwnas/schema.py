@@ -223,7 +223,7 @@ def _check_plain(content: Any, source: Path | str, error: type[HwnasError], hint
     left: list[tuple[tuple[str | int, ...], Any]] = [((), content)]
     while left:
         where, value = left.pop()
-        if len(where) > DEEPEST:
+        if len(where) >= DEEPEST and isinstance(value, dict | list | tuple):
             raise _too_deep(source, error, hint)
         if isinstance(value, dict):
             left += [((*where, key), one) for key, one in value.items()]

@@ -36,7 +36,7 @@ from hwnas.meta.earlier import from_samplers, from_search, write_sampler_state
 from hwnas.meta.initialisation import load_initialisation
 from hwnas.nas.from_scratch_messages import Answer, Job, Score, Shared
 from hwnas.nas.search_settings import SearchSettings
-from hwnas.run.plan import _KeptModel
+from hwnas.run.latency_stage import _KeptModel
 from hwnas.run.result import read_architecture, read_result
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.schedule import kept_recipe, kept_settings

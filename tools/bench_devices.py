@@ -46,7 +46,7 @@ from hwnas.nas.engine import make_loop
 from hwnas.nas.feasible_set import FeasibleSet, feasible_set
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
-from hwnas.run.plan import default_resolution
+from hwnas.run.instance_choice import default_resolution
 from hwnas.train import Recipe, deterministic, resolve
 
 

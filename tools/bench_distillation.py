@@ -42,7 +42,7 @@ from hwnas.nas.feasible_set import feasible_set
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
 from hwnas.nas.strategies.base import log_probabilities
-from hwnas.run.plan import default_resolution
+from hwnas.run.instance_choice import default_resolution
 from hwnas.train import Recipe, deterministic, evaluate, keep_freed_memory, recalibrate
 from hwnas.train.training import Training
 

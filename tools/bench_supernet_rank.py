@@ -36,7 +36,7 @@ from hwnas.nas.from_scratch import FromScratchEvaluator
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import Scored
 from hwnas.nas.strategies import strategy
-from hwnas.run.plan import default_resolution, default_width
+from hwnas.run.instance_choice import default_resolution, default_width
 from hwnas.train import Recipe, deterministic, resolve
 
 _DRAWS = 2000

@@ -7,7 +7,8 @@ from typing import Any
 from hwnas.cli import console
 from hwnas.cli.console import ms
 from hwnas.latency.build import model_of
-from hwnas.run.plan import Plan, check_budget
+from hwnas.run.latency_stage import check_budget
+from hwnas.run.plan import Plan
 
 _ROWS_A_MINUTE = 100  # on a machine that does nothing else
 

@@ -13,7 +13,7 @@ from hwnas.files import write_bytes
 from hwnas.latency.measured_models import write_reference_model
 from hwnas.nas.engine import SearchOutcome
 from hwnas.run.context import RunContext
-from hwnas.run.plan import reference_us
+from hwnas.run.latency_stage import reference_us
 from hwnas.run.result import read_architecture, write_architecture
 
 _CHECKS = 6

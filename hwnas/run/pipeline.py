@@ -15,8 +15,9 @@ from hwnas.files import write_json
 from hwnas.latency.model import LatencyModel
 from hwnas.report.page import write_front, write_report
 from hwnas.run.context import RunContext, SearchContext
+from hwnas.run.latency_stage import ready_model
 from hwnas.run.measured_check import checked
-from hwnas.run.plan import Plan, make_plan, ready_model
+from hwnas.run.plan import Plan, make_plan
 from hwnas.run.produce import produced
 from hwnas.run.result import front_of, read_result
 from hwnas.run.run_folder import RunFolder

@@ -14,10 +14,8 @@ import pytest
 
 TOY = ["--space", "toy", "--width", "1", "--resolution", "8"]
 SHORT = """
-from hwnas.run import plan
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.train import Recipe
-plan.drift = lambda table, device: 0.0
 SearchSettings.for_images = classmethod(lambda cls, images: SearchSettings(3, 3, candidates=2))
 Recipe.for_images = classmethod(lambda cls, images: Recipe(epochs=2))
 from hwnas.cli import app

@@ -33,7 +33,7 @@ from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table
 from hwnas.nas.search_settings import SearchSettings
-from hwnas.run import measured_check, plan
+from hwnas.run import latency_stage, measured_check
 from hwnas.train import Recipe
 
 SPACE: SlotSpace = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)
@@ -128,7 +128,7 @@ class FakeVerdicts:
 
 def install(put: Callable[[object, str, object], None], measure_verdict: FakeVerdicts | None = None) -> None:
     """Replace the clock by the made-up machine, and long trainings by short ones."""
-    put(plan, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0))
+    put(latency_stage, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0))
     put(measured_check, "measure_verdict", measure_verdict or FakeVerdicts())
     install_short(put)
 

@@ -15,8 +15,9 @@ from hwnas.files import read_json
 from hwnas.progress import Silent
 from hwnas.run import produce
 from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
+from hwnas.run.latency_stage import ready_model
 from hwnas.run.pipeline import run_search
-from hwnas.run.plan import make_plan, ready_model
+from hwnas.run.plan import make_plan
 
 MODEL = latencies()
 CLASSES, TEXTS = ("blue", "green", "red"), ("images", "host", "a/condition")

@@ -12,8 +12,10 @@ from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.latency.build import MissingRows
 from hwnas.latency.table import LatencyTable
 from hwnas.progress import Silent
-from hwnas.run import instance, plan
-from hwnas.run.plan import default_resolution, default_width, make_plan, ready_model
+from hwnas.run import instance, latency_stage, plan
+from hwnas.run.instance_choice import default_resolution, default_width
+from hwnas.run.latency_stage import ready_model
+from hwnas.run.plan import make_plan
 
 
 @pytest.fixture
@@ -73,7 +75,9 @@ def test_a_complete_table_is_only_compared_with_the_device(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = make_plan(a_config(data), write_table(tmp_path))
-    monkeypatch.setattr(plan, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0))
+    monkeypatch.setattr(
+        latency_stage, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0)
+    )
     model = ready_model(found, progress=Silent())
     for architecture in SPACE.enumerate():
         predicted_ms = latencies().predict_ms(architecture.choices)
@@ -93,8 +97,8 @@ def test_a_device_that_became_slower_is_measured_anew(
         write_table(tmp_path, factor=1.2)
 
     again = MissingRows(SPACE.ops[:2], calibration=True)
-    monkeypatch.setattr(plan, "drifted", lambda table, space, device: (again, 0.2))
-    monkeypatch.setattr(plan, "complete", measured)
+    monkeypatch.setattr(latency_stage, "drifted", lambda table, space, device: (again, 0.2))
+    monkeypatch.setattr(latency_stage, "complete", measured)
     model = ready_model(found, progress=Silent())
     assert needs == [again]
     assert model.smallest_ms == pytest.approx(1.2 * latencies().smallest_ms)
@@ -113,7 +117,7 @@ def test_a_hopeless_budget_is_refused_before_a_table_is_measured(
         raise AssertionError("measured a whole table")
 
     monkeypatch.setattr(instance, "measure", measured)
-    monkeypatch.setattr(plan, "complete", never)
+    monkeypatch.setattr(latency_stage, "complete", never)
     with pytest.raises(InfeasibleBudgetError) as caught:
         ready_model(make_plan(a_config(data, budget="0.001"), tmp_path), progress=Silent())
     assert caught.value.smallest_ms == pytest.approx(latencies().smallest_ms)

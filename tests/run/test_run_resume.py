@@ -17,7 +17,7 @@ from run_fakes import SPACE, a_config, install, on_replace, write_table
 
 from hwnas.files import write_text
 from hwnas.latency.build import MissingRows
-from hwnas.run import plan, produce
+from hwnas.run import latency_stage, produce
 from hwnas.run.pipeline import run_search
 
 FAKES = Path(run_fakes.__file__)
@@ -193,8 +193,8 @@ def test_a_resumed_run_keeps_the_latencies_that_it_began_with(
             run_search(config, out, tables=tables)
     write_table(tables, factor=1.1)
     again = MissingRows(SPACE.ops, calibration=True)
-    monkeypatch.setattr(plan, "drifted", lambda table, space, device: (again, 0.1))
-    monkeypatch.setattr(plan, "complete", lambda *_, **__: write_table(tables, factor=1.2))
+    monkeypatch.setattr(latency_stage, "drifted", lambda table, space, device: (again, 0.1))
+    monkeypatch.setattr(latency_stage, "complete", lambda *_, **__: write_table(tables, factor=1.2))
     run_search(config, out, tables=tables, resume=True)
     assert outcome(out) == reference
 

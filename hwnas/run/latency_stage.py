@@ -1,0 +1,120 @@
+"""Stage `measure`: the latency model of a run, measured as far as the table of the device lacks it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hwnas.errors import InfeasibleBudgetError
+from hwnas.files import write_json
+from hwnas.latency.build import MissingRows, complete, drifted, lacking, model_of, open_table
+from hwnas.latency.model import LatencyModel
+from hwnas.latency.noise import load_warning
+from hwnas.latency.space_latency import kept_model
+from hwnas.latency.table_files import load_table
+from hwnas.progress import Progress
+from hwnas.run.instance import extreme, floor_ms
+from hwnas.run.plan import Plan
+from hwnas.schema import read_json_as
+
+
+@dataclass(frozen=True)
+class _KeptModel:
+    """A latency model on disk, and what it is of."""
+
+    origin: dict[str, str]
+    model: dict[str, Any]
+
+
+def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> LatencyModel:
+    """The latency model of the plan's whole space, after measuring what the table lacks.
+
+    Args:
+        kept: where a run keeps the model that it began with. Resumed, it goes on with the same numbers, even if the
+            device drifts or its table is measured anew in between.
+
+    Raises:
+        InfeasibleBudgetError: the budget is below the fastest network, or the fastest under the other constraints.
+        TableError: the error of the table is too large to search with.
+        DeviceError: the device cannot measure.
+    """
+    origin = {"space": plan.space.name, "condition": plan.condition.folder.as_posix()}
+    if kept is not None and kept.exists() and not plan.missing:
+        content = read_json_as(kept, _KeptModel, hint="start the run anew, with --force")
+        if content.origin == origin:
+            return kept_model(plan.whole, content.model, kept)
+    model = _measured_model(plan, progress)
+    check_budget(plan, model)
+    if kept is not None:
+        write_json(kept, {"origin": origin, "model": model.to_json()})
+    return model
+
+
+def check_budget(plan: Plan, model: LatencyModel) -> None:
+    """Whether every budget can be met, first alone and then with the other constraints.
+
+    Raises:
+        InfeasibleBudgetError: one cannot; it is named.
+    """
+    for budget, target_ms in zip(plan.budgets, plan.targets_ms(model), strict=True):
+        try:
+            model.raw_budget_ms(target_ms)
+            plan.constrained.check(model.restricted(plan.constrained.kept), target_ms)
+        except InfeasibleBudgetError as error:
+            if len(plan.budgets) == 1:
+                raise
+            message = f"of the budgets {plan.config.target.budget}, {budget} cannot be met: {error}"
+            hint = f"leave it out, or {error.hint.replace('--budget-ms ', '')}"
+            raise InfeasibleBudgetError(message, smallest_ms=error.smallest_ms, hint=hint) from error
+
+
+def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
+    missing = plan.missing
+    if not plan.device.reachable:
+        return model_of(plan.table, plan.whole, any_table=plan.any_table)
+    lacks = len(missing.rows)
+    if lacks < len(plan.whole.ops):
+        again, changed = drifted(plan.table, plan.whole, plan.device)
+        if again and plan.table.kind == "adapted":  # what was predicted is not completed: a measured table replaces it
+            plan = replace(plan, table=open_table(plan.device, plan.folder))
+            again = lacking(plan.table, plan.whole)
+        if again:
+            progress.say(
+                f"the reference model runs {changed:+.0%} against when the table was measured: measuring "
+                f"{len(again.rows)} of {len(plan.whole.ops)} rows and whole networks again"
+            )
+        missing = MissingRows((*missing.rows, *again.rows), missing.calibration or again.calibration)
+    if missing:
+        if not plan.budgets[0].relative:
+            _refuse_hopeless(plan, progress)
+        if lacks:
+            progress.say(f"measuring {lacks} rows that the latency table lacks")
+        complete(plan.table, plan.whole, plan.device, plan.folder, missing, progress=progress)
+        plan = replace(plan, table=open_table(plan.device, plan.folder))
+        if warning := load_warning(plan.table, plan.whole):
+            progress.say(warning)
+    return model_of(plan.table, plan.whole, any_table=plan.any_table)
+
+
+def reference_us(plan: Plan) -> float | None:
+    """What the reference model takes undisturbed, by the table as it is now; None where no table knows."""
+    table = load_table(plan.folder) if (plan.folder / "meta.toml").is_file() else plan.table
+    if plan.table.kind == "adapted" and plan.whole.signature not in table.calibrations:
+        table = plan.table
+    return table.reference_of(plan.whole.signature) or None
+
+
+def _refuse_hopeless(plan: Plan, progress: Progress) -> None:
+    """Measure the smallest network before a whole table: a budget far below it is refused at once."""
+    progress.say(f"measuring the smallest network of {plan.space.name} on {plan.device.id}, for about a second")
+    smallest = {"smallest": extreme(plan.whole, min)}
+    smallest_ms = floor_ms(smallest, plan.device, progress=progress)["smallest"]
+    tightest_ms = plan.budgets[0].value
+    if tightest_ms < 0.9 * smallest_ms:
+        raise InfeasibleBudgetError(
+            f"no network of {plan.space.name} runs within {tightest_ms:g} ms on {plan.device.id}: the smallest "
+            f"one was just measured at {smallest_ms:.3g} ms",
+            smallest_ms=smallest_ms,
+            hint=f"ask for at least --budget-ms {smallest_ms * 1.1:.2g}, or use a smaller --width or --resolution",
+        )

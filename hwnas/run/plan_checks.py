@@ -1,0 +1,82 @@
+"""Whether the strategy of a configuration, its evaluator, its reward and its settings go together."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from hwnas.config import WITHOUT_SUPERNET, Configuration
+from hwnas.errors import InputError
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.strategies import Strategy
+
+
+def check_strategy(config: Configuration, chosen: Strategy) -> None:
+    """Refuse what does not go together, before anything is measured.
+
+    Raises:
+        InputError: a rule is broken; it is named.
+    """
+    _check_scores(config, chosen)
+    _check_reward(config, chosen)
+    _check_settings(config)
+
+
+def _check_scores(config: Configuration, chosen: Strategy) -> None:
+    """Whether the scores that are asked for go with the rest of a configuration.
+
+    Raises:
+        InputError: they do not.
+    """
+    if config.search.evaluator == "one-shot":
+        if config.space.name in WITHOUT_SUPERNET:
+            raise InputError(
+                f"the networks of the space {config.space.name} cannot share weights, as their layers read maps of "
+                "different shapes, so there is no supernet to score them",
+                hint="leave out --evaluator, or take --evaluator from-scratch and a sampler like --strategy metaqnn",
+            )
+        return
+    if chosen.sampler is None:
+        instead = "" if config.space.name in WITHOUT_SUPERNET else ", or --evaluator one-shot"
+        raise InputError(
+            f"scores by training are for samplers, and {chosen.name} is a relaxation, which learns with the weights "
+            "of a supernet",
+            hint=f"choose another --strategy, such as metaqnn or evolution{instead}",
+        )
+    if not config.train.enabled:
+        raise InputError("with scores by training there are no shared weights to keep", hint="leave out --no-train")
+    if config.train.minutes:
+        raise InputError(
+            "scores by training are limited by their epochs, not by minutes",
+            hint="give --evaluator-epochs and --epochs in place of --minutes",
+        )
+
+
+def _check_reward(config: Configuration, chosen: Strategy) -> None:
+    """Whether the strategy is told the reward.
+
+    Raises:
+        InputError: it is not.
+    """
+    if config.search.reward != "filter" and chosen.sampler is None:
+        raise InputError(
+            f"rewards are for samplers, and {chosen.name} is a relaxation, which the gradient of the latency presses",
+            hint="leave out --reward, or choose a sampler, such as --strategy enas",
+        )
+
+
+def _check_settings(config: Configuration) -> None:
+    """Whether what is set for the training of a supernet has one to set it for.
+
+    Raises:
+        InputError: it has not.
+    """
+    scratch, idle = config.search.evaluator == "from-scratch", config.search.share == 0
+    if not scratch and not idle:
+        return
+    used = {"candidates"} if scratch and not idle else set()
+    unused = [
+        f"search.{one.name}" for one in fields(SearchSettings) if one.name in config.search.chosen().keys() - used
+    ]
+    if unused:
+        why = "with scores by training there is no supernet" if scratch else "with a share of 0 nothing is searched"
+        raise InputError(f"{why}, so nothing follows from {', '.join(unused)}", hint="leave that out")

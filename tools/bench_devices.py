@@ -36,10 +36,10 @@ from hwnas.devices.device import Device, load_device
 from hwnas.devices.link import condition_of
 from hwnas.errors import InputError
 from hwnas.files import read_json, write_json
-from hwnas.latency.build import model_of
 from hwnas.latency.find import find_folder
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table_files import load_table
+from hwnas.latency.table_model import model_of
 from hwnas.nas.comparison import Comparison, OneShotEvaluator
 from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.engine import make_loop

@@ -14,8 +14,9 @@ from hwnas.devices.device import load_device
 from hwnas.devices.link import condition_of
 from hwnas.events import Event, Events
 from hwnas.latency.adapt import adapt_table, adaptation_prior, source_tables
-from hwnas.latency.build import MissingRows, complete, lacking, measuring_into, open_table
+from hwnas.latency.build import complete, measuring_into
 from hwnas.latency.find import adapted_folder, table_folder, writable_root
+from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.latency.table import LatencyTable
 
 OnEvent = Callable[[Event], None]

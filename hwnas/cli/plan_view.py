@@ -6,7 +6,7 @@ from typing import Any
 
 from hwnas.cli import console
 from hwnas.cli.console import ms
-from hwnas.latency.build import model_of
+from hwnas.latency.table_model import model_of
 from hwnas.run.latency_stage import check_budget
 from hwnas.run.plan import Plan
 

@@ -109,10 +109,10 @@ def table_validate(
 ) -> None:
     """Measure fresh random networks on the device now, and compare them with what its table predicts."""
     from hwnas.devices.link import condition_of
-    from hwnas.latency.build import table_for
     from hwnas.latency.calibrate import too_far_off
     from hwnas.latency.find import table_folder
     from hwnas.latency.fresh import keep_fresh, measure_fresh
+    from hwnas.latency.missing_rows import table_for
 
     named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes)
     instance, target = named.instance(), named.target()

@@ -17,9 +17,10 @@ from hwnas.devices.device import IMPORTED, Condition, Device
 from hwnas.devices.estimate import reference_floor_us
 from hwnas.devices.link import condition_of
 from hwnas.errors import InputError, StorageError, TableError
-from hwnas.latency.build import lacking, measure_networks, measured_network, measuring_into, provenance
+from hwnas.latency.build import measure_networks, measured_network, measuring_into, provenance
 from hwnas.latency.calibrate import Measured, pairs_of, spread_architectures, validate
 from hwnas.latency.find import all_folders
+from hwnas.latency.missing_rows import lacking
 from hwnas.latency.noise import noise_of
 from hwnas.latency.op_posterior import OpPosterior, OpPrior
 from hwnas.latency.op_prior import op_counts, op_prior, op_weights_ms, priced

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,10 +16,9 @@ from hwnas.arch.space import SearchSpace
 from hwnas.backends.model_format import format_of
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import REFERENCE_DRIFT, Estimate, estimate, estimates, loaded, reference_floor_us
-from hwnas.devices.link import condition_of, link_to
+from hwnas.devices.link import link_to
 from hwnas.devices.measure import measure
 from hwnas.devices.rounds import Round
-from hwnas.errors import InputError, TableError
 from hwnas.files import storage_errors
 from hwnas.latency.calibrate import (
     CALIBRATION_NETWORKS,
@@ -31,86 +29,19 @@ from hwnas.latency.calibrate import (
     pairs_of,
     row_sum,
     spread_architectures,
-    too_far_off,
     validate,
 )
-from hwnas.latency.find import find_adapted, find_folder
 from hwnas.latency.journal import kept_rounds
 from hwnas.latency.measured_models import write_models, write_reference_model
-from hwnas.latency.model import LatencyModel
+from hwnas.latency.missing_rows import MissingRows, open_table
 from hwnas.latency.noise import noise_of, refuse_too_few
-from hwnas.latency.space_latency import latency_model
-from hwnas.latency.table import Calibration, LatencyTable, Row, missing_rows
-from hwnas.latency.table_files import load_table, save_table
+from hwnas.latency.table import LatencyTable, Row
+from hwnas.latency.table_files import save_table
 from hwnas.locks import held
 from hwnas.progress import Progress
 
 _DRAWS = (2, 4, 8, 16)  # times as many as there are networks, until enough of them have no idle ops
 _DRIFT_PASSES = 3
-
-
-@dataclass(frozen=True)
-class MissingRows:
-    """What a table lacks for a space.
-
-    Attributes:
-        rows: ops without a row, or whose row is stale.
-        calibration: whether whole networks of the space are to be measured.
-    """
-
-    rows: tuple[OpSpec, ...]
-    calibration: bool
-
-    def __bool__(self) -> bool:
-        return bool(self.rows) or self.calibration
-
-
-def open_table(device: Device, folder: Path) -> LatencyTable:
-    """The table in `folder`, or an empty one for the device's condition.
-
-    Raises:
-        TableError: there is a table, but it is corrupt.
-        InputError: the table is of another condition.
-    """
-    condition = condition_of(device)
-    if not (folder / "meta.toml").exists():
-        return LatencyTable(condition.device, condition.id)
-    table = load_table(folder)
-    if (table.device, table.condition) != (condition.device, condition.id):
-        raise InputError(
-            f"the table in {folder} is of {table.device}/{table.condition}, "
-            f"but this device is {condition.device}/{condition.id}",
-            hint="tables never serve another CPU, runtime, thread count or precision: profile this one",
-        )
-    return table
-
-
-def lacking(table: LatencyTable, space: SearchSpace) -> MissingRows:
-    """What has to be measured before `space` can be searched with `table`, or what an imported one does not hold."""
-    if table.kind == "imported":
-        known = table.rows.keys() | set(table.folded.get(space.signature, ()))
-        return MissingRows(tuple(spec for spec in space.ops if spec.key not in known), calibration=False)
-    rows = table.lacking(space.ops, format_of(table.runtime, table.precision).fingerprint)
-    return MissingRows(tuple(rows), bool(rows) or space.signature not in table.calibrations)
-
-
-def table_for(device: Device, space: SearchSpace, tables: Path | None) -> tuple[LatencyTable, Path | None]:
-    """The table that a space is searched with, and its folder: a measured one, else an adapted one.
-
-    Where neither holds all of the space, it is the measured one or an empty one, which can be completed.
-
-    Raises:
-        TableError: a table is corrupt.
-    """
-    condition = condition_of(device)
-    folder = find_folder(condition, tables)
-    table = open_table(device, folder) if folder else LatencyTable(condition.device, condition.id)
-    if lacking(table, space) and device.reachable:
-        other = find_adapted(condition, space.signature, tables)
-        adapted = open_table(device, other) if other else None
-        if adapted and not lacking(adapted, space):
-            return adapted, other
-    return table, folder
 
 
 def drifted(table: LatencyTable, space: SearchSpace, device: Device) -> tuple[MissingRows, float]:
@@ -167,7 +98,7 @@ def complete(
     seed: int = 0,
     max_minutes: float = math.inf,
 ) -> LatencyTable:
-    """Measure what `need` names, calibrate, validate, and save the table to `folder`.
+    """Measure the missing rows, calibrate, validate, and save the table to `folder`.
 
     Rows and whole networks are measured side by side, in interleaved rounds of two processes. Those that ran in a
     burst, and those whose two fastest processes differ by more than 2 %, are measured again in up to six more. Every
@@ -191,7 +122,7 @@ def complete(
 def _still_lacking(
     table: LatencyTable, space: SearchSpace, device: Device, folder: Path, missing: MissingRows
 ) -> tuple[LatencyTable, MissingRows]:
-    """The table as it is on disk now, and what of `need` no other process has measured since `table` was read."""
+    """The table as it is on disk now, and the missing rows that no other process has measured since."""
     now = open_table(device, folder)
     if not now.rows:
         return table, missing
@@ -250,55 +181,6 @@ def provenance(device: Device) -> dict[str, object]:
     """Facts about the machine, its versions and settings, as they are now."""
     settings = {"threads": device.threads, "precision": device.precision, "pin": device.pin}
     return link_to(device).facts.provenance() | settings
-
-
-def model_of(table: LatencyTable, space: SearchSpace, *, any_table: bool = False) -> LatencyModel:
-    """The calibrated latency model of `space`.
-
-    Rows of an imported table that was never compared with whole networks are summed as they are, without a margin.
-
-    Args:
-        any_table: take a table whose error is too large, too.
-
-    Raises:
-        MissingRowsError: the table lacks rows.
-        InputError: the table has no calibration for this space.
-        TableError: its error on whole networks is too large to search with; see `too_far_off`.
-    """
-    if table.kind == "imported" and (missing := lacking(table, space).rows):
-        raise missing_rows(table, list(missing))
-    calibration = table.calibrations.get(space.signature)
-    if calibration is None and table.kind == "imported":
-        calibration = Calibration(1.0, 0.0, 0.0, 0)
-    if calibration is None:
-        raise InputError(
-            f"the table {table.device}/{table.condition} is not calibrated for {space.signature}",
-            hint="hwnas profile-device calibrates it",
-        )
-    validation = table.validations.get(space.signature)
-    reason = too_far_off(validation) if validation and not any_table else ""
-    if reason:
-        raise TableError(
-            f"the latency table {table.device}/{table.condition} is too far off for {space.name}: {reason}",
-            hint=(
-                "measure more networks with hwnas adapt-device --samples, or all rows with hwnas profile-device, "
-                "or take it as it is with --any-table"
-                if table.kind == "adapted"
-                else "close other programs and measure it anew with hwnas profile-device --again, or take it as it is "
-                "with --any-table"
-            ),
-        )
-    folded, per_op_ms = set(table.folded.get(space.signature, ())), calibration.per_op_us / 1e3
-    numbers = {
-        "slope": calibration.slope,
-        "intercept_ms": calibration.intercept_us / 1e3,
-        "sigma": validation.sigma if validation else 0.0,
-    }
-
-    def row_ms(spec: OpSpec) -> float:
-        return 0.0 if spec.key in folded else table.row_ms(spec) + per_op_ms
-
-    return latency_model(space, row_ms, **numbers)
 
 
 def _networks(space: SearchSpace, seed: int) -> dict[str, Network]:

@@ -13,11 +13,12 @@ from hwnas.devices.device import Device
 from hwnas.devices.estimate import reference_floor_us
 from hwnas.devices.profile import profile_rounds
 from hwnas.errors import InputError, TableError
-from hwnas.latency.build import lacking, measured_network, measuring_into, open_table
+from hwnas.latency.build import measured_network, measuring_into
 from hwnas.latency.calibrate import VALIDATION_NETWORKS, pairs_of, validate
 from hwnas.latency.measured_models import write_models, write_reference_model
+from hwnas.latency.missing_rows import lacking, open_table
 from hwnas.latency.noise import noise_of
-from hwnas.latency.table import Calibration, LatencyTable, Noise, Validation, missing_rows
+from hwnas.latency.table import Calibration, LatencyTable, Noise, Validation, missing_rows_error
 from hwnas.latency.table_files import save_table
 from hwnas.progress import Progress
 
@@ -56,7 +57,7 @@ def measure_fresh(
         DeviceError: the device cannot measure.
     """
     if missing := lacking(table, space).rows:
-        raise missing_rows(table, list(missing))
+        raise missing_rows_error(table, list(missing))
     if space.signature not in table.validations:
         raise InputError(
             f"the table {table.device}/{table.condition} is not calibrated for {space.signature}",

@@ -159,11 +159,11 @@ class LatencyTable:
             MissingRowsError: there is no such row.
         """
         if spec.key not in self.rows:
-            raise missing_rows(self, [spec])
+            raise missing_rows_error(self, [spec])
         return self.rows[spec.key].median_us / 1e3
 
 
-def missing_rows(
+def missing_rows_error(
     table: LatencyTable, specs: Sequence[OpSpec], command: str = "hwnas profile-device"
 ) -> MissingRowsError:
     """The error that names the first of the lacking rows and the command that measures them."""

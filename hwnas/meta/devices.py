@@ -8,8 +8,8 @@ from pathlib import Path
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
 from hwnas.errors import InputError, StorageError, TableError
-from hwnas.latency.build import lacking
 from hwnas.latency.find import all_folders
+from hwnas.latency.missing_rows import lacking
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.space_latency import latency_model
 from hwnas.latency.table import LatencyTable

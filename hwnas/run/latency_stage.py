@@ -8,11 +8,13 @@ from typing import Any
 
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.files import write_json
-from hwnas.latency.build import MissingRows, complete, drifted, lacking, model_of, open_table
+from hwnas.latency.build import complete, drifted
+from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.noise import load_warning
 from hwnas.latency.space_latency import kept_model
 from hwnas.latency.table_files import load_table
+from hwnas.latency.table_model import model_of
 from hwnas.progress import Progress
 from hwnas.run.instance import extreme, floor_ms
 from hwnas.run.plan import Plan

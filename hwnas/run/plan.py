@@ -12,10 +12,10 @@ from hwnas.config import Budget, Configuration
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Condition, Device
 from hwnas.devices.link import condition_of
-from hwnas.latency.build import MissingRows, lacking, open_table, table_for
 from hwnas.latency.find import device_or_imported, find_folder, table_folder
+from hwnas.latency.missing_rows import MissingRows, lacking, open_table, table_for
 from hwnas.latency.model import LatencyModel
-from hwnas.latency.table import LatencyTable, missing_rows
+from hwnas.latency.table import LatencyTable, missing_rows_error
 from hwnas.meta.reuse import Reused
 from hwnas.nas.start import Start
 from hwnas.nas.strategies import Strategy, strategy
@@ -132,7 +132,7 @@ def make_plan(
         table, _ = table_for(device, found.space, tables)
     missing = lacking(table, found.space)
     if missing and not device.reachable:
-        raise missing_rows(table, missing.rows)
+        raise missing_rows_error(table, missing.rows)
     left = constrain(found.space)
     start, reused = None, None
     if init is not None:

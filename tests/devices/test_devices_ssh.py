@@ -24,7 +24,8 @@ from hwnas.devices.rounds import Round
 from hwnas.devices.transports import ssh
 from hwnas.errors import DeviceError, InputError, UnreachableError
 from hwnas.latency import build, journal
-from hwnas.latency.build import complete, lacking, open_table
+from hwnas.latency.build import complete
+from hwnas.latency.missing_rows import lacking, open_table
 from hwnas.latency.table_files import load_table
 from hwnas.progress import Silent
 

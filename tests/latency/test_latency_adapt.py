@@ -26,10 +26,11 @@ from hwnas.devices.link import condition_of
 from hwnas.errors import InputError, TableError
 from hwnas.latency import build, find, journal
 from hwnas.latency.adapt import AdaptationPrior, adapt_table, adaptation_prior, source_tables
-from hwnas.latency.build import lacking, model_of, table_for
+from hwnas.latency.missing_rows import lacking, table_for
 from hwnas.latency.op_prior import op_counts, op_prior, op_weights_ms, priced
 from hwnas.latency.table import Calibration, LatencyTable, Validation
 from hwnas.latency.table_files import load_table, save_table
+from hwnas.latency.table_model import model_of
 from hwnas.latency.transfer import Floats
 from hwnas.latency.trust import space_of
 from hwnas.progress import Silent

@@ -15,10 +15,12 @@ from hwnas.devices.link import condition_of
 from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
 from hwnas.latency import build, find, journal
-from hwnas.latency.build import MissingRows, complete, drifted, lacking, model_of, open_table
+from hwnas.latency.build import complete, drifted
 from hwnas.latency.calibrate import CALIBRATION_NETWORKS
+from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import load_table, save_table
+from hwnas.latency.table_model import model_of
 from hwnas.progress import Silent
 
 NETWORKS = build._networks(TOY, 0)

@@ -12,9 +12,11 @@ from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, SLOPE, FakeRounds, netw
 from hwnas.arch.spaces.chain import chain
 from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.latency import build, journal
-from hwnas.latency.build import complete, lacking, model_of, open_table
+from hwnas.latency.build import complete
+from hwnas.latency.missing_rows import lacking, open_table
 from hwnas.latency.space_latency import kept_model
 from hwnas.latency.table import LatencyTable
+from hwnas.latency.table_model import model_of
 from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.feasible_set import feasible_set
 from hwnas.progress import Silent

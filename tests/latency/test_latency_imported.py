@@ -18,10 +18,11 @@ from latency_fakes import TOY, row_us, table_of
 from hwnas.arch import OpSpec, SlotSpace, space_instance
 from hwnas.arch.costs import macs
 from hwnas.errors import InputError, MissingRowsError, TableError
-from hwnas.latency.build import lacking, model_of
 from hwnas.latency.imported import FORMATS, import_table, save_imported
+from hwnas.latency.missing_rows import lacking
 from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import load_table, save_table
+from hwnas.latency.table_model import model_of
 from hwnas.nas.decode import decode
 
 SPACE = space_instance("fbnet", width=1.0, resolution=32, channels=3, classes=100)

@@ -19,7 +19,8 @@ from hwnas.devices import profile
 from hwnas.devices.rounds import Round
 from hwnas.errors import MissingRowsError
 from hwnas.latency import build, journal
-from hwnas.latency.build import complete, lacking, open_table
+from hwnas.latency.build import complete
+from hwnas.latency.missing_rows import lacking, open_table
 from hwnas.latency.noise import load_warning, noise_of, refuse_too_few
 from hwnas.latency.table import LatencyTable, Noise
 from hwnas.latency.table_files import load_table, save_table

@@ -8,9 +8,9 @@ from latency_fakes import TOY, row_us, table_of
 
 from hwnas.errors import InfeasibleBudgetError, InputError, MissingRowsError
 from hwnas.latency.additive_latency import AdditiveLatency
-from hwnas.latency.build import model_of
 from hwnas.latency.space_latency import latency_model
 from hwnas.latency.table import Calibration, LatencyTable, Validation
+from hwnas.latency.table_model import model_of
 
 VALIDATION = Validation(24, 0.99, 0.95, 0.01, 1.0, 1.0, 0.012, 0.005)
 

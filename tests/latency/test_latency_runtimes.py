@@ -11,8 +11,10 @@ from latency_fakes import HOST, TOY
 from hwnas.backends.model_format import format_of
 from hwnas.errors import InputError
 from hwnas.latency import journal
-from hwnas.latency.build import complete, lacking, model_of, open_table
+from hwnas.latency.build import complete
+from hwnas.latency.missing_rows import lacking, open_table
 from hwnas.latency.table import LatencyTable
+from hwnas.latency.table_model import model_of
 from hwnas.progress import Silent
 
 

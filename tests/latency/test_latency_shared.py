@@ -17,7 +17,8 @@ from hwnas.cli import app
 from hwnas.devices.link import condition_of
 from hwnas.devices.rounds import Round
 from hwnas.latency import build, journal
-from hwnas.latency.build import MissingRows, complete, drifted, lacking, measuring_into, open_table
+from hwnas.latency.build import complete, drifted, measuring_into
+from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.latency.noise import load_warning
 from hwnas.latency.table import LatencyTable, Noise
 from hwnas.latency.table_files import load_table

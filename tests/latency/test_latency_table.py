@@ -23,7 +23,7 @@ from hwnas.devices.host import host_facts
 from hwnas.devices.link import condition_of
 from hwnas.errors import InputError, MissingRowsError, TableError
 from hwnas.files import sha256
-from hwnas.latency.build import lacking, open_table
+from hwnas.latency.missing_rows import lacking, open_table
 from hwnas.latency.table import Calibration, LatencyTable, Noise, Row, Validation
 from hwnas.latency.table_files import load_table, save_table
 

@@ -12,11 +12,13 @@ from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, REFERENCE_US, SLOPE, TO
 from hwnas.arch import Network, SlotSpace, space_instance
 from hwnas.errors import InputError, MissingRowsError, TableError
 from hwnas.latency import build, fresh, journal
-from hwnas.latency.build import complete, lacking, model_of, open_table
+from hwnas.latency.build import complete
 from hwnas.latency.calibrate import VALIDATION_NETWORKS, too_far_off
 from hwnas.latency.fresh import keep_fresh, measure_fresh
+from hwnas.latency.missing_rows import lacking, open_table
 from hwnas.latency.table import Calibration, LatencyTable, Validation
 from hwnas.latency.table_files import load_table, save_table
+from hwnas.latency.table_model import model_of
 from hwnas.progress import Silent
 
 SOUND = Validation(24, 0.99, 0.95, 0.01, 1.0, 1.0, 0.012, 0.005)

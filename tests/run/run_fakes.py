@@ -28,7 +28,7 @@ from hwnas.config.flat import PLACES
 from hwnas.devices.device import load_device
 from hwnas.devices.link import condition_of
 from hwnas.devices.verdict import State, Verdict
-from hwnas.latency.build import MissingRows
+from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table

@@ -18,7 +18,8 @@ from hwnas.devices.device import load_device
 from hwnas.devices.rounds import Round
 from hwnas.errors import StorageError
 from hwnas.latency import journal
-from hwnas.latency.build import complete, lacking, open_table
+from hwnas.latency.build import complete
+from hwnas.latency.missing_rows import lacking, open_table
 from hwnas.progress import Silent
 from hwnas.run.pipeline import run_search
 

@@ -14,7 +14,7 @@ from hwnas.arch.network import Network
 from hwnas.config import Configuration, Target
 from hwnas.devices.device import Condition, Device, load_device
 from hwnas.errors import InfeasibleBudgetError, InputError
-from hwnas.latency import build
+from hwnas.latency import missing_rows
 from hwnas.progress import Progress, Silent
 from hwnas.run import instance
 from hwnas.run import plan as plans
@@ -114,7 +114,7 @@ def test_a_remote_device_is_not_asked_before_it_is_said(
         return host
 
     monkeypatch.setattr(plans, "condition_of", condition_of)
-    monkeypatch.setattr(build, "condition_of", condition_of)
+    monkeypatch.setattr(missing_rows, "condition_of", condition_of)
     toml = tmp_path / "board.toml"
     toml.write_text(
         'id = "board"\ndescription = "a board"\ntransport = "ssh"\nruntime = "litert"\nthreads = 1\n'

@@ -9,7 +9,7 @@ from run_fakes import SPACE, a_config, draw_images, latencies, row_ms, write_tab
 
 from hwnas.devices.rounds import Round
 from hwnas.errors import InfeasibleBudgetError, InputError
-from hwnas.latency.build import MissingRows
+from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.table import LatencyTable
 from hwnas.progress import Silent
 from hwnas.run import instance, latency_stage, plan

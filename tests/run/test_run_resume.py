@@ -16,7 +16,7 @@ import run_fakes
 from run_fakes import SPACE, a_config, install, on_replace, write_table
 
 from hwnas.files import write_text
-from hwnas.latency.build import MissingRows
+from hwnas.latency.missing_rows import MissingRows
 from hwnas.run import latency_stage, produce
 from hwnas.run.pipeline import run_search
 

@@ -1,0 +1,61 @@
+"""The latency model of a space by a table, with the table's calibration and error."""
+
+from __future__ import annotations
+
+from hwnas.arch.op import OpSpec
+from hwnas.arch.space import SearchSpace
+from hwnas.errors import InputError, TableError
+from hwnas.latency.calibrate import too_far_off
+from hwnas.latency.missing_rows import lacking
+from hwnas.latency.model import LatencyModel
+from hwnas.latency.space_latency import latency_model
+from hwnas.latency.table import Calibration, LatencyTable, missing_rows_error
+
+
+def model_of(table: LatencyTable, space: SearchSpace, *, any_table: bool = False) -> LatencyModel:
+    """The calibrated latency model of `space`.
+
+    Rows of an imported table that was never compared with whole networks are summed as they are, without a margin.
+
+    Args:
+        any_table: take a table whose error is too large, too.
+
+    Raises:
+        MissingRowsError: the table lacks rows.
+        InputError: the table has no calibration for this space.
+        TableError: its error on whole networks is too large to search with; see `too_far_off`.
+    """
+    if table.kind == "imported" and (missing := lacking(table, space).rows):
+        raise missing_rows_error(table, list(missing))
+    calibration = table.calibrations.get(space.signature)
+    if calibration is None and table.kind == "imported":
+        calibration = Calibration(1.0, 0.0, 0.0, 0)
+    if calibration is None:
+        raise InputError(
+            f"the table {table.device}/{table.condition} is not calibrated for {space.signature}",
+            hint="hwnas profile-device calibrates it",
+        )
+    validation = table.validations.get(space.signature)
+    reason = too_far_off(validation) if validation and not any_table else ""
+    if reason:
+        raise TableError(
+            f"the latency table {table.device}/{table.condition} is too far off for {space.name}: {reason}",
+            hint=(
+                "measure more networks with hwnas adapt-device --samples, or all rows with hwnas profile-device, "
+                "or take it as it is with --any-table"
+                if table.kind == "adapted"
+                else "close other programs and measure it anew with hwnas profile-device --again, or take it as it is "
+                "with --any-table"
+            ),
+        )
+    folded, per_op_ms = set(table.folded.get(space.signature, ())), calibration.per_op_us / 1e3
+    numbers = {
+        "slope": calibration.slope,
+        "intercept_ms": calibration.intercept_us / 1e3,
+        "sigma": validation.sigma if validation else 0.0,
+    }
+
+    def row_ms(spec: OpSpec) -> float:
+        return 0.0 if spec.key in folded else table.row_ms(spec) + per_op_ms
+
+    return latency_model(space, row_ms, **numbers)

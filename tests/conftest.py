@@ -47,7 +47,7 @@ def sample_key(item: pytest.Item) -> object:
     if mark is None:
         return item.nodeid
     parameters = SimpleNamespace(**item.callspec.params)  # type: ignore[attr-defined]
-    return (item.nodeid.partition("[")[0], *(attrgetter(name)(parameters) for name in mark.args))
+    return (item.nodeid.partition("[")[0], *(str(attrgetter(name)(parameters)) for name in mark.args))
 
 
 def order(item: pytest.Item) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,20 @@ def test_a_run_leaves_everything_it_promises(runs: Runs) -> None:
     assert [event["stage"] for event in runs.events("end")] == [
         "data", "measure", "search", "check", "train baseline", "train", "export and verify"
     ]  # fmt: skip
+
+
+def test_the_documented_program_reads_what_a_run_returns(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a small search in the place of its own, which takes minutes."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    (program,) = [block for block in blocks if "run_search(" in block]
+    monkeypatch.setattr(pipeline, "run_search", lambda *_, **__: runs())
+    exec(program, {})
+    result = runs.result()
+    expected = (result["measured_ms"]["median"], result["budget_met"], result["accuracy"]["test"])
+    assert capsys.readouterr().out.split() == [str(value) for value in expected]
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(runs: Runs) -> None:

@@ -14,11 +14,13 @@ import hashlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from markupsafe import Markup
 from PIL import Image
 
@@ -26,13 +28,15 @@ from hwnas.arch import OpSpec, SearchSpace, space_instance
 from hwnas.backends.formats import format_of
 from hwnas.devices.device import load_device
 from hwnas.devices.verdict import State, Verdict
+from hwnas.files import read_json
 from hwnas.latency.build import Need
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, Row, Table, Validation
 from hwnas.latency.table_files import save_table
 from hwnas.run import check, plan, report
 from hwnas.run.config import RunConfig
-from hwnas.search import select
+from hwnas.search import select, training_scores
+from hwnas.search.score_worker import load_images, score_one
 from hwnas.search.settings import SearchSettings
 from hwnas.train import Recipe
 
@@ -124,6 +128,33 @@ def install_short(put: Callable[[object, str, object], None]) -> None:
     put(select, "_passes", lambda images: 1)
     put(SearchSettings, "for_images", classmethod(lambda cls, images: SETTINGS))
     put(Recipe, "for_images", classmethod(lambda cls, images: RECIPE))
+
+
+class WorkerHere:
+    """Stands for a process that trains architectures for their scores: trains them in this one, one after another."""
+
+    lock = threading.Lock()
+
+    def __init__(self, folder: Path) -> None:
+        shared = read_json(folder / "shared.json")
+        self.dataset = load_images(folder, shared["dataset"])
+        self.recipe, self.device = Recipe(**shared["recipe"]), torch.device(shared["device"])
+
+    def ask(self, job: dict[str, Any]) -> None:
+        with self.lock, torch.random.fork_rng():
+            score_one(job, self.dataset, self.recipe, self.device)
+
+    def kill(self) -> None:
+        """There is no process."""
+
+    def close(self) -> None:
+        """There is nothing that leads to it."""
+
+
+def install_short_scores(put: Callable[[object, str, object], None]) -> None:
+    """One candidate and its neighbours, trained for their scores in this process."""
+    put(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
+    put(training_scores, "_Worker", WorkerHere)
 
 
 def latencies() -> LatencyModel:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from run_fakes import SPACE, a_config, install, latencies, on_replace, write_table
+from run_fakes import SPACE, a_config, install, install_short_scores, latencies, on_replace, write_table
 from test_run_init import Killed, Runs, write_init
 from test_run_resume import outcome
 
@@ -23,7 +23,6 @@ from hwnas.run.folder import RunFolder
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import Plan, make_plan
 from hwnas.search.engine import make_samplers
-from hwnas.search.settings import SearchSettings
 from hwnas.search.strategies.base import CarriesOver
 from hwnas.train import checkpoint
 
@@ -239,7 +238,7 @@ class Chains:
 @pytest.fixture(scope="module")
 def chains(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chains]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
+        install_short_scores(patch.setattr)
         made = Chains(runs, tmp_path_factory.mktemp("chains"))
         made("first", strategy="gaussian")
         yield made

@@ -7,19 +7,23 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.t
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-all lint clean
 
 help:
-	@echo "make demo    search, train and verify a digit classifier within half of the latency range, into runs/demo"
-	@echo "make test    run the tests"
-	@echo "make lint    check style and types"
-	@echo "make clean   remove what make and the tests made, but no runs"
+	@echo "make demo      search, train and verify a digit classifier within half of the latency range, into runs/demo"
+	@echo "make test      run the tests, the large parametrisations by sample"
+	@echo "make test-all  run every test"
+	@echo "make lint      check style and types"
+	@echo "make clean     remove what make and the tests made, but no runs"
 
 demo: $(VENV)/.installed
 	$(BIN)/hwnas search --budget-ms 50% --out runs/demo --force
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --all
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -1,10 +1,19 @@
-"""No test touches the caches or data sets of whoever runs it; onnxruntime-web is installed for those that need it."""
+"""No test touches the caches or data sets of whoever runs it; onnxruntime-web is installed for those that need it.
+
+Large parametrisations run by sample, unless pytest is given `--all`: a test marked `sample("spec.kind", "runtime")`
+runs once for every pair of these two values of its parameters, and one marked `sample()` runs once in all. Which of
+several equal parameter sets it is depends on the name of the test alone, so that a sample is the same in every process,
+and tests of the same specs see different ones. A test that is chosen by its own name always runs.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
+from operator import attrgetter
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +21,38 @@ from hwnas.backends import npm
 from hwnas.errors import DeviceError
 
 OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENETUNREACH", "ETIMEDOUT")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run every parameter set of the tests that run by sample")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not in the sample."""
+    if config.getoption("--all"):
+        return
+    chosen: dict[object, pytest.Item] = {}
+    for item in items:
+        key = sample_key(item)
+        if key not in chosen or order(item) < order(chosen[key]):
+            chosen[key] = item
+    kept = set(chosen.values())
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
+def sample_key(item: pytest.Item) -> object:
+    """Equal for the parameter sets of a test of which one runs."""
+    mark = item.get_closest_marker("sample")
+    if mark is None:
+        return item.nodeid
+    parameters = SimpleNamespace(**item.callspec.params)  # type: ignore[attr-defined]
+    return (item.nodeid.partition("[")[0], *(str(attrgetter(name)(parameters)) for name in mark.args))
+
+
+def order(item: pytest.Item) -> int:
+    """As good as random, and the same in every process."""
+    return zlib.crc32(item.nodeid.encode())
 
 
 @pytest.fixture(scope="session", autouse=True)

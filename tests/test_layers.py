@@ -1,11 +1,13 @@
-"""Imports between the packages go one way."""
+"""Imports between the packages go one way, and no two files import each other."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -68,43 +70,95 @@ def layer(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Full names of the modules that a file imports; `from hwnas import x` counts as `hwnas.x`."""
-    for node in ast.walk(ast.parse(path.read_text())):
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def imports_of_loading(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Those that run when the file is loaded: not those in functions, nor those for the type checker."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            yield from (one for other in child.orelse for one in imports_of_loading(other))
+        elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from imports_of_loading(child)
+
+
+def imported(nodes: Iterable[ast.Import | ast.ImportFrom]) -> Iterator[str]:
+    """Full names of the modules; `from hwnas import x` counts as `hwnas.x`."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} has a relative import"
+        else:
+            assert node.level == 0, f"line {node.lineno} has a relative import"
             assert node.module is not None
             yield from (f"hwnas.{alias.name}" for alias in node.names) if node.module == "hwnas" else (node.module,)
 
 
+def file_of(module: str) -> Path | None:
+    """The file of the package that a module is."""
+    path = ROOT.parent / module.replace(".", "/")
+    return next((found for found in (path.with_suffix(".py"), path / "__init__.py") if found.is_file()), None)
+
+
+def files_loaded_by(path: Path) -> set[Path]:
+    """Files of the package that a file imports when it is loaded."""
+    found = set()
+    for node in imports_of_loading(parsed(path)):
+        base = node.module if isinstance(node, ast.ImportFrom) else None
+        for alias in node.names:
+            module = file_of(f"{base}.{alias.name}" if base else alias.name) or (file_of(base) if base else None)
+            found |= {module} if module else set()
+    return found
+
+
 FILES = sorted(ROOT.rglob("*.py"))
-NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_imports_go_one_way(path: Path) -> None:
-    own = layer(path)
-    for name in imported(path):
-        if name.startswith("hwnas."):
-            target = name.split(".")[1].replace("__version__", "__init__")
-            assert target == own or target in ALLOWED[own], f"{path} imports {name}"
+def test_imports_go_one_way() -> None:
+    for path in FILES:
+        own = layer(path)
+        for name in imported(imports(path)):
+            if name.startswith("hwnas."):
+                target = name.split(".")[1].replace("__version__", "__init__")
+                assert target == own or target in ALLOWED[own], f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if layer(path) in WITHOUT_TORCH], ids=str)
-def test_light_packages_do_not_import_torch(path: Path) -> None:
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    graph = {
+        str(path.relative_to(ROOT)): [str(one.relative_to(ROOT)) for one in files_loaded_by(path)] for path in FILES
+    }
+    assert sum(map(len, graph.values())) > 2 * len(graph)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail("files import each other: " + " -> ".join(reversed(error.args[1])))
+
+
+def test_light_packages_do_not_import_torch() -> None:
     heavy = {"torch", "hwnas.backends.torch", "hwnas.backends.parity"}
-    assert not [name for name in imported(path) if name.split(".")[0] == "torch" or name in heavy]
+    for path in FILES:
+        if layer(path) in WITHOUT_TORCH:
+            names = list(imported(imports(path)))
+            assert not [name for name in names if name.split(".")[0] == "torch" or name in heavy], path
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "nas" / "strategies").glob("*.py")), ids=lambda path: path.name)
-def test_strategies_see_numbers_only(path: Path) -> None:
-    for name in imported(path):
-        if name.startswith("hwnas."):
-            assert name in ("hwnas.errors", "hwnas.plugins") or any(
-                name.startswith(allowed) for allowed in STRATEGIES
-            ), name
+def test_strategies_see_numbers_only() -> None:
+    paths = sorted((ROOT / "nas" / "strategies").glob("*.py"))
+    assert len(paths) > 1
+    for path in paths:
+        for name in imported(imports(path)):
+            if name.startswith("hwnas."):
+                assert name in ("hwnas.errors", "hwnas.plugins") or any(
+                    name.startswith(allowed) for allowed in STRATEGIES
+                ), f"{path} imports {name}"
 
 
 def test_every_package_has_its_place_in_the_order() -> None:

@@ -51,6 +51,7 @@ def test_counts_of_random_networks_are_those_of_torch_and_fvcore(name: str, widt
         assert macs(network.graph) == fvcore_macs(network)
 
 
+@pytest.mark.sample("spec.kind")
 @pytest.mark.parametrize("spec", EVERY_KIND, ids=lambda spec: spec.key)
 def test_counts_of_every_kind_are_those_of_torch_and_fvcore(spec: OpSpec) -> None:
     network = Network.single(spec)

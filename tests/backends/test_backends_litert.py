@@ -53,6 +53,7 @@ def operators(network: Network) -> list[str]:
     return names
 
 
+@pytest.mark.sample("spec.kind")
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)
 def test_xnnpack_takes_every_node_of_every_kind(spec: OpSpec) -> None:
     assert runs_as_one_delegate(micro_model(spec))
@@ -72,6 +73,7 @@ def test_a_node_that_is_left_out_is_seen(position: int) -> None:
     assert not runs_as_one_delegate(bytes(builder.Output()))
 
 
+@pytest.mark.sample("spec.kind")
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)
 def test_signature_and_shapes(spec: OpSpec) -> None:
     loaded = interpreter(micro_model(spec))

@@ -25,6 +25,7 @@ def shape(value: onnx.ValueInfoProto) -> list[int]:
     return [axis.dim_value for axis in value.type.tensor_type.shape.dim]
 
 
+@pytest.mark.sample("spec.kind")
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)
 def test_every_micro_model_is_valid_and_static(spec: OpSpec) -> None:
     model = onnx.load_from_string(micro_model(spec))
@@ -49,6 +50,7 @@ def test_a_whole_network_is_valid_and_has_flat_logits() -> None:
     assert shape(model.graph.output[0]) == [1, 10]
 
 
+@pytest.mark.sample("spec.kind")
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)
 def test_the_reference_evaluator_agrees_with_the_runtime(spec: OpSpec) -> None:
     network = Network.single(spec)

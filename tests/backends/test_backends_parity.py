@@ -22,6 +22,7 @@ from hwnas.errors import ExportError
 SMALLEST = {"avgpool": 0.2, "dense": 0.1, "maxpool": 0.4, "none": 0.0}
 
 
+@pytest.mark.sample("spec.kind", "spec.stride", "runtime")
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)
 def test_every_kind_agrees(spec: OpSpec, runtime: str) -> None:
@@ -156,6 +157,7 @@ def subject() -> Network:
     return instance.network(instance.architecture([*choices[:-2], 1, len(instance.decisions[-1].options) - 1]))
 
 
+@pytest.mark.sample("spec.kind", "runtime")
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("spec", EVERY_KIND, ids=lambda spec: spec.key)
 def test_one_wrong_node_of_a_kind_is_caught(spec: OpSpec, runtime: str) -> None:
@@ -180,6 +182,7 @@ def test_a_wrong_epsilon_is_caught(
     assert not parity(network, runtime).agrees
 
 
+@pytest.mark.sample("spec.kind", "epsilon", "runtime")
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("epsilon", [0.0, 1e-3])
 @pytest.mark.parametrize("spec", [spec for spec in SPECS if spec.graph.statistics()], ids=lambda spec: spec.key)

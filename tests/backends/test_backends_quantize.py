@@ -92,6 +92,7 @@ def test_files_are_a_quarter_where_weights_are_most_of_it(runtime: str) -> None:
     assert len(small) < 0.32 * len(model)
 
 
+@pytest.mark.sample("spec.kind", "runtime")
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)
 def test_every_kind_has_an_int8_micro_model(spec: OpSpec, runtime: str) -> None:

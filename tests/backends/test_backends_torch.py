@@ -12,11 +12,18 @@ from hwnas.backends.torch import export_weights, load_weights, network_module
 from hwnas.backends.weights import fold, random_weights
 from hwnas.errors import ExportError, InputError
 
-NETWORKS = [Network.single(spec) for spec in SPECS] + [random_network(space(), 0)]
+
+@pytest.mark.sample("spec.kind")
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)
+def test_names_and_shapes_are_those_of_the_graph(spec: OpSpec) -> None:
+    check_names_and_shapes(Network.single(spec))
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.ops[0][1].key)
-def test_names_and_shapes_are_those_of_the_graph(network: Network) -> None:
+def test_names_and_shapes_of_a_whole_network() -> None:
+    check_names_and_shapes(random_network(space(), 0))
+
+
+def check_names_and_shapes(network: Network) -> None:
     module = network_module(network)
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     assert shapes == network.graph.parameters() | network.graph.statistics()

@@ -147,6 +147,7 @@ class TestRelaxation:
             b.arch_gates(torch.Generator().manual_seed(1)),
         )
 
+    @pytest.mark.sample("name")
     @pytest.mark.parametrize("seed", range(3))
     def test_it_finds_the_planted_best(self, name: str, options: list[int], seed: int) -> None:
         best, losses = planted(options, seed)
@@ -158,6 +159,7 @@ class TestRelaxation:
         assert found.logits[~absent].isfinite().all()
 
 
+@pytest.mark.sample("name")
 @pytest.mark.parametrize("name", RELAXATIONS)
 @pytest.mark.parametrize("share", [0.3, 0.6])
 def test_a_relaxation_is_held_to_the_budget(name: str, share: float) -> None:
@@ -190,6 +192,7 @@ def told(found: Sampler, count: int) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 class TestSampler:
+    @pytest.mark.sample("name")
     @pytest.mark.parametrize("rank", [0, 3, 40, 80])
     def test_it_finds_the_planted_best_within_the_budget_and_asks_for_nothing_beyond(
         self, name: str, rank: int

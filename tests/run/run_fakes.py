@@ -14,17 +14,21 @@ import hashlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from markupsafe import Markup
 from PIL import Image
 
 from hwnas.arch import OpSpec, SlotSpace, space_instance
 from hwnas.backends.model_format import format_of
 from hwnas.config import Configuration
 from hwnas.config.flat import PLACES
+from hwnas.data.saved import load_images
 from hwnas.devices.device import load_device
 from hwnas.devices.link import condition_of
 from hwnas.devices.verdict import State, Verdict
@@ -32,8 +36,13 @@ from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table
+from hwnas.nas import from_scratch, select
+from hwnas.nas.from_scratch_messages import Job, Shared
+from hwnas.nas.from_scratch_worker import score_one
 from hwnas.nas.search_settings import SearchSettings
+from hwnas.report import plots
 from hwnas.run import latency_stage, measured_check
+from hwnas.schema import read_json_as
 from hwnas.train import Recipe
 
 SPACE: SlotSpace = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)
@@ -127,16 +136,45 @@ class FakeVerdicts:
 
 
 def install(put: Callable[[object, str, object], None], measure_verdict: FakeVerdicts | None = None) -> None:
-    """Replace the clock by the made-up machine, and long trainings by short ones."""
+    """Replace the clock by the made-up machine, long trainings by short ones, and the drawings of reports by none."""
+    put(plots, "svg", lambda *_: Markup("<svg></svg>"))
     put(latency_stage, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0))
     put(measured_check, "measure_verdict", measure_verdict or FakeVerdicts())
     install_short(put)
 
 
 def install_short(put: Callable[[object, str, object], None]) -> None:
-    """Replace long trainings by short ones."""
+    """Replace long trainings by short ones, and 1,000 images a score by the validation images, each once."""
+    put(select, "_passes", lambda images: 1)
     put(SearchSettings, "for_images", classmethod(lambda cls, images: SETTINGS))
     put(Recipe, "for_images", classmethod(lambda cls, images: RECIPE))
+
+
+class WorkerHere:
+    """Stands for a process that trains architectures for their scores: trains them in this one, one after another."""
+
+    lock = threading.Lock()
+
+    def __init__(self, folder: Path) -> None:
+        shared = read_json_as(folder / "shared.json", Shared)
+        self.dataset = load_images(folder, shared.dataset)
+        self.recipe, self.device = shared.recipe, torch.device(shared.device)
+
+    def ask(self, job: dict[str, Any]) -> None:
+        with self.lock, torch.random.fork_rng():
+            score_one(Job(**job), self.dataset, self.recipe, self.device)
+
+    def kill(self) -> None:
+        """There is no process."""
+
+    def close(self) -> None:
+        """There is nothing that leads to it."""
+
+
+def install_short_scores(put: Callable[[object, str, object], None]) -> None:
+    """One candidate and its neighbours, trained for their scores in this process."""
+    put(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
+    put(from_scratch, "_Worker", WorkerHere)
 
 
 def latencies() -> LatencyModel:

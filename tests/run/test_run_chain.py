@@ -13,7 +13,7 @@ from typing import Any
 import onnxruntime
 import pytest
 import run_fakes
-from run_fakes import FakeVerdicts, a_config, install, row_ms, write_table
+from run_fakes import FakeVerdicts, a_config, install, install_short_scores, row_ms, write_table
 from test_run_resume import outcome
 
 from hwnas.arch import Network, space_instance
@@ -76,7 +76,7 @@ def test_other_samplers_stay_within_the_budget(
     strategy: str, images: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch.setattr)
-    monkeypatch.setattr(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
+    install_short_scores(monkeypatch.setattr)
     result = run_search(chain_config(images, strategy=strategy), tmp_path, tables=tables)
     found = evaluated(tmp_path)
     assert len(found) == 5
@@ -90,7 +90,7 @@ def test_several_budgets_and_a_network_that_measures_too_slow(
 ) -> None:
     """The first network that is checked misses; what takes its place is predicted to be faster by as much."""
     install(monkeypatch.setattr, FakeVerdicts("missed", "met"))
-    monkeypatch.setattr(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
+    install_short_scores(monkeypatch.setattr)
     result = run_search(chain_config(images, budget="40%,80%"), tmp_path, tables=tables)
     tight, loose = result["front"]
     assert [one["folder"] for one in result["front"]] == ["40pct", "80pct"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from run_fakes import SPACE, a_config, install, latencies, on_replace, write_table
+from run_fakes import SPACE, a_config, install, install_short_scores, latencies, on_replace, write_table
 from test_run_init import Killed, Runs, write_init
 from test_run_resume import outcome
 
@@ -19,7 +19,6 @@ from hwnas.arch.costs import peak_bytes
 from hwnas.errors import InputError
 from hwnas.meta.initialisation import Initialisation, load_initialisation
 from hwnas.nas.engine import make_samplers
-from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies.base import WarmStartable
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import Plan, make_plan
@@ -236,7 +235,7 @@ class Chains:
 @pytest.fixture(scope="module")
 def chains(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chains]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
+        install_short_scores(patch.setattr)
         made = Chains(runs, tmp_path_factory.mktemp("chains"))
         made("first", strategy="bayesian")
         yield made

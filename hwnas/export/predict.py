@@ -48,12 +48,13 @@ def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Predic
         raise InputError(
             f"cannot read the model {model}: {error.strerror or error}", hint="name the folder of a finished run"
         ) from error
+    lacks = f"{model} lacks the metadata that hwnas writes:"
     try:
         metadata = model_format.metadata(content)
-        numbered = json_as(metadata["names"], dict[str, str], f"{model}: names")
+        numbered = json_as(metadata["names"], dict[str, str], f"{lacks} names")
         names = [numbered[str(k)] for k in range(len(numbered))]
-        mean, std = (json_as(metadata[f"hwnas.{key}"], list[float], f"{model}: {key}") for key in ("mean", "std"))
-        height = json_as(metadata["imgsz"], list[int], f"{model}: imgsz")[0]
+        mean, std = (json_as(metadata[f"hwnas.{key}"], list[float], f"{lacks} {key}") for key in ("mean", "std"))
+        height = json_as(metadata["imgsz"], list[int], f"{lacks} imgsz")[0]
         gray = metadata["hwnas.color"] == "gray"
         if not images:
             return []
@@ -62,7 +63,7 @@ def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Predic
     except ExportError as error:
         raise InputError(f"cannot use the model {model}: {error}") from error
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise InputError(f"{model} lacks the metadata that hwnas writes: {error}") from error
+        raise InputError(f"{lacks} {error}") from error
     predictions = []
     for path, row in zip(images, logits, strict=True):
         probabilities = _softmax(row)

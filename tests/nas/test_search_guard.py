@@ -39,7 +39,7 @@ def alpha_gradients(name: str, weight: float, monkeypatch: pytest.MonkeyPatch) -
     limits = AdditiveSet(latency_constraint(model, model.largest_ms))
     settings = SearchSettings(warmup_epochs=0, epochs=1, batch_size=16, arch_every=1, arch_lr=1e-9, beta_decay=weight)
     loop = make_loop(TOY, [limits], strategy(name), data, settings, seed=0, device=torch.device("cpu"))
-    (budgeted,) = loop.budgeted
+    (budgeted,) = loop.constrained
     found = budgeted.relaxation
     monkeypatch.setattr(found, "joint_loss", lambda *_: None)
     monkeypatch.setattr(found, "gradient", lambda *_: torch.zeros_like(found.logits))

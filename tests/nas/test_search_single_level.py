@@ -51,7 +51,7 @@ def test_one_backward_pass_steps_weights_and_logits(monkeypatch: pytest.MonkeyPa
     limits = AdditiveSet(latency_constraint(model, model.largest_ms))  # which presses nowhere
     settings = SearchSettings(warmup_epochs=0, epochs=1, batch_size=16, arch_every=2)
     loop = make_loop(TOY, [limits], strategy("single_level"), data, settings, seed=0, device=CPU)
-    (budgeted,) = loop.budgeted
+    (budgeted,) = loop.constrained
     logits = budgeted.relaxation.logits
     seen: list[list[Tensor]] = []
     joint_loss = SingleLevel.joint_loss

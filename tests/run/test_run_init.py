@@ -105,7 +105,7 @@ def test_a_search_begins_with_the_weights_and_the_alpha_of_the_earlier_one(runs:
         fitted = name.startswith(f"{SPACE.slots[-1].name}.")  # the classifier, to the images of the search
         assert torch.equal(value, stored[f"supernet.{name}"]) is not fitted
     unpressed = stored["alpha.1"]
-    for logits in (loop.budgeted[0].relaxation.logits, loop.unbudgeted):
+    for logits in (loop.constrained[0].relaxation.logits, loop.unbudgeted):
         for row, given, count in zip(logits, unpressed, SPACE.options, strict=True):
             gap = given[:count] - given[:count].mean()
             gap = gap * min(1.0, LARGEST_SPREAD / float(gap.max() - gap.min()))

@@ -23,7 +23,7 @@ from hwnas.run import context, measured_check, search_stage, training_stage
 from hwnas.run.pipeline import run_search
 from hwnas.run.result import missed
 from hwnas.run.run_folder import RunFolder
-from hwnas.train import checkpoint, loop
+from hwnas.train import checkpoint, training
 
 MODEL = latencies()
 
@@ -65,20 +65,20 @@ def runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
 @pytest.mark.parametrize("on", [False, True])
 def test_mixed_precision_is_for_searching_and_training(runs: Runs, on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, set[torch.dtype]] = {"search": set(), "train": set()}
-    smooth, loss = SearchLoop._smooth, loop.Training.loss
+    smooth, loss = SearchLoop._smooth, training.Training.loss
 
     def search_spy(self: SearchLoop, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         seen["search"].add(logits.dtype)
         return smooth(self, logits, y)
 
-    def train_spy(self: loop.Training, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def train_spy(self: training.Training, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         found = loss(self, logits, x, y)
         seen["train"] |= {logits.dtype}
         assert found.dtype == torch.float32
         return found
 
     monkeypatch.setattr(SearchLoop, "_smooth", search_spy)
-    monkeypatch.setattr(loop.Training, "loss", train_spy)
+    monkeypatch.setattr(training.Training, "loss", train_spy)
     result = runs(budget="60%", mixed_precision=on)
     computed = torch.bfloat16 if on else torch.float32
     assert seen == {"search": {computed}, "train": {computed}}
@@ -251,9 +251,9 @@ def test_without_training_the_winner_keeps_what_it_inherits(runs: Runs, monkeypa
 
 @pytest.mark.parametrize("stage", ["search", "train"])
 def test_a_loss_that_is_no_number_ends_the_run(runs: Runs, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hwnas.nas import loop as search_loop
+    from hwnas.nas import supernet_loop
 
-    broken = {"search": search_loop, "train": loop}[stage]
+    broken = {"search": supernet_loop, "train": training}[stage]
     whole = broken.cross_entropy
     monkeypatch.setattr(broken, "cross_entropy", lambda *args, **kwargs: whole(*args, **kwargs) * torch.nan)
     with pytest.raises(DivergedError) as caught:

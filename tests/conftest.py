@@ -1,7 +1,7 @@
 """No test touches the caches or data sets of whoever runs it; onnxruntime-web is installed for those that need it.
 
 Large parametrisations run by sample, unless pytest is given `--all`: a test marked `sample("spec.kind", "runtime")`
-runs once for every pair of these two values of its parameters, and one marked `sample()` runs once in all. Which of
+runs once for every pair of these two values of its parameters, and one marked `sample` runs once in all. Which of
 several equal parameter sets it is depends on the name of the test alone, so that a sample is the same in every process,
 and tests of the same specs see different ones. A test that is chosen by its own name always runs.
 """

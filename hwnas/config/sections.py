@@ -47,6 +47,8 @@ class Data(Section):
 
 
 class Target(Section):
+    """The device, and the limits that a network must keep there: `Target(budget="20", device="pi4")`."""
+
     title: ClassVar[str] = "target"
     about: ClassVar[str] = "The device, and the limits that a network must keep there."
 

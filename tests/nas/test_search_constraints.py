@@ -31,6 +31,7 @@ def feasible(costs: OptionTable, budget: float, second: Second) -> list[tuple[in
     return [c for c in all_choices(costs) if total(costs, c) <= budget and total(second[0], c) <= second[1]]
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("seed", range(2))
 def test_decode_is_exact_at_every_budget_and_size_of_the_toy_space(seed: int) -> None:
     scores = random_table(np.random.default_rng(seed))

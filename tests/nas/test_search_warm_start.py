@@ -78,7 +78,7 @@ def test_who_carries_over() -> None:
 def test_who_does_not_says_so(name: str) -> None:
     with pytest.raises(InputError, match="carries nothing over") as caught:
         warm_start(made(name, within(5)), {})
-    assert "start_from" in caught.value.hint
+    assert "warm_start" in caught.value.hint
     with pytest.raises(InputError, match="carries nothing over"):
         learn_over(lambda feasible, seed: made(name, feasible, seed), [SamplerTask(within(5), SCORES.__getitem__)])
 

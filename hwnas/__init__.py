@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hwnas.api.learning import meta_train
-    from hwnas.api.model_files import predict, verify
-    from hwnas.api.outcomes import SearchResult
-    from hwnas.api.searches import search
+    from hwnas.api.model_files import predict, verify, write_report
+    from hwnas.api.outcomes import SearchPlan, SearchResult
+    from hwnas.api.searches import plan_search, search
     from hwnas.api.tables import adapt_device, profile_device
     from hwnas.config import Budget, Configuration, Target
     from hwnas.data import load_dataset
@@ -58,6 +58,7 @@ __all__ = [
     "LatencyTable",
     "MissingRowsError",
     "ModelError",
+    "SearchPlan",
     "SearchResult",
     "StorageError",
     "TableError",
@@ -67,10 +68,12 @@ __all__ = [
     "adapt_device",
     "load_dataset",
     "meta_train",
+    "plan_search",
     "predict",
     "profile_device",
     "search",
     "verify",
+    "write_report",
 ]
 
 _HOMES = {
@@ -78,16 +81,19 @@ _HOMES = {
     "Configuration": "config",
     "Event": "events",
     "LatencyTable": "latency.table",
+    "SearchPlan": "api.outcomes",
     "SearchResult": "api.outcomes",
     "Target": "config",
     "Verdict": "devices.verdict",
     "adapt_device": "api.tables",
     "load_dataset": "data",
     "meta_train": "api.learning",
+    "plan_search": "api.searches",
     "predict": "api.model_files",
     "profile_device": "api.tables",
     "search": "api.searches",
     "verify": "api.model_files",
+    "write_report": "api.model_files",
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 import hwnas
 
 ROOT = Path(hwnas.__file__).parent
-BASE = {"errors", "files", "locks", "plugins", "progress", "events", "resources", "runtimes", "notebook", "schema"}
+BASE = {"errors", "files", "locks", "plugins", "progress", "events", "resources", "runtimes", "display", "schema"}
 TRAINING = BASE | {"data", "train"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
 ALLOWED: dict[str, set[str]] = {
@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "locks": {"errors", "files"},
     "resources": {"errors"},
     "plugins": {"errors"},
-    "notebook": set(),
+    "display": set(),
     "runtimes": {"errors"},
     "schema": {"errors", "files"},
     "config": {"errors", "files"},
@@ -55,7 +55,7 @@ WITHOUT_TORCH = (
     "plugins",
     "progress",
     "events",
-    "notebook",
+    "display",
     "resources",
     "runtimes",
     "schema",

@@ -1,4 +1,4 @@
-"""`hwnas.verify` and `hwnas.predict`."""
+"""`hwnas.verify`, `hwnas.predict` and `hwnas.write_report`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hwnas.events import Event, Events
 from hwnas.export.predict import Prediction
 from hwnas.export.predict import predict as classify
 from hwnas.latency.known_reference import known_reference
+from hwnas.report import page
 from hwnas.run.run_folder import RunFolder
 
 OnEvent = Callable[[Event], None]
@@ -76,3 +77,15 @@ def predict(
     """
     path = Path(model)
     return tuple(classify(RunFolder(path).exported if path.is_dir() else path, list(map(Path, images)), top=top))
+
+
+def write_report(run: str | PathLike[str]) -> Path:
+    """Write `report.html` of a finished run again.
+
+    Raises:
+        InputError: the folder holds no finished run.
+        StorageError: the page cannot be written.
+    """
+    folder = RunFolder(Path(run))
+    (page.write_front if page.is_front(folder) else page.write_report)(folder)
+    return folder.report

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.devices.verdict import State, Verdict
+from hwnas.display import table_html
 from hwnas.latency.calibrate import too_far_off
 from hwnas.latency.table import LatencyTable, Noise, Validation
 from hwnas.latency.trust import trust
-from hwnas.notebook import table_html
 
 _BUDGET_STATES: dict[str, State] = {"met": "met", "missed": "missed", "straddles": "straddles", "unstable": "unstable"}
 
@@ -110,6 +110,26 @@ def _verdict(facts: Mapping[str, Any]) -> Verdict | None:
         all_rounds_median_ms=measured.get("all_rounds_median", measured["median"]),
         state=_BUDGET_STATES[facts["verdict"]],
     )
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """A search before it is run.
+
+    Attributes:
+        lines: for people, by label: data, space, device, table, budget, strategy.
+        facts: for programs, with the whole configuration.
+    """
+
+    lines: Mapping[str, str]
+    facts: Mapping[str, Any] = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts."""
+        return dict(self.facts)
+
+    def _repr_html_(self) -> str:
+        return table_html("plan of a search", self.lines)
 
 
 @dataclass(frozen=True)

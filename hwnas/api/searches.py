@@ -1,4 +1,4 @@
-"""`hwnas.search`."""
+"""`hwnas.search` and `hwnas.plan_search`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.api.asked import BudgetMs, configuration
-from hwnas.api.outcomes import SearchResult
+from hwnas.api.outcomes import SearchPlan, SearchResult
 from hwnas.config import Configuration, Target
 from hwnas.data import Dataset, from_torch
-from hwnas.events import Event
+from hwnas.events import Event, Events
 from hwnas.run.pipeline import run_search
+from hwnas.run.plan import make_plan
+from hwnas.run.plan_facts import plan_facts, plan_lines
 from hwnas.run.run_folder import default_folder
 
 
@@ -62,13 +64,7 @@ def search(
         InfeasibleBudgetError, InfeasibleLimitError: no network of the space is that fast or small; nothing was trained.
         DeviceError, ExportError, DivergedError, StorageError: as their names say.
     """
-    dataset = _dataset(data, int(options.get("seed", 0)))
-    source = str(data) if dataset is None and data is not None else None
-    asked = configuration(
-        config, data=source, budget_ms=budget_ms, target=target, settings=settings or {}, options=options
-    )
-    if dataset is not None:
-        asked = asked.changed(data={"source": dataset.name})
+    asked, dataset = _asked(data, budget_ms, target, config, settings, options)
     folder = Path(out) if out is not None else default_folder(asked)
     facts = run_search(
         asked,
@@ -82,6 +78,52 @@ def search(
         dataset=dataset,
     )
     return SearchResult.of(folder, facts)
+
+
+def plan_search(
+    data: str | PathLike[str] | Dataset | Any = None,
+    *,
+    budget_ms: BudgetMs | None = None,
+    target: Target | None = None,
+    config: Configuration | Path | str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    tables: str | PathLike[str] | None = None,
+    any_table: bool = False,
+    on_event: Callable[[Event], None] | Sequence[Callable[[Event], None]] = (),
+    **options: Any,
+) -> SearchPlan:
+    """The plan of `search` with the same arguments; nothing is trained, and nothing is written.
+
+    A budget in milliseconds without a width has the ends of a few instances measured, for some seconds; a message says
+    so before.
+
+    Raises:
+        InputError, InfeasibleBudgetError, InfeasibleLimitError, TableError: as `search`, as far as is known already.
+        DeviceError: the device cannot measure.
+    """
+    asked, dataset = _asked(data, budget_ms, target, config, settings, options)
+    events = Events(*((on_event,) if callable(on_event) else on_event))
+    folder = None if tables is None else Path(tables)
+    plan = make_plan(asked, folder, dataset, any_table=any_table, progress=events)
+    facts = plan_facts(plan)
+    return SearchPlan(plan_lines(plan, facts), facts | {"config": plan.config.to_json()})
+
+
+def _asked(
+    data: object,
+    budget_ms: BudgetMs | None,
+    target: Target | None,
+    config: Configuration | Path | str | None,
+    settings: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
+) -> tuple[Configuration, Dataset | None]:
+    """The configuration that the arguments describe, and the images where they are given themselves."""
+    dataset = _dataset(data, options.get("seed", 0))
+    source = str(data) if dataset is None and data is not None else None
+    asked = configuration(
+        config, data=source, budget_ms=budget_ms, target=target, settings=settings or {}, options=options
+    )
+    return asked if dataset is None else asked.changed(data={"source": dataset.name}), dataset
 
 
 def _dataset(data: object, seed: int) -> Dataset | None:

@@ -53,11 +53,6 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
         write(out(), f"[bold]{label:<9}[/] {escape(text)}")
 
 
-def ms(value: float) -> str:
-    """Milliseconds as text: four digits, or whole ones from 1,000 on."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
-
-
 def print_json(content: Any) -> None:
     """One JSON object on stdout."""
     sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")

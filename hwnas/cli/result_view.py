@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hwnas.cli import console
-from hwnas.cli.console import ms
+from hwnas.display import ms
 
 
 def print_result(result: dict[str, Any], folder: Path) -> None:

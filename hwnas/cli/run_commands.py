@@ -41,13 +41,10 @@ def predict(
 @console.verb
 def report(run: RunPath, json_: options.Json = False, quiet: options.Quiet = False) -> None:
     """Write report.html of a finished run again."""
-    from hwnas.report.page import is_front, write_front, write_report
-    from hwnas.run.run_folder import RunFolder
+    import hwnas
 
-    folder = RunFolder(run)
-    write = write_front if is_front(folder) else write_report
-    write(folder)
+    page = hwnas.write_report(run)
     if json_:
-        console.print_json({"report": str(folder.report)})
+        console.print_json({"report": str(page)})
     else:
-        console.out().print(f"{folder.report}")
+        console.out().print(f"{page}")

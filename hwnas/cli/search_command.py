@@ -50,15 +50,19 @@ def search(
     if "--budget-ms" in (budget := flags.get("target.budget", {})):
         Budget.parse(budget["--budget-ms"])  # one alone
     asked = configure(config, set_, flags)
-    if dry_run:
-        from hwnas.cli.plan_view import print_plan
-        from hwnas.run.plan import make_plan
+    import hwnas
 
-        plan = make_plan(asked, tables, any_table=any_table, progress=console.progress(quiet=quiet))
-        print_plan(plan, as_json=json_)
+    if dry_run:
+        plan = hwnas.plan_search(
+            config=asked, tables=tables, any_table=any_table, on_event=console.callbacks(quiet=quiet)
+        )
+        if json_:
+            console.print_json(plan.to_json())
+        else:
+            console.print_facts(plan.lines.items())
+            console.out().print("\nNext: the same command without --dry-run")
         return
 
-    import hwnas
     from hwnas.cli.result_view import print_result, result_table
     from hwnas.run.result import missed
 

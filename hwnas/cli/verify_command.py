@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from hwnas.cli import console, options
-from hwnas.cli.console import ms
+from hwnas.display import ms
 from hwnas.errors import INTERRUPTED_EXIT_CODE, BudgetMissedError, InputError
 
 if TYPE_CHECKING:

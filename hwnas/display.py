@@ -1,4 +1,4 @@
-"""How results show themselves in notebooks."""
+"""How results and numbers show themselves."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def table_html(title: str, facts: Mapping[str, object]) -> str:
         for name, value in facts.items()
     )
     return f"<table><caption>{html.escape(title)}</caption>{rows}</table>"
+
+
+def ms(value: float) -> str:
+    """Milliseconds as text: four digits, or whole ones from 1,000 on."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"

@@ -1,11 +1,10 @@
-"""What `hwnas search --dry-run` prints."""
+"""A plan as facts for programs and as lines for people."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from hwnas.cli import console
-from hwnas.cli.console import ms
+from hwnas.display import ms
 from hwnas.latency.table_model import model_of
 from hwnas.run.latency_stage import check_budget
 from hwnas.run.plan import Plan
@@ -13,8 +12,8 @@ from hwnas.run.plan import Plan
 _ROWS_A_MINUTE = 100  # on a machine that does nothing else
 
 
-def print_plan(plan: Plan, *, as_json: bool) -> None:
-    """What a search would do; nothing is measured for it.
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """The plan, ready for JSON; nothing is measured for it.
 
     Raises:
         InfeasibleBudgetError: no network of the space is that fast, as its complete table knows.
@@ -50,15 +49,15 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
         "options_removed": sum(len(decision.options) for decision in plan.whole.decisions) - plan.constrained.options,
         "architectures_left": plan.constrained.count(feasible),
     }
-    if as_json:
-        console.print_json(facts | {"config": plan.config.to_json()})
-        return
-    console.print_facts(_lines(plan, facts).items())
-    console.out().print("\nNext: the same command without --dry-run")
+    return facts
 
 
-def _lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
-    """What a person is told of it, by label."""
+def plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
+    """The plan for people, a line each by label.
+
+    Args:
+        facts: its `plan_facts`.
+    """
     c, height, width = plan.space.input_shape
     lines = {
         "data": f"{plan.config.data.source}: {plan.space.classes} classes, {c} × {height} × {width} pixels",

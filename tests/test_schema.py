@@ -27,6 +27,7 @@ from hwnas.devices.job import events
 from hwnas.devices.rounds import ANSWER, Round
 from hwnas.devices.runner import facts
 from hwnas.errors import DeviceError, HwnasError, InputError
+from hwnas.events import Events
 from hwnas.files import sha256, write_json
 from hwnas.latency.journal import _Journal
 from hwnas.latency.space_latency import kept_model, latency_model
@@ -190,7 +191,7 @@ def read_journal(folder: Path) -> list[Round]:
 
 
 def log(folder: Path) -> Path:
-    RunFolder(folder).log({"event": "end", "stage": "search", "seconds": 1.5})
+    Events(RunFolder(folder).on_event).record({"event": "end", "stage": "search", "seconds": 1.5})
     return folder / "log.jsonl"
 
 

@@ -47,6 +47,8 @@ def configuration(
         if twice := sorted(given.keys() & more.keys()):
             raise InputError(f"{twice[0]} is set twice", hint="leave one of the two out")
         given |= more
+    if base is not None and not given:
+        return base
     for place, value in given.items():
         section, _, name = place.partition(".")
         content.setdefault(section, {})[name] = value

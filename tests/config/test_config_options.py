@@ -45,10 +45,17 @@ def sample(one: Declared) -> Any:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Configuration]:
     """The configurations of searches, which are not run."""
-    from hwnas.run import pipeline
+    from hwnas.api import searches
 
+    facts = {
+        "budget_ms": 20.0,
+        "predicted_ms": 19.0,
+        "measured_ms": None,
+        "budget_met": None,
+        "accuracy": {"test": 1.0},
+    }
     found: list[Configuration] = []
-    monkeypatch.setattr(pipeline, "run_search", lambda config, *_, **__: found.append(config) or {})
+    monkeypatch.setattr(searches, "run_search", lambda config, *_, **__: found.append(config) or facts)
     monkeypatch.chdir(tmp_path)
     return found
 

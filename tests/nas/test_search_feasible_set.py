@@ -104,8 +104,10 @@ def test_without_the_latency_all_architectures_are_left() -> None:
     for name, each in EACH_MS.items():
         _, found, _ = at(name, 0.2)
         assert all(map(found.without_latency.keeps, each))
-        assert len(each) - 1 <= found.without_latency.count <= len(each)
-        slowest = max(each, key=each.__getitem__)
+        slowest, fastest = max(each, key=each.__getitem__), min(each, key=each.__getitem__)
+        rounding_ms = len(slowest) / 8192 * (each[slowest] - each[fastest])  # of the grid of the draws
+        edge = sum(value >= each[slowest] - rounding_ms for value in each.values())
+        assert len(each) - edge <= found.without_latency.count <= len(each)
         assert not found.keeps(slowest)
 
 
@@ -136,7 +138,7 @@ def test_models_that_earlier_runs_kept_open_again(name: str) -> None:
     model = latency_model(SPACES[name], row, slope=1.5, intercept_ms=0.25, sigma=0.02)
     content = json.loads(json.dumps(model.to_json()))
     assert "kind" not in content
-    again = kept_model(SPACES[name], content)
+    again = kept_model(SPACES[name], content, "latency.json")
     assert again == model
     assert all(again.predict_ms(choices) == model.predict_ms(choices) for choices in EACH_MS[name])
 

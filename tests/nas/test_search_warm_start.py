@@ -76,10 +76,10 @@ def test_who_carries_over() -> None:
 
 @pytest.mark.parametrize("name", ["random", "evolution"])
 def test_who_does_not_says_so(name: str) -> None:
-    with pytest.raises(InputError, match="carries nothing over") as caught:
+    with pytest.raises(InputError, match="takes no warm start") as caught:
         warm_start(made(name, within(5)), {})
     assert "warm_start" in caught.value.hint
-    with pytest.raises(InputError, match="carries nothing over"):
+    with pytest.raises(InputError, match="takes no warm start"):
         learn_over(lambda feasible, seed: made(name, feasible, seed), [SamplerTask(within(5), SCORES.__getitem__)])
 
 

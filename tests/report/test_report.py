@@ -13,6 +13,7 @@ import torch
 from hwnas.arch import Architecture, space_instance
 from hwnas.config import Configuration, Target
 from hwnas.errors import InputError
+from hwnas.events import Events
 from hwnas.report.page import write_report
 from hwnas.run.run_folder import RunFolder
 
@@ -106,9 +107,10 @@ def folder(tmp_path: Path) -> RunFolder:
         "choices,predicted_ms,val_accuracy,val_loss\n0-2-1-0,1.9,0.92,0.3\n0-0-1-0,1.8,0.9,0.3\n1-2,bad,,0.3\n"
     )
     for epoch in (1, 2, 3):
-        run.log({"event": "epoch", "epoch": epoch, "loss": 2.0 / epoch, "expected_ms": 2.2 - epoch / 10})
+        entry = {"event": "epoch", "epoch": epoch, "loss": 2.0 / epoch, "expected_ms": 2.2 - epoch / 10}
+        Events(run.on_event).record(entry)
     for seconds in (12.25, 30.0):
-        run.log({"event": "end", "stage": "search", "seconds": seconds})
+        Events(run.on_event).record({"event": "end", "stage": "search", "seconds": seconds})
     return run
 
 
@@ -209,7 +211,7 @@ def test_headline_follows_the_result(folder: RunFolder, changes: dict[str, Any],
 def test_text_is_escaped_wherever_it_comes_from(folder: RunFolder) -> None:
     folder.config.write_text(f'data = "{HOSTILE}"\n"{HOSTILE}" = 1\n')
     folder.environment.write_text(json.dumps({"cpu": HOSTILE, "packages": {HOSTILE: [HOSTILE]}}))
-    folder.log({"event": "end", "stage": HOSTILE, "seconds": 1})
+    Events(folder.on_event).record({"event": "end", "stage": HOSTILE, "seconds": 1})
     folder.architecture.write_text(json.dumps({"network": [{"name": HOSTILE, "op": HOSTILE}], "choices": [HOSTILE]}))
     names = ("data", "device", "space", "strategy", "seed", "condition", "runtime", "verdict", "budget_met")
     page = page_of(folder, a_result(**dict.fromkeys(names, HOSTILE)))
@@ -235,8 +237,8 @@ def test_damaged_companions_are_left_out(folder: RunFolder) -> None:
 
 @pytest.mark.parametrize("value", [None, "text", [], {}, {"median": {}}, True, 10**400, "\ud800"])
 def test_wrong_types_never_break_the_page(folder: RunFolder, value: Any) -> None:
-    folder.log({"event": "epoch", "epoch": value, "loss": value})
-    folder.log({"event": "end", "stage": value, "seconds": value})
+    Events(folder.on_event).record({"event": "epoch", "epoch": value, "loss": value})
+    Events(folder.on_event).record({"event": "end", "stage": value, "seconds": value})
     folder.architecture.write_text(json.dumps({"network": [value, {"name": value, "op": value}], "options": value}))
     page_of(folder, dict.fromkeys(a_result(), value))
 

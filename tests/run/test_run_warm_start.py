@@ -137,7 +137,7 @@ def test_an_initialisation_may_hold_what_samplers_learned(runs: Runs, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("name", "when", "file"), [("enas", "after", "search.safetensors"), ("bayesian", "before", "learned.json")]
+    ("name", "when", "file"), [("enas", "after", "search.safetensors"), ("bayesian", "before", "sampler.json")]
 )
 def test_resumed_it_ends_with_the_same_bytes(
     runs: Runs, name: str, when: str, file: str, monkeypatch: pytest.MonkeyPatch
@@ -260,7 +260,7 @@ def test_chains_start_from_what_a_sampler_learned(chains: Chains, monkeypatch: p
 
     shutil.copytree(chains.root / "second/state/scores", chains.root / "cut/state/scores")  # trainings are dear
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", on_replace(die, "before", "learned.json", 1))
+        patch.setattr(Path, "replace", on_replace(die, "before", "sampler.json", 1))
         with pytest.raises(Killed):
             chains("cut", strategy="bayesian", budget="40%", init=init)
     chains("cut", resume=True, strategy="bayesian", budget="40%", init=init)
@@ -302,6 +302,6 @@ def test_scores_by_training_start_from_a_sampler_that_shared_weights_told(runs: 
 def test_what_a_sampler_learned_may_be_damaged(runs: Runs, tmp_path: Path) -> None:
     (tmp_path / "run" / "state").mkdir(parents=True)
     for text in ("{}", "[]", '{"strategies": {"bayesian": 1}, "reward": "filter", "space": {}}', "no JSON"):
-        (tmp_path / "run" / "state" / "learned.json").write_text(text)
-        with pytest.raises(InputError, match=r"learned.json(: | must be | is )"):
+        (tmp_path / "run" / "state" / "sampler.json").write_text(text)
+        with pytest.raises(InputError, match=r"sampler.json(: | must be | is )"):
             planned(runs, str(tmp_path / "run"), strategy="bayesian", scores="training")

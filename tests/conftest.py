@@ -3,7 +3,8 @@
 Large parametrisations run by sample, unless pytest is given `--all`: a test marked `sample("spec.kind", "runtime")`
 runs once for every pair of these two values of its parameters, and one marked `sample` runs once in all. Which of
 several equal parameter sets it is depends on the name of the test alone, so that a sample is the same in every process,
-and tests of the same specs see different ones. A test that is chosen by its own name always runs.
+and tests of the same specs see different ones. A test marked `dear`, which repeats with real processes and a real clock
+what quicker tests show with made-up ones, runs with `--all` only. A test that is chosen by its own name always runs.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENETUNREACH"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="run every parameter set of the tests that run by sample")
+    parser.addoption(
+        "--all", action="store_true", help="run the dear tests, and every parameter set of those by sample"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -32,7 +35,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--all"):
         return
     chosen: dict[object, pytest.Item] = {}
+    named = {word.partition("::")[2].split("[")[0] for word in config.args if "::" in word}
     for item in items:
+        if item.get_closest_marker("dear") and not named & {item.nodeid.partition("::")[2], item.name.split("[")[0]}:
+            continue
         key = sample_key(item)
         if key not in chosen or order(item) < order(chosen[key]):
             chosen[key] = item

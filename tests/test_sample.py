@@ -29,6 +29,9 @@ class TestSeeds:
 def test_unmarked(seed): ...
 
 def test_alone(): ...
+
+@pytest.mark.dear
+def test_dear(): ...
 """
 
 
@@ -49,12 +52,13 @@ def collected(folder: Path, *words: str) -> list[str]:
 
 def test_one_parameter_set_of_each_sort_and_everything_that_is_not_marked(folder: Path) -> None:
     every, sample = collected(folder, "--all"), collected(folder)
-    assert len(every) == 2 * 5 * 2 + 3 + 3 + 1
+    assert len(every) == 2 * 5 * 2 + 3 + 3 + 1 + 1
     assert sample == [name for name in every if name in sample], "the order stays"
     specs = [name.partition("[")[2] for name in sample if "test_specs" in name]
     assert sorted((name[0], name[-2]) for name in specs) == [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")]
     assert sum("test_seeds" in name for name in sample) == 1
     assert [name for name in sample if "test_unmarked" in name] == [name for name in every if "test_unmarked" in name]
     assert sample[-1].endswith("test_alone")
+    assert collected(folder, "test_some.py::test_dear") == [name for name in every if "test_dear" in name]
     left_out = next(name for name in every if "test_seeds" in name and name not in sample)
     assert collected(folder, left_out) == [left_out], "a test that is chosen by its own name runs"

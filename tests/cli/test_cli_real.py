@@ -51,6 +51,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.dear
 def test_a_hopeless_budget_is_exit_code_3_with_the_smallest_latency(tables: Path, tmp_path: Path) -> None:
     for place in (tables, tmp_path / "none"):
         out = tmp_path / place.name
@@ -65,6 +66,7 @@ def test_a_hopeless_budget_is_exit_code_3_with_the_smallest_latency(tables: Path
     assert not list((tmp_path / "none").rglob("table.csv"))
 
 
+@pytest.mark.dear
 def test_a_budget_that_cannot_bind_is_met_and_said_so(tables: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = ["search", "--budget-ms", "20", *TOY, "--tables", tables, "--out", out]

@@ -192,6 +192,7 @@ def test_the_same_seed_gives_the_same_bytes(images: Path, tmp_path: Path) -> Non
     assert float(init.alpha.abs().max()) > 0.0
 
 
+@pytest.mark.dear
 def test_killed_for_real_it_goes_on(images: Path, tmp_path: Path) -> None:
     """SIGKILL when the state after a validation is put in place."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"

@@ -103,6 +103,7 @@ def test_several_budgets_and_a_network_that_measures_too_slow(
     assert loose["predicted_ms"] <= loose["budget_ms"] / MARGIN
 
 
+@pytest.mark.dear
 def test_killed_while_candidates_are_trained(images: Path, tables: Path, tmp_path: Path) -> None:
     """Resumed with another number of workers, it ends with the bytes of a run that nobody interrupted."""
 

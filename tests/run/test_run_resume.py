@@ -164,6 +164,7 @@ def test_samplers_go_on_where_they_were(
         assert outcome(out) == outcome(tmp_path / "whole")
 
 
+@pytest.mark.dear
 def test_a_controller_killed_for_real(images: Path, tables: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     extra = ("--strategy", "enas", "--no-train")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -39,6 +39,7 @@ class Event:
 
 
 OnEvent = Callable[[Event], None]
+"""A callback."""
 
 
 class Events:
@@ -48,9 +49,16 @@ class Events:
         self._callbacks = callbacks
         self._numbers = itertools.count(1)
 
+    @classmethod
+    def of(cls, on_event: OnEvent | Sequence[OnEvent]) -> Events:
+        """Events for one callback or several."""
+        return cls(*((on_event,) if callable(on_event) else on_event))
+
     def also(self, *callbacks: OnEvent) -> Events:
         """The same, with further callbacks."""
-        return Events(*self._callbacks, *callbacks)
+        more = Events(*self._callbacks, *callbacks)
+        more._numbers = self._numbers  # the callbacks that both have see no number twice
+        return more
 
     @contextlib.contextmanager
     def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
@@ -10,14 +10,12 @@ from typing import Any, Literal
 
 from hwnas.api.outcomes import MetaTrainResult
 from hwnas.errors import InputError
-from hwnas.events import Event, Events
+from hwnas.events import Events, OnEvent
 from hwnas.meta.initialisation import VERSION
 from hwnas.meta.meta_config import MetaConfig
 from hwnas.meta.meta_run import meta_train as learn
 from hwnas.meta.meta_settings import MetaSettings
 from hwnas.train import resolve
-
-OnEvent = Callable[[Event], None]
 
 
 def meta_train(
@@ -99,7 +97,7 @@ def meta_train(
     found = learn(
         config,
         Path(out),
-        progress=Events(*((on_event,) if callable(on_event) else on_event)),
+        progress=Events.of(on_event),
         threads=threads,
         device=resolve(accelerator),
         tables=None if tables is None else Path(tables),

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
 from hwnas.devices.device import load_device
 from hwnas.devices.measure_file import Verification, measure_file
 from hwnas.devices.verdict import MIN_PROCESSES
-from hwnas.events import Event, Events
+from hwnas.events import Events, OnEvent
 from hwnas.export.predict import Prediction
 from hwnas.export.predict import predict as classify
 from hwnas.latency.known_reference import known_reference
 from hwnas.report import page
 from hwnas.run.run_folder import RunFolder
-
-OnEvent = Callable[[Event], None]
 
 
 def verify(
@@ -46,7 +44,7 @@ def verify(
         InputError: no model, one that the runtime does not run, or shapes that do not fit it.
         DeviceError: the device cannot be reached, or fails.
     """
-    events = Events(*((on_event,) if callable(on_event) else on_event))
+    events = Events.of(on_event)
     return measure_file(
         Path(model),
         load_device(device),

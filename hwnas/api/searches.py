@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from hwnas.api.asked import BudgetMs, configuration
 from hwnas.api.outcomes import SearchPlan, SearchResult
 from hwnas.config import Configuration, Target
 from hwnas.data import Dataset, from_torch
-from hwnas.events import Event, Events
+from hwnas.events import Events, OnEvent
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
@@ -31,7 +31,7 @@ def search(
     force: bool = False,
     any_table: bool = False,
     workers: int = 1,
-    on_event: Callable[[Event], None] | Sequence[Callable[[Event], None]] = (),
+    on_event: OnEvent | Sequence[OnEvent] = (),
     **options: Any,
 ) -> SearchResult:
     """Find, train, export and verify the best network within a latency budget on a device.
@@ -69,7 +69,7 @@ def search(
     facts = run_search(
         asked,
         folder,
-        on_event=(on_event,) if callable(on_event) else tuple(on_event),
+        on_event=on_event,
         tables=None if tables is None else Path(tables),
         resume=resume,
         force=force,
@@ -89,7 +89,7 @@ def plan_search(
     settings: Mapping[str, Any] | None = None,
     tables: str | PathLike[str] | None = None,
     any_table: bool = False,
-    on_event: Callable[[Event], None] | Sequence[Callable[[Event], None]] = (),
+    on_event: OnEvent | Sequence[OnEvent] = (),
     **options: Any,
 ) -> SearchPlan:
     """The plan of `search` with the same arguments; nothing is trained, and nothing is written.
@@ -102,7 +102,7 @@ def plan_search(
         DeviceError: the device cannot measure.
     """
     asked, dataset = _asked(data, budget_ms, target, config, settings, options)
-    events = Events(*((on_event,) if callable(on_event) else on_event))
+    events = Events.of(on_event)
     folder = None if tables is None else Path(tables)
     plan = make_plan(asked, folder, dataset, any_table=any_table, progress=events)
     facts = plan_facts(plan)

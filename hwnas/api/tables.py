@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -12,14 +12,12 @@ from hwnas.api.outcomes import TableResult
 from hwnas.arch.spaces import space_instance
 from hwnas.devices.device import load_device
 from hwnas.devices.link import condition_of
-from hwnas.events import Event, Events
+from hwnas.events import Events, OnEvent
 from hwnas.latency.adapt import adapt_table, adaptation_prior, source_tables
 from hwnas.latency.build import complete, measuring_into
 from hwnas.latency.find import adapted_folder, table_folder, writable_root
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.latency.table import LatencyTable
-
-OnEvent = Callable[[Event], None]
 
 
 def profile_device(
@@ -62,7 +60,7 @@ def profile_device(
     )
     target = load_device(device).with_runtime(runtime, precision)
     folder = table_folder(condition_of(target), None if out is None else Path(out))
-    events = Events(*((on_event,) if callable(on_event) else on_event))
+    events = Events.of(on_event)
 
     def missing_of(table: LatencyTable) -> MissingRows:
         return MissingRows(instance.ops, calibration=True) if again else lacking(table, instance)
@@ -129,7 +127,7 @@ def adapt_device(
     known = source_tables(instance, condition, root if sources is None else Path(sources))
     prior = adaptation_prior(instance, known, seed=seed)
     folder = writable_root(root) / adapted_folder(condition, instance.signature)
-    events = Events(*((on_event,) if callable(on_event) else on_event))
+    events = Events.of(on_event)
     table = adapt_table(prior, target, folder, samples, progress=events, seed=seed)
     return TableResult(
         folder=folder,

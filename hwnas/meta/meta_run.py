@@ -23,7 +23,7 @@ from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.train import MetaTraining, Sources
 from hwnas.progress import Progress
 from hwnas.schema import at_least, read_json_as
-from hwnas.train import deterministic, keep_freed_memory
+from hwnas.train import training_session
 
 _MOST_STEPS = 1_000_000
 _TIMED_STEPS, _TIMED_TASKS = 2, 2
@@ -63,14 +63,13 @@ def meta_train(
     with held(folder / "lock", busy=busy):
         checkpoint = folder / "meta.safetensors"
         _begin(folder, resume=resume, force=force)
-        deterministic(config.seed, threads)
-        keep_freed_memory()
-        sources, devices = config.sources(space, tables)
-        settings = _settings(config, space, sources, device, folder / "steps.json")
-        training = MetaTraining(space, sources, settings, seed=config.seed, device=device)
-        training.run(checkpoint=checkpoint, progress=progress)
-        result = _initialisation(config, space, training, devices)
-        result.save(out)
+        with training_session(config.seed, threads):
+            sources, devices = config.sources(space, tables)
+            settings = _settings(config, space, sources, device, folder / "steps.json")
+            training = MetaTraining(space, sources, settings, seed=config.seed, device=device)
+            training.run(checkpoint=checkpoint, progress=progress)
+            result = _initialisation(config, space, training, devices)
+            result.save(out)
     with storage_errors(folder):
         shutil.rmtree(folder)
     return result

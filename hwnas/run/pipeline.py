@@ -30,7 +30,7 @@ def run_search(
     config: Configuration,
     out: Path,
     *,
-    on_event: Sequence[OnEvent] = (),
+    on_event: OnEvent | Sequence[OnEvent] = (),
     tables: Path | None = None,
     resume: bool = False,
     force: bool = False,
@@ -54,7 +54,7 @@ def run_search(
         InfeasibleBudgetError, InfeasibleLimitError: no network of the space is that fast or small; nothing was trained.
         DeviceError, ExportError, DivergedError, StorageError: as their names say.
     """
-    folder, told = RunFolder(out), Events(*on_event)
+    folder, told = RunFolder(out), Events.of(on_event)
     events = told.also(folder.on_event)
     settled = folder.remembered(config) if resume else config
     plan = make_plan(settled, tables, dataset, any_table=any_table, progress=events)

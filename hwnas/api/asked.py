@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ BudgetMs = float | str | Sequence[float | str]
 
 
 def configuration(
-    base: Configuration | Path | str | None,
+    base: Configuration | str | PathLike[str] | None,
     *,
     data: str | None,
     budget_ms: BudgetMs | None,
@@ -34,7 +35,7 @@ def configuration(
     Raises:
         InputError: a name or value is wrong, or one option is set twice.
     """
-    if isinstance(base, Path | str):
+    if isinstance(base, str | PathLike):
         base = load_configuration(Path(base))
     content: dict[str, dict[str, Any]] = {} if base is None else base.model_dump()
     given: dict[str, Any] = {}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from hwnas.api.arguments import AtLeast0, AtLeast1, PathArgument, checked
 from hwnas.api.outcomes import MetaTrainResult
 from hwnas.errors import InputError
 from hwnas.events import Events, OnEvent
@@ -18,37 +18,38 @@ from hwnas.meta.meta_settings import MetaSettings
 from hwnas.train import resolve
 
 
+@checked
 def meta_train(
-    out: str | PathLike[str],
+    out: PathArgument,
     *,
-    tasks: Sequence[str] = ("omniglot",),
-    hold_out: Sequence[str] = (),
-    devices: Sequence[str] = (),
-    tables: str | PathLike[str] | None = None,
+    tasks: Sequence[str] | str = ("omniglot",),
+    hold_out: Sequence[str] | str = (),
+    devices: Sequence[str] | str = (),
+    tables: PathArgument | None = None,
     space: str = "mobile",
     width: float = 0.25,
-    depth: int = 0,
-    resolution: int = 32,
+    depth: Annotated[int, AtLeast0] = 0,
+    resolution: Annotated[int, AtLeast1] = 32,
     method: str = "reptile",
     ways: int = 5,
-    shots: int = 5,
-    queries: int = 5,
+    shots: Annotated[int, AtLeast1] = 5,
+    queries: Annotated[int, AtLeast1] = 5,
     within: bool = False,
     rotate: bool = False,
     norm: Literal["transductive", "support", "running"] = "transductive",
     head: str = "learned",
     augment: str = "none",
     mixing: str = "",
-    inner_steps: int = 0,
-    inner_lr: float = 0.0,
-    batch_size: int = 0,
-    steps: int = 0,
-    minutes: float = 0.0,
+    inner_steps: Annotated[int, AtLeast0] = 0,
+    inner_lr: Annotated[float, AtLeast0] = 0.0,
+    batch_size: Annotated[int, AtLeast0] = 0,
+    steps: Annotated[int, AtLeast0] = 0,
+    minutes: Annotated[float, AtLeast0] = 0.0,
     resume: bool = False,
     force: bool = False,
-    threads: int = 1,
+    threads: Annotated[int, AtLeast1] = 1,
     accelerator: str = "auto",
-    seed: int = 0,
+    seed: Annotated[int, AtLeast0] = 0,
     on_event: OnEvent | Sequence[OnEvent] = (),
 ) -> MetaTrainResult:
     """Learn initial weights and architecture parameters from many small tasks, for searches to start from.
@@ -92,7 +93,7 @@ def meta_train(
         validations=max(1, min(usual.validations, steps // 20)) if steps else usual.validations,
     )
     config = MetaConfig(
-        tuple(tasks), settings, tuple(hold_out), tuple(devices), space, width, depth, resolution, minutes, seed
+        _several(tasks), settings, _several(hold_out), _several(devices), space, width, depth, resolution, minutes, seed
     )
     found = learn(
         config,
@@ -107,3 +108,8 @@ def meta_train(
     facts: dict[str, Any] = {"version": VERSION, "space": asdict(found.origin), "method": found.method}
     facts |= {"tasks": found.tasks, "devices": list(found.devices), "metrics": found.metrics}
     return MetaTrainResult(Path(out), facts)
+
+
+def _several(names: Sequence[str] | str) -> tuple[str, ...]:
+    """One name alone is one of a sequence."""
+    return (names,) if isinstance(names, str) else tuple(names)

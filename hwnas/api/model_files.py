@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Annotated
 
+from hwnas.api.arguments import AtLeast0, AtLeast1, PathArgument, checked
 from hwnas.devices.device import load_device
 from hwnas.devices.measure_file import Verification, measure_file
 from hwnas.devices.verdict import MIN_PROCESSES
@@ -17,16 +19,17 @@ from hwnas.report import page
 from hwnas.run.run_folder import RunFolder
 
 
+@checked
 def verify(
-    model: str | PathLike[str],
+    model: PathArgument,
     *,
-    device: str = "host",
+    device: str | PathLike[str] = "host",
     budget_ms: float | None = None,
-    sustained_s: float = 0.0,
+    sustained_s: Annotated[float, AtLeast0] = 0.0,
     runtime: str = "",
     shapes: Mapping[str, Sequence[int]] | None = None,
-    processes: int = MIN_PROCESSES,
-    seed: int = 0,
+    processes: Annotated[int, AtLeast1] = MIN_PROCESSES,
+    seed: Annotated[int, AtLeast0] = 0,
     on_event: OnEvent | Sequence[OnEvent] = (),
 ) -> Verification:
     """Measure a model file on a device, and tell whether it meets a budget. Random inputs are made up for it.
@@ -47,7 +50,7 @@ def verify(
     events = Events.of(on_event)
     return measure_file(
         Path(model),
-        load_device(device),
+        load_device(str(device)),
         known_reference(events),
         runtime=runtime,
         budget_ms=budget_ms,
@@ -59,8 +62,12 @@ def verify(
     )
 
 
+@checked
 def predict(
-    model: str | PathLike[str], images: Sequence[str | PathLike[str]], *, top: int = 3
+    model: PathArgument,
+    images: Sequence[str | PathLike[str]] | str | PathLike[str],
+    *,
+    top: Annotated[int, AtLeast1] = 3,
 ) -> tuple[Prediction, ...]:
     """Classify images with an exported model, as an app does: from the metadata of the file alone.
 
@@ -74,10 +81,12 @@ def predict(
         DataError: an image cannot be read.
     """
     path = Path(model)
-    return tuple(classify(RunFolder(path).exported if path.is_dir() else path, list(map(Path, images)), top=top))
+    files = [images] if isinstance(images, str | PathLike) else images
+    return tuple(classify(RunFolder(path).exported if path.is_dir() else path, list(map(Path, files)), top=top))
 
 
-def write_report(run: str | PathLike[str]) -> Path:
+@checked
+def write_report(run: PathArgument) -> Path:
     """Write `report.html` of a finished run again.
 
     Raises:

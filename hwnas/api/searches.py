@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import InstanceOf
+
+from hwnas.api.arguments import AtLeast1, PathArgument, checked
 from hwnas.api.asked import BudgetMs, configuration
 from hwnas.api.outcomes import SearchPlan, SearchResult
 from hwnas.config import Configuration, Target
@@ -18,19 +21,20 @@ from hwnas.run.plan_facts import plan_facts, plan_lines
 from hwnas.run.run_folder import default_folder
 
 
+@checked
 def search(
     data: str | PathLike[str] | Dataset | Any = None,
     *,
     budget_ms: BudgetMs | None = None,
-    target: Target | None = None,
-    config: Configuration | Path | str | None = None,
+    target: InstanceOf[Target] | None = None,
+    config: InstanceOf[Configuration] | PathArgument | None = None,
     settings: Mapping[str, Any] | None = None,
-    out: str | PathLike[str] | None = None,
-    tables: str | PathLike[str] | None = None,
+    out: PathArgument | None = None,
+    tables: PathArgument | None = None,
     resume: bool = False,
     force: bool = False,
     any_table: bool = False,
-    workers: int = 1,
+    workers: Annotated[int, AtLeast1] = 1,
     on_event: OnEvent | Sequence[OnEvent] = (),
     **options: Any,
 ) -> SearchResult:
@@ -80,14 +84,15 @@ def search(
     return SearchResult.of(folder, facts)
 
 
+@checked
 def plan_search(
     data: str | PathLike[str] | Dataset | Any = None,
     *,
     budget_ms: BudgetMs | None = None,
-    target: Target | None = None,
-    config: Configuration | Path | str | None = None,
+    target: InstanceOf[Target] | None = None,
+    config: InstanceOf[Configuration] | PathArgument | None = None,
     settings: Mapping[str, Any] | None = None,
-    tables: str | PathLike[str] | None = None,
+    tables: PathArgument | None = None,
     any_table: bool = False,
     on_event: OnEvent | Sequence[OnEvent] = (),
     **options: Any,
@@ -113,16 +118,16 @@ def _asked(
     data: object,
     budget_ms: BudgetMs | None,
     target: Target | None,
-    config: Configuration | Path | str | None,
+    config: Configuration | str | PathLike[str] | None,
     settings: Mapping[str, Any] | None,
     options: Mapping[str, Any],
 ) -> tuple[Configuration, Dataset | None]:
     """The configuration that the arguments describe, and the images where they are given themselves."""
-    dataset = _dataset(data, options.get("seed", 0))
-    source = str(data) if dataset is None and data is not None else None
+    source = str(data) if isinstance(data, str | PathLike) else None
     asked = configuration(
         config, data=source, budget_ms=budget_ms, target=target, settings=settings or {}, options=options
     )
+    dataset = _dataset(data, asked.compute.seed)
     return asked if dataset is None else asked.changed(data={"source": dataset.name}), dataset
 
 

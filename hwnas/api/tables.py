@@ -7,7 +7,9 @@ import time
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Annotated
 
+from hwnas.api.arguments import AtLeast0, AtLeast1, PathArgument, checked
 from hwnas.api.outcomes import TableResult
 from hwnas.arch.spaces import space_instance
 from hwnas.devices.device import load_device
@@ -20,21 +22,22 @@ from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.latency.table import LatencyTable
 
 
+@checked
 def profile_device(
-    device: str = "host",
+    device: str | PathLike[str] = "host",
     *,
     space: str = "mobile",
     width: float = 0.25,
-    depth: int = 0,
-    resolution: int = 32,
-    channels: int = 3,
+    depth: Annotated[int, AtLeast0] = 0,
+    resolution: Annotated[int, AtLeast1] = 32,
+    channels: Annotated[int, AtLeast1] = 3,
     classes: int = 10,
     runtime: str = "",
     precision: str = "",
-    out: str | PathLike[str] | None = None,
-    max_minutes: float = 0.0,
+    out: PathArgument | None = None,
+    max_minutes: Annotated[float, AtLeast0] = 0.0,
     again: bool = False,
-    seed: int = 0,
+    seed: Annotated[int, AtLeast0] = 0,
     on_event: OnEvent | Sequence[OnEvent] = (),
 ) -> TableResult:
     """Measure the ops of a search space on a device, and write its latency table.
@@ -58,7 +61,7 @@ def profile_device(
     instance = space_instance(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
-    target = load_device(device).with_runtime(runtime, precision)
+    target = load_device(str(device)).with_runtime(runtime, precision)
     folder = table_folder(condition_of(target), None if out is None else Path(out))
     events = Events.of(on_event)
 
@@ -89,21 +92,22 @@ def profile_device(
     )
 
 
+@checked
 def adapt_device(
-    device: str = "host",
+    device: str | PathLike[str] = "host",
     *,
     samples: int = 10,
     space: str = "mobile",
     width: float = 0.25,
-    depth: int = 0,
-    resolution: int = 32,
-    channels: int = 3,
+    depth: Annotated[int, AtLeast0] = 0,
+    resolution: Annotated[int, AtLeast1] = 32,
+    channels: Annotated[int, AtLeast1] = 3,
     classes: int = 10,
     runtime: str = "",
     precision: str = "",
-    sources: str | PathLike[str] | None = None,
-    out: str | PathLike[str] | None = None,
-    seed: int = 0,
+    sources: PathArgument | None = None,
+    out: PathArgument | None = None,
+    seed: Annotated[int, AtLeast0] = 0,
     on_event: OnEvent | Sequence[OnEvent] = (),
 ) -> TableResult:
     """Predict the latency table of a device from those of known devices and a few networks measured on it.
@@ -122,7 +126,7 @@ def adapt_device(
     instance = space_instance(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
-    target = load_device(device).with_runtime(runtime, precision)
+    target = load_device(str(device)).with_runtime(runtime, precision)
     condition, root, started = condition_of(target), None if out is None else Path(out), time.monotonic()
     known = source_tables(instance, condition, root if sources is None else Path(sources))
     prior = adaptation_prior(instance, known, seed=seed)

@@ -23,7 +23,10 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 def keep_stdout_for_results() -> None:
     """From here on, native code that prints to stdout, as HiGHS 1.12 does unasked, prints to stderr instead."""
-    if sys.stdout is not None and sys.stderr is not None:
+    if sys.stdout is None or sys.stderr is None:  # closed by the caller: nobody listens
+        nowhere = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    else:
         sys.stdout.flush()
         sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
         os.dup2(2, 1)
@@ -69,6 +72,8 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
         except HwnasError as error:
             _fail(str(error), error.hint, error.exit_code, as_json=as_json)
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                _fail("a path or name is longer than the file system allows", "give a shorter one", 2, as_json=as_json)
             if error.errno not in _NO_ROOM:
                 raise
             message = f"cannot write {error.filename or 'a temporary file'}: {error.strerror}"

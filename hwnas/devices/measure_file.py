@@ -16,6 +16,7 @@ from hwnas.devices.link import condition_of
 from hwnas.devices.measure import Stream, stream_rounds
 from hwnas.devices.sustained import Sustained, check_sustained, run_sustained
 from hwnas.devices.verdict import MIN_PROCESSES, Verdict, measure_verdict
+from hwnas.display import ms, table_html
 from hwnas.errors import InputError, ModelError
 from hwnas.progress import Progress, Silent
 from hwnas.runtimes import RUNTIMES
@@ -64,6 +65,10 @@ class Verification:
         if self.budget_ms is None or met is not True or self.sustained is None:
             return met
         return self.sustained.within(self.budget_ms)
+
+    def _repr_html_(self) -> str:
+        facts = {"device": f"{self.device.id}, {self.condition}", "median": f"{ms(self.verdict.median_ms)} ms"}
+        return table_html(f"{self.file.path}: {self.verdict.state}", facts)
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON; latencies are milliseconds of one call."""

@@ -15,6 +15,7 @@ from hwnas.devices.device import Device
 from hwnas.devices.estimate import accepted, by_name, median_interval, reference_floor_us
 from hwnas.devices.measure import ROUND_MS, Stream, stream_rounds
 from hwnas.devices.rounds import Round
+from hwnas.display import ms, table_html
 from hwnas.errors import InputError
 from hwnas.progress import Progress, Silent
 
@@ -56,6 +57,11 @@ class Verdict:
     p99_ms: float | None = None
     calls: int = 0
     rounds: int = 0
+
+    def _repr_html_(self) -> str:
+        low, high = self.ci95_ms
+        latency = f"{ms(self.median_ms)} ms, 95 % interval {ms(low)} to {ms(high)}"
+        return table_html(f"verdict: {self.state}", {"median": latency, "90th percentile": f"{ms(self.p90_ms)} ms"})
 
     @property
     def budget_met(self) -> bool | None:

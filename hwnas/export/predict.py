@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hwnas.backends.model_format import format_of
 from hwnas.data import image, to_input
+from hwnas.display import table_html
 from hwnas.errors import DataError, ExportError, InputError
 from hwnas.runtimes import RUNTIMES
 from hwnas.schema import json_as
@@ -26,6 +27,9 @@ class Prediction:
 
     image: Path
     classes: tuple[tuple[str, float], ...]
+
+    def _repr_html_(self) -> str:
+        return table_html(str(self.image), {name: f"{probability:.3f}" for name, probability in self.classes})
 
     def to_json(self) -> dict[str, Any]:
         return {"image": str(self.image), "classes": dict(self.classes)}

@@ -30,6 +30,7 @@ from hwnas.train import checkpoint as store
 from hwnas.train import peak_memory_mib
 
 _NAMES = {"ms": "ms", "kb": "KiB"}
+_EARLIER = {"BayesianOptimization": "Gaussian"}  # the name in checkpoints, which are as those of earlier versions
 _T = TypeVar("_T")
 
 Paths = Callable[[torch.Generator], list[Gate]]
@@ -300,7 +301,7 @@ class SearchLoop:
             "seed": self.seed,
             "dataset": [self.dataset.name, self.dataset.train.pixels.shape],
             "relaxations": [repr(one.relaxation) for one in self.constrained],
-            "samplers": [[type(one).__qualname__, self.guides] for one in self.samplers],
+            "samplers": [[_EARLIER.get(name := type(one).__qualname__, name), self.guides] for one in self.samplers],
             "budgets": [penalty.target for penalty in self._penalties],
         }
         return sha256(json.dumps(identity).encode())

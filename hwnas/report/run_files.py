@@ -53,7 +53,7 @@ def optional(read: Callable[[Path], Any], path: Path) -> dict[str, Any]:
     """The object that a file holds; empty where it cannot be read or holds anything else."""
     try:
         content = read(path)
-    except (InputError, OSError, ValueError):
+    except (InputError, OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -78,7 +78,7 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     """The lines of `log.jsonl` that are JSON objects."""
     events = []
     for line in _lines(path):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             events.append(json.loads(line))
     return [event for event in events if isinstance(event, dict)]
 

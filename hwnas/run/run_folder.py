@@ -164,6 +164,11 @@ class RunFolder:
             raise InputError(
                 f"a run cannot start from itself, but --init is {config.search.init}", hint="choose another --out"
             )
+        if resume and force:
+            raise InputError(
+                "a run is either continued or started anew, but both --resume and --force are given",
+                hint="leave out --force to keep what is there",
+            )
         if self.config.exists() and not force:
             if not resume:
                 raise InputError(

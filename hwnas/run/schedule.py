@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hwnas.config import Configuration, Section
+from hwnas.errors import InputError
 from hwnas.files import write_json
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
@@ -214,8 +215,11 @@ def kept_recipe(path: Path, make: Callable[[], Recipe]) -> Recipe:
 
 
 def _kept(path: Path, make: Callable[[], _Settings], kind: type[_Settings]) -> _Settings:
+    hint = "start the run anew, with --force"
     if path.exists():
-        return read_json_as(path, kind, extra="forbid", hint="start the run anew, with --force")
+        if not read_json_as(path, dict[str, Any], hint=hint):
+            raise InputError(f"{path}: the settings of the run are gone", hint=hint)
+        return read_json_as(path, kind, extra="forbid", hint=hint)
     settings = make()
     write_json(path, asdict(settings))
     return settings

@@ -24,7 +24,7 @@ def seconds_an_epoch(model: nn.Module, dataset: Dataset, recipe: Recipe, *, devi
 
 
 def mean_step_s(steps: Iterator[object]) -> float:
-    """Mean seconds of a few steps; the first two, which warm caches up, are not counted."""
-    times = [time.monotonic() for _ in itertools.islice(steps, PROBES + 2)]
-    counted = times[1:] if len(times) > 2 else times
-    return (counted[-1] - counted[0]) / max(1, len(counted) - 1)
+    """Mean seconds of a few steps; the first two, which warm caches up, are not counted where there are more."""
+    times = [time.monotonic(), *(time.monotonic() for _ in itertools.islice(steps, PROBES + 2))]
+    counted = times[2:] if len(times) > 3 else times[1:] if len(times) > 2 else times
+    return max(counted[-1] - counted[0], 1e-6) / max(1, len(counted) - 1)

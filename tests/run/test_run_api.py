@@ -10,9 +10,11 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from run_fakes import FakeVerdicts, install, install_short, write_table
@@ -95,6 +97,7 @@ def test_the_notebook(here: Path) -> None:
     assert "<table>" in result._repr_html_()
     assert "runs/notebook" in result._repr_html_()
     assert verdict.state == "met"
+    assert all("<table>" in one._repr_html_() for one in (verdict, prediction))
     assert prediction.classes[0][0] in ("red", "green", "blue")
 
 
@@ -197,6 +200,60 @@ def test_wrong_arguments_are_one_clear_error(here: Path, arguments: dict[str, An
         hwnas.search("photos", out="runs/wrong", **arguments)
     assert hint in caught.value.hint
     assert not Path("runs/wrong").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: hwnas.search("photos", budget_ms=b"50%"), "budget_ms must be"),
+        (lambda: hwnas.search("photos", budget_ms=10**400), "budget_ms must be"),
+        (lambda: hwnas.search("photos", budget_ms=1, seed=None), "seed"),
+        (lambda: hwnas.search("photos", budget_ms=1, target="pixel"), "target"),
+        (lambda: hwnas.search("photos", budget_ms=1, settings="search.lr=1"), "settings"),
+        (lambda: hwnas.search("photos", budget_ms=1, on_event=[1]), "on_event"),
+        (lambda: hwnas.search("photos", budget_ms=1, resume="false"), "resume"),
+        (lambda: hwnas.search("photos", budget_ms=1, out="\0"), "without NUL"),
+        (lambda: hwnas.search("photos", budget_ms=1, out="x" * 300), "at most 255 bytes"),
+        (lambda: hwnas.profile_device(seed=-1), "greater than or equal to 0"),
+        (lambda: hwnas.profile_device(width="1"), "width must be a valid number"),
+        (lambda: hwnas.profile_device(max_minutes=float("nan")), "finite number"),
+        (lambda: hwnas.verify("m.onnx", budget_ms="20"), "budget_ms"),
+        (lambda: hwnas.verify("m.onnx", shapes={"input": 5}), "shapes"),
+        (lambda: hwnas.predict("m.onnx", ["a.png"], top=-1), "top"),
+        (lambda: hwnas.meta_train("x.safetensors", minutes=float("nan")), "minutes"),
+        (lambda: hwnas.meta_train("x.safetensors", ways=2.5), "ways"),
+        (lambda: hwnas.verify(), "needs model"),
+        (lambda: hwnas.verify("m.onnx", colour="red"), "no argument colour"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(here: Path, call: Any, said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        call()
+    assert not Path("runs").exists()
+
+
+def test_scalars_of_numpy_are_numbers(here: Path) -> None:
+    plain, other = searched("plain", budget_ms=20, seed=3), searched("numpy", budget_ms=np.int64(20), seed=np.int64(3))
+    assert (plain.run / "weights.safetensors").read_bytes() == (other.run / "weights.safetensors").read_bytes()
+
+
+def test_searches_in_threads_give_what_they_give_alone(here: Path) -> None:
+    alone = [searched(f"alone{seed}", seed=seed) for seed in (3, 4)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda seed: searched(f"thread{seed}", seed=seed), (3, 4)))
+    for one, other in zip(alone, together, strict=True):
+        assert (one.run / "weights.safetensors").read_bytes() == (other.run / "weights.safetensors").read_bytes()
+
+
+def test_a_run_is_continued_or_started_anew_but_not_both(here: Path) -> None:
+    before = (searched("kept").run / "result.json").read_bytes()
+    with pytest.raises(InputError, match="both --resume and --force"):
+        searched("kept", resume=True, force=True)
+    assert Path("runs/kept/result.json").read_bytes() == before
+
+
+def test_minutes_of_few_images_of_which_one_step_is_an_epoch(here: Path) -> None:
+    assert searched("short", minutes=0.05).accuracy >= 0
 
 
 def test_a_torch_dataset_takes_the_place_of_a_folder(here: Path) -> None:

@@ -17,7 +17,7 @@ def steps(clock: list[float], seconds: list[float]) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [([9, 5, 1, 2, 1, 2, 1, 2, 50, 50], 1.5), ([9, 5, 2, 4], 3.0), ([9, 5], 5.0), ([9], 0.0)],
+    [([9, 5, 1, 2, 1, 2, 1, 2, 50, 50], 1.5), ([9, 5, 2, 4], 3.0), ([9, 5], 5.0), ([9], 9.0)],
 )
 def test_the_first_steps_are_not_counted(
     seconds: list[float], expected: float, monkeypatch: pytest.MonkeyPatch

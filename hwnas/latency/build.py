@@ -13,6 +13,7 @@ from pathlib import Path
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import instance_options
 from hwnas.backends.model_format import format_of
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import REFERENCE_DRIFT, Estimate, estimate, estimates, loaded, reference_floor_us
@@ -160,7 +161,7 @@ def _complete(
         progress.say(
             f"the reference model runs {max(changes.values(), key=abs):+.0%} against when "
             f"{sum(us in changes for us in kept_us)} of the other rows of {space.name} were measured, so they hold for "
-            "another speed: hwnas profile-device --again measures all of them"
+            f"another speed: hwnas profile-device --again {instance_options(space)} measures all of them"
         )
     _take_rows(table, missing.rows, estimates(rounds), reference_us)
     table.provenance = provenance(device)

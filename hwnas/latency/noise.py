@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import instance_options
 from hwnas.devices.estimate import REFERENCE_DRIFT, accepted, by_name, disagreement, reference_drift, reference_floor_us
 from hwnas.devices.rounds import Round
 from hwnas.errors import MissingRowsError
@@ -36,7 +37,7 @@ def load_warning(table: LatencyTable, space: SearchSpace) -> str:
     noise = table.noise.get(space.signature)
     if noise is None:
         return ""
-    again = "and run hwnas profile-device --again"
+    again = f"and run hwnas profile-device --again {instance_options(space)}"
     if noise.load is not None and noise.loaded:
         return (
             f"warning: other work took {noise.load:.0%} of the CPUs that measuring leaves free while {space.name} was "

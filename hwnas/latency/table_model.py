@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
+from hwnas.arch.spaces import instance_options
 from hwnas.errors import InputError, TableError
 from hwnas.latency.calibrate import too_far_off
 from hwnas.latency.missing_rows import lacking
@@ -44,8 +45,8 @@ def model_of(table: LatencyTable, space: SearchSpace, *, any_table: bool = False
                 "measure more networks with hwnas adapt-device --samples, or all rows with hwnas profile-device, "
                 "or take it as it is with --any-table"
                 if table.kind == "adapted"
-                else "close other programs and measure it anew with hwnas profile-device --again, or take it as it is "
-                "with --any-table"
+                else "close other programs and measure it anew with hwnas profile-device --again "
+                f"{instance_options(space)}, or take it as it is with --any-table"
             ),
         )
     folded, per_op_ms = set(table.folded.get(space.signature, ())), calibration.per_op_us / 1e3

@@ -91,7 +91,7 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
         if not plan.budgets[0].relative:
             _refuse_hopeless(plan, progress)
         if lacks:
-            progress.say(f"measuring {lacks} rows that the latency table lacks")
+            progress.say(f"measuring {lacks} {'row' if lacks == 1 else 'rows'} that the latency table lacks")
         complete(plan.table, plan.whole, plan.device, plan.folder, missing, progress=progress)
         plan = replace(plan, table=open_table(plan.device, plan.folder))
         if warning := load_warning(plan.table, plan.whole):

@@ -177,6 +177,14 @@ def parse_constants(text: str) -> tuple[str, float, int, int]:
     return match[1], float(match[2]), int(match[3] or 0), int(match[4])
 
 
+def instance_options(space: SearchSpace) -> str:
+    """The options of commands that name an instance, such as `--space mobile --width 0.25 --resolution 32 ...`."""
+    name, width, depth, resolution = parse_constants(space.name)
+    deep = f" --depth {depth}" if depth else ""
+    images = f"--channels {space.input_shape[0]} --classes {space.classes}"
+    return f"--space {name} --width {width:g}{deep} --resolution {resolution} {images}"
+
+
 def _family(name: str) -> _Family:
     if name not in _FAMILIES:
         raise InputError(f"unknown search space {name!r}", hint=f"known spaces: {', '.join(space_names())}")

@@ -20,10 +20,10 @@ demo: $(VENV)/.installed
 	$(BIN)/hwnas search --budget-ms 50% --out runs/demo --force
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --all
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --all
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -50,6 +50,7 @@ def collected(folder: Path, *words: str) -> list[str]:
     return [line for line in done.stdout.splitlines() if "::" in line]
 
 
+@pytest.mark.dear
 def test_one_parameter_set_of_each_sort_and_everything_that_is_not_marked(folder: Path) -> None:
     every, sample = collected(folder, "--all"), collected(folder)
     assert len(every) == 2 * 5 * 2 + 3 + 3 + 1 + 1

@@ -32,6 +32,6 @@ def write_models(folder: Path, networks: Mapping[str, Network], device: Device) 
 def write_reference_model(folder: Path, device: Device) -> Path:
     """Write `REFERENCE_MODEL`; see `write_models`."""
     model_format = format_of(device.runtime)
-    path = folder / f"reference model{model_format.suffix}"
+    path = folder / f"reference{model_format.suffix}"
     write_bytes(path, model_format.random_model(REFERENCE_MODEL))
     return path

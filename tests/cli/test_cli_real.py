@@ -86,6 +86,7 @@ def test_a_budget_that_cannot_bind_is_met_and_said_so(tables: Path, tmp_path: Pa
     assert "--resume" in again.stderr
 
 
+@pytest.mark.dear
 def test_ctrl_c_keeps_what_was_done(tables: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = ["search", "--budget-ms", "20", *TOY, "--tables", str(tables), "--out", str(out), "--no-train"]

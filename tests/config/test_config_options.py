@@ -64,6 +64,7 @@ def hwnas_search(*words: str) -> Any:
     return CliRunner().invoke(app, ["search", "--json", *words])
 
 
+@pytest.mark.sample("one.kind")
 @pytest.mark.parametrize(("flag", "one"), FLAGS, ids=[flag for flag, _ in FLAGS])
 def test_a_flag_comes_back_from_the_file(flag: str, one: Declared, asked: list[Configuration], tmp_path: Path) -> None:
     value = sample(one)

@@ -121,6 +121,7 @@ def search_arguments(images: Path, tables: Path, out: Path) -> list[str]:
     return [*words.split(), "--tables", str(tables), "--out", str(out)]
 
 
+@pytest.mark.sample()
 @pytest.mark.parametrize(
     ("when", "name", "nth"),
     [
@@ -200,6 +201,7 @@ def test_a_resumed_run_keeps_the_latencies_that_it_began_with(
     assert outcome(out) == reference
 
 
+@pytest.mark.dear
 def test_killed_while_it_measures(images: Path, tmp_path: Path) -> None:
     """On the real machine: the rounds that were taken are kept."""
     tables = tmp_path / "tables"

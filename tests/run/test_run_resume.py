@@ -121,7 +121,7 @@ def search_arguments(images: Path, tables: Path, out: Path) -> list[str]:
     return [*words.split(), "--tables", str(tables), "--out", str(out)]
 
 
-@pytest.mark.sample()
+@pytest.mark.sample
 @pytest.mark.parametrize(
     ("when", "name", "nth"),
     [

@@ -94,6 +94,12 @@ class BudgetMissedError(HwnasError):
     exit_code = 4
 
 
+class UndecidedError(HwnasError):
+    """The exported file is too close to the budget to tell whether it is faster."""
+
+    exit_code = 9
+
+
 class DeviceError(HwnasError):
     """The device cannot be reached, or fails while measuring."""
 

@@ -315,11 +315,11 @@ def test_the_example_is_what_a_search_prints(
 ) -> None:
     """Of the result with the numbers in it."""
     (example,) = [text for language, text in fences(README) if language == "text"]
-    random = {"predicted_ms": 0.07778, "measured_ms": {"median": 0.07854, "ci95": [0.07818, 0.07899]}}
+    random = {"predicted_ms": 0.07778, "measured_ms": {"median": 0.07854, "bounds": [0.07818, 0.07899]}}
     result = {
         "budget_ms": 0.08003,
         "predicted_ms": 0.07838,
-        "measured_ms": {"median": 0.07984, "ci95": [0.07958, 0.08006]},
+        "measured_ms": {"median": 0.07984, "bounds": [0.07958, 0.08006]},
         "accuracy": {"test": 0.9926},
         "baseline_random": random | {"accuracy": 0.9926},
         "trained": True,

@@ -162,7 +162,7 @@ INITIALISATION = {
 }
 RESULT = {
     "budget_ms": 1.0,
-    "measured_ms": {"median": 1.5, "ci95": [1.0, 2.0], "p90": 2.0},
+    "measured_ms": {"median": 1.5, "bounds": [1.0, None], "p90": 2.0},
     "budget_met": False,
     "model": "model.onnx",
     "seconds": 3.0,

@@ -181,7 +181,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
             row["space"],
             f"{row['budget_ms']:.4f}",
             f"{row['predicted_ms']:.4f}",
-            f"{measured['median']:.4f} [{measured['ci95'][0]:.4f}, {measured['ci95'][1]:.4f}]",
+            f"{measured['median']:.4f}, {measured['bounds'][1] or math.nan:.4f}",
             f"{measured['median'] / row['budget_ms']:.1%}",
             row["verdict"],
             "yes" if row["budget_binds"] else "no",
@@ -190,7 +190,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
         )
     Console(width=150).print(screen)
     verdicts = [row["verdict"] for row in rows]
-    print(f"measured within budget: {verdicts.count('met')} of {len(rows)} ({verdicts.count('unstable')} unstable)")
+    undecided = f"{verdicts.count('too close')} too close to tell, {verdicts.count('unstable')} unstable"
+    print(f"measured within budget: {verdicts.count('met')} of {len(rows)} ({undecided})")
     print(f"budget use, median: {statistics.median(r['measured_ms']['median'] / r['budget_ms'] for r in rows):.1%}")
     trained = [row for row in rows if row["trained"]]
     if trained:

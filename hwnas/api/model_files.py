@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from hwnas.api.arguments import AtLeast0, AtLeast1, PathArgument, checked
 from hwnas.devices.device import load_device
 from hwnas.devices.measure_file import Verification, measure_file
-from hwnas.devices.verdict import MIN_PROCESSES
+from hwnas.devices.statistic import Statistic
+from hwnas.devices.verdict import MAX_PROCESSES
 from hwnas.events import Events, OnEvent
 from hwnas.export.predict import Prediction
 from hwnas.export.predict import predict as classify
@@ -28,7 +29,9 @@ def verify(
     sustained_s: Annotated[float, AtLeast0] = 0.0,
     runtime: str = "",
     shapes: Mapping[str, Sequence[int]] | None = None,
-    processes: Annotated[int, AtLeast1] = MIN_PROCESSES,
+    latency: Literal["warm", "cold"] = "warm",
+    percentile: Annotated[int, AtLeast1] = 50,
+    processes: Annotated[int, AtLeast1] = MAX_PROCESSES,
     seed: Annotated[int, AtLeast0] = 0,
     on_event: OnEvent | Sequence[OnEvent] = (),
 ) -> Verification:
@@ -41,7 +44,10 @@ def verify(
         sustained_s: seconds to run it without pause after that, to see how it slows down.
         runtime: in place of the one that the file's ending says.
         shapes: of inputs that the file leaves open, by name.
-        processes: fresh processes that measure it.
+        latency: what the budget is about: 'warm' is called back to back, 'cold' is one call after work that evicts
+            caches, as in an app that classifies a frame now and then.
+        percentile: of the calls, alike; 50 is the median.
+        processes: fresh processes that measure it at most; 5 are enough where the budget is not close.
 
     Raises:
         InputError: no model, one that the runtime does not run, or shapes that do not fit it.
@@ -55,6 +61,7 @@ def verify(
         runtime=runtime,
         budget_ms=budget_ms,
         shapes=shapes,
+        statistic=Statistic(latency, percentile),
         processes=processes,
         sustained_s=sustained_s,
         seed=seed,

@@ -13,7 +13,7 @@ from hwnas.latency.calibrate import too_far_off
 from hwnas.latency.table import LatencyTable, Noise, Validation
 from hwnas.latency.trust import trust
 
-_BUDGET_STATES: dict[str, State] = {"met": "met", "missed": "missed", "straddles": "straddles", "unstable": "unstable"}
+_STATES: tuple[State, ...] = ("met", "missed", "too close", "unstable")
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,13 @@ def _verdict(facts: Mapping[str, Any]) -> Verdict | None:
     return Verdict(
         median_ms=measured["median"],
         p90_ms=measured["p90"],
-        ci95_ms=(measured["ci95"][0], measured["ci95"][1]),
+        bounds_ms=(measured["bounds"][0], measured["bounds"][1]),
         n=measured["n"],
         rejected=measured["rejected"],
         all_rounds_median_ms=measured.get("all_rounds_median", measured["median"]),
-        state=_BUDGET_STATES[facts["verdict"]],
+        state=next(state for state in _STATES if state == facts["verdict"]),
+        cold_ms=measured.get("cold"),
+        processes=measured.get("processes", 0),
     )
 
 

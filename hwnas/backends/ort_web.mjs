@@ -7,6 +7,7 @@
 //     {"load": path}                                       {"model", "inputs": [[name, type, shape], ...]}
 //     {"run": model, "feeds": {name: tensor, ...}}         {"outputs": [tensor, ...]}
 //     {"time": model, "batch", "fewest", "for_ms", "warmup"}   {"samples_us": [...]}
+//     {"evict": bytes}                                         {}
 //
 // A tensor is [type, shape, base64 of its bytes]. A model is timed with the feeds of its last run. What fails is
 // answered by {"error": message}.
@@ -71,7 +72,16 @@ async function time(model, batch, fewest, for_ms, warmup) {
   return { samples_us };
 }
 
+// Reads and writes more memory than the caches hold.
+let evicting = new Uint8Array(0);
+function evict(bytes) {
+  if (evicting.length !== bytes) evicting = new Uint8Array(bytes);
+  evicting.fill((evicting[0] + 1) % 256);
+  return {};
+}
+
 async function answer(request) {
+  if ("evict" in request) return evict(request.evict);
   if ("load" in request) return load(request.load);
   if ("run" in request) return run(request.run, request.feeds);
   return time(request.time, request.batch, request.fewest, request.for_ms, request.warmup);

@@ -43,7 +43,7 @@ def result_table(result: dict[str, Any]) -> Table:
 def _front(result: dict[str, Any]) -> Table:
     """One row for each of several budgets: predictions, medians, and accuracies on the test images; 80 columns."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("budget, ms", "predicted, ms", "measured [95 %], ms", "accuracy", "random", "verdict"):
+    for column in ("budget, ms", "predicted, ms", "median, at most", "accuracy", "random", "verdict"):
         table.add_column(column, justify="right")
     for one in result["front"]:
         rival = one["baseline_random"]
@@ -70,7 +70,7 @@ def _comparison(result: dict[str, Any]) -> Table:
         ("budget, ms", ms(result["budget_ms"]), ms(result["budget_ms"])),
         ("predicted, ms", ms(result["predicted_ms"]), ms(rival["predicted_ms"]) if rival else ""),
         (
-            "measured median [95 %], ms",
+            "median, at most, ms",
             _interval(result["measured_ms"]),
             _interval(rival["measured_ms"]) if rival else "",
         ),
@@ -97,8 +97,8 @@ def _kib(size_bytes: int, limit_kb: float | None) -> str:
 def _interval(measured: dict[str, Any] | None) -> str:
     if measured is None:
         return "not measured"
-    low, high = measured["ci95"]
-    return f"{ms(measured['median'])} [{ms(low)}, {ms(high)}]"
+    high = measured["bounds"][1]
+    return ms(measured["median"]) + ("" if high is None else f", {ms(high)}")
 
 
 def _verdict(result: dict[str, Any]) -> str:
@@ -111,6 +111,8 @@ def _verdict(result: dict[str, Any]) -> str:
             "how far its predictions are off. Measure the file where it is to run: hwnas verify FILE --device "
             f"DEVICE.toml --budget-ms {result['budget_ms']:.4g}"
         )
+    if result["verdict"] == "too close":
+        return "[yellow]Too close to tell[/]: the bounds of the median lie on both sides of the budget."
     return (
         f"[yellow]Verdict unstable[/]: {escape(result['device'])} was too busy to tell whether the budget is met "
         f"({result['measured_ms']['rejected']:.0%} of the rounds were disturbed). Close other programs and run the "

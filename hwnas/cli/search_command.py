@@ -64,7 +64,7 @@ def search(
         return
 
     from hwnas.cli.result_view import print_result, result_table
-    from hwnas.run.result import missed
+    from hwnas.run.result import failure
 
     result = hwnas.search(
         config=asked,
@@ -76,10 +76,10 @@ def search(
         workers=workers,
         on_event=console.callbacks(quiet=quiet),
     )
-    if result.budget_met is False:
+    if (error := failure(result.to_json())) is not None:
         if not json_:
             console.out().print(result_table(result.to_json()), "")
-        raise missed(result.to_json())
+        raise error
     if json_:
         console.print_json(result.to_json())
     else:

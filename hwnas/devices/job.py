@@ -40,6 +40,7 @@ class Job:
         session: who asks; a device that is not the host serves one at a time.
         stall_s: longest silence of the device before it is taken for dead, in seconds.
         singles: whether rounds tell the times of single calls too.
+        cold: how many calls of a round come after work that evicts caches, each after its own.
         shapes: of inputs, by the name of the model and of the input; else an unknown size is 1.
         sustained_s: instead of rounds, run the one model without pause for so many seconds; 0 does not.
         slices: into how many slices these are divided.
@@ -54,6 +55,7 @@ class Job:
     session: str | None = None
     stall_s: float = 120.0
     singles: bool = False
+    cold: int = 0
     shapes: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     sustained_s: float = 0.0
     slices: int = 0
@@ -92,6 +94,7 @@ def python_events(
         "group": GROUP,
         "seed": job.seed,
         "singles": job.singles,
+        "cold": job.cold,
         "shapes": {name: {key: list(shape) for key, shape in own.items()} for name, own in job.shapes.items()},
         "sustained_s": job.sustained_s,
         "slices": job.slices,

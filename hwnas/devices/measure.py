@@ -12,6 +12,7 @@ from hwnas.devices.estimate import by_name
 from hwnas.devices.job import Job
 from hwnas.devices.link import RECONNECT_S, link_to
 from hwnas.devices.rounds import Round
+from hwnas.devices.statistic import COLD_CALLS
 from hwnas.errors import InputError, UnreachableError
 from hwnas.progress import Progress, Silent
 
@@ -48,6 +49,7 @@ def stream_rounds(
     progress: Progress | None = None,
     stall_s: float = Job.stall_s,
     singles: bool = False,
+    cold: bool = False,
     shapes: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
 ) -> Generator[Round, None, None]:
     """Measure every model `rounds` times in one fresh process, and give each round as soon as it is known.
@@ -62,6 +64,7 @@ def stream_rounds(
         first_round: number of the first round; it is the process's number as well.
         seed: of the inputs and of the order in which a round visits the models.
         stall_s: longest silence of the process before it is taken for dead, in seconds.
+        cold: whether rounds tell of calls after work that evicts caches, too; not where benchmark_model measures.
         singles, shapes: as in `Job`.
 
     Raises:
@@ -91,6 +94,7 @@ def stream_rounds(
                 seed,
                 stall_s=stall_s,
                 singles=singles,
+                cold=COLD_CALLS if cold else 0,
                 shapes=shapes or {},
             )
             try:

@@ -14,9 +14,10 @@ from hwnas.devices.device import Condition, Device
 from hwnas.devices.input_shapes import Shapes, input_shapes
 from hwnas.devices.link import condition_of
 from hwnas.devices.measure import Stream, stream_rounds
+from hwnas.devices.statistic import WARM_MEDIAN, Statistic
 from hwnas.devices.sustained import Sustained, check_sustained, run_sustained
-from hwnas.devices.verdict import MIN_PROCESSES, Verdict, measure_verdict
-from hwnas.display import ms, table_html
+from hwnas.devices.verdict import MAX_PROCESSES, Verdict, measure_verdict
+from hwnas.display import table_html
 from hwnas.errors import InputError, ModelError
 from hwnas.progress import Progress, Silent
 from hwnas.runtimes import RUNTIMES
@@ -67,7 +68,7 @@ class Verification:
         return self.sustained.within(self.budget_ms)
 
     def _repr_html_(self) -> str:
-        facts = {"device": f"{self.device.id}, {self.condition}", "median": f"{ms(self.verdict.median_ms)} ms"}
+        facts = {"device": f"{self.device.id}, {self.condition}", self.verdict.statistic.label: self.verdict.measured}
         return table_html(f"{self.file.path}: {self.verdict.state}", facts)
 
     def to_json(self) -> dict[str, Any]:
@@ -90,7 +91,11 @@ class Verification:
                 "median": one.median_ms,
                 "p90": one.p90_ms,
                 "p99": one.p99_ms,
-                "ci95": list(one.ci95_ms),
+                "cold": one.cold_ms,
+                "judged": one.judged_ms,
+                "statistic": one.statistic.label,
+                "bounds": list(one.bounds_ms),
+                "processes": one.processes,
                 "n": one.n,
                 "rejected": one.rejected,
                 "rejected_rounds": one.rounds - one.n,
@@ -109,7 +114,8 @@ def measure_file(
     runtime: str = "",
     budget_ms: float | None = None,
     shapes: Shapes | None = None,
-    processes: int = MIN_PROCESSES,
+    statistic: Statistic = WARM_MEDIAN,
+    processes: int = MAX_PROCESSES,
     sustained_s: float = 0.0,
     seed: int = 0,
     progress: Progress | None = None,
@@ -122,7 +128,8 @@ def measure_file(
         runtime: what runs the file; by default what its ending says.
         budget_ms: None measures only.
         shapes: of inputs by name; those that the file leaves open need one, but for the batch size, which is 1.
-        processes: how many fresh processes measure it; three times as many where the interval straddles the budget.
+        statistic: the latency that the budget is about.
+        processes: how many fresh processes measure it at most; 5 are enough where the budget is not close.
         sustained_s: seconds to run it without pause after that; 0 does not.
         stream: measures one process; another than `stream_rounds` in tests.
 
@@ -140,24 +147,22 @@ def measure_file(
     condition = condition_of(device)
     progress = progress or Silent()
     name, reference_us = path.name, reference_model.undisturbed_us(condition)
-    own = stream or functools.partial(stream_rounds, singles=True, shapes={name: given})
+    own = stream or functools.partial(stream_rounds, singles=True, cold=statistic.told_by(device), shapes={name: given})
     with tempfile.TemporaryDirectory() as folder:
         reference = reference_model.write(Path(folder), device)
         try:
-            for count in (processes, 3 * processes):
-                verdict = measure_verdict(
-                    device,
-                    {name: path},
-                    reference,
-                    budget_ms=budget_ms,
-                    reference_us=reference_us,
-                    processes=count,
-                    seed=seed,
-                    progress=progress,
-                    stream=own,
-                )[name]
-                if verdict.state != "straddles":
-                    break
+            verdict = measure_verdict(
+                device,
+                {name: path},
+                reference,
+                budget_ms=budget_ms,
+                statistic=statistic,
+                reference_us=reference_us,
+                processes=processes,
+                seed=seed,
+                progress=progress,
+                stream=own,
+            )[name]
             sustained = None
             if sustained_s:
                 sustained = run_sustained(

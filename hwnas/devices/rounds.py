@@ -31,6 +31,7 @@ class Round:
         load: how busy other work kept the machine then: CPUs taken by other processes or by the hypervisor, as a share
             of the CPUs that measuring left free; None where the system does not say.
         singles_us: times of single calls, where these were asked for; a sample of fast models is a batch of calls.
+        cold_us: times of single calls that each came after work that evicts caches, where these were asked for.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Round:
     reference_us: float
     load: float | None = None
     singles_us: tuple[float, ...] = ()
+    cold_us: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A flat dictionary, one line of a JSON-lines file."""

@@ -4,7 +4,7 @@ Reads one job from stdin:
 
     {"runtime": "onnxruntime", "threads": 1, "pin": null, "governor": null, "session": null, "web": null,
      "models": [[name, path], ...], "reference": path, "rounds": 7, "first_round": 0, "round_ms": 15.0, "warmup": 2,
-     "group": 8, "seed": 0, "singles": false, "shapes": {}}
+     "group": 8, "seed": 0, "singles": false, "cold": 0, "shapes": {}}
 
 "web" is null or, on the host only, the Python file that drives onnxruntime-web in Node and the folder that it is in.
 Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and, where there are models, {"event":
@@ -13,7 +13,8 @@ Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and,
 end; or {"event": "error", "message", "hint"}, with "model" if that one fails, and exit code 1. Times are microseconds
 of one call. `process` is the job's first round, `reference_us` the worse of the two medians of the reference model
 around the model's group; for `load` see `OtherWork`. With `singles`, a round has "singles_us", the times of single
-calls. `shapes` are of inputs, by model and input, before those of the file, where an open size is 1.
+calls, and with `cold` "cold_us", the times of so many calls that each came after work that evicts caches. `shapes` are of
+inputs, by model and input, before those of the file, where an open size is 1.
 
 Every round visits the models in a new order, in groups, with the reference model between them, so that a disturbance
 hits a few rounds of many models and is seen, instead of all rounds of one.
@@ -146,9 +147,30 @@ class Model:
         call_us = min(sampler(1, PILOT_CALLS, 0.0, 0))
         self.batch = 1 if call_us >= BATCH_BELOW_US else math.ceil(BATCH_US / max(call_us, 1e-3))
 
-    def samples_us(self, round_ms: float, warmup: int, batch: int = 0) -> Sequence[float]:
+    def samples_us(self, round_ms: float, warmup: int, batch: int = 0, fewest: int = FEWEST_SAMPLES) -> Sequence[float]:
         """Samples of one round, in microseconds: for `round_ms`, and at least three."""
-        return self.sampler(batch or self.batch, FEWEST_SAMPLES, round_ms, warmup)
+        return self.sampler(batch or self.batch, fewest, round_ms, warmup)
+
+
+class Evict:
+    """Work that reads and writes so many bytes, more than the caches hold, so that nothing else is left in them."""
+
+    def __init__(self) -> None:
+        self.buffer: Any = None
+
+    def __call__(self, size: int) -> None:
+        import numpy as np
+
+        if self.buffer is None:
+            self.buffer = np.ones(size, np.uint8)
+        self.buffer += 1
+
+
+def evicting_bytes() -> int:
+    """Twice the largest cache, from 16 to 256 MiB; 64 MiB where the system does not say."""
+    sizes = [line(path) or "" for path in CPUS.glob("cpu0/cache/index*/size")]
+    kib = max((int(size[:-1]) for size in sizes if size.endswith("K") and size[:-1].isdigit()), default=32 << 10)
+    return min(max(2 * kib << 10, 16 << 20), 256 << 20)
 
 
 class OtherWork:
@@ -361,6 +383,16 @@ def measure(job: dict[str, Any]) -> None:
             result["singles_us"] = [round(one, 3) for one in single]
         return result
 
+    def cold(model: Model) -> float:
+        """Microseconds of the first call after work that evicts caches."""
+        evict(evicting)
+        return model.samples_us(0.0, 0, 1, 1)[0]
+
+    def with_cold(name: str, result: dict[str, Any]) -> dict[str, Any]:
+        calls_us = [attempt(name, functools.partial(cold, models[name])) for _ in range(job["cold"])]
+        return dict(result, cold_us=[round(one, 3) for one in calls_us]) if calls_us else result
+
+    evict, evicting = getattr(runtime, "evict", None) or Evict(), evicting_bytes()
     reference = load("reference", job["reference"])
     models = {name: load(name, path) for name, path in job["models"]}
     gc.collect()
@@ -370,7 +402,7 @@ def measure(job: dict[str, Any]) -> None:
     before_us = timed("reference", reference)["median_us"]
     for turn in range(first, first + job["rounds"]):
         for group in groups(list(models), job["group"], job["seed"], turn):
-            results = {name: timed(name, models[name]) for name in group}
+            results = {name: with_cold(name, timed(name, models[name])) for name in group}
             after_us = timed("reference", reference)["median_us"]
             around = {"reference_us": max(before_us, after_us), "load": others.share()}
             for name, result in results.items():

@@ -1,10 +1,17 @@
-"""Does a model file meet its budget on the device? Judged on accepted rounds of several processes."""
+"""Does a model file meet its budget on the device? A claim with a known error, whose unit is the process.
+
+Rounds of one process share where its memory lies and what else the machine did then, so processes differ by more than
+their rounds do; only processes are independent. The verdict bounds the median over processes by a sequential test, see
+`sequential_median`: 'met' and 'missed' are wrong in at most one of twenty files each, however long it was measured.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,18 +19,27 @@ from typing import Literal
 import numpy as np
 
 from hwnas.devices.device import Device
-from hwnas.devices.estimate import accepted, by_name, median_interval, reference_floor_us
+from hwnas.devices.estimate import accepted, by_name, reference_floor_us
 from hwnas.devices.measure import ROUND_MS, Stream, stream_rounds
 from hwnas.devices.rounds import Round
+from hwnas.devices.sequential_median import FEWEST, lower_bound, upper_bound
+from hwnas.devices.statistic import WARM_MEDIAN, Statistic
 from hwnas.display import ms, table_html
 from hwnas.errors import InputError
 from hwnas.progress import Progress, Silent
 
-MIN_ACCEPTED = 20
-MIN_PROCESSES = 2
+ROUNDS = 12
+"""In each process."""
+MIN_ACCEPTED = 5
+"""Of these, for a process to count as undisturbed."""
+MIN_PROCESSES = FEWEST
+MAX_PROCESSES = 15
+"""Disturbed ones included."""
+MOST_UNDISTURBED = 12
+"""Undisturbed processes after which a file is too close to its budget to tell."""
 MIN_CALLS = 100  # for a 99th percentile
 
-State = Literal["met", "missed", "straddles", "unstable", "no budget"]
+State = Literal["met", "missed", "too close", "unstable", "no budget"]
 
 
 @dataclass(frozen=True)
@@ -31,25 +47,30 @@ class Verdict:
     """Latency of one model and what it means for the budget; times are milliseconds of one call.
 
     Attributes:
-        median_ms: median over accepted rounds; over all rounds when too few were accepted for a verdict.
-        p90_ms: median over the same rounds of their 90th percentiles; where at least 100 single calls were timed, the
-            90th percentile over these.
-        ci95_ms: 95 % interval of `median_ms`.
+        median_ms: median over processes of their medians, called back to back ('warm').
+        p90_ms: median over rounds of their 90th percentiles; where at least 100 single calls were timed, the 90th
+            percentile over these.
+        bounds_ms: of `judged_ms`: what it is at least and at most, each with 95 % confidence, however long it was
+            measured; None where the processes do not bound it.
         n: how many rounds were accepted.
         rejected: share of the rounds that were rejected, 0 to 1.
         all_rounds_median_ms: median over all rounds.
-        state: on at least 20 accepted rounds of at least 2 processes, 'met' when the median is within the budget,
-            'missed' when the whole interval lies above it, and 'straddles' when the median lies above it and the
-            interval reaches down to it. With fewer, 'met' when the median of as many rounds of any kind is within the
-            budget, because a disturbance only ever slows; else 'unstable'.
+        state: 'met' where the upper bound is within the budget, 'missed' where the lower bound lies above it, 'too
+            close' where neither holds, and 'unstable' where fewer than 5 processes were undisturbed and the budget was
+            not met in spite of that: a disturbance only ever slows.
         p99_ms: 99th percentile over the single calls of the same rounds; None where fewer than 100 were timed.
         calls: how many single calls were timed in them.
         rounds: how many rounds were measured.
+        cold_ms: median over processes of their medians of single calls after work that evicts caches; None where that
+            was not measured.
+        processes: how many undisturbed processes the verdict rests on; all of them where there are fewer than 5.
+        judged_ms: the latency that the budget is about, see `statistic`; the median by default.
+        statistic: which latency that is.
     """
 
     median_ms: float
     p90_ms: float
-    ci95_ms: tuple[float, float]
+    bounds_ms: tuple[float | None, float | None]
     n: int
     rejected: float
     all_rounds_median_ms: float
@@ -57,11 +78,28 @@ class Verdict:
     p99_ms: float | None = None
     calls: int = 0
     rounds: int = 0
+    cold_ms: float | None = None
+    processes: int = 0
+    judged_ms: float = math.nan
+    statistic: Statistic = WARM_MEDIAN
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.judged_ms):
+            object.__setattr__(self, "judged_ms", self.median_ms)
 
     def _repr_html_(self) -> str:
-        low, high = self.ci95_ms
-        latency = f"{ms(self.median_ms)} ms, 95 % interval {ms(low)} to {ms(high)}"
-        return table_html(f"verdict: {self.state}", {"median": latency, "90th percentile": f"{ms(self.p90_ms)} ms"})
+        facts = {self.statistic.label: self.measured, "90th percentile": f"{ms(self.p90_ms)} ms"}
+        if self.cold_ms is not None:
+            facts["after work that evicts caches"] = f"{ms(self.cold_ms)} ms"
+        return table_html(f"verdict: {self.state}", facts)
+
+    @property
+    def measured(self) -> str:
+        """The judged latency and its bounds, for people."""
+        low, high = self.bounds_ms
+        below = "" if low is None else f" at least {ms(low)} and"
+        above = "" if high is None else f"{below} at most {ms(high)} ms with 95 % confidence each"
+        return f"{ms(self.judged_ms)} ms{',' + above if above else ''}"
 
     @property
     def budget_met(self) -> bool | None:
@@ -70,15 +108,28 @@ class Verdict:
 
 
 def verdicts(
-    rounds: Sequence[Round], *, budget_ms: float | None, reference_us: float | None = None
+    rounds: Sequence[Round],
+    *,
+    budget_ms: float | None,
+    reference_us: float | None = None,
+    statistic: Statistic = WARM_MEDIAN,
+    judged: Collection[str] | None = None,
 ) -> dict[str, Verdict]:
     """The verdict on every model of these rounds; the reference model's minimum is taken over all of them.
 
     Args:
         reference_us: that minimum when the latency table was made, so that a steady load is noticed.
+        statistic: the latency that the budget is about.
+        judged: names of the models that the budget is for; by default all.
+
+    Raises:
+        InputError: a percentile was asked for, and too few single calls were timed for it.
     """
     floor_us = reference_floor_us(rounds, table_us=reference_us)
-    return {name: _verdict(own, floor_us, budget_ms) for name, own in by_name(rounds).items()}
+    return {
+        name: _verdict(own, floor_us, budget_ms if judged is None or name in judged else None, statistic)
+        for name, own in by_name(rounds).items()
+    }
 
 
 def measure_verdict(
@@ -87,46 +138,54 @@ def measure_verdict(
     reference: Path,
     *,
     budget_ms: float | None,
+    statistic: Statistic = WARM_MEDIAN,
+    judged: Collection[str] | None = None,
     reference_us: float | None = None,
-    processes: int = MIN_PROCESSES,
-    max_extra: int = 4,
+    processes: int = MAX_PROCESSES,
     round_ms: float = ROUND_MS,
     seed: int = 0,
     progress: Progress | None = None,
-    stream: Stream = stream_rounds,
+    stream: Stream | None = None,
 ) -> dict[str, Verdict]:
     """Measure models side by side and judge each against the budget.
 
-    Every model is measured for 20 rounds in each of `processes` fresh processes; what is unstable after that is
-    measured in up to `max_extra` more.
+    Every model is measured for 12 rounds in each of 5 fresh processes; what is undecided after that is measured in
+    more, until 12 of its processes were undisturbed, or `processes` were started in all.
 
     Args:
         models: name to model file: candidates and baselines alike, interleaved in the same processes.
         budget_ms: None measures only.
+        statistic: the latency that the budget is about.
+        judged: names of the models that the budget is for; by default all. The others are measured only.
         reference_us: the reference model's minimum when the latency table was made; see `reference_floor_us`.
+        processes: how many are started at most.
         stream: measures one process; another than `stream_rounds` in tests.
 
     Raises:
-        InputError: a budget that is not above 0, or fewer than 2 processes.
+        InputError: a budget that is not above 0, fewer than 5 processes, or a latency that the device cannot tell.
         DeviceError: as `stream_rounds`.
     """
     if budget_ms is not None and not budget_ms > 0:
         raise InputError(f"a budget must be above 0 ms, not {budget_ms}")
     if processes < MIN_PROCESSES:
         raise InputError(f"a verdict needs at least {MIN_PROCESSES} processes, not {processes}")
+    statistic.check(device)
+    stream = stream or functools.partial(
+        stream_rounds, singles=statistic.percentile != 50, cold=statistic.told_by(device)
+    )
     taken: list[Round] = []
     names = list(models)
-    for process in range(processes + max_extra):
-        if process >= processes:
-            so_far = verdicts(taken, budget_ms=budget_ms, reference_us=reference_us)
-            names = [name for name, one in so_far.items() if one.state == "unstable"]
+    for process in range(processes):
+        if process >= MIN_PROCESSES:
+            so_far = verdicts(taken, budget_ms=budget_ms, reference_us=reference_us, statistic=statistic, judged=judged)
+            names = [name for name, one in so_far.items() if _open(one)]
         if not names:
             break
         part = stream(
             device,
             {name: models[name] for name in names},
             reference,
-            rounds=MIN_ACCEPTED,
+            rounds=ROUNDS,
             round_ms=round_ms,
             first_round=1 + max((one.round for one in taken), default=-1),
             seed=seed,
@@ -134,42 +193,70 @@ def measure_verdict(
         )
         with contextlib.closing(part):
             taken += part
-    return verdicts(taken, budget_ms=budget_ms, reference_us=reference_us)
+    return verdicts(taken, budget_ms=budget_ms, reference_us=reference_us, statistic=statistic, judged=judged)
 
 
-def _verdict(own: Sequence[Round], floor_us: float, budget_ms: float | None) -> Verdict:
+def _open(one: Verdict) -> bool:
+    """Whether more processes may decide it."""
+    return (
+        one.processes < MIN_PROCESSES
+        or one.state == "unstable"
+        or (one.state == "too close" and one.processes < MOST_UNDISTURBED)
+    )
+
+
+def _verdict(own: Sequence[Round], floor_us: float, budget_ms: float | None, statistic: Statistic) -> Verdict:
     good = accepted(own, floor_us=floor_us)
-    enough = _enough(good)
-    used = good if enough else own
-    medians_us = [one.median_us for one in used]
-    low_ms, high_ms = (bound / 1e3 for bound in median_interval(medians_us))
-    median_ms = statistics.median(medians_us) / 1e3
+    every, undisturbed = _by_process(own), _by_process(good, MIN_ACCEPTED)
+    stable = len(undisturbed) >= MIN_PROCESSES
+    parts = undisturbed if stable else every
+    used = [one for part in parts for one in part]
+    values_ms = [statistic.of(part) / 1e3 for part in parts]
+    low_ms, high_ms = lower_bound(values_ms, MOST_UNDISTURBED), upper_bound(values_ms, MOST_UNDISTURBED)
     p90_us, p99_us = statistics.median(one.p90_us for one in used), None
     singles_us = [single for one in used for single in one.singles_us]
     if len(singles_us) >= MIN_CALLS:
         p90_us, p99_us = np.percentile(singles_us, [90, 99]).tolist()
-    state: State
-    if budget_ms is not None and median_ms <= budget_ms and _enough(own):
-        state = "met"
-    elif not enough:
-        state = "unstable"
-    elif budget_ms is None:
-        state = "no budget"
-    else:
-        state = "missed" if low_ms > budget_ms else "straddles"
+    cold_us = [cold for part in parts if (cold := Statistic("cold").of(part)) is not None] if _has_cold(used) else []
     return Verdict(
-        median_ms=median_ms,
+        median_ms=statistics.median(WARM_MEDIAN.of(part) for part in parts) / 1e3,
         p90_ms=p90_us / 1e3,
-        ci95_ms=(low_ms, high_ms),
+        bounds_ms=(_known(low_ms) if stable else None, _known(high_ms)),
         n=len(good),
         rejected=1 - len(good) / len(own),
         all_rounds_median_ms=statistics.median(one.median_us for one in own) / 1e3,
-        state=state,
+        state=_state(low_ms, high_ms, budget_ms, stable=stable),
         p99_ms=None if p99_us is None else p99_us / 1e3,
         calls=len(singles_us),
         rounds=len(own),
+        cold_ms=statistics.median(cold_us) / 1e3 if cold_us else None,
+        processes=len(undisturbed) if stable else len(every),
+        judged_ms=statistics.median(values_ms),
+        statistic=statistic,
     )
 
 
-def _enough(rounds: Sequence[Round]) -> bool:
-    return len(rounds) >= MIN_ACCEPTED and len({one.process for one in rounds}) >= MIN_PROCESSES
+def _state(low_ms: float, high_ms: float, budget_ms: float | None, *, stable: bool) -> State:
+    if budget_ms is not None and high_ms <= budget_ms:
+        return "met"
+    if not stable:
+        return "unstable"
+    if budget_ms is None:
+        return "no budget"
+    return "missed" if low_ms > budget_ms else "too close"
+
+
+def _by_process(rounds: Sequence[Round], fewest: int = 1) -> list[list[Round]]:
+    """The rounds of each process that has at least so many, in the order of the processes."""
+    parts: dict[int, list[Round]] = {}
+    for one in rounds:
+        parts.setdefault(one.process, []).append(one)
+    return [parts[process] for process in sorted(parts) if len(parts[process]) >= fewest]
+
+
+def _has_cold(rounds: Sequence[Round]) -> bool:
+    return all(one.cold_us for one in rounds)
+
+
+def _known(bound: float) -> float | None:
+    return bound if math.isfinite(bound) else None

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from hwnas.config.read import sections_of
 from hwnas.errors import InputError
 from hwnas.files import read_json
+from hwnas.report.earlier_results import current
 
 
 class RunFiles(Protocol):
@@ -46,7 +47,7 @@ def read_result(files: RunFiles) -> dict[str, Any]:
             f"{files.path} holds no finished run: result.json holds a {type(result).__name__}, not an object",
             hint="run the same hwnas search command again with --force",
         )
-    return result
+    return current(result)
 
 
 def optional(read: Callable[[Path], Any], path: Path) -> dict[str, Any]:

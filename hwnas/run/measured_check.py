@@ -17,6 +17,7 @@ from hwnas.run.latency_stage import reference_us
 from hwnas.run.result import read_architecture, write_architecture
 
 _CHECKS = 6
+_CHECK_PROCESSES = 9  # of a candidate; one that is still too close then makes way for a faster one
 
 
 def checked(run: RunContext, found: SearchOutcome) -> tuple[int, ...]:
@@ -40,7 +41,7 @@ def checked(run: RunContext, found: SearchOutcome) -> tuple[int, ...]:
             reference,
             budget_ms=run.budget_ms,
             reference_us=reference_us(run.plan),
-            max_extra=2,
+            processes=_CHECK_PROCESSES,
             progress=run.progress,
         )["model"]
         run.progress.record({"event": "check", "choices": choices, "verdict": asdict(verdict)})
@@ -57,9 +58,10 @@ def faster(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], verd
 
     None where it did not miss it, or no network of the space is that fast.
     """
-    if verdict.state not in ("missed", "straddles"):
+    if verdict.state not in ("missed", "too close"):
         return None
-    target_ms = run.model.predict_ms(choices) * min(1.0, run.budget_ms / verdict.median_ms) * 0.995
+    slow_ms = max(verdict.judged_ms, verdict.bounds_ms[1] or 0.0)
+    target_ms = run.model.predict_ms(choices) * min(1.0, run.budget_ms / slow_ms) * 0.995
     if target_ms < run.model.smallest_ms:
         return None
     return run.feasible_set(target_ms).decode(found.preferences)
@@ -68,7 +70,7 @@ def faster(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], verd
 def measured_verdicts(
     run: RunContext, exported: Exported, random_choices: tuple[int, ...], baseline: nn.Module | None
 ) -> dict[str, Verdict]:
-    """The exported file and the baseline, measured side by side; what straddles the budget is measured longer.
+    """The exported file and the baseline, measured side by side.
 
     Nothing where there is no way to the device.
     """
@@ -82,18 +84,14 @@ def measured_verdicts(
             content = run.model_format.quantize(content, calibration_inputs(run.dataset))
         write_bytes(models["baseline"], content)
     reference = write_reference_model(run.folder.state, run.plan.device)
-    verdicts: dict[str, Verdict] = {}
-    for processes in (2, 6):
-        verdicts = measure_verdict(
-            run.plan.device,
-            models,
-            reference,
-            budget_ms=run.budget_ms,
-            reference_us=reference_us(run.plan),
-            processes=processes,
-            progress=run.progress,
-        )
-        run.progress.record({"event": "verdict"} | {name: asdict(verdict) for name, verdict in verdicts.items()})
-        if verdicts["model"].state != "straddles":
-            break
+    verdicts = measure_verdict(
+        run.plan.device,
+        models,
+        reference,
+        budget_ms=run.budget_ms,
+        judged=("model",),
+        reference_us=reference_us(run.plan),
+        progress=run.progress,
+    )
+    run.progress.record({"event": "verdict"} | {name: asdict(verdict) for name, verdict in verdicts.items()})
     return verdicts

@@ -136,8 +136,7 @@ def _has_verdict(folder: RunFolder) -> bool:
     """Whether the run ended with all that can be said; an unstable verdict is measured again."""
     if not folder.result.exists():
         return False
-    result = read_result(folder.result)
-    return result["budget_met"] is not None or result["measured_ms"] is None
+    return bool(read_result(folder.result)["verdict"] != "unstable")
 
 
 def _kept_result(folder: RunFolder) -> dict[str, Any]:

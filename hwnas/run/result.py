@@ -14,10 +14,11 @@ from torch import nn
 from hwnas.arch.costs import costs
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.devices.verdict import Verdict
-from hwnas.errors import BudgetMissedError, InputError
+from hwnas.errors import BudgetMissedError, InputError, UndecidedError
 from hwnas.export.model_file import Exported, accuracy
 from hwnas.files import write_json, write_text
 from hwnas.nas.engine import SearchOutcome
+from hwnas.report.earlier_results import current
 from hwnas.run.context import RunContext
 from hwnas.schema import checked, read_json_as
 from hwnas.train import Recipe, evaluate
@@ -67,7 +68,7 @@ def result_of(
         "range_ms": list(run.range_ms),
         "predicted_ms": run.model.predict_ms(choices),
         "measured_ms": _milliseconds(verdict),
-        "budget_met": {"met": True, "missed": False, "straddles": False}.get(state),
+        "budget_met": {"met": True, "missed": False}.get(state),
         "verdict": state,
         "device": run.plan.device.id,
         "condition": str(run.plan.condition.folder),
@@ -103,23 +104,45 @@ def _milliseconds(verdict: Verdict | None) -> dict[str, Any] | None:
     return {
         "median": verdict.median_ms,
         "p90": verdict.p90_ms,
-        "ci95": list(verdict.ci95_ms),
+        "cold": verdict.cold_ms,
+        "bounds": list(verdict.bounds_ms),
+        "processes": verdict.processes,
         "n": verdict.n,
         "rejected": verdict.rejected,
         "all_rounds_median": verdict.all_rounds_median_ms,
     }
 
 
-def missed(result: dict[str, Any]) -> BudgetMissedError:
-    """The error of a run with files that are too slow, from its result."""
+def failure(result: dict[str, Any]) -> BudgetMissedError | UndecidedError | None:
+    """The error of a run with files that are too slow, or too close to their budget to tell; None without any."""
+    runs = result.get("front", [result])
+    if any(one["budget_met"] is False for one in runs):
+        return _missed(runs)
+    close = [one for one in runs if one["verdict"] == "too close"]
+    if not close:
+        return None
+    return UndecidedError(
+        "; ".join(
+            f"{_name(one)} runs in {one['measured_ms']['median']:.4g} ms, too close to the budget of "
+            f"{one['budget_ms']:.4g} ms to tell, after {one['measured_ms']['processes']} processes"
+            for one in close
+        ),
+        hint="ask for a slightly larger budget, or search again for a slightly smaller one",
+    )
+
+
+def _name(one: dict[str, Any]) -> str:
+    return f"{one['folder']}/{one['model']}" if "folder" in one else "the exported model"
+
+
+def _missed(runs: Sequence[dict[str, Any]]) -> BudgetMissedError:
     said = []
-    for one in result.get("front", [result]):
+    for one in runs:
         if one["budget_met"] is False:
             measured = one["measured_ms"]
-            name = f"{one['folder']}/{one['model']}" if "folder" in one else "the exported model"
             said.append(
-                f"{name} runs in {measured['median']:.4g} ms (95 % interval {measured['ci95'][0]:.4g} to "
-                f"{measured['ci95'][1]:.4g}), above the budget of {one['budget_ms']:.4g} ms"
+                f"{_name(one)} runs in {measured['median']:.4g} ms, at least {measured['bounds'][0]:.4g} ms with 95 % "
+                f"confidence, above the budget of {one['budget_ms']:.4g} ms"
             )
     return BudgetMissedError(
         "; ".join(said),
@@ -168,10 +191,10 @@ def read_architecture(path: Path, space: SearchSpace) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class _Measured:
-    """Latency on the device, in milliseconds: the median and its 95 % interval."""
+    """Latency on the device, in milliseconds: the median, and what it is at least and at most."""
 
     median: float
-    ci95: tuple[float, float]
+    bounds: tuple[float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -181,6 +204,7 @@ class _Result:
     budget_ms: float
     measured_ms: _Measured | None
     budget_met: bool | None
+    verdict: str
     model: str
     seconds: float
     range_ms: tuple[float, float]
@@ -205,7 +229,7 @@ def read_result(path: Path) -> dict[str, Any]:
         InputError: the file is damaged.
     """
     hint = "start the run anew, with --force"
-    content = read_json_as(path, dict[str, Any], hint=hint)
+    content = current(read_json_as(path, dict[str, Any], hint=hint))
     checked(content, _Result, path, hint=hint)
     return content
 

@@ -226,7 +226,7 @@ def test_terminal_wraps_between_words_and_keeps_paths_whole() -> None:
 
 
 def a_result(**changes: Any) -> dict[str, Any]:
-    measured = {"median": 1.95, "ci95": [1.9, 2.0], "rejected": 0.6}
+    measured = {"median": 1.95, "bounds": [1.9, 2.0], "rejected": 0.6}
     result = {
         "budget_ms": 2.0,
         "budget_binds": True,
@@ -234,6 +234,7 @@ def a_result(**changes: Any) -> dict[str, Any]:
         "predicted_ms": 1.9,
         "measured_ms": measured,
         "budget_met": True,
+        "verdict": "met",
         "device": "host",
         "accuracy": {"test": 0.9},
         "baseline_random": {"accuracy": 0.7, "predicted_ms": 1500.0, "measured_ms": measured},
@@ -249,9 +250,10 @@ def a_result(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, ["Budget met, measured on host.", "The budget binds", "1.950 [1.900, 2.000]", "1,500", "trained alike"]),
+        ({}, ["Budget met, measured on host.", "The budget binds", "1.950, 2.000", "1,500", "trained alike"]),
         ({"budget_binds": False}, ["The budget does not bind", "predicted 1.800 ms"]),
-        ({"budget_met": None}, ["Verdict unstable", "60%", "--resume"]),
+        ({"budget_met": None, "verdict": "too close"}, ["Too close to tell"]),
+        ({"budget_met": None, "verdict": "unstable"}, ["Verdict unstable", "60%", "--resume"]),
         ({"trained": False}, ["same supernet"]),
     ],
 )
@@ -275,9 +277,9 @@ def test_a_front_is_one_table_with_a_row_for_each_budget(capsys: pytest.CaptureF
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
-    assert lines[0].split() == "budget, ms predicted, ms measured [95 %], ms accuracy random verdict".split()  # noqa: SIM905
-    assert lines[1].split() == ["2.000", "1.900", "1.950", "[1.900,", "2.000]", "0.9000", "0.7000", "met"]
-    assert lines[2].split()[0::7] == ["5.000", "unstable"]
+    assert lines[0].split() == "budget, ms predicted, ms median, at most accuracy random verdict".split()  # noqa: SIM905
+    assert lines[1].split() == ["2.000", "1.900", "1.950,", "2.000", "0.9000", "0.7000", "met"]
+    assert lines[2].split()[0::6] == ["5.000", "unstable"]
     assert "5ms: Verdict unstable" in out
     assert "runs/[a]/2ms/model.onnx, runs/[a]/5ms/model.onnx" in out
     assert lines[-1] == "Next: hwnas predict runs/[a]/2ms IMAGE"

@@ -123,15 +123,15 @@ class FakeVerdicts:
         reference: Path,
         *,
         budget_ms: float,
-        processes: int = 2,
+        processes: int = 15,
         **_: Any,
     ) -> dict[str, Verdict]:
         assert reference.is_file()
         assert all(path.is_file() for path in models.values())
         self.asked.append((tuple(models), processes))
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        median = budget_ms * {"met": 0.9, "missed": 1.1, "straddles": 1.001, "unstable": 1.0}[state]
-        verdict = Verdict(median, median * 1.1, (0.99 * median, 1.01 * median), 40, 0.1, median, state)
+        median = budget_ms * {"met": 0.9, "missed": 1.1, "too close": 1.001, "unstable": 1.0}[state]
+        verdict = Verdict(median, median * 1.1, (0.99 * median, 1.01 * median), 60, 0.1, median, state, processes=5)
         return dict.fromkeys(models, verdict)
 
 

@@ -24,7 +24,7 @@ from hwnas.arch import space_instance
 from hwnas.config import Configuration, load_configuration
 from hwnas.errors import InputError
 from hwnas.nas.supernet_loop import SearchLoop
-from hwnas.run.result import missed
+from hwnas.run.result import failure
 
 ROOT = Path(__file__).parents[2]
 MOBILE = space_instance("mobile", width=0.25, resolution=32, channels=3, classes=3)
@@ -125,7 +125,9 @@ def test_a_missed_budget_is_a_result_and_exit_code_4(here: Path, monkeypatch: py
     install(monkeypatch.setattr, FakeVerdicts("met", "missed"))
     result = searched("missed", budget_ms="100%")
     assert (result.budget_met, result.verdict.state if result.verdict else "") == (False, "missed")
-    assert missed(result.to_json()).exit_code == 4
+    error = failure(result.to_json())
+    assert error is not None
+    assert error.exit_code == 4
 
 
 def test_callbacks_hear_everything_and_the_log_is_one_of_them(here: Path) -> None:

@@ -17,7 +17,7 @@ from hwnas.files import write_text
 from hwnas.report.page import is_front, write_front
 from hwnas.run import measured_check, produce, search_stage
 from hwnas.run.pipeline import run_search
-from hwnas.run.result import missed
+from hwnas.run.result import failure
 from hwnas.run.run_folder import RunFolder
 
 MODEL = latencies()
@@ -93,7 +93,7 @@ def test_a_missed_budget_is_told_after_all_the_others(
     measure_verdict = FakeVerdicts("met", "met", "met", "missed", "met")
     monkeypatch.setattr(measured_check, "measure_verdict", measure_verdict)
     result = run(images, tmp_path / "run")
-    assert re.fullmatch(r"20pct/model.onnx runs in .*, above the budget of [0-9.]+ ms", str(missed(result)))
+    assert re.fullmatch(r"20pct/model.onnx runs in .*, above the budget of [0-9.]+ ms", str(failure(result)))
     assert result == json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["budget_met"] is False
     assert [one["verdict"] for one in result["front"]] == ["missed", "met", "met"]

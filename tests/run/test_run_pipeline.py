@@ -21,7 +21,7 @@ from hwnas.nas.decode import decode
 from hwnas.nas.supernet_loop import SearchLoop
 from hwnas.run import context, measured_check, search_stage, training_stage
 from hwnas.run.pipeline import run_search
-from hwnas.run.result import missed
+from hwnas.run.result import failure
 from hwnas.run.run_folder import RunFolder
 from hwnas.train import checkpoint, training
 
@@ -134,7 +134,8 @@ def test_a_missed_verdict_is_repaired_with_a_faster_architecture(runs: Runs) -> 
 
 def test_after_two_repairs_a_missed_budget_is_a_result_that_says_so(runs: Runs) -> None:
     measure_verdict = runs.measured_verdicts("met", "missed")
-    error = missed(runs(budget="100%"))
+    error = failure(runs(budget="100%"))
+    assert error is not None
     assert error.exit_code == 4
     assert len(measure_verdict.asked) == 1 + 3
     result = runs.result()
@@ -153,7 +154,7 @@ def test_a_missed_budget_that_nothing_is_faster_for_ends_at_once(runs: Runs) -> 
 
 
 def test_the_check_swaps_before_anything_is_trained(runs: Runs) -> None:
-    runs.measured_verdicts("missed", "straddles", "met")
+    runs.measured_verdicts("missed", "too close", "met")
     runs(budget="80%")
     tried = [tuple(event["choices"]) for event in runs.events("check")]
     predicted = [MODEL.predict_ms(choices) for choices in tried]
@@ -164,19 +165,22 @@ def test_the_check_swaps_before_anything_is_trained(runs: Runs) -> None:
     assert [event["stage"] for event in runs.events("end")].count("train") == 1
 
 
-def test_a_verdict_on_the_edge_is_measured_longer(runs: Runs) -> None:
-    measure_verdict = runs.measured_verdicts("met", "straddles", "met")
-    assert runs()["budget_met"] is True
-    assert [processes for names, processes in measure_verdict.asked if "baseline" in names] == [2, 6]
-    measure_verdict = runs.measured_verdicts("met", "straddles")
-    assert (runs("edge")["budget_met"], runs.result("edge")["verdict"]) == (False, "straddles")
-    assert [names for names, _ in measure_verdict.asked if "baseline" in names] == [("model", "baseline")] * 6, (
+def test_a_verdict_that_stays_too_close_is_neither_met_nor_missed(runs: Runs) -> None:
+    measure_verdict = runs.measured_verdicts("met", "too close")
+    assert (runs()["budget_met"], runs.result()["verdict"]) == (None, "too close")
+    assert [names for names, _ in measure_verdict.asked if "baseline" in names] == [("model", "baseline")] * 3, (
         "repaired twice"
     )
+    error = failure(runs.result())
+    assert error is not None
+    assert error.exit_code == 9
+    asked = len(measure_verdict.asked)
+    assert runs(resume=True)["verdict"] == "too close"
+    assert len(measure_verdict.asked) == asked, "to look again and again would decide it by chance"
 
 
 def test_what_stays_on_the_edge_is_repaired(runs: Runs) -> None:
-    runs.measured_verdicts("met", "straddles", "straddles", "met")
+    runs.measured_verdicts("met", "too close", "too close", "met")
     result = runs()
     assert result["budget_met"] is True
     (checked,) = [tuple(event["choices"]) for event in runs.events("check")]

@@ -22,6 +22,7 @@ from hwnas.latency.adapt import adaptation_prior
 from hwnas.latency.build import validation_networks
 from hwnas.latency.calibrate import predict as calibrated_us
 from hwnas.latency.calibrate import row_sum
+from hwnas.latency.model import margin
 from hwnas.latency.op_prior import op_counts, priced
 from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import load_table
@@ -53,7 +54,7 @@ def line(target: LatencyTable, others: list[LatencyTable], signature: str) -> li
             predicted = found.predict_ms(rows[held])
             off[held] = true_ms[held] / predicted - 1.0
             deviation[held] = found.deviation_ms(rows[held]) / predicted
-            margins[held] = 1.645 * known.sigma(found)
+            margins[held] = 1.0 / (1.0 - margin(known.sigma(found))) - 1.0
         error = np.mean(np.abs(1.0 / (1.0 + off) - 1.0))
         z = np.sqrt(np.mean((off / deviation) ** 2))
         cells.append(

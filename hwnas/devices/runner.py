@@ -13,7 +13,7 @@ Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and,
 end; or {"event": "error", "message", "hint"}, with "model" if that one fails, and exit code 1. Times are microseconds
 of one call. `process` is the job's first round, `reference_us` the worse of the two medians of the reference model
 around the model's group; for `load` see `OtherWork`. With `singles`, a round has "singles_us", the times of single
-calls, and with `cold` "cold_us", the times of so many calls that each came after work that evicts caches. `shapes` are of
+calls; with `cold` "cold_us", the times of so many calls that each came after work that evicts caches. `shapes` are of
 inputs, by model and input, before those of the file, where an open size is 1.
 
 Every round visits the models in a new order, in groups, with the reference model between them, so that a disturbance

@@ -68,7 +68,7 @@ def test_show_puts_the_heaviest_rows_first() -> None:
     assert facts["rows"][0]["median_us"] == 1000.0
     entry = facts["spaces"][TOY.signature]
     assert entry["validation"]["mape"] == 0.0123
-    assert entry["margin"] == pytest.approx(1 - 1 / (1 + 1.645 * 0.02))
+    assert entry["margin"] == pytest.approx(1 - 1 / (1 + 1.749 / 0.789 * 0.02))
     assert (entry["too_far_off"], entry["noise"]["rejected"], len(entry["pairs"])) == (None, 0.25, 3)
     assert (facts["kind"], facts["provenance"]["cpu"]) == ("measured", "Some CPU")
     text = hwnas("table", "show", "--rows", "3")

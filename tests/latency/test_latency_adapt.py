@@ -121,7 +121,7 @@ def test_an_adapted_table_is_saved_and_searched(
     predicted = np.array([model.predict_ms(one.choices) for one in drawn])
     assert np.mean(np.abs(predicted / truth - 1.0)) < 0.05
     assert model.sigma > 0.005
-    assert (truth < predicted * (1 + 1.645 * model.sigma)).mean() >= 0.9
+    assert (truth < predicted * (1 + 1.749 / 0.789 * model.sigma)).mean() >= 0.9
     assert table_for(HOST, TOY, tmp_path)[0].kind == "adapted"
     measured = table_of(device=condition.device, condition=condition.id)
     measured.calibrations[TOY.signature], measured.validations[TOY.signature] = Calibration(1, 0, 0, 24), SOUND

@@ -114,7 +114,7 @@ def test_without_the_latency_all_architectures_are_left() -> None:
 def test_a_constraint_knows_what_was_asked_and_what_the_margin_leaves() -> None:
     model, found, _ = at("slots", 0.5)
     latency = latency_constraint(model, found.latency.target)
-    assert latency.budget_ms == pytest.approx(latency.target_ms * (1 + 1.645 * 0.02))
+    assert latency.budget_ms == pytest.approx(latency.target_ms * (1 + 1.749 / 0.789 * 0.02))
     assert latency_constraint(model, latency.target_ms, 9.0).budget_ms == 9.0
 
 

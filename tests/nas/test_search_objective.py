@@ -73,7 +73,7 @@ def test_a_calibration_that_does_not_increase_is_refused(slope: float) -> None:
 
 def test_the_margin_grows_with_the_error_of_the_table() -> None:
     assert toy_model(sigma=0.0).target_ms(20.0) == 20.0
-    assert toy_model(sigma=0.05).target_ms(20.0) == pytest.approx(20.0 / (1 + 1.645 * 0.05))
+    assert toy_model(sigma=0.05).target_ms(20.0) == pytest.approx(20.0 / (1 + 1.749 / 0.789 * 0.05))
 
 
 def test_the_smallest_latency_is_a_feasible_budget() -> None:

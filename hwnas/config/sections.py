@@ -17,6 +17,7 @@ from hwnas.config.share import parse_share
 Evaluator = Literal["", "one-shot", "from-scratch"]
 Reward = Literal["filter", "absolute"]
 RecipeName = Literal["auto", "default", "cells"]
+Latency = Literal["warm", "cold"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 _OLD_EVALUATORS = {"supernet": "one-shot", "training": "from-scratch"}
 _OLD_STRATEGIES = {"gaussian": "bayesian"}
@@ -63,6 +64,13 @@ class Target(Section):
             example="--budget-ms 20, --budgets-ms 5,10,20, --budgets-ms 20%,50%",
         ),
     ]
+    latency: Annotated[
+        Latency,
+        Option(
+            "What budgets are about: calls back to back (warm), or one call now and then, after other work (cold).",
+            flag="--latency",
+        ),
+    ] = "warm"
     device: Annotated[str, Option("Device id (see `hwnas devices list`), or a TOML file.", flag="--device")] = "host"
     runtime: Annotated[
         str,

@@ -144,7 +144,7 @@ def _complete(
     max_minutes: float,
 ) -> LatencyTable:
     started = time.monotonic()
-    networks = _networks(space, seed)
+    networks = whole_networks(space, seed)
     journal = folder / f"rounds-{space.signature}.jsonl"
     with tempfile.TemporaryDirectory() as temporary:
         rows = {spec.key: Network.single(spec) for spec in missing.rows}
@@ -169,6 +169,7 @@ def _complete(
     measured = [measured_network(table, network, name, rounds) for name, network in networks.items()]
     calibration = fit(measured[:CALIBRATION_NETWORKS])
     table.calibrations[space.signature] = calibration
+    table.cold.pop(space.signature, None)
     table.validations[space.signature] = validate(calibration, measured[CALIBRATION_NETWORKS:])
     table.pairs[space.signature] = pairs_of(calibration, measured[CALIBRATION_NETWORKS:])
     table.noise[space.signature] = noise_of(rounds)
@@ -184,7 +185,7 @@ def provenance(device: Device) -> dict[str, object]:
     return link_to(device).facts.provenance() | settings
 
 
-def _networks(space: SearchSpace, seed: int) -> dict[str, Network]:
+def whole_networks(space: SearchSpace, seed: int) -> dict[str, Network]:
     """Calibration networks first, then validation networks, none twice.
 
     Networks with idle ops are left out: rows cannot say what they take. A search counts idle ops, so it finds such a
@@ -202,7 +203,7 @@ def _networks(space: SearchSpace, seed: int) -> dict[str, Network]:
 
 def validation_networks(space: SearchSpace, seed: int) -> list[Network]:
     """The networks that a table which was measured with this seed is validated on, in the order of its pairs."""
-    return list(_networks(space, seed).values())[CALIBRATION_NETWORKS:]
+    return list(whole_networks(space, seed).values())[CALIBRATION_NETWORKS:]
 
 
 def _take_rows(

@@ -85,7 +85,7 @@ def fit(networks: Sequence[Measured]) -> Calibration:
     measured = np.array([network.floor_us for network in networks])
     designs = [np.stack([np.ones_like(rows_us), rows_us, count], 1), np.stack([np.ones_like(rows_us), rows_us], 1)]
     for design in designs:
-        solution, rank = _robust(design / measured[:, None], np.ones_like(measured))
+        solution, rank = robust(design / measured[:, None], np.ones_like(measured))
         slope = float(solution[1])
         per_op = float(solution[2]) / slope if design.shape[1] == 3 and slope > 0 else 0.0
         if rank == design.shape[1] and slope > _SMALLEST_SLOPE and per_op > -0.9 * float(np.min(rows_us / count)):
@@ -96,7 +96,7 @@ def fit(networks: Sequence[Measured]) -> Calibration:
     )
 
 
-def _robust(design: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+def robust(design: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
     """Coefficients of a Huber regression by iterated weights, and the rank of the design."""
     weights = np.ones_like(target)
     for _ in range(_REWEIGHTINGS):
@@ -132,12 +132,12 @@ def validate(calibration: Calibration, networks: Sequence[Measured]) -> Validati
         mape=float(error.mean()),
         within_5=float((error <= 0.05).mean()),
         within_10=float((error <= 0.10).mean()),
-        sigma=_robust_rms(verdict_us / predicted - 1.0),
+        sigma=trimmed_rms(verdict_us / predicted - 1.0),
         repeatability=float(np.abs(second / first - 1.0).mean()),
     )
 
 
-def _robust_rms(values: NDArray[np.float64]) -> float:
+def trimmed_rms(values: NDArray[np.float64]) -> float:
     """Root mean square without the largest tenth of the values: one burst must not set the margin of every search."""
     kept = np.sort(np.abs(values))[: max(1, int(np.ceil(0.9 * len(values))))]
     return float(np.sqrt(np.mean(kept**2)))

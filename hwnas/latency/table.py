@@ -74,6 +74,23 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True)
+class ColdCalibration:
+    """Cold latency of one space instance from the warm one that the table predicts: `intercept_us + slope · warm_us`.
+
+    Attributes:
+        n: whole networks that it was fitted on; as many others validated it.
+        mape: mean |predicted / measured - 1| on these.
+        sigma: as that of a `Validation`, from which the margin of searches follows.
+    """
+
+    slope: float
+    intercept_us: float
+    n: int
+    mape: float
+    sigma: float
+
+
+@dataclass(frozen=True, slots=True)
 class Noise:
     """What stood in the way while the rows and networks of a space instance were measured.
 
@@ -111,6 +128,7 @@ class LatencyTable:
         reference_us: undisturbed latency of the reference model when the table was last measured; see `reference_of`.
         calibrations, validations, noise: by the signature of a space instance; tables of older versions lack `noise`,
             and an imported table may have none of them.
+        cold: alike, where cold latencies were measured.
         pairs: alike, (predicted, measured) undisturbed latency in milliseconds of the networks of the validation;
             tables of older versions lack them.
         folded: alike, keys of the ops whose latency the intercept of the calibration holds, because the source of an
@@ -126,6 +144,7 @@ class LatencyTable:
     calibrations: dict[str, Calibration] = field(default_factory=dict)
     validations: dict[str, Validation] = field(default_factory=dict)
     noise: dict[str, Noise] = field(default_factory=dict)
+    cold: dict[str, ColdCalibration] = field(default_factory=dict)
     pairs: dict[str, list[list[float]]] = field(default_factory=dict)
     folded: dict[str, list[str]] = field(default_factory=dict)
 

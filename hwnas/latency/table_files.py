@@ -18,7 +18,7 @@ import tomli_w
 from hwnas.arch.op import OpSpec
 from hwnas.errors import InputError, TableError
 from hwnas.files import sha256, write_bytes, write_text
-from hwnas.latency.table import Calibration, LatencyTable, Noise, Row, Validation
+from hwnas.latency.table import Calibration, ColdCalibration, LatencyTable, Noise, Row, Validation
 from hwnas.schema import Rule, checked, one_of, read_file, toml_as
 
 SCHEMA = 1
@@ -48,6 +48,7 @@ class _Meta:
     calibration: dict[str, Calibration] = field(default_factory=dict)
     validation: dict[str, Validation] = field(default_factory=dict)
     noise: dict[str, Noise] = field(default_factory=dict)
+    cold: dict[str, ColdCalibration] = field(default_factory=dict)
     pairs: dict[str, list[Annotated[list[float], _PAIR]]] = field(default_factory=dict)
     folded: dict[str, list[str]] = field(default_factory=dict)
 
@@ -75,6 +76,7 @@ def save_table(table: LatencyTable, folder: Path) -> None:
         "calibration": {name: asdict(entry) for name, entry in sorted(table.calibrations.items())},
         "validation": {name: asdict(entry) for name, entry in sorted(table.validations.items())},
         "noise": {name: _known(asdict(entry)) for name, entry in sorted(table.noise.items())},
+        "cold": {name: asdict(entry) for name, entry in sorted(table.cold.items())},
         "pairs": dict(sorted(table.pairs.items())),
         "folded": dict(sorted(table.folded.items())),
     }
@@ -110,12 +112,13 @@ def load_table(folder: Path) -> LatencyTable:
         calibrations=meta.calibration,
         validations=meta.validation,
         noise=meta.noise,
+        cold=meta.cold,
         pairs=meta.pairs,
         folded=folded,
     )
     if interrupted:
         table.reference_us = meta.reference_us_before
-        table.calibrations, table.validations, table.noise, table.pairs = {}, {}, {}, {}
+        table.calibrations, table.validations, table.noise, table.cold, table.pairs = {}, {}, {}, {}, {}
     for key, row in table.rows.items():
         if not row.reference_us:  # of an older version, which knew one speed of the whole table
             table.rows[key] = replace(row, reference_us=table.reference_us)

@@ -13,13 +13,14 @@ from hwnas.latency.space_latency import latency_model
 from hwnas.latency.table import Calibration, LatencyTable, missing_rows_error
 
 
-def model_of(table: LatencyTable, space: SearchSpace, *, any_table: bool = False) -> LatencyModel:
+def model_of(table: LatencyTable, space: SearchSpace, *, any_table: bool = False, cold: bool = False) -> LatencyModel:
     """The calibrated latency model of `space`.
 
     Rows of an imported table that was never compared with whole networks are summed as they are, without a margin.
 
     Args:
         any_table: take a table whose error is too large, too.
+        cold: of calls after work that evicts caches, which takes a calibration of their own.
 
     Raises:
         MissingRowsError: the table lacks rows.
@@ -55,8 +56,25 @@ def model_of(table: LatencyTable, space: SearchSpace, *, any_table: bool = False
         "intercept_ms": calibration.intercept_us / 1e3,
         "sigma": validation.sigma if validation else 0.0,
     }
+    if cold:
+        numbers = _cold(table, space, numbers)
 
     def row_ms(spec: OpSpec) -> float:
         return 0.0 if spec.key in folded else table.row_ms(spec) + per_op_ms
 
     return latency_model(space, row_ms, **numbers)
+
+
+def _cold(table: LatencyTable, space: SearchSpace, warm: dict[str, float]) -> dict[str, float]:
+    """The affine of cold latencies, which is one of the warm one."""
+    found = table.cold.get(space.signature)
+    if found is None:
+        raise InputError(
+            f"the table {table.device}/{table.condition} holds no cold latencies of {space.signature}",
+            hint="measure them on the device with a search for --latency cold, or leave that out",
+        )
+    return {
+        "slope": found.slope * warm["slope"],
+        "intercept_ms": found.intercept_us / 1e3 + found.slope * warm["intercept_ms"],
+        "sigma": found.sigma,
+    }

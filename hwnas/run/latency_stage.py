@@ -9,6 +9,7 @@ from typing import Any
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.files import write_json
 from hwnas.latency.build import complete, drifted
+from hwnas.latency.cold import calibrate_cold
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.noise import load_warning
@@ -42,6 +43,8 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
         DeviceError: the device cannot measure.
     """
     origin = {"space": plan.space.name, "condition": plan.condition.folder.as_posix()}
+    if plan.cold:
+        origin["latency"] = "cold"
     if kept is not None and kept.exists() and not plan.missing:
         content = read_json_as(kept, _KeptModel, hint="start the run anew, with --force")
         if content.origin == origin:
@@ -96,7 +99,11 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
         plan = replace(plan, table=open_table(plan.device, plan.folder))
         if warning := load_warning(plan.table, plan.whole):
             progress.say(warning)
-    return model_of(plan.table, plan.whole, any_table=plan.any_table)
+    table = plan.table
+    if plan.cold and plan.whole.signature not in table.cold:
+        progress.say(f"measuring whole networks of {plan.space.name} cold, for about a minute")
+        table = calibrate_cold(table, plan.whole, plan.device, plan.folder, progress=progress)
+    return model_of(table, plan.whole, any_table=plan.any_table, cold=plan.cold)
 
 
 def reference_us(plan: Plan) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from torch import nn
 
 from hwnas.backends.torch import export_weights
+from hwnas.devices.statistic import Statistic
 from hwnas.devices.verdict import Verdict, measure_verdict
 from hwnas.export.model_file import Exported, calibration_inputs
 from hwnas.files import write_bytes
@@ -40,6 +41,7 @@ def checked(run: RunContext, found: SearchOutcome) -> tuple[int, ...]:
             {"model": model},
             reference,
             budget_ms=run.budget_ms,
+            statistic=Statistic(run.plan.config.target.latency),
             reference_us=reference_us(run.plan),
             processes=_CHECK_PROCESSES,
             progress=run.progress,
@@ -89,6 +91,7 @@ def measured_verdicts(
         models,
         reference,
         budget_ms=run.budget_ms,
+        statistic=Statistic(run.plan.config.target.latency),
         judged=("model",),
         reference_us=reference_us(run.plan),
         progress=run.progress,

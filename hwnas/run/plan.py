@@ -23,7 +23,7 @@ from hwnas.progress import Progress, Silent
 from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
 from hwnas.run.init import check_share, initialised, start_of
 from hwnas.run.instance_choice import chosen_instance, of_table
-from hwnas.run.plan_checks import check_strategy
+from hwnas.run.plan_checks import check_latency, check_strategy
 from hwnas.train import resolve
 
 _SILENT = Silent()
@@ -71,6 +71,16 @@ class Plan:
         """The searched space: the options of the whole space that the constraints allow."""
         return self.constrained.space
 
+    @property
+    def cold(self) -> bool:
+        """Whether budgets are about calls after work that evicts caches."""
+        return self.config.target.latency == "cold"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the table holds all that the search takes from it."""
+        return not self.missing and not (self.cold and self.whole.signature not in self.table.cold)
+
     def targets_ms(self, model: LatencyModel) -> tuple[float, ...]:
         """The budgets less the table's margin; shares are of the range of the whole space, not of what is left."""
         return tuple(model.target_ms(budget.ms(model)) for budget in self.budgets)
@@ -111,6 +121,7 @@ def make_plan(
     device = device_or_imported(config.target.device, tables).with_runtime(
         config.target.runtime, config.target.precision
     )
+    check_latency(config, device)
     classes = class_names(config.data.source) if dataset is None else dataset.classes
     if device.reachable and device.transport != "local":
         progress.say(f"asking {device.id}, over {device.transport}, for its CPU and its version of {device.runtime}")

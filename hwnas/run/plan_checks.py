@@ -1,10 +1,12 @@
-"""Whether the strategy of a configuration, its evaluator, its reward and its settings go together."""
+"""Whether the strategy of a configuration, its evaluator, its reward, its settings and its device go together."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 
 from hwnas.config import WITHOUT_SUPERNET, Configuration
+from hwnas.devices.device import Device
+from hwnas.devices.statistic import Statistic
 from hwnas.errors import InputError
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import Strategy
@@ -80,3 +82,18 @@ def _check_settings(config: Configuration) -> None:
     if unused:
         why = "with scores by training there is no supernet" if scratch else "with a share of 0 nothing is searched"
         raise InputError(f"{why}, so nothing follows from {', '.join(unused)}", hint="leave that out")
+
+
+def check_latency(config: Configuration, device: Device) -> None:
+    """Whether the device can tell the latency that budgets are about.
+
+    Raises:
+        InputError: it cannot.
+    """
+    asked = Statistic(config.target.latency)
+    asked.check(device)
+    if asked.latency == "cold" and not device.reachable:
+        raise InputError(
+            f"the imported table of {device.id} holds no cold latencies, and nothing can be measured there",
+            hint="leave out --latency cold, or describe the device in a TOML file",
+        )

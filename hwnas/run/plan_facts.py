@@ -33,8 +33,8 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "init": None if plan.reused is None else plan.reused.to_json(plan.config.search.init),
     }
     feasible = None
-    if not plan.missing:
-        model = model_of(plan.table, plan.whole, any_table=plan.any_table)
+    if plan.complete:
+        model = model_of(plan.table, plan.whole, any_table=plan.any_table, cold=plan.cold)
         facts["range_ms"] = [model.smallest_ms, model.largest_ms]
         budgets_ms, targets_ms = [budget.ms(model) for budget in plan.budgets], plan.targets_ms(model)
         facts |= {"budget_ms": budgets_ms[0], "target_ms": targets_ms[0]}
@@ -64,10 +64,12 @@ def plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         "space": f"{plan.whole.name}: {plan.whole.size:,} architectures; {plan.reason}",
         "device": f"{plan.device.id}, {facts['condition']}",
     }
-    if plan.missing:
+    if not plan.complete:
         rows = len(plan.missing.rows)
         time = "in under a minute" if rows <= _ROWS_A_MINUTE else f"in about {rows / _ROWS_A_MINUTE:.0f} minutes"
         lines["table"] = f"{rows} of {len(plan.whole.ops)} rows to measure first, {time}"
+        if not plan.missing:
+            lines["table"] = "whole networks to measure cold first, in about a minute"
         lines["budget"] = f"{plan.config.target.budget}{' of the latency range' if plan.budgets[0].relative else ' ms'}"
     else:
         low, high = facts["range_ms"]
@@ -79,7 +81,7 @@ def plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
     if size or peak:
         asked = [f"file of at most {size:g} KiB"] * bool(size) + [f"peak of at most {peak:g} KiB"] * bool(peak)
         left, removed = facts["limits"]["architectures_left"], facts["limits"]["options_removed"]
-        time = "" if plan.missing else "with the budget, "
+        time = "with the budget, " if plan.complete else ""
         lines["limits"] = f"{', '.join(asked)}; {time}about {left:,.0f} architectures left"
         if peak:
             lines["limits"] += f", {removed} of {removed + plan.constrained.options} options above the peak"

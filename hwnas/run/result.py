@@ -103,6 +103,8 @@ def _milliseconds(verdict: Verdict | None) -> dict[str, Any] | None:
         return None
     return {
         "median": verdict.median_ms,
+        "judged": verdict.judged_ms,
+        "statistic": verdict.statistic.label,
         "p90": verdict.p90_ms,
         "cold": verdict.cold_ms,
         "bounds": list(verdict.bounds_ms),
@@ -123,7 +125,7 @@ def failure(result: dict[str, Any]) -> BudgetMissedError | UndecidedError | None
         return None
     return UndecidedError(
         "; ".join(
-            f"{_name(one)} runs in {one['measured_ms']['median']:.4g} ms, too close to the budget of "
+            f"{_name(one)} runs in {one['measured_ms']['judged']:.4g} ms, too close to the budget of "
             f"{one['budget_ms']:.4g} ms to tell, after {one['measured_ms']['processes']} processes"
             for one in close
         ),
@@ -141,8 +143,8 @@ def _missed(runs: Sequence[dict[str, Any]]) -> BudgetMissedError:
         if one["budget_met"] is False:
             measured = one["measured_ms"]
             said.append(
-                f"{_name(one)} runs in {measured['median']:.4g} ms, at least {measured['bounds'][0]:.4g} ms with 95 % "
-                f"confidence, above the budget of {one['budget_ms']:.4g} ms"
+                f"{_name(one)} runs in {measured.get('judged', measured['median']):.4g} ms, at least "
+                f"{measured['bounds'][0]:.4g} ms with 95 % confidence, above the budget of {one['budget_ms']:.4g} ms"
             )
     return BudgetMissedError(
         "; ".join(said),

@@ -20,6 +20,7 @@ from hwnas.devices import measure_file as module
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.input_shapes import input_shapes
 from hwnas.devices.link import condition_of
+from hwnas.devices.measure import stream_rounds
 from hwnas.devices.measure_file import Verification, measure_file, reader
 from hwnas.devices.rounds import Round
 from hwnas.devices.statistic import Statistic
@@ -154,7 +155,9 @@ def test_the_table_of_the_device_bounds_the_reference_model(tmp_path: Path) -> N
     assert judged(tmp_path, Rounds(lambda turn: 1100.0)).verdict.state == "missed"
 
 
-@pytest.mark.parametrize(("suffix", "runtime"), [(".onnx", "onnxruntime"), (".tflite", "litert")])
+@pytest.mark.parametrize(
+    ("suffix", "runtime"), [(".onnx", "onnxruntime"), pytest.param(".tflite", "litert", marks=pytest.mark.dear)]
+)
 def test_real_files_of_hwnas(suffix: str, runtime: str, tmp_path: Path) -> None:
     pytest.importorskip({"litert": "ai_edge_litert"}.get(runtime, runtime))
     found = measured(written(tmp_path / f"model{suffix}", runtime), HOST, budget_ms=1000, sustained_s=1.0)
@@ -172,15 +175,30 @@ def test_real_files_of_hwnas(suffix: str, runtime: str, tmp_path: Path) -> None:
     assert found.taken_as_one == ()
 
 
+class OneProcess:
+    """One real process of a few rounds, whose rounds stand for those of all others."""
+
+    def __init__(self, path: Path, shapes: Any) -> None:
+        self.path, self.shapes, self.rounds = path, shapes, list[Round]()
+
+    def __call__(self, device: Device, models: Any, reference: Path, *, first_round: int, **_: Any) -> Iterator[Round]:
+        if not self.rounds:
+            shapes = {self.path.name: self.shapes}
+            self.rounds += stream_rounds(device, models, reference, rounds=5, singles=True, shapes=shapes)
+        for one in self.rounds:
+            yield replace(one, round=first_round + one.round, process=first_round, reference_us=100.0, load=0.0)
+
+
 def test_a_real_file_that_was_made_by_hand(tmp_path: Path) -> None:
     path = made(tmp_path / "model.onnx", ["batch", 3, 16, "width"])
     with pytest.raises(InputError, match=r"'x' of the open shape \?×3×16×\?") as caught:
         measured(path, HOST)
     assert caught.value.hint.endswith("--shape x=1,3,16,224")
-    found = measured(path, HOST, shapes={"x": (2, 3, 16, 5)})
+    shapes = {"x": (2, 3, 16, 5)}
+    found = measured(path, HOST, shapes=shapes, stream=OneProcess(path, shapes))
     assert (found.shapes, found.verdict.budget_met) == ({"x": (2, 3, 16, 5)}, None)
     open_batch = made(tmp_path / "batch.onnx", ["batch", 3])
-    found = measured(open_batch, HOST)
+    found = measured(open_batch, HOST, stream=OneProcess(open_batch, {}))
     assert (found.shapes, found.taken_as_one) == ({"x": (1, 3)}, ("x",))
 
 

@@ -115,7 +115,7 @@ def test_a_profile_whose_link_is_cut_twice_has_every_row_of_an_uncut_one(
     assert not board.cuts
     assert load_table(tmp_path / "table").rows.keys() == {spec.key for spec in space.ops}
     assert not lacking(table, space)
-    wanted = {*table.rows, *build._networks(space, 0)}
+    wanted = {*table.rows, *build.whole_networks(space, 0)}
     assert Counter(one.name for one in taken) == dict.fromkeys(wanted, 10)  # two processes of five rounds, uncut
     assert len({(one.name, one.round) for one in taken}) == len(taken)
     assert not list((tmp_path / "table").glob("*.jsonl"))

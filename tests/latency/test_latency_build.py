@@ -23,7 +23,7 @@ from hwnas.latency.table_files import load_table, save_table
 from hwnas.latency.table_model import model_of
 from hwnas.progress import Silent
 
-NETWORKS = build._networks(TOY, 0)
+NETWORKS = build.whole_networks(TOY, 0)
 JOURNAL = f"rounds-{TOY.signature}.jsonl"
 
 
@@ -135,7 +135,7 @@ def test_a_journal_of_other_models_is_ignored(tmp_path: Path, monkeypatch: pytes
 def test_only_what_lacks_is_measured_and_other_rows_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     completed(tmp_path, FakeRounds(TOY, NETWORKS), monkeypatch)
     more = space_instance("toy", width=1.0, resolution=16, channels=1, classes=10)
-    networks = build._networks(more, 0)
+    networks = build.whole_networks(more, 0)
     fake = FakeRounds(more, networks)
     table = completed(tmp_path, fake, monkeypatch, more)
     assert {name for name, _ in fake.measured} == {spec.key for spec in more.ops} | networks.keys()
@@ -164,7 +164,7 @@ def test_each_row_is_compared_with_the_speed_it_was_measured_at(
     assert 0 < len(shared) < len(TOY.ops)
     slow_us = 1.2 * REFERENCE_US
     for space, reference_us in ((TOY, REFERENCE_US), (other, REFERENCE_US), (TOY, slow_us)):
-        networks = build._networks(space, 0)
+        networks = build.whole_networks(space, 0)
         monkeypatch.setattr(journal, "profile_rounds", at_speed(reference_us, FakeRounds(space, networks)))
         missing = MissingRows(space.ops, calibration=True)
         complete(open_table(HOST, tmp_path), space, HOST, tmp_path, missing, progress=Silent())

@@ -25,7 +25,7 @@ SPACE = chain(0.05, 4, 1, 2, layers=6)
 
 
 def test_a_table_of_chains_predicts_and_bounds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = FakeRounds(SPACE, build._networks(SPACE, 0))  # type: ignore[arg-type]
+    fake = FakeRounds(SPACE, build.whole_networks(SPACE, 0))  # type: ignore[arg-type]
     monkeypatch.setattr(journal, "profile_rounds", fake)
     table = open_table(HOST, tmp_path)
     table = complete(table, SPACE, HOST, tmp_path, lacking(table, SPACE), progress=Silent())

@@ -26,7 +26,7 @@ from hwnas.latency.table import LatencyTable, Noise
 from hwnas.latency.table_files import load_table, save_table
 from hwnas.progress import Silent
 
-NETWORKS = build._networks(TOY, 0)
+NETWORKS = build.whole_networks(TOY, 0)
 MODELS = len(TOY.ops) + len(NETWORKS)
 OTHER = space_instance("toy", width=1.0, resolution=16, channels=1, classes=10)
 TOY_WORDS = ["--space", "toy", "--width", "1", "--resolution", "8", "--channels", "1"]
@@ -141,7 +141,7 @@ def test_a_drift_while_measuring_is_told() -> None:
 
 def test_a_second_space_leaves_the_reference_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for space, reference_us in ((TOY, REFERENCE_US), (OTHER, 1.04 * REFERENCE_US)):
-        fake = FakeRounds(space, build._networks(space, 0))
+        fake = FakeRounds(space, build.whole_networks(space, 0))
         monkeypatch.setattr(
             journal,
             "profile_rounds",

@@ -51,7 +51,7 @@ def measured_meanwhile(
 ) -> LatencyTable:
     """What another process does while this one waits."""
     table = open_table(HOST, folder)
-    monkeypatch.setattr(journal, "profile_rounds", FakeRounds(space, build._networks(space, 0)))
+    monkeypatch.setattr(journal, "profile_rounds", FakeRounds(space, build.whole_networks(space, 0)))
     return complete(table, space, HOST, folder, missing or lacking(table, space), progress=Silent())
 
 
@@ -86,7 +86,7 @@ def test_rows_of_another_space_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
     before = open_table(HOST, tmp_path)
     missing = lacking(before, TOY)
     measured_meanwhile(tmp_path, OTHER, monkeypatch)
-    monkeypatch.setattr(journal, "profile_rounds", FakeRounds(TOY, build._networks(TOY, 0)))
+    monkeypatch.setattr(journal, "profile_rounds", FakeRounds(TOY, build.whole_networks(TOY, 0)))
     complete(before, TOY, HOST, tmp_path, missing, progress=Silent())
     table = load_table(tmp_path)
     assert table.calibrations.keys() == table.noise.keys() == {TOY.signature, OTHER.signature}
@@ -115,7 +115,7 @@ def under_load(load: float | None, taken: list[Round]) -> list[Round]:
 def test_a_table_says_that_it_was_measured_under_load(
     load: float | None, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake = FakeRounds(TOY, build._networks(TOY, 0))
+    fake = FakeRounds(TOY, build.whole_networks(TOY, 0))
     monkeypatch.setattr(journal, "profile_rounds", lambda *args, **kwargs: under_load(load, fake(*args, **kwargs)))
     words = ["profile-device", "--space", "toy", "--width", "1", "--resolution", "8", "--channels", "1"]
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path)])

@@ -72,7 +72,7 @@ def drawn(space: SlotSpace, count: int, seed: int) -> dict[str, Network]:
 @pytest.fixture
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LatencyTable:
     """A measured table of the made-up device in `tmp_path`."""
-    monkeypatch.setattr(journal, "profile_rounds", FakeRounds(TOY, build._networks(TOY, 0)))
+    monkeypatch.setattr(journal, "profile_rounds", FakeRounds(TOY, build.whole_networks(TOY, 0)))
     made = open_table(HOST, tmp_path)
     complete(made, TOY, HOST, tmp_path, lacking(made, TOY), progress=Silent())
     return load_table(tmp_path)

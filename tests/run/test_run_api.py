@@ -23,6 +23,7 @@ import hwnas
 from hwnas.arch import space_instance
 from hwnas.config import Configuration, load_configuration
 from hwnas.errors import InputError
+from hwnas.latency import journal
 from hwnas.nas.supernet_loop import SearchLoop
 from hwnas.run.result import failure
 
@@ -281,22 +282,13 @@ def test_a_table_is_profiled_and_adapted_from_python(
 ) -> None:
     install_short(monkeypatch.setattr)
     space = {"space": "toy", "width": 1.0, "resolution": 8}
-    made = hwnas.profile_device(out=tmp_path / "tables", max_minutes=0.5, **space)
+    monkeypatch.setattr(journal, "_ROUNDS_PER_PROCESS", 2)
+    monkeypatch.setattr(journal, "_MOST_PASSES", 0)
+    made = hwnas.profile_device(out=tmp_path / "tables", max_minutes=5, **space)
     assert made.rows == made.measured == len(space_instance("toy", width=1.0, resolution=8, channels=3, classes=10).ops)
     assert (made.folder / "table.csv").is_file()
     assert 0 <= made.margin < 1
     assert made.to_json()["space"] == made.space == "toy@w1-r8"
     again = hwnas.profile_device(out=tmp_path / "tables", **space)
     assert (again.measured, again.table.rows.keys()) == (0, made.table.rows.keys())
-    verified = hwnas.verify(_model(tmp_path), budget_ms=1000.0)
-    assert verified.budget_met is True
     assert capsys.readouterr() == ("", "")
-
-
-def _model(folder: Path) -> Path:
-    from hwnas.backends.model_format import format_of
-
-    space = space_instance("toy", width=1.0, resolution=8, channels=3, classes=10)
-    path = folder / "model.onnx"
-    path.write_bytes(format_of("onnxruntime").random_model(space.network(space.drawn(lambda count: 0))))
-    return path

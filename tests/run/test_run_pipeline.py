@@ -13,13 +13,15 @@ import pytest
 import torch
 from run_fakes import SETTINGS, SPACE, FakeVerdicts, a_config, install, latencies, write_table
 
+from hwnas.arch.space import SearchSpace
 from hwnas.backends.model_format import format_of
 from hwnas.data import load_dataset, to_input
 from hwnas.errors import DivergedError, ExportError, InfeasibleBudgetError, InputError
 from hwnas.export.predict import predict
+from hwnas.latency.table import ColdCalibration, LatencyTable
 from hwnas.nas.decode import decode
 from hwnas.nas.supernet_loop import SearchLoop
-from hwnas.run import context, measured_check, search_stage, training_stage
+from hwnas.run import context, latency_stage, measured_check, search_stage, training_stage
 from hwnas.run.pipeline import run_search
 from hwnas.run.result import failure
 from hwnas.run.run_folder import RunFolder
@@ -413,3 +415,19 @@ def test_training_starts_from_the_weights_of_the_supernet(runs: Runs, monkeypatc
         for name in names:
             inherited = supernet[f"supernet.{slot}.{choice}.{name.removeprefix(f'{slot}.')}"]
             assert torch.equal(started[-1][name], inherited)
+
+
+def test_budgets_may_be_about_cold_calls(runs: Runs) -> None:
+    """Cold calls of the made-up machine take 1 ms and twice the warm ones."""
+
+    def calibrate(table: LatencyTable, space: SearchSpace, *_: Any, **__: Any) -> LatencyTable:
+        table.cold[space.signature] = ColdCalibration(2.0, 1000.0, 24, 0.0, 0.0)
+        return table
+
+    warm = runs("warm", train=False)
+    runs.put(latency_stage, "calibrate_cold", calibrate)
+    config = a_config(runs.images, train=False).changed(target={"latency": "cold"})
+    cold = run_search(config, runs.root / "cold", tables=runs.tables)
+    assert cold["range_ms"] == pytest.approx([2 * end + 1 for end in warm["range_ms"]])
+    assert cold["predicted_ms"] == pytest.approx(2 * MODEL.predict_ms(runs.choices("cold")) + 1)
+    assert cold["predicted_ms"] <= cold["budget_ms"]

@@ -43,7 +43,7 @@ def result_table(result: dict[str, Any]) -> Table:
 def _front(result: dict[str, Any]) -> Table:
     """One row for each of several budgets: predictions, medians, and accuracies on the test images; 80 columns."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("budget, ms", "predicted, ms", "median, at most", "accuracy", "random", "verdict"):
+    for column in ("budget, ms", "predicted, ms", "measured (at most)", "accuracy", "random", "verdict"):
         table.add_column(column, justify="right")
     for one in result["front"]:
         rival = one["baseline_random"]
@@ -70,7 +70,7 @@ def _comparison(result: dict[str, Any]) -> Table:
         ("budget, ms", ms(result["budget_ms"]), ms(result["budget_ms"])),
         ("predicted, ms", ms(result["predicted_ms"]), ms(rival["predicted_ms"]) if rival else ""),
         (
-            "median, at most, ms",
+            "measured (at most), ms",
             _interval(result["measured_ms"]),
             _interval(rival["measured_ms"]) if rival else "",
         ),
@@ -98,7 +98,7 @@ def _interval(measured: dict[str, Any] | None) -> str:
     if measured is None:
         return "not measured"
     high = measured["bounds"][1]
-    return ms(measured["median"]) + ("" if high is None else f", {ms(high)}")
+    return ms(measured["median"]) + ("" if high is None else f" ({ms(high)})")
 
 
 def _verdict(result: dict[str, Any]) -> str:

@@ -250,7 +250,7 @@ def a_result(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, ["Budget met, measured on host.", "The budget binds", "1.950, 2.000", "1,500", "trained alike"]),
+        ({}, ["Budget met, measured on host.", "The budget binds", "1.950 (2.000)", "1,500", "trained alike"]),
         ({"budget_binds": False}, ["The budget does not bind", "predicted 1.800 ms"]),
         ({"budget_met": None, "verdict": "too close"}, ["Too close to tell"]),
         ({"budget_met": None, "verdict": "unstable"}, ["Verdict unstable", "60%", "--resume"]),
@@ -277,8 +277,8 @@ def test_a_front_is_one_table_with_a_row_for_each_budget(capsys: pytest.CaptureF
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
-    assert lines[0].split() == "budget, ms predicted, ms median, at most accuracy random verdict".split()  # noqa: SIM905
-    assert lines[1].split() == ["2.000", "1.900", "1.950,", "2.000", "0.9000", "0.7000", "met"]
+    assert lines[0].split() == "budget, ms predicted, ms measured (at most) accuracy random verdict".split()  # noqa: SIM905
+    assert lines[1].split() == ["2.000", "1.900", "1.950", "(2.000)", "0.9000", "0.7000", "met"]
     assert lines[2].split()[0::6] == ["5.000", "unstable"]
     assert "5ms: Verdict unstable" in out
     assert "runs/[a]/2ms/model.onnx, runs/[a]/5ms/model.onnx" in out

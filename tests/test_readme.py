@@ -195,7 +195,7 @@ def make_tables(arguments: list[str]) -> None:
     """The tables and files that a command about tables names, below the folder that it runs in."""
     space = space_instance("mobile", width=0.25, resolution=32, channels=3, classes=10)
     condition = condition_of(load_device("host"))
-    table = LatencyTable(condition.device, condition.id, reference_us=1.0)
+    table = LatencyTable(condition, reference_us=1.0)
     table.rows = {spec.key: Row(spec.key, "0" * 16, 9.0, 9.0, 9.0, 9, "2026-01-01") for spec in space.ops}
     table.calibrations[space.signature] = Calibration(1.0, 0.0, 0.0, 24)
     table.validations[space.signature] = Validation(24, 1.0, 1.0, 0.01, 1.0, 1.0, 0.01, 0.01)

@@ -43,6 +43,11 @@ class Condition:
     threads: int
     precision: str
 
+    @classmethod
+    def of_imported_table(cls, device: str) -> Condition:
+        """What the latencies of an imported table hold under, as far as anybody says."""
+        return cls(device, IMPORTED, "", 1, "fp32")
+
     @property
     def id(self) -> str:
         """Such as 'onnxruntime-1.32.0-t1-fp32', or 'imported' where nobody says."""

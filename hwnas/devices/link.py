@@ -14,7 +14,7 @@ from typing import Any
 
 from hwnas.backends import npm
 from hwnas.devices.benchmark_model import benchmark_events
-from hwnas.devices.device import IMPORTED, Condition, Device
+from hwnas.devices.device import Condition, Device
 from hwnas.devices.host import Facts, cpu_slug
 from hwnas.devices.job import Job, python_events
 from hwnas.devices.transports import Transport
@@ -151,7 +151,7 @@ def condition_of(device: Device) -> Condition:
         DeviceError: the runtime is not installed on it, or cannot be.
     """
     if not device.reachable:
-        return Condition(device.id, IMPORTED, "", device.threads, device.precision)
+        return Condition.of_imported_table(device.id)
     return link_to(device).condition
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from hwnas.devices.transports.adb import AdbAddress
-from hwnas.devices.transports.ssh import SshAddress
+from hwnas.devices.transports.ssh_address import SshAddress
 from hwnas.errors import InputError
 from hwnas.resources import resource_folder
 from hwnas.runtimes import DEFAULT, RUNTIMES

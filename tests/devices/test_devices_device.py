@@ -7,13 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomli_w
+from typer.testing import CliRunner
 
+from hwnas.cli import app
 from hwnas.devices.device import Condition, list_devices, load_device
 from hwnas.devices.host import cpu_slug, host_facts
 from hwnas.devices.link import condition_of
 from hwnas.devices.runner import cpu_fields, facts, package_version
 from hwnas.devices.transports.adb import AdbAddress
-from hwnas.devices.transports.ssh import SshAddress
+from hwnas.devices.transports.ssh_address import SshAddress
 from hwnas.errors import InputError
 from hwnas.resources import resource_folder
 
@@ -69,9 +72,9 @@ def test_a_board_and_a_phone(tmp_path: Path) -> None:
         ("ssh", "onnxruntime", ADB, "transport 'ssh' needs a table \\[ssh\\]"),
         ("local", "onnxruntime", SSH, "transport 'local' has no use for a table \\[ssh\\]"),
         ("ssh", "onnxruntime", 'ssh = "pi.local"\n', "ssh must be a table, not 'pi.local'"),
-        ("ssh", "onnxruntime", '[ssh]\nhost = "pi.local"\n', "ssh.user is missing"),
+        ("ssh", "onnxruntime", '[ssh]\nuser = "pi"\n', "ssh.host is missing"),
         ("ssh", "onnxruntime", SSH + "port = 0\n", "ssh.port must be an integer of at least 1 and at most 65535"),
-        ("ssh", "onnxruntime", SSH + 'key = ""\n', "ssh.key must be a string that is not empty"),
+        ("ssh", "onnxruntime", SSH + 'key = ""\n', "ssh.key must be the path of a file"),
         ("ssh", "onnxruntime", SSH + 'password = "x"\n', "ssh.password is an unknown key"),
         ("adb", "onnxruntime", ADB, "runtime must be 'litert'"),
         ("adb", "litert", "[adb]\n", "needs runner or python, one of both"),
@@ -83,6 +86,37 @@ def test_refuses_addresses(tmp_path: Path, transport: str, runtime: str, table: 
     path.write_text(GOOD.replace('"local"', f'"{transport}"').replace('"onnxruntime"', f'"{runtime}"') + table)
     with pytest.raises(InputError, match=message):
         load_device(str(path))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(
+            ("host", value)
+            for value in ("", "pi..local", ".local", "-oProxyCommand=true", "a b", "a\nb", "a\0b", "a;b")
+        ),
+        *(("host", value) for value in ("a" * 64, "a." * 200 + "a", "pí.local", "user@pi", "$(x)", "pi/24", "pi\n")),
+        *(("user", value) for value in ("", "-l", "a b", "a\n", "ü", "a" * 256, "a;b", "$HOME")),
+        *(("key", value) for value in ("", "a\nb", "a\0b", "${HOME}/.ssh/id")),
+        ("known_hosts", "a\tb"),
+    ],
+)
+def test_what_names_no_host_no_user_and_no_file_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    path = tmp_path / "x.toml"
+    address = {"host": "pi.local", "user": "pi"} | {key: value}
+    path.write_text(GOOD.replace('"local"', '"ssh"') + tomli_w.dumps({"ssh": address}))
+    with pytest.raises(InputError, match=rf"ssh\.{key} must be (a host name|the name of a user|the path of a file)"):
+        load_device(str(path))
+    done = CliRunner().invoke(app, ["devices", "check", str(path)])
+    assert done.exit_code == 2
+    assert done.stderr.count("must be") == 1
+
+
+@pytest.mark.parametrize("host", ["pi", "pi.local.", "192.168.1.7", "fe80::1%eth0", "my_pi-4", "a" * 63 + ".b"])
+def test_what_names_a_host(tmp_path: Path, host: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(GOOD.replace('"local"', '"ssh"') + tomli_w.dumps({"ssh": {"host": host}}))
+    assert load_device(str(path)).ssh == SshAddress(host)
 
 
 @pytest.mark.parametrize(

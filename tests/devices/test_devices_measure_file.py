@@ -25,7 +25,7 @@ from hwnas.devices.rounds import Round
 from hwnas.devices.sustained import LoadSlice, assess
 from hwnas.devices.sustained_plot import check_plot, write_plot
 from hwnas.devices.transports.adb import AdbAddress
-from hwnas.devices.transports.ssh import SshAddress
+from hwnas.devices.transports.ssh_address import SshAddress
 from hwnas.errors import DeviceError, InputError, ModelError
 from hwnas.latency import find
 from hwnas.latency.known_reference import known_reference

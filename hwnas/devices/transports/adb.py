@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from hwnas.devices.transports.process import lines
-from hwnas.devices.transports.remote import ANSWER_S, CONNECT_S, Remote
+from hwnas.devices.transports.process import ProgramError, lines
+from hwnas.devices.transports.remote import CONNECT_S, Remote, ended_there
 from hwnas.errors import DeviceError, UnreachableError
 from hwnas.schema import NOT_EMPTY
-
-_SLOWEST_BYTES_S = 200_000  # of a copy
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,16 @@ class Adb(Remote):
         self._see()
 
     def send(self, source: Path, target: str) -> None:
-        stall_s = ANSWER_S + source.stat().st_size / _SLOWEST_BYTES_S
-        for _ in self._run(["push", str(source), target], stall_s=stall_s):
+        for _ in self._run(["push", str(source), target], stall_s=self.copying_s(source)):
             pass
 
     def start(self, command: Sequence[str], stdin: bytes = b"", *, stall_s: float) -> Generator[bytes, None, None]:
-        return self._run(["shell", shlex.join(command)], stdin, stall_s=stall_s)
+        try:
+            yield from self._run(["shell", shlex.join(command)], stdin, stall_s=stall_s)
+        except ProgramError as error:
+            if error.code is None:
+                raise
+            raise ended_there(command[0], error) from error
 
     def close(self) -> None:
         pass

@@ -46,6 +46,7 @@ class Link:
         self._session = None if device.transport == "local" else uuid.uuid4().hex
         self._transport = open_transport(device)
         self._copied: set[tuple[Path, str]] = set()  # from here to there
+        self._remarks: set[str] = set()
         try:
             if self._runtime.in_node:
                 npm.install()
@@ -88,7 +89,17 @@ class Link:
                     f"device {self._device.id!r} was {self.condition.folder}, and is {now.folder} now",
                     hint="run the same command again: its table is another one",
                 )
-            yield from stream
+            for event in stream:
+                if event["event"] == "remark":
+                    self._remark(event["text"], progress)
+                else:
+                    yield event
+
+    def _remark(self, text: str, progress: Progress) -> None:
+        """Say what the device remarks, once."""
+        if text not in self._remarks:
+            self._remarks.add(text)
+            progress.say(text)
 
     def _events(self, job: Job, files: list[str]) -> Generator[dict[str, Any], None, None]:
         drive = python_events if self._device.python is not None else benchmark_events

@@ -91,11 +91,8 @@ def test_refuses_addresses(tmp_path: Path, transport: str, runtime: str, table: 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(
-            ("host", value)
-            for value in ("", "pi..local", ".local", "-oProxyCommand=true", "a b", "a\nb", "a\0b", "a;b")
-        ),
-        *(("host", value) for value in ("a" * 64, "a." * 200 + "a", "pí.local", "user@pi", "$(x)", "pi/24", "pi\n")),
+        *(("host", value) for value in ("", "pi..local", ".local", "-oProxyCommand=true", "a b", "a\nb", "a\0b")),
+        *(("host", value) for value in ("a;b", "a" * 64, "a." * 200 + "a", "pí.local", "user@pi", "$(x)", "pi\n")),
         *(("user", value) for value in ("", "-l", "a b", "a\n", "ü", "a" * 256, "a;b", "$HOME")),
         *(("key", value) for value in ("", "a\nb", "a\0b", "${HOME}/.ssh/id")),
         ("known_hosts", "a\tb"),

@@ -189,6 +189,9 @@ def test_a_user_who_is_not_let_in(board: Board) -> None:
     assert not isinstance(caught.value, UnreachableError)
     with pytest.raises(InputError, match="there is no file"):
         condition_of(board.device(key="nothing"))
+    for path in ("~nobody-of-this-name/key", "a" * 5000):
+        with pytest.raises(InputError, match="there is no file"):
+            SshAddress("pi", key=path).options()
 
 
 def test_nobody_there(board: Board) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import signal
 import subprocess
 import tempfile
 import threading
@@ -24,6 +25,14 @@ class ProgramError(DeviceError):
     def __init__(self, message: str, *, hint: str = "", code: int | None = None, stderr: bytes = b"") -> None:
         super().__init__(message, hint=hint)
         self.code, self.stderr = code, stderr
+
+    @property
+    def signal(self) -> str:
+        """The name of the signal that ended it, such as 'SIGSEGV'; empty where none did."""
+        try:
+            return signal.Signals(-(self.code or 0)).name
+        except ValueError:
+            return ""
 
 
 def lines(command: Sequence[str], stdin: bytes = b"", *, stall_s: float) -> Generator[bytes, None, None]:

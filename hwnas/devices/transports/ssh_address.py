@@ -77,8 +77,12 @@ class SshAddress:
 
 def _quoted(path: str) -> str:
     """A file that is there, with ~ as the user's home, as a value in OpenSSH's own writing."""
-    found = Path(path).expanduser()
-    if not found.is_file():
+    try:
+        found = Path(path).expanduser()
+        there = found.is_file()
+    except (OSError, RuntimeError):  # too long a name, or the home of a user who is not there
+        found, there = Path(path), False
+    if not there:
         raise InputError(f"there is no file {found}", hint="correct the path in the device's TOML")
     plain = str(found).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{plain}"'

@@ -21,13 +21,12 @@ case "$(sha256sum "$name.part")" in "${name%%.*}"*) mv "$name.part" "$name";; *)
 done"""
 
 
-def ended_there(program: str, error: ProgramError) -> ProgramError:
-    """The error that a program ended on the device, where the client here ends with its exit code.
+def ended_there(program: str, code: int, stderr: bytes) -> ProgramError:
+    """The error that a program ended on the device with a code that a shell told.
 
     A shell makes 128 and its number of a signal; as of a program on this machine, that is told as a negative code.
     """
-    code = error.code or 0
-    return ended(program, 128 - code if 128 < code <= 128 + _MOST_SIGNALS else code, error.stderr)
+    return ended(program, 128 - code if 128 < code <= 128 + _MOST_SIGNALS else code, stderr)
 
 
 class Remote(ABC):

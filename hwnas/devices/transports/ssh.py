@@ -155,7 +155,7 @@ class Ssh(Remote):
                 ) from error
             if error.code == 255 and self._ended(_END_S):
                 raise self._lost() from error
-            raise ended_there(command[0], error) from error
+            raise ended_there(command[0], error.code, error.stderr) from error
 
     def _ended(self, within_s: float) -> bool:
         """Whether the connection is gone, or goes within so many seconds."""

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,10 +94,11 @@ class Board:
         program.chmod(0o755)
         monkeypatch.setenv("PATH", str(folder), prepend=":")
 
-    def toml(self) -> Path:
+    def toml(self, *, python: str = sys.executable, runtime: str = "onnxruntime") -> Path:
         """The description of `device` as a file."""
-        device, address = self.device(), self.device().ssh
-        assert address is not None
+        device = self.device(runtime=runtime)
+        assert device.ssh is not None
+        address = replace(device.ssh, python=python)
         head = {"id": device.id, "description": "d", "transport": "ssh", "runtime": device.runtime, "precision": "fp32"}
         lines = [f'{name} = "{value}"' for name, value in head.items()] + ["threads = 1", "[ssh]"]
         lines += [f"{name} = {value!r}" for name, value in vars(address).items() if value is not None]

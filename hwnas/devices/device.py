@@ -22,7 +22,7 @@ ALLOWED = {
 _ADDRESSES = ("ssh", "adb")
 IMPORTED = "imported"
 """The condition of a table whose latencies others measured."""
-_EXAMPLE = "compare it with devices/host.toml, and with docs/add-a-device.md"
+_EXAMPLE = "compare it with docs/add-a-device.md, or let hwnas devices new write one"
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,16 @@ def load_device(id_or_path: str) -> Device:
 
 def _parse(path: Path) -> Device:
     hint = "name the TOML file of a device, or one of the ids that hwnas devices list shows"
-    device = toml_as(read_file(path, hint=hint), Device, path, extra="forbid", hint=_EXAMPLE)
+    return parse_device(read_file(path, hint=hint), path)
+
+
+def parse_device(content: bytes, path: Path) -> Device:
+    """The device that the content of a TOML file describes; `path` is for messages.
+
+    Raises:
+        InputError: the description is not valid.
+    """
+    device = toml_as(content, Device, path, extra="forbid", hint=_EXAMPLE)
     for name in _ADDRESSES:
         if (name == device.transport) != (getattr(device, name) is not None):
             rule = "needs" if name == device.transport else "has no use for"

@@ -144,7 +144,7 @@ def load_device(id_or_path: str) -> Device:
         return _parse(Path(id_or_path))
     known = {path.stem: path for path in resource_folder("devices").glob("*.toml")}
     if id_or_path not in known:
-        hint = f"one of {', '.join(sorted(known))}, or the path of a TOML file"
+        hint = f"one of {', '.join(sorted(known))}, or the path of a TOML file, as hwnas devices new writes them"
         raise InputError(f"there is no device {id_or_path!r}", hint=hint)
     return _parse(known[id_or_path])
 

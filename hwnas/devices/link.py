@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import re
 import time
 import uuid
 from collections.abc import Generator
@@ -27,6 +28,7 @@ from hwnas.runtimes import RUNTIMES
 
 RECONNECT_S = 120.0
 _LONGEST_PAUSE_S = 8.0
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_!-]{0,63}")
 
 
 class Link:
@@ -66,6 +68,11 @@ class Link:
         if version is None:
             raise DeviceError(
                 f"device {device.id!r} has no {device.runtime}",
+                hint=self._runtime.install_hint(device.python),
+            )
+        if not _VERSION.fullmatch(version):  # it names a folder
+            raise DeviceError(
+                f"device {device.id!r} says that its {device.runtime} is of version {version[:100]!r}, which is none",
                 hint=self._runtime.install_hint(device.python),
             )
         return Condition(cpu_slug(facts.cpu), device.runtime, version, device.threads, device.precision)

@@ -96,17 +96,31 @@ def test_refuses_addresses(tmp_path: Path, transport: str, runtime: str, table: 
         *(("user", value) for value in ("", "-l", "a b", "a\n", "ü", "a" * 256, "a;b", "$HOME")),
         *(("key", value) for value in ("", "a\nb", "a\0b", "${HOME}/.ssh/id")),
         ("known_hosts", "a\tb"),
+        *(("python", value) for value in ("", " ", "a\0b", 'python3 "', "it's")),
+        *(("workdir", value) for value in ("", "-rf", "a\nb", "a\0b")),
     ],
 )
 def test_what_names_no_host_no_user_and_no_file_is_refused(tmp_path: Path, key: str, value: str) -> None:
     path = tmp_path / "x.toml"
     address = {"host": "pi.local", "user": "pi"} | {key: value}
     path.write_text(GOOD.replace('"local"', '"ssh"') + tomli_w.dumps({"ssh": address}))
-    with pytest.raises(InputError, match=rf"ssh\.{key} must be (a host name|the name of a user|the path of a file)"):
+    with pytest.raises(InputError, match=rf"ssh\.{key} must be (a|the) (host name|name of a user|path|command)"):
         load_device(str(path))
     done = CliRunner().invoke(app, ["devices", "check", str(path)])
     assert done.exit_code == 2
     assert done.stderr.count("must be") == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("serial", ""), ("serial", "a\0"), ("runner", "-x"), ("runner", "a\0"), ("workdir", "-rf")]
+)
+def test_what_adb_cannot_be_given_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    path = tmp_path / "x.toml"
+    address = {"runner": "/data/local/tmp/benchmark_model"} | {key: value}
+    head = GOOD.replace('"local"', '"adb"').replace('"onnxruntime"', '"litert"')
+    path.write_text(head + tomli_w.dumps({"adb": address}))
+    with pytest.raises(InputError, match=rf"adb\.{key} must be"):
+        load_device(str(path))
 
 
 @pytest.mark.parametrize("host", ["pi", "pi.local.", "192.168.1.7", "fe80::1%eth0", "my_pi-4", "a" * 63 + ".b"])
@@ -155,6 +169,8 @@ def test_unknown_devices_and_files() -> None:
     [
         ("cpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC", "amd-epyc-f25m1"),
         ("cpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC 7763 64-Core Processor", "amd-epyc-7763"),
+        ("model name : ../../x y\nCPU part : /../0xd08\nCPU implementer : ..", "x-y-0xd08"),
+        ("cpu family : ..\nmodel : /\nmodel name : (..)", "f-m"),
         ("cpu family : 6\nmodel : 158\nmodel name : Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "intel-core-i7-8700"),
         ("cpu family : 6\nmodel : 143\nmodel name : Intel(R) Xeon(R) Processor @ 2.70GHz", "intel-xeon-f6m143"),
         (

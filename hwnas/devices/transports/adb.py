@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from hwnas.devices.transports.address_rules import COMMAND, PATH, PLAIN
 from hwnas.devices.transports.process import ProgramError, lines
 from hwnas.devices.transports.remote import CONNECT_S, Remote, ended_there
 from hwnas.errors import DeviceError, UnreachableError
-from hwnas.schema import NOT_EMPTY
 
 _TELL_END = '"$@"; code=$?; echo "hwnas-command-ended $code"; exit $code'
 _END = re.compile(rb"hwnas-command-ended ([0-9]{1,3})\r?\n$")
@@ -31,10 +31,10 @@ class AdbAddress:
         workdir: folder for models on the device.
     """
 
-    serial: Annotated[str, NOT_EMPTY] | None = None
-    runner: Annotated[str, NOT_EMPTY] | None = None
-    python: Annotated[str, NOT_EMPTY] | None = None
-    workdir: Annotated[str, NOT_EMPTY] = "/data/local/tmp/hwnas"
+    serial: Annotated[str, PLAIN] | None = None
+    runner: Annotated[str, PATH] | None = None
+    python: Annotated[str, COMMAND] | None = None
+    workdir: Annotated[str, PATH] = "/data/local/tmp/hwnas"
 
 
 class Adb(Remote):

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from hwnas.devices.transports.address_rules import COMMAND, PATH
 from hwnas.errors import InputError
-from hwnas.schema import NOT_EMPTY, between, matching
+from hwnas.schema import between, matching
 
 _PART = "[A-Za-z0-9_:%-]{1,63}"
 _HOST = matching(
@@ -44,8 +45,8 @@ class SshAddress:
     port: Annotated[int, between(1, 65535)] | None = None
     key: Annotated[str, _FILE] | None = None
     known_hosts: Annotated[str, _FILE] | None = None
-    python: Annotated[str, NOT_EMPTY] = "python3"
-    workdir: Annotated[str, NOT_EMPTY] = ".cache/hwnas"
+    python: Annotated[str, COMMAND] = "python3"
+    workdir: Annotated[str, PATH] = ".cache/hwnas"
 
     @property
     def login(self) -> str:

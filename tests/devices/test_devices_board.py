@@ -180,12 +180,6 @@ def test_the_governor_is_set_while_measuring_and_put_back(machine: Machine, monk
         assert [path.read_text() for path in paths] == ["ondemand", "ondemand"]
 
 
-def test_a_cpu_that_is_not_there_is_said(board: Copy) -> None:
-    (error,) = board.events(pin=1023)
-    assert error["message"] == "measuring cannot be bound to CPU 1023 of this device"
-    assert "pin" in error["hint"]
-
-
 def test_a_governor_that_may_not_be_set_stays(machine: Machine) -> None:
     (machine.folder / "cpu/cpu0/cpufreq/scaling_governor").mkdir(parents=True)  # cannot be written, even by root
     with runner.settings(None, "performance"):

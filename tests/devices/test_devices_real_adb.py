@@ -58,6 +58,15 @@ def test_commands_end_as_they_end(phone: RealPhone) -> None:
         list(way.start(["sh", "-c", "echo 1; sleep 60; echo 2"], stall_s=60))
 
 
+def test_files_come_and_go_whole(phone: RealPhone, tmp_path: Path) -> None:
+    (tmp_path / "sent").write_bytes(bytes(range(256)) * 5000)
+    address = phone.device().adb
+    assert address is not None
+    (there,) = Adb(address).put([tmp_path / "sent"], lambda steps=1, note="": None)
+    phone.adb("-s", phone.daemon.serial, "pull", there, str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "sent").read_bytes()
+
+
 def test_a_cable_that_is_pulled_costs_no_round(phone: RealPhone, models: dict[str, Path]) -> None:
     device = phone.device()
     checksum = sha256((phone.programs / "benchmark_model").read_bytes())

@@ -142,8 +142,12 @@ def check_ssh(words: list[str]) -> None:
     if words[0] == "-p":
         port, words = int(words[1]), words[2:]
     login, *remote = words
-    assert (login, port) in {(f"{one['user']}@{one['host']}", one.get("port", 22)) for one in LOGINS}
+    assert (login, port) in {(login_of(one), one.get("port", 22)) for one in LOGINS}
     assert subprocess.run(["sh", "-n", "-c", " ".join(remote)], check=False).returncode == 0
+
+
+def login_of(address: dict[str, Any]) -> str:
+    return f"{address['user']}@{address['host']}" if "user" in address else str(address["host"])
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
@@ -195,7 +199,7 @@ def make_tables(arguments: list[str]) -> None:
     """The tables and files that a command about tables names, below the folder that it runs in."""
     space = space_instance("mobile", width=0.25, resolution=32, channels=3, classes=10)
     condition = condition_of(load_device("host"))
-    table = LatencyTable(condition.device, condition.id, reference_us=1.0)
+    table = LatencyTable(condition, reference_us=1.0)
     table.rows = {spec.key: Row(spec.key, "0" * 16, 9.0, 9.0, 9.0, 9, "2026-01-01") for spec in space.ops}
     table.calibrations[space.signature] = Calibration(1.0, 0.0, 0.0, 24)
     table.validations[space.signature] = Validation(24, 1.0, 1.0, 0.01, 1.0, 1.0, 0.01, 0.01)
@@ -234,11 +238,9 @@ def make_images(arguments: list[str], folder: Path) -> None:
 
 def check_pip(arguments: list[str]) -> None:
     pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     match arguments:
-        case ["-c", constraints, "." | ".[ssh]"]:
+        case ["-c", constraints, "."]:
             assert (ROOT / constraints).is_file()
-            assert "ssh" in project["optional-dependencies"]
         case ["."]:
             assert any("name" in tomllib.loads(block.text).get("project", {}) for block in TOML)
         case [requirement]:

@@ -21,7 +21,7 @@ from hwnas.arch import OpSpec, space_instance
 from hwnas.arch.origin import Origin
 from hwnas.arch.space import SearchSpace
 from hwnas.data.saved import ImageFacts
-from hwnas.devices.device import load_device
+from hwnas.devices.device import Condition, load_device
 from hwnas.devices.host import Facts
 from hwnas.devices.job import events
 from hwnas.devices.rounds import ANSWER, Round
@@ -85,7 +85,8 @@ def device_file(folder: Path) -> Path:
 def table(folder: Path) -> Path:
     specs = [OpSpec("conv", 1, 8, 8, 8), OpSpec("conv", 8, 8, 8, 8)]
     name = SPACE.signature
-    content = LatencyTable("d", "onnxruntime-1.32.0-t1-fp32", provenance={"cpu": "x", "packages": {"onnx": "1"}})
+    content = LatencyTable(Condition("d", "onnxruntime", "1.32.0", 1, "fp32"))
+    content.provenance = {"cpu": "x", "packages": {"onnx": "1"}}
     content.rows = {one.key: Row(one.key, "0" * 16, 2.0, 1.0, 3.0, 5, "2026-01-01", 400.0) for one in specs}
     content.reference_us = 400.0
     content.calibrations[name] = Calibration(1.0, 2.0, 0.1, 24)

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,7 @@ def table_of_another_cpu(lab: Lab, record: Record) -> None:
 
     with untrusted(lab, record, "but this device is") as folder:
         table = load_table(folder)
-        table.device = "another-cpu"
+        table.under = replace(table.under, device="another-cpu")
         shutil.rmtree(folder)
         save_table(table, folder)
 

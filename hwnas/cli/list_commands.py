@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,14 +29,48 @@ def _print(rows: list[dict[str, str]]) -> None:
 @devices.command("list")
 @console.verb
 def devices_list(json_: options.Json = False, quiet: options.Quiet = False) -> None:
-    """List the devices that hwnas knows."""
+    """List the devices that hwnas knows, and the templates for others."""
     from hwnas.devices.device import list_devices
+    from hwnas.devices.device_templates import templates
 
-    found = list_devices()
+    found, known = list_devices(), [{"template": one.name, "for": one.description} for one in templates().values()]
     if json_:
-        console.print_json({"devices": [asdict(device) for device in found]})
-    else:
-        _print([{"id": device.id, "runtime": device.runtime, "description": device.description} for device in found])
+        console.print_json({"devices": [asdict(device) for device in found], "templates": known})
+        return
+    _print([{"id": device.id, "runtime": device.runtime, "description": device.description} for device in found])
+    console.out().print("\nFor other devices: hwnas devices new NAME --like TEMPLATE\n")
+    _print(known)
+
+
+@devices.command("new")
+@console.verb
+def devices_new(
+    name: Annotated[str, typer.Argument(help="What the device is to be called; NAME.toml is written.")],
+    like: Annotated[str, typer.Option("--like", help="A template, as hwnas devices list shows them.")],
+    host: Annotated[str, typer.Option("--host", help="Of a board: its name, its address, or its alias.")] = "",
+    serial: Annotated[str, typer.Option("--serial", help="Of a phone, as adb devices lists it.")] = "",
+    out: Annotated[Path, typer.Option("--out", help="The folder to write to.")] = Path(),
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Describe a device of your own: write its TOML file, and ask the device what it is."""
+    from rich.markup import escape
+
+    from hwnas.devices.device_templates import new_device
+
+    values = {key: value for key, value in (("host", host), ("serial", serial)) if value}
+    made = new_device(name, like, values, out)
+    if json_:
+        console.print_json(asdict(made) | {"path": str(made.path)})
+        return
+    console.out().print(f"wrote {escape(str(made.path))}")
+    for number, key, meaning in made.lacking:
+        console.out().print(f"{key} is not set: edit line {number}, {escape(meaning)}")
+    if made.trouble:
+        console.write(console.err(), f"[yellow]warning:[/] {escape(made.trouble)}")
+    if made.condition:
+        console.out().print(f"it was reached: {escape(made.condition)}")
+    console.out().print(f"\nNext: hwnas devices check {escape(str(made.path))}")
 
 
 @devices.command("show")
@@ -66,7 +101,6 @@ def devices_check(
 ) -> None:
     """Reach a device, ask it what it is, and see how steadily the reference model runs there."""
     import tempfile
-    from pathlib import Path
 
     from rich.markup import escape
 

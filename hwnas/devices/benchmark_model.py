@@ -1,7 +1,8 @@
 """LiteRT's benchmark_model as what measures: the same events as the runner's, from a shell script that calls it.
 
 It starts once for every round of a model and loads the model anew, which costs time but changes nothing that is timed.
-It tells whole microseconds, and the 5th and 95th percentile where the runner tells the 10th and 90th.
+It tells whole microseconds, and the 5th and 95th percentile where the runner tells the 10th and 90th. Older ones tell
+no percentiles: their mean stands for the median, and the fastest and slowest run for these.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hwnas.devices.job import GROUP, WARMUP_CALLS, Job
 from hwnas.devices.runner import FIELDS, cpu_fields, groups
 from hwnas.devices.transports import Transport
+from hwnas.devices.transports.process import ProgramError
 from hwnas.errors import DeviceError, UnreachableError
 
 if TYPE_CHECKING:
@@ -31,14 +33,23 @@ echo "platform: Android $(getprop ro.build.version.release), Linux $(uname -r), 
 echo "disk: $(df -k "${0%/*}" | tail -n 1)"
 echo "checksum: $(sha256sum "$0")"
 """
-_DONE = "Inference timings in us"
-_SPREAD = re.compile(r"count=(\d+) .*\bp5=(\S+) median=(\S+) p95=(\S+)")
+_DONE = "nference timings in us"  # older ones begin it with 'Average'
+_COUNT = re.compile(r"\bcount=(\d+)\b")
+_VALUE = re.compile(r"\b(\w+)=(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?![\w.])")
+_SPREADS = (("p5", "median", "p95"), ("min", "avg", "max"), ("curr", "curr", "curr"))
+"""Low, middle and high, the best first; where all runs took as long, they tell but the current one."""
+_MEAN = (
+    "benchmark_model on {} is of a version that tells no median: its mean is taken, which disturbed runs raise; "
+    "a newer benchmark_model tells better"
+)
 
 
 def benchmark_events(
     transport: Transport, device: Device, job: Job, files: Sequence[str]
 ) -> Generator[dict[str, Any], None, None]:
     """The events that `hwnas/devices/runner.py` would write, but 'warm'; without 'load', which is not measured.
+
+    A {"event": "remark", "text"} is for people, once a device.
 
     Args:
         files: of the job, on the device.
@@ -67,7 +78,9 @@ def benchmark_events(
     before_us = 0.0
     with contextlib.closing(lines):
         for name, turn in steps:
-            result = _result(lines, name or "reference")
+            result, middle = _result(lines, name or "reference")
+            if middle == "avg":
+                yield {"event": "remark", "text": _MEAN.format(device.id)}
             if name is None:
                 reference_us = max(before_us, result["median_us"])
                 yield from (one | {"reference_us": reference_us, "load": None} for one in group)
@@ -90,24 +103,34 @@ def _call(command: str, path: str, seconds: float) -> str:
     return f"{command} {options} </dev/null 2>&1"
 
 
-def _result(lines: Iterator[bytes], name: str) -> dict[str, float]:
-    """The statistics of one call: the last that it writes, after those of its warm-up."""
-    said, result = "nothing", None
+def _result(lines: Iterator[bytes], name: str) -> tuple[dict[str, float], str]:
+    """The statistics of one call, the last that it writes, after those of its warm-up; and what its median is there."""
+    said, found = "nothing", None
     try:
         for line in lines:
             said = line.decode(errors="replace").strip() or said
             if _DONE in said:
                 break
-            if match := _SPREAD.search(said):
-                calls, p5, median, p95 = map(float, match.groups())
-                result = {"median_us": median, "p10_us": p5, "p90_us": p95, "calls": int(calls)}
+            found = _statistics(said) or found
     except UnreachableError:
         raise
     except DeviceError as error:
-        raise DeviceError(f"model {name!r}: benchmark_model says {said!r}", hint=error.hint) from error
-    if result is None:
-        raise DeviceError(f"model {name!r}: benchmark_model says {said!r}, but no median", hint="put a newer one there")
-    return result
+        ended = f", and was ended by {error.signal}" if isinstance(error, ProgramError) and error.signal else ""
+        raise DeviceError(f"model {name!r}: benchmark_model says {said!r}{ended}", hint=error.hint) from error
+    if found is None:
+        raise DeviceError(f"model {name!r}: benchmark_model says {said!r}, but no time", hint="put a newer one there")
+    return found
+
+
+def _statistics(line: str) -> tuple[dict[str, float], str] | None:
+    """What a line with statistics says, and which of them stands for the median; None for another line."""
+    count = _COUNT.search(line)
+    values = {key: float(value) for key, value in _VALUE.findall(line)}
+    for names in _SPREADS:
+        if count is not None and values.keys() >= set(names):
+            low, middle, high = (values[name] for name in names)
+            return {"median_us": middle, "p10_us": low, "p90_us": high, "calls": int(count[1])}, names[1]
+    return None
 
 
 def _hello(transport: Transport, runner: str, pin: int | None) -> dict[str, Any]:

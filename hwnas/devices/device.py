@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from hwnas.devices.transports.adb import AdbAddress
-from hwnas.devices.transports.ssh import SshAddress
+from hwnas.devices.transports.ssh_address import SshAddress
 from hwnas.errors import InputError
 from hwnas.resources import resource_folder
 from hwnas.runtimes import DEFAULT, RUNTIMES
@@ -22,7 +22,7 @@ ALLOWED = {
 _ADDRESSES = ("ssh", "adb")
 IMPORTED = "imported"
 """The condition of a table whose latencies others measured."""
-_EXAMPLE = "compare it with devices/host.toml, and with docs/add-a-device.md"
+_EXAMPLE = "compare it with docs/add-a-device.md, or let hwnas devices new write one"
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Condition:
     runtime_version: str
     threads: int
     precision: str
+
+    @classmethod
+    def of_imported_table(cls, device: str) -> Condition:
+        """What the latencies of an imported table hold under, as far as anybody says."""
+        return cls(device, IMPORTED, "", 1, "fp32")
 
     @property
     def id(self) -> str:
@@ -139,14 +144,23 @@ def load_device(id_or_path: str) -> Device:
         return _parse(Path(id_or_path))
     known = {path.stem: path for path in resource_folder("devices").glob("*.toml")}
     if id_or_path not in known:
-        hint = f"one of {', '.join(sorted(known))}, or the path of a TOML file"
+        hint = f"one of {', '.join(sorted(known))}, or the path of a TOML file, as hwnas devices new writes them"
         raise InputError(f"there is no device {id_or_path!r}", hint=hint)
     return _parse(known[id_or_path])
 
 
 def _parse(path: Path) -> Device:
     hint = "name the TOML file of a device, or one of the ids that hwnas devices list shows"
-    device = toml_as(read_file(path, hint=hint), Device, path, extra="forbid", hint=_EXAMPLE)
+    return parse_device(read_file(path, hint=hint), path)
+
+
+def parse_device(content: bytes, path: Path) -> Device:
+    """The device that the content of a TOML file describes; `path` is for messages.
+
+    Raises:
+        InputError: the description is not valid.
+    """
+    device = toml_as(content, Device, path, extra="forbid", hint=_EXAMPLE)
     for name in _ADDRESSES:
         if (name == device.transport) != (getattr(device, name) is not None):
             rule = "needs" if name == device.transport else "has no use for"

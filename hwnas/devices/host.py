@@ -86,10 +86,10 @@ def cpu_slug(fields: Mapping[str, str]) -> str:
     """
     slug = _slug(_NOISE.sub(" ", cpu_name(fields)))
     if "CPU part" in fields:
-        return f"{slug}-{fields.get('CPU implementer', '0x0')}-{fields['CPU part']}"
+        return _slug(f"{slug}-{fields.get('CPU implementer', '0x0')}-{fields['CPU part']}")
     if re.search(r"\d", slug) or "cpu family" not in fields:
-        return slug
-    return f"{slug}-f{fields['cpu family']}m{fields.get('model', '0')}"
+        return slug or "unknown"
+    return _slug(f"{slug}-f{fields['cpu family']}m{fields.get('model', '0')}")
 
 
 def _slug(text: str) -> str:

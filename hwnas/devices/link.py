@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import re
 import time
 import uuid
 from collections.abc import Generator
@@ -14,7 +15,7 @@ from typing import Any
 
 from hwnas.backends import npm
 from hwnas.devices.benchmark_model import benchmark_events
-from hwnas.devices.device import IMPORTED, Condition, Device
+from hwnas.devices.device import Condition, Device
 from hwnas.devices.host import Facts, cpu_slug
 from hwnas.devices.job import Job, python_events
 from hwnas.devices.transports import Transport
@@ -27,6 +28,7 @@ from hwnas.runtimes import RUNTIMES
 
 RECONNECT_S = 120.0
 _LONGEST_PAUSE_S = 8.0
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_!-]{0,63}")
 
 
 class Link:
@@ -46,6 +48,7 @@ class Link:
         self._session = None if device.transport == "local" else uuid.uuid4().hex
         self._transport = open_transport(device)
         self._copied: set[tuple[Path, str]] = set()  # from here to there
+        self._remarks: set[str] = set()
         try:
             if self._runtime.in_node:
                 npm.install()
@@ -65,6 +68,11 @@ class Link:
         if version is None:
             raise DeviceError(
                 f"device {device.id!r} has no {device.runtime}",
+                hint=self._runtime.install_hint(device.python),
+            )
+        if not _VERSION.fullmatch(version):  # it names a folder
+            raise DeviceError(
+                f"device {device.id!r} says that its {device.runtime} is of version {version[:100]!r}, which is none",
                 hint=self._runtime.install_hint(device.python),
             )
         return Condition(cpu_slug(facts.cpu), device.runtime, version, device.threads, device.precision)
@@ -88,7 +96,17 @@ class Link:
                     f"device {self._device.id!r} was {self.condition.folder}, and is {now.folder} now",
                     hint="run the same command again: its table is another one",
                 )
-            yield from stream
+            for event in stream:
+                if event["event"] == "remark":
+                    self._remark(event["text"], progress)
+                else:
+                    yield event
+
+    def _remark(self, text: str, progress: Progress) -> None:
+        """Say what the device remarks, once."""
+        if text not in self._remarks:
+            self._remarks.add(text)
+            progress.say(text)
 
     def _events(self, job: Job, files: list[str]) -> Generator[dict[str, Any], None, None]:
         drive = python_events if self._device.python is not None else benchmark_events
@@ -151,7 +169,7 @@ def condition_of(device: Device) -> Condition:
         DeviceError: the runtime is not installed on it, or cannot be.
     """
     if not device.reachable:
-        return Condition(device.id, IMPORTED, "", device.threads, device.precision)
+        return Condition.of_imported_table(device.id)
     return link_to(device).condition
 
 

@@ -271,7 +271,10 @@ def line(path: Path) -> str | None:
 def settings(pin: int | None, governor: str | None) -> Iterator[None]:
     """Bind this process to a CPU; set the governor where the system allows it, and put it back at the end."""
     if pin is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, [pin])
+        try:
+            os.sched_setaffinity(0, [pin])
+        except OSError:
+            fail(f"measuring cannot be bound to CPU {pin} of this device", "correct pin in the device's TOML")
     paths = CPUS.glob(f"cpu{'[0-9]*' if pin is None else pin}/{GOVERNOR}") if governor else []
     before = {path: line(path) or "" for path in paths}
     try:

@@ -77,9 +77,8 @@ def source_tables(space: SearchSpace, condition: Condition, tables: Path | None)
             whole = not lacking(table, space).rows
         except (InputError, StorageError):
             continue
-        same = (table.device, table.condition) == (condition.device, condition.id)
-        runnable = table.condition == IMPORTED or table.calibrations
-        if same or table.kind == "adapted" or not runnable or table.folded or not whole:
+        runnable = table.under.runtime == IMPORTED or table.calibrations
+        if table.under == condition or table.kind == "adapted" or not runnable or table.folded or not whole:
             continue
         found.append(table)
     if not found:
@@ -130,8 +129,7 @@ def adapt_table(
         journal = folder / f"rounds-{known.space.signature}.jsonl"
         networks = known.picked(samples)
         rounds = measure_networks(networks, device, journal, seed=seed, progress=progress)
-        condition = condition_of(device)
-        table = LatencyTable(condition.device, condition.id, kind="adapted", reference_us=reference_floor_us(rounds))
+        table = LatencyTable(condition_of(device), "adapted", reference_us=reference_floor_us(rounds))
         counts = op_counts(priced(known.space), list(networks.values()))
         floor_ms = np.array([min(one.median_us for one in rounds if one.name == name) / 1e3 for name in networks])
         found = known.prior.adapt(counts, floor_ms)
@@ -148,7 +146,7 @@ def adapt_table(
 def _take_rows(table: LatencyTable, known: AdaptationPrior, found: OpPosterior, *, runs: int) -> None:
     """The predicted latency of every op, with what eight of ten lie between."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    fingerprint = format_of(table.runtime, table.precision).fingerprint
+    fingerprint = format_of(table.under.runtime, table.under.precision).fingerprint
     factors = np.exp(1.2816 * np.sqrt(np.diag(found.covariance)[1:]) / found.mean[1:])
     for spec, middle, factor in zip(priced(known.space), 1e3 * found.mean[1:], factors, strict=True):
         row = (float(middle), float(middle / factor), float(middle * factor))

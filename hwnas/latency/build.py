@@ -210,7 +210,7 @@ def _take_rows(
     table: LatencyTable, specs: Sequence[OpSpec], measured: dict[str, Estimate], reference_us: float
 ) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    fingerprint = format_of(table.runtime, table.precision).fingerprint
+    fingerprint = format_of(table.under.runtime, table.under.precision).fingerprint
     for spec in specs:
         one = measured[spec.key]
         table.rows[spec.key] = Row(

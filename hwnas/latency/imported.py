@@ -13,7 +13,7 @@ from typing import Any
 
 from hwnas.arch.costs import macs
 from hwnas.arch.op import OpSpec
-from hwnas.devices.device import IMPORTED
+from hwnas.devices.device import Condition
 from hwnas.errors import InputError, TableError
 from hwnas.files import sha256
 from hwnas.latency.external_table import ExternalTable, read_csv, read_fbnet, read_ofa
@@ -116,7 +116,7 @@ def _table(external: ExternalTable, device: str, unit: str) -> LatencyTable:
     if not unit:
         _check_speed(latencies, external.unit)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    table = LatencyTable(device, IMPORTED, kind="imported")
+    table = LatencyTable(Condition.of_imported_table(device), "imported")
     table.rows = {spec.key: Row(spec.key, NO_FINGERPRINT, us, us, us, 0, now) for spec, us in latencies.items()}
     if external.space is not None:
         intercept_us = _us(external.constant, factor, "all_skip_total_ms")

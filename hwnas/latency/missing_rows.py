@@ -41,9 +41,9 @@ def open_table(device: Device, folder: Path) -> LatencyTable:
     """
     condition = condition_of(device)
     if not (folder / "meta.toml").exists():
-        return LatencyTable(condition.device, condition.id)
+        return LatencyTable(condition)
     table = load_table(folder)
-    if (table.device, table.condition) != (condition.device, condition.id):
+    if table.under != condition:
         raise InputError(
             f"the table in {folder} is of {table.device}/{table.condition}, "
             f"but this device is {condition.device}/{condition.id}",
@@ -57,7 +57,7 @@ def lacking(table: LatencyTable, space: SearchSpace) -> MissingRows:
     if table.kind == "imported":
         known = table.rows.keys() | set(table.folded.get(space.signature, ()))
         return MissingRows(tuple(spec for spec in space.ops if spec.key not in known), calibration=False)
-    rows = table.lacking(space.ops, format_of(table.runtime, table.precision).fingerprint)
+    rows = table.lacking(space.ops, format_of(table.under.runtime, table.under.precision).fingerprint)
     return MissingRows(tuple(rows), bool(rows) or space.signature not in table.calibrations)
 
 
@@ -71,7 +71,7 @@ def table_for(device: Device, space: SearchSpace, tables: Path | None) -> tuple[
     """
     condition = condition_of(device)
     folder = find_folder(condition, tables)
-    table = open_table(device, folder) if folder else LatencyTable(condition.device, condition.id)
+    table = open_table(device, folder) if folder else LatencyTable(condition)
     if lacking(table, space) and device.reachable:
         other = find_adapted(condition, space.signature, tables)
         adapted = open_table(device, other) if other else None

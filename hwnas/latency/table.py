@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from hwnas.arch.op import OpSpec
+from hwnas.devices.device import Condition
 from hwnas.devices.estimate import LOADED
 from hwnas.errors import MissingRowsError
 from hwnas.schema import POSITIVE, at_least, matching
@@ -122,7 +122,7 @@ class LatencyTable:
     """Rows by key, with their provenance.
 
     Attributes:
-        device, condition: the ids that name the table's folder.
+        under: the condition that they hold under.
         kind: measured, imported or adapted.
         provenance: facts about the machine, its versions and settings, as they were when measuring.
         reference_us: undisturbed latency of the reference model when the table was last measured; see `reference_of`.
@@ -135,8 +135,7 @@ class LatencyTable:
             imported table does not tell them apart.
     """
 
-    device: str
-    condition: str
+    under: Condition
     kind: str = "measured"
     provenance: dict[str, Any] = field(default_factory=dict)
     reference_us: float = 0.0
@@ -149,14 +148,14 @@ class LatencyTable:
     folded: dict[str, list[str]] = field(default_factory=dict)
 
     @property
-    def runtime(self) -> str:
-        """The runtime of its condition, such as 'onnxruntime'."""
-        return re.split(r"-(?=\d)", self.condition, maxsplit=1)[0]
+    def device(self) -> str:
+        """The id of the device, which names the folder of its tables."""
+        return self.under.device
 
     @property
-    def precision(self) -> str:
-        """The precision of its condition, such as 'fp32'."""
-        return self.condition.rpartition("-")[2]
+    def condition(self) -> str:
+        """The id of the condition, which names the table's folder in that of the device."""
+        return self.under.id
 
     def reference_of(self, signature: str) -> float:
         """Undisturbed latency of the reference model when a space instance was calibrated, in microseconds.

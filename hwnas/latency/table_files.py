@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,10 +17,12 @@ from typing import Annotated, Any
 import tomli_w
 
 from hwnas.arch.op import OpSpec
+from hwnas.devices.device import ALLOWED, IMPORTED, Condition
 from hwnas.errors import InputError, TableError
 from hwnas.files import sha256, write_bytes, write_text
 from hwnas.latency.table import Calibration, ColdCalibration, LatencyTable, Noise, Row, Validation
-from hwnas.schema import Rule, checked, one_of, read_file, toml_as
+from hwnas.runtimes import RUNTIMES
+from hwnas.schema import Rule, between, checked, one_of, read_file, toml_as
 
 SCHEMA = 1
 _NEW_NAMES = {"canary_us": "reference_us", "canary_us_before": "reference_us_before"}
@@ -38,8 +41,11 @@ class _Meta:
     """
 
     device: str
-    condition: str
     kind: Annotated[str, one_of("measured", "imported", "adapted")]
+    runtime: Annotated[str, one_of(*RUNTIMES, IMPORTED)]
+    runtime_version: str
+    threads: Annotated[int, between(0, 1024)]
+    precision: Annotated[str, one_of(*ALLOWED["precision"])]
     reference_us: float
     reference_us_before: float = 0.0
     sha256: str = ""
@@ -51,6 +57,10 @@ class _Meta:
     cold: dict[str, ColdCalibration] = field(default_factory=dict)
     pairs: dict[str, list[Annotated[list[float], _PAIR]]] = field(default_factory=dict)
     folded: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def under(self) -> Condition:
+        return Condition(self.device, self.runtime, self.runtime_version, self.threads, self.precision)
 
 
 def save_table(table: LatencyTable, folder: Path) -> None:
@@ -66,6 +76,10 @@ def save_table(table: LatencyTable, folder: Path) -> None:
         "kind": table.kind,
         "device": table.device,
         "condition": table.condition,
+        "runtime": table.under.runtime,
+        "runtime_version": table.under.runtime_version,
+        "threads": table.under.threads,
+        "precision": table.under.precision,
         "rows": len(table.rows),
         "reference_us": table.reference_us,
         "reference_us_before": _reference_before(folder),
@@ -103,8 +117,7 @@ def load_table(folder: Path) -> LatencyTable:
     except InputError as error:
         raise TableError(f"{folder / 'meta.toml'}: folded: {error}", hint=again) from error
     table = LatencyTable(
-        device=meta.device,
-        condition=meta.condition,
+        under=meta.under,
         kind=meta.kind,
         provenance=meta.provenance,
         reference_us=meta.reference_us,
@@ -207,8 +220,26 @@ def _read_meta(path: Path) -> tuple[_Meta, str, str]:
             f"{path} has table schema {entries.get('schema')!r}; this version of hwnas reads schema {SCHEMA}", hint=hint
         )
     own_seal = _seal(entries)
+    if "runtime" not in entries:
+        entries |= asdict(_told_by_id(entries, path, hint))
     meta = checked(_renamed(entries), _Meta, path, error=TableError, hint=hint)
     return meta, str(entries.get("sha256_meta", own_seal)), own_seal
+
+
+def _told_by_id(entries: dict[str, Any], path: Path, hint: str) -> Condition:
+    """The condition of a table of an older version, which tells it by its id alone.
+
+    Raises:
+        TableError: the id starts with the name of no runtime.
+    """
+    device, id = str(entries.get("device")), str(entries.get("condition"))
+    if id == IMPORTED:
+        return Condition.of_imported_table(device)
+    known = "|".join(map(re.escape, RUNTIMES))
+    match = re.fullmatch(rf"({known})-(.+)-t([0-9]{{1,4}})-([a-z0-9]+)", id)
+    if match is None:
+        raise TableError(f"{path}: condition must name one of {', '.join(RUNTIMES)}, not {id[:200]!r}", hint=hint)
+    return Condition(device, match[1], match[2], int(match[3]), match[4])
 
 
 def _renamed(meta: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def device_models(space: SearchSpace, devices: Sequence[str], tables: Path | Non
     """
     chosen = {spec for slot in space.slots if slot.decision is not None for spec in slot.ops}
     found: dict[str, LatencyModel] = {}
+    met = {"all"}
     for folder in all_folders(tables):
         try:
             table = load_table(folder)
@@ -42,7 +43,7 @@ def device_models(space: SearchSpace, devices: Sequence[str], tables: Path | Non
             continue
         if not absent & chosen:
             found[name] = latency_model(space, _rows_of(table, absent))
-    met = {"all", *found, *(name.partition("/")[0] for name in found)}
+            met |= {name, table.device}
     missing = [one for one in devices if one not in met]
     if missing or not found:
         raise TableError(

@@ -16,6 +16,7 @@ from hwnas.arch import space_instance
 from hwnas.backends.onnx import fingerprint
 from hwnas.cli import app
 from hwnas.cli.options import OnDevice
+from hwnas.devices.device import Condition
 from hwnas.devices.rounds import Round
 from hwnas.latency import fresh, journal
 from hwnas.latency.adapt import adaptation_prior
@@ -32,7 +33,7 @@ def hwnas(*words: object) -> Result:
 
 def source() -> LatencyTable:
     """The n-th op of the toy space takes 100 · n microseconds."""
-    table = LatencyTable("another-cpu", "onnxruntime-1.0-t1-fp32", reference_us=400.0)
+    table = LatencyTable(Condition("another-cpu", "onnxruntime", "1.0", 1, "fp32"), reference_us=400.0)
     for index, spec in enumerate(TOY.ops, 1):
         table.rows[spec.key] = Row(spec.key, fingerprint(spec), 100.0 * index, 1.0, 1.0, 7, "2026-01-01T00:00:00")
     table.calibrations[TOY.signature] = Calibration(1.0, 0.0, 0.0, 24)

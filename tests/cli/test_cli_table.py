@@ -42,9 +42,7 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def made(validation: Validation = SOUND, factor: float = 1.0) -> LatencyTable:
     """A table of this machine's condition: the n-th op of the toy space takes 100 · n microseconds."""
     condition = condition_of(load_device("host"))
-    table = LatencyTable(
-        condition.device, condition.id, reference_us=400.0, provenance={"cpu": "Some CPU", "threads": 1}
-    )
+    table = LatencyTable(condition, reference_us=400.0, provenance={"cpu": "Some CPU", "threads": 1})
     for index, spec in enumerate(TOY.ops, 1):
         us = 100.0 * index * factor
         table.rows[spec.key] = Row(spec.key, fingerprint(spec), us, us, us, 7, YESTERDAY)
@@ -225,7 +223,7 @@ def test_diff_tells_what_got_slower() -> None:
     assert "+50.0%" in text.stdout
     assert "8 rows in both, 1 of them slower" in text.stdout
     assert text.stderr == ""
-    other.condition = "onnxruntime-0.0.1-t1-fp32"
+    other.under = replace(other.under, runtime_version="0.0.1")
     save_table(other, Path("other"))
     assert "two conditions" in hwnas("table", "diff", "one", "other").stderr
     assert hwnas("table", "diff", "one", "nowhere").exit_code == 2

@@ -1,7 +1,7 @@
 """An Android phone that is not there: an `adb` on PATH that answers as the real one does, and a benchmark_model.
 
 What `adb shell` is asked is really run, by this machine's shell. The texts are those of adb 1.0.41 and of
-benchmark_model of TensorFlow 2.16; its times are what the model file says.
+benchmark_model of TensorFlow 2.16, or of an older one; its times are what the model file says.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ elif words[0] == "push":
 elif words[0] == "shell":
     child = subprocess.Popen(["sh", "-c", words[1]], stdout=subprocess.PIPE)
     cut = here / "cut"
-    left = int(cut.read_text()) if cut.exists() and words[1] == "sh" else None
+    left = int(cut.read_text()) if cut.exists() and words[1].endswith(" sh sh") else None
     for line in child.stdout:
         sys.stdout.buffer.write(line)
         sys.stdout.flush()
@@ -47,7 +47,7 @@ elif words[0] == "shell":
             sys.exit(255)
     sys.exit(child.wait())
 """
-_BENCHMARK_MODEL = """#!/bin/sh
+BENCHMARK_MODEL = """#!/bin/sh
 for word in "$@"; do case "$word" in --graph=*) graph="${word#--graph=}";; esac; done
 echo "$*" >> "$0.log"
 read median < "$graph"
@@ -66,7 +66,18 @@ echo
 echo "INFO: Inference timings in us: Init: 16242, First inference: 74176, Warmup (avg): 41588, Inference (avg): 912"
 echo "INFO: Note: as the benchmark tool itself affects memory footprint, the following is only APPROXIMATE."
 """
-_GETPROP = """#!/bin/sh
+
+
+def older_benchmark_model(done: str = "Inference timings in us: Init: 16242") -> str:
+    """The program of older versions, which tells no percentiles; the oldest ended otherwise, too."""
+    program = BENCHMARK_MODEL.replace(" $spread", "").replace(" p5=9000 median=74176 p95=74176", "")
+    mean = "min=${median}0 max=${median}9 avg=${median}3.5"
+    return program.replace("min=80 max=1249964 avg=1.24027e+06", mean).replace(
+        "Inference timings in us: Init: 16242", done
+    )
+
+
+GETPROP = """#!/bin/sh
 case "$1" in
 ro.soc.manufacturer) echo Maker;; ro.soc.model) echo C8000;; ro.product.model) echo Phone 7;;
 ro.build.version.release) echo 14;; *) echo;;
@@ -83,8 +94,8 @@ class Phone:
         self.programs.mkdir(parents=True)
         self.state("device")
         self.install("adb", _ADB.format(python=sys.executable, folder=str(folder)))
-        self.install("benchmark_model", _BENCHMARK_MODEL)
-        self.install("getprop", _GETPROP)
+        self.install("benchmark_model", BENCHMARK_MODEL)
+        self.install("getprop", GETPROP)
         monkeypatch.setenv("PATH", f"{self.programs}:/usr/bin:/bin")
 
     def install(self, name: str, program: str) -> None:

@@ -13,13 +13,15 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hwnas.devices.device import Device
-from hwnas.devices.transports.ssh import SshAddress
+from hwnas.devices.transports.ssh_address import SshAddress
 
+SSH = shutil.which("ssh")
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin")
 _CONFIG = """HostKey {folder}/host
 AuthorizedKeysFile {folder}/user.pub
@@ -35,9 +37,8 @@ SetEnv HOME={folder}
 
 def needs_sshd() -> None:
     """Skip where there is no board to be had."""
-    pytest.importorskip("paramiko", reason="devices over ssh need paramiko")
-    if SSHD is None or shutil.which("ssh-keygen") is None:
-        pytest.skip("there is no sshd here: apt-get install openssh-server")
+    if SSHD is None or SSH is None or shutil.which("ssh-keygen") is None:
+        pytest.skip("there is no sshd here, or no ssh: apt-get install openssh-server openssh-client")
 
 
 class Board:
@@ -83,13 +84,24 @@ class Board:
         )
         return Device("board", "a board on loopback", "ssh", runtime, 1, "fp32", pin, ssh=address)
 
-    def toml(self) -> Path:
+    def configure(self, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make `config` what OpenSSH's client reads in place of ~/.ssh/config and of the system's."""
+        folder = self.folder / "bin"
+        folder.mkdir(exist_ok=True)
+        (folder / "ssh_config").write_text(config)
+        program = folder / "ssh"
+        program.write_text(f'#!/bin/sh\nexec {SSH} -F {folder}/ssh_config "$@"\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+    def toml(self, *, python: str = sys.executable, runtime: str = "onnxruntime") -> Path:
         """The description of `device` as a file."""
-        device, address = self.device(), self.device().ssh
-        assert address is not None
+        device = self.device(runtime=runtime)
+        assert device.ssh is not None
+        address = replace(device.ssh, python=python)
         head = {"id": device.id, "description": "d", "transport": "ssh", "runtime": device.runtime, "precision": "fp32"}
         lines = [f'{name} = "{value}"' for name, value in head.items()] + ["threads = 1", "[ssh]"]
-        lines += [f"{name} = {value!r}" for name, value in vars(address).items()]
+        lines += [f"{name} = {value!r}" for name, value in vars(address).items() if value is not None]
         path = self.folder / "board.toml"
         path.write_text("\n".join(lines) + "\n")
         return path

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 from device_models import write_convs
-from phone import Phone
+from phone import BENCHMARK_MODEL, Phone, older_benchmark_model
 
 from hwnas.devices import link
 from hwnas.devices.link import condition_of, link_to
 from hwnas.devices.measure import measure
 from hwnas.errors import DeviceError, UnreachableError
 from hwnas.files import sha256
+from hwnas.progress import Silent
 
 
 @pytest.fixture
@@ -26,6 +27,16 @@ def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Phone]:
     for close in at_exit:
         close()
     link_to.cache_clear()
+
+
+class Said(Silent):
+    """Keeps what the user was told."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.texts.append(message)
 
 
 @pytest.fixture
@@ -112,10 +123,42 @@ def test_a_model_that_cannot_be_loaded_is_named(phone: Phone, models: dict[str, 
         measure(phone.device(), models, models["m0"])
 
 
-def test_an_old_benchmark_model_is_refused(phone: Phone, models: dict[str, Path]) -> None:
-    program = (phone.programs / "benchmark_model").read_text()
-    phone.install("benchmark_model", program.replace(" $spread", "").replace(" p5=9000 median=74176 p95=74176", ""))
-    with pytest.raises(DeviceError, match="but no median"):
+@pytest.mark.parametrize(
+    "done", ["Inference timings in us: Init: 16242", "Average inference timings in us: Warmup: 4.3e+06, Init: 16242"]
+)
+def test_an_older_benchmark_model_tells_its_mean_and_the_user_is_told_once(
+    phone: Phone, models: dict[str, Path], done: str
+) -> None:
+    phone.install("benchmark_model", older_benchmark_model(done))
+    said = Said()
+    for _ in range(2):
+        rounds = measure(phone.device(), models, phone.model("reference", "5"), rounds=1, progress=said)
+    assert {(one.name, one.p10_us, one.median_us, one.p90_us, one.calls) for one in rounds} == {
+        (f"m{index}", 200 + 10 * index, 203.5 + 10 * index, 209 + 10 * index, 40) for index in range(10)
+    }
+    (remark,) = said.texts
+    assert remark.startswith("benchmark_model on phone is of a version that tells no median: its mean is taken")
+
+
+@pytest.mark.parametrize("rest", ["(all same)", "(all same) p5=91 median=91 p95=91", ""])
+def test_runs_that_all_took_as_long(phone: Phone, models: dict[str, Path], rest: str) -> None:
+    line = next(line for line in BENCHMARK_MODEL.splitlines() if "count=40" in line)
+    phone.install("benchmark_model", BENCHMARK_MODEL.replace(line, f'echo "INFO: count=40 curr=91{rest}"'))
+    said = Said()
+    rounds = measure(phone.device(), models, models["m0"], rounds=1, progress=said)
+    assert {(one.p10_us, one.median_us, one.p90_us, one.calls) for one in rounds} == {(91, 91, 91, 40)}
+    assert said.texts == []
+
+
+def test_a_benchmark_model_without_times_is_refused(phone: Phone, models: dict[str, Path]) -> None:
+    phone.install("benchmark_model", "#!/bin/sh\necho 'INFO: count=0'\necho 'INFO: Inference timings in us: none'\n")
+    with pytest.raises(DeviceError, match="but no time"):
+        measure(phone.device(), models, models["m0"])
+
+
+def test_a_benchmark_model_that_a_signal_ends(phone: Phone, models: dict[str, Path]) -> None:
+    phone.install("benchmark_model", "#!/bin/sh\necho 'INFO: Loaded model'\nkill -SEGV $$\n")
+    with pytest.raises(DeviceError, match=r"model 'reference': benchmark_model says .*SIGSEGV"):
         measure(phone.device(), models, models["m0"])
 
 

@@ -262,6 +262,14 @@ def test_a_device_without_the_runtime_says_what_to_install(monkeypatch: pytest.M
     assert "-m pip install onnxruntime" in caught.value.hint
 
 
+@pytest.mark.parametrize("version", ["", "../../elsewhere", "1.0\n", "1 0", "/etc", "1" * 65])
+def test_a_version_that_could_not_name_a_folder_is_refused(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    device: Device = replace(HOST, id="odd")
+    monkeypatch.setattr(link_to(device), "facts", facts_with({"onnxruntime": version}))
+    with pytest.raises(DeviceError, match="device 'odd' says that its onnxruntime is of version"):
+        condition_of(device)
+
+
 @pytest.mark.parametrize("change", [{"packages": None}, {"packages": {"numpy": 2}}, {"cpu": ["a"]}])
 def test_an_answer_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(DeviceError, match=f"the answer of the device: {next(iter(change))}"):

@@ -7,13 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomli_w
+from typer.testing import CliRunner
 
+from hwnas.cli import app
 from hwnas.devices.device import Condition, list_devices, load_device
 from hwnas.devices.host import cpu_slug, host_facts
 from hwnas.devices.link import condition_of
 from hwnas.devices.runner import cpu_fields, facts, package_version
 from hwnas.devices.transports.adb import AdbAddress
-from hwnas.devices.transports.ssh import SshAddress
+from hwnas.devices.transports.ssh_address import SshAddress
 from hwnas.errors import InputError
 from hwnas.resources import resource_folder
 
@@ -69,9 +72,9 @@ def test_a_board_and_a_phone(tmp_path: Path) -> None:
         ("ssh", "onnxruntime", ADB, "transport 'ssh' needs a table \\[ssh\\]"),
         ("local", "onnxruntime", SSH, "transport 'local' has no use for a table \\[ssh\\]"),
         ("ssh", "onnxruntime", 'ssh = "pi.local"\n', "ssh must be a table, not 'pi.local'"),
-        ("ssh", "onnxruntime", '[ssh]\nhost = "pi.local"\n', "ssh.user is missing"),
+        ("ssh", "onnxruntime", '[ssh]\nuser = "pi"\n', "ssh.host is missing"),
         ("ssh", "onnxruntime", SSH + "port = 0\n", "ssh.port must be an integer of at least 1 and at most 65535"),
-        ("ssh", "onnxruntime", SSH + 'key = ""\n', "ssh.key must be a string that is not empty"),
+        ("ssh", "onnxruntime", SSH + 'key = ""\n', "ssh.key must be the path of a file"),
         ("ssh", "onnxruntime", SSH + 'password = "x"\n', "ssh.password is an unknown key"),
         ("adb", "onnxruntime", ADB, "runtime must be 'litert'"),
         ("adb", "litert", "[adb]\n", "needs runner or python, one of both"),
@@ -86,6 +89,48 @@ def test_refuses_addresses(tmp_path: Path, transport: str, runtime: str, table: 
 
 
 @pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("host", value) for value in ("", "pi..local", ".local", "-oProxyCommand=true", "a b", "a\nb", "a\0b")),
+        *(("host", value) for value in ("a;b", "a" * 64, "a." * 200 + "a", "pí.local", "user@pi", "$(x)", "pi\n")),
+        *(("user", value) for value in ("", "-l", "a b", "a\n", "ü", "a" * 256, "a;b", "$HOME")),
+        *(("key", value) for value in ("", "a\nb", "a\0b", "${HOME}/.ssh/id")),
+        ("known_hosts", "a\tb"),
+        *(("python", value) for value in ("", " ", "a\0b", 'python3 "', "it's")),
+        *(("workdir", value) for value in ("", "-rf", "a\nb", "a\0b")),
+    ],
+)
+def test_what_names_no_host_no_user_and_no_file_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    path = tmp_path / "x.toml"
+    address = {"host": "pi.local", "user": "pi"} | {key: value}
+    path.write_text(GOOD.replace('"local"', '"ssh"') + tomli_w.dumps({"ssh": address}))
+    with pytest.raises(InputError, match=rf"ssh\.{key} must be (a|the) (host name|name of a user|path|command)"):
+        load_device(str(path))
+    done = CliRunner().invoke(app, ["devices", "check", str(path)])
+    assert done.exit_code == 2
+    assert done.stderr.count("must be") == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("serial", ""), ("serial", "a\0"), ("runner", "-x"), ("runner", "a\0"), ("workdir", "-rf")]
+)
+def test_what_adb_cannot_be_given_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    path = tmp_path / "x.toml"
+    address = {"runner": "/data/local/tmp/benchmark_model"} | {key: value}
+    head = GOOD.replace('"local"', '"adb"').replace('"onnxruntime"', '"litert"')
+    path.write_text(head + tomli_w.dumps({"adb": address}))
+    with pytest.raises(InputError, match=rf"adb\.{key} must be"):
+        load_device(str(path))
+
+
+@pytest.mark.parametrize("host", ["pi", "pi.local.", "192.168.1.7", "fe80::1%eth0", "my_pi-4", "a" * 63 + ".b"])
+def test_what_names_a_host(tmp_path: Path, host: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(GOOD.replace('"local"', '"ssh"') + tomli_w.dumps({"ssh": {"host": host}}))
+    assert load_device(str(path)).ssh == SshAddress(host)
+
+
+@pytest.mark.parametrize(
     ("before", "after", "message", "hint"),
     [
         ("threads = 1", "thread = 1", "thread is an unknown key", "threads"),
@@ -93,10 +138,10 @@ def test_refuses_addresses(tmp_path: Path, transport: str, runtime: str, table: 
         ("threads = 1", "threads = true", "integer", ""),
         ("threads = 1", 'threads = "1"', "integer", ""),
         ("threads = 1", "threads =", "not valid TOML", ""),
-        ("threads = 1\n", "", "threads is missing", "devices/host.toml"),
+        ("threads = 1\n", "", "threads is missing", "hwnas devices new"),
         ('"d"', "3", "description must be a string", ""),
         ('"x"', '"X/../y"', "id must be", ""),
-        ('"local"', '"pigeon"', "transport must be one of local, ssh, adb, not 'pigeon'", "devices/host.toml"),
+        ('"local"', '"pigeon"', "transport must be one of local, ssh, adb, not 'pigeon'", "hwnas devices new"),
         ('"onnxruntime"', '"tvm"', "runtime must be one of onnxruntime, litert, ort-web, not 'tvm'", ""),
         ('"fp32"', '"fp8"', "precision must be one of fp32, int8, not 'fp8'", ""),
     ],
@@ -124,6 +169,8 @@ def test_unknown_devices_and_files() -> None:
     [
         ("cpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC", "amd-epyc-f25m1"),
         ("cpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC 7763 64-Core Processor", "amd-epyc-7763"),
+        ("model name : ../../x y\nCPU part : /../0xd08\nCPU implementer : ..", "x-y-0xd08"),
+        ("cpu family : ..\nmodel : /\nmodel name : (..)", "f-m"),
         ("cpu family : 6\nmodel : 158\nmodel name : Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "intel-core-i7-8700"),
         ("cpu family : 6\nmodel : 143\nmodel name : Intel(R) Xeon(R) Processor @ 2.70GHz", "intel-xeon-f6m143"),
         (

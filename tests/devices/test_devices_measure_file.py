@@ -27,7 +27,7 @@ from hwnas.devices.statistic import Statistic
 from hwnas.devices.sustained import LoadSlice, assess
 from hwnas.devices.sustained_plot import check_plot, write_plot
 from hwnas.devices.transports.adb import AdbAddress
-from hwnas.devices.transports.ssh import SshAddress
+from hwnas.devices.transports.ssh_address import SshAddress
 from hwnas.errors import DeviceError, InputError, ModelError
 from hwnas.latency import find
 from hwnas.latency.known_reference import known_reference
@@ -149,7 +149,7 @@ def test_a_budget_has_to_hold_without_pause_too(
 def test_the_table_of_the_device_bounds_the_reference_model(tmp_path: Path) -> None:
     condition = condition_of(HOST)
     folder = tmp_path / "latency_tables" / condition.folder
-    save_table(LatencyTable(condition.device, condition.id, reference_us=50.0), folder)
+    save_table(LatencyTable(condition, reference_us=50.0), folder)
     assert judged(tmp_path, Rounds(lambda turn: 1100.0)).verdict.state == "unstable"
     (folder / "meta.toml").write_text("damaged")
     assert judged(tmp_path, Rounds(lambda turn: 1100.0)).verdict.state == "missed"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import socket
-import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hwnas.devices.link import condition_of, link_to
 from hwnas.devices.measure import measure, stream_rounds
 from hwnas.devices.rounds import Round
 from hwnas.devices.transports import ssh
+from hwnas.devices.transports.ssh_address import SshAddress
 from hwnas.errors import DeviceError, InputError, UnreachableError
 from hwnas.latency import build, journal
 from hwnas.latency.build import complete
@@ -187,6 +189,9 @@ def test_a_user_who_is_not_let_in(board: Board) -> None:
     assert not isinstance(caught.value, UnreachableError)
     with pytest.raises(InputError, match="there is no file"):
         condition_of(board.device(key="nothing"))
+    for path in ("~nobody-of-this-name/key", "a" * 5000):
+        with pytest.raises(InputError, match="there is no file"):
+            SshAddress("pi", key=path).options()
 
 
 def test_nobody_there(board: Board) -> None:
@@ -202,7 +207,7 @@ def test_a_port_that_never_speaks_is_given_up(board: Board, monkeypatch: pytest.
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = board.device().ssh
         assert address is not None
-        mute_address = link.replace(address, port=mute.getsockname()[1])
+        mute_address = replace(address, port=mute.getsockname()[1])
         with pytest.raises(UnreachableError, match="cannot be reached"):
             ssh.Ssh(mute_address)
 
@@ -215,7 +220,7 @@ def test_commands_end_as_they_end(board: Board) -> None:
     assert list(way.start(["printf", "%s", "$HOME 'x'"], stall_s=60)) == [b"$HOME 'x'"]
     with pytest.raises(DeviceError, match="sh ended early with code 3: no room"):
         list(way.start(["sh", "-c", "echo no room >&2; exit 3"], stall_s=60))
-    with pytest.raises(DeviceError, match="sh ended early with code -1"):
+    with pytest.raises(DeviceError, match="sh ended early with code -9"):
         list(way.start(["sh", "-c", "kill -9 $$"], stall_s=60))
     with pytest.raises(DeviceError, match="code 127"):
         list(way.start(["no-such-program"], b"x" * 10_000_000, stall_s=60))
@@ -247,8 +252,74 @@ def test_check_over_ssh(board: Board) -> None:
     assert "cannot be reached" in json.loads(done.stdout)["error"]
 
 
-def test_without_paramiko_there_is_a_hint(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "paramiko", None)
-    with pytest.raises(InputError, match="need paramiko") as caught:
+def test_without_openssh_there_is_a_hint(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(board.folder))
+    with pytest.raises(DeviceError, match="cannot start ssh") as caught:
         condition_of(board.device())
-    assert "hwnas[ssh]" in caught.value.hint
+    assert "OpenSSH" in caught.value.hint
+
+
+def test_the_users_configuration_says_where_an_alias_is_and_over_which_host(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only a person at a terminal has use for is left out, and what would leave a host key unchecked too."""
+    folder = board.folder
+    board.configure(
+        f"""Host behind
+    ProxyJump jump
+    UserKnownHostsFile {folder}/known_behind
+    StrictHostKeyChecking no
+    RequestTTY force
+    RemoteCommand top
+    ControlMaster auto
+    ControlPersist yes
+Host jump behind
+    HostName 127.0.0.1
+    Port {board.port}
+    User {getpass.getuser()}
+    IdentityFile {folder}/user
+    UserKnownHostsFile {folder}/known_hosts
+""",
+        monkeypatch,
+    )
+    known = folder / "known_behind"
+    known.write_bytes((folder / "known_hosts").read_bytes())
+    way = ssh.Ssh(SshAddress("behind"))
+    assert board.connections == 2
+    assert list(way.start(["echo", "in"], stall_s=60)) == [b"in\n"]
+    assert board.connections == 2
+    way.close()
+    known.write_text("")
+    with pytest.raises(DeviceError, match="is not known"):
+        ssh.Ssh(SshAddress("behind"))
+    assert known.read_text() == ""
+    board.configure("Nonsense yes\n", monkeypatch)
+    with pytest.raises(InputError, match=r"OpenSSH refuses its configuration: .*Bad configuration option: nonsense"):
+        ssh.Ssh(SshAddress("behind"))
+
+
+def test_the_connection_ends_with_the_process_that_made_it(board: Board) -> None:
+    address = board.device().ssh
+    assert address is not None
+    way = ssh.Ssh(address)
+    assert way._master is not None
+    assert way._master.stdin is not None
+    way._master.stdin.close()  # as the system does for a process that was killed
+    assert way._master.wait(timeout=30) is not None
+    with pytest.raises(UnreachableError, match=r"link to .* was cut"):
+        list(way.start(["true"], stall_s=60))
+    folder = way._folder
+    way.close()
+    assert not folder.exists()
+
+
+def test_a_file_with_any_name_can_be_the_key(board: Board) -> None:
+    address = board.device().ssh
+    assert address is not None
+    odd = board.folder / "a %h $b 'c\"\\ d"
+    for name in ("user", "known_hosts"):
+        odd.mkdir(exist_ok=True)
+        (odd / name).write_bytes((board.folder / name).read_bytes())
+        (odd / name).chmod(0o600)
+    way = ssh.Ssh(replace(address, key=str(odd / "user"), known_hosts=str(odd / "known_hosts")))
+    way.close()

@@ -11,11 +11,12 @@ import onnx
 
 from hwnas.arch import Network, OpSpec, SlotSpace, space_instance
 from hwnas.backends.onnx import fingerprint
-from hwnas.devices.device import Device
+from hwnas.devices.device import Condition, Device
 from hwnas.devices.rounds import Round
 from hwnas.latency.table import LatencyTable, Row
 
 HOST = Device("host", "this machine", "local", "onnxruntime", 1, "fp32")
+CONDITION = Condition("cpu", "onnxruntime", "1.32.0", 1, "fp32")
 TOY: SlotSpace = space_instance("toy", width=1.0, resolution=8, channels=1, classes=10)
 SLOPE, INTERCEPT_US, PER_OP_US = 0.9, 20.0, -3.0
 REFERENCE_US = 400.0
@@ -32,9 +33,7 @@ def network_us(network: Network) -> float:
     return INTERCEPT_US + SLOPE * sum(row + PER_OP_US for row in rows)
 
 
-def table_of(
-    specs: Sequence[OpSpec] = TOY.ops, *, device: str = "cpu", condition: str = "onnxruntime-1.32.0-t1-fp32"
-) -> LatencyTable:
+def table_of(specs: Sequence[OpSpec] = TOY.ops, condition: Condition = CONDITION) -> LatencyTable:
     """A table of the made-up device."""
     rows = {
         spec.key: Row(
@@ -42,7 +41,7 @@ def table_of(
         )
         for spec in specs
     }
-    return LatencyTable(device, condition, rows=rows, reference_us=REFERENCE_US)
+    return LatencyTable(condition, rows=rows, reference_us=REFERENCE_US)
 
 
 class FakeRounds:

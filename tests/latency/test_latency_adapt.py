@@ -22,6 +22,7 @@ from latency_fakes import (
 )
 
 from hwnas.arch import OpSpec
+from hwnas.devices.device import Condition
 from hwnas.devices.link import condition_of
 from hwnas.errors import InputError, TableError
 from hwnas.latency import build, find, journal
@@ -44,7 +45,7 @@ SOUND = Validation(24, 1.0, 1.0, 0.01, 1.0, 1.0, 0.01, 0.005)
 def source(seed: int, spread: float = 0.2) -> LatencyTable:
     """The made-up device with every row off by about `spread`, and another scale."""
     rng = np.random.default_rng(seed)
-    table = table_of(condition=f"onnxruntime-1.{seed}-t1-fp32")
+    table = table_of(condition=Condition("cpu", "onnxruntime", f"1.{seed}", 1, "fp32"))
     scale = rng.uniform(0.3, 3.0)
     for key, row in table.rows.items():
         us = scale * row.median_us * np.exp(spread * rng.normal())
@@ -123,7 +124,7 @@ def test_an_adapted_table_is_saved_and_searched(
     assert model.sigma > 0.005
     assert (truth < predicted * (1 + 1.749 / 0.789 * model.sigma)).mean() >= 0.9
     assert table_for(HOST, TOY, tmp_path)[0].kind == "adapted"
-    measured = table_of(device=condition.device, condition=condition.id)
+    measured = table_of(condition=condition)
     measured.calibrations[TOY.signature], measured.validations[TOY.signature] = Calibration(1, 0, 0, 24), SOUND
     save_table(measured, tmp_path / condition.folder)
     assert table_for(HOST, TOY, tmp_path)[0].kind == "measured"
@@ -146,7 +147,7 @@ def test_no_source_is_an_error_that_says_what_to_do(tmp_path: Path, monkeypatch:
         source_tables(TOY, condition_of(HOST), None)
     assert "profile-device" in str(caught.value.hint)
     other, same, adapted_one = source(4), source(5), source(6)
-    same.device, same.condition = condition_of(HOST).device, condition_of(HOST).id
+    same.under = condition_of(HOST)
     adapted_one.kind = "adapted"
     for table in (other, same, adapted_one):
         save_table(table, tmp_path / "own" / table.device / table.condition)
@@ -160,7 +161,7 @@ def test_tables_of_a_runtime_that_is_not_installed_are_passed_over(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
     monkeypatch.setattr(find, "resource_folder", lambda name: tmp_path / "shipped" / name)
     here, elsewhere = source(4), source(5)
-    elsewhere.condition = "litert-2.3.0-t1-fp32"
+    elsewhere.under = Condition("cpu", "litert", "2.3.0", 1, "fp32")
     for table in (here, elsewhere):
         save_table(table, tmp_path / "own" / table.device / table.condition)
     monkeypatch.delitem(sys.modules, "hwnas.backends.litert", raising=False)

@@ -197,10 +197,10 @@ def test_tables_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.Monk
     assert find.find_folder(condition, None) is None
     for root in ("shipped", "user", "local"):
         folder = roots[root] / condition.folder
-        save_table(LatencyTable(condition.device, condition.id), folder)
+        save_table(LatencyTable(condition), folder)
         assert find.find_folder(condition, None) == folder
     assert find.find_folder(condition, tmp_path / "mine") is None
-    save_table(LatencyTable(condition.device, condition.id), tmp_path / "mine" / condition.folder)
+    save_table(LatencyTable(condition), tmp_path / "mine" / condition.folder)
     assert find.find_folder(condition, tmp_path / "mine") == tmp_path / "mine" / condition.folder
 
 

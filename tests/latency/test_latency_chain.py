@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, SLOPE, FakeRounds, network_us
+from latency_fakes import CONDITION, HOST, INTERCEPT_US, PER_OP_US, SLOPE, FakeRounds, network_us
 
 from hwnas.arch.spaces.chain import chain
 from hwnas.errors import InfeasibleBudgetError, InputError
@@ -47,4 +47,4 @@ def test_a_table_of_chains_predicts_and_bounds_them(tmp_path: Path, monkeypatch:
     with pytest.raises(InfeasibleBudgetError, match="no network of this space"):
         feasible_set(latency_constraint(model, 0.05))
     with pytest.raises(InputError, match="not calibrated"):
-        model_of(LatencyTable("a", "b"), SPACE)
+        model_of(LatencyTable(CONDITION), SPACE)

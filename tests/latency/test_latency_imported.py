@@ -351,6 +351,6 @@ def test_an_import_replaces_an_import_and_nothing_else(tmp_path: Path) -> None:
         table = import_table(written(tmp_path, csv_of("latency_us", {KEY: us})), "csv", "board").table
         save_imported(table, folder)
         assert load_table(folder).rows[KEY].median_us == us
-    save_table(LatencyTable("board", "imported", rows=table.rows), tmp_path / "measured")
+    save_table(LatencyTable(table.under, rows=table.rows), tmp_path / "measured")
     with pytest.raises(TableError, match="not imported"):
         save_imported(table, tmp_path / "measured")

@@ -19,6 +19,7 @@ from hwnas.arch import OpSpec
 from hwnas.arch.op import _graph, _kinds
 from hwnas.arch.primitives import Builder, Value
 from hwnas.cli import app
+from hwnas.devices.device import Condition
 from hwnas.devices.host import host_facts
 from hwnas.devices.link import condition_of
 from hwnas.errors import InputError, MissingRowsError, TableError
@@ -57,15 +58,15 @@ spaces = st.tuples(
     st.builds(Validation, st.integers(0, 99), *[finite] * 7),
 )
 tables = st.builds(
-    lambda entries, reference, known: LatencyTable(
-        "some-cpu",
-        "onnxruntime-1.0-t1-fp32",
+    lambda version, entries, reference, known: LatencyTable(
+        Condition("some-cpu", "litert", version, 4, "int8"),
         provenance={"cpu": "Some “CPU”", "threads": 1, "packages": {"numpy": "2"}},
         reference_us=reference,
         rows={row.key: row for row in entries},
         calibrations={name: calibration for name, (calibration, _) in known.items()},
         validations={name: validation for name, (_, validation) in known.items()},
     ),
+    st.text(max_size=12),
     st.lists(rows, max_size=8),
     st.floats(1e-3, 1e9),
     st.dictionaries(st.text(max_size=12), spaces, max_size=2),
@@ -310,13 +311,13 @@ def test_a_missing_row_names_the_command_that_measures_it() -> None:
 def test_a_table_serves_its_own_condition_only(tmp_path: Path) -> None:
     condition = condition_of(HOST)
     assert open_table(HOST, tmp_path).rows == {}
-    save_table(table_of(device=condition.device, condition=condition.id), tmp_path)
+    save_table(table_of(condition=condition), tmp_path)
     assert len(open_table(HOST, tmp_path).rows) == len(TOY.ops)
-    for device, other in (("another-cpu", condition.id), (condition.device, "onnxruntime-0.1-t1-fp32")):
-        save_table(table_of(device=device, condition=other), tmp_path)
-        with pytest.raises(InputError, match=other) as caught:
+    for other in (replace(condition, device="another-cpu"), replace(condition, runtime_version="0.1")):
+        save_table(table_of(condition=other), tmp_path)
+        with pytest.raises(InputError, match=other.id) as caught:
             open_table(HOST, tmp_path)
-        assert device in str(caught.value)
+        assert other.device in str(caught.value)
         assert condition.id in str(caught.value)
 
 

@@ -98,7 +98,7 @@ def write_table(
     """A complete table of the made-up machine, for the condition of this one."""
     device = load_device("host").with_runtime(runtime, precision)
     condition, fingerprint = condition_of(device), format_of(device.runtime, device.precision).fingerprint
-    table = LatencyTable(condition.device, condition.id, reference_us=100.0)
+    table = LatencyTable(condition, reference_us=100.0)
     for space in spaces:
         for spec in space.ops:
             us = row_ms(spec) * factor * 1e3

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shlex
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from hwnas.devices.transports.process import lines
-from hwnas.devices.transports.remote import ANSWER_S, CONNECT_S, Remote
+from hwnas.devices.transports.address_rules import COMMAND, PATH, PLAIN
+from hwnas.devices.transports.process import ProgramError, lines
+from hwnas.devices.transports.remote import CONNECT_S, Remote, ended_there
 from hwnas.errors import DeviceError, UnreachableError
-from hwnas.schema import NOT_EMPTY
 
-_SLOWEST_BYTES_S = 200_000  # of a copy
+_TELL_END = '"$@"; code=$?; echo "hwnas-command-ended $code"; exit $code'
+_END = re.compile(rb"hwnas-command-ended ([0-9]{1,3})\r?\n$")
+_REFUSED = re.compile(r"remote (?:couldn't create file: |write failed: )?(.+)")
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,10 @@ class AdbAddress:
         workdir: folder for models on the device.
     """
 
-    serial: Annotated[str, NOT_EMPTY] | None = None
-    runner: Annotated[str, NOT_EMPTY] | None = None
-    python: Annotated[str, NOT_EMPTY] | None = None
-    workdir: Annotated[str, NOT_EMPTY] = "/data/local/tmp/hwnas"
+    serial: Annotated[str, PLAIN] | None = None
+    runner: Annotated[str, PATH] | None = None
+    python: Annotated[str, COMMAND] | None = None
+    workdir: Annotated[str, PATH] = "/data/local/tmp/hwnas"
 
 
 class Adb(Remote):
@@ -48,22 +52,52 @@ class Adb(Remote):
         self._see()
 
     def send(self, source: Path, target: str) -> None:
-        stall_s = ANSWER_S + source.stat().st_size / _SLOWEST_BYTES_S
-        for _ in self._run(["push", str(source), target], stall_s=stall_s):
-            pass
+        said: list[bytes] = []
+        try:
+            said.extend(lines([*self._adb, "push", str(source), target], stall_s=self.copying_s(source)))
+        except ProgramError as error:
+            self._see()
+            text = b"".join([*said, error.stderr]).decode(errors="replace")
+            reason = _REFUSED.search(text)
+            if reason is None:
+                raise self._lost() from error
+            raise DeviceError(
+                f"{target} cannot be written on the device: {reason[1]}",
+                hint="see that workdir in the device's TOML is a folder that may be written, and that there is room",
+            ) from error
 
     def start(self, command: Sequence[str], stdin: bytes = b"", *, stall_s: float) -> Generator[bytes, None, None]:
-        return self._run(["shell", shlex.join(command)], stdin, stall_s=stall_s)
+        """As every transport. The shell tells the end of the command, because adb also ends with code 0 when it is cut.
+
+        Raises:
+            UnreachableError: that was not told.
+        """
+        remote = shlex.join(["sh", "-c", _TELL_END, "sh", *command])
+        failed: ProgramError | None = None
+        code: int | None = None
+        try:
+            with contextlib.closing(lines([*self._adb, "shell", remote], stdin, stall_s=stall_s)) as said:
+                for line in said:
+                    end = _END.search(line)
+                    code = int(end[1]) if end else code
+                    if content := line[: end.start()] if end else line:
+                        yield content
+        except ProgramError as error:
+            failed = error
+        if failed is not None and failed.code is None:
+            self._see()
+            raise failed
+        if code is None:
+            self._see()
+            raise self._lost() from failed
+        if code:
+            raise ended_there(command[0], code, failed.stderr if failed else b"")
 
     def close(self) -> None:
         pass
 
-    def _run(self, command: Sequence[str], stdin: bytes = b"", *, stall_s: float) -> Generator[bytes, None, None]:
-        try:
-            yield from lines([*self._adb, *command], stdin, stall_s=stall_s)
-        except DeviceError:
-            self._see()  # what failed on a device that is there is no matter of the link
-            raise
+    def _lost(self) -> UnreachableError:
+        return UnreachableError(f"the link to {self._name} was cut", hint="plug it in again: finished rounds are kept")
 
     def _see(self) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import signal
 import subprocess
 import tempfile
 import threading
@@ -11,6 +12,27 @@ from collections.abc import Generator, Iterator, Sequence
 from hwnas.errors import DeviceError
 
 HINT = "measure again; if it fails again, run the models one at a time to find the one that breaks the runtime"
+
+
+class ProgramError(DeviceError):
+    """A program failed.
+
+    Attributes:
+        code: that it ended with; None where it was silent and was stopped.
+        stderr: what it wrote there.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", code: int | None = None, stderr: bytes = b"") -> None:
+        super().__init__(message, hint=hint)
+        self.code, self.stderr = code, stderr
+
+    @property
+    def signal(self) -> str:
+        """The name of the signal that ended it, such as 'SIGSEGV'; empty where none did."""
+        try:
+            return signal.Signals(-(self.code or 0)).name
+        except ValueError:
+            return ""
 
 
 def lines(command: Sequence[str], stdin: bytes = b"", *, stall_s: float) -> Generator[bytes, None, None]:
@@ -22,7 +44,8 @@ def lines(command: Sequence[str], stdin: bytes = b"", *, stall_s: float) -> Gene
         stall_s: longest wait for the next line, in seconds.
 
     Raises:
-        DeviceError: the program cannot be started, ends with another code than 0, or is silent for `stall_s` seconds.
+        DeviceError: the program cannot be started.
+        ProgramError: it ends with another code than 0, or is silent for `stall_s` seconds.
     """
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as stderr:
         source.write(stdin)
@@ -44,15 +67,16 @@ def lines(command: Sequence[str], stdin: bytes = b"", *, stall_s: float) -> Gene
             child.wait()
 
 
-def ended(program: str, code: int, stderr: bytes) -> DeviceError:
+def ended(program: str, code: int, stderr: bytes) -> ProgramError:
     """The error that a program ended with `code`, and the last line that it wrote to stderr."""
     last = stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-    return DeviceError(f"{program} ended early with code {code}: {last[0]}", hint=HINT)
+    text = f"{program} ended early with code {code}: {last[0]}"
+    return ProgramError(text, hint=HINT, code=code, stderr=stderr)
 
 
-def silent(program: str, stall_s: float) -> DeviceError:
+def silent(program: str, stall_s: float) -> ProgramError:
     """The error that a program wrote nothing for so long."""
-    return DeviceError(f"{program} was silent for {stall_s:g} s and was stopped", hint=HINT)
+    return ProgramError(f"{program} was silent for {stall_s:g} s and was stopped", hint=HINT)
 
 
 def _lines(child: subprocess.Popen[bytes], stall_s: float) -> Iterator[bytes]:

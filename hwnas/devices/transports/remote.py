@@ -6,16 +6,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
+from hwnas.devices.transports.process import ProgramError, ended
 from hwnas.errors import DeviceError
 from hwnas.files import sha256
 from hwnas.progress import Advance
 
 CONNECT_S = 10.0
-ANSWER_S = 60.0  # longest silence while a file is copied or checked
+ANSWER_S = 60.0  # longest silence while files are checked
+_SLOWEST_BYTES_S = 200_000  # of a copy
+_MOST_SIGNALS = 64
 # Prints the names whose content does not begin with their checksum; the others lose their ending '.part'.
 _CHECK = """cd "$0" && for name in "$@"; do
 case "$(sha256sum "$name.part")" in "${name%%.*}"*) mv "$name.part" "$name";; *) echo "$name";; esac
 done"""
+
+
+def ended_there(program: str, code: int, stderr: bytes) -> ProgramError:
+    """The error that a program ended on the device with a code that a shell told.
+
+    A shell makes 128 and its number of a signal; as of a program on this machine, that is told as a negative code.
+    """
+    return ended(program, 128 - code if 128 < code <= 128 + _MOST_SIGNALS else code, stderr)
 
 
 class Remote(ABC):
@@ -44,6 +55,11 @@ class Remote(ABC):
                 hint=f"see that there is room in {self.workdir} on the device, and try again",
             )
         return [f"{self.workdir}/{names[path]}" for path in paths]
+
+    @staticmethod
+    def copying_s(path: Path) -> float:
+        """The longest that a copy of the file may take, in seconds."""
+        return ANSWER_S + path.stat().st_size / _SLOWEST_BYTES_S
 
     def remove(self, paths: Sequence[str]) -> None:
         self._ask('rm -f "$@"', *paths, stall_s=CONNECT_S)

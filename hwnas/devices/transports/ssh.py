@@ -1,64 +1,74 @@
-"""A board over ssh, by paramiko. It needs a POSIX shell, Python and the runtime; host keys are always checked."""
+"""A board over OpenSSH's own client, with the user's ~/.ssh/config, agent and jump hosts. It needs a POSIX shell.
+
+One master connection carries every command. Its own session only waits for the end of its input, which this process
+holds: however this process ends, the connection ends with it.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import math
+import re
 import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
-from hwnas.devices.transports.process import ended
-from hwnas.devices.transports.remote import ANSWER_S, CONNECT_S, Remote
-from hwnas.errors import DeviceError, InputError, UnreachableError
-from hwnas.schema import NOT_EMPTY, between
+from hwnas.devices.transports.process import ProgramError, ended, lines
+from hwnas.devices.transports.remote import CONNECT_S, Remote, ended_there
+from hwnas.devices.transports.ssh_address import SshAddress
+from hwnas.errors import DeviceError, HwnasError, InputError, UnreachableError
 
-_KEEPALIVE_S = 15
-
-
-@dataclass(frozen=True)
-class SshAddress:
-    """Where a board is, and what is on it.
-
-    Attributes:
-        user: whom to log in as.
-        key: private key file on this machine; None takes the keys of the ssh agent and of ~/.ssh.
-        known_hosts: file with the host keys that are trusted; None is ~/.ssh/known_hosts.
-        python: the Python that has the runtime; a path that is not absolute starts in the user's home.
-        workdir: folder for models, likewise.
-    """
-
-    host: Annotated[str, NOT_EMPTY]
-    user: Annotated[str, NOT_EMPTY]
-    port: Annotated[int, between(1, 65535)] = 22
-    key: Annotated[str, NOT_EMPTY] | None = None
-    known_hosts: Annotated[str, NOT_EMPTY] | None = None
-    python: Annotated[str, NOT_EMPTY] = "python3"
-    workdir: Annotated[str, NOT_EMPTY] = ".cache/hwnas"
-
-    @property
-    def login(self) -> str:
-        """The command that a person reaches the board with."""
-        port = "" if self.port == 22 else f"-p {self.port} "
-        return f"ssh {port}{self.user}@{self.host}"
+_END_S = 1.0
+_LONGEST_SOCKET = 80
+"""Characters of the path of its folder; systems allow about 100 for the socket in it, and OpenSSH adds 17."""
+_ALWAYS = {
+    "BatchMode": "yes",
+    "ClearAllForwardings": "yes",
+    "ControlPersist": "no",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+    "NoHostAuthenticationForLocalhost": "no",
+    "RemoteCommand": "none",
+    "RequestTTY": "no",
+    "ServerAliveCountMax": "3",
+    "ServerAliveInterval": "15",
+    "StrictHostKeyChecking": "yes",
+    "UpdateHostKeys": "no",
+}
+_READY = b"hwnas is in\n"
+_KEEP = f"echo {_READY.decode().strip()}; exec cat"
+_TELL_SIGNALS = '"$@"; exit $?'
+"""OpenSSH's client tells no signals; a shell makes an exit code of one."""
+_FINGERPRINT = re.compile(r"^debug1: Server host key: (\S+ \S+)", re.MULTILINE)
+_UNKNOWN = re.compile(r"host key is known for (\S+) and you have requested strict checking")
+_CHANGED = re.compile(r"^Host key for (\S+) has changed and you have requested strict checking", re.MULTILINE)
+_NOT_LET_IN = re.compile(r"^.*(?:Permission denied|Too many authentication failures).*$", re.MULTILINE)
+_BAD_CONFIG = re.compile(r"^.*(?:[Bb]ad configuration option|Bad owner or permissions on).*$", re.MULTILINE)
 
 
 class Ssh(Remote):
     """An open connection.
 
     Raises:
-        InputError: paramiko is not installed, or the key file or the file of host keys cannot be read.
+        InputError: the key file or the file of host keys is not there, or OpenSSH refuses its configuration.
         UnreachableError: the board does not answer.
-        DeviceError: its host key is not the known one, or it does not let the user in.
+        DeviceError: its host key is not the known one, it does not let the user in, or there is no OpenSSH here.
     """
 
     def __init__(self, address: SshAddress) -> None:
         super().__init__(address.workdir)
         self._address = address
-        self._paramiko = _paramiko()
-        self._client = self._paramiko.SSHClient()
+        own = {"ConnectTimeout": str(math.ceil(CONNECT_S)), "ControlPath": ""}
+        options = address.options()
+        self._folder = _short_folder()
+        own["ControlPath"] = str(self._folder / "master")
+        self._ssh = ["ssh", "-T", *(f"-o{name}={value}" for name, value in (_ALWAYS | own).items()), *options]
+        self._master: subprocess.Popen[bytes] | None = None
         try:
             self._connect()
         except BaseException:
@@ -66,84 +76,94 @@ class Ssh(Remote):
             raise
 
     def _connect(self) -> None:
-        address, paramiko = self._address, self._paramiko
-        key, known_hosts = _file(address.key), _file(address.known_hosts)
+        command = [*self._ssh, "-oControlMaster=yes", "-oLogLevel=DEBUG1", "--", self._address.host, _KEEP]
+        with (self._folder / "log").open("w+b") as log:
+            try:
+                master = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                )
+            except OSError as error:
+                raise DeviceError(
+                    f"cannot start ssh: {error.strerror or error}",
+                    hint="install OpenSSH's client: ssh must be on PATH",
+                ) from error
+        self._master = master
+        assert master.stdout is not None
+        patience_s = 3 * CONNECT_S
+        watch = threading.Timer(patience_s, master.kill)
+        watch.start()
         try:
-            self._client.load_system_host_keys(known_hosts)
-        except Exception as error:  # paramiko's own has no base
-            raise InputError(f"cannot read {known_hosts or '~/.ssh/known_hosts'}: {error}") from error
-        self._client.set_missing_host_key_policy(_Refuse(address))
-        try:
-            self._client.connect(
-                address.host,
-                address.port,
-                address.user,
-                key_filename=key,
-                allow_agent=key is None,
-                look_for_keys=key is None,
-                timeout=CONNECT_S,
-                banner_timeout=CONNECT_S,
-                auth_timeout=CONNECT_S,
-                channel_timeout=CONNECT_S,
-            )
-        except paramiko.BadHostKeyException as error:
-            raise DeviceError(
-                f"the host key of {address.host} is not the one in known_hosts: it may be another machine",
+            for line in master.stdout:  # the board's shell may greet first
+                if line == _READY:
+                    return
+        finally:
+            watch.cancel()
+        if master.wait() == -signal.SIGKILL:
+            raise self._unreachable(f"there was no connection within {patience_s:g} s")
+        raise self._refusal((self._folder / "log").read_text(encoding="utf-8", errors="replace"), master.returncode)
+
+    def _refusal(self, log: str, code: int) -> HwnasError:
+        """Why there is no connection, by what the client wrote."""
+        address = self._address
+        said = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith("debug")]
+        if found := _CHANGED.search(log):
+            return DeviceError(
+                f"the host key of {found[1]} is not the one in known_hosts: it may be another machine",
                 hint=f"find out why; if the board was set up anew, remove its old key with ssh-keygen -R "
-                f"{address.host}, then run {address.login} once",
-            ) from error
-        except paramiko.AuthenticationException as error:
-            raise DeviceError(
-                f"{address.host} does not let {address.user} in: {error}",
+                f"{shlex.quote(found[1])}, then run {address.login} once",
+            )
+        if found := _UNKNOWN.search(log):
+            keys = _FINGERPRINT.findall(log)
+            return DeviceError(
+                f"the host key of {found[1]} is not known" + (f": {keys[-1]}" if keys else ""),
+                hint=f"run {address.login} once, compare the fingerprint, and accept it",
+            )
+        if found := _NOT_LET_IN.search(log):
+            return DeviceError(
+                f"{address.host} does not let {address.user or 'you'} in: {found[0].strip()}",
                 hint=f"{address.login} must work without a password (ssh-copy-id), or with the key that the TOML names",
-            ) from error
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            reason = str(error).removeprefix("[Errno None] ") or type(error).__name__  # paramiko names no errno
-            raise UnreachableError(
-                f"{address.user}@{address.host} port {address.port} cannot be reached: {reason}",
-                hint=f"see that the board is on and in the network, and that {address.login} works",
-            ) from error
-        self._client.get_transport().set_keepalive(_KEEPALIVE_S)
+            )
+        if found := _BAD_CONFIG.search(log):
+            return InputError(f"OpenSSH refuses its configuration: {found[0].strip()}", hint="correct ~/.ssh/config")
+        if code != 255:
+            return ended(self._address.login, code, "\n".join(said).encode())
+        return self._unreachable(said[-1] if said else "ssh says nothing")
+
+    def _unreachable(self, reason: str) -> UnreachableError:
+        return UnreachableError(
+            f"{self._address.name} cannot be reached: {reason.removeprefix('ssh: ')}",
+            hint=f"see that the board is on and in the network, and that {self._address.login} works",
+        )
 
     def send(self, source: Path, target: str) -> None:
-        for _ in self.start(["sh", "-c", 'cat > "$0"', target], source.read_bytes(), stall_s=ANSWER_S):
+        command = ["sh", "-c", 'cat > "$0"', target]
+        for _ in self.start(command, source.read_bytes(), stall_s=self.copying_s(source)):
             pass
 
     def start(self, command: Sequence[str], stdin: bytes = b"", *, stall_s: float) -> Generator[bytes, None, None]:
-        if not self._alive():
+        if self._ended(0.0):
             raise self._lost()
+        # Where the master is gone, the client would connect by itself, if it could.
+        over_master = ["-oControlMaster=no", "-oLogLevel=ERROR", "-oProxyCommand=false"]
+        remote = shlex.join(["sh", "-c", _TELL_SIGNALS, "sh", *command])
         try:
-            channel = self._client.get_transport().open_session(timeout=CONNECT_S)
-            with contextlib.closing(channel):
-                channel.settimeout(stall_s)
-                channel.exec_command(shlex.join(command))
-                with self._if_it_listens():
-                    channel.sendall(stdin)
-                    channel.shutdown_write()
-                yield from channel.makefile("rb")
-                channel.status_event.wait(stall_s)
-                code, stderr = channel.exit_status, channel.makefile_stderr("rb").read()
-        except TimeoutError as error:
-            raise UnreachableError(f"{self._address.host} was silent for {stall_s:g} s", hint=self._hint()) from error
-        except (self._paramiko.SSHException, OSError, EOFError) as error:
-            raise self._lost() from error
-        if code == -1 and not self._alive():
-            raise self._lost()
-        if code:  # -1 also stands for a signal
-            raise ended(command[0], code, stderr)
+            yield from lines([*self._ssh, *over_master, "--", self._address.host, remote], stdin, stall_s=stall_s)
+        except ProgramError as error:
+            if error.code is None:
+                raise UnreachableError(
+                    f"{self._address.host} was silent for {stall_s:g} s", hint=self._hint()
+                ) from error
+            if error.code == 255 and self._ended(_END_S):
+                raise self._lost() from error
+            raise ended_there(command[0], error.code, error.stderr) from error
 
-    @contextlib.contextmanager
-    def _if_it_listens(self) -> Generator[None, None, None]:
-        """A program that ends before it has read its input tells why by its code."""
-        try:
-            yield
-        except OSError:
-            if not self._alive():
-                raise
-
-    def _alive(self) -> bool:
-        transport = self._client.get_transport()
-        return transport is not None and transport.is_active()
+    def _ended(self, within_s: float) -> bool:
+        """Whether the connection is gone, or goes within so many seconds."""
+        if self._master is None:
+            return True
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._master.wait(within_s)
+        return self._master.returncode is not None
 
     def _lost(self) -> UnreachableError:
         return UnreachableError(f"the link to {self._address.host} was cut", hint=self._hint())
@@ -152,36 +172,24 @@ class Ssh(Remote):
         return f"see that {self._address.login} works, then run the same command again: finished rounds are kept"
 
     def close(self) -> None:
-        self._client.close()
+        master, self._master = self._master, None
+        if master is not None:
+            master.terminate()
+            try:
+                master.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                master.kill()
+                master.wait()
+            for stream in (master.stdin, master.stdout):
+                assert stream is not None
+                stream.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class _Refuse:
-    """Paramiko's policy for a host without a known key: the user checks it, not we."""
-
-    def __init__(self, address: SshAddress) -> None:
-        self._address = address
-
-    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
-        raise DeviceError(
-            f"the host key of {self._address.host} is not known: {key.get_name()} {key.fingerprint}",
-            hint=f"run {self._address.login} once, compare the fingerprint, and accept it",
-        )
-
-
-def _file(path: str | None) -> str | None:
-    """The path of a file that is there, with ~ as the user's home."""
-    if path is None:
-        return None
-    found = Path(path).expanduser()
-    if not found.is_file():
-        raise InputError(f"there is no file {found}", hint="correct the path in the device's TOML")
-    return str(found)
-
-
-def _paramiko() -> Any:
-    try:
-        import paramiko
-    except ImportError as error:
-        raise InputError("devices over ssh need paramiko", hint="pip install 'hwnas[ssh]'") from error
-    logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what it logs, we raise
-    return paramiko
+def _short_folder() -> Path:
+    """A new folder for a socket, which only this user can enter."""
+    folder = tempfile.mkdtemp(prefix="hwnas-")
+    if len(folder) > _LONGEST_SOCKET:
+        shutil.rmtree(folder)
+        folder = tempfile.mkdtemp(prefix="hwnas-", dir="/tmp")
+    return Path(folder)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from hwnas.api.arguments import AtLeast0, AtLeast1, PathArgument, checked
 from hwnas.devices.device import load_device
-from hwnas.devices.measure_file import Verification, measure_file
+from hwnas.devices.measure_file import MEMORY_GB, STALL_S, Verification, measure_file
 from hwnas.devices.verdict import MIN_PROCESSES
 from hwnas.events import Events, OnEvent
 from hwnas.export.predict import Prediction
@@ -28,6 +28,10 @@ def verify(
     sustained_s: Annotated[float, AtLeast0] = 0.0,
     runtime: str = "",
     shapes: Mapping[str, Sequence[int]] | None = None,
+    ranges: Mapping[str, tuple[int, int] | tuple[float, float]] | None = None,
+    inputs: PathArgument | Mapping[str, Any] | None = None,
+    stall_s: float = STALL_S,
+    memory_gb: float = MEMORY_GB,
     processes: Annotated[int, AtLeast1] = MIN_PROCESSES,
     seed: Annotated[int, AtLeast0] = 0,
     on_event: OnEvent | Sequence[OnEvent] = (),
@@ -41,10 +45,14 @@ def verify(
         sustained_s: seconds to run it without pause after that, to see how it slows down.
         runtime: in place of the one that the file's ending says.
         shapes: of inputs that the file leaves open, by name.
+        ranges: of random values by name of the input, both ends included, such as {"ids": (0, 99)}.
+        inputs: arrays by name of the input, or an .npz file that has them, in place of random values.
+        stall_s: seconds that it may be silent: to load it, or for six calls or so.
+        memory_gb: GiB of memory that it may take with its runtime, where the device's system can limit that.
         processes: fresh processes that measure it.
 
     Raises:
-        InputError: no model, one that the runtime does not run, or shapes that do not fit it.
+        InputError: no model, one that the runtime does not run, or shapes or values that do not fit it.
         DeviceError: the device cannot be reached, or fails.
     """
     events = Events.of(on_event)
@@ -55,6 +63,10 @@ def verify(
         runtime=runtime,
         budget_ms=budget_ms,
         shapes=shapes,
+        ranges=ranges,
+        arrays=Path(inputs) if isinstance(inputs, str | PathLike) else inputs,
+        stall_s=stall_s,
+        memory_gb=memory_gb,
         processes=processes,
         sustained_s=sustained_s,
         seed=seed,

@@ -126,7 +126,7 @@ def test_a_budget_has_to_hold_without_pause_too(
     asked: list[Any] = []
 
     def run(*arguments: Any, **options: Any) -> Any:
-        asked.append((arguments[-1], options["shapes"]))
+        asked.append((arguments[-1], options["inputs"].shapes))
         return assess(slices, asked_s=20)
 
     monkeypatch.setattr(module, "run_sustained", run)
@@ -176,8 +176,8 @@ def test_an_op_that_the_runtime_lacks_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"onnxruntime on host does not run .*Sparkle") as caught:
         measured(path, HOST)
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="of the type bool"):
-        measured(made(tmp_path / "bool.onnx", [1, 8], TensorProto.BOOL, "Not"), HOST)
+    with pytest.raises(InputError, match="of the type string"):
+        measured(made(tmp_path / "text.onnx", [1, 8], TensorProto.STRING, "Identity"), HOST)
 
 
 def test_what_the_reference_model_fails_at_is_the_devices_fault(tmp_path: Path) -> None:

@@ -129,8 +129,8 @@ class Ssh(Remote):
             raise self._lost() from error
         if code == -1 and not self._alive():
             raise self._lost()
-        if code:  # -1 also stands for a signal
-            raise ended(command[0], code, stderr)
+        if code:
+            raise ended(command[0], None if code == -1 else code, stderr)  # -1 stands for a signal
 
     @contextlib.contextmanager
     def _if_it_listens(self) -> Generator[None, None, None]:

@@ -12,7 +12,7 @@ from hwnas.devices.device import load_device
 from hwnas.devices.measure_file import MEMORY_GB, STALL_S, Verification, measure_file
 from hwnas.devices.verdict import MIN_PROCESSES
 from hwnas.events import Events, OnEvent
-from hwnas.export.predict import Prediction
+from hwnas.export.predict import OnUnreadable, Prediction
 from hwnas.export.predict import predict as classify
 from hwnas.latency.known_reference import known_reference
 from hwnas.report import page
@@ -80,21 +80,26 @@ def predict(
     images: Sequence[str | PathLike[str]] | str | PathLike[str],
     *,
     top: Annotated[int, AtLeast1] = 3,
+    on_unreadable: OnUnreadable | None = None,
 ) -> tuple[Prediction, ...]:
     """Classify images with an exported model, as an app does: from the metadata of the file alone.
 
     Args:
         model: a model file, or the folder of a finished run.
-        images: image files.
+        images: image files, and folders of which all images are taken, those of sub-folders included.
         top: classes to tell for each.
+        on_unreadable: is told of every image that cannot be read, and the others are classified; without it, the first
+            one raises.
 
     Raises:
         InputError: the model is missing, damaged, or was not exported by hwnas.
         DataError: an image cannot be read.
+        ExportError: the model computes what is no number.
     """
     path = Path(model)
     files = [images] if isinstance(images, str | PathLike) else images
-    return tuple(classify(RunFolder(path).exported if path.is_dir() else path, list(map(Path, files)), top=top))
+    file = RunFolder(path).exported if path.is_dir() else path
+    return tuple(classify(file, list(map(Path, files)), top=top, on_unreadable=on_unreadable))
 
 
 @checked

@@ -190,7 +190,7 @@ def _print(result: Verification, plot: Path | None) -> None:
     if result.budget_ms is not None:
         table.add_row("budget, ms", ms(result.budget_ms))
     low, high = one.ci95_ms
-    table.add_row(r"median \[95 %], ms", rf"{ms(one.median_ms)} \[{ms(low)}, {ms(high)}]")
+    table.add_row("median [95 %], ms", f"{ms(one.median_ms)} [{ms(low)}, {ms(high)}]")
     table.add_row("90th percentile, ms", ms(one.p90_ms))
     table.add_row("99th percentile, ms", "too few calls" if one.p99_ms is None else ms(one.p99_ms))
     table.add_row("rounds accepted, rejected", f"{one.n}, {one.rounds - one.n}")

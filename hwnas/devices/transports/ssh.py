@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from hwnas.devices.transports.process import ended
 from hwnas.devices.transports.remote import ANSWER_S, CONNECT_S, Remote
 from hwnas.errors import DeviceError, InputError, UnreachableError
+from hwnas.files import user_path
 from hwnas.schema import NOT_EMPTY, between
 
 _KEEPALIVE_S = 15
@@ -172,7 +173,7 @@ def _file(path: str | None) -> str | None:
     """The path of a file that is there, with ~ as the user's home."""
     if path is None:
         return None
-    found = Path(path).expanduser()
+    found = user_path(path)
     if not found.is_file():
         raise InputError(f"there is no file {found}", hint="correct the path in the device's TOML")
     return str(found)

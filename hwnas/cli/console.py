@@ -11,7 +11,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NoReturn, ParamSpec
+from typing import Any, NoReturn, ParamSpec, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -66,22 +66,21 @@ def keep_stdout_for_results() -> None:
 
     What the encoding of the terminal lacks is printed as a backslash and its number.
     """
-    if sys.stdout is None or sys.stderr is None:  # closed by the caller: nobody listens
-        nowhere = open(os.devnull, "w")  # noqa: PTH123, SIM115
-        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
-    else:
-        sys.stdout.flush()
-        sys.stdout = _stream(_Results, os.dup(1), sys.stdout.encoding)
-        sys.stderr = _stream(_Messages, os.dup(2), sys.stderr.encoding, write_through=True)
+    whole = sys.stdout is not None and sys.stderr is not None
+    sys.stdout = _stream(_Results, sys.stdout)
+    sys.stderr = _stream(_Messages, sys.stderr)
+    if whole:
         os.dup2(2, 1)
 
 
-def _stream(
-    kind: type[io.TextIOWrapper], descriptor: int, encoding: str, *, write_through: bool = False
-) -> io.TextIOWrapper:
-    raw = os.fdopen(descriptor, "wb")
-    lines = os.isatty(descriptor)
-    return kind(raw, encoding=encoding, errors="backslashreplace", line_buffering=lines, write_through=write_through)
+def _stream(kind: type[io.TextIOWrapper], standard: TextIO | None) -> io.TextIOWrapper:
+    """Stands for stdout or stderr, of which the caller may have closed one: then nobody listens."""
+    if standard is None:
+        return kind(open(os.devnull, "wb"), encoding="utf-8", errors="backslashreplace")  # noqa: PTH123, SIM115
+    standard.flush()
+    raw = os.fdopen(os.dup(standard.fileno()), "wb")
+    lines = kind is _Messages or raw.isatty()
+    return kind(raw, encoding=standard.encoding, errors="backslashreplace", line_buffering=lines)
 
 
 def run(app: Callable[[], object]) -> NoReturn:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from hwnas.export.predict import Prediction
 
+_WIDEST = 1_000_000  # so that no path is cut
 RunPath = Annotated[Path, typer.Argument(help="Run directory, for example runs/digits-50pct-s0.")]
 
 
@@ -46,7 +47,7 @@ def predict(
         told = {"unreadable": unreadable, "error": str(failed), "hint": failed.hint, "exit_code": 2} if failed else {}
         console.print_json({"predictions": [prediction.to_json() for prediction in predictions]} | told)
     elif predictions:
-        console.out().print(_table(predictions))
+        console.out().print(_table(predictions), width=_WIDEST)
     for _, error in errors:
         console.write(console.err(), f"[yellow]warning:[/] {escape(str(error))}")
     if failed is None:
@@ -57,12 +58,12 @@ def predict(
 
 
 def _table(predictions: Sequence[Prediction]) -> Table:
-    """A row for each class that is told; nothing in it is cut or wrapped."""
+    """A row for each class that is told."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("image", "class", "probability"):
-        table.add_column(column, no_wrap=True, overflow="ignore")
+        table.add_column(column)
     for prediction in predictions:
         for rank, (name, probability) in enumerate(prediction.classes):
             table.add_row(str(prediction.image) if rank == 0 else "", name, f"{probability:.3f}")

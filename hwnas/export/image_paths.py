@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,8 +28,8 @@ def image_files(paths: Sequence[Path], unreadable: Callable[[Path, DataError], N
             elif path.is_file():
                 yield path
             else:
-                problem = "is not a regular file" if path.exists() else "does not exist"
-                unreadable(path, DataError(f"cannot read the image {path}: it {problem}", hint=_READ))
+                problem = "it is not a regular file" if path.exists() else os.strerror(errno.ENOENT)
+                unreadable(path, DataError(f"cannot read the image {path}: {problem}", hint=_READ))
         except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
             reason = (isinstance(error, OSError) and error.strerror) or error
             unreadable(path, DataError(f"cannot read the image {path}: {reason}", hint=_READ))

@@ -69,7 +69,7 @@ def predict(
         read: list[tuple[Path, NDArray[np.uint8]]] = []
         for path in batch:
             try:
-                read.append((path, reader.pixels(path)))
+                read.append((path, _pixels(path, reader.height, gray=reader.gray)))
             except DataError as error:
                 unreadable(path, error)
         if read:
@@ -114,23 +114,6 @@ class _Reader:
             if len(values) != channels or not np.isfinite(values).all() or (name == "std" and min(values) <= 0):
                 raise ValueError(f"{name} must be {channels} finite numbers{', above 0' * (name == 'std')}")
 
-    def pixels(self, path: Path) -> NDArray[np.uint8]:
-        """Of shape (C, H, W).
-
-        Raises:
-            DataError: the image cannot be read.
-        """
-        try:
-            pixels = image.read(path, resolution=self.height)
-        except image.UNREADABLE as error:
-            reason = (isinstance(error, OSError) and error.strerror) or error
-            raise DataError(
-                f"cannot read the image {path}: {reason}", hint="JPEG, PNG, WebP and BMP are read"
-            ) from error
-        if self.gray:
-            return np.round(np.tensordot(_LUMA, pixels, 1)[None]).astype(np.uint8)
-        return pixels
-
     def logits(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Of shape (n, classes).
 
@@ -170,6 +153,22 @@ def _content(path: Path) -> bytes:
     except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise InputError(f"cannot read the model {path}: {reason}", hint=hint) from error
+
+
+def _pixels(path: Path, resolution: int, *, gray: bool) -> NDArray[np.uint8]:
+    """Of shape (C, H, W).
+
+    Raises:
+        DataError: the image cannot be read.
+    """
+    try:
+        pixels = image.read(path, resolution=resolution)
+    except image.UNREADABLE as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise DataError(f"cannot read the image {path}: {reason}", hint="JPEG, PNG, WebP and BMP are read") from error
+    if gray:
+        return np.round(np.tensordot(_LUMA, pixels, 1)[None]).astype(np.uint8)
+    return pixels
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -76,7 +76,7 @@ def keep_stdout_for_results() -> None:
 def _stream(kind: type[io.TextIOWrapper], standard: TextIO | None) -> io.TextIOWrapper:
     """Stands for stdout or stderr, of which the caller may have closed one: then nobody listens."""
     if standard is None:
-        return kind(open(os.devnull, "wb"), encoding="utf-8", errors="backslashreplace")  # noqa: PTH123, SIM115
+        return kind(open(os.devnull, "wb"), encoding="utf-8", errors="backslashreplace")  # noqa: PTH123
     standard.flush()
     raw = os.fdopen(os.dup(standard.fileno()), "wb")
     lines = kind is _Messages or raw.isatty()
@@ -97,9 +97,14 @@ def run(app: Callable[[], object]) -> NoReturn:
     sys.exit(code)
 
 
-def out() -> Console:
-    """Where results go. What is printed is plain text, in tables too; `write` is for markup."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True, markup=False, emoji=False)
+def out(*, wide: bool = False) -> Console:
+    """Where results go. What is printed is plain text, in tables too; `write` is for markup.
+
+    Args:
+        wide: tables are as wide as what is in them, whatever the terminal is.
+    """
+    width = 1_000_000 if wide else None
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True, markup=False, emoji=False, width=width)
 
 
 def err() -> Console:

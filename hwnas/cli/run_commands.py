@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from hwnas.export.predict import Prediction
 
-_WIDEST = 1_000_000  # so that no path is cut
 RunPath = Annotated[Path, typer.Argument(help="Run directory, for example runs/digits-50pct-s0.")]
 
 
@@ -47,7 +46,7 @@ def predict(
         told = {"unreadable": unreadable, "error": str(failed), "hint": failed.hint, "exit_code": 2} if failed else {}
         console.print_json({"predictions": [prediction.to_json() for prediction in predictions]} | told)
     elif predictions:
-        console.out().print(_table(predictions), width=_WIDEST)
+        console.out(wide=True).print(_table(predictions))
     for _, error in errors:
         console.write(console.err(), f"[yellow]warning:[/] {escape(str(error))}")
     if failed is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -63,18 +63,18 @@ def predict(
             raise error
         on_unreadable(path, error)
 
-    predictions: list[Prediction] = []
-    files = image_files(images, unreadable)
-    while batch := list(itertools.islice(files, _AT_ONCE)):
-        read: list[tuple[Path, NDArray[np.uint8]]] = []
-        for path in batch:
+    def read() -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+        for path in image_files(images, unreadable):
             try:
-                read.append((path, _pixels(path, reader.height, gray=reader.gray)))
+                yield path, _pixels(path, reader.height, gray=reader.gray)
             except DataError as error:
                 unreadable(path, error)
-        if read:
-            rows = reader.logits([pixels for _, pixels in read])
-            predictions += [reader.prediction(path, row, top) for (path, _), row in zip(read, rows, strict=True)]
+
+    predictions: list[Prediction] = []
+    pictures = read()
+    while batch := list(itertools.islice(pictures, _AT_ONCE)):
+        rows = reader.logits([pixels for _, pixels in batch])
+        predictions += [reader.prediction(path, row, top) for (path, _), row in zip(batch, rows, strict=True)]
     return predictions
 
 

@@ -60,11 +60,9 @@ def test_a_stdout_that_is_full_is_one_message() -> None:
 
 
 def test_a_reader_that_is_gone_is_silence() -> None:
-    code, text = (
-        shell("2> /dev/null > >(exec true); wait $!; exit $?") if False else shell("| head -0; exit ${PIPESTATUS[0]}")
-    )
+    code, text = shell("2> /dev/null | head -0; exit ${PIPESTATUS[0]}")
     assert code in (0, 141)  # 0 where head had not ended yet
-    assert text in ("α\n", "")
+    assert text == ""
 
 
 def test_what_an_encoding_lacks_and_streams_that_are_closed() -> None:

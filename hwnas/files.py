@@ -29,6 +29,14 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else platformdirs.user_cache_path("hwnas")
 
 
+def user_path(text: str | os.PathLike[str]) -> Path:
+    """The path with ~ as the user's home; as it is, where there is no such user."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn an `OSError` while writing `path` into a `StorageError` that names it."""
@@ -92,6 +100,8 @@ def read_json(path: Path) -> Any:
         InputError: the file is missing or is not JSON.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is not a regular file")
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error

@@ -11,6 +11,7 @@ import difflib
 import functools
 import json
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -107,7 +108,10 @@ def read_file(path: Path, *, error: type[HwnasError] = InputError, hint: str = "
         HwnasError: as `error`; the file cannot be read, or is larger than `LARGEST_FILE`.
     """
     try:
-        size = path.stat().st_size
+        found = path.stat()
+        size = found.st_size
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise error(f"{path} is not a regular file", hint=hint)
         if size > LARGEST_FILE:
             raise error(f"{path} must be at most {LARGEST_FILE >> 20} MiB, not {size >> 20} MiB", hint=hint)
         return path.read_bytes()

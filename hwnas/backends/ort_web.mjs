@@ -22,9 +22,14 @@ const ARRAYS = {
   float32: Float32Array,
   float64: Float64Array,
   float16: Uint16Array,
+  bool: Uint8Array,
   uint8: Uint8Array,
   int8: Int8Array,
+  uint16: Uint16Array,
+  int16: Int16Array,
+  uint32: Uint32Array,
   int32: Int32Array,
+  uint64: BigUint64Array,
   int64: BigInt64Array,
 };
 
@@ -55,6 +60,7 @@ async function run(model, feeds) {
 }
 
 function encoded({ type, dims, data }) {
+  if (type === "string") return [type, dims, ""];
   return [type, dims, Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64")];
 }
 

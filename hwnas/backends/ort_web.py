@@ -20,14 +20,19 @@ SCRIPT = Path(__file__).with_name("ort_web.mjs")
 STAT = "/proc/{}/stat"
 
 
+class NodeError(RuntimeError):
+    """Node ended by itself, or was ended."""
+
+
 class OrtWeb:
     """The WASM build on one thread, with all graph optimisations; a call is `session.run` on tensors of JavaScript.
 
     Raises:
-        RuntimeError: from every method, where Node or onnxruntime-web fails.
+        RuntimeError: from every method, where onnxruntime-web fails; as `NodeError` where Node does.
     """
 
-    errors: tuple[type[Exception], ...] = (RuntimeError, ValueError)
+    ended: tuple[type[Exception], ...] = (NodeError,)
+    errors: tuple[type[Exception], ...] = (RuntimeError, ValueError, MemoryError)
 
     def __init__(self, folder: str) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 as it lives as long as the process
@@ -58,14 +63,17 @@ class OrtWeb:
         return answer["model"], inputs
 
     def run(self, model: int, feeds: Mapping[str, Any]) -> list[Any]:
-        """The outputs of a model, as arrays."""
+        """The outputs of a model, as arrays; None for text."""
         import numpy as np
 
         sent = {
             name: [one.dtype.name, one.shape, base64.b64encode(one.tobytes()).decode()] for name, one in feeds.items()
         }
         outputs = self._ask(run=model, feeds=sent)["outputs"]
-        return [np.frombuffer(base64.b64decode(data), dtype).reshape(shape) for dtype, shape, data in outputs]
+        return [
+            None if dtype == "string" else np.frombuffer(base64.b64decode(data), dtype).reshape(shape)
+            for dtype, shape, data in outputs
+        ]
 
     def evict(self, size: int) -> None:
         """Read and write so many bytes in Node, so that nothing else is left in the caches."""
@@ -93,7 +101,7 @@ class OrtWeb:
             code = self._node.wait()
             self._stderr.seek(0)
             said = re.findall(r"^\w*Error\b.*", self._stderr.read().decode(errors="replace"), re.MULTILINE)
-            raise RuntimeError(f"node ended with code {code}: {said[0] if said else 'no message'}")
+            raise NodeError(f"node ended with code {code}: {said[0] if said else 'no message'}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise RuntimeError(answer["error"])

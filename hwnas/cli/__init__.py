@@ -60,4 +60,4 @@ app.add_typer(table, name="table")
 def main() -> None:
     """Entry point of the console script."""
     console.keep_stdout_for_results()
-    app()
+    console.run(app)

@@ -65,7 +65,7 @@ def adapt_device(
         console.print_json(facts | {"samples": facts.pop("measured")})
         return
     screen = console.out()
-    screen.print(f"[bold]{escape(str(result.folder))}[/]")
+    console.write(screen, f"[bold]{escape(str(result.folder))}[/]")
     screen.print(
         f"{result.rows} rows of {result.space} predicted in {result.seconds} s from {samples} measured networks and "
         f"{len(result.sources)} tables: {', '.join(result.sources)}"
@@ -74,4 +74,4 @@ def adapt_device(
         f"each of these networks predicted from the others: error {result.validation.mape:.1%} on average; "
         f"searches leave {result.margin:.1%} of a budget"
     )
-    screen.print(f"\nNext: {escape(named.search(out))}")
+    screen.print(f"\nNext: {named.search(out)}")

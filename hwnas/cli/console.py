@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
+import io
 import json
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
-from typing import Any, NoReturn, ParamSpec
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NoReturn, ParamSpec, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,36 +20,107 @@ from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError, StorageError
 from hwnas.events import Events, OnEvent
 
 _P = ParamSpec("_P")
+_PIPE_EXIT_CODE = 141  # what a shell tells of a program that SIGPIPE ends
+_WRONG_PATH = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
+class _Results(io.TextIOWrapper):
+    """Stdout, of which a lost byte is told: by a `StorageError`, or the exit code where nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        with self._told():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with self._told():
+            super().flush()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+                os.dup2(nowhere.fileno(), self.fileno())  # for what is left in the buffer
+            if error.errno == errno.EPIPE:
+                raise SystemExit(_PIPE_EXIT_CODE) from None
+            raise StorageError(f"cannot write the output: {error.strerror}", hint="send it elsewhere") from error
+
+
+class _Messages(io.TextIOWrapper):
+    """Stderr; where it cannot be written, nobody listens."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
 def keep_stdout_for_results() -> None:
-    """From here on, native code that prints to stdout, as HiGHS 1.12 does unasked, prints to stderr instead."""
-    if sys.stdout is None or sys.stderr is None:  # closed by the caller: nobody listens
-        nowhere = open(os.devnull, "w")  # noqa: PTH123, SIM115
-        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
-    else:
-        sys.stdout.flush()
-        sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+    """From here on, native code that prints to stdout, as HiGHS 1.12 does unasked, prints to stderr instead.
+
+    What the encoding of the terminal lacks is printed as a backslash and its number.
+    """
+    whole = sys.stdout is not None and sys.stderr is not None
+    sys.stdout = _stream(_Results, sys.stdout)
+    sys.stderr = _stream(_Messages, sys.stderr)
+    if whole:
         os.dup2(2, 1)
 
 
-def out() -> Console:
-    """Where results go."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+def _stream(kind: type[io.TextIOWrapper], standard: TextIO | None) -> io.TextIOWrapper:
+    """Stands for stdout or stderr, of which the caller may have closed one: then nobody listens."""
+    if standard is None:
+        return kind(open(os.devnull, "wb"), encoding="utf-8", errors="backslashreplace")  # noqa: PTH123
+    standard.flush()
+    raw = os.fdopen(os.dup(standard.fileno()), "wb")
+    lines = kind is _Messages or raw.isatty()
+    return kind(raw, encoding=standard.encoding, errors="backslashreplace", line_buffering=lines)
+
+
+def run(app: Callable[[], object]) -> NoReturn:
+    """Run the program to its end, which is when all that it printed is written."""
+    code: Any = 0
+    try:
+        try:
+            app()
+        except SystemExit as end:
+            code = end.code
+        sys.stdout.flush()
+    except HwnasError as error:
+        _fail(str(error), error.hint, error.exit_code, as_json=False)
+    sys.exit(code)
+
+
+def out(*, wide: bool = False) -> Console:
+    """Where results go. What is printed is plain text, in tables too; `write` is for markup.
+
+    Args:
+        wide: tables are as wide as what is in them, whatever the terminal is.
+    """
+    width = 1_000_000 if wide else None
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True, markup=False, emoji=False, width=width)
 
 
 def err() -> Console:
-    """Where everything else goes."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    """Where everything else goes, likewise."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def write(console: Console, markup: str) -> None:
-    """One paragraph: a terminal wraps it between words and keeps a path or a command whole, a pipe gets one line."""
+    """One paragraph with markup, so that text which is not ours has to be escaped.
+
+    A terminal wraps it between words and keeps a path or a command whole, a pipe gets one line.
+    """
     if console.is_terminal:
         wrap = functools.partial(textwrap.fill, width=console.width, break_long_words=False, break_on_hyphens=False)
         markup = "\n".join(map(wrap, markup.splitlines()))
-    console.print(markup, soft_wrap=True)
+    console.print(markup, soft_wrap=True, markup=True)
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
@@ -74,6 +147,9 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 _fail("a path or name is longer than the file system allows", "give a shorter one", 2, as_json=as_json)
+            if error.errno in _WRONG_PATH and error.filename is not None:
+                message = f"cannot use {os.fsdecode(error.filename)}: {error.strerror}"
+                _fail(message, "correct the path, or its permissions", 2, as_json=as_json)
             if error.errno not in _NO_ROOM:
                 raise
             message = f"cannot write {error.filename or 'a temporary file'}: {error.strerror}"
@@ -91,7 +167,8 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
 
 def _fail(message: str, hint: str, code: int, *, as_json: bool) -> NoReturn:
     if as_json:
-        print_json({"error": message, "hint": hint, "exit_code": code})
+        with contextlib.suppress(StorageError):  # stdout is lost, of which there is no more to say than stderr does
+            print_json({"error": message, "hint": hint, "exit_code": code})
     console = err()
     write(console, f"[bold red]error:[/] {escape(message)}")
     if hint:

@@ -23,18 +23,20 @@ def doctor(json_: options.Json = False, quiet: options.Quiet = False) -> None:
     if json_:
         console.print_json(facts)
         return
+    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in facts.items():
         if name == "problems":
             continue
         for index, line in enumerate(_lines(value)):
-            table.add_row(f"[bold]{name}[/]" if index == 0 else "", line)
+            table.add_row(Text(name, "bold") if index == 0 else "", line)
     screen = console.out()
     screen.print(table)
     for problem in facts["problems"]:
-        screen.print(f"[yellow]problem:[/] {problem}")
+        console.write(screen, f"[yellow]problem:[/] {escape(problem)}")
     if not facts["problems"]:
         screen.print("no problems found")
     screen.print("\nNext: hwnas search --budget-ms 50% --dry-run")

@@ -106,9 +106,9 @@ def meta_train(
         console.print_json(result.to_json())
         return
     metrics, screen = result.facts["metrics"], console.out()
-    screen.print(f"[bold]{escape(str(out))}[/]")
+    console.write(screen, f"[bold]{escape(str(out))}[/]")
     screen.print(
         f"{ways}-way {shots}-shot accuracy on held-out classes: {metrics['accuracy']:.3f} ± "
         f"{metrics['standard_error']:.3f}, from {metrics['accuracy_before']:.3f} before ({norm} batch norms)"
     )
-    screen.print(f"\nNext: hwnas search --budget-ms 50% --data IMAGES --space {space} --init {escape(str(out))}")
+    screen.print(f"\nNext: hwnas search --budget-ms 50% --data IMAGES --space {space} --init {out}")

@@ -68,7 +68,7 @@ def profile_device(
         console.print_json(facts | {"rows_measured": facts.pop("measured")})
         return
     screen, validation = console.out(), result.validation
-    screen.print(f"[bold]{escape(str(result.folder))}[/]")
+    console.write(screen, f"[bold]{escape(str(result.folder))}[/]")
     screen.print(f"{result.measured} of {result.rows} rows of {result.space} measured in {result.seconds} s")
     if result.stopped:
         screen.print("measuring stopped at --max-minutes: rows rest on fewer rounds, and --again measures them anew")
@@ -80,7 +80,7 @@ def profile_device(
     screen.print(f"the same networks measured twice differ by {validation.repeatability:.1%}")
     for sentence in _noise(result.noise):
         screen.print(sentence)
-    screen.print(f"\nNext: {escape(named.search(out))}")
+    screen.print(f"\nNext: {named.search(out)}")
 
 
 def _noise(noise: Noise | None) -> list[str]:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from hwnas.cli import console, options
+from hwnas.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from hwnas.export.predict import Prediction
 
 RunPath = Annotated[Path, typer.Argument(help="Run directory, for example runs/digits-50pct-s0.")]
 
@@ -15,18 +24,40 @@ RunPath = Annotated[Path, typer.Argument(help="Run directory, for example runs/d
 @console.verb
 def predict(
     run: RunPath,
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     top: Annotated[int, typer.Option(min=1, help="Classes to show per image.")] = 3,
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Classify images with the model of a run."""
+    """Classify images with the model of a run.
+
+    Images that cannot be read are told and left out; then the exit code is 2.
+    """
     import hwnas
 
-    predictions = hwnas.predict(run, images, top=top)
+    errors: list[tuple[Path, DataError]] = []
+    predictions = hwnas.predict(run, images, top=top, on_unreadable=lambda *one: errors.append(one))
+    failed = None
+    if errors:
+        count = "an image" if len(errors) == 1 else f"{len(errors)} images"
+        failed = DataError(f"{count} could not be read", hint=errors[0][1].hint)
     if json_:
-        console.print_json({"predictions": [prediction.to_json() for prediction in predictions]})
+        unreadable = [{"image": str(path), "error": str(error)} for path, error in errors]
+        told = {"unreadable": unreadable, "error": str(failed), "hint": failed.hint, "exit_code": 2} if failed else {}
+        console.print_json({"predictions": [prediction.to_json() for prediction in predictions]} | told)
+    elif predictions:
+        console.out(wide=True).print(_table(predictions))
+    for _, error in errors:
+        console.write(console.err(), f"[yellow]warning:[/] {escape(str(error))}")
+    if failed is None:
         return
+    if not json_:
+        raise failed
+    raise SystemExit(failed.exit_code)
+
+
+def _table(predictions: Sequence[Prediction]) -> Table:
+    """A row for each class that is told."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -35,7 +66,7 @@ def predict(
     for prediction in predictions:
         for rank, (name, probability) in enumerate(prediction.classes):
             table.add_row(str(prediction.image) if rank == 0 else "", name, f"{probability:.3f}")
-    console.out().print(table)
+    return table
 
 
 @console.verb

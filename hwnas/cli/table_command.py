@@ -81,7 +81,7 @@ def table_show(
     if len(shown) < len(ordered):
         screen.print(f"and {len(ordered) - len(shown)} lighter ones; --rows 0 prints them all")
     if plot is not None:
-        screen.print(f"\npredicted against measured: {escape(str(plot))}")
+        screen.print(f"\npredicted against measured: {plot}")
     where = options.where(device, runtime, precision)
     screen.print(f"\nNext: hwnas table {'import --help' if found.kind == 'imported' else f'validate{where}'}")
 
@@ -129,7 +129,7 @@ def table_validate(
         console.print_json(facts | {"too_far_off": reason or None, "updated": update})
         return
     screen = console.out()
-    screen.print(f"[bold]{escape(str(path))}[/], {instance.name}")
+    console.write(screen, f"[bold]{escape(str(path))}[/], {escape(instance.name)}")
     columns = [_numbers(asdict(one)) for one in (fresh.before, fresh.validation)]
     lines = [(name, *(column[name] for column in columns)) for name in columns[0]]
     screen.print(_grid(("", "when it was made", "now"), lines))
@@ -242,14 +242,14 @@ def table_import(
         console.print_json(facts | {"left_out": dict(found.left_out), "validated": False})
         return
     screen = console.out()
-    screen.print(f"[bold]{escape(str(folder))}[/], {len(found.table.rows)} rows, not validated")
+    console.write(screen, f"[bold]{escape(str(folder))}[/], {len(found.table.rows)} rows, not validated")
     for name in spaces:
         constant_ms = found.table.calibrations[name].intercept_us / 1e3
         ops = len(found.table.folded[name])
         screen.print(f"{name}: {constant_ms:.4g} ms for what the file does not tell apart ({ops} ops)")
     for reason, count in found.left_out.items():
         _warn(f"{count} rows were left out, as hwnas has no op for them: {reason}")
-    screen.print(f"\nNext: hwnas table show {escape(str(folder))}")
+    screen.print(f"\nNext: hwnas table show {folder}")
 
 
 def _folder_of(device: str, runtime: str, precision: str, tables: Path | None) -> Path:
@@ -335,7 +335,7 @@ def _grid(columns: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> Grid:
     for index, column in enumerate(columns):
         grid.add_column(column, justify="right" if index else "left", no_wrap=not index)
     for line in lines:
-        grid.add_row(*map(escape, line))
+        grid.add_row(*line)
     return grid
 
 

@@ -34,6 +34,18 @@ def verify(
         list[str] | None,
         typer.Option(help="Shape of an input that the file leaves open, such as input=1,3,224,224; may be repeated."),
     ] = None,
+    range_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--range", help="Range of an input's random values, both ends included, such as ids=0:99; may be repeated."
+        ),
+    ] = None,
+    input_: Annotated[
+        Path | None,
+        typer.Option("--input", help="An .npz file with arrays by name of the input, not random ones."),
+    ] = None,
+    stall_s: Annotated[float, typer.Option(help="Seconds that the model may take to load, and for six calls.")] = 30.0,
+    memory_gb: Annotated[float, typer.Option(help="GiB of memory that the model may take.")] = 2.0,
     latency: Annotated[
         str, typer.Option(help="The latency that the budget is about: warm (back to back) or cold (now and then).")
     ] = "warm",
@@ -65,6 +77,10 @@ def verify(
         sustained_s=sustained_s,
         runtime=runtime,
         shapes=dict(map(_shape, shape or [])),
+        ranges=dict(map(_range, range_ or [])),
+        inputs=input_,
+        stall_s=stall_s,
+        memory_gb=memory_gb,
         latency=_latency(latency),
         percentile=percentile,
         processes=processes,
@@ -84,7 +100,12 @@ def verify(
         if missed is not None and not interrupted:
             raise missed
         if not code:
-            console.write(console.out(), f"\nNext: {escape(_next(result, device))}")
+            asked = ["--runtime", runtime] if runtime else []
+            asked += [word for text in range_ or [] for word in ("--range", text)]
+            asked += [] if input_ is None else ["--input", str(input_)]
+            asked += [] if stall_s == 30.0 else ["--stall-s", f"{stall_s:g}"]
+            asked += [] if memory_gb == 2.0 else ["--memory-gb", f"{memory_gb:g}"]
+            console.write(console.out(), f"\nNext: {escape(_next(result, device, asked))}")
     if code:
         raise SystemExit(code)
 
@@ -100,9 +121,26 @@ def _seconds(text: str) -> float:
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     """Name of an input, and its shape."""
     name, found, sizes = text.rpartition("=")
-    if not found or not re.fullmatch(r"\d+(,\d+)*", sizes):
-        raise InputError(f"--shape {text!r} is not a name and a shape", hint="for example --shape input=1,3,224,224")
-    return name, tuple(map(int, sizes.split(",")))
+    if not found or not re.fullmatch(r"(\d{1,18}(,\d{1,18})*)?", sizes, re.ASCII):
+        raise InputError(
+            f"--shape {text!r} is not a name and a shape",
+            hint="for example --shape input=1,3,224,224, or --shape input= for a scalar",
+        )
+    return name, tuple(map(int, filter(None, sizes.split(","))))
+
+
+def _range(text: str) -> tuple[str, tuple[float, float]]:
+    """Name of an input, and the ends of its range; whole numbers stay integers."""
+    name, _, ends = text.rpartition("=")
+    low, _, high = ends.partition(":")
+    try:
+        return name, (_number(low), _number(high))
+    except ValueError:
+        raise InputError(f"--range {text!r} is not a name and a range", hint="for example --range ids=0:99") from None
+
+
+def _number(text: str) -> float:
+    return int(text) if re.fullmatch(r"[+-]?\d{1,30}", text.strip(), re.ASCII) else float(text)
 
 
 def _latency(text: str) -> Literal["warm", "cold"]:
@@ -156,8 +194,13 @@ def _print(result: Verification, plot: Path | None) -> None:
     for name, shape in result.shapes.items():
         if name in result.taken_as_one:
             console.write(screen, f"The file leaves the batch size of {escape(name)} open: measured with 1.")
-        elif None in next(tensor.shape or (None,) for tensor in file.inputs if tensor.name == name):
+        elif _open(result, name):
             console.write(screen, f"{escape(name)} was measured as {shape_text(shape)}.")
+    for name, (first, last) in result.values.ranges.items():
+        console.write(screen, f"{escape(name)} was measured with random values from {first} to {last}.")
+    if result.values.arrays:
+        names = ", ".join(result.values.arrays)
+        console.write(screen, f"{escape(names)} was measured with the values of {escape(result.values.source)}.")
     screen.print("")
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column("")
@@ -246,14 +289,21 @@ def _verdict(result: Verification) -> str:
     )
 
 
-def _next(result: Verification, device: str) -> str:
-    command = ["hwnas", "verify", str(result.file.path)]
+def _open(result: Verification, name: str) -> bool:
+    """Whether the file leaves the shape of that input open."""
+    shape = next(one.shape for one in result.file.inputs if one.name == name)
+    return shape is None or None in shape
+
+
+def _next(result: Verification, device: str, asked: list[str]) -> str:
+    """The command to run next, with what was `asked` for and holds for it too."""
+    path = str(result.file.path)
+    command = ["hwnas", "verify", f"./{path}" if path.startswith("-") else path]
     command += [] if device == "host" else ["--device", device]
     for name, shape in result.shapes.items():
-        if name not in result.taken_as_one and None in next(
-            one.shape or (None,) for one in result.file.inputs if one.name == name
-        ):
+        if name not in result.taken_as_one and name not in result.values.arrays and _open(result, name):
             command += ["--shape", f"{name}={','.join(map(str, shape))}"]
+    command += asked
     budget_ms = result.budget_ms
     if result.verdict.state == "unstable":
         command += ["--processes", "30"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from hwnas.data.array_npz import ArrayNpz
 from hwnas.data.batches import batches, to_input
@@ -16,6 +15,7 @@ from hwnas.data.known import cifar10, mnist, omniglot
 from hwnas.data.npz import Archive
 from hwnas.data.source import Source
 from hwnas.errors import InputError
+from hwnas.files import user_path
 
 __all__ = [
     "Dataset",
@@ -76,7 +76,7 @@ def class_names(source: str) -> tuple[str, ...]:
 def _source(source: str) -> Source:
     if source in _BUILT_IN:
         return _BUILT_IN[source]()
-    path = Path(source).expanduser()
+    path = user_path(source)
     try:
         path.stat()
     except (OSError, ValueError) as error:

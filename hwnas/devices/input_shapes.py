@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hwnas.backends.model_facts import ModelFile, Tensor, shape_text
+from hwnas.devices.input_values import MADE_UP
 from hwnas.errors import InputError
 
 Shapes = Mapping[str, Sequence[int]]
 """Shapes of inputs, by name."""
-_MADE_UP = ("float32", "float16", "float64", "uint8", "int8", "int32", "int64")  # what the runner has random values of
 
 
 def input_shapes(file: ModelFile, given: Shapes) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
@@ -25,10 +25,10 @@ def input_shapes(file: ModelFile, given: Shapes) -> tuple[dict[str, tuple[int, .
     result: dict[str, tuple[int, ...]] = {}
     taken = []
     for one in file.inputs:
-        if one.dtype not in _MADE_UP:
+        if one.dtype not in MADE_UP:
             raise InputError(
                 f"{file.path} has an input {one.name!r} of the type {one.dtype}, for which there are no random values",
-                hint=f"inputs of {', '.join(_MADE_UP)} can be measured",
+                hint=f"inputs of {', '.join(MADE_UP)} can be measured",
             )
         if one.name in given:
             result[one.name] = _fitting(file, one, given[one.name])

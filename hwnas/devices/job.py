@@ -6,7 +6,7 @@ import contextlib
 import json
 import shlex
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from hwnas.backends import npm, ort_web
 from hwnas.devices.rounds import ANSWER
 from hwnas.devices.transports import Transport
 from hwnas.devices.transports.process import HINT
-from hwnas.errors import DeviceError, ModelError
+from hwnas.errors import DeviceError, ModelError, UnreachableError
 from hwnas.runtimes import RUNTIMES
 from hwnas.schema import json_as
 
@@ -23,8 +23,27 @@ if TYPE_CHECKING:
 
 GROUP = 8
 WARMUP_CALLS = 2
+_GRACE_S = 10.0  # a program that is silent ends by itself, and is ended from here where it cannot
 _RUNNER = Path(__file__).with_name("runner.py")
+_AID = Path(__file__).with_name("runner_aid.py")
 _SUSTAINED = Path(__file__).with_name("runner_sustained.py")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the inputs of one model are, where they are not random values of the shapes in the file.
+
+    Attributes:
+        shapes: by name of the input; else an unknown size is 1.
+        ranges: of random values by name of the input, both ends included.
+        arrays: names of the inputs that `file` holds.
+        file: an .npz file with their arrays under "arr_0", "arr_1" and so on, in this order.
+    """
+
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    arrays: Sequence[str] = ()
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -39,9 +58,10 @@ class Job:
         seed: of the inputs and of the order in which a round visits the models.
         session: who asks; a device that is not the host serves one at a time.
         stall_s: longest silence of the device before it is taken for dead, in seconds.
+        memory_bytes: the most that the process may allocate, where its system can limit that; None does not limit it.
         singles: whether rounds tell the times of single calls too.
         cold: how many calls of a round come after work that evicts caches, each after its own.
-        shapes: of inputs, by the name of the model and of the input; else an unknown size is 1.
+        inputs: by the name of the model.
         sustained_s: instead of rounds, run the one model without pause for so many seconds; 0 does not.
         slices: into how many slices these are divided.
     """
@@ -54,16 +74,18 @@ class Job:
     seed: int = 0
     session: str | None = None
     stall_s: float = 120.0
+    memory_bytes: int | None = None
     singles: bool = False
     cold: int = 0
-    shapes: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
+    inputs: Mapping[str, Inputs] = field(default_factory=dict)
     sustained_s: float = 0.0
     slices: int = 0
 
     @property
     def files(self) -> list[Path]:
-        """The reference model, then the models."""
-        return [] if self.reference is None else [self.reference, *self.models.values()]
+        """The reference model, then the models, then the files of their inputs."""
+        inputs = [one.file for one in self.inputs.values() if one.file is not None]
+        return [] if self.reference is None else [self.reference, *self.models.values(), *inputs]
 
 
 def python_events(
@@ -77,7 +99,9 @@ def python_events(
         DeviceError, UnreachableError: as `events`, and as the transport.
     """
     assert device.python is not None
-    programs = transport.put([_SUSTAINED, _RUNNER] if job.sustained_s else [_RUNNER], lambda steps=1, note="": None)
+    own = [_SUSTAINED, _RUNNER] if job.sustained_s else [_RUNNER]
+    *programs, aid = transport.put([*own, _AID], lambda steps=1, note="": None)
+    there = dict(zip(job.files, files, strict=True))
     content = {
         "runtime": device.runtime,
         "threads": device.threads,
@@ -85,7 +109,7 @@ def python_events(
         "governor": device.governor,
         "session": job.session,
         "web": [ort_web.__file__, str(npm.folder())] if RUNTIMES[device.runtime].in_node else None,
-        "models": list(zip(job.models, files[1:], strict=True)),
+        "models": [[name, there[path]] for name, path in job.models.items()],
         "reference": files[0] if files else None,
         "rounds": job.rounds,
         "first_round": job.first_round,
@@ -95,12 +119,19 @@ def python_events(
         "seed": job.seed,
         "singles": job.singles,
         "cold": job.cold,
-        "shapes": {name: {key: list(shape) for key, shape in own.items()} for name, own in job.shapes.items()},
+        "inputs": {
+            name: asdict(one) | {"file": None if one.file is None else there[one.file]}
+            for name, one in job.inputs.items()
+        },
+        "aid": aid,
+        "stall_s": job.stall_s,
+        "memory_bytes": job.memory_bytes,
         "sustained_s": job.sustained_s,
         "slices": job.slices,
     }
     command = [device.python] if device.transport == "local" else shlex.split(device.python)
-    return events(transport.start([*command, *programs], json.dumps(content).encode(), stall_s=job.stall_s))
+    stall_s = job.stall_s + _GRACE_S
+    return events(transport.start([*command, *programs], json.dumps(content).encode(), stall_s=stall_s))
 
 
 def events(lines: Generator[bytes, None, None]) -> Generator[dict[str, Any], None, None]:
@@ -108,22 +139,40 @@ def events(lines: Generator[bytes, None, None]) -> Generator[dict[str, Any], Non
 
     Raises:
         ModelError: it reports that a model cannot be loaded or run.
-        DeviceError: it reports another error, ends before it is done, or writes what is not JSON.
+        DeviceError: it reports another error, ends before it is done, or writes what is not JSON; where it told which
+            model it was at, that is named.
     """
+    at = ""
     with contextlib.closing(lines):
-        for line in lines:
+        while True:
             try:
-                event = json_as(line, dict[str, Any], ANSWER, error=DeviceError, hint=HINT)
+                line = next(lines, None)
+            except UnreachableError:
+                raise
             except DeviceError as error:
-                raise DeviceError(
-                    f"measuring answered {line[:200]!r}, which is no event: {error}", hint=HINT
-                ) from error
-            if "event" not in event:
-                raise DeviceError(f"measuring answered {line[:200]!r}, which is no event", hint=HINT)
-            if event["event"] == "error":
-                kind = ModelError if "model" in event else DeviceError
-                raise kind(f"measuring failed: {event.get('message')}", hint=str(event.get("hint", HINT)))
-            if event["event"] == "done":
+                raise DeviceError(f"{error}{at}", hint=error.hint) from error.__cause__
+            if line is None:
+                raise DeviceError(f"measuring ended before it was done{at}", hint=HINT)
+            event = _event(line)
+            if event["event"] == "loading":
+                at = f" while it loaded model {event.get('name')!r}, or ran it for the first time"
+            elif event["event"] == "running":
+                at = f" while it ran model {' or '.join(map(repr, event.get('names', [])))}"
+            elif event["event"] == "done":
                 return
-            yield event
-    raise DeviceError("measuring ended before it was done", hint=HINT)
+            else:
+                at = "" if event["event"] == "loaded" else at
+                yield event
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    try:
+        event = json_as(line, dict[str, Any], ANSWER, error=DeviceError, hint=HINT)
+    except DeviceError as error:
+        raise DeviceError(f"measuring answered {line[:200]!r}, which is no event: {error}", hint=HINT) from error
+    if "event" not in event:
+        raise DeviceError(f"measuring answered {line[:200]!r}, which is no event", hint=HINT)
+    if event["event"] == "error":
+        kind = ModelError if "model" in event else DeviceError
+        raise kind(f"measuring failed: {event.get('message')}", hint=str(event.get("hint", HINT)))
+    return event

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import by_name
-from hwnas.devices.job import Job
+from hwnas.devices.job import Inputs, Job
 from hwnas.devices.link import RECONNECT_S, link_to
 from hwnas.devices.rounds import Round
 from hwnas.devices.statistic import COLD_CALLS
@@ -48,9 +48,10 @@ def stream_rounds(
     seed: int = 0,
     progress: Progress | None = None,
     stall_s: float = Job.stall_s,
+    memory_bytes: int | None = None,
     singles: bool = False,
     cold: bool = False,
-    shapes: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
+    inputs: Mapping[str, Inputs] | None = None,
 ) -> Generator[Round, None, None]:
     """Measure every model `rounds` times in one fresh process, and give each round as soon as it is known.
 
@@ -65,7 +66,7 @@ def stream_rounds(
         seed: of the inputs and of the order in which a round visits the models.
         stall_s: longest silence of the process before it is taken for dead, in seconds.
         cold: whether rounds tell of calls after work that evicts caches, too; not where benchmark_model measures.
-        singles, shapes: as in `Job`.
+        memory_bytes, singles, inputs: as in `Job`.
 
     Raises:
         InputError: fewer than one round, or no time for one.
@@ -93,9 +94,10 @@ def stream_rounds(
                 first_round,
                 seed,
                 stall_s=stall_s,
+                memory_bytes=memory_bytes,
                 singles=singles,
                 cold=COLD_CALLS if cold else 0,
-                shapes=shapes or {},
+                inputs={name: one for name, one in (inputs or {}).items() if name in own},
             )
             try:
                 with contextlib.closing(link.events(job, progress)) as events:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hwnas.backends.model_facts import READERS, ModelFile, describe
+from hwnas.backends.model_facts import READERS, ModelFile, describe, shape_text
 from hwnas.devices.device import Condition, Device
 from hwnas.devices.input_shapes import Shapes, input_shapes
+from hwnas.devices.input_values import InputValues, Ranges, input_values
+from hwnas.devices.job import Inputs
 from hwnas.devices.link import condition_of
 from hwnas.devices.measure import Stream, stream_rounds
+from hwnas.devices.refusals import hint_for, shortened
+from hwnas.devices.runner_aid import INTEGERS
 from hwnas.devices.statistic import WARM_MEDIAN, Statistic
 from hwnas.devices.sustained import Sustained, check_sustained, run_sustained
 from hwnas.devices.verdict import MAX_PROCESSES, Verdict, measure_verdict
 from hwnas.display import table_html
-from hwnas.errors import InputError, ModelError
+from hwnas.errors import DeviceError, InputError, ModelError, UnreachableError
 from hwnas.progress import Progress, Silent
 from hwnas.runtimes import RUNTIMES
 
-_LONGEST_TEXT = 300
+STALL_S = 30.0
+MEMORY_GB = 2.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Verification:
         condition: what the latency holds under; its precision is that of the device's tables, not of the file.
         shapes: of every input, as measured.
         taken_as_one: inputs of which the file leaves the batch size open, so that it was 1.
+        values: of inputs, where they were given.
         sustained: the run without pause, where one was asked for.
     """
 
@@ -58,6 +64,7 @@ class Verification:
     budget_ms: float | None
     verdict: Verdict
     sustained: Sustained | None
+    values: InputValues = field(default_factory=InputValues)
 
     @property
     def budget_met(self) -> bool | None:
@@ -79,6 +86,7 @@ class Verification:
             "file": self.file.to_json(),
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "taken_as_one": list(self.taken_as_one),
+            "values": self.values.to_json(),
             "device": self.device.id,
             "runtime": self.device.runtime,
             "threads": self.device.threads,
@@ -114,6 +122,10 @@ def measure_file(
     runtime: str = "",
     budget_ms: float | None = None,
     shapes: Shapes | None = None,
+    ranges: Ranges | None = None,
+    arrays: Path | Mapping[str, Any] | None = None,
+    stall_s: float = STALL_S,
+    memory_gb: float = MEMORY_GB,
     statistic: Statistic = WARM_MEDIAN,
     processes: int = MAX_PROCESSES,
     sustained_s: float = 0.0,
@@ -128,28 +140,42 @@ def measure_file(
         runtime: what runs the file; by default what its ending says.
         budget_ms: None measures only.
         shapes: of inputs by name; those that the file leaves open need one, but for the batch size, which is 1.
+        ranges: of random values by name of the input, both ends included.
+        arrays: inputs by name, or an .npz file that has them; in place of random values.
+        stall_s: longest time that it may take to load, and for six calls or so, in seconds.
+        memory_gb: the most memory that it may take with its runtime, in GiB.
         statistic: the latency that the budget is about.
         processes: how many fresh processes measure it at most; 5 are enough where the budget is not close.
         sustained_s: seconds to run it without pause after that; 0 does not.
         stream: measures one process; another than `stream_rounds` in tests.
 
     Raises:
-        InputError: no model, one that the runtime does not run, or shapes that do not fit it.
+        InputError: no model, one that the runtime does not run, or shapes or values that do not fit it.
         DeviceError: the device cannot be reached, or fails.
     """
-    file, shapes = describe(path), shapes or {}
+    for what, limit in (("stall_s", stall_s), ("memory_gb", memory_gb)):
+        if not 0 < limit < 1e6:
+            raise InputError(f"{what} must be above 0 and below a million, not {limit}")
+    file = describe(path)
     device = reader(device, file, runtime)
+    values = input_values(file, ranges or {}, arrays)
+    shapes = _with_arrays(shapes or {}, values)
     resolved, taken_as_one = input_shapes(file, shapes)
-    _check_device(device, file, shapes)
+    _check_device(device, file, shapes, values)
+    _check_size(file, memory_gb)
     if sustained_s:
         check_sustained(device, sustained_s)
     given = {name: shape for name, shape in resolved.items() if name in shapes}
     condition = condition_of(device)
     progress = progress or Silent()
     name, reference_us = path.name, reference_model.undisturbed_us(condition)
-    own = stream or functools.partial(stream_rounds, singles=True, cold=statistic.told_by(device), shapes={name: given})
     with tempfile.TemporaryDirectory() as folder:
         reference = reference_model.write(Path(folder), device)
+        inputs = Inputs(given, values.ranges, tuple(values.arrays), values.write(Path(folder)))
+        limits: dict[str, Any] = {"stall_s": stall_s, "memory_bytes": int(memory_gb * 2**30)}
+        own = stream or functools.partial(
+            stream_rounds, singles=True, cold=statistic.told_by(device), inputs={name: inputs}, **limits
+        )
         try:
             verdict = measure_verdict(
                 device,
@@ -166,20 +192,49 @@ def measure_file(
             sustained = None
             if sustained_s:
                 sustained = run_sustained(
-                    device, name, path, reference, sustained_s, shapes=given, seed=seed, progress=progress
+                    device,
+                    name,
+                    path,
+                    reference,
+                    sustained_s,
+                    inputs=inputs,
+                    seed=seed,
+                    progress=progress,
+                    **limits,
                 )
-        except ModelError as error:
+        except UnreachableError:
+            raise
+        except DeviceError as error:
             if f"model {name!r}" not in str(error):
                 raise
-            text = " ".join(str(error).removeprefix(f"measuring failed: model {name!r}: ").split())
-            raise InputError(
-                f"{device.runtime} on {device.id} does not run {path}: {text[:_LONGEST_TEXT]}",
-                hint="it is damaged, its inputs are of another kind or shape than its ops take, or an op is not known "
-                "to this version of the runtime",
-            ) from error
-    return Verification(
-        file, device, condition.folder.as_posix(), resolved, taken_as_one, budget_ms, verdict, sustained
+            raise _refusal(error, device, file) from error
+    at = condition.folder.as_posix()
+    return Verification(file, device, at, resolved, taken_as_one, budget_ms, verdict, sustained, values)
+
+
+def _refusal(error: DeviceError, device: Device, file: ModelFile) -> InputError | DeviceError:
+    """The error that the file does not run: bad input where the runtime refuses it, else the device's fault."""
+    text = str(error).removeprefix("measuring failed: ")
+    if not isinstance(error, ModelError):
+        return DeviceError(text, hint=hint_for(text))
+    reason = text.removeprefix(f"model {file.path.name!r}: ")
+    integer = next((one.name for one in file.inputs if one.dtype in INTEGERS), "INPUT")
+    return InputError(
+        f"{device.runtime} on {device.id} does not run {file.path}: {shortened(reason)}",
+        hint=hint_for(reason).replace("INPUT", integer),
     )
+
+
+def _with_arrays(shapes: Shapes, values: InputValues) -> Shapes:
+    """The shapes that are given, and those of arrays."""
+    for name, array in values.arrays.items():
+        if name in shapes and tuple(shapes[name]) != array.shape:
+            raise InputError(
+                f"the input {name!r} is given the shape {shape_text(shapes[name])} and an array of the shape "
+                f"{shape_text(array.shape)}",
+                hint="leave out the shape",
+            )
+    return {**shapes, **{name: array.shape for name, array in values.arrays.items()}}
 
 
 def reader(device: Device, file: ModelFile, runtime: str = "") -> Device:
@@ -199,14 +254,29 @@ def reader(device: Device, file: ModelFile, runtime: str = "") -> Device:
     return chosen
 
 
-def _check_device(device: Device, file: ModelFile, shapes: Shapes) -> None:
+def _check_size(file: ModelFile, memory_gb: float) -> None:
+    lacking = [name for name in file.external if not (file.path.parent / name).is_file()]
+    if lacking:
+        raise InputError(
+            f"{file.path} keeps its weights in {lacking[0]}, which is no file beside it",
+            hint="copy that file too, or save the model as one file: onnx.save(onnx.load(...), ...)",
+        )
+    if file.size_bytes > memory_gb * 2**30:
+        raise InputError(
+            f"{file.path} has {file.size_bytes / 2**30:.3g} GiB, more than the {memory_gb:g} GiB of memory that it may "
+            "take",
+            hint="--memory-gb gives it more, if the device has it",
+        )
+
+
+def _check_device(device: Device, file: ModelFile, shapes: Shapes, values: InputValues) -> None:
     if device.adb is not None and device.adb.runner is not None:
         if not RUNTIMES[device.runtime].has_benchmark_model:
             raise InputError(f"{device.id} measures with benchmark_model, which runs .tflite files, not {file.path}")
-        if shapes:
+        if shapes or values.ranges:
             raise InputError(
-                f"{device.id} measures with benchmark_model, to which hwnas cannot tell shapes",
-                hint="write the shapes into the file",
+                f"{device.id} measures with benchmark_model, to which hwnas cannot tell shapes and values of inputs",
+                hint="write the shapes into the file, or name a Python on the phone in [adb] python",
             )
     if device.transport != "local" and file.external:
         raise InputError(

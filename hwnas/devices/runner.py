@@ -1,20 +1,22 @@
-"""The program that measures where it runs: one file that needs Python 3.8, numpy and a runtime, and nothing of hwnas.
+"""The program that measures where it runs; needs Python 3.8, numpy, a runtime and runner_aid.py, nothing of hwnas.
 
 Reads one job from stdin:
 
     {"runtime": "onnxruntime", "threads": 1, "pin": null, "governor": null, "session": null, "web": null,
      "models": [[name, path], ...], "reference": path, "rounds": 7, "first_round": 0, "round_ms": 15.0, "warmup": 2,
-     "group": 8, "seed": 0, "singles": false, "cold": 0, "shapes": {}}
+     "group": 8, "seed": 0, "singles": false, "cold": 0, "inputs": {}, "aid": path, "stall_s": 120.0,
+     "memory_bytes": null}
 
 "web" is null or, on the host only, the Python file that drives onnxruntime-web in Node and the folder that it is in.
 Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and, where there are models, {"event":
-"loaded", "n"} after each, {"event": "warm", "seconds", "stable"}, then for every model and round {"event": "round",
-"name", "round", "process", "median_us", "p10_us", "p90_us", "calls", "reference_us", "load"}; {"event": "done"} at the
-end; or {"event": "error", "message", "hint"}, with "model" if that one fails, and exit code 1. Times are microseconds
-of one call. `process` is the job's first round, `reference_us` the worse of the two medians of the reference model
-around the model's group; for `load` see `OtherWork`. With `singles`, a round has "singles_us", the times of single
-calls; with `cold` "cold_us", the times of so many calls that each came after work that evicts caches. `shapes` are of
-inputs, by model and input, before those of the file, where an open size is 1.
+"loading", "name"} before and {"event": "loaded", "n"} after each, {"event": "warm", "seconds", "stable"}, {"event":
+"running", "names"} before each group, then for every model and round {"event": "round", "name", "round", "process",
+"median_us", "p10_us", "p90_us", "calls", "reference_us", "load"}; {"event": "done"} at the end; or {"event": "error",
+"message", "hint"}, with "model" if that one fails, and exit code 1. Times are microseconds of one call. `process` is
+the job's first round, `reference_us` the worse of the two medians of the reference model around the model's group; for
+`load` see `OtherWork`. With `singles`, a round has "singles_us", the times of single calls; with `cold` "cold_us", the
+times of so many calls that each came after work that evicts caches. `aid` is the path of runner_aid.py, which says what
+`inputs` are, by model, and sees to `stall_s` and `memory_bytes`. An open size is 1.
 
 Every round visits the models in a new order, in groups, with the reference model between them, so that a disturbance
 hits a few rounds of many models and is seen, instead of all rounds of one.
@@ -49,8 +51,9 @@ STAT, CPUINFO, BOARD = Path("/proc/stat"), Path("/proc/cpuinfo"), Path("/proc/de
 CPUS, GOVERNOR, THERMAL = Path("/sys/devices/system/cpu"), "cpufreq/scaling_governor", Path("/sys/class/thermal")
 NAMES = ("model name", "Model", "Hardware")
 FIELDS = (*NAMES, "cpu family", "model", "CPU implementer", "CPU part")
+AID: dict[str, Any] = {}  # what runner_aid.py defines, and the guard of this process
 Sampler = Callable[[int, int, float, int], Sequence[float]]  # what times a model: see `sample`
-Values = Callable[[str, Sequence[int], str], Any]  # what makes its inputs: see `random_values`
+Values = Callable[[str, Sequence[int], str], Any]  # what makes its inputs: see runner_aid.py
 
 
 class OnnxRuntime:
@@ -78,7 +81,9 @@ class OnnxRuntime:
             feeds[node.name] = values(node.name, shape, dtype)
             binding.bind_ortvalue_input(node.name, self.aligned(feeds[node.name]))
         for node, value in zip(session.get_outputs(), session.run(None, feeds)):  # noqa: B905
-            binding.bind_ortvalue_output(node.name, self.aligned(value))
+            numbers = getattr(getattr(value, "dtype", None), "kind", "O") in "biuf"  # else the runtime makes a new one
+            bind = binding.bind_ortvalue_output if numbers else binding.bind_output
+            bind(node.name, self.aligned(value) if numbers else "cpu")
         run = session.run_with_iobinding
         return functools.partial(sample, lambda: run(binding))
 
@@ -315,19 +320,10 @@ def alone(session: str) -> Any:
     return file
 
 
-def random_values(generator: Any, shapes: dict[str, Any], name: str, shape: Sequence[int], dtype: str) -> Any:
-    """Standard-normal floats or uniform bytes, for the input of that name; `shapes` come before the model's `shape`."""
-    shape = tuple(shapes.get(name, shape))
-    if dtype in ("float32", "float16", "float64"):
-        return generator.standard_normal(shape).astype(dtype)
-    if dtype not in ("uint8", "int8", "int32", "int64"):
-        raise ValueError(f"input {name!r} has the unsupported type {dtype}")
-    low, high = (-128, 128) if dtype == "int8" else (0, 256)
-    return generator.integers(low, high, shape, dtype=dtype)
-
-
 def emit(**content: Any) -> None:
     print(json.dumps(content), flush=True)
+    if AID:
+        AID["guard"].alive()
 
 
 def fail(message: str, hint: str, **more: str) -> NoReturn:
@@ -367,12 +363,15 @@ def measure(job: dict[str, Any]) -> None:
         """Do `step`; what the runtime raises ends the program, with the model's name in the error."""
         try:
             return step()
+        except getattr(runtime, "ended", ()) as error:
+            fail(f"{error} while it ran model {name!r}", "try another version of the runtime")
         except runtime.errors as error:
             fail(f"model {name!r}: {str(error).strip() or type(error).__name__}", "check that model file", model=name)
 
     def load(name: str, path: str) -> Model:
-        values = functools.partial(random_values, generator, job["shapes"].get(name, {}))
-        model: Model = attempt(name, lambda: Model(runtime.load(path, values)))
+        emit(event="loading", name=name)
+        inputs = AID["Inputs"](generator, job["inputs"].get(name, {}))
+        model: Model = attempt(name, lambda: Model(runtime.load(path, inputs)))
         emit(event="loaded", n=1)
         return model
 
@@ -405,6 +404,7 @@ def measure(job: dict[str, Any]) -> None:
     before_us = timed("reference", reference)["median_us"]
     for turn in range(first, first + job["rounds"]):
         for group in groups(list(models), job["group"], job["seed"], turn):
+            emit(event="running", names=group)
             results = {name: with_cold(name, timed(name, models[name])) for name in group}
             after_us = timed("reference", reference)["median_us"]
             around = {"reference_us": max(before_us, after_us), "load": others.share()}
@@ -415,6 +415,8 @@ def measure(job: dict[str, Any]) -> None:
 
 def main() -> int:
     job: dict[str, Any] = json.load(sys.stdin)
+    AID.update(runpy.run_path(job["aid"]))
+    AID["guard"] = AID["Guard"](job)
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, lambda *_: sys.exit(143))  # so that the governor is put back
     held = alone(job["session"]) if job["session"] else None  # on the host, each sees the other's load instead

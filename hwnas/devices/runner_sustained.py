@@ -11,7 +11,6 @@ between: that would cool the device.
 
 from __future__ import annotations
 
-import functools
 import gc
 import importlib.util
 import os
@@ -67,14 +66,17 @@ def sustain(runner: Any, job: dict[str, Any]) -> None:
 
     def load(name: str, path: str) -> Any:
         """What times the model; see `sample` in runner.py."""
-        values = functools.partial(runner.random_values, generator, job["shapes"].get(name, {}))
-        sampler = attempt(name, lambda: runtime.load(path, values))
+        runner.emit(event="loading", name=name)
+        inputs = runner.AID["Inputs"](generator, job["inputs"].get(name, {}))
+        sampler = attempt(name, lambda: runtime.load(path, inputs))
         runner.emit(event="loaded", n=1)
         return sampler
 
     def attempt(name: str, step: Callable[[], Any]) -> Any:
         try:
             return step()
+        except getattr(runtime, "ended", ()) as error:
+            return runner.fail(f"{error} while it ran model {name!r}", "try another version of the runtime")
         except runtime.errors as error:
             text = str(error).strip() or type(error).__name__
             return runner.fail(f"model {name!r}: {text}", "check that model file", model=name)
@@ -93,6 +95,7 @@ def sustain(runner: Any, job: dict[str, Any]) -> None:
     runner.emit(event="warm", **attempt("reference", lambda: runner.warm_up(reference, job["warmup"])))
     reference_time("before")
     others = runner.OtherWork(getattr(runtime, "cpu_s", None))
+    runner.emit(event="running", names=[name])
     start, slice_s = time.monotonic(), job["sustained_s"] / job["slices"]
     begun, left = start, job["sustained_s"]
     while left > slice_s / 100:

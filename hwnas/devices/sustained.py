@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import statistics
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from scipy.stats import theilslopes
 
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import REFERENCE_TOLERANCE, loaded
-from hwnas.devices.job import Job
+from hwnas.devices.job import Inputs, Job
 from hwnas.devices.link import link_to
 from hwnas.devices.rounds import ANSWER
 from hwnas.errors import DeviceError, InputError, UnreachableError
@@ -130,7 +130,9 @@ def run_sustained(
     reference: Path,
     seconds: float,
     *,
-    shapes: Mapping[str, Sequence[int]] | None = None,
+    inputs: Inputs | None = None,
+    stall_s: float = Job.stall_s,
+    memory_bytes: int | None = None,
     seed: int = 0,
     progress: Progress,
     events: Events | None = None,
@@ -140,7 +142,7 @@ def run_sustained(
     Ctrl-C ends it early, and so does a link that is cut; what was measured until then is told.
 
     Args:
-        shapes: of its inputs, by their names.
+        inputs, stall_s, memory_bytes: as in `Job`.
         events: stands for `Link.events` in tests.
 
     Raises:
@@ -154,8 +156,9 @@ def run_sustained(
         {name: model},
         reference,
         seed=seed,
-        stall_s=max(Job.stall_s, 4 * seconds / count),
-        shapes={name: shapes or {}},
+        stall_s=max(stall_s, 4 * seconds / count),
+        memory_bytes=memory_bytes,
+        inputs={name: inputs or Inputs()},
         sustained_s=seconds,
         slices=count,
     )

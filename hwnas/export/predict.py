@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,10 +16,16 @@ from hwnas.backends.model_format import format_of
 from hwnas.data import image, to_input
 from hwnas.display import table_html
 from hwnas.errors import DataError, ExportError, InputError
+from hwnas.export.image_paths import image_files
 from hwnas.runtimes import RUNTIMES
 from hwnas.schema import json_as
 
+OnUnreadable: TypeAlias = Callable[[Path, DataError], None]
+"""Is told of an image that cannot be read."""
+
 _LUMA = np.array([0.299, 0.587, 0.114])
+_AT_ONCE = 256  # images that are held in memory
+_LARGEST_SIDE = 4096
 
 
 @dataclass(frozen=True)
@@ -35,48 +42,125 @@ class Prediction:
         return {"image": str(self.image), "classes": dict(self.classes)}
 
 
-def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Prediction]:
+def predict(
+    model: Path, images: Sequence[Path], *, top: int = 3, on_unreadable: OnUnreadable | None = None
+) -> list[Prediction]:
     """Classify image files with the runtime that reads the model.
+
+    Args:
+        images: files, and folders of which all images are taken, those of sub-folders included.
+        on_unreadable: is told of every image that cannot be read, and the others are classified; None raises.
 
     Raises:
         InputError: the model is missing, damaged, or was not exported by hwnas.
         DataError: an image cannot be read.
+        ExportError: the model computes what is no number.
     """
-    suffixes = dict.fromkeys(one.suffix for one in RUNTIMES.values())
-    if model.suffix not in suffixes:
-        raise InputError(f"{model} is no model file", hint=f"its name ends in {' or '.join(suffixes)}")
-    model_format = format_of(next(one.name for one in RUNTIMES.values() if one.suffix == model.suffix))
-    try:
-        content = model.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"cannot read the model {model}: {error.strerror or error}", hint="name the folder of a finished run"
-        ) from error
-    lacks = f"{model} lacks the metadata that hwnas writes:"
-    try:
-        metadata = model_format.metadata(content)
-        numbered = json_as(metadata["names"], dict[str, str], f"{lacks} names")
-        names = [numbered[str(k)] for k in range(len(numbered))]
-        mean, std = (json_as(metadata[f"hwnas.{key}"], list[float], f"{lacks} {key}") for key in ("mean", "std"))
-        height = json_as(metadata["imgsz"], list[int], f"{lacks} imgsz")[0]
-        gray = metadata["hwnas.color"] == "gray"
-        if not images:
-            return []
-        pixels = [torch.from_numpy(_pixels(path, height, gray=gray)) for path in images]
-        logits = model_format.run(content, to_input(torch.stack(pixels), mean, std).contiguous().numpy())
-    except ExportError as error:
-        raise InputError(f"cannot use the model {model}: {error}") from error
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise InputError(f"{lacks} {error}") from error
-    predictions = []
-    for path, row in zip(images, logits, strict=True):
-        probabilities = _softmax(row)
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        predictions.append(Prediction(path, tuple((names[k], float(probabilities[k])) for k in best)))
+    reader = _Reader(model)
+
+    def unreadable(path: Path, error: DataError) -> None:
+        if on_unreadable is None:
+            raise error
+        on_unreadable(path, error)
+
+    def read() -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+        for path in image_files(images, unreadable):
+            try:
+                yield path, _pixels(path, reader.height, gray=reader.gray)
+            except DataError as error:
+                unreadable(path, error)
+
+    predictions: list[Prediction] = []
+    pictures = read()
+    while batch := list(itertools.islice(pictures, _AT_ONCE)):
+        rows = reader.logits([pixels for _, pixels in batch])
+        predictions += [reader.prediction(path, row, top) for (path, _), row in zip(batch, rows, strict=True)]
     return predictions
 
 
+class _Reader:
+    """An exported model, and what its metadata say.
+
+    Raises:
+        InputError: it is missing, damaged, or was not exported by hwnas.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.lacks = path, f"{path} lacks the metadata that hwnas writes:"
+        suffixes = dict.fromkeys(one.suffix for one in RUNTIMES.values())
+        if path.suffix not in suffixes:
+            raise InputError(f"{path} is no model file", hint=f"its name ends in {' or '.join(suffixes)}")
+        self.format = format_of(next(one.name for one in RUNTIMES.values() if one.suffix == path.suffix))
+        self.content = _content(path)
+        try:
+            self._read(self.format.metadata(self.content))
+        except ExportError as error:
+            raise InputError(f"cannot use the model {path}: {error}") from error
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise InputError(f"{self.lacks} {error}") from error
+
+    def _read(self, metadata: Mapping[str, str]) -> None:
+        numbered = json_as(metadata["names"], dict[str, str], f"{self.lacks} names")
+        self.names = [numbered[str(k)] for k in range(len(numbered))]
+        self.mean, self.std = (
+            json_as(metadata[f"hwnas.{key}"], list[float], f"{self.lacks} {key}") for key in ("mean", "std")
+        )
+        self.height = json_as(metadata["imgsz"], list[int], f"{self.lacks} imgsz")[0]
+        self.gray = metadata["hwnas.color"] == "gray"
+        if not 0 < self.height <= _LARGEST_SIDE:
+            raise ValueError(f"imgsz must be from 1 to {_LARGEST_SIDE}, not {self.height}")
+        channels = 1 if self.gray else 3
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != channels or not np.isfinite(values).all() or (name == "std" and min(values) <= 0):
+                raise ValueError(f"{name} must be {channels} finite numbers{', above 0' * (name == 'std')}")
+
+    def logits(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Of shape (n, classes).
+
+        Raises:
+            InputError: the model does not run, or has another number of outputs.
+            ExportError: it computes what is no number.
+        """
+        inputs = to_input(torch.from_numpy(np.stack(pixels)), self.mean, self.std).contiguous().numpy()
+        try:
+            result = np.asarray(self.format.run(self.content, inputs), np.float32)
+        except ExportError as error:
+            raise InputError(f"cannot use the model {self.path}: {error}") from error
+        except (IndexError, TypeError, ValueError) as error:
+            raise InputError(f"the model {self.path} computes no logits of classes: {error}") from error
+        if result.shape != (len(pixels), len(self.names)):
+            shape = "×".join(map(str, result.shape[1:]))
+            raise InputError(f"the model {self.path} names {len(self.names)} classes but computes {shape} numbers")
+        if not np.isfinite(result).all():
+            raise ExportError(
+                f"the model {self.path} computes what is no number, so nothing can be said of images",
+                hint="its weights are damaged: export it again with hwnas search --resume",
+            )
+        return result
+
+    def prediction(self, path: Path, logits: NDArray[np.float32], top: int) -> Prediction:
+        probabilities = _softmax(logits)
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return Prediction(path, tuple((self.names[k], float(probabilities[k])) for k in best))
+
+
+def _content(path: Path) -> bytes:
+    hint = "name the folder of a finished run"
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"cannot read the model {path}: it is not a regular file", hint=hint)
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise InputError(f"cannot read the model {path}: {reason}", hint=hint) from error
+
+
 def _pixels(path: Path, resolution: int, *, gray: bool) -> NDArray[np.uint8]:
+    """Of shape (C, H, W).
+
+    Raises:
+        DataError: the image cannot be read.
+    """
     try:
         pixels = image.read(path, resolution=resolution)
     except image.UNREADABLE as error:

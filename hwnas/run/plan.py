@@ -12,6 +12,7 @@ from hwnas.config import Budget, Configuration
 from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Condition, Device
 from hwnas.devices.link import condition_of
+from hwnas.files import user_path
 from hwnas.latency.find import device_or_imported, find_folder, table_folder
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table, table_for
 from hwnas.latency.model import LatencyModel
@@ -126,7 +127,7 @@ def make_plan(
     if device.reachable and device.transport != "local":
         progress.say(f"asking {device.id}, over {device.transport}, for its CPU and its version of {device.runtime}")
     condition = condition_of(device)
-    texts = (Path(config.data.source).expanduser().resolve().name, device.id, condition.folder.as_posix())
+    texts = (user_path(config.data.source).resolve().name, device.id, condition.folder.as_posix())
 
     def constrain(space: SearchSpace) -> ConstrainedSpace:
         return constrained_space(config, space, classes, texts, device.runtime, device.precision)

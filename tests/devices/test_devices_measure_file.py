@@ -19,6 +19,7 @@ from hwnas.backends.weights import random_weights
 from hwnas.devices import measure_file as module
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.input_shapes import input_shapes
+from hwnas.devices.job import Inputs
 from hwnas.devices.link import condition_of
 from hwnas.devices.measure import stream_rounds
 from hwnas.devices.measure_file import Verification, measure_file, reader
@@ -136,7 +137,7 @@ def test_a_budget_has_to_hold_without_pause_too(
     asked: list[Any] = []
 
     def run(*arguments: Any, **options: Any) -> Any:
-        asked.append((arguments[-1], options["shapes"]))
+        asked.append((arguments[-1], options["inputs"].shapes))
         return assess(slices, asked_s=20)
 
     monkeypatch.setattr(module, "run_sustained", run)
@@ -183,8 +184,8 @@ class OneProcess:
 
     def __call__(self, device: Device, models: Any, reference: Path, *, first_round: int, **_: Any) -> Iterator[Round]:
         if not self.rounds:
-            shapes = {self.path.name: self.shapes}
-            self.rounds += stream_rounds(device, models, reference, rounds=5, singles=True, shapes=shapes)
+            inputs = {self.path.name: Inputs(self.shapes)}
+            self.rounds += stream_rounds(device, models, reference, rounds=5, singles=True, inputs=inputs)
         for one in self.rounds:
             yield replace(one, round=first_round + one.round, process=first_round, reference_us=100.0, load=0.0)
 
@@ -207,8 +208,8 @@ def test_an_op_that_the_runtime_lacks_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"onnxruntime on host does not run .*Sparkle") as caught:
         measured(path, HOST)
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="of the type bool"):
-        measured(made(tmp_path / "bool.onnx", [1, 8], TensorProto.BOOL, "Not"), HOST)
+    with pytest.raises(InputError, match="of the type string"):
+        measured(made(tmp_path / "text.onnx", [1, 8], TensorProto.STRING, "Identity"), HOST)
 
 
 def test_what_the_reference_model_fails_at_is_the_devices_fault(tmp_path: Path) -> None:

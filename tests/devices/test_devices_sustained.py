@@ -14,7 +14,7 @@ from device_models import HOST, write_cast, write_convs, write_tflite
 from onnx import TensorProto
 
 from hwnas.devices import runner_sustained
-from hwnas.devices.job import Job
+from hwnas.devices.job import Inputs, Job
 from hwnas.devices.sustained import SLICES, LoadSlice, Sustained, assess, run_sustained
 from hwnas.devices.transports.adb import AdbAddress
 from hwnas.errors import InputError, ModelError, UnreachableError
@@ -177,7 +177,7 @@ def test_the_real_program_takes_shapes_and_names_a_model_that_fails(tmp_path: Pa
     reference = write_convs(tmp_path / "reference.onnx", 1)
     model = write_cast(tmp_path / "model.onnx", TensorProto.UINT8)
     small = run_sustained(HOST, "m", model, reference, 1.0, progress=Silent())
-    large = run_sustained(HOST, "m", model, reference, 1.0, shapes={"x": (4000, 3, 8, 8)}, progress=Silent())
+    large = run_sustained(HOST, "m", model, reference, 1.0, inputs=Inputs({"x": (4000, 3, 8, 8)}), progress=Silent())
     large_us, small_us = (min(one.median_us for one in found.slices) for found in (large, small))
     assert large_us > 2 * small_us
     (tmp_path / "broken.onnx").write_bytes(b"not a model")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
+import re
 import signal
 import subprocess
 import tempfile
@@ -11,6 +14,19 @@ from collections.abc import Generator, Iterator, Sequence
 
 from hwnas.errors import DeviceError
 
+_FATAL = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)  # of Python's faulthandler, as is the next
+_SILENT = re.compile(r"^Timeout \((\d+):(\d\d):(\d\d)", re.MULTILINE)
+_SIGNALS = {
+    "Floating point exception": signal.SIGFPE,
+    "Segmentation fault": signal.SIGSEGV,
+    "Aborted": signal.SIGABRT,
+    "Illegal instruction": getattr(signal, "SIGILL", None),
+    "Bus error": getattr(signal, "SIGBUS", None),
+}
+_MEANINGS = {
+    "SIGFPE": "arithmetic that is not possible",
+    "SIGKILL": "often because memory ran out",
+}
 HINT = "measure again; if it fails again, run the models one at a time to find the one that breaks the runtime"
 
 
@@ -38,7 +54,7 @@ class ProgramError(DeviceError):
 def lines(command: Sequence[str], stdin: bytes = b"", *, stall_s: float) -> Generator[bytes, None, None]:
     """The lines that the program writes to stdout, as they come.
 
-    The program is killed when the iterator is closed or anything is raised, Ctrl-C included.
+    The program is killed, with all that it started, when the iterator is closed or anything is raised, Ctrl-C included.
 
     Args:
         stall_s: longest wait for the next line, in seconds.
@@ -51,7 +67,8 @@ def lines(command: Sequence[str], stdin: bytes = b"", *, stall_s: float) -> Gene
         source.write(stdin)
         source.seek(0)
         try:
-            child = subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, stderr=stderr)
+            group = 0 if os.name == "posix" else None
+            child = subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, stderr=stderr, process_group=group)
         except OSError as error:
             raise DeviceError(f"cannot start {command[0]}: {error.strerror or error}") from error
         try:
@@ -63,15 +80,39 @@ def lines(command: Sequence[str], stdin: bytes = b"", *, stall_s: float) -> Gene
         except (queue.Empty, subprocess.TimeoutExpired):
             raise silent(command[0], stall_s) from None
         finally:
-            child.kill()
-            child.wait()
+            _kill(child)
 
 
-def ended(program: str, code: int, stderr: bytes) -> ProgramError:
-    """The error that a program ended with `code`, and the last line that it wrote to stderr."""
-    last = stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-    text = f"{program} ended early with code {code}: {last[0]}"
-    return ProgramError(text, hint=HINT, code=code, stderr=stderr)
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    if os.name == "posix":
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # PermissionError: nothing but zombies, on macOS
+            os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
+    child.wait()
+
+
+def ended(program: str, code: int | None, stderr: bytes) -> ProgramError:
+    """The error that a program ended by itself.
+
+    Args:
+        code: above 0 its exit code, or 128 more than the number of a signal; below 0 that of a signal; None for a
+            signal that nobody tells.
+        stderr: what it wrote there, of which the last line is told, or what faulthandler says of a signal.
+    """
+    said = stderr.decode(errors="replace")
+    if found := _SILENT.search(said):
+        hours, minutes, seconds = map(int, found.groups())
+        return silent(program, 3600 * hours + 60 * minutes + seconds)
+    fatal = _FATAL.search(said)
+    number = _SIGNALS.get(fatal[1]) if fatal else None
+    if number is None and code is not None:
+        number = -code if code < 0 else code - 128
+    if code is None or number in {one.value for one in signal.Signals}:
+        name = signal.Signals(number).name if number is not None else "a signal"
+        meaning = f" ({_MEANINGS[name]})" if name in _MEANINGS else ""
+        return ProgramError(f"{program} was ended by {name}{meaning}", hint=HINT, code=code, stderr=stderr)
+    last = said.strip().splitlines()[-1:] or ["no message"]
+    return ProgramError(f"{program} ended early with code {code}: {last[0]}", hint=HINT, code=code, stderr=stderr)
 
 
 def silent(program: str, stall_s: float) -> ProgramError:

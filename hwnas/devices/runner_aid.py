@@ -1,0 +1,80 @@
+"""What runner.py needs beside itself: limits on its process, and the inputs of models. Python 3.8 and numpy suffice.
+
+The job says of a model, under "inputs", {"shapes": {input: [size, ...]}, "ranges": {input: [low, high]}, "arrays":
+[input, ...], "file": path or null}; each may be missing. `file` is an .npz file with the arrays of these inputs under
+"arr_0", "arr_1" and so on. Whatever is not said is random.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import time
+from typing import Any, Mapping, Sequence  # noqa: UP035 as Python 3.8 has them
+
+FLOATS = ("float16", "float32", "float64")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+
+class Guard:
+    """Limits on this process, which hold in native code too; what ends it is told on its stderr.
+
+    The job says "stall_s": the process ends when `alive` is not called for so many seconds; and "memory_bytes": the
+    most that it may allocate, null for no limit. Linux limits that by RLIMIT_DATA, which counts what is allocated, not
+    what is reserved; other systems do not.
+    """
+
+    def __init__(self, job: Mapping[str, Any]) -> None:
+        self.stall_s, memory_bytes, self.since = job["stall_s"], job["memory_bytes"], 0.0
+        faulthandler.enable(all_threads=False)
+        self.alive()
+        if memory_bytes is not None:
+            with contextlib.suppress(ImportError, ValueError, OSError):
+                import resource  # not on Windows
+
+                hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+                resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, hard))
+
+    def alive(self) -> None:
+        """Something was done; costs nothing within a second of the last time."""
+        now = time.monotonic()
+        if not self.since or now - self.since > 1.0:
+            faulthandler.dump_traceback_later(self.stall_s, exit=True)
+            self.since = now
+
+
+class Inputs:
+    """Makes the inputs of one model; `generator` is numpy's."""
+
+    def __init__(self, generator: Any, given: Mapping[str, Any]) -> None:
+        self.generator = generator
+        self.shapes, self.ranges = given.get("shapes", {}), given.get("ranges", {})
+        self.arrays: dict[str, Any] = {}
+        if given.get("file"):
+            import numpy as np
+
+            with np.load(given["file"], allow_pickle=False) as stored:
+                self.arrays = {name: stored[f"arr_{index}"] for index, name in enumerate(given["arrays"])}
+
+    def __call__(self, name: str, shape: Sequence[int], dtype: str) -> Any:
+        """The array of that input: a given one, or a random one of the shape that is given or of the file's `shape`.
+
+        Random are standard-normal floats, integers from 0 to 255 (-128 to 127 for int8), and truth values; within a
+        range that is given, both ends included, all values are as likely.
+        """
+        import numpy as np
+
+        if name in self.arrays:
+            return self.arrays[name]
+        shape, kind = tuple(self.shapes.get(name, shape)), dtype.rstrip("_")
+        if kind in FLOATS:
+            if name not in self.ranges:
+                return np.asarray(self.generator.standard_normal(shape)).astype(kind)
+            low, high = map(float, self.ranges[name])
+            share = np.asarray(self.generator.random(shape))
+            return np.clip(low * (1 - share) + high * share, low, high).astype(kind)
+        if kind not in (*INTEGERS, "bool"):
+            raise ValueError(f"input {name!r} has the unsupported type {dtype}")
+        low, high = self.ranges.get(name, {"bool": (0, 1), "int8": (-128, 127)}.get(kind, (0, 255)))
+        drawn = "uint8" if kind == "bool" else kind
+        return np.asarray(self.generator.integers(low, high, shape, dtype=drawn, endpoint=True)).astype(kind)

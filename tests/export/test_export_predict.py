@@ -1,0 +1,137 @@
+"""`hwnas predict` on models and images that nobody vouches for: what is refused, and what goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+import hwnas
+from hwnas.arch import space_instance
+from hwnas.backends.model_format import format_of
+from hwnas.backends.weights import random_weights
+from hwnas.cli import app
+from hwnas.errors import DataError, ExportError, InputError
+
+CLASSES = ("[red]", "q[/b]", ":cat:")
+METADATA = {"names": json.dumps(dict(enumerate(CLASSES))), "imgsz": "[8, 8]", "hwnas.color": "rgb"}
+SCALE = {"hwnas.mean": "[0.5, 0.5, 0.5]", "hwnas.std": "[0.2, 0.2, 0.2]"}
+
+
+def exported(folder: Path, runtime: str = "onnxruntime", *, damaged: bool = False, **changes: str) -> Path:
+    """A model of three classes, with weights that are no numbers where it is damaged."""
+    space = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)
+    network, model_format = space.network(next(iter(space.enumerate()))), format_of(runtime)
+    weights = random_weights(network.graph, 0)
+    if damaged:
+        weights = {name: np.full_like(value, np.nan) for name, value in weights.items()}
+    path = folder / f"model{model_format.suffix}"
+    path.write_bytes(model_format.model(network, weights, metadata=METADATA | SCALE | changes))
+    return path
+
+
+def picture(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (9, 9), "red").save(path)
+    return path
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, ["predict", *map(str, words)])
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
+def test_a_model_that_computes_no_numbers_is_refused(runtime: str, tmp_path: Path) -> None:
+    model, image = exported(tmp_path, runtime, damaged=True), picture(tmp_path / "a.png")
+    for words in ((), ("--json",)):
+        done = run(model, image, *words)
+        assert done.exit_code == 6, done.output
+        assert "computes what is no number" in done.stderr
+        assert "nan" not in done.stdout.lower()
+    assert json.loads(done.stdout)["exit_code"] == 6
+    with pytest.raises(ExportError):
+        hwnas.predict(model, image)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"names": '{"0": "a"}'}, "names 1 classes but computes 3 numbers"),
+        ({"imgsz": "[1000000, 8]"}, "imgsz must be from 1 to 4096"),
+        ({"imgsz": "[-8, 8]"}, "imgsz must be from 1"),
+        ({"hwnas.mean": "[0.5]"}, "mean must be 3 finite numbers"),
+        ({"hwnas.std": "[0.2, 0.0, 0.2]"}, "above 0"),
+        ({"imgsz": "[16, 16]"}, "cannot use the model"),
+    ],
+)
+def test_metadata_that_do_not_fit_are_refused(changes: dict[str, str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        hwnas.predict(exported(tmp_path, **changes), picture(tmp_path / "a.png"))
+
+
+def test_folders_are_gone_through_and_names_are_printed_as_they_are(tmp_path: Path) -> None:
+    model, root = exported(tmp_path), tmp_path / "images"
+    names = ["[red]/IMG[a].png", "[red]/q[/b]/1.png", "a:cat:.PNG", os.fsdecode(b"x\xff.png"), ".hidden/a.png", "b.txt"]
+    for name in names:
+        picture(root / name) if name != "b.txt" else (root / name).write_text("text")
+    os.mkfifo(root / "pipe.png")
+    (root / "loop").symlink_to(root)
+    shown = sorted(str(root / name) for name in names[:4])
+    found = json.loads(run(model, root, "--json").stdout)["predictions"]
+    assert [one["image"] for one in found] == shown
+    assert all(set(one["classes"]) == set(CLASSES) for one in found)
+    shown.remove(str(root / names[3]))
+    (root / names[3]).unlink()  # the runner of the tests, unlike the command line, cannot print it
+    done = run(model, root, "--top", 1)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()[1:]
+    assert [line.rsplit(None, 2)[0] for line in lines] == shown
+    assert {line.split()[-2] for line in lines} <= set(CLASSES)
+
+
+def test_it_goes_on_past_what_is_no_image(tmp_path: Path) -> None:
+    model, good, bad = exported(tmp_path), picture(tmp_path / "good.png"), tmp_path / "[bad].png"
+    bad.write_text("no image")
+    (tmp_path / "empty").mkdir()
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    words = (
+        model,
+        bad,
+        good,
+        pipe,
+        "/dev/zero",
+        tmp_path / "missing.png",
+        "~nobody/a.png",
+        "n" * 300,
+        tmp_path / "empty",
+    )
+    done = run(*words, "--top", 1)
+    assert done.exit_code == 2
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == [str(good)]
+    assert done.stderr.count("warning: ") == 7
+    for said in ("[bad].png: cannot identify", "pipe.png: it is not a regular file", "no images in the folder"):
+        assert said in done.stderr
+    assert "error: 7 images could not be read" in done.stderr
+    content = json.loads(run(*words, "--json").stdout)
+    assert (content["exit_code"], len(content["predictions"]), len(content["unreadable"])) == (2, 1, 7)
+    assert content["unreadable"][0]["image"] == str(bad)
+
+
+def test_the_front_door_raises_or_tells(tmp_path: Path) -> None:
+    model, good = exported(tmp_path), picture(tmp_path / "good.png")
+    images: list[Any] = ["a\0.png", good]
+    with pytest.raises(DataError, match="cannot read the image"):
+        hwnas.predict(model, images)
+    told: list[Path] = []
+    found = hwnas.predict(model, images, on_unreadable=lambda path, error: told.append(path))
+    assert ([one.image for one in found], told) == ([good], [Path("a\0.png")])
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(InputError, match="not a regular file"):
+        hwnas.predict(tmp_path / "pipe.onnx", good)

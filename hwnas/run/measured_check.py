@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 from torch import nn
 
@@ -81,6 +83,11 @@ def measured_verdicts(
         if run.model_format.quantize is not None:
             content = run.model_format.quantize(content, calibration_inputs(run.dataset))
         write_bytes(models["baseline"], content)
+    return verdicts_of(run, models)
+
+
+def verdicts_of(run: RunContext, models: Mapping[str, Path]) -> dict[str, Verdict]:
+    """Files measured side by side, one of them `model`; where that straddles the budget, they are measured longer."""
     reference = write_reference_model(run.folder.state, run.plan.device)
     verdicts: dict[str, Verdict] = {}
     for processes in (2, 6):

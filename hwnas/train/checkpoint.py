@@ -20,6 +20,7 @@ from hwnas.schema import json_as
 _START_AGAIN = "delete the file to start again without it"
 LARGEST_INTEGER = 2**128
 """Of the JSON: states of random generators are that large."""
+_LARGEST_HEAD = 100 << 20  # bytes: safetensors reads none that is larger
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
@@ -58,6 +59,16 @@ def load(path: Path, *, hint: str = _START_AGAIN) -> tuple[dict[str, Tensor], di
     except (SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{path} is damaged or not a checkpoint of hwnas: {error}", hint=hint) from error
     return tensors, json_as(text, dict[str, Any], path, hint=hint, largest_integer=LARGEST_INTEGER)
+
+
+def is_own(path: Path) -> bool:
+    """Whether `save` wrote the file, whole or damaged behind its head."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(min(_LARGEST_HEAD, int.from_bytes(file.read(8), "little")))
+        return "hwnas" in json.loads(head)["__metadata__"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def copy_into(live: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:

@@ -67,7 +67,7 @@ def meta_train(
         checkpoint = folder / _STATE[0]
         _begin(folder, resume=resume, force=force)
         with training_session(config.seed, threads):
-            sources, devices = config.sources(space, tables)
+            sources, devices = config.sources(space, tables, progress)
             settings = _settings(config, space, sources, device, folder / _STATE[1])
             training = MetaTraining(space, sources, settings, seed=config.seed, device=device)
             training.run(checkpoint=checkpoint, progress=progress)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from hwnas.config.read import sections_of
 from hwnas.errors import InputError
-from hwnas.files import read_json
+from hwnas.schema import read_json
 
 
 class RunFiles(Protocol):

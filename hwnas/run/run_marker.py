@@ -57,6 +57,19 @@ def check_own(folder: Path, what: str = "run of hwnas") -> None:
         raise InputError(f"{folder / 'state'} must be a folder, not a symbolic link", hint=another)
 
 
+def check_replaceable(folder: Path, path: Path) -> None:
+    """Refuse to replace a file of that folder unless hwnas made the folder, for a run or one of its budgets.
+
+    Raises:
+        InputError: the file is there, and the folder is somebody else's.
+    """
+    if path.exists() and not (is_run(folder) or is_run(folder.resolve().parent)):
+        raise InputError(
+            f"{folder} is no run of hwnas: it has no {NAME}, so {path.name} is not replaced",
+            hint="name the folder of a run, or move the file away",
+        )
+
+
 def mark(folder: Path) -> None:
     """Write the marker, unless it is there.
 

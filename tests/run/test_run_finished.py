@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from run_fakes import FakeVerdicts, a_config, install, write_table
 
+import hwnas
 from hwnas.backends.model_format import format_of
 from hwnas.errors import InputError
 from hwnas.export.predict import predict
@@ -134,3 +135,16 @@ def test_an_open_verdict_is_measured_again_and_nothing_else(
     assert json.loads((out / "result.json").read_text()) == result
     assert run_search(config, out, tables=machine.tables, resume=True) == result
     assert len(again.asked) == 2
+
+
+def test_a_report_of_somebody_else_stays(machine: Machine, tmp_path: Path) -> None:
+    folder = machine.copy(tmp_path / "run")
+    assert hwnas.write_report(folder.path) == folder.report
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    shutil.copy(folder.result, mine / "result.json")
+    assert hwnas.write_report(mine).is_file()
+    (mine / "report.html").write_text("mine")
+    with pytest.raises(InputError, match=r"report\.html is not replaced"):
+        hwnas.write_report(mine)
+    assert (mine / "report.html").read_text() == "mine"

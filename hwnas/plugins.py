@@ -75,10 +75,11 @@ def contained(what: str, hint: str, *, passing: tuple[type[BaseException], ...] 
     def instead(status: int) -> NoReturn:
         raise _Exit(f"os._exit({status})")
 
+    through: tuple[type[BaseException], ...] = (KeyboardInterrupt, *passing)
     os._exit = instead
     try:
         yield
-    except (KeyboardInterrupt, *passing):
+    except through:
         raise
     except BaseException as error:
         said = str(error) if isinstance(error, _Exit) else f"{type(error).__name__}: {_text(error)}"

@@ -116,8 +116,8 @@ def main(
     if known and (known["seed"], known["planned"]) != (seed, len(plan(runs, seed))):
         raise typer.BadParameter(f"{out} is of other --runs or another --seed")
     with tempfile.TemporaryDirectory() as temporary:
-        base = Base((work or Path(temporary)).resolve())
         warm()
+        base = Base((work or Path(temporary)).resolve())
         if only:
             raise typer.Exit(repeat(only, plan(runs, seed), seed, base, screen))
         result = known

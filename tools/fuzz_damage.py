@@ -143,7 +143,9 @@ def damage(rng: random.Random, path: Path, others: tuple[Path, ...] = ()) -> str
     how = rng.choices(
         ("structure", "bytes", "other", "gone", "folder", "loop", "dangling", "huge"), (9, 8, 2, 2, 1, 1, 1, 1)
     )[0]
-    content = path.read_bytes() if path.is_file() else b""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > 1 << 26:
+        return f"{path.name}: damaged already"
+    content = path.read_bytes()
     if how == "structure":
         path.write_bytes(structure_of(rng, content, path.suffix))
     elif how == "bytes":

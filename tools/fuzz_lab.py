@@ -209,7 +209,7 @@ def wrong(words: Sequence[str], ended: Ended) -> str:
 
 
 class Base:
-    """What cases are made from, in a folder of its own: made once by the real commands."""
+    """What cases are made from, in a folder of its own: made once by the real commands, after `warm`."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.folder = root, root / "base"
@@ -243,7 +243,7 @@ class Base:
         self.succeed(*front, "--out", "front")
 
     def succeed(self, *words: str) -> None:
-        done = fresh(words, self.folder, self.root, 600.0)
+        done = forked(words, self.folder, self.root, 600.0)
         if done.code:
             raise RuntimeError(f"hwnas {' '.join(words)} ended with {done.code}: {done.err[-2000:]}")
 

@@ -7,7 +7,7 @@ run has ended, its marker holds the checksums of what it shipped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -22,12 +22,20 @@ _FORMAT = "hwnas run"
 
 
 @dataclass(frozen=True)
+class Shipped:
+    """A file as the run left it."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class _Marker:
-    """Of the marker; `sha256` holds the shipped files by name."""
+    """Of the marker; `shipped` holds files by name."""
 
     format: Annotated[str, one_of(_FORMAT)]
     version: int
-    sha256: dict[str, str] = field(default_factory=dict)
+    shipped: dict[str, Shipped] = field(default_factory=dict)
 
 
 def is_run(folder: Path) -> bool:
@@ -86,12 +94,12 @@ def seal(folder: Path, files: Iterable[Path]) -> None:
     Raises:
         StorageError: the marker cannot be written.
     """
-    found = {path.name: sha256_of(path) for path in sorted(files) if path.is_file()}
-    write_json(folder / NAME, {"format": _FORMAT, "version": VERSION, "sha256": found})
+    found = {path.name: asdict(_shipped(path)) for path in sorted(files) if path.is_file()}
+    write_json(folder / NAME, {"format": _FORMAT, "version": VERSION, "shipped": found})
 
 
-def sealed(folder: Path) -> Mapping[str, str]:
-    """The checksums by name; empty where the run has not ended, or was of an earlier version.
+def sealed(folder: Path) -> Mapping[str, Shipped]:
+    """The shipped files by name; empty where the run has not ended, or was of an earlier version.
 
     Raises:
         InputError: the marker is damaged.
@@ -99,12 +107,21 @@ def sealed(folder: Path) -> Mapping[str, str]:
     path = folder / NAME
     if not path.is_file():
         return {}
-    return read_json_as(path, _Marker, hint="delete it: then the files are checked without their checksums").sha256
+    return read_json_as(path, _Marker, hint="delete it: then the files are checked without their checksums").shipped
 
 
 def holes(folder: Path) -> list[str]:
     """The names of shipped files that are missing or not as the run left them."""
-    return [name for name, digest in sealed(folder).items() if sha256_of(folder / name) != digest]
+    return [name for name, one in sealed(folder).items() if not _same(folder / name, one)]
+
+
+def _shipped(path: Path) -> Shipped:
+    return Shipped(path.stat().st_size, sha256_of(path))
+
+
+def _same(path: Path, one: Shipped) -> bool:
+    """Files of another size are not read."""
+    return path.is_file() and path.stat().st_size == one.bytes and sha256_of(path) == one.sha256
 
 
 def _of_earlier_version(folder: Path) -> bool:

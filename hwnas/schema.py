@@ -116,6 +116,14 @@ def read_file(path: Path, *, error: type[HwnasError] = InputError, hint: str = "
         raise error(f"cannot read {path}: {reason}", hint=hint) from cause
 
 
+def lines_of(path: Path) -> list[str]:
+    """The lines of a log, whatever is in them; none where it is absent, cannot be read or is too large."""
+    try:
+        return read_file(path).decode("utf-8", "replace").splitlines()
+    except InputError:
+        return []
+
+
 def read_json_as(
     path: Path, kind: type[T], *, extra: Extra = "ignore", error: type[HwnasError] = InputError, hint: str = ""
 ) -> T:
@@ -260,7 +268,7 @@ def _check_plain(content: Any, source: Path | str, error: type[HwnasError], hint
             raise _too_deep(source, error, hint)
         if isinstance(value, dict):
             for key in value:
-                _check_text(key, source, error, hint)
+                _check_text(key, _place(source, where), error, hint)
             left += [((*where, key), one) for key, one in value.items()]
         elif isinstance(value, list | tuple):
             left += [((*where, index), one) for index, one in enumerate(value)]

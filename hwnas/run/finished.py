@@ -20,6 +20,7 @@ from hwnas.run.plan import Plan
 from hwnas.run.result import judgement, read_architecture, read_result
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.training_stage import kept_training, shared_recipe, trained_before
+from hwnas.schema import lines_of, read_file
 from hwnas.train import checkpoint
 
 _HINT = (
@@ -52,7 +53,7 @@ def damaged(plan: Plan, folder: RunFolder) -> list[str]:
     for path in (folder.result, folder.architecture, folder.evaluated):
         if path.name in found:
             raise InputError(f"{path} is missing, or was changed since the run ended", hint=_HINT)
-    if not folder.report.is_file() or b"</html>" not in folder.report.read_bytes()[-64:]:
+    if not any("</html>" in line for line in lines_of(folder.report)[-1:]):
         found.append(folder.report.name)
     return found
 
@@ -115,8 +116,8 @@ def _unreadable(plan: Plan, folder: RunFolder) -> list[str]:
     except InputError:
         found.append(folder.weights.name)
     try:
-        format_of(plan.device.runtime, plan.device.precision).check(model.read_bytes() if model.is_file() else b"")
-    except ExportError:
+        format_of(plan.device.runtime, plan.device.precision).check(read_file(model))
+    except (ExportError, InputError):
         found.append(model.name)
     return list(dict.fromkeys(found))
 
@@ -159,7 +160,7 @@ def _measured_again(run: RunContext) -> dict[str, Any] | None:
     """The result after another measurement of the files; None if the model misses its budget, to be repaired."""
     result = read_result(run.folder.result)
     models = {"model": run.folder.path / result["model"]}
-    if result.get("baseline_random"):
+    if isinstance(result.get("baseline_random"), dict):
         models["baseline"] = run.folder.baseline(run.model_format.suffix)
     if not all(path.is_file() for path in models.values()):
         return None

@@ -16,7 +16,7 @@ from hwnas.events import Event
 from hwnas.files import open_to_append, remove_folder, remove_leftovers, storage_errors, write_json
 from hwnas.locks import held
 from hwnas.run import run_marker
-from hwnas.schema import json_as, one_of, read_json_as
+from hwnas.schema import json_as, lines_of, one_of, read_json_as
 
 
 @dataclass(frozen=True)
@@ -199,10 +199,8 @@ class RunFolder:
 
     def seconds(self) -> float:
         """Seconds of all finished stages, those before an interruption included."""
-        if not self.log_file.exists():
-            return 0.0
         ended = []
-        for line in self.log_file.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in lines_of(self.log_file):
             with suppress(InputError):  # another event, or what a full disk cut short
                 ended.append(json_as(line, _Ended, self.log_file).seconds)
         return round(sum(ended), 1)

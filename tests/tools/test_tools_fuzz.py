@@ -21,7 +21,7 @@ from fuzz_lab import MOST_BYTES, Ended, fresh, wrong  # noqa: E402
 
 
 def test_thirty_commands_end_as_commands_may(tmp_path: Path) -> None:
-    words = ["--runs", "30", "--real", "0", "--out", "found.json", "--work", "work"]
+    words = ["--runs", "34", "--real", "0", "--out", "found.json", "--work", "work"]
     program = [sys.executable, str(TOOLS / "fuzz_commands.py"), *words]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

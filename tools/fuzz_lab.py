@@ -27,7 +27,8 @@ LONGEST_S, MOST_BYTES = 60.0, 2 << 30
 IMPORT = ("--format", "csv", "--device", "board", "--out", "tables", "--unit", "us")
 _SEARCH = (
     "search --data images --budget-ms 50% --device board --space toy --width 1 --resolution 8 --accelerator cpu "
-    "--no-train --no-baseline --tables tables --set search.warmup_epochs=1 --set search.epochs=1 --set search.candidates=2 --threads 1"
+    "--no-train --no-baseline --tables tables --set search.warmup_epochs=1 --set search.epochs=1 "
+    "--set search.candidates=2 --threads 1"
 )
 SEARCH = _SEARCH.split()
 CODES = {0, 2, 3, 4, 5, 6, 7, 8, 130}

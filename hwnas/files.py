@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 import re
-import tempfile
+import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import platformdirs
 
@@ -63,29 +64,76 @@ def write_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     """Write one piece after the other to `path`, atomically; see `write_bytes`."""
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PART}")
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with part.open("xb") as file:  # with the permissions that the umask leaves
                 file.writelines(chunks)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
+            part.replace(path)
         finally:
-            Path(name).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder that nobody else can look into, and what is missing above it likewise; one that is there stays.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    with storage_errors(path):
+        for folder in (*reversed(path.parents), path):
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def open_to_append(path: Path) -> TextIO:
+    """A UTF-8 text file that is written at its end, made where it is missing; a symbolic link is an `OSError`."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "a", encoding="utf-8")
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a process that was killed inside `write_bytes` left this file."""
+    return _LEFTOVER.fullmatch(path.name) is not None
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all in it, or a file; of a symbolic link the link alone.
+
+    Raises:
+        StorageError: something in it cannot be removed.
+    """
+    with storage_errors(path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what a process that was killed inside `write_bytes` left in `folder`: only call it where none can be."""
     with storage_errors(folder):
         for path in folder.iterdir():
-            if _LEFTOVER.fullmatch(path.name):
+            if is_leftover(path):
                 path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write `content` as UTF-8, atomically; see `write_bytes`."""
-    write_bytes(path, content.encode())
+    """Write `content` as UTF-8, atomically; see `write_bytes`.
+
+    Raises:
+        InputError: a name in it is no text: of a file whose name is not UTF-8, or with half a surrogate pair.
+        StorageError: the file cannot be written.
+    """
+    try:
+        encoded = content.encode()
+    except UnicodeEncodeError as error:
+        near = content[max(0, error.start - 20) : error.end + 20]
+        raise InputError(
+            f"cannot write {path}: names must be UTF-8 text, not {near!r}", hint="rename the file or class of that name"
+        ) from error
+    write_bytes(path, encoded)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -93,22 +141,15 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        InputError: the file is missing or is not JSON.
-    """
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path} is not a regular file")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from error
-
-
 def sha256(content: bytes) -> str:
     """Hexadecimal SHA-256 of `content`."""
     return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -120,6 +120,14 @@ def read_file(path: Path, *, error: type[HwnasError] = InputError, hint: str = "
         raise error(f"cannot read {path}: {reason}", hint=hint) from cause
 
 
+def lines_of(path: Path) -> list[str]:
+    """The lines of a log, whatever is in them; none where it is absent, cannot be read or is too large."""
+    try:
+        return read_file(path).decode("utf-8", "replace").splitlines()
+    except InputError:
+        return []
+
+
 def read_json_as(
     path: Path, kind: type[T], *, extra: Extra = "ignore", error: type[HwnasError] = InputError, hint: str = ""
 ) -> T:
@@ -138,8 +146,27 @@ def json_as(
     largest_integer: int = LARGEST_INTEGER,
 ) -> T:
     """JSON text, such as a line of a JSON-lines file, as a `kind`; see `checked`."""
-    content = _parsed(json.loads, "JSON", text, source, error, hint)
+    content = _parsed(_loads_json, "JSON", text, source, error, hint)
     return checked(content, kind, source, extra=extra, error=error, hint=hint, largest_integer=largest_integer)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of whatever types and text, which are for the caller to check.
+
+    Raises:
+        InputError: the file cannot be read, or is not JSON.
+    """
+    return _parsed(_loads_json, "JSON", read_file(path), path, InputError, "")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of whatever types, which are for the caller to check.
+
+    Raises:
+        InputError: the file cannot be read, or is not TOML.
+    """
+    content: dict[str, Any] = _parsed(_loads_toml, "TOML", read_file(path), path, InputError, "")
+    return content
 
 
 def toml_as(
@@ -215,6 +242,20 @@ def _parsed(
         raise _too_deep(source, error, hint) from None
 
 
+def _loads_json(text: str) -> Any:
+    """`json.loads`, but for keys that are there twice: which one counts is not for the reader to guess."""
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"the key {_shown(twice)} is there twice")
+    return found
+
+
 def _loads_toml(text: str) -> Any:
     """`tomllib.loads`, but for long dotted keys: these take it memory by the square of their length."""
     if any(part.count(".") > DEEPEST for part in re.split(r"[][{},=\n]", _NO_KEY.sub("_", text))):
@@ -230,6 +271,8 @@ def _check_plain(content: Any, source: Path | str, error: type[HwnasError], hint
         if len(where) >= DEEPEST and isinstance(value, dict | list | tuple):
             raise _too_deep(source, error, hint)
         if isinstance(value, dict):
+            for key in value:
+                _check_text(key, _place(source, where), error, hint)
             left += [((*where, key), one) for key, one in value.items()]
         elif isinstance(value, list | tuple):
             left += [((*where, index), one) for index, one in enumerate(value)]
@@ -240,9 +283,19 @@ def _check_plain(content: Any, source: Path | str, error: type[HwnasError], hint
             if abs(value) > largest_integer:
                 rule = f"an integer of at most {largest_integer:.3g}"
                 raise error(f"{_place(source, where)} must be {rule}, not {_shown(value)}", hint=hint)
-        elif value is not None and not isinstance(value, str):  # TOML has dates
+        elif isinstance(value, str):
+            _check_text(value, _place(source, where), error, hint)
+        elif value is not None:  # TOML has dates
             rule = "a string, a number, true or false, a list or a table"
             raise error(f"{_place(source, where)} must be {rule}, not {_shown(value)}", hint=hint)
+
+
+def _check_text(text: str, place: Path | str, error: type[HwnasError], hint: str) -> None:
+    """Refuse half a surrogate pair, which JSON can spell and no file or terminal can be told."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise error(f"{place} must be Unicode text, not {_shown(text)}", hint=hint) from None
 
 
 def _too_deep(source: Path | str, error: type[HwnasError], hint: str) -> HwnasError:
@@ -276,7 +329,10 @@ def _place(source: Path | str, where: Sequence[str | int]) -> str:
 
 
 def _shown(value: Any) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except ValueError:  # Python writes no integer of thousands of digits
+        return "a number of thousands of digits"
     return shown if len(shown) <= 60 else f"{shown[:60]}…"
 
 

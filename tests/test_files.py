@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from hwnas.errors import StorageError
-from hwnas.files import remove_leftovers, write_bytes
+from hwnas.errors import InputError, StorageError
+from hwnas.files import private_folder, remove_leftovers, write_bytes, write_text
 from hwnas.locks import held
 
 KILLED = """
@@ -45,3 +47,26 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["folder"]
     with pytest.raises(StorageError):
         remove_leftovers(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0o002])
+def test_permissions_follow_the_umask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write_bytes(tmp_path / "folder" / "file", b"")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "folder" / "file").stat().st_mode) == 0o666 & ~umask
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o777 & ~umask
+
+
+def test_a_private_folder_is_private(tmp_path: Path) -> None:
+    private_folder(tmp_path / "cache" / "images")
+    for name in ("cache", "cache/images"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o700
+
+
+def test_names_that_are_no_text_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"labels.txt: names must be UTF-8 text, not 'caf\\udce9'"):
+        write_text(tmp_path / "labels.txt", "caf\udce9")
+    assert not list(tmp_path.iterdir())

@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "display": set(),
     "runtimes": {"errors"},
     "schema": {"errors", "files"},
-    "config": {"errors", "files"},
+    "config": {"errors", "files", "schema"},
     "arch": {"errors"},
     "backends": {"arch", "errors", "files", "locks", "runtimes", "schema"},
     "devices": BASE | {"backends"},

@@ -35,13 +35,14 @@ from hwnas.arch.spaces import space_instance
 from hwnas.arch.spaces.nasbench201 import OPTIONS
 from hwnas.cli import console
 from hwnas.data import Dataset, load_dataset
-from hwnas.files import read_json, write_json, write_text
+from hwnas.files import write_json, write_text
 from hwnas.nas.comparison import OneShotEvaluator
 from hwnas.nas.engine import make_loop
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategies as known_strategies
 from hwnas.nas.strategies import strategy
 from hwnas.nas.strategies.base import log_probabilities
+from hwnas.schema import read_json
 from hwnas.train import deterministic, resolve
 
 QUANTILES = (0.2, 0.4, 0.6, 0.8)

@@ -22,8 +22,9 @@ from hwnas.cli import console
 from hwnas.config import load_configuration
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.verdict import measure_verdict
-from hwnas.files import read_json, write_json
+from hwnas.files import write_json
 from hwnas.latency.measured_models import write_models, write_reference_model
+from hwnas.schema import read_json
 
 HEADS = ("network of", "measured on", "budget ms", "median ms, at most", "verdict", "test accuracy", "own better")
 

@@ -35,7 +35,7 @@ from hwnas.data import Dataset, load_dataset, native_shape
 from hwnas.devices.device import Device, load_device
 from hwnas.devices.link import condition_of
 from hwnas.errors import InputError
-from hwnas.files import read_json, write_json
+from hwnas.files import write_json
 from hwnas.latency.find import find_folder
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table_files import load_table
@@ -47,6 +47,7 @@ from hwnas.nas.feasible_set import FeasibleSet, feasible_set
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
 from hwnas.run.instance_choice import default_resolution
+from hwnas.schema import read_json
 from hwnas.train import Recipe, deterministic, resolve
 
 

@@ -34,7 +34,7 @@ from hwnas.arch.space import Architecture
 from hwnas.arch.spaces import space_instance
 from hwnas.cli import console
 from hwnas.data import Dataset, Images, batches, load_dataset, native_shape
-from hwnas.files import read_json, write_json
+from hwnas.files import write_json
 from hwnas.latency.space_latency import latency_model
 from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.engine import make_loop
@@ -43,6 +43,7 @@ from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
 from hwnas.nas.strategies.base import log_probabilities
 from hwnas.run.instance_choice import default_resolution
+from hwnas.schema import read_json
 from hwnas.train import Recipe, deterministic, evaluate, keep_freed_memory, recalibrate
 from hwnas.train.training import Training
 

@@ -28,9 +28,10 @@ from hwnas.cli import console
 from hwnas.config import Compute, Configuration, Data, Search, Space, Target, Train, load_configuration
 from hwnas.data import Dataset, load_dataset
 from hwnas.devices.device import load_device
-from hwnas.files import read_json, write_json
+from hwnas.files import write_json
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.run.pipeline import run_search
+from hwnas.schema import read_json
 from hwnas.train import Recipe, resolve
 
 GAINS = {

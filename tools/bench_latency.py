@@ -26,11 +26,12 @@ from hwnas.devices.device import Device, load_device
 from hwnas.devices.host import cpu_model
 from hwnas.devices.link import condition_of
 from hwnas.errors import InputError
-from hwnas.files import read_json, write_json, write_text
+from hwnas.files import write_json, write_text
 from hwnas.latency.build import complete
 from hwnas.latency.fresh import measure_fresh
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.progress import Silent
+from hwnas.schema import read_json
 
 CONDITIONS = "onnxruntime-t1-fp32,onnxruntime-t2-fp32,onnxruntime-t1-int8,litert-t1-fp32,litert-t1-int8,ort-web-t1-fp32"
 HEADS = ("condition", "space", "rows", "s", "n", "Spearman", "Kendall", "MAPE", "±5 %", "±10 %", "repeatability")

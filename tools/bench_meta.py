@@ -52,10 +52,11 @@ from hwnas.cli import console
 from hwnas.data import load_dataset
 from hwnas.data.known import OMNIGLOT, VARIABLE
 from hwnas.devices.device import load_device
-from hwnas.files import read_json, write_json, write_text
+from hwnas.files import write_json, write_text
 from hwnas.meta.devices import device_models
 from hwnas.meta.pools import load_pool
 from hwnas.run.instance import floor_ms
+from hwnas.schema import read_json
 
 RESOLUTIONS = {"chain": 28, "conv4": 28}
 LAYERS = "conv3_32 pool2_2 conv3_64 pool2_2 conv3_64 pool2_2 conv3_64 conv3_128"

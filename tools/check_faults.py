@@ -30,7 +30,8 @@ from rich.table import Table
 
 from hwnas.devices.host import cpu_model
 from hwnas.devices.runner import package_version
-from hwnas.files import read_json, write_json, write_text
+from hwnas.files import write_json, write_text
+from hwnas.schema import read_json
 
 FAULTS = (fault_cases, fault_crashes)  # importing them registers what they know
 

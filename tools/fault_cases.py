@@ -185,7 +185,7 @@ def full_disk_run(lab: Lab, record: Record) -> None:
     _ = lab.table
     record.met(lab.hwnas(SEARCH, largest_file=350), 8, "config.toml")
     left = [path.name for path in (lab.here / "run").rglob("*") if path.is_file()]
-    record.check(set(left) <= {"lock"}, f"nothing of the run is left, there is {left}")
+    record.check(set(left) <= {"lock", ".hwnas-run"}, f"nothing of the run is left, there is {left}")
 
 
 @fault("full disk: search", "no room for the checkpoint of a finished search; then room again, with --resume")

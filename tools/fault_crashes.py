@@ -31,8 +31,11 @@ def interrupt_measuring(lab: Lab, record: Record) -> None:
 @fault("Ctrl-C in a run", "Ctrl-C in the search, --resume, Ctrl-C in the training, --resume")
 def interrupt_run(lab: Lab, record: Record) -> None:
     _ = lab.finished
-    for condition in (at_least(lab.epochs, 5), at_least(partial(lab.stage, "train baseline"), 1)):
-        command = lab.hwnas(SEARCH, "--resume")
+    for options, condition in (
+        ((), at_least(lab.epochs, 5)),
+        (("--resume",), at_least(partial(lab.stage, "train baseline"), 1)),
+    ):
+        command = lab.hwnas(SEARCH, *options)
         command.until(condition)
         command.send(signal.SIGINT, group=True)
         record.met(command, 130, "interrupted")
@@ -63,7 +66,7 @@ def kill_runs(lab: Lab, record: Record) -> None:
         chains += 1
         shutil.rmtree(lab.here / "run", ignore_errors=True)
         for moment in moments(lab, rng):
-            command = lab.hwnas(SEARCH, "--resume")
+            command = lab.hwnas(SEARCH, *(["--resume"] if lab.begun else []))
             if left and command.until(moment):
                 command.send(signal.SIGKILL)
                 command.wait()

@@ -189,6 +189,11 @@ class Lab:
                 found.append(json.loads(line))
         return found
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run that could be continued."""
+        return (self.here / "run" / ".hwnas-run").exists()
+
     def epochs(self) -> int:
         return max((int(one["epoch"]) for one in self.events() if one["event"] == "epoch"), default=0)
 

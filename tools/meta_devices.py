@@ -16,7 +16,7 @@ from hwnas.arch.space import SearchSpace
 from hwnas.cli import console
 from hwnas.data import Dataset, Images
 from hwnas.errors import InputError
-from hwnas.files import read_json, write_json
+from hwnas.files import write_json
 from hwnas.latency.model import LatencyModel
 from hwnas.meta.earlier import from_search
 from hwnas.meta.initialisation import Initialisation
@@ -31,6 +31,7 @@ from hwnas.nas.feasible_set import FeasibleSet, feasible_set
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.start import Start
 from hwnas.nas.strategies import strategy
+from hwnas.schema import read_json
 from hwnas.train import Recipe, evaluate, fine_tuning, train
 
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from hwnas.arch.network import Network
 from hwnas.backends.torch import network_module
 from hwnas.cli import console
 from hwnas.errors import InputError
-from hwnas.files import read_json, write_json
+from hwnas.files import write_json
 from hwnas.meta.inner_loop import Inner, Params
 from hwnas.meta.learner import NORMS, Learner
 from hwnas.meta.meta_settings import MetaSettings
@@ -23,6 +23,7 @@ from hwnas.meta.pools import ClassPool
 from hwnas.meta.problem import problem_of
 from hwnas.meta.tasks import Shape, Task, draw
 from hwnas.meta.train import MetaTraining, Sources
+from hwnas.schema import read_json
 from hwnas.train import Recipe, train
 
 CPU = torch.device("cpu")

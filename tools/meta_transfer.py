@@ -15,7 +15,7 @@ from meta_parts import mean_and_error
 
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.data import Dataset
-from hwnas.files import read_json, write_json
+from hwnas.files import write_json
 from hwnas.latency.model import LatencyModel
 from hwnas.meta.earlier import from_search
 from hwnas.meta.reuse import start_in
@@ -23,6 +23,7 @@ from hwnas.nas.engine import SearchOutcome
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.start import Start
 from hwnas.nas.supernet import Supernet
+from hwnas.schema import read_json
 from hwnas.train import Recipe, evaluate, train
 
 CPU = torch.device("cpu")

@@ -17,10 +17,11 @@ from hwnas.backends.torch import network_module
 from hwnas.data import Dataset
 from hwnas.devices.device import Device
 from hwnas.devices.verdict import measure_verdict
-from hwnas.files import read_json, write_json
+from hwnas.files import write_json
 from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.progress import Progress
 from hwnas.run.instance import floor_ms
+from hwnas.schema import read_json
 from hwnas.train import Recipe, evaluate, train
 
 WIDTHS = np.geomspace(0.05, 2.0, 75)

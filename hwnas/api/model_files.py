@@ -18,6 +18,7 @@ from hwnas.export.predict import predict as classify
 from hwnas.latency.known_reference import known_reference
 from hwnas.report import page
 from hwnas.run.run_folder import RunFolder
+from hwnas.run.run_marker import check_replaceable
 
 
 @checked
@@ -114,9 +115,10 @@ def write_report(run: PathArgument) -> Path:
     """Write `report.html` of a finished run again.
 
     Raises:
-        InputError: the folder holds no finished run.
+        InputError: the folder holds no finished run, or a report.html of somebody else.
         StorageError: the page cannot be written.
     """
     folder = RunFolder(Path(run))
+    check_replaceable(folder.path, folder.report)
     (page.write_front if page.is_front(folder) else page.write_report)(folder)
     return folder.report

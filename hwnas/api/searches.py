@@ -55,7 +55,7 @@ def search(
         config: a configuration or a TOML file of one, which the other arguments change.
         settings: any option by its place, such as `{"search.lr": 0.01}`; docs/configuration.md lists all of them.
         out: run directory; `runs/DATA-BUDGET-sSEED` by default.
-        tables: folder of latency tables; by default `./latency_tables`, the user's own, and those of the package.
+        tables: folder of latency tables; by default the user's own, those of the package, `./latency_tables`.
         resume: continue an interrupted run in `out`.
         force: start anew, replacing the run in `out`.
         any_table: search even with a latency table whose error is too large.

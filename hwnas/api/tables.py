@@ -17,7 +17,7 @@ from hwnas.devices.link import condition_of
 from hwnas.events import Events, OnEvent
 from hwnas.latency.adapt import adapt_table, adaptation_prior, source_tables
 from hwnas.latency.build import complete, measuring_into
-from hwnas.latency.find import adapted_folder, table_folder, writable_root
+from hwnas.latency.find import adapted_folder, say_if_here, table_folder, writable_root
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.latency.table import LatencyTable
 
@@ -62,8 +62,10 @@ def profile_device(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
     target = load_device(str(device)).with_runtime(runtime, precision)
-    folder = table_folder(condition_of(target), None if out is None else Path(out))
+    root = None if out is None else Path(out)
+    folder = table_folder(condition_of(target), root)
     events = Events.of(on_event)
+    say_if_here(folder, root, events)
 
     def missing_of(table: LatencyTable) -> MissingRows:
         return MissingRows(instance.ops, calibration=True) if again else lacking(table, instance)
@@ -128,10 +130,10 @@ def adapt_device(
     )
     target = load_device(str(device)).with_runtime(runtime, precision)
     condition, root, started = condition_of(target), None if out is None else Path(out), time.monotonic()
-    known = source_tables(instance, condition, root if sources is None else Path(sources))
+    events = Events.of(on_event)
+    known = source_tables(instance, condition, root if sources is None else Path(sources), progress=events)
     prior = adaptation_prior(instance, known, seed=seed)
     folder = writable_root(root) / adapted_folder(condition, instance.signature)
-    events = Events.of(on_event)
     table = adapt_table(prior, target, folder, samples, progress=events, seed=seed)
     return TableResult(
         folder=folder,

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwnas.errors import DeviceError, InputError
-from hwnas.files import cache_folder, storage_errors, write_json
+from hwnas.files import cache_folder, sha256, storage_errors, write_bytes
 from hwnas.locks import held
 from hwnas.schema import read_json_as
 
 PACKAGE = "onnxruntime-web"
-VERSIONS = "~1.30.0"
-"""The versions that were tested."""
+VERSION = "1.30.0"
+"""The version that was tested; `package-lock.json` beside this file pins it and what it needs, by checksum."""
 
+_FILES = ("package.json", "package-lock.json")
 _LONGEST_S = 600.0
 _LOG = logging.getLogger(__name__)
 _HINT = "install Node.js 20 or newer with npm, and make sure that both are on the PATH"
@@ -30,8 +31,9 @@ class _Package:
 
 
 def folder() -> Path:
-    """Where it is, once installed; other versions have another folder."""
-    return (cache_folder() / "npm" / f"{PACKAGE}-{VERSIONS.lstrip('~')}").absolute()
+    """Where it is, once installed; what another lock file pins has another folder."""
+    lock = sha256(Path(__file__).with_name(_FILES[1]).read_bytes())[:8]
+    return (cache_folder() / "npm" / f"{PACKAGE}-{VERSION}-{lock}").absolute()
 
 
 def packages() -> dict[str, str]:
@@ -60,23 +62,24 @@ def install() -> None:
     with held(place.parent / ".lock", busy=lambda: _LOG.warning("waiting for another process that runs npm")):
         if _version(place) is not None:
             return
-        _LOG.warning("installing %s %s into %s by npm, once", PACKAGE, VERSIONS, place)
+        _LOG.warning("installing %s %s into %s by npm, once", PACKAGE, VERSION, place)
         part = place.with_name(f"{place.name}.part")
         with storage_errors(place):
             for path in (part, place):
                 shutil.rmtree(path, ignore_errors=True)
             part.mkdir()
-        write_json(part / "package.json", {"private": True, "dependencies": {PACKAGE: VERSIONS}})
-        _npm_install(npm, part)
+        for name in _FILES:
+            write_bytes(part / name, Path(__file__).with_name(name).read_bytes())
+        _npm_ci(npm, part)
         with storage_errors(place):
             part.rename(place)
 
 
-def _npm_install(npm: str, part: Path) -> None:
-    """Install what package.json of the folder `part` asks for."""
-    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--no-update-notifier"]
+def _npm_ci(npm: str, part: Path) -> None:
+    """Install what package-lock.json of the folder `part` pins; npm compares the checksums."""
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
     patience = ["--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000"]
-    command = [npm, "install", "--prefix", str(part), "--loglevel=error", *options, *patience]
+    command = [npm, "ci", "--prefix", str(part), "--loglevel=error", *options, *patience]
     hint = "npm needs its registry this once: look at the network and the disk, and run the same command again"
     try:
         done = subprocess.run(
@@ -90,7 +93,7 @@ def _npm_install(npm: str, part: Path) -> None:
         said = [line.partition("npm error ")[2] or line for line in done.stderr.splitlines() if line.strip()]
         ended = f"it ended with code {done.returncode}" if done.returncode else "it installed nothing"
         reason = "; ".join([line for line in said if not line.startswith(("errno", "syscall"))][:3]) or ended
-        raise DeviceError(f"npm could not install {PACKAGE} {VERSIONS}: {reason}", hint=hint)
+        raise DeviceError(f"npm could not install {PACKAGE} {VERSION}: {reason}", hint=hint)
 
 
 def _version(place: Path) -> str | None:

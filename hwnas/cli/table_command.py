@@ -110,7 +110,7 @@ def table_validate(
     """Measure fresh random networks on the device now, and compare them with what its table predicts."""
     from hwnas.devices.link import condition_of
     from hwnas.latency.calibrate import too_far_off
-    from hwnas.latency.find import table_folder
+    from hwnas.latency.find import say_if_here, table_folder
     from hwnas.latency.fresh import keep_fresh, measure_fresh
     from hwnas.latency.missing_rows import table_for
 
@@ -118,6 +118,7 @@ def table_validate(
     instance, target = named.instance(), named.target()
     found, place = table_for(target, instance, tables)
     path, watch = place or _folder_of(device, runtime, precision, tables), console.progress(quiet=quiet)
+    say_if_here(path, tables, watch)
     fresh = measure_fresh(found, instance, target, networks, seed=seed, progress=watch)
     if update:
         adapted = found.kind == "adapted"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from hwnas.config.nearest import nearest, unknown_option, unknown_section
 from hwnas.config.option import Declared
 from hwnas.config.text import shown
 from hwnas.errors import InputError
+from hwnas.schema import read_toml
 
 
 def load_configuration(path: Path) -> Configuration:
@@ -59,12 +59,7 @@ def sections_of(path: Path) -> Content:
     Raises:
         InputError: it is missing, or not TOML.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from error
+    content = read_toml(path)
     try:
         return from_flat(content) if is_flat(content) else content
     except InputError as error:

@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from hwnas.errors import StorageError
-from hwnas.files import cache_folder, sha256, write_chunks
+from hwnas.files import cache_folder, private_folder, sha256, write_chunks
 
 LARGEST_BYTES = 4 * 2**30
 """What the cache may hold in all; the least recently used goes first."""
@@ -77,6 +77,7 @@ def _write(path: Path, array: NDArray[np.uint8]) -> None:
     if array.nbytes > LARGEST_BYTES:
         return
     with contextlib.suppress(StorageError, OSError):
+        private_folder(path.parent)  # people's photos
         write_chunks(path, (_header(array.shape), array.data, _checksum(array)))
         _shrink(path)
 

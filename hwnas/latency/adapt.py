@@ -19,7 +19,7 @@ from hwnas.devices.link import condition_of
 from hwnas.errors import InputError, StorageError, TableError
 from hwnas.latency.build import measure_networks, measured_network, measuring_into, provenance
 from hwnas.latency.calibrate import Measured, pairs_of, spread_architectures, validate
-from hwnas.latency.find import all_folders
+from hwnas.latency.find import all_folders, say_if_here
 from hwnas.latency.missing_rows import lacking
 from hwnas.latency.noise import noise_of
 from hwnas.latency.op_posterior import OpPosterior, OpPrior
@@ -27,8 +27,9 @@ from hwnas.latency.op_prior import op_counts, op_prior, op_weights_ms, priced
 from hwnas.latency.table import Calibration, LatencyTable, Row
 from hwnas.latency.table_files import load_table, save_table
 from hwnas.latency.transfer import Floats
-from hwnas.progress import Progress
+from hwnas.progress import Progress, Silent
 
+_SILENT = Silent()
 SMALLEST_SAMPLES = 3
 _CANDIDATES = 400
 _MOST_OF = 0.9
@@ -60,7 +61,9 @@ class AdaptationPrior:
         return {f"network {index}": self.networks[index] for index in self.prior.design(self.counts, samples)}
 
 
-def source_tables(space: SearchSpace, condition: Condition, tables: Path | None) -> list[LatencyTable]:
+def source_tables(
+    space: SearchSpace, condition: Condition, tables: Path | None, *, progress: Progress = _SILENT
+) -> list[LatencyTable]:
     """Tables of other conditions that hold every op of the space: measured ones, and imported ones row by row.
 
     Args:
@@ -80,6 +83,7 @@ def source_tables(space: SearchSpace, condition: Condition, tables: Path | None)
         runnable = table.under.runtime == IMPORTED or table.calibrations
         if table.under == condition or table.kind == "adapted" or not runnable or table.folded or not whole:
             continue
+        say_if_here(folder, tables, progress)
         found.append(table)
     if not found:
         raise TableError(

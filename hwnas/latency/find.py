@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -11,6 +12,7 @@ import platformdirs
 from hwnas.devices.device import Condition, Device, list_devices, load_device
 from hwnas.devices.link import condition_of
 from hwnas.errors import InputError, TableError
+from hwnas.progress import Progress
 from hwnas.resources import resource_folder
 
 _HERE = Path("latency_tables")
@@ -24,20 +26,28 @@ def writable_root(tables: Path | None) -> Path:
 def table_folder(condition: Condition, tables: Path | None) -> Path:
     """The folder that the condition's table is completed in: one that `find_folder` will find next time.
 
-    That is ./latency_tables where it holds a table of this condition, because it is looked at first.
+    That is ./latency_tables where only that holds a table of this condition: what comes from there stays there.
     """
-    folder = _HERE / condition.folder
-    if tables is None and (folder / "meta.toml").is_file():
-        return folder
+    here = _HERE / condition.folder
+    if tables is None and _first(condition.folder, None) == here:
+        return here
     return writable_root(tables) / condition.folder
 
 
 def find_folder(condition: Condition, tables: Path | None) -> Path | None:
     """The folder of the condition's table, or None.
 
-    Looked for in `tables` alone if given; else in ./latency_tables, the user's data folder, and what hwnas ships.
+    Looked for in `tables` alone if given; else in the user's data folder, in what hwnas ships, and in ./latency_tables,
+    which comes last, as others may have made the working directory (docs/decisions/0046).
     """
     return _first(condition.folder, tables)
+
+
+def say_if_here(folder: Path | None, tables: Path | None, progress: Progress) -> None:
+    """Tell the user that a table in use is one of the working directory, unless that was asked for."""
+    asked_for = tables is not None and folder is not None and folder.is_relative_to(tables)
+    if folder is not None and folder.is_relative_to(_HERE) and not asked_for:
+        progress.say(f"latency table from ./{folder.as_posix()}")
 
 
 def adapted_folder(condition: Condition, signature: str) -> Path:
@@ -79,12 +89,10 @@ def _first(folder: Path, tables: Path | None) -> Path | None:
 
 
 def _default_roots() -> Iterator[Path]:
-    yield _HERE
     yield writable_root(None)
-    try:
+    with suppress(InputError):
         yield resource_folder("latency_tables")
-    except InputError:
-        return
+    yield _HERE
 
 
 def device_or_imported(id_or_path: str, tables: Path | None) -> Device:

@@ -15,7 +15,7 @@ from hwnas.errors import InputError
 from hwnas.files import sha256, storage_errors, write_text
 from hwnas.latency.calibrate import VERDICT_ROUNDS
 from hwnas.progress import Progress
-from hwnas.schema import json_as
+from hwnas.schema import json_as, lines_of
 
 _ROUNDS_PER_PROCESS = 5
 _PROCESSES = 2
@@ -87,8 +87,7 @@ class _Journal:
     def __enter__(self) -> _Journal:
         with storage_errors(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            text = self._path.read_text(encoding="utf-8", errors="replace") if self._path.exists() else ""
-        head, *lines = text.splitlines() or [""]
+        head, *lines = lines_of(self._path) or [""]
         for line in lines if head == self._head else []:
             try:
                 content = json_as(line, dict[str, Any], self._path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hwnas.devices.device import Condition
 from hwnas.devices.measure_file import ReferenceModel
 from hwnas.errors import TableError
-from hwnas.latency.find import find_folder
+from hwnas.latency.find import find_folder, say_if_here
 from hwnas.latency.measured_models import write_reference_model
 from hwnas.latency.table_files import load_table
 from hwnas.progress import Progress
@@ -19,6 +19,7 @@ def known_reference(progress: Progress) -> ReferenceModel:
         if folder is None:
             return None
         try:
+            say_if_here(folder, None, progress)
             return load_table(folder).reference_us or None
         except TableError as error:
             progress.say(f"{error}: what the reference model took before is not known")

@@ -8,15 +8,20 @@ from pathlib import Path
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
 from hwnas.errors import InputError, StorageError, TableError
-from hwnas.latency.find import all_folders
+from hwnas.latency.find import all_folders, say_if_here
 from hwnas.latency.missing_rows import lacking
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.space_latency import latency_model
 from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import load_table
+from hwnas.progress import Progress, Silent
+
+_SILENT = Silent()
 
 
-def device_models(space: SearchSpace, devices: Sequence[str], tables: Path | None) -> dict[str, LatencyModel]:
+def device_models(
+    space: SearchSpace, devices: Sequence[str], tables: Path | None, progress: Progress = _SILENT
+) -> dict[str, LatencyModel]:
     """The sums of rows of every table that holds all options of the space, by DEVICE/CONDITION.
 
     What is not chosen (say, the classifier, whose row depends on the number of classes) counts where it has a row:
@@ -42,6 +47,7 @@ def device_models(space: SearchSpace, devices: Sequence[str], tables: Path | Non
         except (InputError, StorageError):
             continue
         if not absent & chosen:
+            say_if_here(folder, tables, progress)
             found[name] = latency_model(space, _rows_of(table, absent))
             met |= {name, table.device}
     missing = [one for one in devices if one not in met]

@@ -13,6 +13,7 @@ from hwnas.meta.devices import device_models
 from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.pools import load_pool
 from hwnas.meta.train import Sources
+from hwnas.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class MetaConfig:
             )
         return space
 
-    def sources(self, space: SearchSpace, tables: Path | None) -> tuple[Sources, tuple[str, ...]]:
+    def sources(self, space: SearchSpace, tables: Path | None, progress: Progress) -> tuple[Sources, tuple[str, ...]]:
         """What tasks are drawn from, and the names of the tables that they have their costs from.
 
         Raises:
@@ -83,6 +84,6 @@ class MetaConfig:
         whole = [load_pool(source, resolution=self.resolution) for source in self.tasks]
         pools = [pool.hold_out(self.hold_out, least=ways) for pool in whole]
         train, held_out = tuple(one for one, _ in pools), tuple(other for _, other in pools)
-        models = device_models(space, self.devices, tables) if self.devices else {}
+        models = device_models(space, self.devices, tables, progress) if self.devices else {}
         names = tuple(sorted(models))
         return Sources(train, held_out, tuple(models[name] for name in names)), names

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -23,8 +24,11 @@ from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.train import MetaTraining, Sources
 from hwnas.progress import Progress
 from hwnas.schema import at_least, read_json_as
+from hwnas.train import checkpoint as store
 from hwnas.train import training_session
 
+_STATE = ("meta.safetensors", "steps.json")
+"""What a meta-training keeps until it is done, beside its lock."""
 _MOST_STEPS = 1_000_000
 _TIMED_STEPS, _TIMED_TASKS = 2, 2
 
@@ -45,34 +49,57 @@ def meta_train(
     Killed at any point, it goes on with `resume` and ends with the bytes of a run that nobody interrupted.
 
     Args:
-        force: begin anew, whatever is at `out`.
+        force: begin anew, replacing the initialisation at `out`; a file that is none stays.
 
     Raises:
-        InputError: bad input, or `out` is there already.
+        InputError: bad input, `out` is there already, or there is nothing to resume.
         DataError, TableError, DivergedError, StorageError: as their names say.
     """
     device = device or torch.device("cpu")
-    if out.exists() and not force:
-        raise InputError(f"{out} is there already", hint="--force learns it anew, --out names another file")
-    space = config.instance()
     folder = out.with_name(f"{out.name}.state")
+    _check_own(out, folder, resume=resume, force=force)
+    space = config.instance()
 
     def busy() -> NoReturn:
         raise InputError(f"another process is working in {folder}", hint="wait for it, or choose another --out")
 
     with held(folder / "lock", busy=busy):
-        checkpoint = folder / "meta.safetensors"
+        checkpoint = folder / _STATE[0]
         _begin(folder, resume=resume, force=force)
         with training_session(config.seed, threads):
-            sources, devices = config.sources(space, tables)
-            settings = _settings(config, space, sources, device, folder / "steps.json")
+            sources, devices = config.sources(space, tables, progress)
+            settings = _settings(config, space, sources, device, folder / _STATE[1])
             training = MetaTraining(space, sources, settings, seed=config.seed, device=device)
             training.run(checkpoint=checkpoint, progress=progress)
             result = _initialisation(config, space, training, devices)
             result.save(out)
     with storage_errors(folder):
-        shutil.rmtree(folder)
+        for name in (*_STATE, "lock"):
+            (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # what is left is of somebody else
+        folder.rmdir()
     return result
+
+
+def _check_own(out: Path, folder: Path, *, resume: bool, force: bool) -> None:
+    """Refuse to replace what is no initialisation, and to work in somebody else's files.
+
+    Raises:
+        InputError: `out` is there, and `force` is not given or would replace something else; or nothing is interrupted.
+    """
+    another = "choose another --out; nothing was changed"
+    if os.path.lexists(out) and not force:
+        raise InputError(f"{out} is there already", hint="--force learns it anew, --out names another file")
+    for path in (out, folder / _STATE[0]):
+        if os.path.lexists(path) and not store.is_own(path):
+            raise InputError(f"{path} is no file of hwnas, so it is not replaced", hint=another)
+    if folder.is_symlink():
+        raise InputError(f"{folder} must be a folder, not a symbolic link", hint=another)
+    if resume and not folder.is_dir():
+        raise InputError(
+            f"there is no interrupted meta-training in {folder} to continue",
+            hint="leave out --resume to start one, or name its file with --out",
+        )
 
 
 def _begin(folder: Path, *, resume: bool, force: bool) -> None:
@@ -81,7 +108,7 @@ def _begin(folder: Path, *, resume: bool, force: bool) -> None:
     Raises:
         InputError: an interrupted training is there, and neither `resume` nor `force` is asked for.
     """
-    left = [path for path in (folder / "meta.safetensors", folder / "steps.json") if path.exists()]
+    left = [folder / name for name in _STATE if (folder / name).exists()]
     if not left or resume:
         return
     if not force:

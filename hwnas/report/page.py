@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 
 from hwnas.errors import InputError
-from hwnas.files import read_json, write_bytes
+from hwnas.files import write_bytes
 from hwnas.report.filters import FILTERS
 from hwnas.report.plots import candidates_plot, epochs_plot, front_plot
 from hwnas.report.run_files import (
@@ -22,6 +22,7 @@ from hwnas.report.run_files import (
     winner,
 )
 from hwnas.report.slots import read_slots
+from hwnas.schema import read_json
 
 
 def write_report(files: RunFiles) -> None:

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from hwnas.config.read import sections_of
 from hwnas.errors import InputError
-from hwnas.files import read_json
 from hwnas.report.earlier_results import current
+from hwnas.schema import lines_of, read_json
 
 
 class RunFiles(Protocol):
@@ -68,17 +68,10 @@ def asked(path: Path) -> dict[str, Any]:
     return options
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-
-
 def read_events(path: Path) -> list[dict[str, Any]]:
     """The lines of `log.jsonl` that are JSON objects."""
     events = []
-    for line in _lines(path):
+    for line in lines_of(path):
         with suppress(ValueError, RecursionError):
             events.append(json.loads(line))
     return [event for event in events if isinstance(event, dict)]
@@ -101,7 +94,7 @@ def read_candidates(path: Path) -> list[tuple[str, float, float]]:
     """Choices, predicted milliseconds and validation accuracy of every candidate that was scored."""
     rows = []
     with suppress(csv.Error):
-        for row in csv.DictReader(_lines(path)):
+        for row in csv.DictReader(lines_of(path)):
             predicted_ms, accuracy = number(row, "predicted_ms"), number(row, "val_accuracy")
             if predicted_ms is not None and accuracy is not None:
                 rows.append((str(row.get("choices")), predicted_ms, accuracy))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 from torch import nn
 
@@ -85,6 +87,11 @@ def measured_verdicts(
         if run.model_format.quantize is not None:
             content = run.model_format.quantize(content, calibration_inputs(run.dataset))
         write_bytes(models["baseline"], content)
+    return verdicts_of(run, models)
+
+
+def verdicts_of(run: RunContext, models: Mapping[str, Path]) -> dict[str, Verdict]:
+    """Files measured side by side, one of them `model`."""
     reference = write_reference_model(run.folder.state, run.plan.device)
     verdicts = measure_verdict(
         run.plan.device,

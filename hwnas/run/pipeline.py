@@ -13,8 +13,9 @@ from hwnas.errors import InfeasibleBudgetError
 from hwnas.events import Events, OnEvent
 from hwnas.files import write_json
 from hwnas.latency.model import LatencyModel
-from hwnas.report.page import write_front, write_report
+from hwnas.report.page import write_front
 from hwnas.run.context import RunContext, SearchContext
+from hwnas.run.finished import damaged, has_verdict, mend, result_if_whole, results_again
 from hwnas.run.latency_stage import ready_model
 from hwnas.run.measured_check import checked
 from hwnas.run.plan import Plan, make_plan
@@ -56,14 +57,17 @@ def run_search(
     """
     folder, told = RunFolder(out), Events.of(on_event)
     events = told.also(folder.on_event)
+    folder.check(config, resume=resume, force=force)
     settled = folder.remembered(config) if resume else config
     plan = make_plan(settled, tables, dataset, any_table=any_table, progress=events)
     with folder.claimed(plan.config, resume=resume, force=force):
         if dataset is not None:
             folder.same_data(dataset.digest())
         parts = _parts(plan, folder)
-        if resume and all(map(_has_verdict, parts)):
-            return _ended(plan, folder, list(map(_kept_result, parts)))
+        if resume:
+            kept = [result_if_whole(plan, part) for part in parts]
+            if None not in kept:
+                return _ended(plan, folder, [one for one in kept if one is not None])
         with training_session(config.compute.seed, config.compute.threads):
             threads = config.compute.threads
             write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": threads})
@@ -85,7 +89,8 @@ def run_search(
                 )
                 for budget, part in zip(plan.budgets, parts, strict=True)
             ]
-            return _ended(plan, folder, _results(SearchContext(folder, runs, events, workers)))
+            context = SearchContext(folder, runs, events, workers)
+            return _ended(plan, folder, (results_again(context) if resume else None) or _results(context))
 
 
 def _parts(plan: Plan, folder: RunFolder) -> list[RunFolder]:
@@ -123,27 +128,14 @@ def _results(context: SearchContext) -> list[dict[str, Any]]:
         recipe = shared_recipe(context, chosen)
     results = []
     for run, outcome, choices in zip(context.runs, outcomes, chosen, strict=True):
-        if len(context.runs) > 1 and _has_verdict(run.folder):
-            results.append(_kept_result(run.folder))
+        if len(context.runs) > 1 and has_verdict(run.folder):
+            mend(context, run, choices, chosen, damaged(run.plan, run.folder))
+            results.append(read_result(run.folder.result))
             continue
         if len(context.runs) > 1:
             run.progress.say(f"within {run.budget_ms:.4g} ms: {run.folder.path}")
         results.append(produced(run, outcome, choices, recipe))
     return results
-
-
-def _has_verdict(folder: RunFolder) -> bool:
-    """Whether the run ended with all that can be said; an unstable verdict is measured again."""
-    if not folder.result.exists():
-        return False
-    return bool(read_result(folder.result)["verdict"] != "unstable")
-
-
-def _kept_result(folder: RunFolder) -> dict[str, Any]:
-    result = read_result(folder.result)
-    if not folder.report.exists():
-        write_report(folder)
-    return result
 
 
 def _ended(plan: Plan, folder: RunFolder, results: Sequence[dict[str, Any]]) -> dict[str, Any]:

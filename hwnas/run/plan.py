@@ -13,7 +13,7 @@ from hwnas.data import Dataset, class_names, native_shape
 from hwnas.devices.device import Condition, Device
 from hwnas.devices.link import condition_of
 from hwnas.files import user_path
-from hwnas.latency.find import device_or_imported, find_folder, table_folder
+from hwnas.latency.find import device_or_imported, find_folder, say_if_here, table_folder
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table, table_for
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import LatencyTable, missing_rows_error
@@ -134,14 +134,16 @@ def make_plan(
 
     channels, native = native_shape(config.data.source) if dataset is None else (dataset.channels, dataset.resolution)
     folder = table_folder(condition, tables)
-    table = open_table(device, find_folder(condition, tables) or folder)
+    place = find_folder(condition, tables)
+    table = open_table(device, place or folder)
     config = config if device.reachable else of_table(config, table, channels, len(classes))
     found = chosen_instance(config, device, (channels, native, len(classes)), constrain, progress)
     resolved = config.changed(
         space={"width": found.width, "depth": found.depth, "resolution": found.space.input_shape[1]}
     )
     if device.reachable:
-        table, _ = table_for(device, found.space, tables)
+        table, place = table_for(device, found.space, tables)
+    say_if_here(place, tables, progress)
     missing = lacking(table, found.space)
     if missing and not device.reachable:
         raise missing_rows_error(table, missing.rows)

@@ -9,6 +9,7 @@ import numpy as np
 from hwnas.files import write_json
 from hwnas.nas.engine import SearchOutcome
 from hwnas.report.page import write_report
+from hwnas.run import run_marker
 from hwnas.run.context import RunContext
 from hwnas.run.export_stage import exported_file, save_weights
 from hwnas.run.measured_check import faster, measured_verdicts
@@ -52,4 +53,5 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
     result = result_of(run, found, choices, module, exported, verdicts, random_choices, baseline, recipe)
     write_json(run.folder.result, result)
     write_report(run.folder)
+    run_marker.seal(run.folder.path, run.folder.shipped())
     return result

@@ -43,7 +43,6 @@ def result_of(
         verdicts: on the model and the baseline; empty where there is no way to the device.
     """
     config, verdict = run.plan.config, verdicts.get("model")
-    state = "not measured" if verdict is None else verdict.state
     test = evaluate(module, run.dataset.test, run.dataset, device=run.device)
     val = evaluate(module, run.dataset.val, run.dataset, device=run.device)
     quantised: dict[str, float] = {}
@@ -67,9 +66,7 @@ def result_of(
         "unbudgeted_ms": unbudgeted_ms,
         "range_ms": list(run.range_ms),
         "predicted_ms": run.model.predict_ms(choices),
-        "measured_ms": _milliseconds(verdict),
-        "budget_met": {"met": True, "missed": False}.get(state),
-        "verdict": state,
+        **judgement(verdict),
         "device": run.plan.device.id,
         "condition": str(run.plan.condition.folder),
         "runtime": run.plan.device.runtime,
@@ -96,6 +93,16 @@ def result_of(
 
 def _file_accuracy(run: RunContext, model: Path) -> float:
     return accuracy(run.model_format, model.read_bytes(), run.dataset, run.dataset.test)
+
+
+def judgement(verdict: Verdict | None) -> dict[str, Any]:
+    """What `result.json` says of the measurement of the exported file; None where it could not be measured."""
+    state = "not measured" if verdict is None else verdict.state
+    return {
+        "measured_ms": _milliseconds(verdict),
+        "budget_met": {"met": True, "missed": False}.get(state),
+        "verdict": state,
+    }
 
 
 def _milliseconds(verdict: Verdict | None) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from typing import Annotated, NoReturn
 from hwnas.config import Configuration, load_configuration
 from hwnas.errors import InputError
 from hwnas.events import Event
-from hwnas.files import remove_leftovers, storage_errors, write_json
+from hwnas.files import open_to_append, remove_folder, remove_leftovers, storage_errors, write_json
 from hwnas.locks import held
-from hwnas.schema import json_as, one_of, read_json_as
+from hwnas.run import run_marker
+from hwnas.schema import json_as, lines_of, one_of, read_json_as
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.marker = path / run_marker.NAME
         self.config = path / "config.toml"
         self.environment = path / "env.json"
         self.log_file = path / "log.jsonl"
@@ -83,6 +84,50 @@ class RunFolder:
         before = self.state / "learned.json"
         return before if before.is_file() else self.state / "sampler.json"
 
+    def check(self, config: Configuration, *, resume: bool, force: bool) -> None:
+        """Refuse what `claimed` would refuse, before anything is written or measured.
+
+        Raises:
+            InputError: the folder is no run of hwnas and not empty, or holds none that could be continued, or holds one
+                and neither `resume` nor `force` is asked for.
+        """
+        if config.search.init and Path(config.search.init).resolve() == self.path.resolve():
+            raise InputError(
+                f"a run cannot start from itself, but --init is {config.search.init}", hint="choose another --out"
+            )
+        if resume and force:
+            raise InputError(
+                "a run is either continued or started anew, but both --resume and --force are given",
+                hint="leave out --force to keep what is there",
+            )
+        run_marker.check_own(self.path)
+        if force and self.path.is_symlink():
+            raise InputError(
+                f"{self.path} is a symbolic link, which --force does not follow",
+                hint=f"give --out {self.path.resolve()} to start anew there",
+            )
+        if resume and not run_marker.is_run(self.path):
+            raise InputError(
+                f"there is no run in {self.path} to continue",
+                hint="leave out --resume to start one, or name its folder with --out",
+            )
+        if self.config.exists() and not (force or resume):
+            raise InputError(
+                f"{self.path} holds a run already",
+                hint="--resume continues it, --force starts it anew, --out names another folder",
+            )
+        known = {part.path for part in self._earlier_parts()}
+        for part in self._parts(config):
+            if not resume and part.path not in known:
+                run_marker.check_own(part.path, "part of a run of hwnas")
+            if part.path.is_symlink():
+                raise InputError(f"{part.path} must be a folder, not a symbolic link", hint="choose another --out")
+
+    def shipped(self) -> tuple[Path, ...]:
+        """The files of a finished run that are kept as they are; those that may be written again left out."""
+        changing = (self.path, self.state, self.marker, self.config, self.environment, self.log_file, self.report)
+        return tuple(path for path in vars(self).values() if path not in changing)
+
     @contextmanager
     def claimed(self, config: Configuration, *, resume: bool, force: bool) -> Iterator[None]:
         """Hold the folder for one process, with its configuration on disk.
@@ -96,7 +141,10 @@ class RunFolder:
         def refuse() -> NoReturn:
             raise InputError(f"another process is working in {self.path}", hint="wait for it, or choose another --out")
 
+        self.check(config, resume=resume, force=force)
+        run_marker.mark(self.path)
         with held(self.state / "lock", busy=refuse):
+            self.check(config, resume=resume, force=force)  # another process may have begun meanwhile
             parts = self._parts(config)
             for path in (self.path, *(path for part in parts for path in (part.path, part.state))):
                 if path.is_dir():
@@ -146,72 +194,63 @@ class RunFolder:
         if event.kind != "record":
             return
         line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="milliseconds")} | dict(event.record))
-        with storage_errors(self.log_file), self.log_file.open("a", encoding="utf-8") as file:
+        with storage_errors(self.log_file), open_to_append(self.log_file) as file:
             file.write(line + "\n")
 
     def seconds(self) -> float:
         """Seconds of all finished stages, those before an interruption included."""
-        if not self.log_file.exists():
-            return 0.0
         ended = []
-        for line in self.log_file.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in lines_of(self.log_file):
             with suppress(InputError):  # another event, or what a full disk cut short
                 ended.append(json_as(line, _Ended, self.log_file).seconds)
         return round(sum(ended), 1)
 
     def _prepare(self, config: Configuration, *, resume: bool, force: bool) -> None:
-        if config.search.init and Path(config.search.init).resolve() == self.path.resolve():
+        before = load_configuration(self.config) if resume and self.config.exists() else None
+        if before is not None and before.changed(target={"max_drop": config.target.max_drop}) != config:
             raise InputError(
-                f"a run cannot start from itself, but --init is {config.search.init}", hint="choose another --out"
+                f"{self.path} was started with another configuration: {', '.join(before.differences(config))}",
+                hint="--resume continues only the same run; choose another --out for this one",
             )
-        if resume and force:
-            raise InputError(
-                "a run is either continued or started anew, but both --resume and --force are given",
-                hint="leave out --force to keep what is there",
-            )
-        if self.config.exists() and not force:
-            if not resume:
-                raise InputError(
-                    f"{self.path} holds a run already",
-                    hint="--resume continues it, --force starts it anew, --out names another folder",
-                )
-            before = load_configuration(self.config)
-            if before.changed(target={"max_drop": config.target.max_drop}) != config:
-                raise InputError(
-                    f"{self.path} was started with another configuration: {', '.join(before.differences(config))}",
-                    hint="--resume continues only the same run; choose another --out for this one",
-                )
-            if before != config:
-                config.save(self.config)
-            return
         if force:
             self._clear()
-        config.save(self.config)
+        for part in self._parts(config):
+            run_marker.mark(part.path)
+        if before != config:
+            config.save(self.config)
 
     def _parts(self, config: Configuration) -> list[RunFolder]:
         """The folders of the budgets, where there are several."""
         return [self.part(one.folder) for one in config.budgets if len(config.budgets) > 1]
 
+    def _earlier_parts(self) -> list[RunFolder]:
+        """The folders of the budgets of the run that is here already."""
+        try:
+            return self._parts(load_configuration(self.config))
+        except InputError:
+            return []
+
     def remove(self) -> None:
-        """Remove what a run wrote here, and the folder itself if it is empty then."""
-        if self.path.is_dir():
+        """Remove what a run wrote here, and the folder itself if it is empty then; a symbolic link stays."""
+        if self.path.is_dir() and not self.path.is_symlink():
             self._clear()
-            with suppress(OSError):
-                self.state.rmdir()
-                self.path.rmdir()
+            self.marker.unlink(missing_ok=True)
+            for folder in (self.state, self.path):
+                with suppress(OSError):
+                    folder.rmdir()
 
     def _clear(self) -> None:
-        """Remove what an earlier run wrote here, and nothing else."""
-        with suppress(InputError):
-            for part in self._parts(load_configuration(self.config)):
-                part.remove()
-        with storage_errors(self.path):
-            for path in vars(self).values():
-                if path not in (self.path, self.state):
+        """Remove what an earlier run wrote here, and nothing else; the folder stays marked."""
+        for part in self._earlier_parts():
+            part.remove()
+        for path in vars(self).values():
+            if path not in (self.path, self.state, self.marker):
+                with storage_errors(path):
                     path.unlink(missing_ok=True)
-            for path in self.state.iterdir() if self.state.is_dir() else ():
+        if self.state.is_dir() and not self.state.is_symlink():
+            for path in self.state.iterdir():
                 if path.name != "lock":
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    remove_folder(path)
 
 
 def default_folder(config: Configuration) -> Path:

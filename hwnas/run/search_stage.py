@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from hwnas.errors import HwnasError
 from hwnas.meta.earlier import write_sampler_state
 from hwnas.nas.engine import SearchOutcome, make_loop, search, seconds_an_epoch
 from hwnas.nas.feasible_set import FeasibleSet
 from hwnas.nas.from_scratch import FromScratchEvaluator
 from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.strategies import Strategy, plugin_of
+from hwnas.plugins import contained
 from hwnas.run.context import SearchContext
 from hwnas.run.result import write_evaluated
 from hwnas.run.schedule import kept_recipe, kept_settings, score_recipe, search_settings
@@ -19,12 +22,13 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
     """The outcome for each budget, with `evaluated.csv` in its folder, and the sampler's state beside the checkpoint.
 
     Raises:
-        InputError: there is no architecture within a budget, or strategy and evaluator do not go together.
+        InputError: there is no architecture within a budget, strategy and evaluator do not go together, or the
+            strategy, which is of a plug-in, raises something.
         DivergedError: the loss is not a number.
     """
     run, config = context.first, context.first.plan.config
     feasible = [one.feasible_set() for one in context.runs]
-    with _evaluator(context) as evaluator:
+    with _strategy_contained(run.plan.strategy), _evaluator(context) as evaluator:
         outcomes = search(
             run.plan.space,
             feasible,
@@ -47,6 +51,15 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
         kept = context.folder.sampler_state
         write_sampler_state(kept, run.plan.space, config.search.strategy, config.search.reward, state)
     return outcomes
+
+
+def _strategy_contained(chosen: Strategy) -> AbstractContextManager[None]:
+    """One message for whatever the strategy of a plug-in raises."""
+    if not (plugin := plugin_of(chosen)):
+        return nullcontext()
+    what = f"a search with the strategy {chosen.name!r} of the plug-in {plugin} failed"
+    hint = "repair the package, and --resume goes on from where it was; or choose another --strategy"
+    return contained(what, hint, passing=(HwnasError,))
 
 
 def _evaluator(context: SearchContext) -> AbstractContextManager[FromScratchEvaluator | None]:

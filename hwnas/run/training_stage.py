@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import mean
 
 import torch
@@ -58,14 +59,31 @@ def trained(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], rec
     if not config.train.enabled:
         recalibrate(module, run.dataset.train, run.dataset, device=run.device)
         return module
-    name = "-".join(map(str, choices))
+    return _to_the_end(run, module, choices, recipe, label)
+
+
+def kept_training(run: RunContext, choices: tuple[int, ...]) -> Path:
+    """The checkpoint of the training of a network; it stays when the training is over."""
+    return run.folder.state / f"train-{'-'.join(map(str, choices))}.safetensors"
+
+
+def trained_before(run: RunContext, choices: tuple[int, ...], recipe: Recipe) -> nn.Module:
+    """A network with the weights that its training ended with, from the checkpoint.
+
+    Raises:
+        InputError: the checkpoint is damaged, or of another run.
+    """
+    return _to_the_end(run, network_module(run.network(choices)), choices, recipe, "train")
+
+
+def _to_the_end(run: RunContext, module: nn.Module, choices: tuple[int, ...], recipe: Recipe, label: str) -> nn.Module:
     train(
         module,
         run.dataset,
         recipe,
-        seed=config.compute.seed,
+        seed=run.plan.config.compute.seed,
         device=run.device,
-        checkpoint=run.folder.state / f"train-{name}.safetensors",
+        checkpoint=kept_training(run, choices),
         progress=run.progress,
         label=label,
     )

@@ -20,6 +20,8 @@ from hwnas.schema import json_as
 _START_AGAIN = "delete the file to start again without it"
 LARGEST_INTEGER = 2**128
 """Of the JSON: states of random generators are that large."""
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
+_LARGEST_HEAD = 100 << 20  # bytes: safetensors reads none that is larger
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
@@ -47,17 +49,44 @@ def load(path: Path, *, hint: str = _START_AGAIN) -> tuple[dict[str, Tensor], di
         InputError: the file cannot be read, is damaged, or was not written by `save`.
     """
     try:
-        content = path.read_bytes()
-        tensors = safetensors.torch.load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        header = _header(path)
+        tensors = safetensors.torch.load(path.read_bytes())
         digest, _, text = header["__metadata__"]["hwnas"].partition(" ")
         if digest != _digest(tensors, text):
             raise ValueError("its contents do not match its checksum")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
-    except (SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (SafetensorError, *_DAMAGED) as error:
         raise InputError(f"{path} is damaged or not a checkpoint of hwnas: {error}", hint=hint) from error
     return tensors, json_as(text, dict[str, Any], path, hint=hint, largest_integer=LARGEST_INTEGER)
+
+
+def is_own(path: Path) -> bool:
+    """Whether `save` wrote the file, by its head and length."""
+    try:
+        return "hwnas" in _header(path)["__metadata__"]
+    except (OSError, *_DAMAGED):
+        return False
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """What the file says of its tensors; a file that is longer or shorter than it says is refused unread.
+
+    Raises:
+        OSError: it cannot be read. Any of `_DAMAGED`: it is no such file.
+    """
+    size = path.stat().st_size
+    if not path.is_file():
+        raise ValueError("it must be a file")
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _LARGEST_HEAD:
+            raise ValueError("its header is too large")
+        header: dict[str, Any] = json.loads(file.read(length))
+    ends = [int(one["data_offsets"][1]) for name, one in header.items() if name != "__metadata__"]
+    if size != 8 + length + max(ends, default=0):
+        raise ValueError(f"it must be {8 + length + max(ends, default=0)} bytes long, not {size}")
+    return header
 
 
 def copy_into(live: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:

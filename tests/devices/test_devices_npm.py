@@ -56,13 +56,26 @@ def test_it_is_installed_once_and_says_what_and_where(programs: Programs, caplog
     npm.install()
     assert npm.packages() == {"onnxruntime-web": "1.30.7", "node": "20.1.2"}
     (said,) = caplog.messages
-    assert all(part in said for part in ("onnxruntime-web", npm.VERSIONS, str(npm.folder())))
+    assert all(part in said for part in ("onnxruntime-web", npm.VERSION, str(npm.folder())))
     (call,) = (npm.folder().parent / "calls").read_text().splitlines()
-    assert call.startswith("install --prefix ")
+    assert call.startswith("ci --prefix ")
     assert "--ignore-scripts" in call
     asked = json.loads((npm.folder() / "package.json").read_text())
-    assert asked["dependencies"] == {"onnxruntime-web": npm.VERSIONS}
+    assert asked["dependencies"] == {"onnxruntime-web": npm.VERSION}
     assert {path.name for path in npm.folder().parent.iterdir()} <= {npm.folder().name, "calls", ".lock"}
+
+
+def test_everything_is_pinned_by_checksum(programs: Programs) -> None:
+    """`npm ci` takes nothing that the lock file does not name, and nothing of another checksum."""
+    programs.write("npm", GOOD_NPM)
+    npm.install()
+    asked, lock = (json.loads((npm.folder() / name).read_text()) for name in ("package.json", "package-lock.json"))
+    entries = lock["packages"]
+    assert entries.pop("")["dependencies"] == asked["dependencies"] == {"onnxruntime-web": npm.VERSION}
+    assert entries["node_modules/onnxruntime-web"]["version"] == npm.VERSION
+    assert all(entry["integrity"].startswith("sha512-") for entry in entries.values())
+    wanted = {name for entry in entries.values() for name in entry.get("dependencies", {})}
+    assert {f"node_modules/{name}" for name in wanted} <= entries.keys()
 
 
 def test_a_cache_folder_may_be_relative(programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

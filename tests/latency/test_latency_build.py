@@ -195,13 +195,41 @@ def test_tables_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(find.platformdirs, "user_data_path", lambda name: tmp_path)
     monkeypatch.setattr(find, "resource_folder", lambda name: roots["shipped"])
     assert find.find_folder(condition, None) is None
-    for root in ("shipped", "user", "local"):
+    for root in ("local", "shipped", "user"):
         folder = roots[root] / condition.folder
         save_table(LatencyTable(condition), folder)
         assert find.find_folder(condition, None) == folder
     assert find.find_folder(condition, tmp_path / "mine") is None
     save_table(LatencyTable(condition), tmp_path / "mine" / condition.folder)
     assert find.find_folder(condition, tmp_path / "mine") == tmp_path / "mine" / condition.folder
+
+
+def test_a_table_of_the_working_directory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made the folder made the table; one that was asked for needs no word."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(find.platformdirs, "user_data_path", lambda name: tmp_path / "user")
+    monkeypatch.setattr(find, "resource_folder", lambda name: tmp_path / "none")
+    condition, said = condition_of(HOST), Said()
+    here, mine = Path("latency_tables"), tmp_path / "user" / "latency_tables"
+    save_table(LatencyTable(condition.device, condition.id), here / condition.folder)
+    assert find.table_folder(condition, None) == here / condition.folder
+    find.say_if_here(find.find_folder(condition, None), None, said)
+    assert said.messages == [f"latency table from ./latency_tables/{condition.folder.as_posix()}"]
+    find.say_if_here(find.find_folder(condition, here), here, said)
+    save_table(LatencyTable(condition.device, condition.id), mine / condition.folder)
+    find.say_if_here(find.find_folder(condition, None), None, said)
+    assert find.table_folder(condition, None) == mine / condition.folder
+    assert len(said.messages) == 1
+
+
+class Said(Silent):
+    """Keeps what users are told."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.messages.append(message)
 
 
 def test_an_installation_without_tables_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,6 +179,26 @@ def test_bad_layer_x_op_tables_are_refused_with_one_message(case: str, tmp_path:
     assert len(str(caught.value)) < 700
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (json.dumps(lut(lambda content: content.update(source="\ud800"))), "source must be Unicode text"),
+        (json.dumps(lut()).replace('"phone"', '"\\ud800"'), "devices must be Unicode text"),
+        (json.dumps(lut()).replace('"layers": 22', '"layers": 22, "layers": 22'), "the key 'layers' is there twice"),
+        (json.dumps(lut()).replace('"layers": 22', '"layers": ' + "9" * 5000), "Exceeds the limit"),
+        (json.dumps(lut()).replace('"layers": 22', '"layers": ' + "[" * 100 + "]" * 100), "nested at most 64 deep"),
+        (json.dumps(lut()).replace('"layers": 22', '"layers": NaN'), "layers must be a finite number"),
+        ("", "not valid JSON"),
+    ],
+    ids=["surrogate", "surrogate key", "twice", "huge integer", "deep", "NaN", "empty"],
+)
+def test_json_of_any_sort_is_refused_by_its_place(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_text(text)
+    with pytest.raises(TableError, match=message):
+        import_table(path, "fbnet", "board")
+
+
 def test_a_size_that_contradicts_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="32 pixels, not at 224"):
         import_table(written(tmp_path, lut()), "fbnet", "phone", resolution=224)
@@ -255,6 +275,7 @@ BAD_CSVS = {
     "an op that costs nothing": ("key,latency_us\nskip-i8-o8-h8-w8,1\n", "computes nothing"),
     "twice, and different": (f"key,latency_us\n{KEY},10\n{KEY},20\n", "line 2 and line 3"),
     "a huge field": ("key,latency_us\n" + "x" * 200_000 + ",1\n", "line"),
+    "NUL bytes": (f"key,latency_us\n{KEY},1\x00\n", "line 2"),
     "a quote that never ends": ('key,latency_us\n"' + "x" * 200_000, "line"),
 }
 

@@ -257,3 +257,32 @@ def test_bad_input_is_explained(images: Path, tmp_path: Path) -> None:
         assert done.exit_code == 2, done.output
         assert complaint in done.stderr.replace("\n", " ")
         assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize("option", [(), ("--force",)])
+def test_nothing_of_somebody_else_is_replaced(option: tuple[str, ...], images: Path, tmp_path: Path) -> None:
+    mine = {"photo.safetensors": b"mine", "other.safetensors.state/meta.safetensors": b"mine"}
+    for name, content in mine.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    for out in ("photo.safetensors", "other.safetensors"):
+        refused = hwnas(images, tmp_path / out, *option)
+        assert refused.exit_code == 2, refused.stderr
+        assert "no file of hwnas" in refused.stderr or "there already" in refused.stderr
+    assert {name: (tmp_path / name).read_bytes() for name in mine} == mine
+
+
+def test_what_somebody_else_keeps_beside_the_state_stays(images: Path, tmp_path: Path) -> None:
+    out, notes = tmp_path / "out.safetensors", tmp_path / "out.safetensors.state" / "notes.txt"
+    refused = hwnas(images, out, "--resume")
+    assert refused.exit_code == 2
+    assert "no interrupted meta-training" in refused.stderr
+    assert not list(tmp_path.iterdir())
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    assert hwnas(images, out).exit_code == 0
+    assert [path.name for path in notes.parent.iterdir()] == ["notes.txt"]
+    assert hwnas(images, out, "--force").exit_code == 0
+    out.write_bytes(b"mine")
+    assert hwnas(images, out, "--force").exit_code == 2
+    assert out.read_bytes() == b"mine"

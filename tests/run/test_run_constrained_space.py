@@ -11,13 +11,13 @@ from run_fakes import SPACE, a_config, install, latencies, write_table
 from hwnas.arch.costs import peak_bytes
 from hwnas.errors import ExportError, InfeasibleBudgetError, InfeasibleLimitError, InputError
 from hwnas.export.size import size_model
-from hwnas.files import read_json
 from hwnas.progress import Silent
 from hwnas.run import produce
 from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
 from hwnas.run.latency_stage import ready_model
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
+from hwnas.schema import read_json
 
 MODEL = latencies()
 CLASSES, TEXTS = ("blue", "green", "red"), ("images", "host", "a/condition")

@@ -20,6 +20,7 @@ from ssh_board import Board, needs_sshd
 from hwnas.arch import OpSpec
 from hwnas.backends.model_format import format_of
 from hwnas.devices import job, link, profile
+from hwnas.devices import verdict as verdict_module
 from hwnas.devices.device import ALLOWED, Device, load_device
 from hwnas.devices.link import condition_of, link_to
 from hwnas.devices.verdict import measure_verdict
@@ -113,7 +114,8 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "CALIBRATION_NETWORKS", 6)
     monkeypatch.setattr(build, "VALIDATION_NETWORKS", 6)
     monkeypatch.setattr(latency_stage, "drifted", lambda *_: (MissingRows((), calibration=False), 0.0))
-    verdict = lambda *a, **o: measure_verdict(*a, **o | brief | {"processes": 2})  # noqa: E731
+    verdict = lambda *a, **o: measure_verdict(*a, **o | {"round_ms": 0.1, "processes": 5})  # noqa: E731
+    monkeypatch.setattr(verdict_module, "ROUNDS", 5)
     monkeypatch.setattr(measured_check, "measure_verdict", verdict)
     install_short(monkeypatch.setattr)
 

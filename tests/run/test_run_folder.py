@@ -10,6 +10,7 @@ import pytest
 
 from hwnas.config import Compute, Configuration, Target, load_configuration
 from hwnas.errors import InputError, StorageError
+from hwnas.events import Event
 from hwnas.run.run_folder import RunFolder
 
 CONFIG = Configuration(target=Target(budget="20"))
@@ -36,7 +37,7 @@ def test_a_second_process_is_kept_out(ends: str, tmp_path: Path) -> None:
         assert holder.stdout.readline() == "held\n"
         for force in (False, True):
             with pytest.raises(InputError, match="another process"):
-                claim(tmp_path / "run", resume=True, force=force)
+                claim(tmp_path / "run", resume=not force, force=force)
         if ends == "killed":
             holder.kill()
         else:
@@ -62,13 +63,94 @@ def test_only_the_same_configuration_goes_on(tmp_path: Path) -> None:
         claim(tmp_path, resume=True)
 
 
-def test_to_resume_where_nothing_is_starts(tmp_path: Path) -> None:
-    assert claim(tmp_path / "new", resume=True).config.exists()
+@pytest.mark.parametrize("there", [False, True], ids=["absent", "empty"])
+def test_to_resume_where_nothing_is_starts_nothing(there: bool, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    if there:
+        run.mkdir()
+    with pytest.raises(InputError, match=r"no run in .* to continue"):
+        claim(run, resume=True)
+    assert not list(tmp_path.rglob("*")) or list(tmp_path.rglob("*")) == [run]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("option", ["none", "resume", "force"])
+def test_a_folder_of_somebody_else_is_left_alone(option: str, tmp_path: Path) -> None:
+    """Whatever it holds, even a configuration for `--config`, which names data and budget."""
+    for name in ("labels.txt", "state/notes.txt", "config.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("[data]\nsource = 'digits'\n[target]\nbudget = '50%'\n")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="no run of hwnas") as caught:
+        claim(tmp_path, resume=option == "resume", force=option == "force")
+    assert "--out" in caught.value.hint
+    assert contents(tmp_path) == before
+
+
+def test_a_run_of_before_there_were_markers_opens(tmp_path: Path) -> None:
+    folder = claim(tmp_path)
+    for again in ({"resume": True}, {"force": True}):
+        folder.marker.unlink()
+        claim(tmp_path, **again)
+        assert folder.marker.is_file()
+
+
+def test_what_a_kill_leaves_before_the_marker_is_no_folder_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "lock").touch()
+    (tmp_path / "..hwnas-run.0123abcd.hwnas-part").touch()
+    claim(tmp_path)
+    assert not list(tmp_path.glob("*.hwnas-part"))
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    elsewhere, run = tmp_path / "elsewhere", tmp_path / "run"
+    elsewhere.mkdir()
+    (elsewhere / "mine.txt").write_text("mine")
+    folder = claim(run)
+    for link in (folder.state / "cache", folder.labels, run / "notes"):
+        link.symlink_to(elsewhere if link.suffix == "" else elsewhere / "mine.txt")
+    claim(run, force=True)
+    assert not folder.labels.is_symlink()
+    assert [path.name for path in folder.state.iterdir()] == ["lock"]
+    folder.state.rename(tmp_path / "away")
+    folder.state.symlink_to(elsewhere)
+    with pytest.raises(InputError, match="symbolic link"):
+        claim(run, force=True)
+    folder.state.unlink()
+    (tmp_path / "link").symlink_to(run)
+    claim(tmp_path / "link", resume=True)
+    with pytest.raises(InputError, match="does not follow"):
+        claim(tmp_path / "link", force=True)
+    folder.log_file.symlink_to(elsewhere / "mine.txt")
+    with pytest.raises(StorageError):
+        folder.on_event(Event("record", record={"event": "end"}))
+    assert contents(elsewhere) == {"mine.txt": "mine"}
+
+
+def test_parts_of_a_run_are_not_folders_of_somebody_else(tmp_path: Path) -> None:
+    """A folder called as a budget is: it is no part of a run of hwnas unless the run made it."""
+    several = Configuration(target=Target(budget="5,10"))
+    folder = claim(tmp_path)
+    (tmp_path / "5ms").mkdir()
+    (tmp_path / "5ms" / "labels.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"5ms holds files and is no part of a run of hwnas"):
+        claim(tmp_path, several, force=True)
+    assert load_configuration(folder.config) == CONFIG
+    (tmp_path / "5ms" / "labels.txt").unlink()
+    claim(tmp_path, several, force=True)
+    claim(tmp_path, force=True)
+    assert not (tmp_path / "5ms").exists()
 
 
 def test_force_removes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -> None:
     folder = claim(tmp_path)
-    own = [path for path in vars(folder).values() if path not in (folder.path, folder.state, folder.config)]
+    own = [
+        path for path in vars(folder).values() if path not in (folder.path, folder.state, folder.config, folder.marker)
+    ]
     for path in own:
         path.write_text("old")
     (folder.state / "search.safetensors").write_text("old")

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from hwnas.cli import app
 from hwnas.devices.link import link_to
 from hwnas.errors import InputError, MissingRowsError, UnreachableError
-from hwnas.files import read_json
 from hwnas.latency.imported import import_table, save_imported
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
+from hwnas.schema import read_json
 
 
 def imported(folder: Path, device: str = "board", *, rows: int | None = None) -> Path:

@@ -93,7 +93,7 @@ def test_a_run_leaves_everything_it_promises(runs: Runs) -> None:
     result = runs(budget="60%")
     assert result == runs.result()
     files = {"config.toml", "env.json", "log.jsonl", "evaluated.csv", "architecture.json", "weights.safetensors"}
-    assert files | {"model.onnx", "labels.txt", "result.json", "report.html", "state"} == {
+    assert files | {"model.onnx", "labels.txt", "result.json", "report.html", ".hwnas-run", "state"} == {
         path.name for path in (runs.root / "run").iterdir()
     }
     budget_ms = MODEL.smallest_ms + 0.6 * (MODEL.largest_ms - MODEL.smallest_ms)

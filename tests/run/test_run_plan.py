@@ -9,6 +9,7 @@ from run_fakes import SPACE, a_config, draw_images, latencies, row_ms, write_tab
 
 from hwnas.devices.rounds import Round
 from hwnas.errors import InfeasibleBudgetError, InputError
+from hwnas.latency import find
 from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.table import LatencyTable
 from hwnas.progress import Silent
@@ -135,6 +136,7 @@ def test_a_table_in_the_working_directory_is_completed_where_it_is(
     """Else the next run would find the incomplete one again, and measure again."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr(find, "resource_folder", lambda name: tmp_path / "none")
     write_table(Path("latency_tables"))
     found = make_plan(a_config(data, resolution=16), None)
     assert found.missing

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import run_fakes
 from plugin_packages import documented, install, install_documented
-from run_fakes import write_table
+from run_fakes import a_config, write_table
 
 from hwnas.errors import InputError
 from hwnas.nas.strategies import strategies, strategy
 from hwnas.plugins import plugins
+from hwnas.run.pipeline import run_search
 
 GOOD = "from hwnas.nas.strategies import Strategy, strategy\nimport hwnas.nas.strategies.random as r\n"
 
@@ -93,8 +94,11 @@ def test_one_entry_point_may_bring_several(installed: Callable[[str, str, str], 
         (GOOD + "THING = Strategy('random', 's', sampler=r.Random)", ("'random'",)),
         (GOOD + "THING = [Strategy('own', 's', sampler=r.Random)] * 2", ("'own'",)),
         (GOOD + "THING = Strategy('own', 's')", ("could not be loaded", "a relaxation or a sampler")),
+        ("import sys; sys.exit('enough')", ("could not be loaded", "SystemExit: enough (plugin_wrong.py, line 1)")),
+        ("from os import _exit; _exit(0)", ("could not be loaded", "os._exit(0) (plugin_wrong.py, line 1)")),
+        ("class Own(BaseException): pass\nraise Own('own')", ("could not be loaded", "Own: own")),
     ],
-    ids=["import", "attribute", "type", "clash", "clash-with-itself", "neither"],
+    ids=["import", "attribute", "type", "clash", "clash-with-itself", "neither", "exit", "os._exit", "base"],
 )
 def test_what_is_wrong_with_a_plugin_is_one_error_that_names_it(
     text: str, words: tuple[str, ...], installed: Callable[[str, str, str], None]
@@ -105,3 +109,23 @@ def test_what_is_wrong_with_a_plugin_is_one_error_that_names_it(
             strategies()
         assert all(word in str(caught.value) for word in words)
         assert "hwnas-wrong" in caught.value.hint or "package" in caught.value.hint
+
+
+@pytest.mark.parametrize("said", ["sys.exit(7)", "os._exit(0)", "raise KeyError('x')", "raise GeneratorExit"])
+def test_a_strategy_that_ends_the_process_is_named(
+    said: str,
+    installed: Callable[[str, str, str], None],
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sampler = f"class Own(r.Random):\n    def ask(self):\n        {said}\n"
+    installed("ending", f"import os, sys\n{GOOD}{sampler}THING = Strategy('own', 's', sampler=Own)", "THING")
+    run_fakes.install(monkeypatch.setattr)
+    config, tables, leave = a_config(images, strategy="own", train=False), write_table(tmp_path / "tables"), os._exit
+    for resume in (False, True):
+        with pytest.raises(InputError, match=r"'own' of the plug-in 'ending' of the package hwnas-ending") as caught:
+            run_search(config, tmp_path / "run", tables=tables, resume=resume)
+        assert said.removeprefix("raise ").partition("(")[0].removeprefix("sys.").lower() in str(caught.value).lower()
+        assert "(plugin_ending.py, line 6)" in str(caught.value)
+    assert os._exit is leave

@@ -163,3 +163,8 @@ def strategy(name: str) -> Strategy:
     if (current := ALIASES.get(name, name)) in known:
         return known[current]
     raise InputError(f"unknown search strategy {name!r}", hint=f"known strategies: {', '.join(known)}")
+
+
+def plugin_of(chosen: Strategy) -> str:
+    """The plug-in that adds a strategy; empty for those of hwnas itself."""
+    return next((plugin.name for plugin in plugins() if any(thing is chosen for thing in plugin.things)), "")

@@ -1,0 +1,84 @@
+"""The fuzzer of commands: it runs, it finds what is wrong, and the same seed does the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+sys.path.insert(0, str(TOOLS))
+
+import fuzz_commands  # noqa: E402
+import fuzz_damage  # noqa: E402
+from fuzz_lab import MOST_BYTES, Ended, fresh, wrong  # noqa: E402
+
+
+def test_thirty_commands_end_as_commands_may(tmp_path: Path) -> None:
+    words = ["--runs", "34", "--real", "0", "--out", "found.json", "--work", "work"]
+    program = [sys.executable, str(TOOLS / "fuzz_commands.py"), *words]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["findings"] == []
+    assert found["done"] == found["planned"] == sum(one["commands"] for one in found["groups"].values()) >= 30
+    assert 0 < sum(one["refused"] for one in found["groups"].values()) < found["done"]
+    assert not list((tmp_path / "work" / "cases").iterdir())
+    again = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
+    assert again.returncode == 0
+    assert json.loads((tmp_path / "found.json").read_text()) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "ended", "sort"),
+    [
+        ([], Ended(0, "", "", 1.0, 0), ""),
+        ([], Ended(2, "", "error: no such file", 1.0, 0), ""),
+        ([], Ended(2, "", "", 1.0, 0), "no message"),
+        ([], Ended(1, "", "Traceback (most recent call last):\nKeyError", 1.0, 0), "traceback"),
+        ([], Ended(1, "", "error: a defect", 1.0, 0), "exit code"),
+        ([], Ended(-11, "", "", 1.0, 0), "signal"),
+        ([], Ended(-9, "", "", 60.0, 0, timed_out=True), "hang"),
+        ([], Ended(0, "", "", 1.0, MOST_BYTES + 1), "memory"),
+        ([], Ended(1, "", "Traceback (most recent call last):\nMemoryError", 1.0, 0), "memory"),
+        (["--json"], Ended(0, '{"a": 1}', "", 1.0, 0), ""),
+        (["--json"], Ended(0, '{"a": NaN}', "", 1.0, 0), "json"),
+        (["--json"], Ended(0, "a table", "", 1.0, 0), "json"),
+    ],
+)
+def test_what_is_wrong(words: list[str], ended: Ended, sort: str) -> None:
+    assert wrong(words, ended) == sort
+
+
+def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
+    """Starting takes longer than that."""
+    (tmp_path / "tmp").mkdir()
+    assert wrong([], fresh(["--version"], tmp_path, tmp_path, longest_s=0.01)) == "hang"
+
+
+def test_the_same_seed_does_the_same_damage(tmp_path: Path) -> None:
+    contents = []
+    for copy in ("one", "two"):
+        path = tmp_path / copy / "meta.toml"
+        path.parent.mkdir()
+        said = []
+        for seed in range(60):
+            fuzz_damage.remove(path)
+            if path.exists():
+                path.unlink()
+            path.write_text('a = 1\nb = "x"\n[c]\nd = [1.5, 2]\n')
+            how = fuzz_damage.damage(random.Random(seed), path)
+            with suppress(OSError), path.open("rb") as file:
+                said.append((how, file.read(5000)))
+            if path.is_symlink():
+                path.unlink()
+        contents.append(said)
+    assert contents[0] == contents[1]
+    assert len({how for how, _ in contents[0]}) > 2
+    assert fuzz_commands.plan(500, 3) == fuzz_commands.plan(500, 3) != fuzz_commands.plan(500, 4)

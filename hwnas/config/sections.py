@@ -13,6 +13,7 @@ from hwnas.config.budget import budget_text
 from hwnas.config.option import Option
 from hwnas.config.section import Section
 from hwnas.config.share import parse_share
+from hwnas.metric_names import Metric
 
 Evaluator = Literal["", "one-shot", "from-scratch"]
 Reward = Literal["filter", "absolute"]
@@ -96,7 +97,7 @@ class Target(Section):
     max_drop: Annotated[
         float,
         Option(
-            "Percentage points of validation accuracy that int8 may cost.",
+            "Percentage points of the metric on the validation images that int8 may cost.",
             flag="--max-drop",
             unit="percentage points",
             ge=0,
@@ -163,6 +164,14 @@ class Search(Section):
             flag="--reward",
         ),
     ] = "filter"
+    metric: Annotated[
+        Metric,
+        Option(
+            "What is sought and reported: accuracy, which counts every image the same, or balanced accuracy or macro "
+            "F1, which count every class the same, in training as well.",
+            flag="--metric",
+        ),
+    ] = "accuracy"
     init: Annotated[
         str,
         Option(

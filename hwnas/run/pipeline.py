@@ -15,7 +15,7 @@ from hwnas.files import write_json
 from hwnas.latency.model import LatencyModel
 from hwnas.report.page import write_front, write_report
 from hwnas.run.context import RunContext, SearchContext
-from hwnas.run.latency_stage import ready_model
+from hwnas.run.latency_stage import kept_table, ready_model
 from hwnas.run.measured_check import checked
 from hwnas.run.plan import Plan, make_plan
 from hwnas.run.produce import produced
@@ -72,6 +72,7 @@ def run_search(
             with events.stage("measure"):
                 whole = _latencies(plan, folder, events)
             model, range_ms = whole.restricted(plan.constrained.kept), (whole.smallest_ms, whole.largest_ms)
+            table = kept_table(_kept_latencies(folder))
             runs = [
                 RunContext(
                     plan,
@@ -82,6 +83,7 @@ def run_search(
                     dataset,
                     plan.accelerator,
                     told.also(part.on_event),
+                    table,
                 )
                 for budget, part in zip(plan.budgets, parts, strict=True)
             ]
@@ -105,10 +107,14 @@ def _images(plan: Plan, dataset: Dataset | None, folder: RunFolder) -> Dataset:
 def _latencies(plan: Plan, folder: RunFolder, events: Events) -> LatencyModel:
     """The latency model of the whole space, measured as far as the table lacks it."""
     try:
-        return ready_model(plan, progress=events, kept=folder.state / "latency.json")
+        return ready_model(plan, progress=events, kept=_kept_latencies(folder))
     except InfeasibleBudgetError:
         folder.free_unless_started()
         raise
+
+
+def _kept_latencies(folder: RunFolder) -> Path:
+    return folder.state / "latency.json"
 
 
 def _results(context: SearchContext) -> list[dict[str, Any]]:

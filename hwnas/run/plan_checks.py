@@ -73,7 +73,7 @@ def _check_settings(config: Configuration) -> None:
     scratch, idle = config.search.evaluator == "from-scratch", config.search.share == 0
     if not scratch and not idle:
         return
-    used = {"candidates"} if scratch and not idle else set()
+    used = {"metric", "candidates"} if scratch and not idle else {"metric"}
     unused = [
         f"search.{one.name}" for one in fields(SearchSettings) if one.name in config.search.chosen().keys() - used
     ]

@@ -72,8 +72,6 @@ def measured_verdicts(
 
     Nothing where there is no way to the device.
     """
-    if not run.plan.device.reachable:
-        return {}
     models = {"model": exported.path}
     if baseline is not None:
         models["baseline"] = run.folder.baseline(run.model_format.suffix)
@@ -81,6 +79,8 @@ def measured_verdicts(
         if run.model_format.quantize is not None:
             content = run.model_format.quantize(content, calibration_inputs(run.dataset))
         write_bytes(models["baseline"], content)
+    if not run.plan.device.reachable:
+        return {}
     reference = write_reference_model(run.folder.state, run.plan.device)
     verdicts: dict[str, Verdict] = {}
     for processes in (2, 6):

@@ -239,12 +239,12 @@ def write_evaluated(run: RunContext, found: SearchOutcome) -> None:
     """Write `evaluated.csv`: the candidates that were compared."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["choices", "predicted_ms", "metric", "val_score", "val_accuracy", "val_loss"])
+    writer.writerow(["choices", "predicted_ms", "val_accuracy", "val_loss", "metric", "val_score"])
     for one in found.evaluated:
         choices = one.architecture.choices
-        numbers = (f"{value:.6f}" for value in (one.score, one.accuracy, one.loss))
-        named = ["-".join(map(str, choices)), f"{run.model.predict_ms(choices):.6f}", run.plan.config.search.metric]
-        writer.writerow([*named, *numbers])
+        numbers = (f"{value:.6f}" for value in (run.model.predict_ms(choices), one.accuracy, one.loss))
+        name = run.plan.config.search.metric
+        writer.writerow(["-".join(map(str, choices)), *numbers, name, f"{one.score:.6f}"])
     write_text(run.folder.evaluated, buffer.getvalue())
 
 

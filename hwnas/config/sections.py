@@ -321,7 +321,7 @@ class Compute(Section):
     seed: Annotated[
         int,
         Option(
-            "Seed of everything that is random; the same seed gives the same answer.",
+            "Seed of everything that is random; with equal data and latency table it gives the same bytes.",
             flag="--seed",
             ge=0,
             le=2**63 - 1,

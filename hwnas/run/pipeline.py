@@ -18,6 +18,7 @@ from hwnas.run.context import RunContext, SearchContext
 from hwnas.run.latency_stage import kept_table, ready_model
 from hwnas.run.measured_check import checked
 from hwnas.run.plan import Plan, make_plan
+from hwnas.run.plan_checks import uneven
 from hwnas.run.produce import produced
 from hwnas.run.result import front_of, read_result
 from hwnas.run.run_folder import RunFolder
@@ -69,6 +70,8 @@ def run_search(
             write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": threads})
             with events.stage("data"):
                 dataset = _images(plan, dataset, folder)
+            if said := uneven(plan.config, dataset):
+                events.say(said)
             with events.stage("measure"):
                 whole = _latencies(plan, folder, events)
             model, range_ms = whole.restricted(plan.constrained.kept), (whole.smallest_ms, whole.largest_ms)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+import numpy as np
+
 from hwnas.config import WITHOUT_SUPERNET, Configuration
+from hwnas.data import Dataset
 from hwnas.errors import InputError
+from hwnas.metric_names import class_balanced
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import Strategy
+
+_UNEVEN = 3  # times as many images of one class as of another
 
 
 def check_strategy(config: Configuration, chosen: Strategy) -> None:
@@ -19,6 +25,18 @@ def check_strategy(config: Configuration, chosen: Strategy) -> None:
     _check_scores(config, chosen)
     _check_reward(config, chosen)
     _check_settings(config)
+
+
+def uneven(config: Configuration, dataset: Dataset) -> str:
+    """What is said of classes of very different sizes where every image is to count the same; else empty."""
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.classes))
+    largest, smallest = (dataset.classes[index] for index in (counts.argmax(), counts.argmin()))
+    if class_balanced(config.search.metric) or counts.max() < _UNEVEN * counts.min():
+        return ""
+    return (
+        f"class {largest} has {counts.max()} train images and {smallest} has {counts.min()}: accuracy hardly tells how "
+        "small classes fare, --metric balanced or macro-f1 does"
+    )
 
 
 def _check_scores(config: Configuration, chosen: Strategy) -> None:

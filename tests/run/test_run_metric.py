@@ -17,6 +17,7 @@ from hwnas.api.outcomes import SearchResult
 from hwnas.data import load_dataset
 from hwnas.files import read_json
 from hwnas.nas import select
+from hwnas.run import plan_checks
 from hwnas.run.pipeline import run_search
 from hwnas.run.run_folder import RunFolder
 from hwnas.train import evaluate
@@ -96,6 +97,15 @@ def test_every_file_names_the_metric_and_holds_its_values(
     assert (typed.metric, typed.score) == (metric, pytest.approx(expected[metric]))
     assert typed.metrics.confusion.tolist() == matrix.tolist()
     assert typed.metrics.recall.tolist() == [one["recall"] for one in result["metrics"]["classes"]]
+
+
+def test_classes_of_very_different_sizes_are_told_where_accuracy_is_sought(uneven: Path) -> None:
+    data = load_dataset(str(uneven), resolution=8, seed=0)
+    config = a_config(uneven)
+    assert "--metric balanced" in plan_checks.uneven(config, data)
+    assert not plan_checks.uneven(config.changed(search={"metric": "macro-f1"}), data)
+    digits = load_dataset("digits", resolution=8, seed=0)
+    assert not plan_checks.uneven(config, digits)
 
 
 def test_scores_and_losses_count_classes_as_the_metric_does(uneven: Path) -> None:

@@ -167,8 +167,8 @@ class Search(Section):
     metric: Annotated[
         Metric,
         Option(
-            "What is sought and reported: accuracy, which counts every image the same, or balanced accuracy or macro "
-            "F1, which count every class the same, in training as well.",
+            "What is sought, trained for and reported: accuracy counts every image the same, balanced accuracy and "
+            "macro F1 count every class the same.",
             flag="--metric",
         ),
     ] = "accuracy"
@@ -311,6 +311,13 @@ class Train(Section):
     auxiliary: Annotated[
         float | None,
         Option("Auxiliary head: weight of its loss; 0 is no head.", ge=0, by_default="follows the recipe"),
+    ] = None
+    class_balanced: Annotated[
+        bool | None,
+        Option(
+            "Class weights: whether every class counts the same in the loss, rather than every image.",
+            by_default="follows the metric",
+        ),
     ] = None
 
 

@@ -44,7 +44,7 @@ class Recipe:
     cutout: float = 0.0
     drop_path: float = 0.0
     auxiliary: float = 0.0
-    class_balanced: bool = True
+    class_balanced: bool = False
 
     @classmethod
     def for_images(cls, train_images: int) -> Recipe:

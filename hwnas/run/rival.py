@@ -36,7 +36,8 @@ def rival_of(run: RunContext, winner: tuple[int, ...]) -> Rival:
     """The rival of the winner, by the seed of the run; a message tells where none is near."""
     own_ms = run.model.predict_ms(winner)
     rng = np.random.default_rng([run.plan.config.compute.seed, 2])
-    choices = matched(run.feasible_set(min(own_ms, run.model.target_ms(run.budget_ms))), winner, rng)
+    feasible = run.feasible_set(max(own_ms, run.model.smallest_ms))  # sums that are equal may differ by rounding
+    choices = matched(feasible, winner, rng)
     rival = Rival(choices, max(0.0, 1.0 - run.model.predict_ms(choices) / own_ms))
     if not rival.near:
         run.progress.say(

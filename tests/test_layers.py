@@ -16,7 +16,7 @@ import hwnas
 
 ROOT = Path(hwnas.__file__).parent
 BASE = {"errors", "files", "locks", "plugins", "progress", "events", "resources", "runtimes", "display", "schema"}
-TRAINING = BASE | {"data", "train"}
+TRAINING = BASE | {"data", "train", "metrics", "metric_names"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
@@ -28,15 +28,17 @@ ALLOWED: dict[str, set[str]] = {
     "resources": {"errors"},
     "plugins": {"errors"},
     "display": set(),
+    "metrics": set(),
+    "metric_names": set(),
     "runtimes": {"errors"},
     "schema": {"errors", "files"},
-    "config": {"errors", "files", "schema"},
+    "config": {"errors", "files", "metric_names", "schema"},
     "arch": {"errors"},
     "backends": {"arch", "errors", "files", "locks", "runtimes", "schema"},
     "devices": BASE | {"backends"},
     "latency": MEASURING - {"latency"},
     "data": {"errors", "files", "progress"},
-    "train": {"data", "errors", "files", "progress", "schema"},
+    "train": {"data", "errors", "files", "metrics", "progress", "schema"},
     "nas": MEASURING | TRAINING,
     "meta": MEASURING | TRAINING | {"nas"},
     "export": MEASURING | TRAINING | {"nas", "__init__"},
@@ -59,6 +61,8 @@ WITHOUT_TORCH = (
     "resources",
     "runtimes",
     "schema",
+    "metrics",
+    "metric_names",
     "config",
     "arch",
     "devices",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from hwnas.display import table_html
 from hwnas.latency.calibrate import too_far_off
 from hwnas.latency.table import LatencyTable, Noise, Validation
 from hwnas.latency.trust import trust
+from hwnas.metric_names import NAMES
+from hwnas.metrics import Metrics
 
 _STATES: tuple[State, ...] = ("met", "missed", "too close", "unstable")
 
@@ -32,6 +35,9 @@ class SearchResult:
         verdict: the measurement of the exported file; None where the device is known by an imported table alone.
         budget_met: True or False where the measurement decides it, else None.
         accuracy: share of the test images that are classified rightly, 0 to 1.
+        metric: what the search was after: `accuracy`, `balanced` or `macro-f1`.
+        score: that metric on the test images, 0 to 1.
+        metrics: of the test images, class by class, with the confusion matrix; None in runs of earlier versions.
         front: results by budget, the tightest first; empty for one budget.
         facts: all of `result.json`.
     """
@@ -47,6 +53,9 @@ class SearchResult:
     accuracy: float
     front: tuple[SearchResult, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    metric: str = "accuracy"
+    score: float = math.nan
+    metrics: Metrics | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, run: Path, facts: Mapping[str, Any]) -> SearchResult:
@@ -66,6 +75,9 @@ class SearchResult:
                 first.accuracy,
                 front,
                 facts,
+                first.metric,
+                first.score,
+                first.metrics,
             )
         return cls(
             run,
@@ -79,6 +91,9 @@ class SearchResult:
             facts["accuracy"]["test"],
             (),
             facts,
+            facts.get("metric", "accuracy"),
+            facts.get("score", facts["accuracy"])["test"],
+            Metrics.from_json(facts["metrics"]) if "metrics" in facts else None,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -94,7 +109,7 @@ class SearchResult:
 
     def _measured(self) -> str:
         took = "not measured" if self.verdict is None else f"{self.verdict.median_ms:.4g} ms: {self.verdict.state}"
-        return f"{took}, test accuracy {self.accuracy:.4f}"
+        return f"{took}, test {NAMES[self.metric]} {self.score:.4f}"
 
 
 def _verdict(facts: Mapping[str, Any]) -> Verdict | None:

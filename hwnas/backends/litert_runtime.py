@@ -18,6 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from hwnas.backends.litert import METADATA, OUTPUT, SIGNATURE
+from hwnas.backends.onnx_runtime import Compute
 from hwnas.errors import ExportError
 from hwnas.schema import json_as
 
@@ -60,16 +61,38 @@ def run_litert(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]
     Raises:
         ExportError: LiteRT refuses the model.
     """
-    try:
+    with open_litert(model) as compute:
+        return compute(inputs)
+
+
+@contextlib.contextmanager
+def open_litert(model: bytes) -> Iterator[Compute]:
+    """`run_litert` of one interpreter.
+
+    Raises:
+        ExportError: LiteRT refuses the model; what is yielded raises it as well.
+    """
+    with _refused():
         run = interpreter(model).get_signature_runner(SIGNATURE)
         given, made = run.get_input_details(), run.get_output_details()[OUTPUT]
-        maps = np.split(inputs.transpose(0, 2, 3, 1), len(given), axis=3)
-        stored = {name: _stored(one, given[name]) for name, one in zip(sorted(given), maps, strict=True)}
-        called = (run(**{name: values[[k]] for name, values in stored.items()}) for k in range(len(inputs)))
-        outputs = _real(np.concatenate([one[OUTPUT] for one in called]), made)
+
+    def compute(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        with _refused():
+            maps = np.split(inputs.transpose(0, 2, 3, 1), len(given), axis=3)
+            stored = {name: _stored(one, given[name]) for name, one in zip(sorted(given), maps, strict=True)}
+            called = (run(**{name: values[[k]] for name, values in stored.items()}) for k in range(len(inputs)))
+            outputs = _real(np.concatenate([one[OUTPUT] for one in called]), made)
+        return outputs.transpose(0, 3, 1, 2) if outputs.ndim == 4 else outputs
+
+    yield compute
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
     except (ValueError, RuntimeError, KeyError) as error:
         raise ExportError(f"LiteRT refuses the model: {error}") from error
-    return outputs.transpose(0, 3, 1, 2) if outputs.ndim == 4 else outputs
 
 
 def _stored(values: NDArray[np.float32], tensor: dict[str, Any]) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from hwnas.files import sha256
 from hwnas.runtimes import Runtime, runtime_named
 
 if TYPE_CHECKING:
-    from hwnas.backends.onnx_runtime import Run
+    from hwnas.backends.onnx_runtime import Opened, Run
 
 _SAMPLES = 4  # random inputs that a random model is quantised with
 
@@ -41,6 +41,7 @@ class ModelFormat:
         model: writes a whole network with its weights, in float32.
         fingerprint: 16 hexadecimal digits that change with what is measured for an op.
         run: outputs of such a model, computed on this machine.
+        opened: the same for more inputs than fit into memory at once.
         check: raises ExportError where the file breaks a rule of its format.
         metadata: what `model` was given; raises ExportError where the file is damaged.
         quantize: what is done to a model in the end, if it is not to stay float32.
@@ -51,6 +52,7 @@ class ModelFormat:
     model: WriteModel
     fingerprint: Callable[[OpSpec], str]
     run: Run
+    opened: Opened
     check: Callable[[bytes], None]
     metadata: Callable[[bytes], Mapping[str, str]]
     quantize: Quantize | None = None
@@ -77,7 +79,7 @@ def format_of(runtime: str, precision: str = "fp32") -> ModelFormat:
 
 def _onnx(runtime: Runtime) -> ModelFormat:
     from hwnas.backends import onnx, onnx_runtime
-    from hwnas.backends.ort_web_runtime import run_ort_web
+    from hwnas.backends.ort_web_runtime import open_ort_web, run_ort_web
 
     return ModelFormat(
         runtime.suffix,
@@ -85,6 +87,7 @@ def _onnx(runtime: Runtime) -> ModelFormat:
         onnx.onnx_model,
         onnx.fingerprint,
         run_ort_web if runtime.in_node else onnx_runtime.run_onnx,
+        open_ort_web if runtime.in_node else onnx_runtime.open_onnx,
         onnx.check,
         onnx_runtime.metadata_of,
     )
@@ -101,6 +104,7 @@ def _tflite(runtime: Runtime) -> ModelFormat:
         litert.litert_model,
         litert.fingerprint,
         litert_runtime.run_litert,
+        litert_runtime.open_litert,
         litert_runtime.check,
         litert_runtime.metadata_of,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +16,12 @@ from hwnas.errors import ExportError
 
 Run: TypeAlias = Callable[[bytes, NDArray[np.float32]], NDArray[np.float32]]
 """Outputs of a model for inputs (n, C, H, W), computed one by one; several inputs come one after the other in C."""
+
+Compute: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""The same for a model that is open."""
+
+Opened: TypeAlias = Callable[[bytes], AbstractContextManager[Compute]]
+"""Opens a model once, for any number of calls."""
 
 # The runtime's exceptions have no base of their own.
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (
@@ -41,13 +49,27 @@ def run_onnx(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     Raises:
         ExportError: ONNX Runtime refuses the model.
     """
-    try:
+    with open_onnx(model) as compute:
+        return compute(inputs)
+
+
+@contextlib.contextmanager
+def open_onnx(model: bytes) -> Iterator[Compute]:
+    """`run_onnx` of one session.
+
+    Raises:
+        ExportError: ONNX Runtime refuses the model; what is yielded raises it as well.
+    """
+    with _refused():
         session = cpu_session(model)
         names = [node.name for node in session.get_inputs()]
-        parts = [np.split(x[None], len(names), axis=1) for x in inputs]
-        return np.concatenate([session.run(None, dict(zip(names, maps, strict=True)))[0] for maps in parts])
-    except RUNTIME_ERRORS as error:
-        raise ExportError(f"ONNX Runtime refuses the model: {error}") from error
+
+    def compute(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        with _refused():
+            parts = [np.split(x[None], len(names), axis=1) for x in inputs]
+            return np.concatenate([session.run(None, dict(zip(names, maps, strict=True)))[0] for maps in parts])
+
+    yield compute
 
 
 def metadata_of(model: bytes) -> dict[str, str]:
@@ -56,7 +78,13 @@ def metadata_of(model: bytes) -> dict[str, str]:
     Raises:
         ExportError: ONNX Runtime refuses the model.
     """
-    try:
+    with _refused():
         return dict(cpu_session(model).get_modelmeta().custom_metadata_map)
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
     except RUNTIME_ERRORS as error:
         raise ExportError(f"ONNX Runtime refuses the model: {error}") from error

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from hwnas.cli import console
 from hwnas.display import ms
+from hwnas.metric_names import NAMES
 
 
 def print_result(result: dict[str, Any], folder: Path) -> None:
@@ -43,7 +44,8 @@ def result_table(result: dict[str, Any]) -> Table:
 def _front(result: dict[str, Any]) -> Table:
     """One row for each of several budgets: predictions, medians, and accuracies on the test images; 80 columns."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("budget, ms", "predicted, ms", "measured (at most)", "accuracy", "random", "verdict"):
+    metric = _metric(result)
+    for column in ("budget, ms", "predicted, ms", "measured (at most)", metric, "random", "verdict"):
         table.add_column(column, justify="right")
     for one in result["front"]:
         rival = one["baseline_random"]
@@ -51,8 +53,8 @@ def _front(result: dict[str, Any]) -> Table:
             ms(one["budget_ms"]),
             ms(one["predicted_ms"]),
             _interval(one["measured_ms"]),
-            f"{one['accuracy']['test']:.4f}",
-            f"{rival['accuracy']:.4f}" if rival else "",
+            f"{_score(one):.4f}",
+            f"{rival.get('score', rival['accuracy']):.4f}" if rival else "",
             one["verdict"],
         )
     return table
@@ -75,6 +77,11 @@ def _comparison(result: dict[str, Any]) -> Table:
             _interval(rival["measured_ms"]) if rival else "",
         ),
         ("test accuracy", f"{result['accuracy']['test']:.4f}", f"{rival['accuracy']:.4f}" if rival else ""),
+        *(
+            [(f"test {_metric(result)}", f"{_score(result):.4f}", f"{rival['score']:.4f}" if rival else "")]
+            if result.get("metric", "accuracy") != "accuracy"
+            else []
+        ),
         ("MACs", f"{result['macs'] / 1e6:.2f} M", ""),
         ("parameters", f"{result['params'] / 1e3:.0f} k", ""),
         ("file size", _kib(result["file_bytes"], size), ""),
@@ -82,6 +89,16 @@ def _comparison(result: dict[str, Any]) -> Table:
     ):
         table.add_row(label, found, *([random] if rival else []))
     return table
+
+
+def _metric(result: dict[str, Any]) -> str:
+    """What was sought, in words; results of earlier versions do not tell."""
+    return NAMES[result.get("metric") or "accuracy"]
+
+
+def _score(result: dict[str, Any]) -> float:
+    """That of the test images."""
+    return float(result.get("score", result["accuracy"])["test"])
 
 
 def _limits(facts: dict[str, Any]) -> tuple[float | None, float | None]:

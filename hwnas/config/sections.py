@@ -13,6 +13,7 @@ from hwnas.config.budget import budget_text
 from hwnas.config.option import Option
 from hwnas.config.section import Section
 from hwnas.config.share import parse_share
+from hwnas.metric_names import Metric
 
 Evaluator = Literal["", "one-shot", "from-scratch"]
 Reward = Literal["filter", "absolute"]
@@ -104,7 +105,7 @@ class Target(Section):
     max_drop: Annotated[
         float,
         Option(
-            "Percentage points of validation accuracy that int8 may cost.",
+            "Percentage points of the metric on the validation images that int8 may cost.",
             flag="--max-drop",
             unit="percentage points",
             ge=0,
@@ -171,6 +172,14 @@ class Search(Section):
             flag="--reward",
         ),
     ] = "filter"
+    metric: Annotated[
+        Metric,
+        Option(
+            "What is sought, trained for and reported: accuracy counts every image the same, balanced accuracy and "
+            "macro F1 count every class the same.",
+            flag="--metric",
+        ),
+    ] = "accuracy"
     init: Annotated[
         str,
         Option(
@@ -311,6 +320,13 @@ class Train(Section):
         float | None,
         Option("Auxiliary head: weight of its loss; 0 is no head.", ge=0, by_default="follows the recipe"),
     ] = None
+    class_balanced: Annotated[
+        bool | None,
+        Option(
+            "Class weights: whether every class counts the same in the loss, rather than every image.",
+            by_default="follows the metric",
+        ),
+    ] = None
 
 
 class Compute(Section):
@@ -320,7 +336,7 @@ class Compute(Section):
     seed: Annotated[
         int,
         Option(
-            "Seed of everything that is random; the same seed gives the same answer.",
+            "Seed of everything that is random; with equal data and latency table it gives the same bytes.",
             flag="--seed",
             ge=0,
             le=2**63 - 1,

@@ -87,11 +87,13 @@ class Dataset:
             total.update(np.ascontiguousarray(part.labels).data)
         return total.hexdigest()
 
-    def class_weights(self) -> tuple[float, ...]:
-        """Weight of each class in the loss: N / (K · n_k), so that every class counts the same.
+    def class_weights(self, *, balanced: bool = True) -> tuple[float, ...]:
+        """Weight of each class in the loss: N / (K · n_k), so that every class counts the same; 1.0 if not `balanced`.
 
         The mean over the train images is 1; in an even set every weight is exactly 1.0.
         """
+        if not balanced:
+            return (1.0,) * len(self.classes)
         counts = np.bincount(self.train.labels, minlength=len(self.classes))
         return tuple(len(self.train) / (len(self.classes) * int(count)) for count in counts)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,10 @@ from hwnas.backends.weights import Weights
 from hwnas.data import Dataset, Images, to_input
 from hwnas.errors import ExportError
 from hwnas.files import write_bytes, write_text
+from hwnas.metric_names import NAMES, Metric
+from hwnas.metrics import Metrics, Tally, class_balanced_choice
 
-_IMAGES, _CALIBRATION_IMAGES, _MOST_IMAGES = 64, 256, 10_000
+_IMAGES, _CALIBRATION_IMAGES, _AT_ONCE = 64, 256, 32
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Exported:
 
     Attributes:
         parity: of the float32 model, on `images` test images.
-        drop: share of the validation images that quantising costs, 0..1; None where nothing was quantised.
+        drop: what quantising costs of the metric on the validation images, 0..1; None where nothing was quantised.
     """
 
     path: Path
@@ -50,13 +51,14 @@ def export_model(
     *,
     labels: Path,
     max_drop: float = 1.0,
+    metric: Metric = "accuracy",
 ) -> Exported:
     """Write the model file and `labels.txt`, having run the file and compared it on real images.
 
     Args:
         form: of the file.
         facts: goes into the metadata as `hwnas.<name>`.
-        max_drop: how much accuracy on the validation images quantising may cost, in percentage points.
+        max_drop: how much of `metric` on the validation images quantising may cost, in percentage points.
 
     Raises:
         ExportError: the file does not compute what the network computes, or quantising costs more than `max_drop`.
@@ -74,13 +76,12 @@ def export_model(
     drop = None
     if model_format.quantize is not None:
         float_model, content = content, model_format.quantize(content, calibration_inputs(dataset))
-        drop = accuracy(model_format, float_model, dataset, dataset.val) - accuracy(
-            model_format, content, dataset, dataset.val
-        )
+        before, after = (file_metrics(model_format, one, dataset, dataset.val) for one in (float_model, content))
+        drop = before.value(metric) - after.value(metric)
         if drop * 100 > max_drop:
             raise ExportError(
-                f"quantising costs {drop * 100:.2g} points of accuracy on the validation images; at most {max_drop:g} "
-                "are allowed",
+                f"quantising costs {drop * 100:.2g} points of {NAMES[metric]} on the validation images; at most "
+                f"{max_drop:g} are allowed",
                 hint="allow more with --max-drop and --resume, train longer, or stay with --precision fp32",
             )
     model_format.check(content)
@@ -89,17 +90,26 @@ def export_model(
     return Exported(path, len(content), parity, len(images), drop)
 
 
-def accuracy(model_format: ModelFormat, model: bytes, dataset: Dataset, images: Images) -> float:
-    """Share of up to 10,000 images that a model file classifies rightly, 0..1."""
-    chosen = images.subset(np.arange(min(len(images), _MOST_IMAGES)))
-    logits = model_format.run(model, _inputs(dataset, chosen))
-    return float((logits.argmax(1) == chosen.labels).mean())
+def file_metrics(model_format: ModelFormat, model: bytes, dataset: Dataset, images: Images) -> Metrics:
+    """What a model file makes of all images, a few in memory at a time.
+
+    Raises:
+        ExportError: the runtime refuses the model.
+    """
+    tally = Tally(len(dataset.classes))
+    with model_format.opened(model) as compute:
+        for start in range(0, len(images), _AT_ONCE):
+            part = images.subset(np.arange(start, min(start + _AT_ONCE, len(images))))
+            tally.add(compute(_inputs(dataset, part)), part.labels)
+    return tally.metrics()
 
 
 def calibration_inputs(dataset: Dataset) -> NDArray[np.float32]:
-    """Train images, a fixed random choice, that the ranges of activations are taken from: (n, C, H, W)."""
-    chosen = np.random.default_rng(0).permutation(len(dataset.train))[:_CALIBRATION_IMAGES]
-    return _inputs(dataset, dataset.train.subset(np.sort(chosen)))
+    """Train images that the ranges of activations are taken from, as many of each class: (n, C, H, W).
+
+    A fixed random choice, the same one every time.
+    """
+    return _inputs(dataset, dataset.train.subset(class_balanced_choice(dataset.train.labels, _CALIBRATION_IMAGES)))
 
 
 def real_inputs(dataset: Dataset) -> NDArray[np.float32]:
@@ -115,12 +125,14 @@ def _inputs(dataset: Dataset, images: Images) -> NDArray[np.float32]:
 def _metadata(
     dataset: Dataset, network: Network, model_format: ModelFormat, facts: Mapping[str, str]
 ) -> dict[str, str]:
-    """Ultralytics' names for what apps read, and everything else under `hwnas.`."""
+    """Ultralytics' names for what apps read, and everything else under `hwnas.`.
+
+    No date and nothing that was measured after the table: equal networks give equal files (docs/decisions/0048).
+    """
     channels, height, width = network.input_shape
     common = {
         "description": f"hwnas classifier of {dataset.name}",
         "author": "hwnas",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,
         "license": "",
         "task": "classify",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import instance_options
 from hwnas.errors import InputError, TableError
+from hwnas.files import sha256
 from hwnas.latency.calibrate import too_far_off
 from hwnas.latency.missing_rows import lacking
 from hwnas.latency.model import LatencyModel
@@ -63,6 +67,24 @@ def model_of(table: LatencyTable, space: SearchSpace, *, any_table: bool = False
         return 0.0 if spec.key in folded else table.row_ms(spec) + per_op_ms
 
     return latency_model(space, row_ms, **numbers)
+
+
+def used_sha256(table: LatencyTable, space: SearchSpace, *, cold: bool = False) -> str:
+    """Checksum of all that `model_of` takes from a table: latencies of ops, calibration and error.
+
+    It does not depend on the order of rows, on other spaces in the table, nor on when or where it was measured.
+    """
+    calibration = table.calibrations.get(space.signature)
+    validation = table.validations.get(space.signature)
+    content = {
+        "rows": {spec.key: table.rows[spec.key].median_us for spec in space.ops if spec.key in table.rows},
+        "calibration": None if calibration is None else asdict(calibration),
+        "sigma": None if validation is None else validation.sigma,
+        "folded": sorted(table.folded.get(space.signature, ())),
+    }
+    if cold:
+        content["cold"] = asdict(table.cold[space.signature])
+    return sha256(json.dumps(content, sort_keys=True).encode())
 
 
 def _cold(table: LatencyTable, space: SearchSpace, warm: dict[str, float]) -> dict[str, float]:

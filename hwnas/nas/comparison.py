@@ -10,6 +10,7 @@ import torch
 
 from hwnas.arch.space import Architecture
 from hwnas.data import Dataset
+from hwnas.metric_names import NAMES, Metric
 from hwnas.nas.decode import OptionTable
 from hwnas.nas.feasible_set import FeasibleSet
 from hwnas.nas.select import Scored, best, costlier, score
@@ -36,25 +37,28 @@ class OneShotEvaluator:
 
     at_once = 1
 
-    def __init__(self, supernet: Supernet, dataset: Dataset, device: torch.device) -> None:
-        self._supernet, self._dataset, self._device = supernet, dataset, device
+    def __init__(self, supernet: Supernet, dataset: Dataset, device: torch.device, metric: Metric = "accuracy") -> None:
+        self._supernet, self._dataset, self._device, self._metric = supernet, dataset, device, metric
 
     def __call__(self, batch: Sequence[tuple[int, ...]]) -> Iterator[Scored]:
         for choices in batch:
             architecture = Architecture(self._supernet.space.name, choices)
-            yield score(self._supernet, architecture, self._dataset, device=self._device)
+            yield score(self._supernet, architecture, self._dataset, device=self._device, metric=self._metric)
 
 
 class Comparison:
     """Scores architectures, each once."""
 
-    def __init__(self, evaluator: Evaluator, progress: Progress, before: Iterable[Scored] = ()) -> None:
+    def __init__(
+        self, evaluator: Evaluator, progress: Progress, before: Iterable[Scored] = (), metric: Metric = "accuracy"
+    ) -> None:
         """Prepare a comparison.
 
         Args:
             before: what was scored for other budgets and is within this one; it is compared, and costs nothing.
+            metric: that scores are of, for messages.
         """
-        self._evaluator, self._progress = evaluator, progress
+        self._evaluator, self._progress, self._name = evaluator, progress, NAMES[metric]
         self._known = {one.architecture.choices: one for one in before}
 
     @property
@@ -73,11 +77,11 @@ class Comparison:
                 for choices in self._scored(batch):
                     if choices not in proposed:
                         proposed.add(choices)
-                        best_so_far = max(one.accuracy for one in self.scored)
-                        advance(1, f"best validation accuracy {best_so_far:.3f}")
+                        best_so_far = max(one.score for one in self.scored)
+                        advance(1, f"best validation {self._name} {best_so_far:.3f}")
                 if sampler is not None:
                     for choices in batch:
-                        sampler.tell(choices, self._known[choices].accuracy)
+                        sampler.tell(choices, self._known[choices].score)
 
     def spend(self, preferences: OptionTable, feasible: FeasibleSet) -> Scored:
         """The best, after costlier neighbours were scored for as long as one of them took its place."""

@@ -15,6 +15,7 @@ import torch
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.data import Dataset
 from hwnas.errors import InputError
+from hwnas.metric_names import class_balanced
 from hwnas.nas.comparison import Comparison, Evaluator, OneShotEvaluator
 from hwnas.nas.decode import OptionTable, kept_scores
 from hwnas.nas.feasible_set import FeasibleSet, proposable
@@ -96,7 +97,7 @@ def search(
         )
         if settings.all_epochs:
             loop.run(checkpoint=checkpoint, progress=progress, log=log)
-        evaluator = OneShotEvaluator(loop.supernet, dataset, device)
+        evaluator = OneShotEvaluator(loop.supernet, dataset, device, settings.metric)
     sampler_state = None if start is None else start.sampler_state
     samplers = (
         tuple(make_samplers(strategy, feasible, reward, seed, sampler_state, space)) if loop is None else loop.samplers
@@ -109,9 +110,8 @@ def search(
             found.append(_preferred(loop, within))
             continue
         before = {one.architecture.choices: one for other in found for one in other.evaluated}
-        comparison = Comparison(
-            evaluator, progress, [one for one in before.values() if within.keeps(one.architecture.choices)]
-        )
+        kept = [one for one in before.values() if within.keeps(one.architecture.choices)]
+        comparison = Comparison(evaluator, progress, kept, settings.metric)
         if samplers:
             winner, preferences = _sampled(samplers[index], space, settings.candidates, within, comparison)
         else:
@@ -131,7 +131,7 @@ def _preferred(loop: SearchLoop, feasible: FeasibleSet) -> SearchOutcome:
     choices, unbudgeted = feasible.decode(preferences), feasible.without_latency.decode(preferences)
     assert choices is not None
     assert unbudgeted is not None
-    winner = Scored(Architecture(space.name, choices), math.nan, np.array([math.nan]))
+    winner = Scored(Architecture(space.name, choices), math.nan, math.nan, np.array([math.nan]))
     return SearchOutcome(winner, (), preferences, unbudgeted, loop.supernet)
 
 
@@ -233,7 +233,8 @@ def make_loop(
         start.apply(supernet, [one.relaxation.logits for one in constrained])
     paths = [partial(_feasible_path, within if reward == "filter" else within.without_latency) for within in feasible]
     if start is not None and start.weights:
-        fit_classifier(supernet.to(device), dataset, paths[-1], seed=seed)
+        balanced = class_balanced(settings.metric)
+        fit_classifier(supernet.to(device), dataset, paths[-1], seed=seed, balanced=balanced)
     return SearchLoop(
         supernet,
         dataset,

@@ -24,6 +24,7 @@ from hwnas.data import Dataset
 from hwnas.data.saved import save_images
 from hwnas.errors import HwnasError, InputError
 from hwnas.files import sha256, write_json
+from hwnas.metric_names import Metric
 from hwnas.nas.from_scratch_messages import Answer, Score, Shared
 from hwnas.nas.select import Scored
 from hwnas.schema import json_as, read_json_as
@@ -51,12 +52,14 @@ class FromScratchEvaluator:
         device: torch.device,
         workers: int,
         folder: Path,
+        metric: Metric = "accuracy",
     ) -> None:
         """Prepare trainings; processes start with the first of them.
 
         Args:
             threads: of each worker.
             folder: where scores are kept, and looked for.
+            metric: that they are of.
 
         Raises:
             InputError: the number of workers is not positive.
@@ -65,9 +68,9 @@ class FromScratchEvaluator:
         if workers < 1:
             raise InputError(f"there must be at least 1 worker, not {workers}", hint="example: --workers 2")
         self._space, self._seed, self._folder, self._workers = space, seed, folder, workers
-        shared = Shared(recipe, threads, str(device), save_images(dataset, folder))
+        shared = Shared(recipe, threads, str(device), save_images(dataset, folder), metric)
         write_json(folder / "shared.json", asdict(shared))
-        identity = [asdict(recipe), threads, seed, space.signature, dataset.digest()]
+        identity = [asdict(recipe), threads, seed, space.signature, dataset.digest(), metric]
         self._digest = sha256(json.dumps(identity).encode())[:12]
         self._pool = ThreadPoolExecutor(workers)
         self._processes: list[_Worker] = []
@@ -102,8 +105,9 @@ class FromScratchEvaluator:
                 trained[choices].result()
             path = self._file(choices)
             score = read_json_as(path, Score, hint=f"delete {path} to train it again")
+            told = score.accuracy if score.score is None else score.score
             losses = np.array(score.losses, np.float64)
-            yield Scored(Architecture(self._space.name, choices), score.accuracy, losses)
+            yield Scored(Architecture(self._space.name, choices), score.accuracy, told, losses)
 
     def _train(self, choices: tuple[int, ...]) -> None:
         worker = self._idle.get()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwnas.data.saved import ImageFacts
+from hwnas.metric_names import Metric
 from hwnas.train import Recipe
 
 
@@ -17,6 +18,7 @@ class Shared:
     threads: int
     device: str
     dataset: ImageFacts
+    metric: Metric = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Score:
-    """How well a network does after its training: accuracy, 0..1, and cross entropy of each image, in nats."""
+    """How well a network does after its training, as `hwnas.nas.select.Scored`."""
 
     accuracy: float
     losses: list[float]
+    score: float | None = None
+    """None in files of earlier versions, whose score was the accuracy."""
 
 
 @dataclass(frozen=True)

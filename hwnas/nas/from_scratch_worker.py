@@ -22,8 +22,9 @@ from hwnas.data import Dataset
 from hwnas.data.saved import load_images
 from hwnas.errors import HwnasError
 from hwnas.files import write_json
+from hwnas.metric_names import Metric
 from hwnas.nas.from_scratch_messages import Answer, Job, Score, Shared
-from hwnas.nas.select import accuracy_and_losses
+from hwnas.nas.select import judged
 from hwnas.schema import json_as, read_json_as
 from hwnas.train import Recipe, deterministic, keep_freed_memory, train
 
@@ -45,7 +46,7 @@ def main(folder: Path) -> None:
     while True:
         job = asked.get()
         try:
-            score_one(json_as(job, Job, "the job of a worker"), dataset, shared.recipe, device)
+            score_one(json_as(job, Job, "the job of a worker"), dataset, shared.recipe, device, shared.metric)
             answer = Answer()
         except HwnasError as error:
             answer = Answer(type(error).__name__, str(error), error.hint)
@@ -53,13 +54,13 @@ def main(folder: Path) -> None:
         sys.stdout.flush()
 
 
-def score_one(job: Job, dataset: Dataset, recipe: Recipe, device: torch.device) -> None:
+def score_one(job: Job, dataset: Dataset, recipe: Recipe, device: torch.device, metric: Metric = "accuracy") -> None:
     """Train one network from random weights, and write its score. All chance in it comes from the seed."""
     torch.manual_seed(job.seed)
     module = network_module(Network.from_json(job.network))
     train(module, dataset, recipe, seed=job.seed, device=device)
-    accuracy, losses = accuracy_and_losses(module, dataset, device)
-    write_json(Path(job.file), asdict(Score(accuracy, losses.tolist())))
+    accuracy, score, losses = judged(module, dataset, device, metric)
+    write_json(Path(job.file), asdict(Score(accuracy, losses.tolist(), score)))
 
 
 if __name__ == "__main__":

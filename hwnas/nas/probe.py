@@ -17,7 +17,12 @@ _L2, _SMOOTHING, _STEPS = 1e-2, 0.1, 60
 
 
 def fit_classifier(
-    supernet: Supernet, dataset: Dataset, path: Callable[[torch.Generator], list[Gate]], *, seed: int
+    supernet: Supernet,
+    dataset: Dataset,
+    path: Callable[[torch.Generator], list[Gate]],
+    *,
+    seed: int,
+    balanced: bool = True,
 ) -> bool:
     """Set the classifier to a linear probe of the features of a few paths, where that has the lower validation loss.
 
@@ -27,6 +32,7 @@ def fit_classifier(
 
     Args:
         path: draws the gates of a path.
+        balanced: whether every class counts the same, rather than every image.
 
     Returns:
         Whether the probe was taken.
@@ -35,7 +41,7 @@ def fit_classifier(
     generator = torch.Generator().manual_seed(seed)
     paths = [path(generator) for _ in range(_PATHS)]
     train, val = (_features(supernet, images, dataset, paths, seed) for images in (dataset.train, dataset.val))
-    weights = torch.tensor(dataset.class_weights())
+    weights = torch.tensor(dataset.class_weights(balanced=balanced))
     probe = fitted(*train, weights)
     was = tuple(value.detach().cpu() for value in (linear.weight, linear.bias))
     losses = [float(cross_entropy(val[0] @ weight.T + bias, val[1], weight=weights)) for weight, bias in (probe, was)]

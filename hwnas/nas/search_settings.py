@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from hwnas.metric_names import Metric
+
 _ARCH_STEPS = 400  # on α, at most about so many
 
 
@@ -27,6 +29,7 @@ class SearchSettings:
         label_smoothing: share of the target spread evenly over the classes, in steps on the shared weights.
         clip: largest L2 norm of the gradient of the shared weights.
         candidates: feasible architectures that are scored with the shared weights at the end.
+        metric: what scores are; losses weigh classes as it does.
     """
 
     warmup_epochs: int = 10
@@ -42,6 +45,7 @@ class SearchSettings:
     label_smoothing: float = 0.1
     clip: float = 5.0
     candidates: int = 12
+    metric: Metric = "accuracy"
 
     @classmethod
     def for_images(cls, train_images: int) -> SearchSettings:

@@ -14,6 +14,8 @@ from torch.nn.functional import cross_entropy
 
 from hwnas.arch.space import Architecture
 from hwnas.data import Dataset, Images, batches
+from hwnas.metric_names import Metric, class_balanced
+from hwnas.metrics import image_weights
 from hwnas.nas.constraint import Constraint
 from hwnas.nas.decode import OptionTable
 from hwnas.nas.feasible_set import FeasibleSet
@@ -30,13 +32,16 @@ class Scored:
     """An architecture judged on the validation images, with weights of the supernet or of a short training.
 
     Attributes:
-        accuracy: on the images as they are, 0..1.
+        accuracy: share of the images as they are that are classified rightly, 0..1.
+        score: what the search's metric makes of the same images, 0..1.
         losses: cross entropy on augmented ones, in nats, of each image: it tells networks apart that are all nearly
-            right. The images are the same ones for every network.
+            right. The images are the same ones for every network. Where the metric counts every class the same, those
+            of an image are weighted so that their mean does, too (docs/decisions/0047).
     """
 
     architecture: Architecture
     accuracy: float
+    score: float
     losses: NDArray[np.float64] = field(repr=False, compare=False)
 
     @property
@@ -69,28 +74,38 @@ def candidates(log_probs: OptionTable, feasible: FeasibleSet, *, count: int, see
             return
 
 
-def score(supernet: Supernet, architecture: Architecture, dataset: Dataset, *, device: torch.device) -> Scored:
+def score(
+    supernet: Supernet,
+    architecture: Architecture,
+    dataset: Dataset,
+    *,
+    device: torch.device,
+    metric: Metric = "accuracy",
+) -> Scored:
     """Judge an architecture with inherited weights, after batch norm's statistics were estimated anew (SPOS).
 
     Of many validation images a fixed random choice of 2,000 is used, the same one for every network.
     """
     module = supernet.extract(architecture)
     recalibrate(module, dataset.train, dataset, device=device, max_images=_RECALIBRATION_IMAGES)
-    return Scored(architecture, *accuracy_and_losses(module, dataset, device))
+    return Scored(architecture, *judged(module, dataset, device, metric))
 
 
-def accuracy_and_losses(module: nn.Module, dataset: Dataset, device: torch.device) -> tuple[float, NDArray[np.float64]]:
-    """Accuracy and losses of a network, as `Scored` has them."""
+def judged(
+    module: nn.Module, dataset: Dataset, device: torch.device, metric: Metric
+) -> tuple[float, float, NDArray[np.float64]]:
+    """Accuracy, score and losses of a network, as `Scored` has them."""
     chosen = np.random.default_rng(0).permutation(len(dataset.val))[:_SCORED_IMAGES]
     images = dataset.val.subset(np.sort(chosen))
-    result = evaluate(module, images, dataset, device=device)
-    return result.accuracy, _augmented_losses(module, images, dataset, device)
+    found = evaluate(module, images, dataset, device=device).metrics
+    losses = _augmented_losses(module, images, dataset, device, balanced=class_balanced(metric))
+    return found.accuracy, found.value(metric), losses
 
 
 def images_a_score(val_images: int) -> int:
     """Images that pass through a network while `score` judges it, where there are so many validation images."""
-    accuracy_and_losses = min(val_images, _SCORED_IMAGES)
-    return _RECALIBRATION_IMAGES + accuracy_and_losses * (1 + _passes(max(1, accuracy_and_losses)))
+    each = min(val_images, _SCORED_IMAGES)
+    return _RECALIBRATION_IMAGES + each * (1 + _passes(max(1, each)))
 
 
 def best(scored: Sequence[Scored], latency: Constraint) -> Scored:
@@ -125,15 +140,21 @@ def _as_good(one: Scored, leader: Scored) -> bool:
 
 
 @torch.inference_mode()
-def _augmented_losses(module: nn.Module, images: Images, dataset: Dataset, device: torch.device) -> NDArray[np.float64]:
+def _augmented_losses(
+    module: nn.Module, images: Images, dataset: Dataset, device: torch.device, *, balanced: bool
+) -> NDArray[np.float64]:
     """Loss of each of a few passes of augmented validation images, the same ones for every network."""
     module.eval()
     generator = torch.Generator().manual_seed(0)
     losses: list[torch.Tensor] = []
+    labels: list[torch.Tensor] = []
     for _ in range(_passes(len(images))):
         stream = batches(images, dataset, batch_size=64, device=device, generator=generator, augment=True)
-        losses += [cross_entropy(module(x), y, reduction="none") for x, y in stream]
-    return torch.cat(losses).double().cpu().numpy()
+        for x, y in stream:
+            losses.append(cross_entropy(module(x), y, reduction="none"))
+            labels.append(y)
+    found = np.asarray(torch.cat(losses).double().cpu().numpy())
+    return found * image_weights(torch.cat(labels).cpu().numpy()) if balanced else found
 
 
 def _passes(images: int) -> int:

@@ -18,6 +18,8 @@ from hwnas.arch.origin import Origin
 from hwnas.data import Dataset, Images, batches
 from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
+from hwnas.metric_names import class_balanced
+from hwnas.metrics import Tally
 from hwnas.nas.bilevel import Bilevel
 from hwnas.nas.guard import beta_decay
 from hwnas.nas.objective import BudgetPenalty, ConstraintPenalty
@@ -84,7 +86,7 @@ class SearchLoop:
     chosen if there were no budget, so comparing both tells whether the budget binds.
 
     A sampler that guides alternates with the weights as the controller of ENAS does (Pham et al., 2018): after warm-up
-    on uniform paths, weight steps take what it proposes, and after each epoch it is told the accuracies of as many
+    on uniform paths, weight steps take what it proposes, and after each epoch it is told the scores of as many
     proposals as a relaxation would have taken steps, each on one validation batch, with the statistics of that batch.
 
     Where the space says so, weights warm up on mixtures of all options, whatever the strategy (docs/decisions/0034).
@@ -121,7 +123,8 @@ class SearchLoop:
         full, rest = divmod(len(dataset.train), settings.batch_size)
         whole = full + (rest > 1)
         self.steps = min(whole, settings.epoch_steps or whole)
-        self.class_weights = torch.tensor(dataset.class_weights(), device=device)
+        balanced = class_balanced(settings.metric)
+        self.class_weights = torch.tensor(dataset.class_weights(balanced=balanced), device=device)
         self.parameters = list(supernet.parameters())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)
         self._alphas = [one.relaxation.logits for one in self.constrained]
@@ -155,7 +158,7 @@ class SearchLoop:
                     advance(1, note)
                 rewards = list(self.guidance(epoch))
                 self._save(checkpoint, epoch + 1)
-                told = {"reward": sum(rewards) / len(rewards)} if rewards else {}
+                told = {"reward": sum(rewards) / len(rewards), "metric": self.settings.metric} if rewards else {}
                 told["peak_memory_mib"] = peak_memory_mib(self.device)
                 log({"event": "epoch", "epoch": epoch + 1, "loss": mean} | self._budget_facts() | told)
 
@@ -195,7 +198,7 @@ class SearchLoop:
                 one.update()
 
     def guidance(self, epoch: int) -> Iterator[float]:
-        """Tell samplers that guide the accuracies of their proposals after an epoch, counted from 0; yield each."""
+        """Tell samplers that guide the scores of their proposals after an epoch, counted from 0; yield each."""
         if not self.guides or epoch < self.settings.warmup_epochs:
             return
         self.supernet.train()
@@ -204,10 +207,12 @@ class SearchLoop:
             for sampler in self.samplers:
                 choices = sampler.ask()
                 with torch.no_grad():
-                    right = self.supernet(x, single_path(choices)).argmax(dim=1) == y
-                accuracy = right.double().mean().item()
-                sampler.tell(choices, accuracy)
-                yield accuracy
+                    logits = self.supernet(x, single_path(choices))
+                tally = Tally(len(self.dataset.classes))
+                tally.add(logits.float().cpu().numpy(), y.cpu().numpy())
+                score = tally.metrics().value(self.settings.metric)
+                sampler.tell(choices, score)
+                yield score
 
     def _seed(self, epoch: int) -> int:
         return int(sha256(f"search {self.seed} {epoch}".encode())[:15], 16)

@@ -8,6 +8,7 @@ import jinja2
 
 from hwnas.errors import InputError
 from hwnas.files import write_bytes
+from hwnas.report.classes import class_table, metric_name
 from hwnas.report.filters import FILTERS
 from hwnas.report.plots import candidates_plot, epochs_plot, front_plot
 from hwnas.report.run_files import (
@@ -40,11 +41,13 @@ def write_report(files: RunFiles) -> None:
         files,
         "report.html.j2",
         result=result,
+        metric=metric_name(result),
+        classes=class_table(result),
         config=optional(asked, files.config),
         machine=optional(read_json, files.environment),
         layers=read_slots(architecture),
         stages=seconds_of_stages(events),
-        candidates=candidates_plot(read_candidates(files.evaluated), winner(architecture), budget_ms),
+        candidates=candidates_plot(*read_candidates(files.evaluated), winner(architecture), budget_ms),
         epochs=epochs_plot(events, budget_ms),
     )
 
@@ -57,7 +60,13 @@ def write_front(files: RunFiles) -> None:
         StorageError: the page cannot be written.
     """
     result = read_result(files)
-    _write(files, "front.html.j2", result=result, plot=front_plot(result["front"]))
+    _write(
+        files,
+        "front.html.j2",
+        result=result,
+        metric=metric_name(result),
+        plot=front_plot(result["front"], metric_name(result)),
+    )
 
 
 def is_front(files: RunFiles) -> bool:

@@ -14,33 +14,34 @@ from hwnas.report.run_files import number
 from hwnas.report.svg import ACCENT, BUDGET, INK, LINE, plot_style, svg
 
 
-def candidates_plot(rows: Sequence[tuple[str, float, float]], winner: str, budget_ms: float | None) -> Markup | None:
-    """Validation accuracy against predicted latency; None without candidates.
+def candidates_plot(
+    rows: Sequence[tuple[str, float, float]], metric: str, winner: str, budget_ms: float | None
+) -> Markup | None:
+    """Validation score against predicted latency; None without candidates.
 
     Args:
-        rows: choices, predicted milliseconds and accuracy, 0 to 1, of each candidate.
+        rows: choices, predicted milliseconds and score, 0 to 1, of each candidate.
+        metric: what the score is, in words.
         winner: the choices that became the network.
     """
     if not rows:
         return None
     with plot_style():
         figure = Figure(figsize=(5.0, 3.5), layout="constrained")
-        axes = figure.add_subplot(xlabel="predicted latency, ms", ylabel="validation accuracy, %")
+        axes = figure.add_subplot(xlabel="predicted latency, ms", ylabel=f"validation {metric}, %")
         looks: dict[str, dict[str, Any]] = {
             "candidate": {"marker": "o", "markersize": 6, "alpha": 0.55},
             "chosen": {"marker": "D", "markersize": 8, "markeredgecolor": INK},
         }
         for label, look in looks.items():
-            points = [
-                (ms, 100 * accuracy) for choices, ms, accuracy in rows if (choices == winner) is (label == "chosen")
-            ]
+            points = [(ms, 100 * score) for choices, ms, score in rows if (choices == winner) is (label == "chosen")]
             if points:
                 axes.plot(*zip(*points, strict=True), linestyle="none", color=ACCENT, label=label, **look)
         if budget_ms is not None:
             axes.axvline(budget_ms, color=BUDGET, linestyle="--", linewidth=1.4, label="budget")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         _decorate(figure, [axes])
-        return svg(figure, "Candidates: validation accuracy against predicted latency", "candidates")
+        return svg(figure, f"Candidates: validation {metric} against predicted latency", "candidates")
 
 
 def epochs_plot(events: Iterable[dict[str, Any]], budget_ms: float | None) -> Markup | None:
@@ -65,11 +66,15 @@ def epochs_plot(events: Iterable[dict[str, Any]], budget_ms: float | None) -> Ma
         return svg(figure, "The search: loss and expected latency per epoch", "epochs")
 
 
-def front_plot(front: Sequence[dict[str, Any]]) -> Markup | None:
-    """Test accuracy against the median on the device, or against the prediction where nothing was measured."""
+def front_plot(front: Sequence[dict[str, Any]], metric: str) -> Markup | None:
+    """Test score against the median on the device, or against the prediction where nothing was measured.
+
+    Args:
+        metric: what the score is, in words.
+    """
     measured = all(number(one, "measured_ms", "median") is not None for one in front)
     latency = ("measured_ms", "median") if measured else ("predicted_ms",)
-    points = ((number(one, *latency), number(one, "accuracy", "test")) for one in front)
+    points = ((number(one, *latency), number(one, _scored(one), "test")) for one in front)
     known = [(ms, 100 * share) for ms, share in points if ms is not None and share is not None]
     budgets_ms = [budget for one in front if (budget := number(one, "budget_ms")) is not None]
     if not known:
@@ -77,12 +82,17 @@ def front_plot(front: Sequence[dict[str, Any]]) -> Markup | None:
     with plot_style():
         figure = Figure(figsize=(5.0, 3.5), layout="constrained")
         label = "measured" if measured else "predicted"
-        axes = figure.add_subplot(xlabel=f"{label} latency, ms", ylabel="test accuracy, %")
+        axes = figure.add_subplot(xlabel=f"{label} latency, ms", ylabel=f"test {metric}, %")
         for index, budget_ms in enumerate(budgets_ms):
             axes.axvline(budget_ms, color=BUDGET, linestyle="--", linewidth=1.4, label="" if index else "budgets")
         axes.plot([one[0] for one in known], [one[1] for one in known], marker="D", markersize=7, color=ACCENT)
         _decorate(figure, [axes])
-        return svg(figure, "Test accuracy against latency, one network for each budget", "front")
+        return svg(figure, f"Test {metric} against latency, one network for each budget", "front")
+
+
+def _scored(result: dict[str, Any]) -> str:
+    """Where a result has its scores; those of earlier versions are accuracies."""
+    return "score" if "score" in result else "accuracy"
 
 
 def _series(epochs: Iterable[dict[str, Any]], key: str) -> dict[float, float]:

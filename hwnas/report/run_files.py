@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from hwnas.config.read import sections_of
 from hwnas.errors import InputError
+from hwnas.metric_names import NAMES
 from hwnas.report.earlier_results import current
 from hwnas.schema import lines_of, read_json
 
@@ -90,15 +91,17 @@ def number(content: Any, *keys: str) -> float | None:
     return value if abs(value) < 1e18 else None
 
 
-def read_candidates(path: Path) -> list[tuple[str, float, float]]:
-    """Choices, predicted milliseconds and validation accuracy of every candidate that was scored."""
-    rows = []
+def read_candidates(path: Path) -> tuple[list[tuple[str, float, float]], str]:
+    """Choices, predicted milliseconds and validation score of every candidate, and what the score is, in words."""
+    rows, name = [], NAMES["accuracy"]
     with suppress(csv.Error):
         for row in csv.DictReader(lines_of(path)):
-            predicted_ms, accuracy = number(row, "predicted_ms"), number(row, "val_accuracy")
-            if predicted_ms is not None and accuracy is not None:
-                rows.append((str(row.get("choices")), predicted_ms, accuracy))
-    return rows
+            column = "val_score" if "val_score" in row else "val_accuracy"  # in runs of earlier versions
+            predicted_ms, score = number(row, "predicted_ms"), number(row, column)
+            if predicted_ms is not None and score is not None:
+                rows.append((str(row.get("choices")), predicted_ms, score))
+                name = NAMES.get(str(row.get("metric")), name)
+    return rows, name
 
 
 def winner(architecture: dict[str, Any]) -> str:

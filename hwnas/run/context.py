@@ -29,6 +29,7 @@ class RunContext:
         range_ms: the fastest and the slowest network of `plan.whole`.
         budget_ms: what was asked for.
         progress: events, of which the records go to the log of `folder`.
+        table_sha256: checksum of what `model` was made of; None where it is not known.
     """
 
     plan: Plan
@@ -39,6 +40,7 @@ class RunContext:
     dataset: Dataset
     device: torch.device
     progress: Events
+    table_sha256: str | None = None
 
     @property
     def model_format(self) -> ModelFormat:

@@ -47,6 +47,7 @@ def exported_file(run: RunContext, choices: tuple[int, ...], module: nn.Module) 
         facts,
         labels=run.folder.labels,
         max_drop=run.plan.config.target.max_drop,
+        metric=run.plan.config.search.metric,
     )
     broken = run.plan.constrained.broken(exported.size_bytes, peak_bytes(network.graph))
     if broken:

@@ -14,8 +14,9 @@ from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.noise import load_warning
 from hwnas.latency.space_latency import kept_model
+from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import load_table
-from hwnas.latency.table_model import model_of
+from hwnas.latency.table_model import model_of, used_sha256
 from hwnas.progress import Progress
 from hwnas.run.instance import extreme, floor_ms
 from hwnas.run.plan import Plan
@@ -28,6 +29,7 @@ class _KeptModel:
 
     origin: dict[str, str]
     model: dict[str, Any]
+    table_sha256: str | None = None
 
 
 def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> LatencyModel:
@@ -49,11 +51,21 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
         content = read_json_as(kept, _KeptModel, hint="start the run anew, with --force")
         if content.origin == origin:
             return kept_model(plan.whole, content.model, kept)
-    model = _measured_model(plan, progress)
+    model, table = _measured_model(plan, progress)
     check_budget(plan, model)
     if kept is not None:
-        write_json(kept, {"origin": origin, "model": model.to_json()})
+        checksum = used_sha256(table, plan.whole, cold=plan.cold)
+        write_json(kept, {"origin": origin, "model": model.to_json(), "table_sha256": checksum})
     return model
+
+
+def kept_table(kept: Path) -> str | None:
+    """The checksum of what the model that `ready_model` kept was made of; None in runs of earlier versions.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    return read_json_as(kept, _KeptModel, hint="start the run anew, with --force").table_sha256
 
 
 def check_budget(plan: Plan, model: LatencyModel) -> None:
@@ -74,10 +86,10 @@ def check_budget(plan: Plan, model: LatencyModel) -> None:
             raise InfeasibleBudgetError(message, smallest_ms=error.smallest_ms, hint=hint) from error
 
 
-def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
+def _measured_model(plan: Plan, progress: Progress) -> tuple[LatencyModel, LatencyTable]:
     missing = plan.missing
     if not plan.device.reachable:
-        return model_of(plan.table, plan.whole, any_table=plan.any_table)
+        return model_of(plan.table, plan.whole, any_table=plan.any_table), plan.table
     lacks = len(missing.rows)
     if lacks < len(plan.whole.ops):
         again, changed = drifted(plan.table, plan.whole, plan.device)
@@ -103,7 +115,7 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
     if plan.cold and plan.whole.signature not in table.cold:
         progress.say(f"measuring whole networks of {plan.space.name} cold, for about a minute")
         table = calibrate_cold(table, plan.whole, plan.device, plan.folder, progress=progress)
-    return model_of(table, plan.whole, any_table=plan.any_table, cold=plan.cold)
+    return model_of(table, plan.whole, any_table=plan.any_table, cold=plan.cold), table
 
 
 def reference_us(plan: Plan) -> float | None:

@@ -78,8 +78,6 @@ def measured_verdicts(
 
     Nothing where there is no way to the device.
     """
-    if not run.plan.device.reachable:
-        return {}
     models = {"model": exported.path}
     if baseline is not None:
         models["baseline"] = run.folder.baseline(run.model_format.suffix)
@@ -91,7 +89,9 @@ def measured_verdicts(
 
 
 def verdicts_of(run: RunContext, models: Mapping[str, Path]) -> dict[str, Verdict]:
-    """Files measured side by side, one of them `model`."""
+    """Files measured side by side, one of them `model`; nothing where there is no way to the device."""
+    if not run.plan.device.reachable:
+        return {}
     reference = write_reference_model(run.folder.state, run.plan.device)
     verdicts = measure_verdict(
         run.plan.device,

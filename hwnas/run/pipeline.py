@@ -16,9 +16,10 @@ from hwnas.latency.model import LatencyModel
 from hwnas.report.page import write_front
 from hwnas.run.context import RunContext, SearchContext
 from hwnas.run.finished import damaged, has_verdict, mend, result_if_whole, results_again
-from hwnas.run.latency_stage import ready_model
+from hwnas.run.latency_stage import kept_table, ready_model
 from hwnas.run.measured_check import checked
 from hwnas.run.plan import Plan, make_plan
+from hwnas.run.plan_checks import uneven
 from hwnas.run.produce import produced
 from hwnas.run.result import front_of, read_result
 from hwnas.run.run_folder import RunFolder
@@ -73,9 +74,12 @@ def run_search(
             write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": threads})
             with events.stage("data"):
                 dataset = _images(plan, dataset, folder)
+            if said := uneven(plan.config, dataset):
+                events.say(said)
             with events.stage("measure"):
                 whole = _latencies(plan, folder, events)
             model, range_ms = whole.restricted(plan.constrained.kept), (whole.smallest_ms, whole.largest_ms)
+            table = kept_table(_kept_latencies(folder))
             runs = [
                 RunContext(
                     plan,
@@ -86,6 +90,7 @@ def run_search(
                     dataset,
                     plan.accelerator,
                     told.also(part.on_event),
+                    table,
                 )
                 for budget, part in zip(plan.budgets, parts, strict=True)
             ]
@@ -110,10 +115,14 @@ def _images(plan: Plan, dataset: Dataset | None, folder: RunFolder) -> Dataset:
 def _latencies(plan: Plan, folder: RunFolder, events: Events) -> LatencyModel:
     """The latency model of the whole space, measured as far as the table lacks it."""
     try:
-        return ready_model(plan, progress=events, kept=folder.state / "latency.json")
+        return ready_model(plan, progress=events, kept=_kept_latencies(folder))
     except InfeasibleBudgetError:
         folder.free_unless_started()
         raise
+
+
+def _kept_latencies(folder: RunFolder) -> Path:
+    return folder.state / "latency.json"
 
 
 def _results(context: SearchContext) -> list[dict[str, Any]]:

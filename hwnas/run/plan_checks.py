@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+import numpy as np
+
 from hwnas.config import WITHOUT_SUPERNET, Configuration
+from hwnas.data import Dataset
 from hwnas.devices.device import Device
 from hwnas.devices.statistic import Statistic
 from hwnas.errors import InputError
+from hwnas.metric_names import class_balanced
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import Strategy
+
+_UNEVEN = 3  # times as many images of one class as of another
 
 
 def check_strategy(config: Configuration, chosen: Strategy) -> None:
@@ -21,6 +27,18 @@ def check_strategy(config: Configuration, chosen: Strategy) -> None:
     _check_scores(config, chosen)
     _check_reward(config, chosen)
     _check_settings(config)
+
+
+def uneven(config: Configuration, dataset: Dataset) -> str:
+    """What is said of classes of very different sizes where every image is to count the same; else empty."""
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.classes))
+    largest, smallest = (dataset.classes[index] for index in (counts.argmax(), counts.argmin()))
+    if class_balanced(config.search.metric) or counts.max() < _UNEVEN * counts.min():
+        return ""
+    return (
+        f"class {largest} has {counts.max()} train images and {smallest} has {counts.min()}: accuracy hardly tells how "
+        "small classes fare, --metric balanced or macro-f1 does"
+    )
 
 
 def _check_scores(config: Configuration, chosen: Strategy) -> None:
@@ -75,7 +93,7 @@ def _check_settings(config: Configuration) -> None:
     scratch, idle = config.search.evaluator == "from-scratch", config.search.share == 0
     if not scratch and not idle:
         return
-    used = {"candidates"} if scratch and not idle else set()
+    used = {"metric", "candidates"} if scratch and not idle else {"metric"}
     unused = [
         f"search.{one.name}" for one in fields(SearchSettings) if one.name in config.search.chosen().keys() - used
     ]

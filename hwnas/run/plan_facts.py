@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hwnas.display import ms
-from hwnas.latency.table_model import model_of
+from hwnas.latency.table_model import model_of, used_sha256
 from hwnas.run.latency_stage import check_budget
 from hwnas.run.plan import Plan
 
@@ -32,6 +32,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "strategy": plan.strategy.name,
         "init": None if plan.reused is None else plan.reused.to_json(plan.config.search.init),
     }
+    facts["table_sha256"] = None if plan.missing else used_sha256(plan.table, plan.whole)
     feasible = None
     if plan.complete:
         model = model_of(plan.table, plan.whole, any_table=plan.any_table, cold=plan.cold)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from hwnas.files import write_json
 from hwnas.nas.engine import SearchOutcome
 from hwnas.report.page import write_report
@@ -14,6 +12,7 @@ from hwnas.run.context import RunContext
 from hwnas.run.export_stage import exported_file, save_weights
 from hwnas.run.measured_check import faster, measured_verdicts
 from hwnas.run.result import result_of, write_architecture
+from hwnas.run.rival import rival_of
 from hwnas.run.training_stage import trained
 from hwnas.train import Recipe, mixed_precision
 
@@ -31,18 +30,18 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
         DeviceError, DivergedError, ExportError, StorageError: as their names say.
     """
     config, on = run.plan.config, run.plan.config.compute.mixed_precision
-    random_choices = run.feasible_set().sample(np.random.default_rng([config.compute.seed, 2]))
-    baseline = None
-    if config.train.baseline:
-        with run.progress.stage("train baseline"), mixed_precision(run.device, on=on):
-            baseline = trained(run, found, random_choices, recipe, "train random baseline")
     for repair in range(_REPAIRS + 1):
+        rival, baseline = None, None
+        if config.train.baseline:
+            rival = rival_of(run, choices)
+            with run.progress.stage("train baseline"), mixed_precision(run.device, on=on):
+                baseline = trained(run, found, rival.choices, recipe, "train random baseline")
         with run.progress.stage("train"), mixed_precision(run.device, on=on):
             module = trained(run, found, choices, recipe, "train")
             save_weights(run, module)
         with run.progress.stage("export and verify"):
             exported = exported_file(run, choices, module)
-            verdicts = measured_verdicts(run, exported, random_choices, baseline)
+            verdicts = measured_verdicts(run, exported, rival.choices if rival else (), baseline)
         verdict = verdicts.get("model")
         repaired = faster(run, found, choices, verdict) if verdict is not None and repair < _REPAIRS else None
         if verdict is None or repaired is None:
@@ -50,7 +49,8 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
         run.progress.say(f"measured {verdict.median_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
         choices = repaired
         write_architecture(run, choices)
-    result = result_of(run, found, choices, module, exported, verdicts, random_choices, baseline, recipe)
+    beside = None if rival is None or baseline is None else (rival, baseline)
+    result = result_of(run, found, choices, module, exported, verdicts, beside, recipe)
     write_json(run.folder.result, result)
     write_report(run.folder)
     run_marker.seal(run.folder.path, run.folder.shipped())

@@ -15,15 +15,22 @@ from hwnas.arch.costs import costs
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.devices.verdict import Verdict
 from hwnas.errors import BudgetMissedError, InputError, UndecidedError
-from hwnas.export.model_file import Exported, accuracy
+from hwnas.export.model_file import Exported, file_metrics
 from hwnas.files import write_json, write_text
+from hwnas.metric_names import METRICS
+from hwnas.metrics import Metrics
 from hwnas.nas.engine import SearchOutcome
 from hwnas.report.earlier_results import current
 from hwnas.run.context import RunContext
+from hwnas.run.rival import Rival
+from hwnas.run.training_stage import trained_from
 from hwnas.schema import checked, read_json_as
 from hwnas.train import Recipe, evaluate
 
-_SHARED_BY_FRONT = ("range_ms", "device", "condition", "runtime", "precision", "data", "space", "strategy", "seed")
+_SHARED_BY_FRONT = (
+    *("range_ms", "device", "condition", "runtime", "precision", "data", "space", "strategy", "seed"),
+    *("metric", "table_sha256"),
+)
 
 
 def result_of(
@@ -33,30 +40,22 @@ def result_of(
     module: nn.Module,
     exported: Exported,
     verdicts: Mapping[str, Verdict],
-    random_choices: tuple[int, ...],
-    baseline: nn.Module | None,
+    rival: tuple[Rival, nn.Module] | None,
     recipe: Recipe,
 ) -> dict[str, Any]:
     """What `result.json` holds, once everything is trained, exported and judged.
 
     Args:
         verdicts: on the model and the baseline; empty where there is no way to the device.
+        rival: the random network and its trained module; None where there is none.
     """
-    config, verdict = run.plan.config, verdicts.get("model")
+    config, verdict, metric = run.plan.config, verdicts.get("model"), run.plan.config.search.metric
     test = evaluate(module, run.dataset.test, run.dataset, device=run.device)
     val = evaluate(module, run.dataset.val, run.dataset, device=run.device)
-    quantised: dict[str, float] = {}
+    found_metrics, quantised = test.metrics, {}
     if exported.drop is not None:
-        own = _file_accuracy(run, exported.path)
-        quantised = {"test": own, "float_test": test.accuracy, "val_drop": exported.drop}
-    rival = None
-    if baseline is not None:
-        trained = evaluate(baseline, run.dataset.test, run.dataset, device=run.device).accuracy
-        rival = {
-            "accuracy": _file_accuracy(run, run.folder.baseline(run.model_format.suffix)) if quantised else trained,
-            "predicted_ms": run.model.predict_ms(random_choices),
-            "measured_ms": _milliseconds(verdicts.get("baseline")),
-        }
+        found_metrics = _file_metrics(run, exported.path)
+        quantised = {"float_test": test.accuracy, "val_drop": exported.drop}
     size = costs(run.network(choices).graph)
     unbudgeted_ms = run.model.predict_ms(found.unbudgeted)
     return {
@@ -72,9 +71,13 @@ def result_of(
         "runtime": run.plan.device.runtime,
         "precision": run.plan.device.precision,
         "model": exported.path.name,
-        "accuracy": {"test": test.accuracy, "val": val.accuracy, "test_images": test.n} | quantised,
-        "baseline_random": rival,
+        "metric": metric,
+        "score": {"test": found_metrics.value(metric), "val": val.metrics.value(metric)},
+        "accuracy": {"test": found_metrics.accuracy, "val": val.accuracy, "test_images": test.n} | quantised,
+        "metrics": found_metrics.to_json(run.dataset.classes),
+        "baseline_random": _rival_result(run, found, *rival, verdicts.get("baseline")) if rival else None,
         "trained": config.train.enabled,
+        "trained_from": trained_from(found),
         "epochs": recipe.epochs if config.train.enabled else 0,
         "macs": size.macs,
         "params": size.params,
@@ -87,12 +90,34 @@ def result_of(
         "strategy": config.search.strategy,
         "init": None if run.plan.reused is None else run.plan.reused.to_json(config.search.init),
         "seed": config.compute.seed,
+        "table_sha256": run.table_sha256,
         "seconds": run.folder.seconds(),
     }
 
 
-def _file_accuracy(run: RunContext, model: Path) -> float:
-    return accuracy(run.model_format, model.read_bytes(), run.dataset, run.dataset.test)
+def _rival_result(
+    run: RunContext, found: SearchOutcome, rival: Rival, module: nn.Module, verdict: Verdict | None
+) -> dict[str, Any]:
+    """Of the random network; as a file where that was quantised."""
+    if run.model_format.quantize is None:
+        metrics = evaluate(module, run.dataset.test, run.dataset, device=run.device).metrics
+    else:
+        metrics = _file_metrics(run, run.folder.baseline(run.model_format.suffix))
+    return {
+        "accuracy": metrics.accuracy,
+        "score": metrics.value(run.plan.config.search.metric),
+        "metrics": {name: metrics.value(name) for name in METRICS} | {"top5": metrics.top5},
+        "predicted_ms": run.model.predict_ms(rival.choices),
+        "predicted_faster": rival.faster,
+        "matched": rival.near,
+        "measured_ms": _milliseconds(verdict),
+        "trained_from": trained_from(found),
+        "choices": list(rival.choices),
+    }
+
+
+def _file_metrics(run: RunContext, model: Path) -> Metrics:
+    return file_metrics(run.model_format, model.read_bytes(), run.dataset, run.dataset.test)
 
 
 def judgement(verdict: Verdict | None) -> dict[str, Any]:
@@ -247,11 +272,12 @@ def write_evaluated(run: RunContext, found: SearchOutcome) -> None:
     """Write `evaluated.csv`: the candidates that were compared."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["choices", "predicted_ms", "val_accuracy", "val_loss"])
+    writer.writerow(["choices", "predicted_ms", "val_accuracy", "val_loss", "metric", "val_score"])
     for one in found.evaluated:
         choices = one.architecture.choices
-        predicted_ms = run.model.predict_ms(choices)
-        writer.writerow(["-".join(map(str, choices)), f"{predicted_ms:.6f}", f"{one.accuracy:.6f}", f"{one.loss:.6f}"])
+        numbers = (f"{value:.6f}" for value in (run.model.predict_ms(choices), one.accuracy, one.loss))
+        name = run.plan.config.search.metric
+        writer.writerow(["-".join(map(str, choices)), *numbers, name, f"{one.score:.6f}"])
     write_text(run.folder.evaluated, buffer.getvalue())
 
 
@@ -266,6 +292,6 @@ def front_of(folders: Sequence[str], results: Sequence[dict[str, Any]], seconds:
     return {
         "front": [{"folder": name} | result for name, result in zip(folders, results, strict=True)],
         "budget_met": False if False in states else None if None in states else True,
-        **{name: results[0][name] for name in _SHARED_BY_FRONT},
+        **{name: results[0].get(name) for name in _SHARED_BY_FRONT},
         "seconds": round(seconds, 1),
     }

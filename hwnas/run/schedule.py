@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from hwnas.config import Configuration, Section
 from hwnas.errors import InputError
 from hwnas.files import write_json
+from hwnas.metric_names import class_balanced
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.nas.strategies import Strategy
@@ -168,7 +169,7 @@ def final_recipe(
         epoch_s: measures seconds of an epoch, the mean over the budgets.
         budgets: for how many of them networks are trained.
     """
-    usual = Recipe.for_images(train_images)
+    usual = replace(Recipe.for_images(train_images), class_balanced=_balanced(config))
     cells = config.train.recipe == "cells" or (config.train.recipe == "auto" and config.space.name in _SPACES_OF_CELLS)
     wrapped = Recipe.for_cells if cells else lambda recipe: recipe
 
@@ -201,7 +202,14 @@ def hurried(config: Configuration, recipe: Recipe, train_images: int) -> str:
 def score_recipe(config: Configuration, train_images: int) -> Recipe:
     """Recipe of the short trainings that give scores: a fifth of the epochs of a final one, but at least two."""
     chosen = Recipe.for_images(train_images)
-    return replace(chosen, epochs=config.search.evaluator_epochs or max(2, round(chosen.epochs / 5)))
+    epochs = config.search.evaluator_epochs or max(2, round(chosen.epochs / 5))
+    return replace(chosen, epochs=epochs, class_balanced=_balanced(config))
+
+
+def _balanced(config: Configuration) -> bool:
+    """Whether the loss of a training weighs classes: as is set, or as the metric does (docs/decisions/0047)."""
+    asked = config.train.class_balanced
+    return class_balanced(config.search.metric) if asked is None else asked
 
 
 def kept_settings(path: Path, make: Callable[[], SearchSettings]) -> SearchSettings:

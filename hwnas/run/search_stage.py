@@ -46,6 +46,9 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
         )
     for one, outcome in zip(context.runs, outcomes, strict=True):
         write_evaluated(one, outcome)
+        scores = [scored.score for scored in outcome.evaluated]
+        told = {"metric": config.search.metric, "count": len(scores), "best": max(scores, default=None)}
+        one.progress.record({"event": "scored"} | told)
     state = outcomes[-1].sampler_state  # of the loosest budget, within which the most was proposed
     if state is not None:
         kept = context.folder.sampler_state
@@ -76,6 +79,7 @@ def _evaluator(context: SearchContext) -> AbstractContextManager[FromScratchEval
         device=run.device,
         workers=context.workers,
         folder=state / "scores",
+        metric=config.search.metric,
     )
 
 

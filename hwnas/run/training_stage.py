@@ -45,6 +45,11 @@ def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> 
     return recipe
 
 
+def trained_from(found: SearchOutcome) -> str:
+    """The weights that `trained` begins with: those that the networks of a supernet share, or random ones."""
+    return "scratch" if found.supernet is None else "supernet"
+
+
 def trained(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], recipe: Recipe, label: str) -> nn.Module:
     """The network with its final weights: trained from those that the supernet gives it (docs/decisions/0010).
 

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hwnas.data import Dataset, Images, batches
 from hwnas.errors import DataError
+from hwnas.metrics import Metrics, Tally
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,22 @@ class Evaluation:
     """How a network does on a set of images.
 
     Attributes:
-        accuracy: share of the images whose largest logit is the right one, 0..1.
+        metrics: of what the images were taken for.
         loss: mean cross entropy in nats, without smoothing or class weights.
-        n: number of images.
     """
 
-    accuracy: float
+    metrics: Metrics
     loss: float
-    n: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images whose largest logit is the right one, 0..1."""
+        return self.metrics.accuracy
+
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        return self.metrics.n
 
 
 def evaluate(
@@ -42,15 +51,15 @@ def evaluate(
     if not len(images):
         raise DataError("an evaluation needs at least one image, but there is none", hint="use another split")
     model.to(device)
-    correct, loss = 0, 0.0
+    tally, loss = Tally(len(dataset.classes)), 0.0
     stream = batches(images, dataset, batch_size=batch_size, device=device, generator=None, augment=False)
     with _modes_kept(model), torch.inference_mode():
         model.eval()
         for x, y in stream:
             logits = model(x)
-            correct += int((logits.argmax(1) == y).sum())
+            tally.add(logits.float().cpu().numpy(), y.cpu().numpy())
             loss += float(cross_entropy(logits, y, reduction="sum"))
-    return Evaluation(correct / len(images), loss / len(images), len(images))
+    return Evaluation(tally.metrics(), loss / len(images))
 
 
 def recalibrate(

@@ -29,6 +29,7 @@ class Recipe:
         cutout: side of a square that is blanked at a random place of each train image, as a share of the image's.
         drop_path: rate of drop path in cells at the end, risen linearly from 0; it trains cells only.
         auxiliary: weight of the loss of an auxiliary head after two thirds of the network; 0 is no head.
+        class_balanced: whether every class counts the same in the loss, rather than every image.
     """
 
     epochs: int = 25
@@ -43,6 +44,7 @@ class Recipe:
     cutout: float = 0.0
     drop_path: float = 0.0
     auxiliary: float = 0.0
+    class_balanced: bool = False
 
     @classmethod
     def for_images(cls, train_images: int) -> Recipe:

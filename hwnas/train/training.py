@@ -77,7 +77,7 @@ class Training:
         self.model, self.dataset, self.recipe, self.seed, self.device = model, dataset, recipe, seed, device
         full, rest = divmod(len(dataset.train), recipe.batch_size)
         self.steps = full + (rest > 1)
-        self.class_weights = torch.tensor(dataset.class_weights(), device=device)
+        self.class_weights = torch.tensor(dataset.class_weights(balanced=recipe.class_balanced), device=device)
         self.regularizers = Regularizers(model, recipe, len(dataset.classes), seed, device)
         self.parameters = [p for p in model.parameters() if p.requires_grad] + self.regularizers.parameters()
         self.optimizer = torch.optim.AdamW(

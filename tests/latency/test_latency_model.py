@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from latency_fakes import TOY, row_us, table_of
@@ -10,7 +12,7 @@ from hwnas.errors import InfeasibleBudgetError, InputError, MissingRowsError
 from hwnas.latency.additive_latency import AdditiveLatency
 from hwnas.latency.space_latency import latency_model
 from hwnas.latency.table import Calibration, LatencyTable, Validation
-from hwnas.latency.table_model import model_of
+from hwnas.latency.table_model import model_of, used_sha256
 
 VALIDATION = Validation(24, 0.99, 0.95, 0.01, 1.0, 1.0, 0.012, 0.005)
 
@@ -32,6 +34,23 @@ def test_a_model_is_the_sum_of_the_rows_of_every_architecture() -> None:
         seen += 1
     assert seen == 81
     assert model.sigma == VALIDATION.sigma
+
+
+def test_the_checksum_is_of_what_the_model_is_made_of() -> None:
+    table = calibrated()
+    first = used_sha256(table, TOY)
+    key, other = sorted(table.rows)[:2]
+    table.rows = dict(sorted(table.rows.items(), reverse=True))
+    table.rows[key] = replace(table.rows[key], measured_at="2027-01-01T00:00:00+00:00", runs=99)
+    table.rows["more"] = table.rows[other]
+    table.calibrations["another"], table.provenance["cpu"] = Calibration(2.0, 0.0, 0.0, 24), "another"
+    assert used_sha256(table, TOY) == first
+    seen = {first, used_sha256(calibrated(slope=0.91), TOY), used_sha256(calibrated(per_op_us=-3.5), TOY)}
+    table.validations[TOY.signature] = replace(VALIDATION, sigma=0.013)
+    seen.add(used_sha256(table, TOY))
+    table.rows[key] = replace(table.rows[key], median_us=table.rows[key].median_us + 0.001)
+    seen.add(used_sha256(table, TOY))
+    assert len(seen) == 5
 
 
 def test_slots_that_share_a_decision_count_twice_and_a_skip_costs_nothing() -> None:

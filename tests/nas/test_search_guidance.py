@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import numpy as np
 import pytest
 import torch
 from problems import TOY, toy_model
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from torch import Tensor
 
 from hwnas.data import Dataset, Images, batches
 from hwnas.errors import InputError
+from hwnas.metric_names import METRICS, Metric
+from hwnas.metrics import Tally
 from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.engine import make_loop
@@ -139,6 +143,33 @@ def test_what_it_is_told_is_the_accuracy_with_the_statistics_of_the_batch(datase
     first, second = (list(loop.guidance(1)) for loop in both)
     assert first == second
     assert first
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_what_it_is_told_is_the_metric_of_the_batch(
+    metric: Metric, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+    add = Tally.add
+
+    def spy(self: Tally, logits: np.ndarray, labels: np.ndarray) -> None:
+        seen.append((labels, logits.argmax(axis=1)))
+        add(self, logits, labels)
+
+    monkeypatch.setattr(Tally, "add", spy)
+    entry = Strategy("recorder", "", sampler=Recorder, guides=True)
+    asked = replace(SETTINGS, metric=metric)
+    loop = make_loop(TOY, [LIMITS], entry, dataset, asked, seed=0, device=torch.device("cpu"))
+    rewards = list(loop.guidance(1))
+    expected = {
+        "accuracy": accuracy_score,
+        "balanced": balanced_accuracy_score,
+        "macro-f1": partial(f1_score, average="macro"),
+    }[metric]
+    assert rewards == pytest.approx([expected(labels, taken) for labels, taken in seen])
+    (sampler,) = loop.samplers
+    assert isinstance(sampler, Recorder)
+    assert [score for _, score in sampler.told] == rewards
 
 
 def test_a_sampler_that_does_not_guide_is_not_asked_before_the_weights_are_done(

@@ -86,7 +86,7 @@ class Planted:
         for choices in batch:
             self.scored.append(choices)
             accuracy = 0.5 + 0.4 * (MODEL.predict_ms(choices) - EVERY_MS[0]) / (EVERY_MS[-1] - EVERY_MS[0])
-            yield Scored(Architecture(TOY.name, choices), accuracy, np.full(8, 1.0 - accuracy))
+            yield Scored(Architecture(TOY.name, choices), accuracy, accuracy, np.full(8, 1.0 - accuracy))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -38,7 +38,7 @@ def test_a_score_looks_at_no_more_than_2000_images_and_at_the_same_ones_again(n:
 
 
 def _scored(first: int, losses: Sequence[float]) -> Scored:
-    return Scored(TOY.architecture((first, 0, 0, 0)), 0.5, np.array(losses))
+    return Scored(TOY.architecture((first, 0, 0, 0)), 0.5, 0.5, np.array(losses))
 
 
 def _latency(budget_ms: float = MODEL.largest_ms) -> Constraint:

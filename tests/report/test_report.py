@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from hwnas.arch import Architecture, space_instance
 from hwnas.config import Configuration, Target
 from hwnas.errors import InputError
 from hwnas.events import Events
+from hwnas.metrics import Metrics
 from hwnas.report.page import write_report
 from hwnas.run.run_folder import RunFolder
 
@@ -71,6 +73,9 @@ def milliseconds(median: float) -> dict[str, Any]:
     }
 
 
+METRICS = Metrics(np.array([[152, 8], [12, 28]]), 0)
+
+
 def a_result(**changes: Any) -> dict[str, Any]:
     result = {
         "budget_ms": 2.0,
@@ -85,7 +90,21 @@ def a_result(**changes: Any) -> dict[str, Any]:
         "condition": "some-cpu/onnxruntime-1.20-t1-fp32",
         "runtime": "onnxruntime",
         "accuracy": {"test": 0.9, "val": 0.92, "test_images": 200},
-        "baseline_random": {"accuracy": 0.7, "predicted_ms": 1.6, "measured_ms": milliseconds(1.65)},
+        "metric": "accuracy",
+        "score": {"test": 0.9, "val": 0.92},
+        "metrics": METRICS.to_json(("cat", "dog")),
+        "baseline_random": {
+            "accuracy": 0.7,
+            "score": 0.7,
+            "metrics": {"balanced": 0.65, "macro-f1": 0.6, "top5": None},
+            "predicted_ms": 1.6,
+            "predicted_faster": 0.16,
+            "matched": False,
+            "measured_ms": milliseconds(1.65),
+            "trained_from": "scratch",
+        },
+        "trained_from": "scratch",
+        "table_sha256": "ab" * 32,
         "trained": True,
         "macs": 4_713_216,
         "params": 344_474,
@@ -152,8 +171,55 @@ def test_page_shows_the_numbers(folder: RunFolder) -> None:
         "onnx 1.17.0",
         "governor not known",
         "search 42.2 s",  # both attempts at the stage
+        "both from random weights",
+        "this is the nearest, 16.0 % faster by the table",
+        "Balanced accuracy 82.5 %",
+        "test balanced accuracy 82.5 % 65.0 %",
+        "cat 160 95.0 % 92.7 % 93.8 % dog: 8",
+        "dog 40 70.0 % 77.8 % 73.7 % cat: 12",
+        "abab",
     ):
         assert expected in text, expected
+
+
+def test_page_of_another_metric_and_of_a_rival_that_is_near(folder: RunFolder) -> None:
+    rival = a_result()["baseline_random"] | {"matched": True, "score": 0.65, "trained_from": "supernet"}
+    result = a_result(metric="balanced", score={"test": 0.825, "val": 0.8}, baseline_random=rival)
+    text = page_of(folder, result).text
+    assert "Test balanced accuracy 82.5 % random network: 65.0 %; accuracy 90.0 %" in text
+    assert "as slow as the one found by the table, trained alike, both from the weights that their supernet" in text
+    assert "The search was after balanced accuracy." in text
+    folder.evaluated.write_text(
+        "choices,predicted_ms,val_accuracy,val_loss,metric,val_score\n0-2-1-0,1.9,0.92,0.3,balanced,0.8\n"
+    )
+    assert "Candidates: validation balanced accuracy" in " ".join(
+        str(attrs.get("aria-label")) for _, attrs in page_of(folder, result).tags
+    )
+
+
+def test_of_many_classes_the_worst_are_shown_and_no_matrix(folder: RunFolder) -> None:
+    right = np.arange(60) % 10 + 1
+    confusion = np.diag(right) + np.roll(np.diag(11 - right), 1, axis=1)
+    names = tuple(f"class{index:02d}" for index in range(60))
+    content = Metrics(confusion, 500).to_json(names)
+    page = page_of(folder, a_result(metrics=content))
+    assert "of the 50 of 60 classes with the lowest recall" in page.text
+    assert "top-5 accuracy" in page.text
+    assert "class00 11 9.1 %" in page.text
+    assert "class09 11 90.9 %" not in page.text
+    assert "Confusion matrix" not in page.text
+
+
+def test_a_run_of_an_earlier_version_has_no_classes(folder: RunFolder) -> None:
+    result = {name: value for name, value in a_result().items() if name not in ("metric", "metrics", "score")}
+    text = page_of(folder, result).text
+    assert "Class by class" not in text
+    assert "Test accuracy 90.0 %" in text
+
+
+@pytest.mark.parametrize("damage", [{"confusion": [[1]]}, {"confusion": [["a", 1], [1, 1]]}, {"classes": [1, 2]}])
+def test_damaged_classes_are_left_out(folder: RunFolder, damage: dict[str, Any]) -> None:
+    assert "Class by class" not in page_of(folder, a_result(metrics=a_result()["metrics"] | damage)).text
 
 
 def test_page_loads_nothing(folder: RunFolder) -> None:

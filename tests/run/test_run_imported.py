@@ -67,10 +67,12 @@ def test_the_command_says_that_nothing_was_measured(images: Path, tables: Path, 
     words += ["--data", str(images), "--tables", str(tables), "--out", str(tmp_path / "run"), "--no-train", "--quiet"]
     planned = CliRunner().invoke(app, [*words, "--dry-run", "--json"])
     assert planned.exit_code == 0, planned.output
-    assert json.loads(planned.stdout)["rows_to_measure"] == 0
+    plan = json.loads(planned.stdout)
+    assert plan["rows_to_measure"] == 0
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     assert "Not measured" in done.stdout
+    assert plan["table_sha256"] == read_json(tmp_path / "run" / "result.json")["table_sha256"]
     assert "hwnas verify FILE" in " ".join(done.stdout.split())
 
 

@@ -21,6 +21,7 @@ from hwnas.run.schedule import (
     hurried,
     kept_recipe,
     kept_settings,
+    score_recipe,
     search_settings,
     search_share,
 )
@@ -54,6 +55,20 @@ def test_without_minutes_the_data_decide() -> None:
 def test_epochs_that_are_asked_for_are_taken() -> None:
     recipe = final_recipe(changed(CONFIG, epochs=7), IMAGES, spent_s=0.0, epoch_s=unasked)
     assert recipe == replace(Recipe.for_images(IMAGES), epochs=7)
+
+
+@pytest.mark.parametrize(
+    ("metric", "asked", "balanced"),
+    [("accuracy", None, False), ("balanced", None, True), ("macro-f1", None, True), ("accuracy", True, True)],
+)
+def test_training_weighs_classes_as_the_metric_does_or_as_is_set(
+    metric: str, asked: bool | None, balanced: bool
+) -> None:
+    config = CONFIG.changed(search={"metric": metric}, train={"class_balanced": asked})
+    assert final_recipe(config, IMAGES, spent_s=0.0, epoch_s=unasked).class_balanced is balanced
+    assert score_recipe(config, IMAGES).class_balanced is balanced
+    settings = search_settings(config, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=0.0, epoch_s=never)
+    assert settings.metric == metric
 
 
 def test_cells_of_darts_are_trained_by_their_recipe() -> None:

@@ -181,7 +181,9 @@ def test_without_a_search_the_alpha_is_decoded_within_the_new_budget(runs: Runs,
     assert not RunFolder(out).search_state.exists()
     events = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert not [event for event in events if event["event"] == "epoch"]
-    assert (out / "evaluated.csv").read_text().splitlines() == ["choices,predicted_ms,val_accuracy,val_loss"]
+    assert (out / "evaluated.csv").read_text().splitlines() == [
+        "choices,predicted_ms,val_accuracy,val_loss,metric,val_score"
+    ]
     unbudgeted = best_by_hand(plan.start.alpha, float("inf"))
     assert result["unbudgeted_ms"] == pytest.approx(MODEL.predict_ms(unbudgeted))
     assert result["budget_binds"] is (MODEL.predict_ms(unbudgeted) > result["budget_ms"])

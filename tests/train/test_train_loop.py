@@ -151,10 +151,13 @@ def test_class_weights_and_clipping_reach_the_step(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("hwnas.train.training.cross_entropy", spy_loss)
     monkeypatch.setattr(nn.utils, "clip_grad_norm_", spy_clip)
-    recipe = Recipe(epochs=1, batch_size=8, clip=0.01)
+    recipe = Recipe(epochs=1, batch_size=8, clip=0.01, class_balanced=True)
     train(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), data, recipe, seed=0, device=CPU)
     assert seen[0] == pytest.approx((*data.class_weights(), 0.1))
     assert max(norms) <= 0.0101
+    plain = Recipe(epochs=1, batch_size=8, clip=0.01)
+    train(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), data, plain, seed=0, device=CPU)
+    assert seen[-1] == (1.0, 1.0, 0.1)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5])

@@ -1,0 +1,166 @@
+"""How well images are classified, from a confusion matrix: numbers in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+TOP = 5
+TOP_CLASSES = 20
+"""Top-5 accuracy is told from so many classes on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Metrics:
+    """What a network made of labelled images; shares are 0 to 1. A share of nothing is 0, as in scikit-learn.
+
+    Attributes:
+        confusion: (K, K), how many images of each class (row) were taken for each class (column).
+        in_top: how many images had their class among the five largest logits.
+    """
+
+    confusion: NDArray[np.int64]
+    in_top: int
+
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images whose largest logit is that of their class."""
+        return _share(np.trace(self.confusion), self.n).item()
+
+    @property
+    def top5(self) -> float | None:
+        """Share of the images with their class among the five largest logits; None below 20 classes."""
+        return _share(self.in_top, self.n).item() if len(self.confusion) >= TOP_CLASSES else None
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """(K,) images of each class."""
+        return np.asarray(self.confusion.sum(axis=1))
+
+    @cached_property
+    def recall(self) -> NDArray[np.float64]:
+        """(K,) share of the images of a class that were taken for it."""
+        return _share(np.diag(self.confusion), self.counts)
+
+    @cached_property
+    def precision(self) -> NDArray[np.float64]:
+        """(K,) share of the images taken for a class that are of it."""
+        return _share(np.diag(self.confusion), self.confusion.sum(axis=0))
+
+    @cached_property
+    def f1(self) -> NDArray[np.float64]:
+        """(K,) harmonic mean of precision and recall."""
+        return _share(2 * np.diag(self.confusion), self.counts + self.confusion.sum(axis=0))
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall of the classes that have images."""
+        return _mean(self.recall[self.counts > 0])
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that have images, or were taken for one."""
+        return _mean(self.f1[self.counts + self.confusion.sum(axis=0) > 0])
+
+    def value(self, metric: str) -> float:
+        """The number that `--metric` names; higher is better."""
+        return {"accuracy": self.accuracy, "balanced": self.balanced_accuracy, "macro-f1": self.macro_f1}[metric]
+
+    def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """All of it, ready for JSON.
+
+        Args:
+            classes: their names.
+        """
+        rows = zip(classes, self.counts, self.precision, self.recall, self.f1, strict=True)
+        return {
+            "images": self.n,
+            "accuracy": self.accuracy,
+            "balanced": self.balanced_accuracy,
+            "macro-f1": self.macro_f1,
+            "top5": self.top5,
+            "classes": [
+                {"name": name, "images": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
+                for name, n, p, r, f in rows
+            ],
+            "confusion": self.confusion.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Metrics:
+        """What `to_json` gave."""
+        top5 = content["top5"]
+        in_top = 0 if top5 is None else round(top5 * content["images"])
+        return cls(np.array(content["confusion"], np.int64).reshape((len(content["classes"]),) * 2), in_top)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Metrics)
+            and np.array_equal(self.confusion, other.confusion)
+            and self.in_top == other.in_top
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Tally:
+    """Counts images batch by batch."""
+
+    def __init__(self, classes: int) -> None:
+        self._confusion = np.zeros((classes, classes), np.int64)
+        self._in_top = 0
+
+    def add(self, logits: ArrayLike, labels: ArrayLike) -> None:
+        """Count a batch of logits (B, K) for images with labels (B,)."""
+        scores, truth = np.asarray(logits), np.asarray(labels)
+        np.add.at(self._confusion, (truth, scores.argmax(axis=1)), 1)
+        own = scores[np.arange(len(truth)), truth][:, None]
+        before = np.arange(scores.shape[1]) < truth[:, None]  # of equal logits the first is the larger one
+        above = (scores > own) | ((scores == own) & before)
+        self._in_top += int((above.sum(axis=1) < TOP).sum())
+
+    def metrics(self) -> Metrics:
+        """Of all images so far."""
+        return Metrics(self._confusion.copy(), self._in_top)
+
+
+def image_weights(labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(N,) weights with which a mean over images is the mean over their classes: N / (K · n_k), 1 on average."""
+    _, which, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.asarray(len(labels) / (len(counts) * counts[which]), np.float64)
+
+
+def class_balanced_choice(labels: NDArray[np.int64], count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Sorted indices of up to `count` images, drawn at random, with as many of each class as there are to have.
+
+    Classes are drawn from in turns, in a random order; one that has no more images is left out of the next turn.
+    """
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    sizes = np.unique(labels, return_counts=True)[1]
+    turns = np.concatenate([np.arange(size) for size in sizes]) if len(sizes) else np.arange(0)
+    ranks = np.repeat(rng.permutation(len(sizes)), sizes)
+    chosen = by_class[np.lexsort((ranks, turns))][:count]
+    return np.sort(chosen).astype(np.int64)
+
+
+def _share(part: ArrayLike, whole: ArrayLike) -> NDArray[np.float64]:
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    out = np.zeros(np.broadcast_shapes(part.shape, whole.shape))
+    np.divide(part, whole, out=out, where=whole > 0)
+    return out
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else 0.0

@@ -1,0 +1,43 @@
+"""Equal means equal: configuration, data, seed and table give the bytes of every file that a run hands over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import run_fakes
+from run_fakes import SPACE, draw_images, row_ms
+
+from hwnas.files import read_json
+from hwnas.latency.imported import import_table, save_imported
+
+SEARCH = (
+    "search --data images --budget-ms 60% --device board --space toy --width 1 --resolution 8 --tables tables --quiet "
+    "--accelerator cpu --strategy evolution --evaluator from-scratch --evaluator-epochs 1 --set search.candidates=3 "
+    "--precision int8 --max-drop 100 --metric balanced"
+)
+SAME = ("model.onnx", "labels.txt", "weights.safetensors", "architecture.json", "evaluated.csv", "config.toml")
+
+
+def test_hash_seed_and_workers_change_no_byte(tmp_path: Path) -> None:
+    draw_images(tmp_path / "images")
+    rows = tmp_path / "rows.csv"
+    rows.write_text("key,latency_ms\n" + "".join(f"{spec.key},{row_ms(spec)}\n" for spec in SPACE.ops))
+    save_imported(import_table(rows, "csv", "board", unit="ms").table, tmp_path / "tables" / "board" / "imported")
+    for run, workers in (("first", 1), ("second", 2)):
+        done = subprocess.run(
+            [sys.executable, run_fakes.__file__, "real", *SEARCH.split(), "--workers", str(workers), "--out", run],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONHASHSEED": str(workers)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    first, second = (tmp_path / run for run in ("first", "second"))
+    for name in SAME:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    results = [read_json(run / "result.json") | {"seconds": 0} for run in (first, second)]
+    assert results[0] == results[1]
+    assert len(results[0]["table_sha256"]) == 64

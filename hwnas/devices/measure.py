@@ -49,6 +49,7 @@ def stream_rounds(
     stall_s: float = Job.stall_s,
     singles: bool = False,
     shapes: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
+    label: str = "measuring",
 ) -> Generator[Round, None, None]:
     """Measure every model `rounds` times in one fresh process, and give each round as soon as it is known.
 
@@ -63,6 +64,7 @@ def stream_rounds(
         seed: of the inputs and of the order in which a round visits the models.
         stall_s: longest silence of the process before it is taken for dead, in seconds.
         singles, shapes: as in `Job`.
+        label: what the task is called in progress, such as "measuring 10 rows"; the device is added.
 
     Raises:
         InputError: fewer than one round, or no time for one.
@@ -78,7 +80,7 @@ def stream_rounds(
     taken: list[Round] = []
     names, count, fruitless = list(models), rounds, 0
     link = link_to(device)
-    with progress.track(f"measuring on {device.id}", rounds * len(models)) as advance:
+    with progress.track(f"{label} on {device.id}", rounds * len(models)) as advance:
         while names:
             own = {name: models[name] for name in names}
             before = len(taken)
@@ -128,6 +130,7 @@ def measure(
     first_round: int = 0,
     seed: int = 0,
     progress: Progress | None = None,
+    label: str = "measuring",
 ) -> list[Round]:
     """All rounds of `stream_rounds`; see there."""
     stream = stream_rounds(
@@ -139,6 +142,7 @@ def measure(
         first_round=first_round,
         seed=seed,
         progress=progress,
+        label=label,
     )
     with contextlib.closing(stream):
         return list(stream)

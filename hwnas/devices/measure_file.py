@@ -140,7 +140,7 @@ def measure_file(
     condition = condition_of(device)
     progress = progress or Silent()
     name, reference_us = path.name, reference_model.undisturbed_us(condition)
-    own = stream or functools.partial(stream_rounds, singles=True, shapes={name: given})
+    own = stream or functools.partial(stream_rounds, singles=True, shapes={name: given}, label=f"measuring {name}")
     with tempfile.TemporaryDirectory() as folder:
         reference = reference_model.write(Path(folder), device)
         try:

@@ -15,7 +15,7 @@ import torch
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.data import Dataset
 from hwnas.errors import InputError
-from hwnas.nas.comparison import Comparison, Evaluator, OneShotEvaluator
+from hwnas.nas.comparison import Comparison, Evaluator, MostScores, OneShotEvaluator
 from hwnas.nas.decode import OptionTable, kept_scores
 from hwnas.nas.feasible_set import FeasibleSet, proposable
 from hwnas.nas.objective import ConstraintPenalty
@@ -30,7 +30,6 @@ from hwnas.nas.strategies.warm_start import exported_state, warm_start
 from hwnas.nas.supernet import Gate, Supernet, single_path
 from hwnas.nas.supernet_loop import ConstrainedRelaxation, SearchLoop
 from hwnas.progress import Progress
-from hwnas.train.timing import mean_step_s
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ class SearchOutcome:
         preferences: per decision and option, how good the search finds it; what repairs decode from.
         unbudgeted: choices without a latency budget, by the same rule: if they are slower than it, it binds.
         supernet: its shared weights, for the winner to inherit; None where each was trained for itself.
-        learned: what the sampler learned, for another search to start from; None where that is nothing.
+        sampler_state: what the sampler learned, for another search to start from; None where that is nothing.
+        told_apart: whether the accuracies of what was scored differ by more than the error of the validation images.
     """
 
     best: Scored
@@ -52,6 +52,7 @@ class SearchOutcome:
     unbudgeted: tuple[int, ...]
     supernet: Supernet | None = None
     sampler_state: Mapping[str, Any] | None = None
+    told_apart: bool = True
 
 
 def search(
@@ -69,6 +70,7 @@ def search(
     evaluator: Evaluator | None = None,
     reward: str = "filter",
     start: Start | None = None,
+    most_scores: MostScores | None = None,
 ) -> tuple[SearchOutcome, ...]:
     """Find the most accurate architecture of `space` within each of several feasible sets, with one supernet.
 
@@ -83,6 +85,7 @@ def search(
         scorer: scores what a sampler proposes in place of a supernet, and there is none.
         reward: what a sampler is told; one of `hwnas.nas.reward.REWARDS`.
         start: weights and α to begin with, in place of random ones, and what samplers begin with.
+        most_scores: where time is limited, how many may be scored for each budget; see `Comparison`.
 
     Raises:
         InputError: a feasible set is empty, the networks of the space cannot share weights, or the
@@ -110,7 +113,11 @@ def search(
             continue
         before = {one.architecture.choices: one for other in found for one in other.evaluated}
         comparison = Comparison(
-            evaluator, progress, [one for one in before.values() if within.keeps(one.architecture.choices)]
+            evaluator,
+            progress,
+            [one for one in before.values() if within.keeps(one.architecture.choices)],
+            images=len(dataset.val),
+            most=most_scores,
         )
         if samplers:
             winner, preferences = _sampled(samplers[index], space, settings.candidates, within, comparison)
@@ -120,7 +127,11 @@ def search(
         unbudgeted = comparison.unbudgeted(winner, preferences, within).architecture.choices
         supernet = None if loop is None else loop.supernet
         knows = exported_state(bare(samplers[index])) if samplers else None
-        found.append(SearchOutcome(winner, comparison.scored, preferences, unbudgeted, supernet, knows))
+        if not comparison.told_apart:
+            progress.say(comparison.verdict())
+        found.append(
+            SearchOutcome(winner, comparison.scored, preferences, unbudgeted, supernet, knows, comparison.told_apart)
+        )
     return tuple(found)
 
 
@@ -245,18 +256,6 @@ def make_loop(
         seed=seed,
         device=device,
     )
-
-
-def seconds_an_epoch(loop: SearchLoop) -> tuple[float, float]:
-    """Seconds of an epoch of warm-up, and of one in which the strategy learns, from a few steps; spoils the loop."""
-    warm_s = mean_step_s(loop.epoch(0))
-    first = loop.settings.warmup_epochs
-    if loop.guides:
-        told_s = mean_step_s(loop.guidance(first)) * len(loop.samplers) / loop.settings.arch_every
-        return warm_s * loop.steps, (warm_s + told_s) * loop.steps
-    if not loop.constrained:
-        return warm_s * loop.steps, warm_s * loop.steps
-    return warm_s * loop.steps, mean_step_s(loop.epoch(first)) * loop.steps
 
 
 def _feasible_path(feasible: FeasibleSet, generator: torch.Generator) -> list[Gate]:

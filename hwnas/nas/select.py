@@ -104,6 +104,23 @@ def best(scored: Sequence[Scored], latency: Constraint) -> Scored:
     return max(alike, key=lambda item: (latency.value(item.architecture.choices), -item.loss))
 
 
+def told_apart(scored: Sequence[Scored], val_images: int) -> bool:
+    """Whether the accuracies differ by more than 95 % of what chance alone does on so many validation images.
+
+    That is two standard errors of the binomial distribution, its share shrunk towards one half (Agresti and Coull,
+    1998), so that a few images that all are right or wrong prove nothing. A single architecture is told apart.
+
+    Args:
+        val_images: that there are; scores are of up to 2,000 of them.
+    """
+    if len(scored) < 2:
+        return True
+    images = max(1, min(val_images, _SCORED_IMAGES))
+    accuracies = [one.accuracy for one in scored]
+    share = (float(np.mean(accuracies)) * images + 2.0) / (images + 4.0)
+    return max(accuracies) - min(accuracies) > 2.0 * math.sqrt(share * (1.0 - share) / images)
+
+
 def costlier(choices: Sequence[int], preferences: OptionTable, feasible: FeasibleSet) -> list[tuple[int, ...]]:
     """Feasible architectures one change away that take more latency, the most preferred changes first.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.files import write_json
 from hwnas.latency.build import complete, drifted
+from hwnas.latency.calibrate import CALIBRATION_NETWORKS, VALIDATION_NETWORKS
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.noise import load_warning
@@ -20,6 +22,8 @@ from hwnas.run.instance import extreme, floor_ms
 from hwnas.run.plan import Plan
 from hwnas.schema import read_json_as
 
+_MODEL_S = 0.3  # to write a model and to time it in two processes, on a machine that does nothing else
+
 
 @dataclass(frozen=True)
 class _KeptModel:
@@ -29,12 +33,14 @@ class _KeptModel:
     model: dict[str, Any]
 
 
-def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> LatencyModel:
+def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None, left_s: float = 0.0) -> LatencyModel:
     """The latency model of the plan's whole space, after measuring what the table lacks.
 
     Args:
         kept: where a run keeps the model that it began with. Resumed, it goes on with the same numbers, even if the
             device drifts or its table is measured anew in between.
+        left_s: of the minutes of the run, where they are limited. Measuring takes half of it at most, or as long as two
+            passes over all that is missing take on a quiet machine, if that is longer.
 
     Raises:
         InfeasibleBudgetError: the budget is below the fastest network, or the fastest under the other constraints.
@@ -46,11 +52,16 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
         content = read_json_as(kept, _KeptModel, hint="start the run anew, with --force")
         if content.origin == origin:
             return kept_model(plan.whole, content.model, kept)
-    model = _measured_model(plan, progress)
+    model = _measured_model(plan, progress, left_s)
     check_budget(plan, model)
     if kept is not None:
         write_json(kept, {"origin": origin, "model": model.to_json()})
     return model
+
+
+def measuring_s(rows: int) -> float:
+    """About how long two passes over so many rows, and over whole networks to calibrate, take on a quiet device."""
+    return _MODEL_S * (rows + CALIBRATION_NETWORKS + VALIDATION_NETWORKS)
 
 
 def check_budget(plan: Plan, model: LatencyModel) -> None:
@@ -71,7 +82,7 @@ def check_budget(plan: Plan, model: LatencyModel) -> None:
             raise InfeasibleBudgetError(message, smallest_ms=error.smallest_ms, hint=hint) from error
 
 
-def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
+def _measured_model(plan: Plan, progress: Progress, left_s: float) -> LatencyModel:
     missing = plan.missing
     if not plan.device.reachable:
         return model_of(plan.table, plan.whole, any_table=plan.any_table)
@@ -92,7 +103,16 @@ def _measured_model(plan: Plan, progress: Progress) -> LatencyModel:
             _refuse_hopeless(plan, progress)
         if lacks:
             progress.say(f"measuring {lacks} {'row' if lacks == 1 else 'rows'} that the latency table lacks")
-        complete(plan.table, plan.whole, plan.device, plan.folder, missing, progress=progress)
+        most_minutes = max(left_s / 2, measuring_s(len(missing.rows))) / 60 if plan.config.train.minutes else math.inf
+        complete(
+            plan.table,
+            plan.whole,
+            plan.device,
+            plan.folder,
+            missing,
+            progress=progress,
+            max_minutes=most_minutes,
+        )
         plan = replace(plan, table=open_table(plan.device, plan.folder))
         if warning := load_warning(plan.table, plan.whole):
             progress.say(warning)
@@ -111,7 +131,7 @@ def _refuse_hopeless(plan: Plan, progress: Progress) -> None:
     """Measure the smallest network before a whole table: a budget far below it is refused at once."""
     progress.say(f"measuring the smallest network of {plan.space.name} on {plan.device.id}, for about a second")
     smallest = {"smallest": extreme(plan.whole, min)}
-    smallest_ms = floor_ms(smallest, plan.device, progress=progress)["smallest"]
+    smallest_ms = floor_ms(smallest, plan.device, progress=progress, label="measuring the smallest network")["smallest"]
     tightest_ms = plan.budgets[0].value
     if tightest_ms < 0.9 * smallest_ms:
         raise InfeasibleBudgetError(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 
 from torch import nn
 
 from hwnas.backends.torch import export_weights
+from hwnas.devices.measure import stream_rounds
 from hwnas.devices.verdict import Verdict, measure_verdict
 from hwnas.export.model_file import Exported, calibration_inputs
 from hwnas.files import write_bytes
@@ -42,6 +44,7 @@ def checked(run: RunContext, found: SearchOutcome) -> tuple[int, ...]:
             reference_us=reference_us(run.plan),
             max_extra=2,
             progress=run.progress,
+            stream=partial(stream_rounds, label="measuring the chosen network, before training,"),
         )["model"]
         run.progress.record({"event": "check", "choices": choices, "verdict": asdict(verdict)})
         swapped = faster(run, found, choices, verdict)
@@ -92,6 +95,7 @@ def measured_verdicts(
             reference_us=reference_us(run.plan),
             processes=processes,
             progress=run.progress,
+            stream=partial(stream_rounds, label=f"measuring {' and '.join(models)} for the verdict"),
         )
         run.progress.record({"event": "verdict"} | {name: asdict(verdict) for name, verdict in verdicts.items()})
         if verdicts["model"].state != "straddles":

@@ -14,6 +14,7 @@ from hwnas.events import Events, OnEvent
 from hwnas.files import write_json
 from hwnas.latency.model import LatencyModel
 from hwnas.report.page import write_front, write_report
+from hwnas.run.clock import Clock
 from hwnas.run.context import RunContext, SearchContext
 from hwnas.run.latency_stage import ready_model
 from hwnas.run.measured_check import checked
@@ -57,6 +58,7 @@ def run_search(
     folder, told = RunFolder(out), Events.of(on_event)
     events = told.also(folder.on_event)
     settled = folder.remembered(config) if resume else config
+    clock = Clock(config.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0)
     plan = make_plan(settled, tables, dataset, any_table=any_table, progress=events)
     with folder.claimed(plan.config, resume=resume, force=force):
         if dataset is not None:
@@ -70,7 +72,7 @@ def run_search(
             with events.stage("data"):
                 dataset = _images(plan, dataset, folder)
             with events.stage("measure"):
-                whole = _latencies(plan, folder, events)
+                whole = _latencies(plan, folder, events, clock)
             model, range_ms = whole.restricted(plan.constrained.kept), (whole.smallest_ms, whole.largest_ms)
             runs = [
                 RunContext(
@@ -82,6 +84,7 @@ def run_search(
                     dataset,
                     plan.accelerator,
                     told.also(part.on_event),
+                    clock,
                 )
                 for budget, part in zip(plan.budgets, parts, strict=True)
             ]
@@ -102,10 +105,10 @@ def _images(plan: Plan, dataset: Dataset | None, folder: RunFolder) -> Dataset:
     return resized(dataset, resolution)
 
 
-def _latencies(plan: Plan, folder: RunFolder, events: Events) -> LatencyModel:
+def _latencies(plan: Plan, folder: RunFolder, events: Events, clock: Clock) -> LatencyModel:
     """The latency model of the whole space, measured as far as the table lacks it."""
     try:
-        return ready_model(plan, progress=events, kept=folder.state / "latency.json")
+        return ready_model(plan, progress=events, kept=folder.state / "latency.json", left_s=clock.left_s())
     except InfeasibleBudgetError:
         folder.free_unless_started()
         raise

@@ -13,7 +13,7 @@ from hwnas.run.context import RunContext
 from hwnas.run.export_stage import exported_file, save_weights
 from hwnas.run.measured_check import faster, measured_verdicts
 from hwnas.run.result import result_of, write_architecture
-from hwnas.run.training_stage import trained
+from hwnas.run.training_stage import kept_repair_recipe, repair_recipe, trained
 from hwnas.train import Recipe, mixed_precision
 
 _REPAIRS = 2
@@ -35,9 +35,10 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
     if config.train.baseline:
         with run.progress.stage("train baseline"), mixed_precision(run.device, on=on):
             baseline = trained(run, found, random_choices, recipe, "train random baseline")
+    own = kept_repair_recipe(run, choices) or recipe
     for repair in range(_REPAIRS + 1):
         with run.progress.stage("train"), mixed_precision(run.device, on=on):
-            module = trained(run, found, choices, recipe, "train")
+            module = trained(run, found, choices, own, "train")
             save_weights(run, module)
         with run.progress.stage("export and verify"):
             exported = exported_file(run, choices, module)
@@ -48,8 +49,9 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
             break
         run.progress.say(f"measured {verdict.median_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
         choices = repaired
+        own = repair_recipe(run, choices, recipe)
         write_architecture(run, choices)
-    result = result_of(run, found, choices, module, exported, verdicts, random_choices, baseline, recipe)
+    result = result_of(run, found, choices, module, exported, verdicts, random_choices, baseline, own)
     write_json(run.folder.result, result)
     write_report(run.folder)
     return result

@@ -159,6 +159,10 @@ class RunFolder:
                 ended.append(json_as(line, _Ended, self.log_file).seconds)
         return round(sum(ended), 1)
 
+    def all_seconds(self, config: Configuration) -> float:
+        """As `seconds`, with the stages of single budgets."""
+        return self.seconds() + sum(part.seconds() for part in self._parts(config))
+
     def _prepare(self, config: Configuration, *, resume: bool, force: bool) -> None:
         if config.search.init and Path(config.search.init).resolve() == self.path.resolve():
             raise InputError(

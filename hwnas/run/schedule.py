@@ -6,10 +6,11 @@ is faster or slower by then.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hwnas.config import Configuration, Section
 from hwnas.errors import InputError
@@ -20,18 +21,23 @@ from hwnas.nas.strategies import Strategy
 from hwnas.schema import read_json_as
 from hwnas.train import Recipe, fine_tuning
 
-_SEARCH_PART, _TRAINING_PART = 0.3, 0.35  # of the minutes, where there are two trainings
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_WEIGHTS_PART, _SCORING_PART, _TRAINING_PART = 0.17, 0.08, 0.5  # of what is left of the minutes, and of each training
 MOST_EPOCHS = 300
-_HURRIED_SHARE = 0.2  # of the usual epochs of training; fewer are worth a word
-_FEWEST_EPOCHS, _FEWEST_STEPS = 6, 10  # of a search; epochs become shorter before they become fewer
-_RESERVE_S, _RESERVE_SHARE = 20.0, 0.1  # export, verdict and report: the lesser of seconds and share of the minutes
+HURRIED_SHARE = 0.2  # of the usual epochs of training; fewer are worth a word
+FEWEST_EPOCHS, FEWEST_STEPS = 6, 2  # of a search; epochs become shorter before they become fewer
+_FEWEST_TRAINING_EPOCHS = 10  # of whole length; below, shorter ones use up what whole ones would leave
+_FEWEST_SCORES, _FURTHER_SCORES = 4, 25  # of candidates; and at most, of neighbours and of what no budget would take
 _SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers (docs/decisions/0028)
 _WARMUP_SHARE, _STARTED_WARMUP_SHARE = 0.35, 0.2  # of the epochs of a search, and of one from an initialisation
 _SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation
-_SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
-_FORWARD_SHARE = 1 / 3  # of what a training step takes
+_SAMPLER_SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
+FORWARD_SHARE = 1 / 3  # of what a training step takes
 
 _Settings = TypeVar("_Settings", SearchSettings, Recipe)
+_Kept = TypeVar("_Kept", bound="DataclassInstance")
 
 
 def overridden(settings: _Settings, section: Section) -> _Settings:
@@ -46,7 +52,7 @@ def search_settings(
     strategy: Strategy,
     *,
     val_images: int,
-    spent_s: float,
+    left_s: float,
     epoch_s: Callable[[SearchSettings], tuple[float, float]],
     budgets: int = 1,
 ) -> SearchSettings:
@@ -58,7 +64,7 @@ def search_settings(
     A sampler that begins after the weights learns from the candidates alone, so it scores five times as many as a
     relaxation, which has learned from every batch: 60 by default, more than the 50 after which MetaQNN explores no
     more, and six generations of evolution. One that guides has learned as well, and scores twice as many, for what it
-    proposes is drawn, not decoded. Of the minutes, what is scored gets at most half of the search's share.
+    proposes is drawn, not decoded. Of the minutes, what a sampler has scored gets at most half of the search's share.
 
     From an initialisation a search takes a quarter of the warm-up and half of the other epochs; where minutes are
     given, it takes as many epochs as fit, with less warm-up. Where fewer than six fit, six shorter ones on parts of the
@@ -69,7 +75,7 @@ def search_settings(
 
     Args:
         val_images: on which candidates are scored.
-        spent_s: seconds that the run has taken so far.
+        left_s: seconds for search, scores and trainings, where minutes are given.
         epoch_s: measures seconds of an epoch of warm-up and of one of search.
         budgets: for how many of them there are candidates and trainings.
     """
@@ -78,7 +84,7 @@ def search_settings(
         train_images,
         strategy,
         val_images=val_images,
-        spent_s=spent_s,
+        left_s=left_s,
         epoch_s=epoch_s,
         budgets=budgets,
     )
@@ -91,7 +97,7 @@ def _derived_settings(
     strategy: Strategy,
     *,
     val_images: int,
-    spent_s: float,
+    left_s: float,
     epoch_s: Callable[[SearchSettings], tuple[float, float]],
     budgets: int,
 ) -> SearchSettings:
@@ -105,7 +111,7 @@ def _derived_settings(
             train_images,
             strategy,
             val_images=val_images,
-            spent_s=spent_s,
+            left_s=left_s,
             epoch_s=epoch_s,
             budgets=budgets,
         )
@@ -126,24 +132,35 @@ def _derived_settings(
             settings = replace(settings, epochs=settings.epochs + round(settings.epochs / settings.arch_every))
         return settings
     warm_s, both_s = epoch_s(settings)
-    left_s = search_share(config, budgets) * max(0.0, config.train.minutes * 60.0 - spent_s)
+    training = trainings(config, budgets) * _TRAINING_PART
+    searching = _WEIGHTS_PART + _SCORING_PART
+    scoring = _SAMPLER_SCORING_SHARE * searching if strategy.sampler is not None else _SCORING_PART
+    score_s = budgets * warm_s * FORWARD_SHARE * images_a_score(val_images) / train_images
+    scoring_s = min(left_s * scoring / (searching + training), (settings.candidates + _FURTHER_SCORES) * score_s)
     if strategy.sampler is not None:
-        score_s = budgets * warm_s * _FORWARD_SHARE * images_a_score(val_images) / train_images
-        affordable = max(relaxed_candidates, min(settings.candidates, int(_SCORING_SHARE * left_s / score_s)))
-        settings = replace(settings, candidates=affordable)
-        left_s -= affordable * score_s
+        candidates = max(_FEWEST_SCORES, min(settings.candidates, int(scoring_s / score_s)))
+        settings = replace(settings, candidates=candidates)
+    weights = searching - scoring
+    left_s = (left_s - scoring_s) * weights / (weights + training)
     warmup_share = _STARTED_WARMUP_SHARE if config.search.init else _WARMUP_SHARE
     mean_s = warmup_share * warm_s + (1.0 - warmup_share) * both_s
     fit = left_s / mean_s
-    epochs = min(MOST_EPOCHS, max(_FEWEST_EPOCHS, int(fit)))
+    epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, int(fit)))
     warmup = max(1, round(warmup_share * epochs))
-    steps = max(_FEWEST_STEPS, int(fit / epochs * train_images / settings.batch_size)) if fit < epochs else 0
+    steps = max(FEWEST_STEPS, int(fit / epochs * train_images / settings.batch_size)) if fit < epochs else 0
     return replace(settings, warmup_epochs=warmup, epochs=epochs - warmup, epoch_steps=steps)
 
 
-def search_share(config: Configuration, budgets: int = 1) -> float:
-    """The share of the minutes that the search gets; the rest is for the trainings, where there are any."""
-    return _SEARCH_PART / (_SEARCH_PART + trainings(config, budgets) * _TRAINING_PART)
+def most_scores(config: Configuration, *, left_s: float, score_s: float, scored: int, budgets: int = 1) -> int:
+    """How many architectures may be scored for each budget, those that were to measure with included.
+
+    Args:
+        left_s: seconds for scores and trainings.
+        score_s: what one takes.
+        scored: how many were to measure with.
+    """
+    share = _SCORING_PART / (_SCORING_PART + trainings(config, budgets) * _TRAINING_PART)
+    return max(_FEWEST_SCORES, scored + int(left_s * share / max(score_s, 1e-6) / budgets))
 
 
 def trainings(config: Configuration, budgets: int = 1) -> int:
@@ -155,46 +172,55 @@ def final_recipe(
     config: Configuration,
     train_images: int,
     *,
-    spent_s: float,
-    epoch_s: Callable[[Recipe], float],
+    timed: Callable[[Recipe], tuple[float, float]],
     budgets: int = 1,
+    networks: int | None = None,
+    most_epochs: int = MOST_EPOCHS,
 ) -> Recipe:
     """Recipe of the final trainings, the same for the found networks and for the baselines.
 
-    What the configuration sets is as it says, and all else is derived.
+    What the configuration sets is as it says, and all else is derived. Where fewer than ten epochs fit, shorter ones
+    on parts of the images use the time up.
 
     Args:
-        spent_s: seconds that the run has taken so far.
-        epoch_s: measures seconds of an epoch, the mean over the budgets.
+        timed: where minutes are given, measures seconds of an epoch, and tells those that are left to the trainings.
         budgets: for how many of them networks are trained.
+        networks: how many are still to be trained, where that is not all.
+        most_epochs: that fit in any minutes.
     """
     usual = Recipe.for_images(train_images)
     cells = config.train.recipe == "cells" or (config.train.recipe == "auto" and config.space.name in _SPACES_OF_CELLS)
     wrapped = Recipe.for_cells if cells else lambda recipe: recipe
 
-    def lasting(epochs: int) -> Recipe:
+    inherits = config.search.evaluator == "one-shot"
+
+    def lasting(epochs: int, steps: int = 0, *, share: float, gently: bool) -> Recipe:
         """Of so many epochs; learned weights are trained gently where they are few."""
-        learned = config.search.init and config.search.evaluator == "one-shot"
-        gently = fine_tuning(epochs / usual.epochs) if learned else 1.0
-        return overridden(wrapped(replace(usual, epochs=epochs, lr=usual.lr * gently)), config.train)
+        rate = usual.lr * (fine_tuning(share) if gently and inherits else 1.0)
+        return overridden(wrapped(replace(usual, epochs=epochs, epoch_steps=steps, lr=rate)), config.train)
 
     if config.train.epochs or not config.train.minutes:
-        return lasting(config.train.epochs or usual.epochs)
-    minutes_s = config.train.minutes * 60.0
-    left_s = max(0.0, minutes_s - spent_s - min(_RESERVE_S, _RESERVE_SHARE * minutes_s))
-    each_s = left_s / max(1, trainings(config, budgets))
-    return lasting(min(MOST_EPOCHS, max(1, int(each_s / epoch_s(overridden(wrapped(usual), config.train))))))
+        epochs = config.train.epochs or usual.epochs
+        return lasting(epochs, share=epochs / usual.epochs, gently=bool(config.search.init))
+    epoch_s, left_s = timed(overridden(wrapped(usual), config.train))
+    fit = left_s / max(1, trainings(config, budgets) if networks is None else networks) / epoch_s
+    if fit >= _FEWEST_TRAINING_EPOCHS:
+        epochs = min(most_epochs, int(fit))
+        return lasting(epochs, share=epochs / usual.epochs, gently=True)
+    epochs = max(1, math.ceil(fit))
+    steps = max(FEWEST_STEPS, int(fit / epochs * train_images / usual.batch_size))
+    return lasting(epochs, steps, share=fit / usual.epochs, gently=True)
 
 
 def hurried(config: Configuration, recipe: Recipe, train_images: int) -> str:
     """What is said where the minutes leave little of the usual training; empty where they do not."""
     usual = Recipe.for_images(train_images).epochs
-    asked = config.train
-    if not asked.enabled or asked.epochs or not asked.minutes or recipe.epochs >= _HURRIED_SHARE * usual:
+    asked, epochs = config.train, recipe.passes(train_images)
+    if not asked.enabled or asked.epochs or not asked.minutes or epochs >= min(MOST_EPOCHS, HURRIED_SHARE * usual):
         return ""
     return (
-        f"the search leaves time for {recipe.epochs} of the usual {usual} epochs of training: give more --minutes, or "
-        "choose a --strategy of lower cost (hwnas strategies list)"
+        f"the search leaves time for {epochs:.3g} of the usual {usual} epochs of training: give more --minutes, a "
+        "smaller --width or --resolution, or a --strategy of lower cost (hwnas strategies list)"
     )
 
 
@@ -214,7 +240,19 @@ def kept_recipe(path: Path, make: Callable[[], Recipe]) -> Recipe:
     return _kept(path, make, Recipe)
 
 
-def _kept(path: Path, make: Callable[[], _Settings], kind: type[_Settings]) -> _Settings:
+@dataclass(frozen=True)
+class _Scores:
+    """How many architectures are scored for each budget, at most."""
+
+    most: int
+
+
+def kept_scores(path: Path, make: Callable[[], int]) -> int:
+    """As `kept_settings`, for the number of architectures that are scored."""
+    return _kept(path, lambda: _Scores(make()), _Scores).most
+
+
+def _kept(path: Path, make: Callable[[], _Kept], kind: type[_Kept]) -> _Kept:
     hint = "start the run anew, with --force"
     if path.exists():
         if not read_json_as(path, dict[str, Any], hint=hint):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from hwnas.meta.earlier import write_sampler_state
-from hwnas.nas.engine import SearchOutcome, make_loop, search, seconds_an_epoch
+from hwnas.nas.engine import SearchOutcome, make_loop, search
 from hwnas.nas.feasible_set import FeasibleSet
 from hwnas.nas.from_scratch import FromScratchEvaluator
+from hwnas.nas.loop_times import seconds_an_epoch
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.run.context import SearchContext
 from hwnas.run.result import write_evaluated
-from hwnas.run.schedule import kept_recipe, kept_settings, score_recipe, search_settings
+from hwnas.run.schedule import kept_recipe, kept_scores, kept_settings, most_scores, score_recipe, search_settings
 
 
 def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
@@ -39,6 +40,7 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
             evaluator=evaluator,
             reward=config.search.reward,
             start=run.plan.start,
+            most_scores=_most_scores(context) if config.train.minutes else None,
         )
     for one, outcome in zip(context.runs, outcomes, strict=True):
         write_evaluated(one, outcome)
@@ -72,8 +74,11 @@ def _settings(context: SearchContext, feasible: Sequence[FeasibleSet]) -> Search
 
     def epoch_s(settings: SearchSettings) -> tuple[float, float]:
         seed = plan.config.compute.seed
-        loop = make_loop(plan.space, feasible, plan.strategy, run.dataset, settings, seed=seed, device=run.device)
-        return seconds_an_epoch(loop)
+        with context.progress.track("time a few steps of the search", 1) as advance:
+            loop = make_loop(plan.space, feasible, plan.strategy, run.dataset, settings, seed=seed, device=run.device)
+            seconds = seconds_an_epoch(loop, limit_s=context.probe_s())
+            advance()
+        return seconds
 
     return kept_settings(
         context.folder.state / "search.json",
@@ -82,8 +87,26 @@ def _settings(context: SearchContext, feasible: Sequence[FeasibleSet]) -> Search
             len(run.dataset.train),
             plan.strategy,
             val_images=len(run.dataset.val),
-            spent_s=context.folder.seconds(),
+            left_s=context.left_s(unchecked=True),
             epoch_s=epoch_s,
             budgets=len(context.runs),
         ),
     )
+
+
+def _most_scores(context: SearchContext) -> Callable[[float, int], int]:
+    """How many architectures are scored for each budget; decided once a run."""
+
+    def most(score_s: float, scored: int) -> int:
+        return kept_scores(
+            context.folder.state / "scores.json",
+            lambda: most_scores(
+                context.first.plan.config,
+                left_s=context.left_s(unchecked=True),
+                score_s=score_s,
+                scored=scored,
+                budgets=len(context.runs),
+            ),
+        )
+
+    return most

@@ -13,7 +13,7 @@ from hwnas.arch.space import Architecture
 from hwnas.data import Dataset
 from hwnas.nas.decode import OptionTable
 from hwnas.nas.feasible_set import FeasibleSet
-from hwnas.nas.select import Scored, best, costlier, score, told_apart
+from hwnas.nas.select import SCORED_IMAGES, Scored, best, costlier, score, told_apart
 from hwnas.nas.strategies.base import Sampler
 from hwnas.nas.supernet import Supernet
 from hwnas.progress import Progress
@@ -96,7 +96,8 @@ class Comparison:
         accuracies = [one.accuracy for one in self.scored]
         return (
             f"the {len(accuracies)} networks that were scored cannot be told apart: accuracies from "
-            f"{min(accuracies):.3f} to {max(accuracies):.3f} are within the error of {self._images} validation images; "
+            f"{min(accuracies):.3f} to {max(accuracies):.3f} are within the error of "
+            f"{min(self._images, SCORED_IMAGES)} validation images; "
             "the slowest of the best is taken, and whether the budget binds is not known"
         )
 

@@ -21,7 +21,8 @@ from hwnas.nas.supernet import Supernet
 from hwnas.train import evaluate, recalibrate
 
 _RECALIBRATION_IMAGES = 768
-_SCORED_IMAGES = 2000
+SCORED_IMAGES = 2000
+"""Of many validation images, those that networks are compared on."""
 _ROUNDING = 1e-9  # of latencies that are the same sum in another order
 
 
@@ -81,15 +82,20 @@ def score(supernet: Supernet, architecture: Architecture, dataset: Dataset, *, d
 
 def accuracy_and_losses(module: nn.Module, dataset: Dataset, device: torch.device) -> tuple[float, NDArray[np.float64]]:
     """Accuracy and losses of a network, as `Scored` has them."""
-    chosen = np.random.default_rng(0).permutation(len(dataset.val))[:_SCORED_IMAGES]
-    images = dataset.val.subset(np.sort(chosen))
+    images = scored_images(dataset)
     result = evaluate(module, images, dataset, device=device)
     return result.accuracy, _augmented_losses(module, images, dataset, device)
 
 
+def scored_images(dataset: Dataset) -> Images:
+    """The validation images that networks are compared on: a fixed random choice where there are many."""
+    chosen = np.random.default_rng(0).permutation(len(dataset.val))[:SCORED_IMAGES]
+    return dataset.val.subset(np.sort(chosen))
+
+
 def images_a_score(val_images: int) -> int:
     """Images that pass through a network while `score` judges it, where there are so many validation images."""
-    accuracy_and_losses = min(val_images, _SCORED_IMAGES)
+    accuracy_and_losses = min(val_images, SCORED_IMAGES)
     return _RECALIBRATION_IMAGES + accuracy_and_losses * (1 + _passes(max(1, accuracy_and_losses)))
 
 
@@ -115,7 +121,7 @@ def told_apart(scored: Sequence[Scored], val_images: int) -> bool:
     """
     if len(scored) < 2:
         return True
-    images = max(1, min(val_images, _SCORED_IMAGES))
+    images = max(1, min(val_images, SCORED_IMAGES))
     accuracies = [one.accuracy for one in scored]
     share = (float(np.mean(accuracies)) * images + 2.0) / (images + 4.0)
     return max(accuracies) - min(accuracies) > 2.0 * math.sqrt(share * (1.0 - share) / images)

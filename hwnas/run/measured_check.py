@@ -84,6 +84,7 @@ def measured_verdicts(
         if run.model_format.quantize is not None:
             content = run.model_format.quantize(content, calibration_inputs(run.dataset))
         write_bytes(models["baseline"], content)
+    label = f"measuring the exported file{' and the random network' * (len(models) > 1)}, for the verdict,"
     reference = write_reference_model(run.folder.state, run.plan.device)
     verdicts: dict[str, Verdict] = {}
     for processes in (2, 6):
@@ -95,7 +96,7 @@ def measured_verdicts(
             reference_us=reference_us(run.plan),
             processes=processes,
             progress=run.progress,
-            stream=partial(stream_rounds, label=f"measuring {' and '.join(models)} for the verdict"),
+            stream=partial(stream_rounds, label=label),
         )
         run.progress.record({"event": "verdict"} | {name: asdict(verdict) for name, verdict in verdicts.items()})
         if verdicts["model"].state != "straddles":

@@ -16,6 +16,7 @@ from hwnas.latency.model import LatencyModel
 from hwnas.report.page import write_front, write_report
 from hwnas.run.clock import Clock
 from hwnas.run.context import RunContext, SearchContext
+from hwnas.run.forecast import forecast
 from hwnas.run.latency_stage import ready_model
 from hwnas.run.measured_check import checked
 from hwnas.run.plan import Plan, make_plan
@@ -71,6 +72,11 @@ def run_search(
             write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": threads})
             with events.stage("data"):
                 dataset = _images(plan, dataset, folder)
+                if config.train.minutes and not resume:
+                    expected = forecast(plan, dataset)
+                    events.say(str(expected))
+                    if expected.advice:
+                        events.say(expected.advice)
             with events.stage("measure"):
                 whole = _latencies(plan, folder, events, clock)
             model, range_ms = whole.restricted(plan.constrained.kept), (whole.smallest_ms, whole.largest_ms)

@@ -24,12 +24,12 @@ from hwnas.train import Recipe, fine_tuning
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_WEIGHTS_PART, _SCORING_PART, _TRAINING_PART = 0.17, 0.08, 0.5  # of what is left of the minutes, and of each training
+_WEIGHTS_PART, _SCORING_PART, _TRAINING_PART = 0.16, 0.06, 0.5  # of what is left of the minutes, and of each training
 MOST_EPOCHS = 300
 HURRIED_SHARE = 0.2  # of the usual epochs of training; fewer are worth a word
 FEWEST_EPOCHS, FEWEST_STEPS = 6, 2  # of a search; epochs become shorter before they become fewer
 _FEWEST_TRAINING_EPOCHS = 10  # of whole length; below, shorter ones use up what whole ones would leave
-_FEWEST_SCORES, _FURTHER_SCORES = 4, 25  # of candidates; and at most, of neighbours and of what no budget would take
+_FEWEST_SCORES, _FURTHER_SCORES = 3, 25  # of candidates; and at most, of neighbours and of what no budget would take
 _SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers (docs/decisions/0028)
 _WARMUP_SHARE, _STARTED_WARMUP_SHARE = 0.35, 0.2  # of the epochs of a search, and of one from an initialisation
 _SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation

@@ -13,6 +13,7 @@ from torch import nn
 from hwnas.arch.space import Architecture
 from hwnas.backends.torch import network_module
 from hwnas.nas.engine import SearchOutcome
+from hwnas.nas.select import scored_images
 from hwnas.run.clock import verdict_s
 from hwnas.run.context import PROBE_SHARE, RunContext, SearchContext
 from hwnas.run.schedule import FORWARD_SHARE, final_recipe, hurried, kept_recipe
@@ -130,7 +131,8 @@ def _start(run: RunContext, module: nn.Module) -> nn.Module:
 
 def _better(run: RunContext, start: nn.Module, module: nn.Module, label: str) -> nn.Module:
     """What the validation images find more accurate: the network as trained or, only if it is better, its start."""
-    before, after = (evaluate(one, run.dataset.val, run.dataset, device=run.device) for one in (start, module))
+    images = scored_images(run.dataset)
+    before, after = (evaluate(one, images, run.dataset, device=run.device) for one in (start, module))
     kept = "start" if before.accuracy > after.accuracy else "trained"
     run.progress.record(
         {"event": "kept", "stage": label, "weights": kept, "start": before.accuracy, "trained": after.accuracy}

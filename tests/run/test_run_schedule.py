@@ -94,7 +94,7 @@ def test_what_is_left_is_used_and_not_exceeded(left_s: float, name: str, baselin
     recipe = final_recipe(config, IMAGES, timed=lambda _: (8.0, left_s - spent_s))
     spent_s += (1 + baseline) * 8.0 * recipe.passes(IMAGES)
     assert 0.88 * left_s < spent_s <= left_s
-    assert searched_s <= (0.25 if baseline else 0.4) * left_s
+    assert searched_s <= (0.2 if baseline else 0.32) * left_s
 
 
 def test_where_few_epochs_fit_there_are_six_shorter_ones() -> None:
@@ -104,7 +104,7 @@ def test_where_few_epochs_fit_there_are_six_shorter_ones() -> None:
     )
     assert settings.all_epochs == 6
     part = settings.epoch_steps * settings.batch_size / IMAGES
-    assert 0.2 * 600 < part * (30.0 * settings.warmup_epochs + 60.0 * settings.epochs) <= 0.3 * 600
+    assert 0.19 * 600 < part * (30.0 * settings.warmup_epochs + 60.0 * settings.epochs) <= 0.25 * 600
 
 
 @pytest.mark.parametrize("name", ["random", "enas"])
@@ -116,7 +116,7 @@ def test_what_a_sampler_scores_is_within_the_minutes(name: str, left_s: float) -
     )
     scored_s = settings.candidates * 3.0 / 3 * (768 + 2 * VAL) / IMAGES
     trained_s = 3.0 * settings.warmup_epochs + (6.0 if name == "enas" else 3.0) * settings.epochs
-    assert 4 <= settings.candidates <= 60
+    assert 3 <= settings.candidates <= 60
     assert scored_s <= 0.5 * left_s
     assert scored_s + trained_s <= left_s
 
@@ -133,9 +133,9 @@ def test_parts_of_epochs_use_up_what_whole_ones_leave(left_s: float, epochs: int
 
 def test_a_score_that_takes_long_leaves_few_of_them() -> None:
     config = changed(CONFIG, minutes=3.0, baseline=False)
-    assert most_scores(config, left_s=120.0, score_s=5.0, scored=2) == 5
-    assert most_scores(config, left_s=120.0, score_s=60.0, scored=2) == 4
-    assert most_scores(config, left_s=120.0, score_s=0.05, scored=2) > 300
+    assert most_scores(config, left_s=120.0, score_s=5.0, scored=2) == 4
+    assert most_scores(config, left_s=120.0, score_s=60.0, scored=2) == 3
+    assert most_scores(config, left_s=120.0, score_s=0.05, scored=2) > 200
 
 
 def test_little_training_in_few_minutes_is_said() -> None:

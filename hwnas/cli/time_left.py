@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 
 _FEWEST, _RECENT = 3, 50  # reports of progress
+_BUNCH_S = 0.2  # reports that come together count as one
 _CAP = 5.0  # times the median; what takes longer was a disturbance
 
 
@@ -26,7 +27,7 @@ class TimeLeft:
 
     def add(self, now_s: float, done: int) -> None:
         """Take in that so many steps are finished now."""
-        if done > self._done:
+        if done > self._done and now_s - self._at_s >= _BUNCH_S:
             self._steps.append(((now_s - self._at_s) / (done - self._done), done - self._done))
             self._at_s, self._done = now_s, done
 

@@ -43,13 +43,13 @@ class OneShotEvaluator:
 
     at_once = 1
 
-    def __init__(self, supernet: Supernet, dataset: Dataset, device: torch.device) -> None:
-        self._supernet, self._dataset, self._device = supernet, dataset, device
+    def __init__(self, supernet: Supernet, dataset: Dataset, device: torch.device, most_images: int = 0) -> None:
+        self._supernet, self._dataset, self._device, self._most_images = supernet, dataset, device, most_images
 
     def __call__(self, batch: Sequence[tuple[int, ...]]) -> Iterator[Scored]:
         for choices in batch:
             architecture = Architecture(self._supernet.space.name, choices)
-            yield score(self._supernet, architecture, self._dataset, device=self._device)
+            yield score(self._supernet, architecture, self._dataset, device=self._device, most_images=self._most_images)
 
 
 class Comparison:

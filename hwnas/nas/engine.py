@@ -78,7 +78,7 @@ def search(
     what the images find worse than what a tighter one had.
 
     With settings of no epochs, nothing is trained or scored for a relaxation: its α is that of `start`, and the winner
-    is what it prefers within the constraints.
+    is what it prefers within the constraints. With settings of no candidates, nothing is scored.
 
     Args:
         feasible: one for each budget, the tightest first.
@@ -99,7 +99,7 @@ def search(
         )
         if settings.all_epochs:
             loop.run(checkpoint=checkpoint, progress=progress, log=log)
-        evaluator = OneShotEvaluator(loop.supernet, dataset, device)
+        evaluator = OneShotEvaluator(loop.supernet, dataset, device, settings.score_images)
     sampler_state = None if start is None else start.sampler_state
     samplers = (
         tuple(make_samplers(strategy, feasible, reward, seed, sampler_state, space)) if loop is None else loop.samplers
@@ -108,15 +108,15 @@ def search(
         raise InputError(f"{strategy.name} is trained with shared weights, so it cannot be told other scores")
     found: list[SearchOutcome] = []
     for index, within in enumerate(feasible):
-        if loop is not None and loop.constrained and not settings.all_epochs:
-            found.append(_preferred(loop, within))
+        if loop is not None and not (settings.all_epochs and settings.candidates):
+            found.append(_preferred(loop, within) if loop.constrained else _proposed(loop, index, within, seed))
             continue
         before = {one.architecture.choices: one for other in found for one in other.evaluated}
         comparison = Comparison(
             evaluator,
             progress,
             [one for one in before.values() if within.keeps(one.architecture.choices)],
-            images=len(dataset.val),
+            images=min(len(dataset.val), settings.score_images or len(dataset.val)),
             most=most_scores,
         )
         if samplers:
@@ -144,6 +144,19 @@ def _preferred(loop: SearchLoop, feasible: FeasibleSet) -> SearchOutcome:
     assert unbudgeted is not None
     winner = Scored(Architecture(space.name, choices), math.nan, np.array([math.nan]))
     return SearchOutcome(winner, (), preferences, unbudgeted, loop.supernet)
+
+
+def _proposed(loop: SearchLoop, index: int, feasible: FeasibleSet, seed: int) -> SearchOutcome:
+    """What a sampler proposes first, not scored."""
+    space, sampler = loop.supernet.space, loop.samplers[index]
+    choices = sampler.ask()
+    if not feasible.keeps(choices):
+        choices = feasible.sample(np.random.default_rng(seed))
+    winner = Scored(Architecture(space.name, choices), math.nan, np.array([math.nan]))
+    preferences = [[0.0] * count for count in space.options]
+    return SearchOutcome(
+        winner, (), preferences, choices, loop.supernet, exported_state(bare(sampler)), told_apart=False
+    )
 
 
 def _decoded(

@@ -70,33 +70,43 @@ def candidates(log_probs: OptionTable, feasible: FeasibleSet, *, count: int, see
             return
 
 
-def score(supernet: Supernet, architecture: Architecture, dataset: Dataset, *, device: torch.device) -> Scored:
+def score(
+    supernet: Supernet, architecture: Architecture, dataset: Dataset, *, device: torch.device, most_images: int = 0
+) -> Scored:
     """Judge an architecture with inherited weights, after batch norm's statistics were estimated anew (SPOS).
 
     Of many validation images a fixed random choice of 2,000 is used, the same one for every network.
+
+    Args:
+        most_images: where time is limited, of each part at most so many, in one pass; 0 for no such limit.
     """
     module = supernet.extract(architecture)
-    recalibrate(module, dataset.train, dataset, device=device, max_images=_RECALIBRATION_IMAGES)
-    return Scored(architecture, *accuracy_and_losses(module, dataset, device))
+    recalibration = min(_RECALIBRATION_IMAGES, most_images or _RECALIBRATION_IMAGES)
+    recalibrate(module, dataset.train, dataset, device=device, max_images=recalibration)
+    return Scored(architecture, *accuracy_and_losses(module, dataset, device, most_images))
 
 
-def accuracy_and_losses(module: nn.Module, dataset: Dataset, device: torch.device) -> tuple[float, NDArray[np.float64]]:
+def accuracy_and_losses(
+    module: nn.Module, dataset: Dataset, device: torch.device, most_images: int = 0
+) -> tuple[float, NDArray[np.float64]]:
     """Accuracy and losses of a network, as `Scored` has them."""
-    images = scored_images(dataset)
+    images = scored_images(dataset, most_images or SCORED_IMAGES)
     result = evaluate(module, images, dataset, device=device)
-    return result.accuracy, _augmented_losses(module, images, dataset, device)
+    passes = 1 if most_images else _passes(len(images))
+    return result.accuracy, _augmented_losses(module, images, dataset, device, passes)
 
 
-def scored_images(dataset: Dataset) -> Images:
-    """The validation images that networks are compared on: a fixed random choice where there are many."""
-    chosen = np.random.default_rng(0).permutation(len(dataset.val))[:SCORED_IMAGES]
+def scored_images(dataset: Dataset, most: int = SCORED_IMAGES) -> Images:
+    """The validation images that networks are compared on: a fixed random choice where there are more than `most`."""
+    chosen = np.random.default_rng(0).permutation(len(dataset.val))[: min(most, SCORED_IMAGES)]
     return dataset.val.subset(np.sort(chosen))
 
 
-def images_a_score(val_images: int) -> int:
+def images_a_score(val_images: int, most_images: int = 0) -> int:
     """Images that pass through a network while `score` judges it, where there are so many validation images."""
-    accuracy_and_losses = min(val_images, SCORED_IMAGES)
-    return _RECALIBRATION_IMAGES + accuracy_and_losses * (1 + _passes(max(1, accuracy_and_losses)))
+    judged = max(1, min(val_images, SCORED_IMAGES, most_images or SCORED_IMAGES))
+    recalibration = min(_RECALIBRATION_IMAGES, most_images or _RECALIBRATION_IMAGES)
+    return recalibration + judged * (2 if most_images else 1 + _passes(judged))
 
 
 def best(scored: Sequence[Scored], latency: Constraint) -> Scored:
@@ -148,12 +158,14 @@ def _as_good(one: Scored, leader: Scored) -> bool:
 
 
 @torch.inference_mode()
-def _augmented_losses(module: nn.Module, images: Images, dataset: Dataset, device: torch.device) -> NDArray[np.float64]:
+def _augmented_losses(
+    module: nn.Module, images: Images, dataset: Dataset, device: torch.device, passes: int
+) -> NDArray[np.float64]:
     """Loss of each of a few passes of augmented validation images, the same ones for every network."""
     module.eval()
     generator = torch.Generator().manual_seed(0)
     losses: list[torch.Tensor] = []
-    for _ in range(_passes(len(images))):
+    for _ in range(passes):
         stream = batches(images, dataset, batch_size=64, device=device, generator=generator, augment=True)
         losses += [cross_entropy(module(x), y, reduction="none") for x, y in stream]
     return torch.cat(losses).double().cpu().numpy()

@@ -297,7 +297,7 @@ class SearchLoop:
     def _digest(self) -> str:
         identity = {
             "space": [self.supernet.space.name, self.supernet.space.input_shape, self.supernet.space.classes],
-            "settings": asdict(self.settings),
+            "settings": self.settings.identity(),
             "seed": self.seed,
             "dataset": [self.dataset.name, self.dataset.train.pixels.shape],
             "relaxations": [repr(one.relaxation) for one in self.constrained],

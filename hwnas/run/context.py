@@ -14,7 +14,6 @@ from hwnas.data import Dataset
 from hwnas.events import Events
 from hwnas.latency.model import LatencyModel
 from hwnas.nas.feasible_set import FeasibleSet
-from hwnas.nas.select import SCORED_IMAGES
 from hwnas.run.clock import Clock, ending_s
 from hwnas.run.plan import Plan
 from hwnas.run.run_folder import RunFolder
@@ -95,7 +94,6 @@ class SearchContext:
         """
         run, asked = self.first, self.first.plan.config.train
         images = (1 + asked.baseline) * len(run.dataset.test) + len(run.dataset.val)
-        images += 2 * (1 + asked.baseline) * min(len(run.dataset.val), SCORED_IMAGES)
         ending = ending_s(
             [one.budget_ms for one in self.runs],
             measured=run.plan.device.reachable,

@@ -180,8 +180,8 @@ class _Guess:
         plan, config, dataset = self._plan, self._minutes(minutes), self._dataset
         images, val_images, budgets = len(dataset.train), len(dataset.val), len(plan.budgets)
         epoch_s = images * self._image_s
-        measuring = measuring_s(len(plan.missing.rows)) if plan.missing else 0.0
-        evaluated = (1 + config.train.baseline) * len(dataset.test) + 3 * val_images
+        measuring = measuring_s(plan)
+        evaluated = (1 + config.train.baseline) * len(dataset.test) + val_images
         end_s = ending_s(
             self._budgets_ms,
             measured=plan.device.reachable,
@@ -201,18 +201,19 @@ class _Guess:
             images,
             plan.strategy,
             val_images=val_images,
-            left_s=left_s,
+            left_s=lambda _: left_s,
             epoch_s=search_epoch_s,
             budgets=budgets,
         )
         part = min(1.0, (settings.epoch_steps * settings.batch_size or images) / images)
         warm_s, both_s = search_epoch_s(settings)
         search_s = part * (settings.warmup_epochs * warm_s + settings.epochs * both_s)
-        score_s = FORWARD_SHARE * self._image_s * images_a_score(val_images) if settings.all_epochs else 0.0
+        images_scored = images_a_score(val_images, settings.score_images) if settings.all_epochs else 0
+        score_s = FORWARD_SHARE * self._image_s * images_scored
         most = most_scores(config, left_s=max(0.0, left_s - search_s), score_s=score_s, scored=2, budgets=budgets)
         scores_s = budgets * score_s * min(most, settings.candidates)
-        left_s = max(0.0, left_s - search_s - scores_s)
-        recipe = final_recipe(config, images, timed=lambda _: (epoch_s, left_s), budgets=budgets)
+        training_s = max(0.0, left_s - search_s - scores_s)
+        recipe = final_recipe(config, images, timed=lambda _: (epoch_s, training_s), budgets=budgets)
         count, usual = trainings(config, budgets), Recipe.for_images(images).epochs
         passes = recipe.passes(images)
         stages = [Stage("measuring", measuring / 60)] if measuring else []

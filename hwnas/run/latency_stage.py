@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hwnas.errors import InfeasibleBudgetError
+from hwnas.arch.costs import macs
+from hwnas.devices.measure import ROUND_MS
+from hwnas.errors import InfeasibleBudgetError, MissingRowsError
 from hwnas.files import write_json
 from hwnas.latency.build import complete, drifted
 from hwnas.latency.calibrate import CALIBRATION_NETWORKS, VALIDATION_NETWORKS
@@ -22,7 +23,8 @@ from hwnas.run.instance import extreme, floor_ms
 from hwnas.run.plan import Plan
 from hwnas.schema import read_json_as
 
-_MODEL_S = 0.3  # to write a model and to time it in two processes, on a machine that does nothing else
+_MODEL_S, _ROUNDS, _CALLS = 0.15, 10, 5  # to write a model; its rounds, and the calls of each at least
+_MACS_A_MS = 1e7  # multiply-adds; what a core of a common machine does, about
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,14 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None, lef
     return model
 
 
-def measuring_s(rows: int) -> float:
-    """About how long two passes over so many rows, and over whole networks to calibrate, take on a quiet device."""
-    return _MODEL_S * (rows + CALIBRATION_NETWORKS + VALIDATION_NETWORKS)
+def measuring_s(plan: Plan) -> float:
+    """About how long two passes over what the table lacks, and over whole networks, take on a quiet device."""
+    if not plan.missing:
+        return 0.0
+    networks = CALIBRATION_NETWORKS + VALIDATION_NETWORKS
+    ends = [macs(extreme(plan.whole, pick).graph) for pick in (min, max)]
+    work = [macs(spec.graph) for spec in plan.missing.rows] + [sum(ends) / 2] * networks
+    return sum(_MODEL_S + _ROUNDS * max(ROUND_MS, _CALLS * one / _MACS_A_MS) / 1e3 for one in work)
 
 
 def check_budget(plan: Plan, model: LatencyModel) -> None:
@@ -103,20 +110,25 @@ def _measured_model(plan: Plan, progress: Progress, left_s: float) -> LatencyMod
             _refuse_hopeless(plan, progress)
         if lacks:
             progress.say(f"measuring {lacks} {'row' if lacks == 1 else 'rows'} that the latency table lacks")
-        most_minutes = max(left_s / 2, measuring_s(len(missing.rows))) / 60 if plan.config.train.minutes else math.inf
-        complete(
-            plan.table,
-            plan.whole,
-            plan.device,
-            plan.folder,
-            missing,
-            progress=progress,
-            max_minutes=most_minutes,
-        )
+        _complete(replace(plan, missing=missing), left_s, progress)
         plan = replace(plan, table=open_table(plan.device, plan.folder))
         if warning := load_warning(plan.table, plan.whole):
             progress.say(warning)
     return model_of(plan.table, plan.whole, any_table=plan.any_table)
+
+
+def _complete(plan: Plan, left_s: float, progress: Progress) -> None:
+    """Measure what the plan lacks, with a limit where the minutes of the run have one."""
+    table, whole, device, folder, missing = plan.table, plan.whole, plan.device, plan.folder, plan.missing
+    if plan.config.train.minutes:
+        try:
+            minutes = max(left_s / 2, measuring_s(plan)) / 60
+            complete(table, whole, device, folder, missing, progress=progress, max_minutes=minutes)
+        except MissingRowsError:
+            progress.say("measuring takes longer than planned, and without it there is no table: it goes on")
+        else:
+            return
+    complete(table, whole, device, folder, missing, progress=progress)
 
 
 def reference_us(plan: Plan) -> float | None:

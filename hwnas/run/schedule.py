@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 _WEIGHTS_PART, _SCORING_PART, _TRAINING_PART = 0.16, 0.06, 0.5  # of what is left of the minutes, and of each training
 MOST_EPOCHS = 300
 HURRIED_SHARE = 0.2  # of the usual epochs of training; fewer are worth a word
-FEWEST_EPOCHS, FEWEST_STEPS = 6, 2  # of a search; epochs become shorter before they become fewer
+_FEWEST_EPOCHS, _FEWEST_STEPS = 6, 2  # of a search; epochs become shorter before they become fewer
 _FEWEST_TRAINING_EPOCHS = 10  # of whole length; below, shorter ones use up what whole ones would leave
 _FEWEST_SCORES, _FURTHER_SCORES = 3, 25  # of candidates; and at most, of neighbours and of what no budget would take
 _SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers (docs/decisions/0028)
 _WARMUP_SHARE, _STARTED_WARMUP_SHARE = 0.35, 0.2  # of the epochs of a search, and of one from an initialisation
+_WANTED_SCORES, _FEWEST_SCORE_IMAGES = 6, 64  # scores of fewer images come before fewer scores
 _SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation
 _SAMPLER_SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
 FORWARD_SHARE = 1 / 3  # of what a training step takes
@@ -52,7 +53,7 @@ def search_settings(
     strategy: Strategy,
     *,
     val_images: int,
-    left_s: float,
+    left_s: Callable[[float], float],
     epoch_s: Callable[[SearchSettings], tuple[float, float]],
     budgets: int = 1,
 ) -> SearchSettings:
@@ -75,7 +76,7 @@ def search_settings(
 
     Args:
         val_images: on which candidates are scored.
-        left_s: seconds for search, scores and trainings, where minutes are given.
+        left_s: seconds for search, scores and trainings, where minutes are given, from those of an image in a network.
         epoch_s: measures seconds of an epoch of warm-up and of one of search.
         budgets: for how many of them there are candidates and trainings.
     """
@@ -97,7 +98,7 @@ def _derived_settings(
     strategy: Strategy,
     *,
     val_images: int,
-    left_s: float,
+    left_s: Callable[[float], float],
     epoch_s: Callable[[SearchSettings], tuple[float, float]],
     budgets: int,
 ) -> SearchSettings:
@@ -135,20 +136,35 @@ def _derived_settings(
     training = trainings(config, budgets) * _TRAINING_PART
     searching = _WEIGHTS_PART + _SCORING_PART
     scoring = _SAMPLER_SCORING_SHARE * searching if strategy.sampler is not None else _SCORING_PART
-    score_s = budgets * warm_s * FORWARD_SHARE * images_a_score(val_images) / train_images
-    scoring_s = min(left_s * scoring / (searching + training), (settings.candidates + _FURTHER_SCORES) * score_s)
-    if strategy.sampler is not None:
-        candidates = max(_FEWEST_SCORES, min(settings.candidates, int(scoring_s / score_s)))
-        settings = replace(settings, candidates=candidates)
+    image_s = warm_s / train_images * FORWARD_SHARE
+    available_s = left_s(image_s)
+    scoring_s = available_s * scoring / (searching + training)
+    limit = _limit_of_images(val_images, scoring_s / (budgets * image_s))
+    score_s = budgets * image_s * images_a_score(val_images, limit)
+    if limit and limit < _FEWEST_SCORE_IMAGES:
+        settings, scoring_s = replace(settings, candidates=0), 0.0
+    else:
+        settings = replace(settings, score_images=limit)
+        scoring_s = min(scoring_s, (settings.candidates + _FURTHER_SCORES) * score_s)
+        if strategy.sampler is not None:
+            candidates = max(_FEWEST_SCORES, min(settings.candidates, int(scoring_s / score_s)))
+            settings = replace(settings, candidates=candidates)
     weights = searching - scoring
-    left_s = (left_s - scoring_s) * weights / (weights + training)
+    weights_s = (available_s - scoring_s) * weights / (weights + training)
     warmup_share = _STARTED_WARMUP_SHARE if config.search.init else _WARMUP_SHARE
     mean_s = warmup_share * warm_s + (1.0 - warmup_share) * both_s
-    fit = left_s / mean_s
-    epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, int(fit)))
+    fit = weights_s / mean_s
+    all_steps = int(fit * train_images / settings.batch_size)
+    fewest = _FEWEST_EPOCHS if all_steps >= _FEWEST_EPOCHS * _FEWEST_STEPS else 2
+    epochs = min(MOST_EPOCHS, max(fewest, int(fit)))
     warmup = max(1, round(warmup_share * epochs))
-    steps = max(FEWEST_STEPS, int(fit / epochs * train_images / settings.batch_size)) if fit < epochs else 0
+    steps = max(1, all_steps // epochs) if fit < epochs else 0
     return replace(settings, warmup_epochs=warmup, epochs=epochs - warmup, epoch_steps=steps)
+
+
+def _limit_of_images(val_images: int, images: float) -> int:
+    """Of each part that a score reads, how many images: 0 for all, where `images` are enough for a few such scores."""
+    return 0 if images >= _WANTED_SCORES * images_a_score(val_images) else int(images / (3 * _WANTED_SCORES))
 
 
 def most_scores(config: Configuration, *, left_s: float, score_s: float, scored: int, budgets: int = 1) -> int:
@@ -208,7 +224,7 @@ def final_recipe(
         epochs = min(most_epochs, int(fit))
         return lasting(epochs, share=epochs / usual.epochs, gently=True)
     epochs = max(1, math.ceil(fit))
-    steps = max(FEWEST_STEPS, int(fit / epochs * train_images / usual.batch_size))
+    steps = max(1, int(fit / epochs * train_images / usual.batch_size))
     return lasting(epochs, steps, share=fit / usual.epochs, gently=True)
 
 

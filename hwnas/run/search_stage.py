@@ -11,6 +11,7 @@ from hwnas.nas.feasible_set import FeasibleSet
 from hwnas.nas.from_scratch import FromScratchEvaluator
 from hwnas.nas.loop_times import seconds_an_epoch
 from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.select import images_a_score
 from hwnas.run.context import SearchContext
 from hwnas.run.result import write_evaluated
 from hwnas.run.schedule import kept_recipe, kept_scores, kept_settings, most_scores, score_recipe, search_settings
@@ -25,13 +26,18 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
     """
     run, config = context.first, context.first.plan.config
     feasible = [one.feasible_set() for one in context.runs]
+    settings = _settings(context, feasible)
+    if settings.all_epochs and not settings.candidates:
+        context.progress.say(
+            "scoring candidates takes too long for these minutes: the network that the search prefers is taken as it is"
+        )
     with _evaluator(context) as evaluator:
         outcomes = search(
             run.plan.space,
             feasible,
             run.plan.strategy,
             run.dataset,
-            _settings(context, feasible),
+            settings,
             seed=config.compute.seed,
             device=run.device,
             checkpoint=context.folder.search_state,
@@ -40,7 +46,7 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
             evaluator=evaluator,
             reward=config.search.reward,
             start=run.plan.start,
-            most_scores=_most_scores(context) if config.train.minutes else None,
+            most_scores=_most_scores(context, settings) if config.train.minutes else None,
         )
     for one, outcome in zip(context.runs, outcomes, strict=True):
         write_evaluated(one, outcome)
@@ -87,22 +93,26 @@ def _settings(context: SearchContext, feasible: Sequence[FeasibleSet]) -> Search
             len(run.dataset.train),
             plan.strategy,
             val_images=len(run.dataset.val),
-            left_s=context.left_s(unchecked=True),
+            left_s=lambda image_s: context.left_s(unchecked=True, image_s=image_s),
             epoch_s=epoch_s,
             budgets=len(context.runs),
         ),
     )
 
 
-def _most_scores(context: SearchContext) -> Callable[[float, int], int]:
+def _most_scores(context: SearchContext, settings: SearchSettings) -> Callable[[float, int], int]:
     """How many architectures are scored for each budget; decided once a run."""
+
+    val_images = len(context.first.dataset.val)
 
     def most(score_s: float, scored: int) -> int:
         return kept_scores(
             context.folder.state / "scores.json",
             lambda: most_scores(
                 context.first.plan.config,
-                left_s=context.left_s(unchecked=True),
+                left_s=context.left_s(
+                    unchecked=True, image_s=score_s / images_a_score(val_images, settings.score_images)
+                ),
                 score_s=score_s,
                 scored=scored,
                 budgets=len(context.runs),

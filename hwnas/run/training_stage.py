@@ -13,7 +13,7 @@ from torch import nn
 from hwnas.arch.space import Architecture
 from hwnas.backends.torch import network_module
 from hwnas.nas.engine import SearchOutcome
-from hwnas.nas.select import scored_images
+from hwnas.nas.select import SCORED_IMAGES, scored_images
 from hwnas.run.clock import verdict_s
 from hwnas.run.context import PROBE_SHARE, RunContext, SearchContext
 from hwnas.run.schedule import FORWARD_SHARE, final_recipe, hurried, kept_recipe
@@ -22,6 +22,7 @@ from hwnas.train.timing import seconds_an_epoch
 
 REPAIR_SHARE = 0.15
 """Of the minutes: how much longer a run may take where a network has to be repaired."""
+_COMPARED_SHARE, _FEWEST_COMPARED = 0.1, 64  # of the images that a training sees
 
 
 def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> Recipe:
@@ -106,7 +107,7 @@ def trained(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], rec
     if not config.train.enabled:
         recalibrate(module, run.dataset.train, run.dataset, device=run.device)
         return module
-    start = None if found.supernet is None or config.train.epochs else _start(run, module)
+    start = None if found.supernet is None or config.train.epochs else _start(run, module, recipe)
     name = "-".join(map(str, choices))
     train(
         module,
@@ -118,20 +119,21 @@ def trained(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], rec
         progress=run.progress,
         label=label,
     )
-    return module if start is None else _better(run, start, module, label)
+    return module if start is None else _better(run, start, module, recipe, label)
 
 
-def _start(run: RunContext, module: nn.Module) -> nn.Module:
+def _start(run: RunContext, module: nn.Module, recipe: Recipe) -> nn.Module:
     """A copy of the network with its inherited weights, and the statistics of batch norm that fit them."""
     start = copy.deepcopy(module)
-    recalibrate(start, run.dataset.train, run.dataset, device=run.device)
+    most = _compared_images(run, recipe)
+    recalibrate(start, run.dataset.train, run.dataset, device=run.device, max_images=most)
     start.eval()
     return start
 
 
-def _better(run: RunContext, start: nn.Module, module: nn.Module, label: str) -> nn.Module:
+def _better(run: RunContext, start: nn.Module, module: nn.Module, recipe: Recipe, label: str) -> nn.Module:
     """What the validation images find more accurate: the network as trained or, only if it is better, its start."""
-    images = scored_images(run.dataset)
+    images = scored_images(run.dataset, _compared_images(run, recipe))
     before, after = (evaluate(one, images, run.dataset, device=run.device) for one in (start, module))
     kept = "start" if before.accuracy > after.accuracy else "trained"
     run.progress.record(
@@ -144,3 +146,9 @@ def _better(run: RunContext, start: nn.Module, module: nn.Module, label: str) ->
         f"that training began with {before.accuracy:.3f}: these are kept"
     )
     return start
+
+
+def _compared_images(run: RunContext, recipe: Recipe) -> int:
+    """How many images a training is compared with its start on: so few that it takes little beside the training."""
+    images = len(run.dataset.train)
+    return max(_FEWEST_COMPARED, min(SCORED_IMAGES, int(_COMPARED_SHARE * recipe.passes(images) * images)))

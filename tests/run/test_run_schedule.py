@@ -13,6 +13,7 @@ from run_fakes import a_config, changed
 from hwnas.errors import InputError
 from hwnas.files import write_json
 from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.select import images_a_score
 from hwnas.nas.strategies import strategy
 from hwnas.run.plan import make_plan
 from hwnas.run.schedule import (
@@ -41,13 +42,13 @@ def never(_: object) -> tuple[float, float]:
 
 def test_without_minutes_the_data_decide() -> None:
     relaxed, sampled = strategy("gumbel"), strategy("random")
-    settings = search_settings(CONFIG, IMAGES, relaxed, val_images=VAL, left_s=0.0, epoch_s=never)
+    settings = search_settings(CONFIG, IMAGES, relaxed, val_images=VAL, left_s=lambda _: 0.0, epoch_s=never)
     assert settings == SearchSettings.for_images(IMAGES)
     recipe = final_recipe(CONFIG, IMAGES, timed=unasked)
     assert recipe == Recipe.for_images(IMAGES)
-    fair = search_settings(CONFIG, IMAGES, sampled, val_images=VAL, left_s=0.0, epoch_s=never)
+    fair = search_settings(CONFIG, IMAGES, sampled, val_images=VAL, left_s=lambda _: 0.0, epoch_s=never)
     assert fair.images(IMAGES, relaxed=False) == pytest.approx(settings.images(IMAGES, relaxed=True), rel=0.1)
-    guided = search_settings(CONFIG, IMAGES, strategy("enas"), val_images=VAL, left_s=0.0, epoch_s=never)
+    guided = search_settings(CONFIG, IMAGES, strategy("enas"), val_images=VAL, left_s=lambda _: 0.0, epoch_s=never)
     assert replace(guided, candidates=settings.candidates) == settings
     assert (settings.candidates, guided.candidates, fair.candidates) == (12, 24, 60)
 
@@ -81,15 +82,15 @@ def test_what_is_left_is_used_and_not_exceeded(left_s: float, name: str, baselin
     """Also where a score takes long, and most of it goes to the trainings."""
     config = changed(CONFIG, minutes=1.0, baseline=baseline, strategy=name)
     settings = search_settings(
-        config, IMAGES, strategy(name), val_images=VAL, left_s=left_s, epoch_s=lambda _: (3.0, 6.0)
+        config, IMAGES, strategy(name), val_images=VAL, left_s=lambda _: left_s, epoch_s=lambda _: (3.0, 6.0)
     )
-    score_s = 3.0 / 3 * (768 + 2 * VAL) / IMAGES
+    score_s = 3.0 / 3 * images_a_score(VAL, settings.score_images) / IMAGES
     part = (settings.epoch_steps or IMAGES / settings.batch_size) * settings.batch_size / IMAGES
     both_s = 6.0 if name == "gumbel" else 3.0
     spent_s = part * (3.0 * settings.warmup_epochs + both_s * settings.epochs)
     spent_s += 2 * score_s
     most = most_scores(config, left_s=left_s - spent_s, score_s=score_s, scored=2)
-    spent_s += score_s * (min(most, settings.candidates + 25) - 2)
+    spent_s += score_s * (min(most, settings.candidates + 25) - 2) if settings.candidates else -2 * score_s
     searched_s = spent_s
     recipe = final_recipe(config, IMAGES, timed=lambda _: (8.0, left_s - spent_s))
     spent_s += (1 + baseline) * 8.0 * recipe.passes(IMAGES)
@@ -100,7 +101,7 @@ def test_what_is_left_is_used_and_not_exceeded(left_s: float, name: str, baselin
 def test_where_few_epochs_fit_there_are_six_shorter_ones() -> None:
     config = changed(CONFIG, minutes=2.0, baseline=False)
     settings = search_settings(
-        config, IMAGES, strategy("darts"), val_images=VAL, left_s=600.0, epoch_s=lambda _: (30.0, 60.0)
+        config, IMAGES, strategy("darts"), val_images=VAL, left_s=lambda _: 600.0, epoch_s=lambda _: (30.0, 60.0)
     )
     assert settings.all_epochs == 6
     part = settings.epoch_steps * settings.batch_size / IMAGES
@@ -112,9 +113,9 @@ def test_where_few_epochs_fit_there_are_six_shorter_ones() -> None:
 def test_what_a_sampler_scores_is_within_the_minutes(name: str, left_s: float) -> None:
     config = changed(CONFIG, minutes=1.0, train=False)
     settings = search_settings(
-        config, IMAGES, strategy(name), val_images=VAL, left_s=left_s, epoch_s=lambda _: (3.0, 6.0)
+        config, IMAGES, strategy(name), val_images=VAL, left_s=lambda _: left_s, epoch_s=lambda _: (3.0, 6.0)
     )
-    scored_s = settings.candidates * 3.0 / 3 * (768 + 2 * VAL) / IMAGES
+    scored_s = settings.candidates * 3.0 / 3 * images_a_score(VAL, settings.score_images) / IMAGES
     trained_s = 3.0 * settings.warmup_epochs + (6.0 if name == "enas" else 3.0) * settings.epochs
     assert 3 <= settings.candidates <= 60
     assert scored_s <= 0.5 * left_s
@@ -129,6 +130,19 @@ def test_parts_of_epochs_use_up_what_whole_ones_leave(left_s: float, epochs: int
     recipe = final_recipe(config, IMAGES, timed=lambda _: (10.0, left_s))
     assert (recipe.epochs, recipe.epoch_steps) == (epochs, steps)
     assert recipe.passes(IMAGES) == pytest.approx(min(left_s, 100.0) / 10, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "limit", "candidates"), [(600.0, 0, 12), (60.0, 592, 12), (15.0, 148, 12), (6.0, 0, 0)]
+)
+def test_a_score_that_takes_long_reads_fewer_images_until_there_is_none(
+    left_s: float, limit: int, candidates: int
+) -> None:
+    config = changed(CONFIG, minutes=1.0, baseline=False)
+    settings = search_settings(
+        config, IMAGES, strategy("gumbel"), val_images=VAL, left_s=lambda _: left_s, epoch_s=lambda _: (9.0, 18.0)
+    )
+    assert (settings.score_images, settings.candidates) == (limit, candidates)
 
 
 def test_a_score_that_takes_long_leaves_few_of_them() -> None:
@@ -153,12 +167,12 @@ def test_little_training_in_few_minutes_is_said() -> None:
 def test_too_few_minutes_train_as_little_as_there_is_and_too_many_stop_somewhere() -> None:
     hasty, idle = changed(CONFIG, minutes=0.1), changed(CONFIG, minutes=1e6)
     asked = {"val_images": VAL, "epoch_s": lambda _: (3.0, 6.0)}
-    settings = search_settings(hasty, IMAGES, strategy("gumbel"), left_s=0.0, **asked)  # type: ignore[arg-type]
-    assert (settings.warmup_epochs, settings.epochs, settings.epoch_steps) == (2, 4, 2)
+    settings = search_settings(hasty, IMAGES, strategy("gumbel"), left_s=lambda _: 0.0, **asked)  # type: ignore[arg-type]
+    assert (settings.warmup_epochs, settings.epochs, settings.epoch_steps) == (1, 1, 1)
     recipe = final_recipe(hasty, IMAGES, timed=lambda _: (4.0, 0.0))
-    assert (recipe.epochs, recipe.epoch_steps) == (1, 2)
+    assert (recipe.epochs, recipe.epoch_steps) == (1, 1)
     assert final_recipe(idle, IMAGES, timed=lambda _: (4.0, 1e9)).epochs == MOST_EPOCHS
-    settings = search_settings(idle, IMAGES, strategy("gumbel"), left_s=1e9, **asked)  # type: ignore[arg-type]
+    settings = search_settings(idle, IMAGES, strategy("gumbel"), left_s=lambda _: 1e9, **asked)  # type: ignore[arg-type]
     assert settings.all_epochs == MOST_EPOCHS
 
 
@@ -177,7 +191,7 @@ def test_what_was_decided_is_kept(tmp_path: Path) -> None:
 def test_a_share_is_of_the_search_from_a_random_start() -> None:
     def settings(name: str = "gumbel", **changes: Any) -> SearchSettings:
         config = a_config(Path("images"), strategy=name, **changes)
-        spent = {"val_images": 300, "left_s": 1800.0, "epoch_s": lambda _: (1.0, 2.0)}
+        spent = {"val_images": 300, "left_s": lambda _: 1800.0, "epoch_s": lambda _: (1.0, 2.0)}
         return search_settings(config, 6400, strategy(name), **spent)  # type: ignore[arg-type]
 
     for changes in ({}, {"minutes": 30.0}):
@@ -201,7 +215,7 @@ def test_what_the_configuration_sets_is_taken_and_all_else_is_derived() -> None:
     for changes in ({}, {"minutes": 20.0}, {"init": "first", "search_share": "5%"}, {"init": "first"}):
         for name in ("gumbel", "enas", "bayesian"):
             usual = changed(CONFIG, strategy=name, **changes)
-            asked = {"val_images": VAL, "left_s": 1200.0, "epoch_s": lambda _: (3.0, 6.0)}
+            asked = {"val_images": VAL, "left_s": lambda _: 1200.0, "epoch_s": lambda _: (3.0, 6.0)}
             derived = search_settings(usual, IMAGES, strategy(name), **asked)  # type: ignore[arg-type]
             found = search_settings(usual.changed(search=mine), IMAGES, strategy(name), **asked)  # type: ignore[arg-type]
             assert found == replace(derived, **mine, epoch_steps=found.epoch_steps)
@@ -242,7 +256,7 @@ def test_a_small_share_of_a_search_from_learned_weights_is_gentle() -> None:
     def rate(**changes: str) -> float:
         config = changed(CONFIG, **changes)
         return (
-            search_settings(config, IMAGES, strategy("gumbel"), val_images=VAL, left_s=0.0, epoch_s=never).lr
+            search_settings(config, IMAGES, strategy("gumbel"), val_images=VAL, left_s=lambda _: 0.0, epoch_s=never).lr
             / SearchSettings.lr
         )
 

@@ -29,6 +29,40 @@ class Progress(Protocol):
         ...
 
 
+class Within:
+    """Tasks of one kind that count as steps of one that is open already; other tasks are as they were."""
+
+    def __init__(self, outer: Progress, advance: Advance, total: int, *, kind: str, beyond: str) -> None:
+        """Prepare it.
+
+        Args:
+            advance: of the open task, which has `total` steps left; further ones only change its note.
+            kind: what the labels of the tasks that count begin with.
+            beyond: what is noted once all steps are done.
+        """
+        self._outer, self._advance, self._left = outer, advance, total
+        self._kind, self._beyond = kind, beyond
+
+    @contextlib.contextmanager
+    def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+        if label.startswith(self._kind):
+            yield self._step
+            return
+        with self._outer.track(label, total, done=done) as advance:
+            yield advance
+
+    def say(self, message: str) -> None:
+        self._outer.say(message)
+
+    def record(self, entry: Mapping[str, Any]) -> None:
+        self._outer.record(entry)
+
+    def _step(self, steps: int = 1, note: str = "") -> None:
+        counted = min(steps, self._left)
+        self._left -= counted
+        self._advance(counted, note if counted else self._beyond)
+
+
 def _ignore(steps: int = 1, note: str = "") -> None:
     pass
 

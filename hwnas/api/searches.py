@@ -15,6 +15,7 @@ from hwnas.api.outcomes import SearchPlan, SearchResult
 from hwnas.config import Configuration, Target
 from hwnas.data import Dataset, from_torch
 from hwnas.events import Events, OnEvent
+from hwnas.run.forecast import forecast
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
@@ -97,10 +98,10 @@ def plan_search(
     on_event: OnEvent | Sequence[OnEvent] = (),
     **options: Any,
 ) -> SearchPlan:
-    """The plan of `search` with the same arguments; nothing is trained, and nothing is written.
+    """The plan of `search` with the same arguments; nothing is trained, and no run is written.
 
     A budget in milliseconds without a width has the ends of a few instances measured, for some seconds; a message says
-    so before.
+    so before. With minutes, images are read and a few steps timed, and the plan says what the minutes are enough for.
 
     Raises:
         InputError, InfeasibleBudgetError, InfeasibleLimitError, TableError: as `search`, as far as is known already.
@@ -110,8 +111,13 @@ def plan_search(
     events = Events.of(on_event)
     folder = None if tables is None else Path(tables)
     plan = make_plan(asked, folder, dataset, any_table=any_table, progress=events)
-    facts = plan_facts(plan)
-    return SearchPlan(plan_lines(plan, facts), facts | {"config": plan.config.to_json()})
+    facts, more = plan_facts(plan), dict[str, str]()
+    if plan.config.train.minutes:
+        events.say("reading the images, and timing a few steps, to tell what the minutes are enough for")
+        expected = forecast(plan, dataset)
+        facts["minutes"] = expected.to_json()
+        more = {"minutes": str(expected)} | ({"advice": expected.advice} if expected.advice else {})
+    return SearchPlan(plan_lines(plan, facts) | more, facts | {"config": plan.config.to_json()})
 
 
 def _asked(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
+from rich.text import Text
 
 from hwnas.cli.console import write
+from hwnas.cli.time_left import TimeLeft
 from hwnas.events import Event
 
 _LINE_EVERY_S = 10.0
+_SILENCE_S = 30.0  # after which a line says what is at work, although nothing was finished
 
 
 class BarProgress:
@@ -22,68 +26,93 @@ class BarProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._shown: dict[int, tuple[Bars, TaskID]] = {}
+        self._shown: dict[int, tuple[Bars, TaskID, TimeLeft]] = {}
 
     def __call__(self, event: Event) -> None:
         if event.kind == "message":
             write(self._console, escape(event.label))
         elif event.kind == "begin":
-            bars = Bars(*_columns(), console=self._console, expand=True)
-            self._shown[event.task] = bars, bars.add_task(event.label, total=event.total, completed=event.done, note="")
+            bars, left = Bars(*_columns(), console=self._console, expand=True), TimeLeft(time.monotonic(), event.done)
+            task = bars.add_task(event.label, total=event.total, completed=event.done, note="", left=left)
+            self._shown[event.task] = bars, task, left
             bars.start()
         elif event.kind == "advance":
-            bars, task = self._shown[event.task]
+            bars, task, left = self._shown[event.task]
+            left.add(time.monotonic(), event.done)
             bars.update(task, completed=event.done, note=event.note)
         elif event.kind == "end":
             self._shown.pop(event.task)[0].stop()
 
 
-def _columns() -> tuple[BarColumn, TimeRemainingColumn, TextColumn]:
+class _LeftColumn(ProgressColumn):
+    """The time left, where several reports tell it."""
+
+    def render(self, task: Task) -> Text:
+        left_s = task.fields["left"].seconds(round(task.total or 0))
+        return Text("" if left_s is None else _duration(left_s))
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
     text = "{task.description}  {task.fields[note]}"
     one_line = Column(ratio=1, no_wrap=True, overflow="ellipsis")
-    return (
-        BarColumn(bar_width=10),
-        TimeRemainingColumn(compact=True),
-        TextColumn(text, markup=False, table_column=one_line),
-    )
+    return BarColumn(bar_width=10), _LeftColumn(), TextColumn(text, markup=False, table_column=one_line)
 
 
 @dataclass
 class _Timed:
-    """A task: when it began, how much of it was done then, and when its last line was printed."""
+    """A task: when it began, how far it is, and when a line was last printed for it."""
 
+    label: str
+    total: int
+    done: int
     started: float
-    before: int
     printed: float
+    left: TimeLeft
+    stopped: threading.Event = field(default_factory=threading.Event)
 
 
 class LineProgress:
-    """For logs: how far, the time left and a note, at most every ten seconds."""
+    """For logs: how far, the time left and a note, at most every ten seconds; after a silence, what is at work."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._tasks: dict[int, _Timed] = {}
+        self._spoke = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         now = time.monotonic()
         if event.kind == "message":
             self._say(event.label)
         elif event.kind == "begin":
-            self._tasks[event.task] = _Timed(now, event.done, now)
+            left = TimeLeft(now, event.done)
+            task = self._tasks[event.task] = _Timed(event.label, event.total, event.done, now, now, left)
+            threading.Thread(target=self._watch, args=(task,), daemon=True).start()
         elif event.kind == "advance":
             task = self._tasks[event.task]
-            if now - task.printed >= _LINE_EVERY_S and event.done > task.before:
-                left = (now - task.started) / (event.done - task.before) * (event.total - event.done)
+            task.done = event.done
+            task.left.add(now, event.done)
+            if now - task.printed >= _LINE_EVERY_S:
+                left_s = task.left.seconds(event.total)
+                left_text = "" if left_s is None else f", {_duration(left_s)} left"
                 note = f", {event.note}" if event.note else ""
-                self._say(f"{event.label}: {event.done} of {event.total}, {_duration(left)} left{note}")
+                self._say(f"{event.label}: {event.done} of {event.total}{left_text}{note}")
                 task.printed = now
         elif event.kind == "end":
             task = self._tasks.pop(event.task)
+            task.stopped.set()
             if event.record["completed"]:
                 note = f" ({event.note})" if event.note else ""
                 self._say(f"{event.label}: done in {_duration(now - task.started)}{note}")
 
+    def _watch(self, task: _Timed) -> None:
+        """Say what is at work, as long as nothing else is said."""
+        while not task.stopped.wait(_SILENCE_S / 3):
+            now = time.monotonic()
+            if now - self._spoke >= _SILENCE_S:
+                self._say(f"{task.label}: {task.done} of {task.total}, for {_duration(now - task.started)} so far")
+
     def _say(self, message: str) -> None:
+        self._spoke = time.monotonic()
         write(self._console, escape(message))
 
 

@@ -138,6 +138,11 @@ def _verdict(result: dict[str, Any]) -> str:
 
 
 def _binding(result: dict[str, Any]) -> str:
+    if result["budget_binds"] is None:
+        return (
+            "Whether the budget binds is not known: the validation images do not tell the candidates apart; more of "
+            "them would."
+        )
     if result["budget_binds"]:
         return "The budget binds: without it, a slower network would have been chosen."
     return (

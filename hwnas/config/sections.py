@@ -249,6 +249,16 @@ class Search(Section):
             by_default="as the strategy needs",
         ),
     ] = None
+    score_images: Annotated[
+        int | None,
+        Option(
+            "Images of each part that a score reads, at most; 0 takes as many as scores usually read.",
+            unit="images",
+            ge=0,
+            le=_MOST,
+            by_default="follows the minutes",
+        ),
+    ] = None
 
 
 class Train(Section):
@@ -277,6 +287,10 @@ class Train(Section):
         ),
     ] = 0.0
     baseline: Annotated[bool, Option("Train no random network beside the winner.", flag="--no-baseline")] = True
+    epoch_steps: Annotated[
+        int | None,
+        Option("Steps of an epoch; 0 takes all images.", ge=0, le=_MOST, by_default="follows the minutes"),
+    ] = None
     batch_size: Annotated[
         int | None, Option("Batch size: images per step.", unit="images", ge=2, le=_MOST, by_default="follows the data")
     ] = None

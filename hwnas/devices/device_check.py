@@ -58,7 +58,7 @@ def run_reference_model(device: Device, reference: Path, *, progress: Progress) 
     rounds: list[Round] = []
     warm_s = None
     with (
-        progress.track(f"measuring on {device.id}", ROUNDS) as advance,
+        progress.track(f"measuring the reference model on {device.id}", ROUNDS) as advance,
         contextlib.closing(
             link_to(device).events(Job({"reference": reference}, reference, ROUNDS), progress)
         ) as events,

@@ -52,6 +52,7 @@ def stream_rounds(
     singles: bool = False,
     cold: bool = False,
     inputs: Mapping[str, Inputs] | None = None,
+    label: str = "measuring",
 ) -> Generator[Round, None, None]:
     """Measure every model `rounds` times in one fresh process, and give each round as soon as it is known.
 
@@ -67,6 +68,7 @@ def stream_rounds(
         stall_s: longest silence of the process before it is taken for dead, in seconds.
         cold: whether rounds tell of calls after work that evicts caches, too; not where benchmark_model measures.
         memory_bytes, singles, inputs: as in `Job`.
+        label: what the task is called in progress, such as "measuring 10 rows"; the device is added.
 
     Raises:
         InputError: fewer than one round, or no time for one.
@@ -82,7 +84,7 @@ def stream_rounds(
     taken: list[Round] = []
     names, count, fruitless = list(models), rounds, 0
     link = link_to(device)
-    with progress.track(f"measuring on {device.id}", rounds * len(models)) as advance:
+    with progress.track(f"{label} on {device.id}", rounds * len(models)) as advance:
         while names:
             own = {name: models[name] for name in names}
             before = len(taken)
@@ -134,6 +136,7 @@ def measure(
     first_round: int = 0,
     seed: int = 0,
     progress: Progress | None = None,
+    label: str = "measuring",
 ) -> list[Round]:
     """All rounds of `stream_rounds`; see there."""
     stream = stream_rounds(
@@ -145,6 +148,7 @@ def measure(
         first_round=first_round,
         seed=seed,
         progress=progress,
+        label=label,
     )
     with contextlib.closing(stream):
         return list(stream)

@@ -174,7 +174,12 @@ def measure_file(
         inputs = Inputs(given, values.ranges, tuple(values.arrays), values.write(Path(folder)))
         limits: dict[str, Any] = {"stall_s": stall_s, "memory_bytes": int(memory_gb * 2**30)}
         own = stream or functools.partial(
-            stream_rounds, singles=True, cold=statistic.told_by(device), inputs={name: inputs}, **limits
+            stream_rounds,
+            singles=True,
+            cold=statistic.told_by(device),
+            inputs={name: inputs},
+            label=f"measuring {name}",
+            **limits,
         )
         try:
             verdict = measure_verdict(

@@ -144,6 +144,7 @@ def measure_verdict(
     processes: int = MAX_PROCESSES,
     round_ms: float = ROUND_MS,
     seed: int = 0,
+    label: str = "measuring",
     progress: Progress | None = None,
     stream: Stream | None = None,
 ) -> dict[str, Verdict]:
@@ -159,6 +160,7 @@ def measure_verdict(
         judged: names of the models that the budget is for; by default all. The others are measured only.
         reference_us: the reference model's minimum when the latency table was made; see `reference_floor_us`.
         processes: how many are started at most.
+        label: what the measurement is called in progress; see `stream_rounds`.
         stream: measures one process; another than `stream_rounds` in tests.
 
     Raises:
@@ -171,7 +173,7 @@ def measure_verdict(
         raise InputError(f"a verdict needs at least {MIN_PROCESSES} processes, not {processes}")
     statistic.check(device)
     stream = stream or functools.partial(
-        stream_rounds, singles=statistic.percentile != 50, cold=statistic.told_by(device)
+        stream_rounds, singles=statistic.percentile != 50, cold=statistic.told_by(device), label=label
     )
     taken: list[Round] = []
     names = list(models)

@@ -151,7 +151,15 @@ def _complete(
         models = write_models(Path(temporary), rows | networks, device)
         reference = write_reference_model(Path(temporary), device)
         rounds = kept_rounds(
-            journal, device, models, reference, seed, progress, started=started, max_minutes=max_minutes
+            journal,
+            device,
+            models,
+            reference,
+            seed,
+            progress,
+            label=f"measuring {len(rows)} rows and {len(networks)} whole networks",
+            started=started,
+            max_minutes=max_minutes,
         )
     if max_minutes < math.inf:
         refuse_too_few(rounds, list(rows), list(networks), max_minutes)
@@ -230,7 +238,8 @@ def measure_networks(
     with tempfile.TemporaryDirectory() as temporary:
         models = write_models(Path(temporary), networks, device)
         reference = write_reference_model(Path(temporary), device)
-        return kept_rounds(journal, device, models, reference, seed, progress)
+        label = f"measuring {len(networks)} whole networks"
+        return kept_rounds(journal, device, models, reference, seed, progress, label=label)
 
 
 def measured_network(table: LatencyTable, network: Network, name: str, rounds: Sequence[Round]) -> Measured:

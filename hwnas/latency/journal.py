@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -14,7 +15,7 @@ from hwnas.devices.rounds import Round
 from hwnas.errors import InputError
 from hwnas.files import sha256, storage_errors, write_text
 from hwnas.latency.calibrate import VERDICT_ROUNDS
-from hwnas.progress import Progress
+from hwnas.progress import Progress, Within
 from hwnas.schema import json_as, lines_of
 
 _ROUNDS_PER_PROCESS = 5
@@ -31,6 +32,7 @@ def kept_rounds(
     seed: int,
     progress: Progress,
     *,
+    label: str = "measuring",
     started: float = 0.0,
     max_minutes: float = math.inf,
 ) -> list[Round]:
@@ -39,14 +41,18 @@ def kept_rounds(
     What it holds already of the same models is not measured again.
 
     Args:
+        label: what is measured, for progress: one task, as long as both processes.
         started: on the monotonic clock, in seconds, where `max_minutes` limits the measurement.
 
     Raises:
         DeviceError: the device cannot measure.
         StorageError: the journal cannot be written.
     """
-    with _Journal(journal, _digest(models)) as kept:
-        rounds = kept.rounds
+    with _Journal(journal, _digest(models)) as kept, contextlib.ExitStack() as stack:
+        rounds, total = kept.rounds, _PROCESSES * _ROUNDS_PER_PROCESS * len(models)
+        done = min(total, sum(one.name in models for one in rounds))
+        advance = stack.enter_context(progress.track(f"{label} on {device.id}", total, done=done))
+        within = Within(progress, advance, total - done, kind="measuring", beyond="again what was disturbed")
         for process in range(1, _PROCESSES + 1):
             rounds = profile_rounds(
                 device,
@@ -60,7 +66,7 @@ def kept_rounds(
                 done=rounds,
                 seed=seed,
                 on_round=kept.add,
-                progress=progress,
+                progress=within,
             )
     return rounds
 

@@ -16,7 +16,7 @@ from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.data import Dataset
 from hwnas.errors import InputError
 from hwnas.metric_names import class_balanced
-from hwnas.nas.comparison import Comparison, Evaluator, OneShotEvaluator
+from hwnas.nas.comparison import Comparison, Evaluator, MostScores, OneShotEvaluator
 from hwnas.nas.decode import OptionTable, kept_scores
 from hwnas.nas.feasible_set import FeasibleSet, proposable
 from hwnas.nas.objective import ConstraintPenalty
@@ -31,7 +31,6 @@ from hwnas.nas.strategies.warm_start import exported_state, warm_start
 from hwnas.nas.supernet import Gate, Supernet, single_path
 from hwnas.nas.supernet_loop import ConstrainedRelaxation, SearchLoop
 from hwnas.progress import Progress
-from hwnas.train.timing import mean_step_s
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ class SearchOutcome:
         preferences: per decision and option, how good the search finds it; what repairs decode from.
         unbudgeted: choices without a latency budget, by the same rule: if they are slower than it, it binds.
         supernet: its shared weights, for the winner to inherit; None where each was trained for itself.
-        learned: what the sampler learned, for another search to start from; None where that is nothing.
+        sampler_state: what the sampler learned, for another search to start from; None where that is nothing.
+        told_apart: whether the accuracies of what was scored differ by more than the error of the validation images.
     """
 
     best: Scored
@@ -53,6 +53,7 @@ class SearchOutcome:
     unbudgeted: tuple[int, ...]
     supernet: Supernet | None = None
     sampler_state: Mapping[str, Any] | None = None
+    told_apart: bool = True
 
 
 def search(
@@ -70,6 +71,7 @@ def search(
     evaluator: Evaluator | None = None,
     reward: str = "filter",
     start: Start | None = None,
+    most_scores: MostScores | None = None,
 ) -> tuple[SearchOutcome, ...]:
     """Find the most accurate architecture of `space` within each of several feasible sets, with one supernet.
 
@@ -77,13 +79,14 @@ def search(
     what the images find worse than what a tighter one had.
 
     With settings of no epochs, nothing is trained or scored for a relaxation: its α is that of `start`, and the winner
-    is what it prefers within the constraints.
+    is what it prefers within the constraints. With settings of no candidates, nothing is scored.
 
     Args:
         feasible: one for each budget, the tightest first.
         scorer: scores what a sampler proposes in place of a supernet, and there is none.
         reward: what a sampler is told; one of `hwnas.nas.reward.REWARDS`.
         start: weights and α to begin with, in place of random ones, and what samplers begin with.
+        most_scores: where time is limited, how many may be scored for each budget; see `Comparison`.
 
     Raises:
         InputError: a feasible set is empty, the networks of the space cannot share weights, or the
@@ -97,7 +100,7 @@ def search(
         )
         if settings.all_epochs:
             loop.run(checkpoint=checkpoint, progress=progress, log=log)
-        evaluator = OneShotEvaluator(loop.supernet, dataset, device, settings.metric)
+        evaluator = OneShotEvaluator(loop.supernet, dataset, device, settings.metric, settings.score_images)
     sampler_state = None if start is None else start.sampler_state
     samplers = (
         tuple(make_samplers(strategy, feasible, reward, seed, sampler_state, space)) if loop is None else loop.samplers
@@ -106,12 +109,18 @@ def search(
         raise InputError(f"{strategy.name} is trained with shared weights, so it cannot be told other scores")
     found: list[SearchOutcome] = []
     for index, within in enumerate(feasible):
-        if loop is not None and loop.constrained and not settings.all_epochs:
-            found.append(_preferred(loop, within))
+        if loop is not None and not (settings.all_epochs and settings.candidates):
+            found.append(_preferred(loop, within) if loop.constrained else _proposed(loop, index, within, seed))
             continue
         before = {one.architecture.choices: one for other in found for one in other.evaluated}
-        kept = [one for one in before.values() if within.keeps(one.architecture.choices)]
-        comparison = Comparison(evaluator, progress, kept, settings.metric)
+        comparison = Comparison(
+            evaluator,
+            progress,
+            [one for one in before.values() if within.keeps(one.architecture.choices)],
+            settings.metric,
+            images=min(len(dataset.val), settings.score_images or len(dataset.val)),
+            most=most_scores,
+        )
         if samplers:
             winner, preferences = _sampled(samplers[index], space, settings.candidates, within, comparison)
         else:
@@ -120,7 +129,11 @@ def search(
         unbudgeted = comparison.unbudgeted(winner, preferences, within).architecture.choices
         supernet = None if loop is None else loop.supernet
         knows = exported_state(bare(samplers[index])) if samplers else None
-        found.append(SearchOutcome(winner, comparison.scored, preferences, unbudgeted, supernet, knows))
+        if not comparison.told_apart:
+            progress.say(comparison.verdict())
+        found.append(
+            SearchOutcome(winner, comparison.scored, preferences, unbudgeted, supernet, knows, comparison.told_apart)
+        )
     return tuple(found)
 
 
@@ -133,6 +146,19 @@ def _preferred(loop: SearchLoop, feasible: FeasibleSet) -> SearchOutcome:
     assert unbudgeted is not None
     winner = Scored(Architecture(space.name, choices), math.nan, math.nan, np.array([math.nan]))
     return SearchOutcome(winner, (), preferences, unbudgeted, loop.supernet)
+
+
+def _proposed(loop: SearchLoop, index: int, feasible: FeasibleSet, seed: int) -> SearchOutcome:
+    """What a sampler proposes first, not scored."""
+    space, sampler = loop.supernet.space, loop.samplers[index]
+    choices = sampler.ask()
+    if not feasible.keeps(choices):
+        choices = feasible.sample(np.random.default_rng(seed))
+    winner = Scored(Architecture(space.name, choices), math.nan, math.nan, np.array([math.nan]))
+    preferences = [[0.0] * count for count in space.options]
+    return SearchOutcome(
+        winner, (), preferences, choices, loop.supernet, exported_state(bare(sampler)), told_apart=False
+    )
 
 
 def _decoded(
@@ -246,18 +272,6 @@ def make_loop(
         seed=seed,
         device=device,
     )
-
-
-def seconds_an_epoch(loop: SearchLoop) -> tuple[float, float]:
-    """Seconds of an epoch of warm-up, and of one in which the strategy learns, from a few steps; spoils the loop."""
-    warm_s = mean_step_s(loop.epoch(0))
-    first = loop.settings.warmup_epochs
-    if loop.guides:
-        told_s = mean_step_s(loop.guidance(first)) * len(loop.samplers) / loop.settings.arch_every
-        return warm_s * loop.steps, (warm_s + told_s) * loop.steps
-    if not loop.constrained:
-        return warm_s * loop.steps, warm_s * loop.steps
-    return warm_s * loop.steps, mean_step_s(loop.epoch(first)) * loop.steps
 
 
 def _feasible_path(feasible: FeasibleSet, generator: torch.Generator) -> list[Gate]:

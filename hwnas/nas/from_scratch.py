@@ -70,7 +70,7 @@ class FromScratchEvaluator:
         self._space, self._seed, self._folder, self._workers = space, seed, folder, workers
         shared = Shared(recipe, threads, str(device), save_images(dataset, folder), metric)
         write_json(folder / "shared.json", asdict(shared))
-        identity = [asdict(recipe), threads, seed, space.signature, dataset.digest(), metric]
+        identity = [recipe.identity(), threads, seed, space.signature, dataset.digest(), metric]
         self._digest = sha256(json.dumps(identity).encode())[:12]
         self._pool = ThreadPoolExecutor(workers)
         self._processes: list[_Worker] = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from hwnas.metric_names import Metric
 
@@ -28,8 +29,10 @@ class SearchSettings:
         beta_decay: weight of β-decay at the end, risen linearly from 0; 0 switches this guard off.
         label_smoothing: share of the target spread evenly over the classes, in steps on the shared weights.
         clip: largest L2 norm of the gradient of the shared weights.
-        candidates: feasible architectures that are scored with the shared weights at the end.
+        candidates: feasible architectures that are scored with the shared weights at the end; with 0 the one that the
+            search prefers is taken as it is.
         metric: what scores are; losses weigh classes as it does.
+        score_images: of each part that a score reads, at most so many; 0 for as many as scores usually read.
     """
 
     warmup_epochs: int = 10
@@ -46,6 +49,7 @@ class SearchSettings:
     clip: float = 5.0
     candidates: int = 12
     metric: Metric = "accuracy"
+    score_images: int = 0
 
     @classmethod
     def for_images(cls, train_images: int) -> SearchSettings:
@@ -83,6 +87,12 @@ class SearchSettings:
     @property
     def all_epochs(self) -> int:
         return self.warmup_epochs + self.epochs
+
+    def identity(self) -> dict[str, Any]:
+        """The settings, ready for JSON; without those of later versions that change nothing in the weights."""
+        settings = asdict(self)
+        del settings["score_images"]
+        return settings
 
     def learning_rate(self, epoch: float) -> float:
         """Cosine from `lr` to zero (Loshchilov and Hutter, 2017), after a linear first epoch."""

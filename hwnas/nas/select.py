@@ -23,7 +23,8 @@ from hwnas.nas.supernet import Supernet
 from hwnas.train import evaluate, recalibrate
 
 _RECALIBRATION_IMAGES = 768
-_SCORED_IMAGES = 2000
+SCORED_IMAGES = 2000
+"""Of many validation images, those that networks are compared on."""
 _ROUNDING = 1e-9  # of latencies that are the same sum in another order
 
 
@@ -81,31 +82,43 @@ def score(
     *,
     device: torch.device,
     metric: Metric = "accuracy",
+    most_images: int = 0,
 ) -> Scored:
     """Judge an architecture with inherited weights, after batch norm's statistics were estimated anew (SPOS).
 
     Of many validation images a fixed random choice of 2,000 is used, the same one for every network.
+
+    Args:
+        most_images: where time is limited, of each part at most so many, in one pass; 0 for no such limit.
     """
     module = supernet.extract(architecture)
-    recalibrate(module, dataset.train, dataset, device=device, max_images=_RECALIBRATION_IMAGES)
-    return Scored(architecture, *judged(module, dataset, device, metric))
+    recalibration = min(_RECALIBRATION_IMAGES, most_images or _RECALIBRATION_IMAGES)
+    recalibrate(module, dataset.train, dataset, device=device, max_images=recalibration)
+    return Scored(architecture, *judged(module, dataset, device, metric, most_images))
 
 
 def judged(
-    module: nn.Module, dataset: Dataset, device: torch.device, metric: Metric
+    module: nn.Module, dataset: Dataset, device: torch.device, metric: Metric, most_images: int = 0
 ) -> tuple[float, float, NDArray[np.float64]]:
     """Accuracy, score and losses of a network, as `Scored` has them."""
-    chosen = np.random.default_rng(0).permutation(len(dataset.val))[:_SCORED_IMAGES]
-    images = dataset.val.subset(np.sort(chosen))
+    images = scored_images(dataset, most_images or SCORED_IMAGES)
     found = evaluate(module, images, dataset, device=device).metrics
-    losses = _augmented_losses(module, images, dataset, device, balanced=class_balanced(metric))
+    passes = 1 if most_images else _passes(len(images))
+    losses = _augmented_losses(module, images, dataset, device, passes, balanced=class_balanced(metric))
     return found.accuracy, found.value(metric), losses
 
 
-def images_a_score(val_images: int) -> int:
+def scored_images(dataset: Dataset, most: int = SCORED_IMAGES) -> Images:
+    """The validation images that networks are compared on: a fixed random choice where there are more than `most`."""
+    chosen = np.random.default_rng(0).permutation(len(dataset.val))[: min(most, SCORED_IMAGES)]
+    return dataset.val.subset(np.sort(chosen))
+
+
+def images_a_score(val_images: int, most_images: int = 0) -> int:
     """Images that pass through a network while `score` judges it, where there are so many validation images."""
-    each = min(val_images, _SCORED_IMAGES)
-    return _RECALIBRATION_IMAGES + each * (1 + _passes(max(1, each)))
+    judged = max(1, min(val_images, SCORED_IMAGES, most_images or SCORED_IMAGES))
+    recalibration = min(_RECALIBRATION_IMAGES, most_images or _RECALIBRATION_IMAGES)
+    return recalibration + judged * (2 if most_images else 1 + _passes(judged))
 
 
 def best(scored: Sequence[Scored], latency: Constraint) -> Scored:
@@ -117,6 +130,23 @@ def best(scored: Sequence[Scored], latency: Constraint) -> Scored:
     leader = min(scored, key=lambda item: item.loss)
     alike = [one for one in scored if _as_good(one, leader)]
     return max(alike, key=lambda item: (latency.value(item.architecture.choices), -item.loss))
+
+
+def told_apart(scored: Sequence[Scored], val_images: int) -> bool:
+    """Whether the accuracies differ by more than 95 % of what chance alone does on so many validation images.
+
+    That is two standard errors of the binomial distribution, its share shrunk towards one half (Agresti and Coull,
+    1998), so that a few images that all are right or wrong prove nothing. A single architecture is told apart.
+
+    Args:
+        val_images: that there are; scores are of up to 2,000 of them.
+    """
+    if len(scored) < 2:
+        return True
+    images = max(1, min(val_images, SCORED_IMAGES))
+    accuracies = [one.accuracy for one in scored]
+    share = (float(np.mean(accuracies)) * images + 2.0) / (images + 4.0)
+    return max(accuracies) - min(accuracies) > 2.0 * math.sqrt(share * (1.0 - share) / images)
 
 
 def costlier(choices: Sequence[int], preferences: OptionTable, feasible: FeasibleSet) -> list[tuple[int, ...]]:
@@ -141,14 +171,14 @@ def _as_good(one: Scored, leader: Scored) -> bool:
 
 @torch.inference_mode()
 def _augmented_losses(
-    module: nn.Module, images: Images, dataset: Dataset, device: torch.device, *, balanced: bool
+    module: nn.Module, images: Images, dataset: Dataset, device: torch.device, passes: int, *, balanced: bool
 ) -> NDArray[np.float64]:
     """Loss of each of a few passes of augmented validation images, the same ones for every network."""
     module.eval()
     generator = torch.Generator().manual_seed(0)
     losses: list[torch.Tensor] = []
     labels: list[torch.Tensor] = []
-    for _ in range(_passes(len(images))):
+    for _ in range(passes):
         stream = batches(images, dataset, batch_size=64, device=device, generator=generator, augment=True)
         for x, y in stream:
             losses.append(cross_entropy(module(x), y, reduction="none"))

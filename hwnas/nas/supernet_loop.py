@@ -157,7 +157,7 @@ class SearchLoop:
                     note = f"{warm}epoch {epoch + 1} of {total}, loss {mean:.3f}{self._expectation()}"
                     advance(1, note)
                 rewards = list(self.guidance(epoch))
-                self._save(checkpoint, epoch + 1)
+                self.save(checkpoint, epoch + 1)
                 told = {"reward": sum(rewards) / len(rewards), "metric": self.settings.metric} if rewards else {}
                 told["peak_memory_mib"] = peak_memory_mib(self.device)
                 log({"event": "epoch", "epoch": epoch + 1, "loss": mean} | self._budget_facts() | told)
@@ -302,7 +302,7 @@ class SearchLoop:
     def _digest(self) -> str:
         identity = {
             "space": [self.supernet.space.name, self.supernet.space.input_shape, self.supernet.space.classes],
-            "settings": asdict(self.settings),
+            "settings": self.settings.identity(),
             "seed": self.seed,
             "dataset": [self.dataset.name, self.dataset.train.pixels.shape],
             "relaxations": [repr(one.relaxation) for one in self.constrained],
@@ -319,7 +319,8 @@ class SearchLoop:
         optimizers: list[torch.optim.Optimizer] = [self.optimizer, *self._arch_optimizers]
         return {f"optimizer.{index}.": optimizer for index, optimizer in enumerate(optimizers)}
 
-    def _save(self, path: Path, epochs_done: int) -> None:
+    def save(self, path: Path, epochs_done: int) -> None:
+        """Write the checkpoint of a search with so many epochs behind it."""
         tensors = self._tensors()
         for prefix, optimizer in self._optimizers().items():
             tensors |= store.pack_optimizer(optimizer, prefix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -14,9 +14,13 @@ from hwnas.data import Dataset
 from hwnas.events import Events
 from hwnas.latency.model import LatencyModel
 from hwnas.nas.feasible_set import FeasibleSet
+from hwnas.run.clock import Clock, ending_s
 from hwnas.run.plan import Plan
 from hwnas.run.run_folder import RunFolder
 from hwnas.train import mixed_precision
+
+PROBE_SHARE = 0.01
+"""Of the minutes: how long one kind of steps is timed, about."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class RunContext:
         budget_ms: what was asked for.
         progress: events, of which the records go to the log of `folder`.
         table_sha256: checksum of what `model` was made of; None where it is not known.
+        clock: of the whole run.
     """
 
     plan: Plan
@@ -41,6 +46,7 @@ class RunContext:
     device: torch.device
     progress: Events
     table_sha256: str | None = None
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def model_format(self) -> ModelFormat:
@@ -81,10 +87,27 @@ class SearchContext:
         """The tightest budget; plan, data and device are the same for all."""
         return self.runs[0]
 
-    def seconds(self) -> float:
-        """Seconds of all finished stages, those of single budgets included."""
-        folders = {one.path: one for one in (self.folder, *(run.folder for run in self.runs))}
-        return sum(one.seconds() for one in folders.values())
+    def left_s(self, *, unchecked: bool, image_s: float = 0.0) -> float:
+        """Seconds of the minutes that are left to search and training, less what the end of the run takes.
+
+        Args:
+            unchecked: whether the winners are still to be measured with random weights.
+            image_s: seconds that a network takes for an image, where that is known.
+        """
+        run, asked = self.first, self.first.plan.config.train
+        images = (1 + asked.baseline) * len(run.dataset.test) + len(run.dataset.val)
+        ending = ending_s(
+            [one.budget_ms for one in self.runs],
+            measured=run.plan.device.reachable,
+            baseline=asked.baseline,
+            unchecked=unchecked,
+            evaluation_s=image_s * images,
+        )
+        return run.clock.left_s(ending)
+
+    def probe_s(self) -> float:
+        """Seconds that a few steps may be timed for."""
+        return PROBE_SHARE * 60.0 * self.first.plan.config.train.minutes
 
     def precision(self) -> torch.autocast:
         """The context that supernet and final networks are trained in."""

@@ -135,12 +135,18 @@ def _share(budget_ms: float, span: tuple[float, float]) -> float:
 def measured_ranges(instances: Sequence[SearchSpace], device: Device, *, progress: Progress) -> Ranges:
     """Undisturbed latency of the smallest and of the largest network of each instance, in milliseconds."""
     networks = {f"{end} {space.name}": extreme(space, pick) for space in instances for end, pick in _ENDS.items()}
-    floors_ms = floor_ms(networks, device, progress=progress)
+    label = f"measuring which of {len(instances)} sizes fits,"
+    floors_ms = floor_ms(networks, device, progress=progress, label=label)
     return [(floors_ms[f"smallest {space.name}"], floors_ms[f"largest {space.name}"]) for space in instances]
 
 
-def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progress) -> dict[str, float]:
+def floor_ms(
+    networks: Mapping[str, Network], device: Device, *, progress: Progress, label: str = "measuring"
+) -> dict[str, float]:
     """Undisturbed latency of whole networks with random weights, in milliseconds.
+
+    Args:
+        label: what is measured, for progress.
 
     Raises:
         DeviceError: the device cannot measure.
@@ -148,7 +154,7 @@ def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progr
     with tempfile.TemporaryDirectory() as temporary:
         reference = write_reference_model(Path(temporary), device)
         models = write_models(Path(temporary), networks, device)
-        measured = estimates(measure(device, models, reference, rounds=_ROUNDS, progress=progress))
+        measured = estimates(measure(device, models, reference, rounds=_ROUNDS, progress=progress, label=label))
     return {name: measured[name].floor_us / 1e3 for name in networks}
 
 

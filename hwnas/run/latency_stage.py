@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hwnas.errors import InfeasibleBudgetError
+from hwnas.arch.costs import macs
+from hwnas.devices.measure import ROUND_MS
+from hwnas.errors import InfeasibleBudgetError, MissingRowsError
 from hwnas.files import write_json
 from hwnas.latency.build import complete, drifted
+from hwnas.latency.calibrate import CALIBRATION_NETWORKS, VALIDATION_NETWORKS
 from hwnas.latency.cold import calibrate_cold
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.latency.model import LatencyModel
@@ -22,6 +25,9 @@ from hwnas.run.instance import extreme, floor_ms
 from hwnas.run.plan import Plan
 from hwnas.schema import read_json_as
 
+_MODEL_S, _ROUNDS, _CALLS = 0.15, 10, 5  # to write a model; its rounds, and the calls of each at least
+_MACS_A_MS = 1e7  # multiply-adds; what a core of a common machine does, about
+
 
 @dataclass(frozen=True)
 class _KeptModel:
@@ -32,12 +38,14 @@ class _KeptModel:
     table_sha256: str | None = None
 
 
-def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> LatencyModel:
+def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None, left_s: float = 0.0) -> LatencyModel:
     """The latency model of the plan's whole space, after measuring what the table lacks.
 
     Args:
         kept: where a run keeps the model that it began with. Resumed, it goes on with the same numbers, even if the
             device drifts or its table is measured anew in between.
+        left_s: of the minutes of the run, where they are limited. Measuring takes half of it at most, or as long as two
+            passes over all that is missing take on a quiet machine, if that is longer.
 
     Raises:
         InfeasibleBudgetError: the budget is below the fastest network, or the fastest under the other constraints.
@@ -51,7 +59,7 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None) -> 
         content = read_json_as(kept, _KeptModel, hint="start the run anew, with --force")
         if content.origin == origin:
             return kept_model(plan.whole, content.model, kept)
-    model, table = _measured_model(plan, progress)
+    model, table = _measured_model(plan, progress, left_s)
     check_budget(plan, model)
     if kept is not None:
         checksum = used_sha256(table, plan.whole, cold=plan.cold)
@@ -66,6 +74,16 @@ def kept_table(kept: Path) -> str | None:
         InputError: the file is damaged.
     """
     return read_json_as(kept, _KeptModel, hint="start the run anew, with --force").table_sha256
+
+
+def measuring_s(plan: Plan) -> float:
+    """About how long two passes over what the table lacks, and over whole networks, take on a quiet device."""
+    if not plan.missing:
+        return 0.0
+    networks = CALIBRATION_NETWORKS + VALIDATION_NETWORKS
+    ends = [macs(extreme(plan.whole, pick).graph) for pick in (min, max)]
+    work = [macs(spec.graph) for spec in plan.missing.rows] + [sum(ends) / 2] * networks
+    return sum(_MODEL_S + _ROUNDS * max(ROUND_MS, _CALLS * one / _MACS_A_MS) / 1e3 for one in work)
 
 
 def check_budget(plan: Plan, model: LatencyModel) -> None:
@@ -86,7 +104,7 @@ def check_budget(plan: Plan, model: LatencyModel) -> None:
             raise InfeasibleBudgetError(message, smallest_ms=error.smallest_ms, hint=hint) from error
 
 
-def _measured_model(plan: Plan, progress: Progress) -> tuple[LatencyModel, LatencyTable]:
+def _measured_model(plan: Plan, progress: Progress, left_s: float) -> tuple[LatencyModel, LatencyTable]:
     missing = plan.missing
     if not plan.device.reachable:
         return model_of(plan.table, plan.whole, any_table=plan.any_table), plan.table
@@ -107,7 +125,7 @@ def _measured_model(plan: Plan, progress: Progress) -> tuple[LatencyModel, Laten
             _refuse_hopeless(plan, progress)
         if lacks:
             progress.say(f"measuring {lacks} {'row' if lacks == 1 else 'rows'} that the latency table lacks")
-        complete(plan.table, plan.whole, plan.device, plan.folder, missing, progress=progress)
+        _complete(replace(plan, missing=missing), left_s, progress)
         plan = replace(plan, table=open_table(plan.device, plan.folder))
         if warning := load_warning(plan.table, plan.whole):
             progress.say(warning)
@@ -116,6 +134,20 @@ def _measured_model(plan: Plan, progress: Progress) -> tuple[LatencyModel, Laten
         progress.say(f"measuring whole networks of {plan.space.name} cold, for about a minute")
         table = calibrate_cold(table, plan.whole, plan.device, plan.folder, progress=progress)
     return model_of(table, plan.whole, any_table=plan.any_table, cold=plan.cold), table
+
+
+def _complete(plan: Plan, left_s: float, progress: Progress) -> None:
+    """Measure what the plan lacks, with a limit where the minutes of the run have one."""
+    table, whole, device, folder, missing = plan.table, plan.whole, plan.device, plan.folder, plan.missing
+    if plan.config.train.minutes:
+        try:
+            minutes = max(left_s / 2, measuring_s(plan)) / 60
+            complete(table, whole, device, folder, missing, progress=progress, max_minutes=minutes)
+        except MissingRowsError:
+            progress.say("measuring takes longer than planned, and without it there is no table: it goes on")
+        else:
+            return
+    complete(table, whole, device, folder, missing, progress=progress)
 
 
 def reference_us(plan: Plan) -> float | None:
@@ -130,7 +162,7 @@ def _refuse_hopeless(plan: Plan, progress: Progress) -> None:
     """Measure the smallest network before a whole table: a budget far below it is refused at once."""
     progress.say(f"measuring the smallest network of {plan.space.name} on {plan.device.id}, for about a second")
     smallest = {"smallest": extreme(plan.whole, min)}
-    smallest_ms = floor_ms(smallest, plan.device, progress=progress)["smallest"]
+    smallest_ms = floor_ms(smallest, plan.device, progress=progress, label="measuring the smallest network")["smallest"]
     tightest_ms = plan.budgets[0].value
     if tightest_ms < 0.9 * smallest_ms:
         raise InfeasibleBudgetError(

@@ -46,6 +46,7 @@ def checked(run: RunContext, found: SearchOutcome) -> tuple[int, ...]:
             statistic=Statistic(run.plan.config.target.latency),
             reference_us=reference_us(run.plan),
             processes=_CHECK_PROCESSES,
+            label="measuring the chosen network, before training,",
             progress=run.progress,
         )["model"]
         run.progress.record({"event": "check", "choices": choices, "verdict": asdict(verdict)})
@@ -101,6 +102,7 @@ def verdicts_of(run: RunContext, models: Mapping[str, Path]) -> dict[str, Verdic
         statistic=Statistic(run.plan.config.target.latency),
         judged=("model",),
         reference_us=reference_us(run.plan),
+        label=f"measuring the exported file{' and the random network' * (len(models) > 1)}, for the verdict,",
         progress=run.progress,
     )
     run.progress.record({"event": "verdict"} | {name: asdict(verdict) for name, verdict in verdicts.items()})

@@ -14,8 +14,10 @@ from hwnas.events import Events, OnEvent
 from hwnas.files import write_json
 from hwnas.latency.model import LatencyModel
 from hwnas.report.page import write_front
+from hwnas.run.clock import Clock
 from hwnas.run.context import RunContext, SearchContext
 from hwnas.run.finished import damaged, has_verdict, mend, result_if_whole, results_again
+from hwnas.run.forecast import forecast
 from hwnas.run.latency_stage import kept_table, ready_model
 from hwnas.run.measured_check import checked
 from hwnas.run.plan import Plan, make_plan
@@ -60,6 +62,7 @@ def run_search(
     events = told.also(folder.on_event)
     folder.check(config, resume=resume, force=force)
     settled = folder.remembered(config) if resume else config
+    clock = Clock(config.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0)
     plan = make_plan(settled, tables, dataset, any_table=any_table, progress=events)
     with folder.claimed(plan.config, resume=resume, force=force):
         if dataset is not None:
@@ -76,8 +79,13 @@ def run_search(
                 dataset = _images(plan, dataset, folder)
             if said := uneven(plan.config, dataset):
                 events.say(said)
+            if config.train.minutes and not resume:
+                expected = forecast(plan, dataset)
+                events.say(str(expected))
+                if expected.advice:
+                    events.say(expected.advice)
             with events.stage("measure"):
-                whole = _latencies(plan, folder, events)
+                whole = _latencies(plan, folder, events, clock)
             model, range_ms = whole.restricted(plan.constrained.kept), (whole.smallest_ms, whole.largest_ms)
             table = kept_table(_kept_latencies(folder))
             runs = [
@@ -91,6 +99,7 @@ def run_search(
                     plan.accelerator,
                     told.also(part.on_event),
                     table,
+                    clock,
                 )
                 for budget, part in zip(plan.budgets, parts, strict=True)
             ]
@@ -112,10 +121,10 @@ def _images(plan: Plan, dataset: Dataset | None, folder: RunFolder) -> Dataset:
     return resized(dataset, resolution)
 
 
-def _latencies(plan: Plan, folder: RunFolder, events: Events) -> LatencyModel:
+def _latencies(plan: Plan, folder: RunFolder, events: Events, clock: Clock) -> LatencyModel:
     """The latency model of the whole space, measured as far as the table lacks it."""
     try:
-        return ready_model(plan, progress=events, kept=_kept_latencies(folder))
+        return ready_model(plan, progress=events, kept=_kept_latencies(folder), left_s=clock.left_s())
     except InfeasibleBudgetError:
         folder.free_unless_started()
         raise

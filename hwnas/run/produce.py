@@ -13,7 +13,7 @@ from hwnas.run.export_stage import exported_file, save_weights
 from hwnas.run.measured_check import faster, measured_verdicts
 from hwnas.run.result import result_of, write_architecture
 from hwnas.run.rival import rival_of
-from hwnas.run.training_stage import trained
+from hwnas.run.training_stage import kept_repair_recipe, repair_recipe, trained
 from hwnas.train import Recipe, mixed_precision
 
 _REPAIRS = 2
@@ -30,14 +30,15 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
         DeviceError, DivergedError, ExportError, StorageError: as their names say.
     """
     config, on = run.plan.config, run.plan.config.compute.mixed_precision
+    own = kept_repair_recipe(run, choices) or recipe
     for repair in range(_REPAIRS + 1):
         rival, baseline = None, None
         if config.train.baseline:
             rival = rival_of(run, choices)
             with run.progress.stage("train baseline"), mixed_precision(run.device, on=on):
-                baseline = trained(run, found, rival.choices, recipe, "train random baseline")
+                baseline = trained(run, found, rival.choices, own, "train random baseline")
         with run.progress.stage("train"), mixed_precision(run.device, on=on):
-            module = trained(run, found, choices, recipe, "train")
+            module = trained(run, found, choices, own, "train")
             save_weights(run, module)
         with run.progress.stage("export and verify"):
             exported = exported_file(run, choices, module)
@@ -48,9 +49,10 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
             break
         run.progress.say(f"measured {verdict.median_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
         choices = repaired
+        own = repair_recipe(run, choices, recipe)
         write_architecture(run, choices)
     beside = None if rival is None or baseline is None else (rival, baseline)
-    result = result_of(run, found, choices, module, exported, verdicts, beside, recipe)
+    result = result_of(run, found, choices, module, exported, verdicts, beside, own)
     write_json(run.folder.result, result)
     write_report(run.folder)
     run_marker.seal(run.folder.path, run.folder.shipped())

@@ -61,7 +61,8 @@ def result_of(
     return {
         "budget_ms": run.budget_ms,
         "limits": {"max_size_kb": config.target.max_size_kb or None, "max_peak_kb": config.target.max_peak_kb or None},
-        "budget_binds": unbudgeted_ms > run.budget_ms,
+        "budget_binds": _binds(run, found),
+        "candidates_told_apart": found.told_apart,
         "unbudgeted_ms": unbudgeted_ms,
         "range_ms": list(run.range_ms),
         "predicted_ms": run.model.predict_ms(choices),
@@ -93,6 +94,13 @@ def result_of(
         "table_sha256": run.table_sha256,
         "seconds": run.folder.seconds(),
     }
+
+
+def _binds(run: RunContext, found: SearchOutcome) -> bool | None:
+    """Whether a slower network would have been chosen without the budget; None where the candidates are all alike."""
+    if run.budget_ms >= run.model.largest_ms:
+        return False
+    return run.model.predict_ms(found.unbudgeted) > run.budget_ms if found.told_apart else None
 
 
 def _rival_result(

@@ -205,6 +205,10 @@ class RunFolder:
                 ended.append(json_as(line, _Ended, self.log_file).seconds)
         return round(sum(ended), 1)
 
+    def all_seconds(self, config: Configuration) -> float:
+        """As `seconds`, with the stages of single budgets."""
+        return self.seconds() + sum(part.seconds() for part in self._parts(config))
+
     def _prepare(self, config: Configuration, *, resume: bool, force: bool) -> None:
         before = load_configuration(self.config) if resume and self.config.exists() else None
         if before is not None and before.changed(target={"max_drop": config.target.max_drop}) != config:

@@ -6,10 +6,11 @@ is faster or slower by then.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hwnas.config import Configuration, Section
 from hwnas.errors import InputError
@@ -21,18 +22,24 @@ from hwnas.nas.strategies import Strategy
 from hwnas.schema import read_json_as
 from hwnas.train import Recipe, fine_tuning
 
-_SEARCH_PART, _TRAINING_PART = 0.3, 0.35  # of the minutes, where there are two trainings
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_WEIGHTS_PART, _SCORING_PART, _TRAINING_PART = 0.16, 0.06, 0.5  # of what is left of the minutes, and of each training
 MOST_EPOCHS = 300
-_HURRIED_SHARE = 0.2  # of the usual epochs of training; fewer are worth a word
-_FEWEST_EPOCHS, _FEWEST_STEPS = 6, 10  # of a search; epochs become shorter before they become fewer
-_RESERVE_S, _RESERVE_SHARE = 20.0, 0.1  # export, verdict and report: the lesser of seconds and share of the minutes
+HURRIED_SHARE = 0.2  # of the usual epochs of training; fewer are worth a word
+_FEWEST_EPOCHS, _FEWEST_STEPS = 6, 2  # of a search; epochs become shorter before they become fewer
+_FEWEST_TRAINING_EPOCHS = 10  # of whole length; below, shorter ones use up what whole ones would leave
+_FEWEST_SCORES, _FURTHER_SCORES = 3, 25  # of candidates; and at most, of neighbours and of what no budget would take
 _SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers (docs/decisions/0028)
 _WARMUP_SHARE, _STARTED_WARMUP_SHARE = 0.35, 0.2  # of the epochs of a search, and of one from an initialisation
+_WANTED_SCORES, _FEWEST_SCORE_IMAGES = 6, 64  # scores of fewer images come before fewer scores
 _SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation
-_SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
-_FORWARD_SHARE = 1 / 3  # of what a training step takes
+_SAMPLER_SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
+FORWARD_SHARE = 1 / 3  # of what a training step takes
 
 _Settings = TypeVar("_Settings", SearchSettings, Recipe)
+_Kept = TypeVar("_Kept", bound="DataclassInstance")
 
 
 def overridden(settings: _Settings, section: Section) -> _Settings:
@@ -47,7 +54,7 @@ def search_settings(
     strategy: Strategy,
     *,
     val_images: int,
-    spent_s: float,
+    left_s: Callable[[float], float],
     epoch_s: Callable[[SearchSettings], tuple[float, float]],
     budgets: int = 1,
 ) -> SearchSettings:
@@ -59,7 +66,7 @@ def search_settings(
     A sampler that begins after the weights learns from the candidates alone, so it scores five times as many as a
     relaxation, which has learned from every batch: 60 by default, more than the 50 after which MetaQNN explores no
     more, and six generations of evolution. One that guides has learned as well, and scores twice as many, for what it
-    proposes is drawn, not decoded. Of the minutes, what is scored gets at most half of the search's share.
+    proposes is drawn, not decoded. Of the minutes, what a sampler has scored gets at most half of the search's share.
 
     From an initialisation a search takes a quarter of the warm-up and half of the other epochs; where minutes are
     given, it takes as many epochs as fit, with less warm-up. Where fewer than six fit, six shorter ones on parts of the
@@ -70,7 +77,7 @@ def search_settings(
 
     Args:
         val_images: on which candidates are scored.
-        spent_s: seconds that the run has taken so far.
+        left_s: seconds for search, scores and trainings, where minutes are given, from those of an image in a network.
         epoch_s: measures seconds of an epoch of warm-up and of one of search.
         budgets: for how many of them there are candidates and trainings.
     """
@@ -79,7 +86,7 @@ def search_settings(
         train_images,
         strategy,
         val_images=val_images,
-        spent_s=spent_s,
+        left_s=left_s,
         epoch_s=epoch_s,
         budgets=budgets,
     )
@@ -92,7 +99,7 @@ def _derived_settings(
     strategy: Strategy,
     *,
     val_images: int,
-    spent_s: float,
+    left_s: Callable[[float], float],
     epoch_s: Callable[[SearchSettings], tuple[float, float]],
     budgets: int,
 ) -> SearchSettings:
@@ -106,7 +113,7 @@ def _derived_settings(
             train_images,
             strategy,
             val_images=val_images,
-            spent_s=spent_s,
+            left_s=left_s,
             epoch_s=epoch_s,
             budgets=budgets,
         )
@@ -127,24 +134,50 @@ def _derived_settings(
             settings = replace(settings, epochs=settings.epochs + round(settings.epochs / settings.arch_every))
         return settings
     warm_s, both_s = epoch_s(settings)
-    left_s = search_share(config, budgets) * max(0.0, config.train.minutes * 60.0 - spent_s)
-    if strategy.sampler is not None:
-        score_s = budgets * warm_s * _FORWARD_SHARE * images_a_score(val_images) / train_images
-        affordable = max(relaxed_candidates, min(settings.candidates, int(_SCORING_SHARE * left_s / score_s)))
-        settings = replace(settings, candidates=affordable)
-        left_s -= affordable * score_s
+    training = trainings(config, budgets) * _TRAINING_PART
+    searching = _WEIGHTS_PART + _SCORING_PART
+    scoring = _SAMPLER_SCORING_SHARE * searching if strategy.sampler is not None else _SCORING_PART
+    image_s = warm_s / train_images * FORWARD_SHARE
+    available_s = left_s(image_s)
+    scoring_s = available_s * scoring / (searching + training)
+    limit = _limit_of_images(val_images, scoring_s / (budgets * image_s))
+    score_s = budgets * image_s * images_a_score(val_images, limit)
+    if limit and limit < _FEWEST_SCORE_IMAGES:
+        settings, scoring_s = replace(settings, candidates=0), 0.0
+    else:
+        settings = replace(settings, score_images=limit)
+        scoring_s = min(scoring_s, (settings.candidates + _FURTHER_SCORES) * score_s)
+        if strategy.sampler is not None:
+            candidates = max(_FEWEST_SCORES, min(settings.candidates, int(scoring_s / score_s)))
+            settings = replace(settings, candidates=candidates)
+    weights = searching - scoring
+    weights_s = (available_s - scoring_s) * weights / (weights + training)
     warmup_share = _STARTED_WARMUP_SHARE if config.search.init else _WARMUP_SHARE
     mean_s = warmup_share * warm_s + (1.0 - warmup_share) * both_s
-    fit = left_s / mean_s
-    epochs = min(MOST_EPOCHS, max(_FEWEST_EPOCHS, int(fit)))
+    fit = weights_s / mean_s
+    all_steps = int(fit * train_images / settings.batch_size)
+    fewest = _FEWEST_EPOCHS if all_steps >= _FEWEST_EPOCHS * _FEWEST_STEPS else 2
+    epochs = min(MOST_EPOCHS, max(fewest, int(fit)))
     warmup = max(1, round(warmup_share * epochs))
-    steps = max(_FEWEST_STEPS, int(fit / epochs * train_images / settings.batch_size)) if fit < epochs else 0
+    steps = max(1, all_steps // epochs) if fit < epochs else 0
     return replace(settings, warmup_epochs=warmup, epochs=epochs - warmup, epoch_steps=steps)
 
 
-def search_share(config: Configuration, budgets: int = 1) -> float:
-    """The share of the minutes that the search gets; the rest is for the trainings, where there are any."""
-    return _SEARCH_PART / (_SEARCH_PART + trainings(config, budgets) * _TRAINING_PART)
+def _limit_of_images(val_images: int, images: float) -> int:
+    """Of each part that a score reads, how many images: 0 for all, where `images` are enough for a few such scores."""
+    return 0 if images >= _WANTED_SCORES * images_a_score(val_images) else int(images / (3 * _WANTED_SCORES))
+
+
+def most_scores(config: Configuration, *, left_s: float, score_s: float, scored: int, budgets: int = 1) -> int:
+    """How many architectures may be scored for each budget, those that were to measure with included.
+
+    Args:
+        left_s: seconds for scores and trainings.
+        score_s: what one takes.
+        scored: how many were to measure with.
+    """
+    share = _SCORING_PART / (_SCORING_PART + trainings(config, budgets) * _TRAINING_PART)
+    return max(_FEWEST_SCORES, scored + int(left_s * share / max(score_s, 1e-6) / budgets))
 
 
 def trainings(config: Configuration, budgets: int = 1) -> int:
@@ -156,46 +189,55 @@ def final_recipe(
     config: Configuration,
     train_images: int,
     *,
-    spent_s: float,
-    epoch_s: Callable[[Recipe], float],
+    timed: Callable[[Recipe], tuple[float, float]],
     budgets: int = 1,
+    networks: int | None = None,
+    most_epochs: int = MOST_EPOCHS,
 ) -> Recipe:
     """Recipe of the final trainings, the same for the found networks and for the baselines.
 
-    What the configuration sets is as it says, and all else is derived.
+    What the configuration sets is as it says, and all else is derived. Where fewer than ten epochs fit, shorter ones
+    on parts of the images use the time up.
 
     Args:
-        spent_s: seconds that the run has taken so far.
-        epoch_s: measures seconds of an epoch, the mean over the budgets.
+        timed: where minutes are given, measures seconds of an epoch, and tells those that are left to the trainings.
         budgets: for how many of them networks are trained.
+        networks: how many are still to be trained, where that is not all.
+        most_epochs: that fit in any minutes.
     """
     usual = replace(Recipe.for_images(train_images), class_balanced=_balanced(config))
     cells = config.train.recipe == "cells" or (config.train.recipe == "auto" and config.space.name in _SPACES_OF_CELLS)
     wrapped = Recipe.for_cells if cells else lambda recipe: recipe
 
-    def lasting(epochs: int) -> Recipe:
+    inherits = config.search.evaluator == "one-shot"
+
+    def lasting(epochs: int, steps: int = 0, *, share: float, gently: bool) -> Recipe:
         """Of so many epochs; learned weights are trained gently where they are few."""
-        learned = config.search.init and config.search.evaluator == "one-shot"
-        gently = fine_tuning(epochs / usual.epochs) if learned else 1.0
-        return overridden(wrapped(replace(usual, epochs=epochs, lr=usual.lr * gently)), config.train)
+        rate = usual.lr * (fine_tuning(share) if gently and inherits else 1.0)
+        return overridden(wrapped(replace(usual, epochs=epochs, epoch_steps=steps, lr=rate)), config.train)
 
     if config.train.epochs or not config.train.minutes:
-        return lasting(config.train.epochs or usual.epochs)
-    minutes_s = config.train.minutes * 60.0
-    left_s = max(0.0, minutes_s - spent_s - min(_RESERVE_S, _RESERVE_SHARE * minutes_s))
-    each_s = left_s / max(1, trainings(config, budgets))
-    return lasting(min(MOST_EPOCHS, max(1, int(each_s / epoch_s(overridden(wrapped(usual), config.train))))))
+        epochs = config.train.epochs or usual.epochs
+        return lasting(epochs, share=epochs / usual.epochs, gently=bool(config.search.init))
+    epoch_s, left_s = timed(overridden(wrapped(usual), config.train))
+    fit = left_s / max(1, trainings(config, budgets) if networks is None else networks) / epoch_s
+    if fit >= _FEWEST_TRAINING_EPOCHS:
+        epochs = min(most_epochs, int(fit))
+        return lasting(epochs, share=epochs / usual.epochs, gently=True)
+    epochs = max(1, math.ceil(fit))
+    steps = max(1, int(fit / epochs * train_images / usual.batch_size))
+    return lasting(epochs, steps, share=fit / usual.epochs, gently=True)
 
 
 def hurried(config: Configuration, recipe: Recipe, train_images: int) -> str:
     """What is said where the minutes leave little of the usual training; empty where they do not."""
     usual = Recipe.for_images(train_images).epochs
-    asked = config.train
-    if not asked.enabled or asked.epochs or not asked.minutes or recipe.epochs >= _HURRIED_SHARE * usual:
+    asked, epochs = config.train, recipe.passes(train_images)
+    if not asked.enabled or asked.epochs or not asked.minutes or epochs >= min(MOST_EPOCHS, HURRIED_SHARE * usual):
         return ""
     return (
-        f"the search leaves time for {recipe.epochs} of the usual {usual} epochs of training: give more --minutes, or "
-        "choose a --strategy of lower cost (hwnas strategies list)"
+        f"the search leaves time for {epochs:.3g} of the usual {usual} epochs of training: give more --minutes, a "
+        "smaller --width or --resolution, or a --strategy of lower cost (hwnas strategies list)"
     )
 
 
@@ -222,7 +264,19 @@ def kept_recipe(path: Path, make: Callable[[], Recipe]) -> Recipe:
     return _kept(path, make, Recipe)
 
 
-def _kept(path: Path, make: Callable[[], _Settings], kind: type[_Settings]) -> _Settings:
+@dataclass(frozen=True)
+class _Scores:
+    """How many architectures are scored for each budget, at most."""
+
+    most: int
+
+
+def kept_scores(path: Path, make: Callable[[], int]) -> int:
+    """As `kept_settings`, for the number of architectures that are scored."""
+    return _kept(path, lambda: _Scores(make()), _Scores).most
+
+
+def _kept(path: Path, make: Callable[[], _Kept], kind: type[_Kept]) -> _Kept:
     hint = "start the run anew, with --force"
     if path.exists():
         if not read_json_as(path, dict[str, Any], hint=hint):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from hwnas.errors import HwnasError
 from hwnas.meta.earlier import write_sampler_state
-from hwnas.nas.engine import SearchOutcome, make_loop, search, seconds_an_epoch
+from hwnas.nas.engine import SearchOutcome, make_loop, search
 from hwnas.nas.feasible_set import FeasibleSet
 from hwnas.nas.from_scratch import FromScratchEvaluator
+from hwnas.nas.loop_times import seconds_an_epoch
 from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.select import images_a_score
 from hwnas.nas.strategies import Strategy, plugin_of
 from hwnas.plugins import contained
 from hwnas.run.context import SearchContext
 from hwnas.run.result import write_evaluated
-from hwnas.run.schedule import kept_recipe, kept_settings, score_recipe, search_settings
+from hwnas.run.schedule import kept_recipe, kept_scores, kept_settings, most_scores, score_recipe, search_settings
 
 
 def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
@@ -28,13 +30,18 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
     """
     run, config = context.first, context.first.plan.config
     feasible = [one.feasible_set() for one in context.runs]
+    settings = _settings(context, feasible)
+    if settings.all_epochs and not settings.candidates:
+        context.progress.say(
+            "scoring candidates takes too long for these minutes: the network that the search prefers is taken as it is"
+        )
     with _strategy_contained(run.plan.strategy), _evaluator(context) as evaluator:
         outcomes = search(
             run.plan.space,
             feasible,
             run.plan.strategy,
             run.dataset,
-            _settings(context, feasible),
+            settings,
             seed=config.compute.seed,
             device=run.device,
             checkpoint=context.folder.search_state,
@@ -43,6 +50,7 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
             evaluator=evaluator,
             reward=config.search.reward,
             start=run.plan.start,
+            most_scores=_most_scores(context, settings) if config.train.minutes else None,
         )
     for one, outcome in zip(context.runs, outcomes, strict=True):
         write_evaluated(one, outcome)
@@ -89,8 +97,11 @@ def _settings(context: SearchContext, feasible: Sequence[FeasibleSet]) -> Search
 
     def epoch_s(settings: SearchSettings) -> tuple[float, float]:
         seed = plan.config.compute.seed
-        loop = make_loop(plan.space, feasible, plan.strategy, run.dataset, settings, seed=seed, device=run.device)
-        return seconds_an_epoch(loop)
+        with context.progress.track("time a few steps of the search", 1) as advance:
+            loop = make_loop(plan.space, feasible, plan.strategy, run.dataset, settings, seed=seed, device=run.device)
+            seconds = seconds_an_epoch(loop, limit_s=context.probe_s())
+            advance()
+        return seconds
 
     return kept_settings(
         context.folder.state / "search.json",
@@ -99,8 +110,30 @@ def _settings(context: SearchContext, feasible: Sequence[FeasibleSet]) -> Search
             len(run.dataset.train),
             plan.strategy,
             val_images=len(run.dataset.val),
-            spent_s=context.folder.seconds(),
+            left_s=lambda image_s: context.left_s(unchecked=True, image_s=image_s),
             epoch_s=epoch_s,
             budgets=len(context.runs),
         ),
     )
+
+
+def _most_scores(context: SearchContext, settings: SearchSettings) -> Callable[[float, int], int]:
+    """How many architectures are scored for each budget; decided once a run."""
+
+    val_images = len(context.first.dataset.val)
+
+    def most(score_s: float, scored: int) -> int:
+        return kept_scores(
+            context.folder.state / "scores.json",
+            lambda: most_scores(
+                context.first.plan.config,
+                left_s=context.left_s(
+                    unchecked=True, image_s=score_s / images_a_score(val_images, settings.score_images)
+                ),
+                score_s=score_s,
+                scored=scored,
+                budgets=len(context.runs),
+            ),
+        )
+
+    return most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -11,11 +12,18 @@ from torch import nn
 
 from hwnas.arch.space import Architecture
 from hwnas.backends.torch import network_module
+from hwnas.metric_names import NAMES
 from hwnas.nas.engine import SearchOutcome
-from hwnas.run.context import RunContext, SearchContext
-from hwnas.run.schedule import final_recipe, hurried, kept_recipe
-from hwnas.train import Recipe, recalibrate, train
+from hwnas.nas.select import SCORED_IMAGES, scored_images
+from hwnas.run.clock import verdict_s
+from hwnas.run.context import PROBE_SHARE, RunContext, SearchContext
+from hwnas.run.schedule import FORWARD_SHARE, final_recipe, hurried, kept_recipe
+from hwnas.train import Recipe, evaluate, recalibrate, train
 from hwnas.train.timing import seconds_an_epoch
+
+REPAIR_SHARE = 0.15
+"""Of the minutes: how much longer a run may take where a network has to be repaired."""
+_COMPARED_SHARE, _FEWEST_COMPARED = 0.1, 64  # of the images that a training sees
 
 
 def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> Recipe:
@@ -26,21 +34,24 @@ def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> 
     """
     run, config = context.first, context.first.plan.config
 
-    def epoch_s(recipe: Recipe) -> float:
-        modules = (network_module(run.network(choices)) for choices in chosen)
-        return mean(seconds_an_epoch(module, run.dataset, recipe, device=run.device) for module in modules)
+    images = len(run.dataset.train)
+
+    def timed(recipe: Recipe) -> tuple[float, float]:
+        times_s = []
+        with context.progress.track("time a few steps of training", len(chosen)) as advance:
+            for choices in chosen:
+                module = network_module(run.network(choices))
+                limit_s = context.probe_s()
+                times_s.append(seconds_an_epoch(module, run.dataset, recipe, device=run.device, limit_s=limit_s))
+                advance()
+        image_s = FORWARD_SHARE * mean(times_s) / images
+        return mean(times_s), context.left_s(unchecked=False, image_s=image_s)
 
     recipe = kept_recipe(
         context.folder.state / "recipe.json",
-        lambda: final_recipe(
-            config,
-            len(run.dataset.train),
-            spent_s=context.seconds(),
-            epoch_s=epoch_s,
-            budgets=len(context.runs),
-        ),
+        lambda: final_recipe(config, images, timed=timed, budgets=len(context.runs)),
     )
-    if said := hurried(config, recipe, len(run.dataset.train)):
+    if said := hurried(config, recipe, images):
         context.progress.say(said)
     return recipe
 
@@ -50,10 +61,48 @@ def trained_from(found: SearchOutcome) -> str:
     return "scratch" if found.supernet is None else "supernet"
 
 
+def repair_recipe(run: RunContext, choices: tuple[int, ...], recipe: Recipe) -> Recipe:
+    """The recipe for a network that takes the place of one that was too slow; decided once.
+
+    Where minutes are given it is trained in what is left of them and of the fifth that a run may take more.
+
+    Args:
+        recipe: of the network that it replaces.
+    """
+    config = run.plan.config
+    if config.train.epochs or not config.train.minutes or not config.train.enabled:
+        return recipe
+
+    def timed(usual: Recipe) -> tuple[float, float]:
+        limit_s = PROBE_SHARE * 60.0 * config.train.minutes
+        with run.progress.track("time a few steps of training", 1) as advance:
+            module = network_module(run.network(choices))
+            epoch_s = seconds_an_epoch(module, run.dataset, usual, device=run.device, limit_s=limit_s)
+            advance()
+        verdict = verdict_s(1 + config.train.baseline, run.budget_ms)
+        return epoch_s, run.clock.left_s(verdict - REPAIR_SHARE * 60.0 * config.train.minutes)
+
+    return kept_recipe(
+        _repair_path(run, choices),
+        lambda: final_recipe(config, len(run.dataset.train), timed=timed, networks=1, most_epochs=recipe.epochs),
+    )
+
+
+def kept_repair_recipe(run: RunContext, choices: tuple[int, ...]) -> Recipe | None:
+    """What `repair_recipe` has decided for a network in a run that was interrupted; None where it has not."""
+    path = _repair_path(run, choices)
+    return kept_recipe(path, Recipe) if path.exists() else None
+
+
+def _repair_path(run: RunContext, choices: tuple[int, ...]) -> Path:
+    return run.folder.state / f"recipe-{'-'.join(map(str, choices))}.json"
+
+
 def trained(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], recipe: Recipe, label: str) -> nn.Module:
     """The network with its final weights: trained from those that the supernet gives it (docs/decisions/0010).
 
-    Where there is no supernet, it is trained from random ones.
+    Where there is no supernet, it is trained from random ones. Inherited weights that the validation images find better
+    than the trained ones are kept, unless a number of epochs is asked for (docs/decisions/0050).
     """
     config = run.plan.config
     if found.supernet is None:
@@ -64,7 +113,9 @@ def trained(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], rec
     if not config.train.enabled:
         recalibrate(module, run.dataset.train, run.dataset, device=run.device)
         return module
-    return _to_the_end(run, module, choices, recipe, label)
+    start = None if found.supernet is None or config.train.epochs else _start(run, module, recipe)
+    module = _to_the_end(run, module, choices, recipe, label)
+    return module if start is None else _better(run, start, module, recipe, label)
 
 
 def kept_training(run: RunContext, choices: tuple[int, ...]) -> Path:
@@ -93,3 +144,38 @@ def _to_the_end(run: RunContext, module: nn.Module, choices: tuple[int, ...], re
         label=label,
     )
     return module
+
+
+def _start(run: RunContext, module: nn.Module, recipe: Recipe) -> nn.Module:
+    """A copy of the network with its inherited weights, and the statistics of batch norm that fit them."""
+    start = copy.deepcopy(module)
+    most = _compared_images(run, recipe)
+    recalibrate(start, run.dataset.train, run.dataset, device=run.device, max_images=most)
+    start.eval()
+    return start
+
+
+def _better(run: RunContext, start: nn.Module, module: nn.Module, recipe: Recipe, label: str) -> nn.Module:
+    """What the validation images find more accurate: the network as trained or, only if it is better, its start."""
+    images = scored_images(run.dataset, _compared_images(run, recipe))
+    metric = run.plan.config.search.metric
+    before, after = (
+        evaluate(one, images, run.dataset, device=run.device).metrics.value(metric) for one in (start, module)
+    )
+    kept = "start" if before > after else "trained"
+    run.progress.record(
+        {"event": "kept", "stage": label, "weights": kept, "metric": metric, "start": before, "trained": after}
+    )
+    if kept == "trained":
+        return module
+    run.progress.say(
+        f"{label}: on {len(images)} validation images the {NAMES[metric]} of the trained weights is {after:.3f}, and that "
+        f"of those that training began with {before:.3f}: these are kept"
+    )
+    return start
+
+
+def _compared_images(run: RunContext, recipe: Recipe) -> int:
+    """How many images a training is compared with its start on: so few that it takes little beside the training."""
+    images = len(run.dataset.train)
+    return max(_FEWEST_COMPARED, min(SCORED_IMAGES, int(_COMPARED_SHARE * recipe.passes(images) * images)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from hwnas.errors import InputError
 
@@ -18,6 +19,8 @@ class Recipe:
 
     Attributes:
         epochs: passes over the train images.
+        epoch_steps: steps of an epoch, which then sees so many batches of another random part of the train images; 0,
+            or more than there are batches, for all of them.
         batch_size: images per step, at least 2 (batch norm).
         lr: peak learning rate of AdamW.
         weight_decay: decoupled, on weights of two or more dimensions only, not on norms and biases.
@@ -45,6 +48,7 @@ class Recipe:
     drop_path: float = 0.0
     auxiliary: float = 0.0
     class_balanced: bool = False
+    epoch_steps: int = 0
 
     @classmethod
     def for_images(cls, train_images: int) -> Recipe:
@@ -69,6 +73,7 @@ class Recipe:
     def __post_init__(self) -> None:
         rules = {
             "epochs": ("at least 1", self.epochs >= 1),
+            "epoch_steps": ("0 or more", self.epoch_steps >= 0),
             "batch_size": ("at least 2", self.batch_size >= 2),
             "lr": ("a positive number", 0 < self.lr < math.inf),
             "weight_decay": ("0 or more", 0 <= self.weight_decay < math.inf),
@@ -86,6 +91,17 @@ class Recipe:
                     f"{name} of a training recipe must be {rule}, but it is {getattr(self, name)}",
                     hint=f"the default is {getattr(type(self), name)}",
                 )
+
+    def identity(self) -> dict[str, Any]:
+        """The settings, ready for JSON; without those of later versions that change nothing."""
+        settings = asdict(self)
+        if not self.epoch_steps:
+            del settings["epoch_steps"]
+        return settings
+
+    def passes(self, train_images: int) -> float:
+        """How often every train image is seen, on the mean."""
+        return self.epochs * min(1.0, (self.epoch_steps * self.batch_size or train_images) / max(1, train_images))
 
     def learning_rate(self, epoch: float) -> float:
         """The rate after `epoch` epochs (a fraction within an epoch): linear warm-up, then a cosine to 0.

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,16 +18,37 @@ from hwnas.train.recipe import Recipe
 from hwnas.train.training import Training
 
 PROBES = 6
+_LEAST_S, _MOST_STEPS = 0.5, 40  # steps that are short are timed for so long, up to so many
 
 
-def seconds_an_epoch(model: nn.Module, dataset: Dataset, recipe: Recipe, *, device: torch.device) -> float:
-    """Seconds of an epoch of `train`, from a few steps on a copy of `model`."""
+def seconds_an_epoch(
+    model: nn.Module, dataset: Dataset, recipe: Recipe, *, device: torch.device, limit_s: float = math.inf
+) -> float:
+    """Seconds of an epoch of `train` with its checkpoint, from a few steps on a copy of `model`.
+
+    Args:
+        limit_s: steps are taken for about so many seconds, but at least two.
+    """
     run = Training(copy.deepcopy(model), dataset, recipe, 0, device)
-    return mean_step_s(run.epoch(0)) * run.steps
+    epochs = itertools.chain.from_iterable(run.epoch(0) for _ in itertools.count())
+    return mean_step_s(epochs, limit_s=limit_s) * run.steps + saving_s(lambda path: run.save(path, 1))
 
 
-def mean_step_s(steps: Iterator[object]) -> float:
+def mean_step_s(steps: Iterator[object], *, limit_s: float = math.inf) -> float:
     """Mean seconds of a few steps; the first two, which warm caches up, are not counted where there are more."""
-    times = [time.monotonic(), *(time.monotonic() for _ in itertools.islice(steps, PROBES + 2))]
+    times = [time.monotonic()]
+    for taken, _ in enumerate(itertools.islice(steps, _MOST_STEPS), 1):
+        times.append(time.monotonic())
+        so_far_s = times[-1] - times[0]
+        if (taken >= PROBES + 2 and so_far_s >= _LEAST_S) or (taken >= 2 and so_far_s >= limit_s):
+            break
     counted = times[2:] if len(times) > 3 else times[1:] if len(times) > 2 else times
     return max(counted[-1] - counted[0], 1e-6) / max(1, len(counted) - 1)
+
+
+def saving_s(save: Callable[[Path], None]) -> float:
+    """Seconds that it takes to write a checkpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        save(Path(folder) / "checkpoint.safetensors")
+        return time.monotonic() - began

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -76,7 +76,8 @@ class Training:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model, self.dataset, self.recipe, self.seed, self.device = model, dataset, recipe, seed, device
         full, rest = divmod(len(dataset.train), recipe.batch_size)
-        self.steps = full + (rest > 1)
+        whole = full + (rest > 1)
+        self.steps = min(whole, recipe.epoch_steps or whole)
         self.class_weights = torch.tensor(dataset.class_weights(balanced=recipe.class_balanced), device=device)
         self.regularizers = Regularizers(model, recipe, len(dataset.classes), seed, device)
         self.parameters = [p for p in model.parameters() if p.requires_grad] + self.regularizers.parameters()
@@ -107,7 +108,7 @@ class Training:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # what dropout draws from
-            for step, (x, y) in enumerate(stream):
+            for step, (x, y) in enumerate(itertools.islice(stream, self.steps)):
                 yield self._step(epoch, step, x, y)
 
     def _step(self, epoch: int, step: int, x: torch.Tensor, y: torch.Tensor) -> float:
@@ -137,7 +138,7 @@ class Training:
     def digest(self) -> str:
         """Names this run: what was asked for, the data, and the shapes of the network."""
         identity = {
-            "recipe": asdict(self.recipe),
+            "recipe": self.recipe.identity(),
             "seed": self.seed,
             "dataset": [self.dataset.name, self.dataset.classes, self.dataset.train.pixels.shape],
             "tensors": [(name, list(value.shape)) for name, value in self.average.values.items()],

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from hwnas.cli import console
+from hwnas.cli import console, progress_bars
 from hwnas.cli.result_view import print_result
+from hwnas.cli.time_left import TimeLeft
 from hwnas.errors import (
     BudgetMissedError,
     DataError,
@@ -145,37 +147,56 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_lines_tell_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_tell_time_left_once_several_reports_tell_it(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first report, before which all is loaded, is not counted."""
     with console.progress(quiet=False).track("train", 10) as advance:
-        for note in ("loss 3", "loss 2", "", "loss [1]"):
+        clock.now += 1000.0
+        for note in ("loss 5", "loss 4", "loss 3", "loss 2", "", "loss [1]"):
             clock.now += 6.0
             advance(1, note)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "train: 2 of 10, 48 s left, loss 2",
-        "train: 4 of 10, 36 s left, loss [1]",
-        "train: done in 24 s (loss [1])",
+        "train: 1 of 10, loss 5",
+        "train: 3 of 10, loss 3",
+        "train: 5 of 10, 30 s left, loss 2",
+        "train: done in 17 min (loss [1])",
     ]
 
 
 def test_resumed_work_counts_only_its_own_time(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with console.progress(quiet=False).track("search", 100, done=90) as advance:
-        clock.now += 20.0
-        advance(5)
-    assert capsys.readouterr().err.splitlines() == ["search: 95 of 100, 20 s left", "search: done in 20 s"]
+        for _ in range(4):
+            clock.now += 4.0
+            advance()
+    assert capsys.readouterr().err.splitlines() == ["search: 93 of 100", "search: done in 16 s"]
 
 
 @pytest.mark.parametrize(
-    ("step_s", "left"), [(11.0, "99 s"), (100.0, "15 min"), (1000.0, "2 h 30 min"), (10_000.0, "25 h 0 min")]
+    ("step_s", "left"), [(11.0, "66 s"), (100.0, "10 min"), (1500.0, "2 h 30 min"), (10_000.0, "16 h 40 min")]
 )
 def test_long_times_are_told_in_larger_units(
     step_s: float, left: str, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with console.progress(quiet=False).track("train", 10) as advance:
-        clock.now += step_s
-        advance()
-    assert f"1 of 10, {left} left" in capsys.readouterr().err
+        for _ in range(4):
+            clock.now += step_s
+            advance()
+    assert f"4 of 10, {left} left" in capsys.readouterr().err
+
+
+def test_one_long_wait_does_not_count_for_hours() -> None:
+    left = TimeLeft(0.0, 0)
+    for done, now in enumerate((100.0, 101.0, 102.0, 103.0, 1103.0, 1104.0), 1):
+        left.add(now, done)
+    assert left.seconds(106) == pytest.approx(100 * (1 + 1 + 1 + 5 + 1) / 5)
+
+
+def test_a_silence_is_broken(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress_bars, "_SILENCE_S", 0.05)
+    with console.progress(quiet=False).track("score candidates", 12):
+        time.sleep(0.3)
+    assert "score candidates: 0 of 12, for 0." in capsys.readouterr().err
 
 
 def test_work_that_fails_is_not_called_done(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,7 +79,7 @@ def test_a_run_from_an_earlier_run_keeps_its_budget(runs: Runs) -> None:
 def test_it_takes_less_warm_up_and_fewer_steps() -> None:
     def settings(**changes: Any) -> SearchSettings:
         config = changed(Configuration(target=Target(budget="50%")), **changes)
-        spent = {"val_images": 300, "spent_s": 0.0, "epoch_s": lambda _: (1.0, 2.0)}
+        spent = {"val_images": 300, "left_s": lambda _: 300.0, "epoch_s": lambda _: (1.0, 2.0)}
         return search_settings(config, 1000, strategy("gumbel"), **spent)  # type: ignore[arg-type]
 
     plain, started = settings(), settings(init="first")

@@ -26,7 +26,9 @@ NS_PER_MAC = 0.25  # of the made-up machine: 0.25 ms a million multiply-adds
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progress) -> dict[str, float]:
+    def floor_ms(
+        networks: Mapping[str, Network], device: Device, *, progress: Progress, label: str
+    ) -> dict[str, float]:
         return {name: macs(network.graph) * NS_PER_MAC / 1e6 for name, network in networks.items()}
 
     monkeypatch.setattr(instance, "floor_ms", floor_ms)
@@ -84,9 +86,11 @@ class Told(Silent):
 def test_nothing_is_measured_before_it_is_said(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told, measure = Told(), instance.floor_ms
 
-    def floor_ms(networks: Mapping[str, Network], device: Device, *, progress: Progress) -> dict[str, float]:
+    def floor_ms(
+        networks: Mapping[str, Network], device: Device, *, progress: Progress, label: str
+    ) -> dict[str, float]:
         told.events.append(f"{len(networks)} networks")
-        return measure(networks, device, progress=progress)
+        return measure(networks, device, progress=progress, label=label)
 
     monkeypatch.setattr(instance, "floor_ms", floor_ms)
     config = a_config(photos, space="mobile", width=0.0, resolution=0)

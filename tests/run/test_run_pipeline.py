@@ -392,11 +392,11 @@ def test_epochs_and_minutes_are_settled_once_a_run(runs: Runs, monkeypatch: pyte
     assert runs("asked", epochs=3)["epochs"] == 3
     assert runs("untrained", epochs=3, train=False)["epochs"] == 0
     monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 10.0)
-    monkeypatch.setattr(search_stage, "seconds_an_epoch", lambda loop: (10.0, 10.0))
-    assert runs("timed", minutes=2.0)["epochs"] == 5
+    monkeypatch.setattr(search_stage, "seconds_an_epoch", lambda loop, **_: (10.0, 10.0))
+    assert runs("timed", minutes=2.0)["epochs"] == 6
     monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 1.0)
     (runs.root / "timed" / "result.json").unlink()
-    assert runs("timed", minutes=2.0, resume=True)["epochs"] == 5
+    assert runs("timed", minutes=2.0, resume=True)["epochs"] == 6
 
 
 def test_training_starts_from_the_weights_of_the_supernet(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

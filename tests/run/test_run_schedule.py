@@ -13,6 +13,7 @@ from run_fakes import a_config, changed
 from hwnas.errors import InputError
 from hwnas.files import write_json
 from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.select import images_a_score
 from hwnas.nas.strategies import strategy
 from hwnas.run.plan import make_plan
 from hwnas.run.schedule import (
@@ -20,10 +21,11 @@ from hwnas.run.schedule import (
     final_recipe,
     hurried,
     kept_recipe,
+    kept_scores,
     kept_settings,
+    most_scores,
     score_recipe,
     search_settings,
-    search_share,
 )
 from hwnas.train import Recipe
 
@@ -31,7 +33,7 @@ CONFIG = a_config(Path("images"))
 IMAGES, VAL = 6400, 1600
 
 
-def unasked(_: object) -> float:
+def unasked(_: object) -> tuple[float, float]:
     raise AssertionError("measured without need")
 
 
@@ -41,19 +43,19 @@ def never(_: object) -> tuple[float, float]:
 
 def test_without_minutes_the_data_decide() -> None:
     relaxed, sampled = strategy("gumbel"), strategy("random")
-    settings = search_settings(CONFIG, IMAGES, relaxed, val_images=VAL, spent_s=1.0, epoch_s=never)
+    settings = search_settings(CONFIG, IMAGES, relaxed, val_images=VAL, left_s=lambda _: 0.0, epoch_s=never)
     assert settings == SearchSettings.for_images(IMAGES)
-    recipe = final_recipe(CONFIG, IMAGES, spent_s=1.0, epoch_s=unasked)
+    recipe = final_recipe(CONFIG, IMAGES, timed=unasked)
     assert recipe == Recipe.for_images(IMAGES)
-    fair = search_settings(CONFIG, IMAGES, sampled, val_images=VAL, spent_s=1.0, epoch_s=never)
+    fair = search_settings(CONFIG, IMAGES, sampled, val_images=VAL, left_s=lambda _: 0.0, epoch_s=never)
     assert fair.images(IMAGES, relaxed=False) == pytest.approx(settings.images(IMAGES, relaxed=True), rel=0.1)
-    guided = search_settings(CONFIG, IMAGES, strategy("enas"), val_images=VAL, spent_s=1.0, epoch_s=never)
+    guided = search_settings(CONFIG, IMAGES, strategy("enas"), val_images=VAL, left_s=lambda _: 0.0, epoch_s=never)
     assert replace(guided, candidates=settings.candidates) == settings
     assert (settings.candidates, guided.candidates, fair.candidates) == (12, 24, 60)
 
 
 def test_epochs_that_are_asked_for_are_taken() -> None:
-    recipe = final_recipe(changed(CONFIG, epochs=7), IMAGES, spent_s=0.0, epoch_s=unasked)
+    recipe = final_recipe(changed(CONFIG, epochs=7), IMAGES, timed=unasked)
     assert recipe == replace(Recipe.for_images(IMAGES), epochs=7)
 
 
@@ -73,7 +75,7 @@ def test_training_weighs_classes_as_the_metric_does_or_as_is_set(
 
 def test_cells_of_darts_are_trained_by_their_recipe() -> None:
     def recipe(**changes: Any) -> Recipe:
-        return final_recipe(changed(CONFIG, **changes), IMAGES, spent_s=0.0, epoch_s=lambda _: 8.0)
+        return final_recipe(changed(CONFIG, **changes), IMAGES, timed=lambda _: (8.0, 800.0))
 
     plain = recipe(epochs=7)
     assert plain == recipe(epochs=7, recipe="default", space="darts") == recipe(epochs=7, space="nasbench201")
@@ -89,49 +91,80 @@ def test_an_unknown_recipe_is_refused() -> None:
 
 
 @pytest.mark.parametrize("baseline", [True, False])
-@pytest.mark.parametrize("minutes", [5.0, 20.0, 60.0])
-def test_the_minutes_are_used_and_not_exceeded(minutes: float, baseline: bool) -> None:
-    config = changed(CONFIG, minutes=minutes, baseline=baseline)
-    spent_s = 30.0
+@pytest.mark.parametrize("name", ["gumbel", "random"])
+@pytest.mark.parametrize("left_s", [120.0, 900.0, 1800.0])
+def test_what_is_left_is_used_and_not_exceeded(left_s: float, name: str, baseline: bool) -> None:
+    """Also where a score takes long, and most of it goes to the trainings."""
+    config = changed(CONFIG, minutes=1.0, baseline=baseline, strategy=name)
     settings = search_settings(
-        config, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=spent_s, epoch_s=lambda _: (3.0, 6.0)
+        config, IMAGES, strategy(name), val_images=VAL, left_s=lambda _: left_s, epoch_s=lambda _: (3.0, 6.0)
     )
-    spent_s += 3.0 * settings.warmup_epochs + 6.0 * settings.epochs
-    recipe = final_recipe(config, IMAGES, spent_s=spent_s, epoch_s=lambda _: 8.0)
-    spent_s += (1 + baseline) * 8.0 * recipe.epochs
-    assert 0.85 * 60.0 * minutes < spent_s <= 60.0 * minutes
+    score_s = 3.0 / 3 * images_a_score(VAL, settings.score_images) / IMAGES
+    part = (settings.epoch_steps or IMAGES / settings.batch_size) * settings.batch_size / IMAGES
+    both_s = 6.0 if name == "gumbel" else 3.0
+    spent_s = part * (3.0 * settings.warmup_epochs + both_s * settings.epochs)
+    spent_s += 2 * score_s
+    most = most_scores(config, left_s=left_s - spent_s, score_s=score_s, scored=2)
+    spent_s += score_s * (min(most, settings.candidates + 25) - 2) if settings.candidates else -2 * score_s
+    searched_s = spent_s
+    recipe = final_recipe(config, IMAGES, timed=lambda _: (8.0, left_s - spent_s))
+    spent_s += (1 + baseline) * 8.0 * recipe.passes(IMAGES)
+    assert 0.88 * left_s < spent_s <= left_s
+    assert searched_s <= (0.2 if baseline else 0.32) * left_s
 
 
-@pytest.mark.parametrize("minutes", [2.0, 5.0])
-def test_where_few_epochs_fit_there_are_six_shorter_ones(minutes: float) -> None:
-    config = changed(CONFIG, minutes=minutes, baseline=False)
-    left_s = search_share(config) * 60.0 * minutes
+def test_where_few_epochs_fit_there_are_six_shorter_ones() -> None:
+    config = changed(CONFIG, minutes=2.0, baseline=False)
     settings = search_settings(
-        config, IMAGES, strategy("darts"), val_images=VAL, spent_s=0.0, epoch_s=lambda _: (30.0, 60.0)
+        config, IMAGES, strategy("darts"), val_images=VAL, left_s=lambda _: 600.0, epoch_s=lambda _: (30.0, 60.0)
     )
     assert settings.all_epochs == 6
     part = settings.epoch_steps * settings.batch_size / IMAGES
-    assert 0.85 * left_s < part * (30.0 * settings.warmup_epochs + 60.0 * settings.epochs) <= 1.05 * left_s
+    assert 0.19 * 600 < part * (30.0 * settings.warmup_epochs + 60.0 * settings.epochs) <= 0.25 * 600
 
 
 @pytest.mark.parametrize("name", ["random", "enas"])
-@pytest.mark.parametrize("minutes", [1.0, 5.0, 20.0])
-def test_what_a_sampler_scores_is_within_the_minutes(name: str, minutes: float) -> None:
-    config = changed(CONFIG, minutes=minutes, train=False)
+@pytest.mark.parametrize("left_s", [60.0, 300.0, 1200.0])
+def test_what_a_sampler_scores_is_within_the_minutes(name: str, left_s: float) -> None:
+    config = changed(CONFIG, minutes=1.0, train=False)
     settings = search_settings(
-        config, IMAGES, strategy(name), val_images=VAL, spent_s=0.0, epoch_s=lambda _: (3.0, 6.0)
+        config, IMAGES, strategy(name), val_images=VAL, left_s=lambda _: left_s, epoch_s=lambda _: (3.0, 6.0)
     )
-    scored_s = settings.candidates * 3.0 / 3 * (768 + 2 * VAL) / IMAGES
-    trained_s = 3.0 * settings.warmup_epochs + 6.0 * settings.epochs
-    assert 12 <= settings.candidates <= 60
-    assert scored_s <= 30.0 * minutes or settings.candidates == 12
-    assert 0.8 * 60.0 * minutes < scored_s + trained_s <= 60.0 * minutes
+    scored_s = settings.candidates * 3.0 / 3 * images_a_score(VAL, settings.score_images) / IMAGES
+    trained_s = 3.0 * settings.warmup_epochs + (6.0 if name == "enas" else 3.0) * settings.epochs
+    assert 3 <= settings.candidates <= 60
+    assert scored_s <= 0.5 * left_s
+    assert scored_s + trained_s <= left_s
 
 
-@pytest.mark.parametrize(("minutes", "reserve_s"), [(1.0, 6), (3.0, 18), (5.0, 20)])
-def test_what_is_left_but_a_reserve_goes_to_the_training(minutes: float, reserve_s: int) -> None:
-    config = changed(CONFIG, minutes=minutes, baseline=False)
-    assert final_recipe(config, IMAGES, spent_s=30.0, epoch_s=lambda _: 1.0).epochs == 60 * minutes - 30 - reserve_s
+@pytest.mark.parametrize(
+    ("left_s", "epochs", "steps"), [(109.0, 10, 0), (47.0, 5, 94), (29.0, 3, 96), (15.0, 2, 75), (4.0, 1, 40)]
+)
+def test_parts_of_epochs_use_up_what_whole_ones_leave(left_s: float, epochs: int, steps: int) -> None:
+    config = changed(CONFIG, minutes=1.0, baseline=False)
+    recipe = final_recipe(config, IMAGES, timed=lambda _: (10.0, left_s))
+    assert (recipe.epochs, recipe.epoch_steps) == (epochs, steps)
+    assert recipe.passes(IMAGES) == pytest.approx(min(left_s, 100.0) / 10, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "limit", "candidates"), [(600.0, 0, 12), (60.0, 592, 12), (15.0, 148, 12), (6.0, 0, 0)]
+)
+def test_a_score_that_takes_long_reads_fewer_images_until_there_is_none(
+    left_s: float, limit: int, candidates: int
+) -> None:
+    config = changed(CONFIG, minutes=1.0, baseline=False)
+    settings = search_settings(
+        config, IMAGES, strategy("gumbel"), val_images=VAL, left_s=lambda _: left_s, epoch_s=lambda _: (9.0, 18.0)
+    )
+    assert (settings.score_images, settings.candidates) == (limit, candidates)
+
+
+def test_a_score_that_takes_long_leaves_few_of_them() -> None:
+    config = changed(CONFIG, minutes=3.0, baseline=False)
+    assert most_scores(config, left_s=120.0, score_s=5.0, scored=2) == 4
+    assert most_scores(config, left_s=120.0, score_s=60.0, scored=2) == 3
+    assert most_scores(config, left_s=120.0, score_s=0.05, scored=2) > 200
 
 
 def test_little_training_in_few_minutes_is_said() -> None:
@@ -141,24 +174,21 @@ def test_little_training_in_few_minutes_is_said() -> None:
     assert f"{few.epochs} of the usual {usual} epochs" in said
     assert "--minutes" in said
     assert hurried(timed, replace(few, epochs=few.epochs + 1), IMAGES) == ""
+    assert hurried(timed, Recipe(epochs=usual, epoch_steps=10), IMAGES)
     for quiet in (changed(timed, train=False), changed(timed, epochs=1), changed(timed, minutes=0.0)):
         assert hurried(quiet, few, IMAGES) == ""
 
 
 def test_too_few_minutes_train_as_little_as_there_is_and_too_many_stop_somewhere() -> None:
     hasty, idle = changed(CONFIG, minutes=0.1), changed(CONFIG, minutes=1e6)
-    settings = search_settings(
-        hasty, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=60.0, epoch_s=lambda _: (3.0, 6.0)
-    )
-    assert (settings.warmup_epochs, settings.epochs, settings.epoch_steps) == (2, 4, 10)
-    assert final_recipe(hasty, IMAGES, spent_s=60.0, epoch_s=lambda _: 4.0).epochs == 1
-    assert final_recipe(idle, IMAGES, spent_s=60.0, epoch_s=lambda _: 4.0).epochs == MOST_EPOCHS
-    assert (
-        search_settings(
-            idle, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=0.0, epoch_s=lambda _: (3.0, 6.0)
-        ).all_epochs
-        == MOST_EPOCHS
-    )
+    asked = {"val_images": VAL, "epoch_s": lambda _: (3.0, 6.0)}
+    settings = search_settings(hasty, IMAGES, strategy("gumbel"), left_s=lambda _: 0.0, **asked)  # type: ignore[arg-type]
+    assert (settings.warmup_epochs, settings.epochs, settings.epoch_steps) == (1, 1, 1)
+    recipe = final_recipe(hasty, IMAGES, timed=lambda _: (4.0, 0.0))
+    assert (recipe.epochs, recipe.epoch_steps) == (1, 1)
+    assert final_recipe(idle, IMAGES, timed=lambda _: (4.0, 1e9)).epochs == MOST_EPOCHS
+    settings = search_settings(idle, IMAGES, strategy("gumbel"), left_s=lambda _: 1e9, **asked)  # type: ignore[arg-type]
+    assert settings.all_epochs == MOST_EPOCHS
 
 
 def test_what_was_decided_is_kept(tmp_path: Path) -> None:
@@ -167,22 +197,16 @@ def test_what_was_decided_is_kept(tmp_path: Path) -> None:
     settings = SearchSettings(epochs=4)
     assert kept_settings(tmp_path / "search.json", lambda: settings) == settings
     assert kept_settings(tmp_path / "search.json", SearchSettings) == settings
+    assert kept_scores(tmp_path / "scores.json", lambda: 7) == kept_scores(tmp_path / "scores.json", lambda: 9) == 7
     write_json(tmp_path / "odd.json", {"epoch": 3})
     with pytest.raises(InputError, match=r"odd\.json: epoch is an unknown key"):
         kept_recipe(tmp_path / "odd.json", Recipe)
 
 
-def test_a_training_gets_as_long_with_a_baseline_as_without_and_none_leaves_all_to_the_search() -> None:
-    assert search_share(CONFIG) == pytest.approx(0.3)
-    alone = search_share(changed(CONFIG, baseline=False))
-    assert alone / (1 - alone) == pytest.approx(0.3 / 0.35)
-    assert search_share(changed(CONFIG, train=False)) == 1.0
-
-
 def test_a_share_is_of_the_search_from_a_random_start() -> None:
     def settings(name: str = "gumbel", **changes: Any) -> SearchSettings:
         config = a_config(Path("images"), strategy=name, **changes)
-        spent = {"val_images": 300, "spent_s": 0.0, "epoch_s": lambda _: (1.0, 2.0)}
+        spent = {"val_images": 300, "left_s": lambda _: 1800.0, "epoch_s": lambda _: (1.0, 2.0)}
         return search_settings(config, 6400, strategy(name), **spent)  # type: ignore[arg-type]
 
     for changes in ({}, {"minutes": 30.0}):
@@ -206,7 +230,7 @@ def test_what_the_configuration_sets_is_taken_and_all_else_is_derived() -> None:
     for changes in ({}, {"minutes": 20.0}, {"init": "first", "search_share": "5%"}, {"init": "first"}):
         for name in ("gumbel", "enas", "bayesian"):
             usual = changed(CONFIG, strategy=name, **changes)
-            asked = {"val_images": VAL, "spent_s": 0.0, "epoch_s": lambda _: (3.0, 6.0)}
+            asked = {"val_images": VAL, "left_s": lambda _: 1200.0, "epoch_s": lambda _: (3.0, 6.0)}
             derived = search_settings(usual, IMAGES, strategy(name), **asked)  # type: ignore[arg-type]
             found = search_settings(usual.changed(search=mine), IMAGES, strategy(name), **asked)  # type: ignore[arg-type]
             assert found == replace(derived, **mine, epoch_steps=found.epoch_steps)
@@ -216,8 +240,8 @@ def test_what_the_configuration_sets_of_the_training_is_taken() -> None:
     mine = {"lr": 0.5, "drop_path": 0.0, "augment": False, "warmup_epochs": 0.5, "clip": 1.0}
     for changes in ({}, {"minutes": 20.0}, {"space": "darts", "epochs": 7}, {"init": "first", "epochs": 1}):
         usual = changed(CONFIG, **changes)
-        derived = final_recipe(usual, IMAGES, spent_s=0.0, epoch_s=lambda _: 8.0)
-        found = final_recipe(usual.changed(train=mine), IMAGES, spent_s=0.0, epoch_s=lambda _: 8.0)
+        derived = final_recipe(usual, IMAGES, timed=lambda _: (8.0, 900.0))
+        found = final_recipe(usual.changed(train=mine), IMAGES, timed=lambda _: (8.0, 900.0))
         assert found == replace(derived, **mine)
 
 
@@ -233,7 +257,7 @@ def test_learned_weights_are_trained_gently_for_few_epochs() -> None:
 
     def rate(epochs: int, **changes: Any) -> float:
         config = changed(CONFIG, epochs=epochs, **changes)
-        return final_recipe(config, 500, spent_s=0.0, epoch_s=unasked).lr / usual.lr
+        return final_recipe(config, 500, timed=unasked).lr / usual.lr
 
     assert [
         rate(round(share * usual.epochs), init="first") for share in (1.0, 0.125, 0.0625, 0.03125)
@@ -247,7 +271,7 @@ def test_a_small_share_of_a_search_from_learned_weights_is_gentle() -> None:
     def rate(**changes: str) -> float:
         config = changed(CONFIG, **changes)
         return (
-            search_settings(config, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=0.0, epoch_s=never).lr
+            search_settings(config, IMAGES, strategy("gumbel"), val_images=VAL, left_s=lambda _: 0.0, epoch_s=never).lr
             / SearchSettings.lr
         )
 

@@ -1,0 +1,32 @@
+"""How long the epochs of a search take, from a few steps of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+
+from hwnas.nas.supernet_loop import SearchLoop
+from hwnas.train.timing import mean_step_s, saving_s
+
+
+def seconds_an_epoch(loop: SearchLoop, *, limit_s: float = math.inf) -> tuple[float, float]:
+    """Seconds of an epoch of warm-up, and of one in which the strategy learns, with its checkpoint; spoils the loop.
+
+    Args:
+        limit_s: each kind of steps is taken for about so many seconds, but at least two of them.
+    """
+
+    def step_s(steps: Callable[[], Iterator[object]]) -> float:
+        again = itertools.chain.from_iterable(steps() for _ in itertools.count())
+        return mean_step_s(again, limit_s=limit_s)
+
+    first = loop.settings.warmup_epochs
+    warm_s = step_s(lambda: loop.epoch(0))
+    save_s = saving_s(lambda path: loop.save(path, 1))
+    if loop.guides:
+        told_s = step_s(lambda: loop.guidance(first)) * len(loop.samplers) / loop.settings.arch_every
+        both_s = warm_s + told_s
+    else:
+        both_s = step_s(lambda: loop.epoch(first)) if loop.constrained else warm_s
+    return warm_s * loop.steps + save_s, both_s * loop.steps + save_s

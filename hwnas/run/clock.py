@@ -1,0 +1,60 @@
+"""The clock of a run: how much of its minutes is spent, and what its end still needs."""
+
+from __future__ import annotations
+
+import time
+
+from hwnas.devices.measure import ROUND_MS
+from hwnas.devices.verdict import MIN_PROCESSES, ROUNDS
+
+_FILLED = 0.97  # of the minutes is planned with; the rest is what estimates are off
+_PROCESS_S = 1.2  # until a measuring process times its first model
+_WARMUP_CALLS, _TIMED_CALLS = 2, 3  # of a round, at least
+_COLD_MS = 20.0  # to evict the caches, twice in a round
+_REPORT_S = 2.5  # export and report of one budget
+
+
+class Clock:
+    """How long a run has taken, those processes included that were interrupted before this one.
+
+    Attributes:
+        minutes: that the run may take; 0 where nobody says.
+    """
+
+    def __init__(self, minutes: float = 0.0, *, earlier_s: float = 0.0) -> None:
+        """Start it.
+
+        Args:
+            earlier_s: seconds that earlier processes of the same run have taken.
+        """
+        self.minutes = minutes
+        self._began = time.monotonic() - earlier_s
+
+    def spent_s(self) -> float:
+        """Seconds so far."""
+        return time.monotonic() - self._began
+
+    def left_s(self, ending_s: float = 0.0) -> float:
+        """Seconds that may still be spent, less `ending_s`; never below 0."""
+        return max(0.0, 60.0 * _FILLED * self.minutes - self.spent_s() - ending_s)
+
+
+def verdict_s(models: int, budget_ms: float, processes: int = MIN_PROCESSES) -> float:
+    """About how long it takes to measure so many models, which take the budget, against it on a quiet device."""
+    round_ms = max(ROUND_MS, _TIMED_CALLS * budget_ms) + _WARMUP_CALLS * budget_ms
+    return processes * (_PROCESS_S + ROUNDS * models * (round_ms + _COLD_MS + 2 * budget_ms) / 1e3)
+
+
+def ending_s(budgets_ms: list[float], *, measured: bool, baseline: bool, unchecked: bool, evaluation_s: float) -> float:
+    """About how long a run takes besides search and training: checks, verdicts, evaluation, export and report.
+
+    Args:
+        measured: whether there is a way to the device.
+        baseline: whether a random network is measured beside the winner.
+        unchecked: whether the winners are still to be measured with random weights.
+        evaluation_s: of the networks of one budget on the images that are kept apart.
+    """
+    total_s = (_REPORT_S + evaluation_s) * len(budgets_ms)
+    for budget_ms in budgets_ms if measured else ():
+        total_s += verdict_s(1 + baseline, budget_ms) + (verdict_s(1, budget_ms) if unchecked else 0.0)
+    return total_s

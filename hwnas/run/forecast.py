@@ -1,0 +1,240 @@
+"""What the minutes of a run are enough for: how long each stage takes, with how many epochs and how much memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+
+from hwnas.arch.op import OpSpec
+from hwnas.backends.torch import network_module
+from hwnas.config import Configuration
+from hwnas.data import Dataset, load_dataset, resized
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.select import images_a_score
+from hwnas.nas.supernet import Supernet
+from hwnas.run.clock import Clock, ending_s
+from hwnas.run.instance import extreme
+from hwnas.run.latency_stage import measuring_s
+from hwnas.run.plan import Plan
+from hwnas.run.schedule import (
+    FORWARD_SHARE,
+    HURRIED_SHARE,
+    MOST_EPOCHS,
+    final_recipe,
+    most_scores,
+    search_settings,
+    trainings,
+)
+from hwnas.train import Recipe, training_session
+from hwnas.train.timing import mean_step_s
+from hwnas.train.training import Training
+
+_BATCH, _SMALLEST_BATCH, _PIXELS, _LIMIT_S = 64, 8, 64 * 64 * 64, 1.0  # of the steps that are timed
+_UNKNOWN_BUDGET_MS = 2.0  # taken for a share of the latency range
+_PROCESS_MIB, _FLOAT = 300, 4
+_ROOMIER = 1.25  # from one number of minutes that is looked at to the next
+_LONGEST = 100_000.0  # minutes
+_FEWEST_SEARCH_STEPS = 60
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a run: how long it takes and, where it has them, its epochs and the memory of the process."""
+
+    name: str
+    minutes: float
+    epochs: float | None = None
+    memory_mib: int | None = None
+
+    def __str__(self) -> str:
+        epochs = "" if self.epochs is None else f"{self.epochs:.3g} epochs"
+        memory = "" if self.memory_mib is None else f"{self.memory_mib} MiB"
+        more = ", ".join(filter(None, (epochs, memory)))
+        return f"{self.name} {self.minutes:.2g}" + (f" ({more})" if more else "")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run does in its minutes.
+
+    Attributes:
+        enough_minutes: with so many, search and training are no longer hurried; about.
+        advice: what to give up where the minutes are too few; empty where they are enough.
+    """
+
+    minutes: float
+    stages: tuple[Stage, ...]
+    enough_minutes: float
+    advice: str
+
+    @property
+    def takes_minutes(self) -> float:
+        """All stages together."""
+        return sum(one.minutes for one in self.stages)
+
+    def __str__(self) -> str:
+        return f"of {self.minutes:g} minutes about {self.takes_minutes:.2g}: {', '.join(map(str, self.stages))}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON; every time is in minutes."""
+        return {
+            "asked": self.minutes,
+            "stages": [vars(one) for one in self.stages],
+            "enough": self.enough_minutes,
+            "advice": self.advice,
+        }
+
+
+def forecast(plan: Plan, dataset: Dataset | None = None) -> Forecast:
+    """What the minutes of a plan are enough for, from a few steps of its smallest and of its largest network.
+
+    Args:
+        dataset: takes the place of the data source of the plan, whose images are read otherwise.
+
+    Raises:
+        DataError: the images cannot be used.
+    """
+    compute, resolution = plan.config.compute, plan.space.input_shape[1]
+    if dataset is None:
+        dataset = load_dataset(plan.config.data.source, resolution=resolution, seed=compute.seed)
+    dataset = resized(dataset, resolution)
+    with training_session(compute.seed, compute.threads):
+        image_s = _image_s(plan, dataset)
+    known_ms = [budget.value for budget in plan.budgets if not budget.relative]
+    guess = _Guess(plan, dataset, image_s, known_ms or [_UNKNOWN_BUDGET_MS] * len(plan.budgets))
+    minutes = plan.config.train.minutes
+    stages, enough = guess.stages(minutes)
+    if enough:
+        return Forecast(minutes, stages, minutes, "")
+    more = minutes
+    while not guess.stages(more)[1] and more < _LONGEST:
+        more *= _ROOMIER
+    return Forecast(minutes, stages, more, _advice(plan, minutes, more))
+
+
+def _image_s(plan: Plan, dataset: Dataset) -> float:
+    """Seconds that an image takes in a training, the mean of the smallest and of the largest network."""
+    batch_size = min(_BATCH, len(dataset.train), max(_SMALLEST_BATCH, _PIXELS // dataset.resolution**2))
+    recipe = replace(Recipe.for_images(len(dataset.train)), batch_size=max(2, batch_size))
+    times_s = []
+    for pick in (min, max):
+        run = Training(network_module(extreme(plan.space, pick)), dataset, recipe, 0, plan.accelerator)
+        times_s.append(mean_step_s(_again(run), limit_s=_LIMIT_S / 2) / recipe.batch_size)
+    return sum(times_s) / 2
+
+
+def _again(run: Training) -> Iterator[float]:
+    while True:
+        yield from run.epoch(0)
+
+
+def _advice(plan: Plan, minutes: float, enough: float) -> str:
+    """What a user can do about minutes that are too few."""
+    config = plan.config
+    cheaper = ["a smaller --width or --resolution"]
+    if config.search.init and plan.strategy.relaxation is not None:
+        cheaper.append("--search-share 0")
+    if plan.strategy.relaxation is not None:
+        cheaper.append("--strategy random")
+    if config.train.baseline and config.train.enabled:
+        cheaper.append("--no-baseline")
+    if plan.missing:
+        cheaper.append("the table measured before, by hwnas profile-device")
+    return f"{minutes:g} minutes are too few: give about --minutes {enough:.2g}, or {', or '.join(cheaper)}"
+
+
+class _Guess:
+    """How long the stages take, by arithmetic alone."""
+
+    def __init__(self, plan: Plan, dataset: Dataset, image_s: float, budgets_ms: list[float]) -> None:
+        self._plan, self._dataset, self._image_s, self._budgets_ms = plan, dataset, image_s, budgets_ms
+        supernet = Supernet(plan.space) if plan.space.shares_weights else None
+        shared = 0 if supernet is None else sum(one.numel() for one in supernet.parameters())
+        largest = extreme(plan.space, max)
+        values = plan.space.costs(_values).largest
+        parameters = sum(one.numel() for one in network_module(largest).parameters())
+        parts = (dataset.train, dataset.val, dataset.test)
+        self._images_mib = sum(part.pixels.nbytes for part in parts) / 2**20
+        self._searching = self._memory_mib(shared, self._options() * values, SearchSettings.batch_size)
+        batch = Recipe.for_images(len(dataset.train)).batch_size
+        self._training = self._memory_mib(parameters, values, batch)
+
+    def _memory_mib(self, parameters: int, values: float, batch_size: int) -> int:
+        """Of weights with gradients and two moments, of maps with gradients, of the images and of the process."""
+        return round((4 * parameters + 2 * values * batch_size) * _FLOAT / 2**20 + self._images_mib + _PROCESS_MIB)
+
+    def _options(self) -> float:
+        """How many options of a decision a step on the weights computes, on the mean."""
+        relaxation = self._plan.strategy.relaxation
+        if relaxation is None:
+            return 1.0
+        gates = relaxation(self._plan.space.options, torch.device("cpu")).weight_gates(torch.Generator().manual_seed(0))
+        return sum(len(gate.active) for gate in gates) / max(1, len(gates))
+
+    def stages(self, minutes: float) -> tuple[tuple[Stage, ...], bool]:
+        """The stages in so many minutes, and whether search and training are not hurried."""
+        plan, config, dataset = self._plan, self._minutes(minutes), self._dataset
+        images, val_images, budgets = len(dataset.train), len(dataset.val), len(plan.budgets)
+        epoch_s = images * self._image_s
+        measuring = measuring_s(plan)
+        evaluated = (1 + config.train.baseline) * len(dataset.test) + val_images
+        end_s = ending_s(
+            self._budgets_ms,
+            measured=plan.device.reachable,
+            baseline=config.train.baseline,
+            unchecked=True,
+            evaluation_s=FORWARD_SHARE * self._image_s * evaluated,
+        )
+        left_s = Clock(minutes, earlier_s=measuring).left_s(end_s)
+        step = self._options() * epoch_s
+
+        def search_epoch_s(settings: SearchSettings) -> tuple[float, float]:
+            further = 1.0 / settings.arch_every if plan.strategy.relaxation is not None else 0.0
+            return step, step * (1.0 + further)
+
+        settings = search_settings(
+            config,
+            images,
+            plan.strategy,
+            val_images=val_images,
+            left_s=lambda _: left_s,
+            epoch_s=search_epoch_s,
+            budgets=budgets,
+        )
+        part = min(1.0, (settings.epoch_steps * settings.batch_size or images) / images)
+        warm_s, both_s = search_epoch_s(settings)
+        search_s = part * (settings.warmup_epochs * warm_s + settings.epochs * both_s)
+        images_scored = images_a_score(val_images, settings.score_images) if settings.all_epochs else 0
+        score_s = FORWARD_SHARE * self._image_s * images_scored
+        most = most_scores(config, left_s=max(0.0, left_s - search_s), score_s=score_s, scored=2, budgets=budgets)
+        scores_s = budgets * score_s * min(most, settings.candidates)
+        training_s = max(0.0, left_s - search_s - scores_s)
+        recipe = final_recipe(config, images, timed=lambda _: (epoch_s, training_s), budgets=budgets)
+        count, usual = trainings(config, budgets), Recipe.for_images(images).epochs
+        passes = recipe.passes(images)
+        stages = [Stage("measuring", measuring / 60)] if measuring else []
+        stages += [
+            Stage("search", search_s / 60, part * settings.all_epochs, self._searching),
+            Stage("scores", scores_s / 60),
+        ]
+        if count:
+            name = "training" if count == 1 else f"{count} trainings"
+            stages.append(Stage(name, count * passes * epoch_s / 60, passes, self._training))
+        stages.append(Stage("verdict and report", end_s / 60))
+        steps = part * settings.all_epochs * images / settings.batch_size
+        trained = not count or bool(config.train.epochs) or passes >= min(MOST_EPOCHS, HURRIED_SHARE * usual)
+        searched = not settings.all_epochs or steps >= _FEWEST_SEARCH_STEPS or settings.all_epochs >= MOST_EPOCHS
+        fits = sum(one.minutes for one in stages) <= 1.05 * minutes
+        return tuple(stages), trained and searched and fits
+
+    def _minutes(self, minutes: float) -> Configuration:
+        return self._plan.config.changed(train={"minutes": minutes})
+
+
+def _values(spec: OpSpec) -> int:
+    """Values that an op writes."""
+    return sum(prod(node.shape) for node in spec.graph.nodes)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 SCRIPT = Path(__file__).with_name("ort_web.mjs")
+_LARGEST_SIZE = 2**31 - 1  # an open one without a name is -1, unsigned
 STAT = "/proc/{}/stat"
 
 
@@ -57,7 +58,7 @@ class OrtWeb:
         """The model's number, and type and shape of each of its inputs; an open dimension is 1."""
         answer = self._ask(load=path)
         inputs = {
-            name: (dtype, [size if isinstance(size, int) else 1 for size in shape])
+            name: (dtype, [size if isinstance(size, int) and size <= _LARGEST_SIZE else 1 for size in shape])
             for name, dtype, shape in answer["inputs"]
         }
         return answer["model"], inputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from pathlib import Path
@@ -140,7 +141,11 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
 
 
 def _number(text: str) -> float:
-    return int(text) if re.fullmatch(r"[+-]?\d{1,30}", text.strip(), re.ASCII) else float(text)
+    if re.fullmatch(r"[+-]?\d{1,30}", text.strip(), re.ASCII):
+        return int(text)
+    if not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
 
 
 def _latency(text: str) -> Literal["warm", "cold"]:

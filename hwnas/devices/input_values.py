@@ -67,17 +67,19 @@ def input_values(file: ModelFile, ranges: Ranges, arrays: Path | str | Mapping[s
             or the file cannot be read.
     """
     known = {one.name: one for one in file.inputs}
+    own: dict[str, tuple[float, float]] = {}
     for name, (low, high) in ranges.items():
         _check_range(_input(file, name), low, high)
+        own[name] = (low, high) if known[name].dtype in FLOATS else (int(low), int(high))
     if arrays is None:
-        return InputValues(dict(ranges))
+        return InputValues(own)
     source = "" if isinstance(arrays, Mapping) else str(arrays)
     found = _given(file, arrays) if isinstance(arrays, Mapping) else _read(file, Path(arrays))
     for name in found:
         if name in ranges:
             raise InputError(f"the input {name!r} is given an array and a range", hint="leave out one of them")
         _check_array(file, known[name], found[name].dtype, found[name].shape)
-    return InputValues(dict(ranges), found, source)
+    return InputValues(own, found, source)
 
 
 def _input(file: ModelFile, name: str) -> Tensor:
@@ -90,7 +92,8 @@ def _input(file: ModelFile, name: str) -> Tensor:
 
 def _check_range(one: Tensor, low: float, high: float) -> None:
     whole = one.dtype not in FLOATS
-    if not (math.isfinite(low) and math.isfinite(high)) or low > high or (whole and (low % 1 or high % 1)):
+    finite = all(isinstance(end, int) or math.isfinite(end) for end in (low, high))
+    if not finite or low > high or (whole and (low % 1 or high % 1)):
         kind = "two integers" if whole else "two finite numbers"
         raise InputError(
             f"the range of the input {one.name!r} must be {kind}, the lower one first, not {low} to {high}",
@@ -99,7 +102,7 @@ def _check_range(one: Tensor, low: float, high: float) -> None:
     limits: Any = (0, 1) if one.dtype == "bool" else None
     if one.dtype in (*FLOATS, *INTEGERS):
         facts: Any = np.finfo(one.dtype) if one.dtype in FLOATS else np.iinfo(one.dtype)
-        limits = facts.min, facts.max
+        limits = (float(facts.min), float(facts.max)) if one.dtype in FLOATS else (facts.min, facts.max)
     if limits is not None and not limits[0] <= low <= high <= limits[1]:
         raise InputError(
             f"the input {one.name!r} is {one.dtype}, from {limits[0]} to {limits[1]}, not from {low} to {high}",

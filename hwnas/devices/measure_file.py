@@ -28,6 +28,8 @@ from hwnas.runtimes import RUNTIMES
 
 STALL_S = 30.0
 MEMORY_GB = 2.0
+LEAST_MEMORY_GB = 0.25
+"""With less, runtimes do not start."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +155,9 @@ def measure_file(
         InputError: no model, one that the runtime does not run, or shapes or values that do not fit it.
         DeviceError: the device cannot be reached, or fails.
     """
-    for what, limit in (("stall_s", stall_s), ("memory_gb", memory_gb)):
-        if not 0 < limit < 1e6:
-            raise InputError(f"{what} must be above 0 and below a million, not {limit}")
+    for what, limit, least in (("stall_s", stall_s, 1.0), ("memory_gb", memory_gb, LEAST_MEMORY_GB)):
+        if not least <= limit <= 1e6:
+            raise InputError(f"{what} must be from {least:g} to a million, not {limit:g}")
     file = describe(path)
     device = reader(device, file, runtime)
     values = input_values(file, ranges or {}, arrays)

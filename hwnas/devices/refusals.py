@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _LONGEST_TEXT = 300
-_SOURCE = re.compile(r"/onnxruntime_src/\S+:\d+ [^()]*\((?:[^()]|\([^()]*\))*\) ?(?:const )?")
+_SOURCE = re.compile(r"/\S*onnxruntime\S*/core/\S+:\d+ [^()]*\((?:[^()]|\([^()]*\))*\) ?(?:const )?")
 """Where in its source ONNX Runtime gave up: of no use to people."""
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _HINTS = (

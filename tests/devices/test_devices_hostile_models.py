@@ -185,8 +185,12 @@ def test_a_model_that_wants_too_much_memory_is_refused(tmp_path: Path) -> None:
     assert "10000000000" in message
     assert "--memory-gb" in hint
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    with pytest.raises(InputError, match="more than the 1e-08 GiB"):
-        verified(relu(tmp_path / "m.onnx"), memory_gb=1e-8)
+    model = onnx.load(lookup(tmp_path / "one.onnx"))
+    onnx.save_model(model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    with (tmp_path / "w.bin").open("r+b") as weights:
+        weights.truncate(2**30)  # which takes no room on the disk
+    with pytest.raises(InputError, match=r"has 1 GiB, more than the 0\.5 GiB"):
+        verified(tmp_path / "m.onnx", memory_gb=0.5)
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
     huge = [value(name, TensorProto.FLOAT, [1, 3, 100_000, 100_000]) for name in "xy"]
     message, hint = refused(

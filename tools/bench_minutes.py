@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table as Screen
 
 from hwnas.files import write_json
-from hwnas.schema import json_as
+from hwnas.schema import json_as, read_json
 
 _TRAINING = ("train", "train baseline")
 
@@ -56,7 +56,7 @@ def _run(source: str, asked: float, budget: str, options: list[str], folder: Pat
             [sys.executable, "-m", "hwnas", *command, "--out", str(folder), "--force"], stderr=log, stdout=log
         ).returncode
     taken_s, after = time.monotonic() - began, os.times()
-    if code not in (0, 4):
+    if code not in (0, 4, 9):
         raise SystemExit(f"hwnas {' '.join(command)}: exit code {code}\n{written.read_text()}")
     result, recipe = read_json(folder / "result.json"), read_json(folder / "state" / "recipe.json")
     log_file = folder / "log.jsonl"

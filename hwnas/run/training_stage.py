@@ -169,7 +169,7 @@ def _better(run: RunContext, start: nn.Module, module: nn.Module, recipe: Recipe
     if kept == "trained":
         return module
     run.progress.say(
-        f"{label}: on {len(images)} validation images the {NAMES[metric]} of the trained weights is {after:.3f}, and that "
+        f"{label}: on {len(images)} validation images the {NAMES[metric]} of trained weights is {after:.3f}, and that "
         f"of those that training began with {before:.3f}: these are kept"
     )
     return start

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.config import Configuration
-from hwnas.data import Dataset, load_dataset, resized
+from hwnas.data import Dataset
 from hwnas.devices.host import host_facts
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.events import Events, OnEvent
@@ -16,12 +16,11 @@ from hwnas.latency.model import LatencyModel
 from hwnas.report.page import write_front
 from hwnas.run.clock import Clock
 from hwnas.run.context import RunContext, SearchContext
+from hwnas.run.data_stage import images, say_of_images
 from hwnas.run.finished import damaged, has_verdict, mend, result_if_whole, results_again
-from hwnas.run.forecast import forecast
 from hwnas.run.latency_stage import kept_table, ready_model
 from hwnas.run.measured_check import checked
 from hwnas.run.plan import Plan, make_plan
-from hwnas.run.plan_checks import uneven
 from hwnas.run.produce import produced
 from hwnas.run.result import front_of, read_result
 from hwnas.run.run_folder import RunFolder
@@ -76,14 +75,8 @@ def run_search(
             threads = config.compute.threads
             write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": threads})
             with events.stage("data"):
-                dataset = _images(plan, dataset, folder)
-            if said := uneven(plan.config, dataset):
-                events.say(said)
-            if config.train.minutes and not resume:
-                expected = forecast(plan, dataset)
-                events.say(str(expected))
-                if expected.advice:
-                    events.say(expected.advice)
+                dataset = images(plan, dataset, folder)
+            say_of_images(plan, dataset, events, resumed=resume)
             with events.stage("measure"):
                 whole = _latencies(plan, folder, events, clock)
             model, range_ms = whole.restricted(plan.constrained.kept), (whole.smallest_ms, whole.largest_ms)
@@ -110,15 +103,6 @@ def run_search(
 def _parts(plan: Plan, folder: RunFolder) -> list[RunFolder]:
     """Where the results for each budget go: into folders of their own, if there are several."""
     return [folder.part(budget.folder) for budget in plan.budgets] if len(plan.budgets) > 1 else [folder]
-
-
-def _images(plan: Plan, dataset: Dataset | None, folder: RunFolder) -> Dataset:
-    """The images at the resolution of the space; a resumed run has the same as before."""
-    config, resolution = plan.config, plan.space.input_shape[1]
-    if dataset is None:
-        dataset = load_dataset(config.data.source, resolution=resolution, seed=config.compute.seed)
-        folder.same_data(dataset.digest())
-    return resized(dataset, resolution)
 
 
 def _latencies(plan: Plan, folder: RunFolder, events: Events, clock: Clock) -> LatencyModel:

@@ -52,6 +52,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Configuration
         "predicted_ms": 19.0,
         "measured_ms": None,
         "budget_met": None,
+        "verdict": "not measured",
         "accuracy": {"test": 1.0},
     }
     found: list[Configuration] = []

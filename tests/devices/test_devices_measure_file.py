@@ -149,7 +149,7 @@ def test_a_budget_has_to_hold_without_pause_too(
 
 def test_the_table_of_the_device_bounds_the_reference_model(tmp_path: Path) -> None:
     condition = condition_of(HOST)
-    folder = tmp_path / "latency_tables" / condition.folder
+    folder = tmp_path / "user" / "latency_tables" / condition.folder
     save_table(LatencyTable(condition, reference_us=50.0), folder)
     assert judged(tmp_path, Rounds(lambda turn: 1100.0)).verdict.state == "unstable"
     (folder / "meta.toml").write_text("damaged")

@@ -67,9 +67,9 @@ def test_training_weighs_classes_as_the_metric_does_or_as_is_set(
     metric: str, asked: bool | None, balanced: bool
 ) -> None:
     config = CONFIG.changed(search={"metric": metric}, train={"class_balanced": asked})
-    assert final_recipe(config, IMAGES, spent_s=0.0, epoch_s=unasked).class_balanced is balanced
+    assert final_recipe(config, IMAGES, timed=unasked).class_balanced is balanced
     assert score_recipe(config, IMAGES).class_balanced is balanced
-    settings = search_settings(config, IMAGES, strategy("gumbel"), val_images=VAL, spent_s=0.0, epoch_s=never)
+    settings = search_settings(config, IMAGES, strategy("gumbel"), val_images=VAL, left_s=lambda _: 0.0, epoch_s=never)
     assert settings.metric == metric
 
 

@@ -113,8 +113,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "CALIBRATION_NETWORKS", 6)
     monkeypatch.setattr(build, "VALIDATION_NETWORKS", 6)
     monkeypatch.setattr(latency_stage, "drifted", lambda *_: (MissingRows((), calibration=False), 0.0))
-    verdict = lambda *a, **o: measure_verdict(*a, **o | brief | {"processes": 2})  # noqa: E731
-    monkeypatch.setattr(measured_check, "measure_verdict", verdict)
+    monkeypatch.setattr(measured_check, "measure_verdict", lambda *a, **o: measure_verdict(*a, **o | {"round_ms": 0.1}))
     install_short(monkeypatch.setattr)
 
 
@@ -137,7 +136,7 @@ def test_a_table_and_a_search(
     if runtime == "litert":
         pytest.importorskip("ai_edge_litert")
     device = devices(transport, way, runtime).with_runtime(precision=precision)
-    config = a_config(images, device="host", runtime=runtime, precision=precision)
+    config = a_config(images, budget="100000", device="host", runtime=runtime, precision=precision)
     monkeypatch.setattr("hwnas.run.plan.device_or_imported", lambda *_: device)
     result = run_search(config, tmp_path / "run", tables=tmp_path / "tables", any_table=True)
     condition = condition_of(device)

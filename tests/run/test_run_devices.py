@@ -23,7 +23,7 @@ from hwnas.devices import job, link, profile
 from hwnas.devices import verdict as verdict_module
 from hwnas.devices.device import ALLOWED, Device, load_device
 from hwnas.devices.link import condition_of, link_to
-from hwnas.devices.verdict import measure_verdict
+from hwnas.devices.verdict import MIN_PROCESSES, measure_verdict
 from hwnas.latency import build, journal
 from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.table_files import load_table
@@ -114,9 +114,9 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "CALIBRATION_NETWORKS", 6)
     monkeypatch.setattr(build, "VALIDATION_NETWORKS", 6)
     monkeypatch.setattr(latency_stage, "drifted", lambda *_: (MissingRows((), calibration=False), 0.0))
-    verdict = lambda *a, **o: measure_verdict(*a, **o | {"round_ms": 0.1, "processes": 5})  # noqa: E731
+    short: Any = {"round_ms": 0.1, "processes": MIN_PROCESSES}
+    monkeypatch.setattr(measured_check, "measure_verdict", lambda *a, **o: measure_verdict(*a, **o | short))
     monkeypatch.setattr(verdict_module, "ROUNDS", 5)
-    monkeypatch.setattr(measured_check, "measure_verdict", verdict)
     install_short(monkeypatch.setattr)
 
 
@@ -139,7 +139,7 @@ def test_a_table_and_a_search(
     if runtime == "litert":
         pytest.importorskip("ai_edge_litert")
     device = devices(transport, way, runtime).with_runtime(precision=precision)
-    config = a_config(images, device="host", runtime=runtime, precision=precision)
+    config = a_config(images, budget="100000", baseline=False, runtime=runtime, precision=precision)
     monkeypatch.setattr("hwnas.run.plan.device_or_imported", lambda *_: device)
     result = run_search(config, tmp_path / "run", tables=tmp_path / "tables", any_table=True)
     condition = condition_of(device)

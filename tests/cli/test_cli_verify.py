@@ -106,7 +106,7 @@ def test_the_next_command_names_what_was_asked_for(monkeypatch: pytest.MonkeyPat
     assert "float32, scalar" in hwnas(made(shape=()), "--shape", "x=").stdout
     asked = ["--runtime", "onnxruntime", "--range", "x=-1:0.5", "--stall-s", "60", "--memory-gb", "4"]
     done = hwnas(made(), *asked)
-    assert "x was measured with random values from -1 to 0.5." in done.stdout
+    assert "x was measured with random values from -1.0 to 0.5." in done.stdout
     assert done.stdout.splitlines()[-1] == f"Next: hwnas verify model.onnx {' '.join(asked)} --budget-ms 0.99"
     np.savez("in.npz", x=np.ones((2, 3), np.float32))
     done = hwnas(made(shape=("n", 3)), "--input", "in.npz")

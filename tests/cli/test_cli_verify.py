@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner, Result
 
+from hwnas.api.model_files import verify
 from hwnas.cli import app
 from hwnas.devices import measure_file as module
 from hwnas.devices.sustained import LoadSlice, assess
@@ -107,6 +111,29 @@ def test_without_a_budget_the_next_command_has_one(monkeypatch: pytest.MonkeyPat
     assert "The file leaves the batch size of x open: measured with 1." in done.stdout
 
 
+def test_the_next_command_names_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(monkeypatch, "no budget")
+    assert hwnas(made(shape=())).stdout.splitlines()[-1] == "Next: hwnas verify model.onnx --budget-ms 0.99"
+    assert "float32, scalar" in hwnas(made(shape=()), "--shape", "x=").stdout
+    asked = ["--runtime", "onnxruntime", "--range", "x=-1:0.5", "--stall-s", "60", "--memory-gb", "4"]
+    done = hwnas(made(), *asked)
+    assert "x was measured with random values from -1.0 to 0.5." in done.stdout
+    assert done.stdout.splitlines()[-1] == f"Next: hwnas verify model.onnx {' '.join(asked)} --budget-ms 0.99"
+    np.savez("in.npz", x=np.ones((2, 3), np.float32))
+    done = hwnas(made(shape=("n", 3)), "--input", "in.npz")
+    assert "x was measured with the values of in.npz." in done.stdout
+    assert done.stdout.splitlines()[-1] == "Next: hwnas verify model.onnx --input in.npz --budget-ms 0.99"
+    content = json.loads(hwnas(made(shape=("n", 3)), "--input", "in.npz", "--json").stdout)
+    assert (content["values"], content["shapes"]) == ({"x": {"array": "in.npz"}}, {"x": [2, 3]})
+
+
+def test_limits_are_those_of_the_front_door() -> None:
+    own = inspect.signature(importlib.import_module("hwnas.cli.verify_command").verify).parameters
+    front = inspect.signature(verify).parameters
+    for name in ("stall_s", "memory_gb"):
+        assert own[name].default == front[name].default
+
+
 @pytest.mark.parametrize(
     ("last_us", "ended", "code", "said"),
     [
@@ -152,6 +179,19 @@ def test_without_pause(last_us: float, ended: str, code: int, said: str, monkeyp
         (["model.onnx", "--sustained", "10m", "--plot", "a.gif"], ".gif"),
         (["model.onnx", "--shape", "x"], "'x' is not a name and a shape"),
         (["model.onnx", "--shape", "x=1,9"], "1×9 does not fit"),
+        (["model.onnx", "--shape", "x="], "which scalar does not fit"),
+        (["model.onnx", "--range", "x"], "'x' is not a name and a range"),
+        (["model.onnx", "--range", "x=0:nan"], "'x=0:nan' is not a name and a range"),
+        (["model.onnx", "--range", "z=0:1"], "has no input 'z'"),
+        (["model.onnx", "--input", "missing.npz"], "cannot read missing.npz"),
+        (["model.onnx", "--input", "pipe.onnx"], "pipe.onnx is not a regular file"),
+        (["pipe.onnx"], "pipe.onnx is not a regular file"),
+        (["[red].onnx"], "there is no file [red].onnx"),
+        (["~nobody/a.onnx"], "there is no file ~nobody/a.onnx"),
+        (["n" * 300], "at most 255 bytes"),
+        (["d/" * 3000 + "a.onnx"], "File name too long"),
+        (["model.onnx", "--stall-s", "0"], "stall_s must be from 1"),
+        (["model.onnx", "--memory-gb", "0"], "memory_gb must be from 0.25"),
         (["open.onnx"], "--shape x=1,224"),
         (["strange.onnx"], "Sparkle"),
     ],
@@ -161,6 +201,7 @@ def test_bad_input_is_exit_code_2_with_one_message(words: list[str], named: str)
     made("open.onnx", (1, "n"))
     made("strange.onnx", op="Sparkle")
     Path("folder").mkdir()
+    os.mkfifo("pipe.onnx")
     for name in ("text.onnx", "text.tflite", "text.txt"):
         Path(name).write_text("a text")
     done = hwnas(*words, "--quiet")
@@ -201,6 +242,7 @@ class Counting(sustained.LoadSlice):
             os.kill(os.getpid(), signal.SIGINT)
 sustained.LoadSlice = Counting
 signal.signal(signal.SIGINT, signal.default_int_handler)
+from hwnas.api.model_files import verify
 from hwnas.cli import app
 app()
 """

@@ -70,6 +70,7 @@ def test_ends_of_types_are_reached() -> None:
         ("flag", 0, 2, "bool, from 0 to 1"),
         ("a/b:0", 0, float("inf"), "two finite numbers"),
         ("a/b:0", 0, 1e39, "float32"),
+        ("big", 0, 10**400, "uint64"),
     ],
 )
 def test_ranges_that_do_not_fit(name: str, low: float, high: float, message: str) -> None:

@@ -125,7 +125,7 @@ def _same(path: Path, one: Shipped) -> bool:
 
 
 def _of_earlier_version(folder: Path) -> bool:
-    """Whether there is the configuration of a run, which names all that a run needs, and the folder of its state."""
+    """Whether there is the configuration of a run, which names all that a run needs, and its state or its result."""
     try:
         content = sections_of(folder / "config.toml")
     except InputError:
@@ -133,7 +133,7 @@ def _of_earlier_version(folder: Path) -> bool:
     named = (content.get(section) for section in ("data", "target", "space", "compute"))
     options = ("source", "budget", "name", "seed")
     whole = all(isinstance(one, dict) and option in one for one, option in zip(named, options, strict=True))
-    return whole and (folder / "state").is_dir()
+    return whole and ((folder / "state").is_dir() or (folder / "result.json").is_file())
 
 
 def _only_lock(path: Path) -> bool:

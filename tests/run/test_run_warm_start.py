@@ -20,6 +20,7 @@ from hwnas.errors import InputError
 from hwnas.meta.initialisation import Initialisation, load_initialisation
 from hwnas.nas.engine import make_samplers
 from hwnas.nas.strategies.base import WarmStartable
+from hwnas.run import run_marker
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import Plan, make_plan
 from hwnas.run.run_folder import RunFolder
@@ -261,6 +262,7 @@ def test_chains_start_from_what_a_sampler_learned(chains: Chains, monkeypatch: p
         raise Killed
 
     shutil.copytree(chains.root / "second/state/scores", chains.root / "cut/state/scores")  # trainings are dear
+    run_marker.mark(chains.root / "cut")
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", on_replace(die, "before", "sampler.json", 1))
         with pytest.raises(Killed):

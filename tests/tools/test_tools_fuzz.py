@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,8 @@ def test_thirty_commands_end_as_commands_may(tmp_path: Path) -> None:
     assert found["done"] == found["planned"] == sum(one["commands"] for one in found["groups"].values()) >= 30
     assert 0 < sum(one["refused"] for one in found["groups"].values()) < found["done"]
     assert not list((tmp_path / "work" / "cases").iterdir())
-    again = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
-    assert again.returncode == 0
-    assert json.loads((tmp_path / "found.json").read_text()) == found
+    base: Any = None
+    assert list(fuzz_commands.fuzz(34, 0, base, real=0, known=found)) == [], "it goes on where it was stopped"
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def _derived_settings(
 
 def _limit_of_images(val_images: int, images: float) -> int:
     """Of each part that a score reads, how many images: 0 for all, where `images` are enough for a few such scores."""
-    return 0 if images >= _WANTED_SCORES * images_a_score(val_images) else int(images / (3 * _WANTED_SCORES))
+    return 0 if images >= _WANTED_SCORES * images_a_score(val_images) else max(1, int(images / (3 * _WANTED_SCORES)))
 
 
 def most_scores(config: Configuration, *, left_s: float, score_s: float, scored: int, budgets: int = 1) -> int:

@@ -279,7 +279,7 @@ class Train(Section):
     minutes: Annotated[
         float,
         Option(
-            "How long the whole run may take; 0 follows the size of the data.",
+            "How long the whole run may take, measuring included; 0 follows the size of the data.",
             flag="--minutes",
             unit="minutes",
             ge=0,

@@ -30,10 +30,10 @@ from hwnas.run.schedule import (
     trainings,
 )
 from hwnas.train import Recipe, training_session
-from hwnas.train.timing import mean_step_s
+from hwnas.train.timing import mean_step_s, timed_batch
 from hwnas.train.training import Training
 
-_BATCH, _SMALLEST_BATCH, _PIXELS, _LIMIT_S = 64, 8, 64 * 64 * 64, 1.0  # of the steps that are timed
+_LIMIT_S = 1.0  # for the steps that are timed
 _UNKNOWN_BUDGET_MS = 2.0  # taken for a share of the latency range
 _PROCESS_MIB, _FLOAT = 300, 4
 _ROOMIER = 1.25  # from one number of minutes that is looked at to the next
@@ -118,8 +118,9 @@ def forecast(plan: Plan, dataset: Dataset | None = None) -> Forecast:
 
 def _image_s(plan: Plan, dataset: Dataset) -> float:
     """Seconds that an image takes in a training, the mean of the smallest and of the largest network."""
-    batch_size = min(_BATCH, len(dataset.train), max(_SMALLEST_BATCH, _PIXELS // dataset.resolution**2))
-    recipe = replace(Recipe.for_images(len(dataset.train)), batch_size=max(2, batch_size))
+    recipe = Recipe.for_images(len(dataset.train))
+    batch_size = min(len(dataset.train), timed_batch(recipe.batch_size, dataset.resolution))
+    recipe = replace(recipe, batch_size=batch_size)
     times_s = []
     for pick in (min, max):
         run = Training(network_module(extreme(plan.space, pick)), dataset, recipe, 0, plan.accelerator)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from hwnas.config import Configuration, Section
 from hwnas.errors import InputError
@@ -21,9 +21,6 @@ from hwnas.nas.select import images_a_score
 from hwnas.nas.strategies import Strategy
 from hwnas.schema import read_json_as
 from hwnas.train import Recipe, fine_tuning
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 _WEIGHTS_PART, _SCORING_PART, _TRAINING_PART = 0.16, 0.06, 0.5  # of what is left of the minutes, and of each training
 MOST_EPOCHS = 300
@@ -38,8 +35,16 @@ _SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation
 _SAMPLER_SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
 FORWARD_SHARE = 1 / 3  # of what a training step takes
 
+
+@dataclass(frozen=True)
+class _Scores:
+    """How many architectures are scored for each budget, at most."""
+
+    most: int
+
+
 _Settings = TypeVar("_Settings", SearchSettings, Recipe)
-_Kept = TypeVar("_Kept", bound="DataclassInstance")
+_Kept = TypeVar("_Kept", SearchSettings, Recipe, _Scores)
 
 
 def overridden(settings: _Settings, section: Section) -> _Settings:
@@ -165,7 +170,7 @@ def _derived_settings(
 
 def _limit_of_images(val_images: int, images: float) -> int:
     """Of each part that a score reads, how many images: 0 for all, where `images` are enough for a few such scores."""
-    return 0 if images >= _WANTED_SCORES * images_a_score(val_images) else int(images / (3 * _WANTED_SCORES))
+    return 0 if images >= _WANTED_SCORES * images_a_score(val_images) else max(1, int(images / (3 * _WANTED_SCORES)))
 
 
 def most_scores(config: Configuration, *, left_s: float, score_s: float, scored: int, budgets: int = 1) -> int:
@@ -262,13 +267,6 @@ def kept_settings(path: Path, make: Callable[[], SearchSettings]) -> SearchSetti
 def kept_recipe(path: Path, make: Callable[[], Recipe]) -> Recipe:
     """As `kept_settings`, for the final trainings."""
     return _kept(path, make, Recipe)
-
-
-@dataclass(frozen=True)
-class _Scores:
-    """How many architectures are scored for each budget, at most."""
-
-    most: int
 
 
 def kept_scores(path: Path, make: Callable[[], int]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from hwnas.errors import HwnasError
 from hwnas.meta.earlier import write_sampler_state
@@ -18,6 +19,7 @@ from hwnas.plugins import contained
 from hwnas.run.context import SearchContext
 from hwnas.run.result import write_evaluated
 from hwnas.run.schedule import kept_recipe, kept_scores, kept_settings, most_scores, score_recipe, search_settings
+from hwnas.train.timing import timed_batch
 
 
 def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
@@ -98,7 +100,8 @@ def _settings(context: SearchContext, feasible: Sequence[FeasibleSet]) -> Search
     def epoch_s(settings: SearchSettings) -> tuple[float, float]:
         seed = plan.config.compute.seed
         with context.progress.track("time a few steps of the search", 1) as advance:
-            loop = make_loop(plan.space, feasible, plan.strategy, run.dataset, settings, seed=seed, device=run.device)
+            few = replace(settings, batch_size=timed_batch(settings.batch_size, run.dataset.resolution))
+            loop = make_loop(plan.space, feasible, plan.strategy, run.dataset, few, seed=seed, device=run.device)
             seconds = seconds_an_epoch(loop, limit_s=context.probe_s())
             advance()
         return seconds

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hwnas.data import Dataset, Images
 from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.comparison import Comparison, OneShotEvaluator
 from hwnas.nas.constraint import Constraint, latency_constraint
-from hwnas.nas.select import Scored, best, costlier, score
+from hwnas.nas.select import Scored, best, costlier, score, told_apart
 from hwnas.nas.supernet import Supernet
 from hwnas.progress import Silent
 
@@ -96,3 +97,90 @@ def test_what_is_left_of_the_budget_is_spent_where_the_images_do_not_mind() -> N
     assert comparison.unbudgeted(comparison.spend(MODEL.costs_ms, roomy), MODEL.costs_ms, roomy) == best(
         comparison.scored, roomy.latency
     )
+
+
+def _with_accuracies(accuracies: Sequence[float]) -> list[Scored]:
+    names = itertools.islice(all_choices(MODEL.costs_ms), len(accuracies))
+    return [
+        Scored(TOY.architecture(choices), accuracy, np.array([1.0 - accuracy]))
+        for choices, accuracy in zip(names, accuracies, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "images", "apart"),
+    [
+        ([0.5] * 24, 8, False),
+        ([1.0] * 24, 4, False),
+        ([0.25, 0.5, 0.75], 4, False),
+        ([0.95, 0.97], 270, False),
+        ([0.95, 0.97], 2000, True),
+        ([0.95, 0.97], 100_000, True),
+        ([0.5, 0.9], 100, True),
+        ([0.5], 4, True),
+    ],
+)
+def test_candidates_are_told_apart_where_accuracies_differ_by_more_than_chance(
+    accuracies: list[float], images: int, apart: bool
+) -> None:
+    assert told_apart(_with_accuracies(accuracies), images) is apart
+
+
+@pytest.mark.parametrize("images", [20, 200, 2000])
+def test_networks_that_are_equally_good_are_seldom_told_apart(images: int) -> None:
+    """By chance alone, and independent of each other, which is more than networks on the same images are."""
+    rng = np.random.default_rng(images)
+    told = [told_apart(_with_accuracies((rng.binomial(images, 0.8, 2) / images).tolist()), images) for _ in range(400)]
+    assert np.mean(told) < 0.2
+
+
+class Known:
+    """Gives accuracies in turn, and counts."""
+
+    at_once = 1
+
+    def __init__(self, accuracies: Iterator[float]) -> None:
+        self.accuracies, self.asked = accuracies, 0
+
+    def __call__(self, batch: Sequence[tuple[int, ...]]) -> Iterator[Scored]:
+        for choices in batch:
+            self.asked += 1
+            accuracy = next(self.accuracies)
+            yield Scored(TOY.architecture(choices), accuracy, np.array([1.0 - accuracy, 1.0 - accuracy]))
+
+
+@pytest.mark.parametrize("most", [3, 6, 20, 1000])
+def test_no_more_is_scored_than_there_is_time_for(most: int) -> None:
+    """The first two tell how long a score takes; something is kept for what no budget would take."""
+    evaluator = Known(itertools.cycle([0.1, 0.5, 0.9]))
+    told: list[tuple[float, int]] = []
+
+    def most_scores(score_s: float, scored: int) -> int:
+        told.append((score_s, scored))
+        return most
+
+    limits = AdditiveSet(_latency(0.6 * MODEL.largest_ms + 0.4 * MODEL.smallest_ms))
+    comparison = Comparison(evaluator, Silent(), images=2000, most=most_scores)
+    proposals = [each for each in all_choices(MODEL.costs_ms) if limits.latency.keeps(each)]
+    comparison.score(proposals, len(proposals))
+    assert evaluator.asked <= max(2, most - min(25, most // 3))
+    winner = comparison.spend(MODEL.costs_ms, limits)
+    comparison.unbudgeted(winner, MODEL.costs_ms, limits)
+    assert evaluator.asked <= most
+    assert [scored for _, scored in told] == [2]
+
+
+def test_where_time_is_limited_the_eighth_that_is_alike_is_the_last() -> None:
+    limits = AdditiveSet(_latency(0.6 * MODEL.largest_ms + 0.4 * MODEL.smallest_ms))
+    proposals = [each for each in all_choices(MODEL.costs_ms) if limits.latency.keeps(each)]
+    for most, asked in ((lambda *_: 1000, 8), (None, 20)):
+        evaluator = Known(itertools.repeat(0.5))
+        comparison = Comparison(evaluator, Silent(), images=8, most=most)
+        comparison.score(proposals, 20)
+        assert evaluator.asked == asked
+        assert not comparison.told_apart
+        if most is not None:
+            winner = comparison.spend(MODEL.costs_ms, limits)
+            comparison.unbudgeted(winner, MODEL.costs_ms, limits)
+            assert evaluator.asked == asked
+            assert winner == best(comparison.scored, limits.latency)

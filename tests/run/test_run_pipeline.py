@@ -25,7 +25,7 @@ from hwnas.run import context, latency_stage, measured_check, search_stage, trai
 from hwnas.run.pipeline import run_search
 from hwnas.run.result import failure
 from hwnas.run.run_folder import RunFolder
-from hwnas.train import checkpoint, training
+from hwnas.train import Evaluation, checkpoint, training
 
 MODEL = latencies()
 
@@ -243,6 +243,14 @@ def test_whether_the_budget_binds(runs: Runs, monkeypatch: pytest.MonkeyPatch) -
     assert tight["unbudgeted_ms"] == pytest.approx(tight["range_ms"][1])
     assert runs("wide", budget="100%")["budget_binds"] is False
 
+    def alike(*args: Any, **kwargs: Any) -> Any:
+        return tuple(dataclasses.replace(one, told_apart=False) for one in wants_the_slowest(*args, **kwargs))
+
+    monkeypatch.setattr(search_stage, "search", alike)
+    unknown = runs("alike", budget="30%")
+    assert (unknown["budget_binds"], unknown["candidates_told_apart"]) == (None, False)
+    assert runs("roomy", budget="1000")["budget_binds"] is False
+
 
 def test_without_training_the_winner_keeps_what_it_inherits(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any, **__: Any) -> None:
@@ -397,6 +405,49 @@ def test_epochs_and_minutes_are_settled_once_a_run(runs: Runs, monkeypatch: pyte
     monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 1.0)
     (runs.root / "timed" / "result.json").unlink()
     assert runs("timed", minutes=2.0, resume=True)["epochs"] == 6
+
+
+@pytest.mark.parametrize(("changes", "kept"), [({}, True), ({"minutes": 1.0}, True), ({"epochs": 2}, False)])
+def test_weights_that_training_made_worse_do_not_ship(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], kept: bool
+) -> None:
+    """Those that it began with are kept, unless a number of epochs is asked for."""
+
+    def spoilt(module: torch.nn.Module, *_: Any, **__: Any) -> None:
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.zero_()
+            next(one for one in reversed(list(module.modules())) if isinstance(one, torch.nn.Linear)).bias[0] = 1.0
+        module.eval()
+
+    def sharp(model: torch.nn.Module, *_: Any, **__: Any) -> Evaluation:
+        zero = all(not parameter.any() for parameter in list(model.parameters())[:1])
+        return Evaluation(0.4 if zero else 0.6, 1.0, 9)
+
+    monkeypatch.setattr(training_stage, "train", spoilt)
+    monkeypatch.setattr(training_stage, "evaluate", sharp)
+    runs(**changes, baseline=False)
+    weights, _ = checkpoint.load(runs.root / "run" / "weights.safetensors")
+    assert any(bool(value.any()) for name, value in weights.items() if name.endswith(".weight")) is kept
+    entries = [(one["weights"], one["start"], one["trained"]) for one in runs.events("kept")]
+    assert entries == ([("start", 0.6, 0.4)] if kept else [])
+
+
+def test_a_repaired_network_is_trained_in_what_is_left_and_resumed_the_same_way(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 4.0)
+    runs.measured_verdicts("met", "missed", "met")
+    first = runs(minutes=1.0, baseline=False)
+    (own,) = (runs.root / "run" / "state").glob("recipe-*.json")
+    assert own.name == f"recipe-{'-'.join(map(str, runs.choices()))}.json"
+    weights = (runs.root / "run" / "weights.safetensors").read_bytes()
+    (runs.root / "run" / "result.json").unlink()
+    monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 100.0)
+    runs.measured_verdicts("met")
+    again = runs(minutes=1.0, baseline=False, resume=True)
+    assert again["epochs"] == first["epochs"]
+    assert (runs.root / "run" / "weights.safetensors").read_bytes() == weights
 
 
 def test_training_starts_from_the_weights_of_the_supernet(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,111 @@
+"""The clock of a run, and what its minutes are enough for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_fakes import a_config, install, write_table
+
+import hwnas
+from hwnas.errors import MissingRowsError
+from hwnas.events import Event
+from hwnas.progress import Silent
+from hwnas.run import clock, forecast, latency_stage
+from hwnas.run.clock import Clock, ending_s, verdict_s
+from hwnas.run.latency_stage import measuring_s, ready_model
+from hwnas.run.plan import make_plan
+
+
+def test_a_clock_counts_what_earlier_processes_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(clock.time, "monotonic", lambda: now[0])
+    run = Clock(2.0, earlier_s=30.0)
+    now[0] += 10.0
+    assert run.spent_s() == 40.0
+    assert run.left_s() == pytest.approx(0.97 * 120 - 40)
+    assert run.left_s(ending_s=20.0) == pytest.approx(0.97 * 120 - 60)
+    now[0] += 100.0
+    assert run.left_s() == 0.0
+
+
+def test_the_end_of_a_run_takes_longer_with_more_to_measure() -> None:
+    options = {"measured": True, "baseline": False, "unchecked": True, "evaluation_s": 1.0}
+    alone = ending_s([5.0], **options)  # type: ignore[arg-type]
+    assert ending_s([5.0], **options | {"baseline": True}) - alone == pytest.approx(  # type: ignore[arg-type]
+        verdict_s(2, 5.0) - verdict_s(1, 5.0)
+    )
+    assert alone - ending_s([5.0], **options | {"unchecked": False}) == pytest.approx(verdict_s(1, 5.0))  # type: ignore[arg-type]
+    assert ending_s([5.0, 5.0], **options) == pytest.approx(2 * alone)  # type: ignore[arg-type]
+    assert ending_s([50.0], **options) > alone  # type: ignore[arg-type]
+
+
+def test_a_plan_says_whether_its_minutes_are_enough(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    monkeypatch.setattr(forecast, "_image_s", lambda *_: 0.05)
+    tables = write_table(tmp_path / "tables")
+
+    def facts(minutes: float) -> dict[str, Any]:
+        plan = hwnas.plan_search(config=a_config(images, minutes=minutes), tables=tables)
+        assert ("advice" in plan.lines) is bool(plan.facts["minutes"]["advice"])
+        return dict(plan.facts["minutes"])
+
+    few, many = facts(0.1), facts(60.0)
+    assert few["enough"] > 0.1
+    assert "0.1 minutes are too few: give about --minutes" in few["advice"]
+    for said in ("--width", "--resolution", "--strategy random", "--no-baseline"):
+        assert said in few["advice"]
+    assert many["advice"] == ""
+    assert facts(few["enough"])["advice"] == ""
+    assert facts(few["enough"] / 1.3)["advice"] != ""
+    stages = {one["name"]: one for one in many["stages"]}
+    assert list(stages) == ["search", "scores", "2 trainings", "verdict and report"]
+    assert sum(one["minutes"] for one in many["stages"]) <= 60.0
+    assert stages["2 trainings"]["epochs"] == 300
+    assert stages["search"]["memory_mib"] > 0
+
+
+def test_a_run_says_what_its_minutes_are_enough_for_before_it_measures(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    heard: list[str] = []
+
+    def hear(event: Event) -> None:
+        if event.kind == "message":
+            heard.append(event.label)
+        if event.kind == "record":
+            heard.append(f"{event.record['event']} {event.record.get('stage', '')}")
+
+    hwnas.search(
+        config=a_config(images, minutes=0.1, train=False),
+        tables=write_table(tmp_path / "tables"),
+        out=tmp_path / "run",
+        on_event=hear,
+    )
+    said = next(index for index, text in enumerate(heard) if text.startswith("of 0.1 minutes about"))
+    assert said < heard.index("start measure")
+    assert heard[said + 1].startswith("0.1 minutes are too few")
+
+
+def test_measuring_goes_on_where_a_limit_leaves_no_table(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    limits: list[float | None] = []
+
+    def complete(*_: object, max_minutes: float | None = None, **__: object) -> None:
+        limits.append(max_minutes)
+        if max_minutes is not None:
+            raise MissingRowsError("too short", keys=[])
+        write_table(tmp_path / "empty")
+
+    monkeypatch.setattr(latency_stage, "complete", complete)
+    plan = make_plan(a_config(images, minutes=1.0), tmp_path / "empty")
+    planned_s = measuring_s(plan)
+    ready_model(plan, progress=Silent(), left_s=10.0)
+    assert limits == [pytest.approx(planned_s / 60), None]
+    assert measuring_s(make_plan(a_config(images, minutes=1.0), tmp_path / "empty")) == 0.0

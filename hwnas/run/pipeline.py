@@ -13,7 +13,6 @@ from hwnas.errors import InfeasibleBudgetError
 from hwnas.events import Events, OnEvent
 from hwnas.files import write_json
 from hwnas.latency.model import LatencyModel
-from hwnas.report.page import write_front
 from hwnas.run.clock import Clock
 from hwnas.run.context import RunContext, SearchContext
 from hwnas.run.data_stage import images, say_of_images
@@ -22,10 +21,11 @@ from hwnas.run.latency_stage import kept_table, ready_model
 from hwnas.run.measured_check import checked
 from hwnas.run.plan import Plan, make_plan
 from hwnas.run.produce import produced
-from hwnas.run.result import front_of, read_result
+from hwnas.run.result import read_result
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.search_stage import searched
 from hwnas.run.training_stage import shared_recipe
+from hwnas.run.whole_result import whole_result
 from hwnas.train import training_session
 
 
@@ -70,7 +70,7 @@ def run_search(
         if resume:
             kept = [result_if_whole(plan, part) for part in parts]
             if None not in kept:
-                return _ended(plan, folder, [one for one in kept if one is not None])
+                return whole_result(plan, folder, [one for one in kept if one is not None])
         with training_session(config.compute.seed, config.compute.threads):
             threads = config.compute.threads
             write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": threads})
@@ -97,7 +97,7 @@ def run_search(
                 for budget, part in zip(plan.budgets, parts, strict=True)
             ]
             context = SearchContext(folder, runs, events, workers)
-            return _ended(plan, folder, (results_again(context) if resume else None) or _results(context))
+            return whole_result(plan, folder, (results_again(context) if resume else None) or _results(context))
 
 
 def _parts(plan: Plan, folder: RunFolder) -> list[RunFolder]:
@@ -138,14 +138,3 @@ def _results(context: SearchContext) -> list[dict[str, Any]]:
             run.progress.say(f"within {run.budget_ms:.4g} ms: {run.folder.path}")
         results.append(produced(run, outcome, choices, recipe))
     return results
-
-
-def _ended(plan: Plan, folder: RunFolder, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The result of the whole run, once every budget has its own."""
-    if len(plan.budgets) == 1:
-        return results[0]
-    seconds = folder.seconds() + sum(one["seconds"] for one in results)
-    result = front_of([budget.folder for budget in plan.budgets], results, seconds)
-    write_json(folder.result, result)
-    write_front(folder)
-    return result

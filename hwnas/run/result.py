@@ -27,11 +27,6 @@ from hwnas.run.training_stage import trained_from
 from hwnas.schema import checked, read_json_as
 from hwnas.train import Recipe, evaluate
 
-_SHARED_BY_FRONT = (
-    *("range_ms", "device", "condition", "runtime", "precision", "data", "space", "strategy", "seed"),
-    *("metric", "table_sha256"),
-)
-
 
 def result_of(
     run: RunContext,
@@ -287,19 +282,3 @@ def write_evaluated(run: RunContext, found: SearchOutcome) -> None:
         name = run.plan.config.search.metric
         writer.writerow(["-".join(map(str, choices)), *numbers, name, f"{one.score:.6f}"])
     write_text(run.folder.evaluated, buffer.getvalue())
-
-
-def front_of(folders: Sequence[str], results: Sequence[dict[str, Any]], seconds: float) -> dict[str, Any]:
-    """What the `result.json` over several budgets holds.
-
-    Args:
-        folders, results: of each budget, the tightest first.
-        seconds: that all of it took.
-    """
-    states = [result["budget_met"] for result in results]
-    return {
-        "front": [{"folder": name} | result for name, result in zip(folders, results, strict=True)],
-        "budget_met": False if False in states else None if None in states else True,
-        **{name: results[0].get(name) for name in _SHARED_BY_FRONT},
-        "seconds": round(seconds, 1),
-    }

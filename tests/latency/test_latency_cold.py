@@ -51,7 +51,7 @@ class ColdRounds:
 @pytest.fixture
 def table(tmp_path: Path) -> LatencyTable:
     condition = condition_of(HOST)
-    made = table_of(device=condition.device, condition=condition.id)
+    made = table_of(condition=condition)
     made.calibrations[TOY.signature] = Calibration(0.9, 20.0, -3.0, 24)
     made.validations[TOY.signature] = Validation(24, 1, 1, 0.01, 1, 1, 0.02, 0.01)
     save_table(made, tmp_path)

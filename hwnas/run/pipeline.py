@@ -8,14 +8,13 @@ from typing import Any
 
 from hwnas.config import Configuration
 from hwnas.data import Dataset
-from hwnas.devices.host import host_facts
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.events import Events, OnEvent
-from hwnas.files import write_json
 from hwnas.latency.model import LatencyModel
 from hwnas.run.clock import Clock
 from hwnas.run.context import RunContext, SearchContext
 from hwnas.run.data_stage import images, say_of_images
+from hwnas.run.environment import write_environment
 from hwnas.run.finished import damaged, has_verdict, mend, result_if_whole, results_again
 from hwnas.run.latency_stage import kept_table, ready_model
 from hwnas.run.measured_check import checked
@@ -72,8 +71,7 @@ def run_search(
             if None not in kept:
                 return whole_result(plan, folder, [one for one in kept if one is not None])
         with training_session(config.compute.seed, config.compute.threads):
-            threads = config.compute.threads
-            write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": threads})
+            write_environment(plan, folder.environment)
             with events.stage("data"):
                 dataset = images(plan, dataset, folder)
             say_of_images(plan, dataset, events, resumed=resume)

@@ -26,7 +26,7 @@ from hwnas.devices.sequential_median import FEWEST, lower_bound, upper_bound
 from hwnas.devices.statistic import WARM_MEDIAN, Statistic
 from hwnas.display import ms, table_html
 from hwnas.errors import InputError
-from hwnas.progress import Progress, Silent
+from hwnas.progress import Progress, Silent, Within
 
 ROUNDS = 12
 """In each process."""
@@ -173,29 +173,34 @@ def measure_verdict(
         raise InputError(f"a verdict needs at least {MIN_PROCESSES} processes, not {processes}")
     statistic.check(device)
     stream = stream or functools.partial(
-        stream_rounds, singles=statistic.percentile != 50, cold=statistic.told_by(device), label=label
+        stream_rounds, singles=statistic.percentile != 50, cold=statistic.told_by(device)
+    )
+    judge = functools.partial(
+        verdicts, budget_ms=budget_ms, reference_us=reference_us, statistic=statistic, judged=judged
     )
     taken: list[Round] = []
-    names = list(models)
-    for process in range(processes):
-        if process >= MIN_PROCESSES:
-            so_far = verdicts(taken, budget_ms=budget_ms, reference_us=reference_us, statistic=statistic, judged=judged)
-            names = [name for name, one in so_far.items() if _open(one)]
-        if not names:
-            break
-        part = stream(
-            device,
-            {name: models[name] for name in names},
-            reference,
-            rounds=ROUNDS,
-            round_ms=round_ms,
-            first_round=1 + max((one.round for one in taken), default=-1),
-            seed=seed,
-            progress=progress or Silent(),
-        )
-        with contextlib.closing(part):
-            taken += part
-    return verdicts(taken, budget_ms=budget_ms, reference_us=reference_us, statistic=statistic, judged=judged)
+    names, total = list(models), MIN_PROCESSES * ROUNDS * len(models)
+    progress = progress or Silent()
+    with progress.track(f"{label} on {device.id}", total) as advance:
+        within = Within(progress, advance, total, kind="measuring", beyond="more processes, until it is decided")
+        for process in range(processes):
+            if process >= MIN_PROCESSES:
+                names = [name for name, one in judge(taken).items() if _open(one)]
+            if not names:
+                break
+            part = stream(
+                device,
+                {name: models[name] for name in names},
+                reference,
+                rounds=ROUNDS,
+                round_ms=round_ms,
+                first_round=1 + max((one.round for one in taken), default=-1),
+                seed=seed,
+                progress=within,
+            )
+            with contextlib.closing(part):
+                taken += part
+    return judge(taken)
 
 
 def _open(one: Verdict) -> bool:

@@ -24,7 +24,7 @@ from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.latency.missing_rows import open_table
 from hwnas.latency.table import ColdCalibration, LatencyTable
 from hwnas.latency.table_files import save_table
-from hwnas.progress import Progress
+from hwnas.progress import Progress, Within
 
 _PROCESSES, _ROUNDS = 3, 4
 _COLD = Statistic("cold")
@@ -78,18 +78,21 @@ def calibrate_cold(
         reference = write_reference_model(Path(temporary), device)
         stream = functools.partial(stream_rounds, cold=True)
         rounds: list[Round] = []
-        for process in range(_PROCESSES):
-            rounds = profile_rounds(
-                device,
-                models,
-                reference,
-                rounds=_ROUNDS * (process + 1),
-                max_extra=0,
-                done=rounds,
-                seed=seed,
-                progress=progress,
-                stream=stream,
-            )
+        total = _PROCESSES * _ROUNDS * len(models)
+        with progress.track(f"measuring {len(models)} whole networks cold on {device.id}", total) as advance:
+            within = Within(progress, advance, total, kind="measuring", beyond="again after a cut")
+            for process in range(_PROCESSES):
+                rounds = profile_rounds(
+                    device,
+                    models,
+                    reference,
+                    rounds=_ROUNDS * (process + 1),
+                    max_extra=0,
+                    done=rounds,
+                    seed=seed,
+                    progress=within,
+                    stream=stream,
+                )
     calibration, floor_us = table.calibrations[space.signature], reference_floor_us(rounds)
     own = by_name(rounds)
     warm_us = [predict(calibration, *row_sum(table, network)) for network in networks.values()]

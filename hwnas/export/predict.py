@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hwnas.backends.model_facts import LARGEST_FILE
 from hwnas.backends.model_format import format_of
 from hwnas.data import image, to_input
 from hwnas.display import table_html
@@ -149,6 +150,8 @@ def _content(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise InputError(f"cannot read the model {path}: it is not a regular file", hint=hint)
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(f"cannot read the model {path}: it has more than {LARGEST_FILE >> 20} MiB", hint=hint)
         return path.read_bytes()
     except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
         reason = (isinstance(error, OSError) and error.strerror) or error

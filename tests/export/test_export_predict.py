@@ -124,6 +124,14 @@ def test_it_goes_on_past_what_is_no_image(tmp_path: Path) -> None:
     assert content["unreadable"][0]["image"] == str(bad)
 
 
+def test_a_model_of_a_terabyte_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "model.onnx").open("wb") as file:
+        file.truncate(2**40)
+    done = run(tmp_path / "model.onnx", picture(tmp_path / "good.png"))
+    assert done.exit_code == 2
+    assert "it has more than 2047 MiB" in " ".join(done.stderr.split())
+
+
 def test_the_front_door_raises_or_tells(tmp_path: Path) -> None:
     model, good = exported(tmp_path), picture(tmp_path / "good.png")
     images: list[Any] = ["a\0.png", good]

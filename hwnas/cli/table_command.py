@@ -313,7 +313,13 @@ def _trust(entry: dict[str, Any]) -> str:
     disturbed = "" if noise is None else f"{noise['rejected']:.0%} of the rounds were disturbed; "
     error = f"error {numbers['error']} on {numbers['networks']} networks, {shares}, Spearman {numbers['Spearman']}"
     twice = f"measured twice they differ by {numbers['measured twice']}"
-    return f"{error}; {twice}; {disturbed}searches leave {entry['margin']:.1%} of a budget"
+    found, cold = entry["cold"], ""
+    if found is not None:
+        cold = (
+            f"; cold calls take {found['slope']:.2f} times as long as warm ones and {found['intercept_us']:,.1f} µs, "
+            f"with an error of {found['mape']:.1%}"
+        )
+    return f"{error}; {twice}; {disturbed}searches leave {entry['margin']:.1%} of a budget{cold}"
 
 
 def _numbers(validation: dict[str, Any]) -> dict[str, str]:

@@ -55,8 +55,8 @@ def trust(table: LatencyTable, signature: str) -> dict[str, Any]:
     """How far the table can be trusted for one space instance.
 
     Returns:
-        `calibration`, `validation` and `noise` as dictionaries, `margin` (share of a budget that searches leave),
-        `too_far_off` (why they refuse it, or None), `loaded` (whether other work kept the machine busy) and `pairs`;
+        `calibration`, `validation`, `noise` and `cold` as dictionaries, `margin` (share of a budget that searches
+        leave), `too_far_off` (why they refuse it, or None), `loaded` (whether other work kept the machine busy) and `pairs`;
         None where the table does not know.
     """
     validation, noise = table.validations.get(signature), table.noise.get(signature)
@@ -64,6 +64,7 @@ def trust(table: LatencyTable, signature: str) -> dict[str, Any]:
         "calibration": asdict(table.calibrations[signature]),
         "validation": None if validation is None else asdict(validation),
         "noise": None if noise is None else asdict(noise),
+        "cold": asdict(table.cold[signature]) if signature in table.cold else None,
         "margin": None if validation is None else margin(validation.sigma),
         "too_far_off": (too_far_off(validation) if validation else "") or None,
         "loaded": noise is not None and noise.loaded,

@@ -56,8 +56,8 @@ def trust(table: LatencyTable, signature: str) -> dict[str, Any]:
 
     Returns:
         `calibration`, `validation`, `noise` and `cold` as dictionaries, `margin` (share of a budget that searches
-        leave), `too_far_off` (why they refuse it, or None), `loaded` (whether other work kept the machine busy) and `pairs`;
-        None where the table does not know.
+        leave), `too_far_off` (why they refuse it, or None), `loaded` (whether other work kept the machine busy) and
+        `pairs`; None where the table does not know.
     """
     validation, noise = table.validations.get(signature), table.noise.get(signature)
     return {

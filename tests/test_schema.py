@@ -165,6 +165,7 @@ RESULT = {
     "budget_ms": 1.0,
     "measured_ms": {"median": 1.5, "bounds": [1.0, None], "p90": 2.0},
     "budget_met": False,
+    "verdict": "missed",
     "model": "model.onnx",
     "seconds": 3.0,
     "range_ms": [0.5, 3.0],

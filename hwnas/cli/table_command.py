@@ -313,7 +313,7 @@ def _trust(entry: dict[str, Any]) -> str:
     disturbed = "" if noise is None else f"{noise['rejected']:.0%} of the rounds were disturbed; "
     error = f"error {numbers['error']} on {numbers['networks']} networks, {shares}, Spearman {numbers['Spearman']}"
     twice = f"measured twice they differ by {numbers['measured twice']}"
-    found, cold = entry["cold"], ""
+    found, cold = entry.get("cold"), ""
     if found is not None:
         cold = (
             f"; cold calls take {found['slope']:.2f} times as long as warm ones and {found['intercept_us']:,.1f} µs, "

@@ -43,7 +43,7 @@ Serial : 12345
 def a_job(**changes: Any) -> dict[str, Any]:
     job = {"runtime": "onnxruntime", "threads": 1, "pin": None, "governor": None, "session": None, "models": []}
     numbers = {"rounds": 1, "first_round": 0, "round_ms": 0.1, "warmup": 0, "group": 8, "seed": 0}
-    return job | {"reference": None, "singles": False, "inputs": {}} | LIMITS | numbers | changes
+    return job | {"reference": None, "singles": False, "cold": 0, "inputs": {}} | LIMITS | numbers | changes
 
 
 class Copy:

@@ -211,12 +211,12 @@ def test_a_table_of_the_working_directory_is_told(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(find, "resource_folder", lambda name: tmp_path / "none")
     condition, said = condition_of(HOST), Said()
     here, mine = Path("latency_tables"), tmp_path / "user" / "latency_tables"
-    save_table(LatencyTable(condition.device, condition.id), here / condition.folder)
+    save_table(LatencyTable(condition), here / condition.folder)
     assert find.table_folder(condition, None) == here / condition.folder
     find.say_if_here(find.find_folder(condition, None), None, said)
     assert said.messages == [f"latency table from ./latency_tables/{condition.folder.as_posix()}"]
     find.say_if_here(find.find_folder(condition, here), here, said)
-    save_table(LatencyTable(condition.device, condition.id), mine / condition.folder)
+    save_table(LatencyTable(condition), mine / condition.folder)
     find.say_if_here(find.find_folder(condition, None), None, said)
     assert find.table_folder(condition, None) == mine / condition.folder
     assert len(said.messages) == 1

@@ -86,7 +86,7 @@ def test_below_the_fastest_network_there_is_none() -> None:
 
 def test_a_target_leaves_room_for_the_error_of_the_table() -> None:
     model = AdditiveLatency(((0.0, 1.0),), 1.0, sigma=0.02)
-    assert model.target_ms(2.0) == pytest.approx(2.0 / 1.0329)
+    assert model.target_ms(2.0) == pytest.approx(2.0 / (1 + 0.02 * 1.749 / 0.789))
 
 
 def test_a_calibration_must_increase() -> None:

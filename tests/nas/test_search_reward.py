@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def test_the_answer_is_feasible_whatever_was_proposed(name: str, rank: int, tmp_
         TOY,
         [limits],
         strategy(name),
-        None,  # type: ignore[arg-type]  # the scorer needs no images
+        SimpleNamespace(val=range(100)),  # type: ignore[arg-type]  # the evaluator needs no images
         SearchSettings(warmup_epochs=0, epochs=0, candidates=12),
         seed=0,
         device=torch.device("cpu"),

@@ -102,7 +102,7 @@ def test_what_is_left_of_the_budget_is_spent_where_the_images_do_not_mind() -> N
 def _with_accuracies(accuracies: Sequence[float]) -> list[Scored]:
     names = itertools.islice(all_choices(MODEL.costs_ms), len(accuracies))
     return [
-        Scored(TOY.architecture(choices), accuracy, np.array([1.0 - accuracy]))
+        Scored(TOY.architecture(choices), accuracy, accuracy, np.array([1.0 - accuracy]))
         for choices, accuracy in zip(names, accuracies, strict=True)
     ]
 
@@ -146,7 +146,7 @@ class Known:
         for choices in batch:
             self.asked += 1
             accuracy = next(self.accuracies)
-            yield Scored(TOY.architecture(choices), accuracy, np.array([1.0 - accuracy, 1.0 - accuracy]))
+            yield Scored(TOY.architecture(choices), accuracy, accuracy, np.array([1.0 - accuracy, 1.0 - accuracy]))
 
 
 @pytest.mark.parametrize("most", [3, 6, 20, 1000])

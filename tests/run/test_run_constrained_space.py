@@ -163,7 +163,7 @@ def test_an_interrupted_run_with_limits_goes_on_to_the_same_result(
 
     limits = {"max_size_kb": sorted(SIZES_KB.values())[30], "budget": "80%", "strategy": "gumbel-soft"}
     run("whole", **limits)
-    save, saved = SearchLoop._save, []
+    save, saved = SearchLoop.save, []
 
     def stop(self: SearchLoop, path: Path, epochs_done: int) -> None:
         save(self, path, epochs_done)
@@ -171,7 +171,7 @@ def test_an_interrupted_run_with_limits_goes_on_to_the_same_result(
         if epochs_done == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(SearchLoop, "_save", stop)
+    monkeypatch.setattr(SearchLoop, "save", stop)
     with pytest.raises(KeyboardInterrupt):
         run("cut", **limits)
     run("cut", resume=True, **limits)

@@ -15,11 +15,11 @@ from sklearn import metrics as sklearn_metrics
 
 from hwnas.api.outcomes import SearchResult
 from hwnas.data import load_dataset
-from hwnas.files import read_json
 from hwnas.nas import select
 from hwnas.run import plan_checks
 from hwnas.run.pipeline import run_search
 from hwnas.run.run_folder import RunFolder
+from hwnas.schema import read_json
 from hwnas.train import evaluate
 
 

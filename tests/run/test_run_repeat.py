@@ -10,8 +10,8 @@ from pathlib import Path
 import run_fakes
 from run_fakes import SPACE, draw_images, row_ms
 
-from hwnas.files import read_json
 from hwnas.latency.imported import import_table, save_imported
+from hwnas.schema import read_json
 
 SEARCH = (
     "search --data images --budget-ms 60% --device board --space toy --width 1 --resolution 8 --tables tables --quiet "

@@ -39,7 +39,16 @@ def uneven() -> Dataset:
 @pytest.mark.parametrize("cached", [True, False])
 def test_the_loss_mixes_smoothed_labels_with_those_of_the_teacher(cached: bool) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
-    run = Distilled(model, uneven(), Recipe(label_smoothing=0.2), 0, CPU, teacher=Teacher(), weight=0.3, cached=cached)
+    run = Distilled(
+        model,
+        uneven(),
+        Recipe(label_smoothing=0.2, class_balanced=True),
+        0,
+        CPU,
+        teacher=Teacher(),
+        weight=0.3,
+        cached=cached,
+    )
     places = torch.tensor([1, 3])
     levels = torch.tensor([1.0, 0.4])
     x = levels.view(2, 1, 1, 1).expand(2, 1, 4, 4) if not cached else torch.full((2, 1, 4, 4), math.nan)

@@ -309,11 +309,13 @@ def _next(result: Verification, device: str, asked: list[str]) -> str:
         if name not in result.taken_as_one and name not in result.values.arrays and _open(result, name):
             command += ["--shape", f"{name}={','.join(map(str, shape))}"]
     command += asked
-    budget_ms = result.budget_ms
+    budget_ms, statistic = result.budget_ms, result.verdict.statistic
+    command += [] if statistic.latency == "warm" else ["--latency", statistic.latency]
+    command += [] if statistic.percentile == 50 else ["--percentile", str(statistic.percentile)]
     if result.verdict.state == "unstable":
         command += ["--processes", "30"]
     elif result.budget_ms is None:
-        budget_ms = float(f"{1.1 * result.verdict.median_ms:.2g}")
+        budget_ms = float(f"{1.1 * result.verdict.judged_ms:.2g}")
     elif result.sustained is None:
         command += ["--sustained", "10m"]
     else:

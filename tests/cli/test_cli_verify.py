@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from hwnas.api.model_files import verify
 from hwnas.cli import app
 from hwnas.devices import measure_file as module
+from hwnas.devices.statistic import Statistic
 from hwnas.devices.sustained import LoadSlice, assess
 from hwnas.devices.verdict import Verdict
 from hwnas.errors import InputError
@@ -109,6 +110,18 @@ def test_without_a_budget_the_next_command_has_one(monkeypatch: pytest.MonkeyPat
     assert done.stdout.splitlines()[-1] == "Next: hwnas verify model.onnx --shape x=2,3,5 --budget-ms 0.99"
     done = hwnas(made(shape=("n", 3)))
     assert "The file leaves the batch size of x open: measured with 1." in done.stdout
+
+
+def test_the_next_command_is_about_the_same_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    cold = Statistic("cold", 90)
+    verdict = Verdict(1.0, 1.1, (0.9, 1.1), 60, 0.0, 1.0, "no budget", cold_ms=1.5, judged_ms=2.0, statistic=cold)
+    monkeypatch.setattr(module, "measure_verdict", lambda device, models, *_, **__: dict.fromkeys(models, verdict))
+    done = hwnas(made(), "--latency", "cold", "--percentile", 90)
+    assert (
+        done.stdout.splitlines()[-1] == "Next: hwnas verify model.onnx --latency cold --percentile 90 --budget-ms 2.2"
+    )
+    assert "90th percentile, cold: at least, at most" in done.stdout
+    assert hwnas(made(), "--latency", "tepid").exit_code == 2
 
 
 def test_the_next_command_names_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Also for the processes that tests start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "HWNAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setitem(os.environ, "XDG_DATA_HOME", str(tmp_path_factory.mktemp("user")))  # of latency tables
         patch.delenv("HWNAS_DATA", raising=False)
         yield
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from hwnas.backends.torch import export_weights
 from hwnas.devices.statistic import Statistic
-from hwnas.devices.verdict import Verdict, measure_verdict
+from hwnas.devices.verdict import MAX_PROCESSES, Verdict, measure_verdict
 from hwnas.export.model_file import Exported, calibration_inputs
 from hwnas.files import write_bytes
 from hwnas.latency.measured_models import write_reference_model
@@ -20,7 +20,9 @@ from hwnas.run.latency_stage import reference_us
 from hwnas.run.result import read_architecture, write_architecture
 
 _CHECKS = 6
-_CHECK_PROCESSES = 9  # of a candidate; one that is still too close then makes way for a faster one
+_CHECK_PROCESSES = 9
+"""Of a candidate at most; one that is still too close then makes way for a faster one."""
+_VERDICT_PROCESSES = MAX_PROCESSES
 
 
 def checked(run: RunContext, found: SearchOutcome) -> tuple[int, ...]:
@@ -101,6 +103,7 @@ def verdicts_of(run: RunContext, models: Mapping[str, Path]) -> dict[str, Verdic
         budget_ms=run.budget_ms,
         statistic=Statistic(run.plan.config.target.latency),
         judged=("model",),
+        processes=_VERDICT_PROCESSES,
         reference_us=reference_us(run.plan),
         label=f"measuring the exported file{' and the random network' * (len(models) > 1)}, for the verdict,",
         progress=run.progress,

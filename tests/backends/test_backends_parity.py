@@ -164,6 +164,7 @@ def test_one_wrong_node_of_a_kind_is_caught(spec: OpSpec, runtime: str) -> None:
     assert survivors(Network.single(spec), runtime, Counter()) == []
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_one_wrong_node_of_a_network_is_caught(runtime: str) -> None:
     count: Counter[str] = Counter()

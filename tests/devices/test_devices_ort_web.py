@@ -110,6 +110,7 @@ def test_unsupported_input_type_is_named(folder: Path, tmp_path: Path) -> None:
         measure(WEB, {"cast": path}, folder / "reference.onnx", rounds=1)
 
 
+@pytest.mark.dear
 def test_a_verdict_and_a_check(folder: Path) -> None:
     (verdict,) = measure_verdict(
         WEB, {"a": folder / "deep.onnx"}, folder / "reference.onnx", budget_ms=1e6, round_ms=1

@@ -137,6 +137,7 @@ def test_a_link_that_stays_down_ends_after_the_stated_time_and_keeps_what_was_me
     assert "ssh -p" in caught.value.hint
 
 
+@pytest.mark.dear
 def test_a_runner_whose_host_went_silent_is_ended_by_the_next(board: Board, models: dict[str, Path]) -> None:
     board.cuts, board.hangs_up = [20_000], False
     model = models["deep"]

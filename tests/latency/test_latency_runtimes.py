@@ -23,6 +23,7 @@ from hwnas.progress import Silent
 from hwnas.resources import resource_folder
 
 
+@pytest.mark.dear  # tests/run/test_run_devices.py does it by sample
 @pytest.mark.parametrize(
     ("runtime", "precision"),
     [("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("litert", "fp32"), ("litert", "int8"), ("ort-web", "fp32")],

@@ -31,7 +31,7 @@ from hwnas.config.flat import PLACES
 from hwnas.data.saved import load_images
 from hwnas.devices.device import load_device
 from hwnas.devices.link import condition_of
-from hwnas.devices.verdict import State, Verdict
+from hwnas.devices.verdict import MIN_PROCESSES, State, Verdict
 from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
@@ -144,7 +144,9 @@ def install(put: Callable[[object, str, object], None], measure_verdict: FakeVer
 
 
 def install_short(put: Callable[[object, str, object], None]) -> None:
-    """Replace long trainings by short ones, and 1,000 images a score by the validation images, each once."""
+    """Replace long trainings and long verdicts by short ones, and 1,000 images a score by the validation images."""
+    put(measured_check, "_CHECK_PROCESSES", MIN_PROCESSES)
+    put(measured_check, "_VERDICT_PROCESSES", MIN_PROCESSES)
     put(select, "_passes", lambda images: 1)
     put(SearchSettings, "for_images", classmethod(lambda cls, images: SETTINGS))
     put(Recipe, "for_images", classmethod(lambda cls, images: RECIPE))

@@ -36,7 +36,9 @@ TOY = {"space": "toy", "width": 1.0, "resolution": 8, "budget_ms": "60%", "basel
 def here(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with `photos/` in it, and a table of the made-up machine for the spaces that the documents name."""
     shutil.copytree(images, tmp_path / "photos")
-    write_table(tmp_path / "latency_tables", spaces=(MOBILE, space_instance("toy", **toy_constants())))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+    tables = tmp_path / "user" / "hwnas" / "latency_tables"
+    write_table(tables, spaces=(MOBILE, space_instance("toy", **toy_constants())))
     monkeypatch.chdir(tmp_path)
     install(monkeypatch.setattr)
     return tmp_path

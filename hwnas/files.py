@@ -20,6 +20,7 @@ from hwnas.errors import InputError, StorageError
 CACHE_VARIABLE = "HWNAS_CACHE"
 """Environment variable with the folder to use instead of the user's cache folder."""
 
+_LONGEST_PATH = 300  # of a path that a message names in full
 _PART = ".hwnas-part"
 _LEFTOVER = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(_PART)}")
 
@@ -40,13 +41,18 @@ def user_path(text: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn an `OSError` while writing `path` into a `StorageError` that names it."""
+    """Turn an `OSError` while writing `path` into a `StorageError` that names it.
+
+    `Path.mkdir` with parents calls itself for every folder, so a path of a thousand of them is a `RecursionError`.
+    """
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, RecursionError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        if isinstance(error, RecursionError):
+            reason = f"it lies in {len(path.parts) - 1} folders, one in another"
         raise StorageError(
-            f"cannot write {path}: {reason}",
+            f"cannot write {path if len(str(path)) < _LONGEST_PATH else f'{str(path)[:_LONGEST_PATH]}…'}: {reason}",
             hint="free some space or choose another folder; what was there is untouched",
         ) from error
 

@@ -70,3 +70,10 @@ def test_names_that_are_no_text_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"labels.txt: names must be UTF-8 text, not 'caf\\udce9'"):
         write_text(tmp_path / "labels.txt", "caf\udce9")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_path_of_a_thousand_folders_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match=r"cannot write y/y.*…: it lies in 1500 folders, one in another") as caught:
+        write_bytes(Path("/".join("y" * 1500), "file"), b"")
+    assert len(str(caught.value)) < 400

@@ -31,7 +31,7 @@ _SEARCH = (
     "--set search.candidates=2 --threads 1"
 )
 SEARCH = _SEARCH.split()
-CODES = {0, 2, 3, 4, 5, 6, 7, 8, 130}
+CODES = {0, 2, 3, 4, 5, 6, 7, 8, 9, 130}
 _WARM = (
     "hwnas.cli",
     "hwnas.api.searches",
@@ -206,9 +206,9 @@ def wrong(words: Sequence[str], ended: Ended) -> str:
         return "traceback"
     if ended.code not in CODES:
         return "exit code"
-    if ended.code and "rror" not in ended.err:
+    if ended.code and "rror" not in ended.err + ended.out:
         return "no message"
-    if not ended.code and "--json" in words:
+    if not ended.code and "--json" in words and "--help" not in words:
         try:
             json.loads(ended.out, parse_constant=lambda name: json.loads("refused"))
         except ValueError:

@@ -8,7 +8,8 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn, ParamSpec
 
 from rich.console import Console
@@ -70,7 +71,7 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
         try:
             function(*args, **kwargs)
         except HwnasError as error:
-            _fail(str(error), error.hint, error.exit_code, as_json=as_json)
+            _fail(str(error), error.hint, error.exit_code, as_json=as_json, facts=error.facts())
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 _fail("a path or name is longer than the file system allows", "give a shorter one", 2, as_json=as_json)
@@ -89,9 +90,11 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
     return command
 
 
-def _fail(message: str, hint: str, code: int, *, as_json: bool) -> NoReturn:
+def _fail(
+    message: str, hint: str, code: int, *, as_json: bool, facts: Mapping[str, object] = MappingProxyType({})
+) -> NoReturn:
     if as_json:
-        print_json({"error": message, "hint": hint, "exit_code": code})
+        print_json({"error": message, "hint": hint, "exit_code": code} | dict(facts))
     console = err()
     write(console, f"[bold red]error:[/] {escape(message)}")
     if hint:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from io import BytesIO
 from typing import Any
 
@@ -11,9 +13,10 @@ from numpy.typing import NDArray
 from hwnas.data.array_npz import KEYS, stored_classes
 from hwnas.data.cache import cached
 from hwnas.data.dataset import Dataset, Images, assemble
-from hwnas.data.encoded import decode, median_side, spread
+from hwnas.data.encoded import Shape, decode, median_shape, spread
 from hwnas.data.labels import class_labels
 from hwnas.data.npz import Archive
+from hwnas.data.reading import Fit, Reading, ReadOptions
 from hwnas.errors import DataError
 
 _NEEDED = ("jpeg", "labels", "offsets")
@@ -25,11 +28,18 @@ class JpegNpz:
     One file is split, two are the train and the test images.
     """
 
-    def __init__(self, *archives: Archive, name: str, names: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        *archives: Archive,
+        name: str,
+        names: tuple[str, ...] | None = None,
+        options: ReadOptions | None = None,
+    ) -> None:
         """Look at the keys.
 
         Args:
             names: the classes, where the files do not have to name them.
+            options: the fit of images that are no squares.
 
         Raises:
             DataError: keys are missing.
@@ -41,24 +51,37 @@ class JpegNpz:
                     f"{archive.path} lacks {', '.join(missing)}; it has {', '.join(sorted(archive.keys))}", hint=KEYS
                 )
         self._archives, self._name, self._names = archives, name, names
+        self._options = options or ReadOptions()
         self._where = " and ".join(str(archive.path) for archive in archives)
 
     def native_shape(self) -> tuple[int, int]:
-        archive = self._archives[0]
-        jpeg, offsets = archive.read("jpeg"), _offsets(archive)
-        files = [_file(jpeg, offsets, index) for index in spread(range(len(offsets) - 1))]
-        return 3, median_side(files, where=archive.path)
+        return 3, self._shape.native(self._fit)
 
     def classes(self) -> tuple[str, ...]:
         return self._labelled()[0]
 
     def load(self, *, resolution: int, seed: int) -> Dataset:
         classes, labels = self._labelled()
+        for archive in self._archives if self._options.fit == "auto" else ():
+            _content(archive, len(labels[str(archive.path)]))
+        reading = Reading(self._fit)
         whole, *test = [
-            Images(_pixels(archive, len(labels[str(archive.path)]), resolution), labels[str(archive.path)])
+            Images(_pixels(archive, len(labels[str(archive.path)]), resolution, reading), labels[str(archive.path)])
             for archive in self._archives
         ]
-        return assemble(self._name, classes, whole, seed=seed, flip=True, test=test[0] if test else None)
+        dataset = assemble(self._name, classes, whole, seed=seed, flip=True, test=test[0] if test else None)
+        return replace(dataset, reading=reading)
+
+    @property
+    def _fit(self) -> Fit:
+        return self._options.fit if self._options.fit != "auto" else self._options.fit_of(self._shape.aspect)
+
+    @cached_property
+    def _shape(self) -> Shape:
+        archive = self._archives[0]
+        jpeg, offsets = archive.read("jpeg"), _offsets(archive)
+        files = [_file(jpeg, offsets, index) for index in spread(range(len(offsets) - 1))]
+        return median_shape(files, where=archive.path)
 
     def _labelled(self) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
         names = [stored_classes(archive, self._names) for archive in self._archives]
@@ -68,27 +91,38 @@ class JpegNpz:
         return class_labels(arrays, names[0], where=self._where)
 
 
-def _pixels(archive: Archive, count: int, resolution: int) -> NDArray[np.uint8]:
+def _pixels(archive: Archive, count: int, resolution: int, reading: Reading) -> NDArray[np.uint8]:
     """All images of a file, shape (count, 3, resolution, resolution)."""
 
     def fresh() -> NDArray[np.uint8]:
-        jpeg, offsets = archive.read("jpeg"), _offsets(archive)
-        if len(offsets) != count + 1 or jpeg.dtype != np.uint8 or jpeg.ndim != 1 or offsets[-1] > len(jpeg):
-            raise DataError(
-                f"'jpeg' must be bytes, cut by one more of 'offsets' than there are 'labels', but {archive.path} has "
-                f"{count} labels, {len(offsets)} offsets up to {offsets[-1]}, and jpeg of type {jpeg.dtype} and shape "
-                f"{jpeg.shape}",
-                hint=KEYS,
-            )
+        jpeg, offsets = _content(archive, count)
         return decode(
             count,
             lambda index: _file(jpeg, offsets, index),
             lambda index: f"image {index}",
             resolution=resolution,
             where=archive.path,
+            reading=reading,
         )
 
-    return cached([archive.path], (count, 3, resolution, resolution), fresh)
+    return cached([archive.path], (count, 3, resolution, resolution), reading, fresh)
+
+
+def _content(archive: Archive, count: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """The bytes of all images of a file, and where each begins and the last ends.
+
+    Args:
+        count: of the labels.
+    """
+    jpeg, offsets = archive.read("jpeg"), _offsets(archive)
+    if len(offsets) != count + 1 or jpeg.dtype != np.uint8 or jpeg.ndim != 1 or offsets[-1] > len(jpeg):
+        raise DataError(
+            f"'jpeg' must be bytes, cut by one more of 'offsets' than there are 'labels', but {archive.path} has "
+            f"{count} labels, {len(offsets)} offsets up to {offsets[-1]}, and jpeg of type {jpeg.dtype} and shape "
+            f"{jpeg.shape}",
+            hint=KEYS,
+        )
+    return jpeg, offsets
 
 
 def _offsets(archive: Archive) -> NDArray[Any]:

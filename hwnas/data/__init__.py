@@ -109,7 +109,7 @@ def _source(source: str, options: ReadOptions) -> Source:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
             f"{source!r} is neither a built-in data set nor a folder or file that can be opened: {reason}",
-            hint=f"accepted are {', '.join(map(repr, _BUILT_IN))}, and the path of an .npz, CSV or Parquet file or of a "
+            hint=f"accepted are {', '.join(map(repr, _BUILT_IN))}, and the path of an .npz, CSV or Parquet file or a "
             f"folder; {LAYOUT}",
         ) from error
     suffix = "" if path.is_dir() else path.suffix.lower()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,6 +54,31 @@ class Reading:
     fit: Fit = "crop"
     low: float = 0.0
     high: float = 65535.0
+
+    def to_metadata(self) -> dict[str, str]:
+        """What differs from the default, for the metadata of a model, by name."""
+        default = Reading()
+        fit = {} if self.fit == default.fit else {"fit": self.fit}
+        values = (self.low, self.high)
+        return fit | ({} if values == (default.low, default.high) else {"values": json.dumps(values)})
+
+    @classmethod
+    def of_metadata(cls, metadata: Mapping[str, str]) -> Reading:
+        """What `to_metadata` wrote.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        fit = next((one for one in FITS if one == metadata.get("fit", cls().fit)), None)
+        values = json.loads(metadata["values"]) if "values" in metadata else [cls().low, cls().high]
+        low, high = values if isinstance(values, list) and len(values) == 2 else (0, 0)
+        if (
+            fit is None
+            or not all(type(one) in (int, float) and math.isfinite(one) for one in (low, high))
+            or low >= high
+        ):
+            raise ValueError("how images are read")
+        return cls(fit, float(low), float(high))
 
     @property
     def key(self) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hwnas.backends.model_format import format_of
 from hwnas.data import image, to_input
+from hwnas.data.reading import Reading
 from hwnas.display import table_html
 from hwnas.errors import DataError, ExportError, InputError
 from hwnas.runtimes import RUNTIMES
@@ -60,9 +61,11 @@ def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Predic
         mean, std = (json_as(metadata[f"hwnas.{key}"], list[float], f"{lacks} {key}") for key in ("mean", "std"))
         height = json_as(metadata["imgsz"], list[int], f"{lacks} imgsz")[0]
         gray = metadata["hwnas.color"] == "gray"
+        own = {name.removeprefix("hwnas."): text for name, text in metadata.items() if name.startswith("hwnas.")}
+        reading = Reading.of_metadata(own)
         if not images:
             return []
-        pixels = [torch.from_numpy(_pixels(path, height, gray=gray)) for path in images]
+        pixels = [torch.from_numpy(_pixels(path, height, reading, gray=gray)) for path in images]
         logits = model_format.run(content, to_input(torch.stack(pixels), mean, std).contiguous().numpy())
     except ExportError as error:
         raise InputError(f"cannot use the model {model}: {error}") from error
@@ -76,12 +79,12 @@ def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Predic
     return predictions
 
 
-def _pixels(path: Path, resolution: int, *, gray: bool) -> NDArray[np.uint8]:
+def _pixels(path: Path, resolution: int, reading: Reading, *, gray: bool) -> NDArray[np.uint8]:
     try:
-        pixels = image.read(path, resolution=resolution)
+        pixels = image.read(path, resolution=resolution, reading=reading)
     except image.UNREADABLE as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
-        raise DataError(f"cannot read the image {path}: {reason}", hint="JPEG, PNG, WebP and BMP are read") from error
+        raise DataError(f"cannot read the image {path}: {reason}", hint=f"{image.KINDS} are read") from error
     if gray:
         return np.round(np.tensordot(_LUMA, pixels, 1)[None]).astype(np.uint8)
     return pixels

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.config import Configuration
-from hwnas.data import Dataset, load_dataset, resized
+from hwnas.data import Dataset, resized
 from hwnas.devices.host import host_facts
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.events import Events, OnEvent
@@ -15,6 +15,7 @@ from hwnas.files import write_json
 from hwnas.latency.model import LatencyModel
 from hwnas.report.page import write_front, write_report
 from hwnas.run.context import RunContext, SearchContext
+from hwnas.run.images import images_of
 from hwnas.run.latency_stage import ready_model
 from hwnas.run.measured_check import checked
 from hwnas.run.plan import Plan, make_plan
@@ -69,6 +70,8 @@ def run_search(
             write_json(folder.environment, host_facts() | {"accelerator": str(plan.accelerator), "threads": threads})
             with events.stage("data"):
                 dataset = _images(plan, dataset, folder)
+                if plan.survey is not None:
+                    events.record({"event": "images", **plan.survey.to_json()})
             with events.stage("measure"):
                 whole = _latencies(plan, folder, events)
             model, range_ms = whole.restricted(plan.constrained.kept), (whole.smallest_ms, whole.largest_ms)
@@ -97,7 +100,7 @@ def _images(plan: Plan, dataset: Dataset | None, folder: RunFolder) -> Dataset:
     """The images at the resolution of the space; a resumed run has the same as before."""
     config, resolution = plan.config, plan.space.input_shape[1]
     if dataset is None:
-        dataset = load_dataset(config.data.source, resolution=resolution, seed=config.compute.seed)
+        dataset = images_of(config, resolution)
         folder.same_data(dataset.digest())
     return resized(dataset, resolution)
 

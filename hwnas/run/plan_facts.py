@@ -32,6 +32,8 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "strategy": plan.strategy.name,
         "init": None if plan.reused is None else plan.reused.to_json(plan.config.search.init),
     }
+    if plan.survey is not None:
+        facts["data"] = plan.survey.to_json()
     feasible = None
     if plan.complete:
         model = model_of(plan.table, plan.whole, any_table=plan.any_table, cold=plan.cold)
@@ -61,6 +63,7 @@ def plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
     c, height, width = plan.space.input_shape
     lines = {
         "data": f"{plan.config.data.source}: {plan.space.classes} classes, {c} × {height} × {width} pixels",
+        **({} if plan.survey is None else plan.survey.lines()),
         "space": f"{plan.whole.name}: {plan.whole.size:,} architectures; {plan.reason}",
         "device": f"{plan.device.id}, {facts['condition']}",
     }

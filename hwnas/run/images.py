@@ -1,0 +1,59 @@
+"""The images that a configuration names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hwnas.config import Configuration
+from hwnas.data import Dataset, ReadOptions, Survey, class_names, load_dataset, native_shape, survey
+from hwnas.progress import Progress
+
+
+def read_options(config: Configuration) -> ReadOptions:
+    """How the images are to be read."""
+    data = config.data
+    return ReadOptions(data.labels, data.fit, data.flip, data.skip_unreadable, config.compute.threads)
+
+
+def images_of(config: Configuration, resolution: int) -> Dataset:
+    """The images at `resolution` × `resolution` pixels.
+
+    Raises:
+        InputError: the source is unknown, or the images cannot be used.
+    """
+    return load_dataset(
+        config.data.source, resolution=resolution, seed=config.compute.seed, options=read_options(config)
+    )
+
+
+def named_classes(config: Configuration) -> tuple[str, ...]:
+    """The classes, without reading an image.
+
+    Raises:
+        InputError: as `images_of`.
+    """
+    return class_names(config.data.source, read_options(config))
+
+
+def native(config: Configuration) -> tuple[int, int]:
+    """(channels, resolution in pixels) that the images have by nature.
+
+    Raises:
+        InputError: as `images_of`.
+    """
+    return native_shape(config.data.source, read_options(config))
+
+
+def surveyed(config: Configuration, progress: Progress) -> Survey | None:
+    """What the images are like, with every one of them looked at; None of sets that need no looking at.
+
+    Raises:
+        InputError: as `images_of`: what a run would refuse is refused here.
+    """
+    return survey(config.data.source, seed=config.compute.seed, options=read_options(config), progress=progress)
+
+
+def data_texts(config: Configuration, found: Survey | None) -> tuple[str, ...]:
+    """What the metadata of a model says of the images, where that may be long."""
+    own = () if found is None else (found.reading.key,)
+    return (Path(config.data.source).expanduser().resolve().name, *own)

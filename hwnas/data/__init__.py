@@ -13,7 +13,7 @@ from hwnas.data.digits import Digits
 from hwnas.data.encoded_source import EncodedSource
 from hwnas.data.from_torch import from_torch
 from hwnas.data.image_folder import LAYOUT, find
-from hwnas.data.jpeg_npz import JpegNpz
+from hwnas.data.jpeg_npz import found_in
 from hwnas.data.known import cifar10, mnist, omniglot
 from hwnas.data.labels_csv import from_csv
 from hwnas.data.npz import Archive
@@ -96,7 +96,7 @@ def survey(source: str, *, seed: int, options: ReadOptions = _ASKED, progress: P
         InputError: as `load_dataset`; what that refuses, this refuses.
     """
     found = _source(source, options)
-    return found.survey(seed=seed, progress=progress) if isinstance(found, EncodedSource) else None
+    return found.survey(seed=seed, progress=progress) if isinstance(found, EncodedSource | ArrayNpz) else None
 
 
 def _source(source: str, options: ReadOptions) -> Source:
@@ -120,9 +120,9 @@ def _source(source: str, options: ReadOptions) -> Source:
     archive = Archive(path)
     found: Source
     if archive.keys & {"jpeg", "offsets"}:
-        found = JpegNpz(archive, name=path.stem, options=options)
+        found = EncodedSource(lambda: found_in(archive), options)
     else:
-        found = ArrayNpz(archive, name=path.stem)
+        found = ArrayNpz(archive, name=path.stem, options=options)
     return _without_labels(found, source, options)
 
 

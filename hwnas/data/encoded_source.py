@@ -6,26 +6,22 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.data.cache import cached
-from hwnas.data.cautions import cautions
 from hwnas.data.census import Census
 from hwnas.data.census_cache import census_of
-from hwnas.data.dataset import Dataset, Images, assemble, divided
+from hwnas.data.dataset import Dataset, Images, assemble
 from hwnas.data.encoded import Shape, decode, median_shape, spread
-from hwnas.data.found import PARTS, Found, Part
-from hwnas.data.mirror import mirroring
+from hwnas.data.found import Found
 from hwnas.data.reading import Reading, ReadOptions, window
 from hwnas.data.survey import Survey
-from hwnas.data.unreadable import list_file, refusal
+from hwnas.data.taken import kept_ranges, taken
 from hwnas.progress import Progress, Silent
 
 _SILENT = Silent()
-_SQUARE = 1.02
 
 
 class EncodedSource:
@@ -66,7 +62,7 @@ class EncodedSource:
             lambda: decode(
                 count,
                 lambda index: found.open(int(kept[index])),
-                lambda index: repr(found.names[int(kept[index])]),
+                lambda index: found.called(int(kept[index])),
                 resolution=resolution,
                 where=found.where,
                 reading=survey.reading,
@@ -74,7 +70,7 @@ class EncodedSource:
             chosen="" if all_kept else hashlib.sha256(kept.tobytes()).hexdigest(),
         )
         parts = {
-            part: Images(pixels[rows], found.labels[kept[rows]]) for part, rows in _kept_ranges(found, kept).items()
+            part: Images(pixels[rows], found.labels[kept[rows]]) for part, rows in kept_ranges(found, kept).items()
         }
         dataset = assemble(
             found.name,
@@ -96,40 +92,8 @@ class EncodedSource:
     def _take(self, seed: int, progress: Progress) -> tuple[Survey, NDArray[np.int64]]:
         found, options = self._found, self._options
         census = census_of(found, threads=options.threads, progress=progress)
-        failed = np.flatnonzero(census.errors != "")
-        unreadable = [f"{found.names[int(index)]!r} ({census.errors[index]})" for index in failed]
-        listed: Path | None = list_file(found.where, unreadable) if unreadable else None
-        if unreadable and not options.skip_unreadable:
-            raise refusal(unreadable, len(found.names), found.where, listed)
-        kept = np.flatnonzero(census.errors == "")
-        seen = census.subset(census.errors == "")
-        ranges = _kept_ranges(found, kept)
-        chosen = divided(
-            found.name, found.classes, {part: found.labels[kept[rows]] for part, rows in ranges.items()}, seed=seed
-        )
-        part_of_row = np.empty(len(kept), "U5")
-        for part, (source, indices) in chosen.items():
-            rows = np.arange(len(kept))[ranges[_part(source)]]
-            part_of_row[rows if indices is None else rows[indices]] = part
-        labels = found.labels[kept]
-        learnt = part_of_row != "test"
-        reading, notes = self._reading(seen)
-        survey = Survey(
-            classes=found.classes,
-            counts={part: np.bincount(labels[part_of_row == part], minlength=len(found.classes)) for part in PARTS},
-            width=seen.width,
-            height=seen.height,
-            reading=reading,
-            fit_reason=self._fit_reason(),
-            mirroring=mirroring(options.flip, found.classes, seen.thumbs[learnt], labels[learnt]),
-            native=self.native_shape(),
-            notes=(*found.notes, *notes),
-            ignored=found.ignored,
-            unreadable=tuple(unreadable),
-            listed_in="" if listed is None else str(listed),
-            cautions=cautions(found, seen, kept, part_of_row),
-        )
-        return survey, kept
+        reading, notes = self._reading(census.subset(census.errors == ""))
+        return taken(found, census, options, seed=seed, shape=self._shape, reading=reading, notes=notes)
 
     def _reading(self, seen: Census) -> tuple[Reading, list[str]]:
         fit = self._options.fit_of(self._shape.aspect)
@@ -141,29 +105,3 @@ class EncodedSource:
             f"{int(seen.deep.sum())} images have more than 8 bits, with values from {low:g} to {high:g}; "
             f"{reading.low:g} to {reading.high:g} become 0 to 255"
         ]
-
-    def _fit_reason(self) -> str:
-        aspect, fit = self._shape.aspect, self._options.fit_of(self._shape.aspect)
-        if aspect < _SQUARE and self._options.fit == "auto":
-            return ""
-        done = {
-            "crop": "the centre square of each is taken",
-            "pad": "grey is added to the shorter side",
-            "squash": "the longer side is squeezed",
-        }[fit]
-        why = f"the longer side is {aspect:.2f} times the shorter one in the median"
-        other = "--fit pad keeps all of an image" if fit == "crop" else "--fit crop takes the centre square"
-        return f"{done}; {why}; {other}"
-
-
-def _part(name: str) -> Part:
-    return next(part for part in PARTS if part == name)
-
-
-def _kept_ranges(found: Found, kept: NDArray[np.int64]) -> dict[Part, slice]:
-    """The rows of each part among the images that are kept."""
-    result: dict[Part, slice] = {}
-    for part, rows in found.ranges().items():
-        start, stop = np.searchsorted(kept, (rows.start, rows.stop))
-        result[part] = slice(int(start), int(stop))
-    return result

@@ -71,6 +71,10 @@ class Found:
     ignored: tuple[Ignored, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def called(self, index: int) -> str:
+        """An image in messages: the path of a file in quotes."""
+        return repr(self.names[index]) if len(self.files) == len(self.names) else self.names[index]
+
     def ranges(self) -> dict[Part, slice]:
         """The images of each part that they come in."""
         result: dict[Part, slice] = {}

@@ -12,13 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, features
 
-from hwnas.data.reading import Reading
+from hwnas.data.reading import PADDING, Reading
 
 HEIF_SUFFIXES = frozenset({".heic", ".heif"})
 """Read where pillow-heif is installed."""
-
-PADDING = (128, 128, 128)
-"""RGB of what `pad` adds."""
 
 _FORMATS = {
     "JPEG": ".jpg .jpeg .jpe .jfif",
@@ -147,7 +144,7 @@ def _fitted(image: Image.Image, resolution: int, reading: Reading) -> Image.Imag
     if reading.fit == "pad":
         scale = resolution / max(image.size)
         inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        canvas = Image.new("RGB", size, PADDING)
+        canvas = Image.new("RGB", size, (PADDING,) * 3)
         place = ((resolution - inner[0]) // 2, (resolution - inner[1]) // 2)
         canvas.paste(image.resize(inner, Image.Resampling.BILINEAR), place)
         return canvas

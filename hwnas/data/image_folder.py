@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hwnas.data import walk
+from hwnas.data.arrow_tables import TABLES, arrow_files, from_arrow
 from hwnas.data.dataset import SMALLEST_CLASS
 from hwnas.data.encoded import few
 from hwnas.data.found import Found, Ignored, Labelled, Part, found_files, part_of
@@ -33,6 +34,8 @@ def find(folder: Path, *, labels: str = "") -> Found:
     Raises:
         DataError: the folder is missing or not a folder, its layout is none of these, or a class has too few images.
     """
+    if folder.is_file() and folder.suffix.lower() in TABLES:
+        return from_arrow(folder, [folder])
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise DataError(f"the image folder {folder} {problem}", hint=LAYOUT)
@@ -46,6 +49,8 @@ def find(folder: Path, *, labels: str = "") -> Found:
         return _in_parts(folder, parts)
     if (parts or len(folders) < 2) and (file := labels_file(folder)) is not None:
         return from_csv(file, folder, by_itself=True)
+    if (tables := arrow_files(folder)) and walk.first_image(folder) is None:
+        return from_arrow(folder, tables)
     if parts:
         raise DataError(
             f"{folder} has {', '.join(path.name for path in parts.values())}, but no folders of classes in them",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cached_property
 from io import BytesIO
 from typing import Any
 
@@ -13,75 +11,72 @@ from numpy.typing import NDArray
 from hwnas.data.array_npz import KEYS, stored_classes
 from hwnas.data.cache import cached
 from hwnas.data.dataset import Dataset, Images, assemble
-from hwnas.data.encoded import Shape, decode, median_shape, spread
+from hwnas.data.encoded import decode, median_shape, spread
+from hwnas.data.found import Found
 from hwnas.data.labels import class_labels
 from hwnas.data.npz import Archive
-from hwnas.data.reading import Fit, Reading, ReadOptions
+from hwnas.data.reading import Reading
 from hwnas.errors import DataError
 
 _NEEDED = ("jpeg", "labels", "offsets")
 
 
-class JpegNpz:
-    """Image i is `jpeg[offsets[i]:offsets[i + 1]]`, in any format that a folder may have; all become RGB.
+def found_in(archive: Archive) -> Found:
+    """The images of a file: image i is `jpeg[offsets[i]:offsets[i + 1]]`, in any format that a folder may have.
 
-    One file is split, two are the train and the test images.
+    Raises:
+        DataError: keys are missing, or what they hold cannot be used.
     """
+    _check_keys(archive)
+    arrays = {"labels": archive.read("labels")}
+    classes, labels = class_labels(arrays, stored_classes(archive, None), where=str(archive.path))
+    count = len(labels["labels"])
+    jpeg, offsets = _content(archive, count)
+    return Found(
+        name=archive.path.stem,
+        where=archive.path,
+        classes=classes,
+        names=[f"image {index}" for index in range(count)],
+        labels=labels["labels"],
+        parts={"train": count},
+        open=lambda index: _file(jpeg, offsets, index),
+        files=[archive.path],
+    )
 
-    def __init__(
-        self,
-        *archives: Archive,
-        name: str,
-        names: tuple[str, ...] | None = None,
-        options: ReadOptions | None = None,
-    ) -> None:
+
+class JpegNpz:
+    """Two such files, of train and of test images; all become RGB."""
+
+    def __init__(self, *archives: Archive, name: str, names: tuple[str, ...] | None = None) -> None:
         """Look at the keys.
 
         Args:
             names: the classes, where the files do not have to name them.
-            options: the fit of images that are no squares.
 
         Raises:
             DataError: keys are missing.
         """
         for archive in archives:
-            missing = [key for key in _NEEDED if key not in archive.keys]
-            if missing:
-                raise DataError(
-                    f"{archive.path} lacks {', '.join(missing)}; it has {', '.join(sorted(archive.keys))}", hint=KEYS
-                )
+            _check_keys(archive)
         self._archives, self._name, self._names = archives, name, names
-        self._options = options or ReadOptions()
         self._where = " and ".join(str(archive.path) for archive in archives)
 
     def native_shape(self) -> tuple[int, int]:
-        return 3, self._shape.native(self._fit)
+        archive = self._archives[0]
+        jpeg, offsets = archive.read("jpeg"), _offsets(archive)
+        files = [_file(jpeg, offsets, index) for index in spread(range(len(offsets) - 1))]
+        return 3, median_shape(files, where=archive.path).short
 
     def classes(self) -> tuple[str, ...]:
         return self._labelled()[0]
 
     def load(self, *, resolution: int, seed: int) -> Dataset:
         classes, labels = self._labelled()
-        for archive in self._archives if self._options.fit == "auto" else ():
-            _content(archive, len(labels[str(archive.path)]))
-        reading = Reading(self._fit)
         whole, *test = [
-            Images(_pixels(archive, len(labels[str(archive.path)]), resolution, reading), labels[str(archive.path)])
+            Images(_pixels(archive, len(labels[str(archive.path)]), resolution), labels[str(archive.path)])
             for archive in self._archives
         ]
-        dataset = assemble(self._name, classes, whole, seed=seed, flip=True, test=test[0] if test else None)
-        return replace(dataset, reading=reading)
-
-    @property
-    def _fit(self) -> Fit:
-        return self._options.fit if self._options.fit != "auto" else self._options.fit_of(self._shape.aspect)
-
-    @cached_property
-    def _shape(self) -> Shape:
-        archive = self._archives[0]
-        jpeg, offsets = archive.read("jpeg"), _offsets(archive)
-        files = [_file(jpeg, offsets, index) for index in spread(range(len(offsets) - 1))]
-        return median_shape(files, where=archive.path)
+        return assemble(self._name, classes, whole, seed=seed, flip=True, test=test[0] if test else None)
 
     def _labelled(self) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
         names = [stored_classes(archive, self._names) for archive in self._archives]
@@ -91,7 +86,15 @@ class JpegNpz:
         return class_labels(arrays, names[0], where=self._where)
 
 
-def _pixels(archive: Archive, count: int, resolution: int, reading: Reading) -> NDArray[np.uint8]:
+def _check_keys(archive: Archive) -> None:
+    missing = [key for key in _NEEDED if key not in archive.keys]
+    if missing:
+        raise DataError(
+            f"{archive.path} lacks {', '.join(missing)}; it has {', '.join(sorted(archive.keys))}", hint=KEYS
+        )
+
+
+def _pixels(archive: Archive, count: int, resolution: int) -> NDArray[np.uint8]:
     """All images of a file, shape (count, 3, resolution, resolution)."""
 
     def fresh() -> NDArray[np.uint8]:
@@ -102,10 +105,9 @@ def _pixels(archive: Archive, count: int, resolution: int, reading: Reading) -> 
             lambda index: f"image {index}",
             resolution=resolution,
             where=archive.path,
-            reading=reading,
         )
 
-    return cached([archive.path], (count, 3, resolution, resolution), reading, fresh)
+    return cached([archive.path], (count, 3, resolution, resolution), Reading(), fresh)
 
 
 def _content(archive: Archive, count: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:

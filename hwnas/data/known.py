@@ -16,7 +16,6 @@ from hwnas.data.dataset import Dataset
 from hwnas.data.idx import idx_shape, read_idx
 from hwnas.data.jpeg_npz import JpegNpz
 from hwnas.data.npz import Archive
-from hwnas.data.reading import ReadOptions
 from hwnas.data.source import Source
 from hwnas.errors import DataError
 
@@ -168,7 +167,7 @@ def _cifar10_npz(paths: Sequence[Path]) -> Source:
 
 
 def _cifar10_jpeg(paths: Sequence[Path]) -> Source:
-    return JpegNpz(*map(Archive, paths), name="cifar10", names=CIFAR10, options=ReadOptions(fit="crop"))
+    return JpegNpz(*map(Archive, paths), name="cifar10", names=CIFAR10)
 
 
 def _cifar10_batches(paths: Sequence[Path], read: Callable[[Path], Batch]) -> Source:

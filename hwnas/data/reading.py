@@ -13,6 +13,9 @@ FITS: tuple[Fit, ...] = ("crop", "pad", "squash")
 VERSION = 2
 """To be raised whenever the same file would be read to other pixels."""
 
+PADDING = 128
+"""Grey level of what `pad` adds."""
+
 LONG = 1.8
 """Above this median of longer side / shorter side, images are padded unless the user says how to fit them."""
 

@@ -58,6 +58,15 @@ def images(folder: Path, root: Path, ignored: list[Ignored]) -> list[Path]:
     return sorted(found, key=lambda path: path.parts)
 
 
+def first_image(folder: Path) -> Path | None:
+    """An image below a folder, whichever; None if there is none.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    return next((path for path, _ in files(folder, folder, []) if not refusal(path)), None)
+
+
 def refusal(path: Path) -> str:
     """Why a file is no image, by its name alone; empty where it is one."""
     suffix = path.suffix.lower()

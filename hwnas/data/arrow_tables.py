@@ -97,18 +97,12 @@ class _Table:
         return len(self.labels)
 
     def image(self, row: int) -> Path | BytesIO:
-        """The encoded image of a row.
-
-        Raises:
-            ValueError: there is none.
-        """
+        """The encoded image of a row; nothing, which cannot be read, where there is none."""
         value = self._images[row].as_py()
         content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
         if content is None and path:
             return self.path.parent / str(path)
-        if content is None:
-            raise ValueError("the row has no image")
-        return BytesIO(content)
+        return BytesIO(content or b"")
 
 
 def _read(path: Path) -> Any:

@@ -108,7 +108,8 @@ def _flat(census: Census, names: Sequence[str]) -> Iterator[Caution]:
 
 
 def _grey(census: Census, labels: NDArray[np.int64], classes: Sequence[str]) -> Iterator[Caution]:
-    grey, count = census.grey, int(census.grey.sum())
+    grey = census.grey & (census.spread > FLAT)
+    count = int(grey.sum())
     if 0 < count < len(census):
         of_class = np.bincount(labels, minlength=len(classes))
         shares = np.bincount(labels[grey], minlength=len(classes)) / of_class.clip(min=1)

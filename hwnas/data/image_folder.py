@@ -10,7 +10,7 @@ from hwnas.data import walk
 from hwnas.data.arrow_tables import TABLES, arrow_files, from_arrow
 from hwnas.data.dataset import SMALLEST_CLASS
 from hwnas.data.encoded import few
-from hwnas.data.found import Found, Ignored, Labelled, Part, found_files, part_of
+from hwnas.data.found import PARTS, Found, Ignored, Labelled, Part, found_files, part_of
 from hwnas.data.labels_csv import from_csv, labels_file
 from hwnas.errors import DataError
 
@@ -76,7 +76,9 @@ def _part_folders(root: Path, folders: list[Path]) -> dict[Part, Path]:
                 f"{root} has two folders of one part, {parts[part].name} and {entry.name}", hint="keep one of them"
             )
         parts[part] = entry
-    return parts if "train" in parts and (len(parts) > 1 or len(folders) == 1) else {}
+    if "train" not in parts or (len(parts) == 1 and len(folders) > 1):
+        return {}
+    return {part: parts[part] for part in PARTS if part in parts}
 
 
 def _in_parts(root: Path, parts: Mapping[Part, Path]) -> Found:

@@ -89,6 +89,7 @@ def files(folder: Path, root: Path, ignored: list[Ignored]) -> Iterator[tuple[Pa
         ) from error
 
     seen: set[tuple[int, int]] = set()
+    _first_time(folder, seen)
     for place, folders, names in os.walk(folder, followlinks=True, onerror=fail):
         for name in [name for name in (*folders, *names) if hidden(name)]:
             path = Path(place, name)

@@ -56,13 +56,7 @@ def dataset_of(
     Raises:
         DataError: images or labels cannot be used.
     """
-    for (key, images), (other, labels) in zip(x.items(), y.items(), strict=True):
-        if images.shape[:1] != labels.shape[:1]:
-            raise DataError(
-                f"there must be one label per image, but in {where} {key} has shape {images.shape} and {other} has "
-                f"{labels.shape}",
-                hint="give one label per image",
-            )
+    _check_counts(x, y, where)
     classes, indices = class_labels(y, names, where=where)
     pixels = as_pixels(x, where=where)
     parts = {
@@ -73,6 +67,16 @@ def dataset_of(
     mirrored = whole.pixels.shape[1] == 3 if flip is None else flip
     dataset = assemble(name, classes, whole, seed=seed, flip=mirrored, val=parts.get("val"), test=parts.get("test"))
     return replace(dataset, reading=Reading(fit))
+
+
+def _check_counts(x: Mapping[str, NDArray[Any]], y: Mapping[str, NDArray[Any]], where: str) -> None:
+    for (key, images), (other, labels) in zip(x.items(), y.items(), strict=True):
+        if images.shape[:1] != labels.shape[:1]:
+            raise DataError(
+                f"there must be one label per image, but in {where} {key} has shape {images.shape} and {other} has "
+                f"{labels.shape}",
+                hint="give one label per image",
+            )
 
 
 def _part_of_key(key: str) -> str:
@@ -145,15 +149,10 @@ class ArrayNpz:
         if self._options is None:
             return None
         where = str(self._archive.path)
-        classes, labels = class_labels(self._labels(), self._known(), where=where)
-        pixels = as_pixels(self._planes(), where=where)
-        for (x, y), images in zip(self._keys, pixels.values(), strict=True):
-            if len(images) != len(labels[y]):
-                raise DataError(
-                    f"there must be one label per image, but in {where} {x} has {len(images)} images and {y} has "
-                    f"{len(labels[y])} labels",
-                    hint="give one label per image",
-                )
+        planes, named = self._planes(), self._labels()
+        _check_counts(planes, named, where)
+        classes, labels = class_labels(named, self._known(), where=where)
+        pixels = as_pixels(planes, where=where)
         found = Found(
             name=self._name,
             where=self._archive.path,

@@ -65,7 +65,7 @@ def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Predic
         reading = Reading.of_metadata(own)
         if not images:
             return []
-        pixels = [torch.from_numpy(_pixels(path, height, reading, gray=gray)) for path in images]
+        pixels = [torch.from_numpy(_pixels(path, height, gray=gray, reading=reading)) for path in images]
         logits = model_format.run(content, to_input(torch.stack(pixels), mean, std).contiguous().numpy())
     except ExportError as error:
         raise InputError(f"cannot use the model {model}: {error}") from error
@@ -79,7 +79,7 @@ def predict(model: Path, images: Sequence[Path], *, top: int = 3) -> list[Predic
     return predictions
 
 
-def _pixels(path: Path, resolution: int, reading: Reading, *, gray: bool) -> NDArray[np.uint8]:
+def _pixels(path: Path, resolution: int, *, gray: bool, reading: Reading | None = None) -> NDArray[np.uint8]:
     try:
         pixels = image.read(path, resolution=resolution, reading=reading)
     except image.UNREADABLE as error:

@@ -56,20 +56,23 @@ def folder() -> Path:
     return cache_folder() / "images"
 
 
-def stats_key(files: Sequence[Path], more: str) -> str | None:
-    """Text that changes with the path, size or time of change of any of the files, and with `more`; None if a file is
-    not there."""
+def stats_key(files: Sequence[Path], more: str, *, whole: bool = True) -> str | None:
+    """Text that changes with the path, size or time of change of any of the files, and with `more`.
+
+    None if a file is not there and `whole` is true.
+    """
     parts = [more]
-    try:
-        for file in files:
+    folders: dict[Path, Path] = {}
+    for file in files:
+        try:
             facts = file.stat()
-            parts.append(f"{facts.st_size} {facts.st_mtime_ns} {file.resolve()}")
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ):  # gone, a loop of links, no name: whoever reads it says so
-        return None
+            if file.parent not in folders:
+                folders[file.parent] = file.parent.resolve()
+            parts.append(f"{facts.st_size} {facts.st_mtime_ns} {folders[file.parent] / file.name}")
+        except (OSError, RuntimeError, ValueError):  # gone, a loop of links, no name: whoever reads it says so
+            if whole:
+                return None
+            parts.append(f"missing {file}")
     return sha256(os.fsencode(chr(0).join(parts)))
 
 

@@ -75,8 +75,11 @@ def _groups(values: NDArray[np.generic], chosen: NDArray[np.bool_]) -> list[NDAr
     rows = np.flatnonzero(chosen)
     order = rows[np.argsort(values[rows], kind="stable")]
     ordered = values[order]
-    ends = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-    return [group for group in np.split(order, ends) if len(group) > 1]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(rows) else rows
+    lengths = np.diff(np.append(starts, len(rows)))
+    return [
+        order[start : start + length] for start, length in zip(starts[lengths > 1], lengths[lengths > 1], strict=True)
+    ]
 
 
 def _truly_equal(

@@ -29,14 +29,14 @@ _SHAPES = {"thumbs": (16, 16)}
 
 def census_of(found: Found, *, threads: int, progress: Progress) -> Census:
     """The census of images, from the cache while the files that hold them are the same."""
-    files = [path for path in found.files if path.exists()]  # what is missing is missed every time
     more = f"{_FORMAT} Pillow {PIL.__version__} {' '.join(FORMATS)} {Image.MAX_IMAGE_PIXELS}"
-    key = stats_key(files, f"{more} {sha256(chr(0).join(found.names).encode(errors='surrogateescape'))}")
-    path = None if key is None else cache_folder() / "census" / f"{key}.npz"
-    if path is not None and (kept := _read(path, len(found.names))) is not None:
+    names = sha256(chr(0).join(found.names).encode(errors="surrogateescape"))
+    key = stats_key(found.files, f"{more} {names}", whole=False)
+    path = cache_folder() / "census" / f"{key}.npz"
+    if (kept := _read(path, len(found.names))) is not None:
         return kept
     census = look(found, threads=threads, progress=progress)
-    if path is not None and census.lasting and len(files) == len(found.files):
+    if census.lasting:
         _write(path, census)
     return census
 

@@ -53,7 +53,6 @@ class Survey:
         unreadable: images that are left out because they cannot be read, each with the reason.
         listed_in: the file that lists those; empty without any.
         cautions: what may spoil a result.
-        native: (channels, side in pixels) that the images have by nature.
     """
 
     classes: tuple[str, ...]
@@ -63,7 +62,6 @@ class Survey:
     reading: Reading
     fit_reason: str
     mirroring: Mirroring
-    native: tuple[int, int]
     notes: tuple[str, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     unreadable: tuple[str, ...] = ()

@@ -64,7 +64,6 @@ def taken(
         reading=reading,
         fit_reason=_fit_reason(shape, options, reading),
         mirroring=mirroring(options.flip, found.classes, seen.thumbs[learnt], labels[learnt], default=channels == 3),
-        native=(channels, shape.native(reading.fit)),
         notes=(*found.notes, *notes),
         ignored=found.ignored,
         unreadable=tuple(unreadable),

@@ -97,7 +97,7 @@ def plan_search(
     on_event: OnEvent | Sequence[OnEvent] = (),
     **options: Any,
 ) -> SearchPlan:
-    """The plan of `search` with the same arguments; nothing is trained, and nothing is written.
+    """The plan of `search` with the same arguments; nothing is trained, and nothing is written but caches.
 
     A budget in milliseconds without a width has the ends of a few instances measured, for some seconds; a message says
     so before.

@@ -15,7 +15,7 @@ from hwnas.data.from_torch import from_torch
 from hwnas.data.image_folder import LAYOUT, find
 from hwnas.data.jpeg_npz import found_in
 from hwnas.data.known import cifar10, mnist, omniglot
-from hwnas.data.labels_csv import from_csv
+from hwnas.data.labels_csv import TABLE_SUFFIXES, from_csv
 from hwnas.data.npz import Archive
 from hwnas.data.reading import ReadOptions
 from hwnas.data.source import Source
@@ -113,7 +113,7 @@ def _source(source: str, options: ReadOptions) -> Source:
             f"folder; {LAYOUT}",
         ) from error
     suffix = "" if path.is_dir() else path.suffix.lower()
-    if suffix in (".csv", ".tsv"):
+    if suffix in TABLE_SUFFIXES:
         return EncodedSource(lambda: from_csv(path, path.parent), options)
     if suffix != ".npz":
         return EncodedSource(lambda: find(path, labels=options.labels), options)

@@ -11,7 +11,7 @@ from hwnas.data.arrow_tables import TABLES, arrow_files, from_arrow
 from hwnas.data.dataset import SMALLEST_CLASS
 from hwnas.data.encoded import few
 from hwnas.data.found import PARTS, Found, Ignored, Labelled, Part, found_files, part_of
-from hwnas.data.labels_csv import from_csv, labels_file
+from hwnas.data.labels_csv import COLUMNS, TABLE_SUFFIXES, from_csv, labels_file
 from hwnas.errors import DataError
 
 LAYOUT = "the layout is FOLDER/CLASS/IMAGE or FOLDER/train/CLASS/IMAGE, or images and a CSV file of labels"
@@ -112,13 +112,17 @@ def _in_classes(root: Path, folders: list[Path]) -> Found:
     ignored: list[Ignored] = []
     classes = _classes(root, root, ignored)
     if not classes:
-        raise DataError(f"{root} has no class folders", hint=LAYOUT)
+        raise DataError(f"{root} has no class folders", hint=_layout(root))
     unprintable = [name for name in classes if not name.isprintable()]
     if unprintable:
         raise DataError(f"a class name must be printable text, but {root} has {unprintable[0]!r}", hint="rename it")
     if len(classes) == 1:
         inside = [entry.name for entry in walk.entries(folders[0]) if entry.is_dir()]
-        hint = f"if {', '.join(inside[:3])} are the classes, give --data {folders[0]}" if len(inside) > 1 else LAYOUT
+        hint = (
+            f"if {', '.join(inside[:3])} are the classes, give --data {folders[0]}"
+            if len(inside) > 1
+            else _layout(root)
+        )
         raise DataError(
             f"at least two classes are needed, but {root} has one class folder, {next(iter(classes))!r}", hint=hint
         )
@@ -132,6 +136,12 @@ def _in_classes(root: Path, folders: list[Path]) -> Found:
         Labelled("train", name, file, str(file.relative_to(root))) for name, files in classes.items() for file in files
     ]
     return found_files(folder_name(root), root, images, ignored=ignored)
+
+
+def _layout(root: Path) -> str:
+    """The layouts, and what a table beside images would have to have, where there is one."""
+    tables = [entry.name for entry in walk.entries(root) if entry.suffix.lower() in TABLE_SUFFIXES]
+    return f"{LAYOUT}; in {tables[0]!r} {COLUMNS}" if tables else LAYOUT
 
 
 def _classes(folder: Path, root: Path, ignored: list[Ignored]) -> dict[str, list[Path]]:

@@ -12,6 +12,7 @@ from hwnas.data import image, walk
 from hwnas.data.found import Found, Ignored, Labelled, Part, found_files, part_of
 from hwnas.errors import DataError
 
+TABLE_SUFFIXES = (".csv", ".tsv")
 LARGEST_BYTES = 256 << 20
 
 _FILE = (
@@ -50,7 +51,7 @@ def labels_file(folder: Path) -> Path | None:
     """
     fitting = []
     for path in walk.entries(folder):
-        if path.suffix.lower() in (".csv", ".tsv") and path.is_file():
+        if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
             try:
                 read_table(path)
             except DataError:
@@ -105,7 +106,7 @@ def from_csv(path: Path, folder: Path, *, by_itself: bool = False) -> Found:
                 hint="keep one of these rows; hwnas searches classifiers with one class an image",
             )
     notes = [
-        f"the labels are those of {path.name}: the columns {' and '.join(map(repr, table.columns.values()))}"
+        f"the labels are those of {path.name!r}: the columns {' and '.join(map(repr, table.columns.values()))}"
         + (", found by itself; --labels names another" if by_itself else "")
     ]
     ignored += [

@@ -28,7 +28,7 @@ _SIDES = (
 _MOST = 4000  # images that the probe learns from and is asked about
 _LEAST = 16
 _FOLDS = 4
-_CLEAR_LOSS = 0.05
+_CLEAR_GROWTH = 0.1
 _CLEAR_DEVIATIONS = 3.0
 
 
@@ -84,8 +84,9 @@ def mirror_names(classes: Sequence[str]) -> tuple[str, str] | None:
 def mirror_loss(thumbs: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[float, float, bool] | None:
     """Accuracy of nearest neighbours without and with mirrored images among them, and whether the loss is clear.
 
-    Each image is asked about once, with three quarters of the others to learn from. The loss is clear where it is above
-    5 points and above 3 standard deviations of the difference on the same images. None for fewer than 16 images.
+    Each image is asked about once, with three quarters of the others to learn from. The loss is clear where the errors
+    grow by a tenth and by more than 3 standard deviations of the difference on the same images. None for fewer than 16
+    images.
     """
     if len(labels) < _LEAST:
         return None
@@ -102,8 +103,8 @@ def mirror_loss(thumbs: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[f
         closer = np.where(near_mirrored.min(1) < near.min(1), near_mirrored.argmin(1), near.argmin(1))
         both[asked] = named[closer] == y[asked]
     won, lost = int((both & ~plain).sum()), int((plain & ~both).sum())
-    loss = (lost - won) / len(y)
-    clear = loss > _CLEAR_LOSS and lost - won > _CLEAR_DEVIATIONS * np.sqrt(lost + won)
+    grown = lost - won >= _CLEAR_GROWTH * int((~plain).sum())
+    clear = grown and lost - won > _CLEAR_DEVIATIONS * np.sqrt(lost + won)
     return float(plain.mean()), float(both.mean()), bool(clear)
 
 

@@ -127,11 +127,15 @@ class Survey:
 
 def ignored_text(ignored: Sequence[Ignored]) -> str:
     """How many files of which kind are not read, by reason."""
-    counts = Counter((one.reason, one.suffix or "without suffix") for one in ignored)
+    counts = Counter((one.reason, _shown(one.suffix)) for one in ignored)
     by_reason: dict[str, list[str]] = {}
     for (reason, suffix), count in counts.most_common():
         by_reason.setdefault(reason, []).append(f"{count} {suffix}")
     return "; ".join(f"{', '.join(found)} ({reason})" for reason, found in by_reason.items())
+
+
+def _shown(suffix: str) -> str:
+    return (suffix if suffix.isprintable() else repr(suffix)) or "without suffix"
 
 
 def _spread(values: NDArray[Any]) -> list[float]:

@@ -89,6 +89,13 @@ def test_of_several_files_the_one_with_the_usual_name_is_taken(root: Path) -> No
     assert load(root).classes == ("xcat", "xdog")
 
 
+def test_a_table_without_the_columns_is_told_what_it_needs(root: Path) -> None:
+    table(root / "odd.csv", "name,kind\n000.png,cat\n")
+    with pytest.raises(DataError, match="one class folder") as caught:
+        load(root)
+    assert "in 'odd.csv' the columns are found by their names" in caught.value.hint
+
+
 def test_folders_of_classes_come_before_a_table(tmp_path: Path) -> None:
     root = draw(tmp_path / "set", {"a": 6, "b": 6})
     table(root / "labels.csv", "file,label\na/000.png,x\nb/000.png,y\n")

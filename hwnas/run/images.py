@@ -6,7 +6,10 @@ from pathlib import Path
 
 from hwnas.config import Configuration
 from hwnas.data import Dataset, ReadOptions, Survey, class_names, load_dataset, native_shape, survey
+from hwnas.events import Events
+from hwnas.files import write_json
 from hwnas.progress import Progress
+from hwnas.run.run_folder import RunFolder
 
 
 def read_options(config: Configuration) -> ReadOptions:
@@ -51,6 +54,25 @@ def surveyed(config: Configuration, progress: Progress) -> Survey | None:
         InputError: as `images_of`: what a run would refuse is refused here.
     """
     return survey(config.data.source, seed=config.compute.seed, options=read_options(config), progress=progress)
+
+
+def note_images(found: Survey, folder: RunFolder, events: Events) -> None:
+    """Write what the images are like to the run folder, and what matters most of it to its log, once.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    facts = found.to_json()
+    if not folder.images.exists():
+        kinds = [one.kind for one in found.cautions]
+        events.record(
+            {
+                "event": "images",
+                **{name: facts[name] for name in ("fit", "values", "flip", "flip_reason")},
+                "warnings": kinds,
+            }
+        )
+    write_json(folder.images, facts)
 
 
 def data_texts(config: Configuration, found: Survey | None) -> tuple[str, ...]:

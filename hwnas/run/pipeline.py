@@ -15,7 +15,7 @@ from hwnas.files import write_json
 from hwnas.latency.model import LatencyModel
 from hwnas.report.page import write_front, write_report
 from hwnas.run.context import RunContext, SearchContext
-from hwnas.run.images import images_of
+from hwnas.run.images import images_of, note_images
 from hwnas.run.latency_stage import ready_model
 from hwnas.run.measured_check import checked
 from hwnas.run.plan import Plan, make_plan
@@ -71,7 +71,7 @@ def run_search(
             with events.stage("data"):
                 dataset = _images(plan, dataset, folder)
                 if plan.survey is not None:
-                    events.record({"event": "images", **plan.survey.to_json()})
+                    note_images(plan.survey, folder, events)
             with events.stage("measure"):
                 whole = _latencies(plan, folder, events)
             model, range_ms = whole.restricted(plan.constrained.kept), (whole.smallest_ms, whole.largest_ms)

@@ -71,6 +71,7 @@ def test_a_run_takes_what_its_plan_said_and_a_model_tells_how_images_are_read(
     entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     (logged,) = [entry for entry in entries if entry["event"] == "images"]
     assert (logged["fit"], logged["values"], logged["flip"]) == ("pad", [0, 255], False)
+    assert json.loads((tmp_path / "run" / "images.json").read_text())["images"]["test"] == {"a": 3, "b": 3, "c": 3}
     kept = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["data"]
     assert (kept["fit"], kept["flip"], kept["skip_unreadable"]) == ("auto", "off", False)
     props = {entry.key: entry.value for entry in onnx.load(tmp_path / "run" / "model.onnx").metadata_props}

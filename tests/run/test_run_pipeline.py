@@ -101,7 +101,7 @@ def test_a_run_leaves_everything_it_promises(runs: Runs) -> None:
         "architecture.json",
         "weights.safetensors",
     }
-    assert files | {"model.onnx", "labels.txt", "result.json", "report.html", "state"} == {
+    assert files | {"images.json", "model.onnx", "labels.txt", "result.json", "report.html", "state"} == {
         path.name for path in (runs.root / "run").iterdir()
     }
     budget_ms = MODEL.smallest_ms + 0.6 * (MODEL.largest_ms - MODEL.smallest_ms)

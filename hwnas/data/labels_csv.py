@@ -93,7 +93,7 @@ def from_csv(path: Path, folder: Path, *, by_itself: bool = False) -> Found:
                 f"the column {table.columns['part']!r} holds train, val or test, but {path} has {part_name!r}",
                 hint="rename it there",
             )
-        found = places.get(_key(file))
+        found = places.get(f"{path.stem}/{_key(file)}") or places.get(_key(file))  # train.csv is about train/
         if found == ():
             raise DataError(
                 f"{path} names {file!r}, and there are several such files below {folder}",

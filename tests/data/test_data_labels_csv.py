@@ -96,6 +96,15 @@ def test_a_table_without_the_columns_is_told_what_it_needs(root: Path) -> None:
     assert "in 'odd.csv' the columns are found by their names" in caught.value.hint
 
 
+def test_a_table_of_the_train_folder_beside_a_test_folder_without_labels(tmp_path: Path) -> None:
+    root = draw(tmp_path / "set", {"train": 12, "test": 4})
+    table(root / "train.csv", f"id,label\n{rows('{name},{label}')}")
+    found = survey(str(root), seed=0)
+    assert found is not None
+    assert sum(map(sum, found.counts.values())) == 12
+    assert found.lines()["ignored"] == "4 .png (not named in the labels)"
+
+
 def test_folders_of_classes_come_before_a_table(tmp_path: Path) -> None:
     root = draw(tmp_path / "set", {"a": 6, "b": 6})
     table(root / "labels.csv", "file,label\na/000.png,x\nb/000.png,y\n")

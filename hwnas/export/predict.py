@@ -84,7 +84,7 @@ def _pixels(path: Path, resolution: int, *, gray: bool, reading: Reading | None 
         pixels = image.read(path, resolution=resolution, reading=reading)
     except image.UNREADABLE as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
-        raise DataError(f"cannot read the image {path}: {reason}", hint=f"{image.KINDS} are read") from error
+        raise DataError(f"cannot read the image {path}: {reason}", hint=f"accepted are {image.KINDS}") from error
     if gray:
         return np.round(np.tensordot(_LUMA, pixels, 1)[None]).astype(np.uint8)
     return pixels

@@ -3,6 +3,7 @@
     HwnasError                      1   a defect: please report it
     ├── InputError                  2   usage or bad input
     │   ├── DataError               2   images that cannot be used
+    │   │   └── UnreadableError     2   images that cannot be read
     │   └── TableError              2   a latency table that is missing, corrupt or stale
     │       └── MissingRowsError    2   rows that the table lacks, or whose lowering has changed
     ├── InfeasibleBudgetError       3   no network of the space is that fast
@@ -35,6 +36,10 @@ class HwnasError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def facts(self) -> dict[str, object]:
+        """What `--json` says beside message, hint and exit code."""
+        return {}
+
 
 class InputError(HwnasError):
     """Usage or bad input."""
@@ -44,6 +49,21 @@ class InputError(HwnasError):
 
 class DataError(InputError):
     """Images or labels that cannot be used."""
+
+
+class UnreadableError(DataError):
+    """Image files that cannot be read.
+
+    Attributes:
+        names: of all of them, each with the reason.
+    """
+
+    def __init__(self, message: str, *, names: tuple[str, ...], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.names = names
+
+    def facts(self) -> dict[str, object]:
+        return {"unreadable": list(self.names)}
 
 
 class TableError(InputError):

@@ -99,7 +99,10 @@ def test_the_version_is_that_of_the_project() -> None:
 def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    requirements = [*project["dependencies"], *extras["litert"]]
+    requirements = [
+        *project["dependencies"],
+        *(one for extra in ("litert", "heic", "parquet") for one in extras[extra]),
+    ]
     declared = {requirement.split(">=")[0] for requirement in requirements}
     modules = {"pillow": "PIL", "protobuf": "google"}
     assert imported_modules() == {modules.get(name, name.replace("-", "_")) for name in declared}

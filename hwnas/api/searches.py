@@ -47,9 +47,9 @@ def search(
     A budget that the exported file misses is no error: the verdict of the result says so.
 
     Args:
-        data: `digits`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, an .npz file, a
-            `Dataset`, or a map-style `torch.utils.data.Dataset` of (image, label). None is that of `config`, which is
-            `digits` by default.
+        data: `digits`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, also inside of
+            train, val and test, a CSV, .npz or Parquet file, a `Dataset`, or a map-style `torch.utils.data.Dataset` of
+            (image, label). None is that of `config`, which is `digits` by default.
         budget_ms: milliseconds of one call, or a share of the space's latency range such as `"50%"`; several of one
             kind give one network each, from one search.
         target: device, runtime, precision and limits, in place of single options.
@@ -98,7 +98,7 @@ def plan_search(
     on_event: OnEvent | Sequence[OnEvent] = (),
     **options: Any,
 ) -> SearchPlan:
-    """The plan of `search` with the same arguments; nothing is trained, and no run is written.
+    """The plan of `search` with the same arguments; nothing is trained, and nothing is written but caches.
 
     A budget in milliseconds without a width has the ends of a few instances measured, for some seconds; a message says
     so before. With minutes, images are read and a few steps timed, and the plan says what the minutes are enough for.
@@ -133,14 +133,14 @@ def _asked(
     asked = configuration(
         config, data=source, budget_ms=budget_ms, target=target, settings=settings or {}, options=options
     )
-    dataset = _dataset(data, asked.compute.seed)
+    dataset = _dataset(data, asked)
     return asked if dataset is None else asked.changed(data={"source": dataset.name}), dataset
 
 
-def _dataset(data: object, seed: int) -> Dataset | None:
+def _dataset(data: object, asked: Configuration) -> Dataset | None:
     """The images themselves, where they are given in place of a name or a path."""
     if data is None or isinstance(data, str | PathLike):
         return None
     if isinstance(data, Dataset):
         return data
-    return from_torch(data, name=type(data).__name__, seed=seed)
+    return from_torch(data, name=type(data).__name__, seed=asked.compute.seed, flip=asked.data.flip == "on")

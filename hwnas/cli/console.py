@@ -10,7 +10,8 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn, ParamSpec, TextIO
 
 from rich.console import Console
@@ -143,7 +144,7 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
         try:
             function(*args, **kwargs)
         except HwnasError as error:
-            _fail(str(error), error.hint, error.exit_code, as_json=as_json)
+            _fail(str(error), error.hint, error.exit_code, as_json=as_json, facts=error.facts())
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 _fail("a path or name is longer than the file system allows", "give a shorter one", 2, as_json=as_json)
@@ -165,10 +166,12 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
     return command
 
 
-def _fail(message: str, hint: str, code: int, *, as_json: bool) -> NoReturn:
+def _fail(
+    message: str, hint: str, code: int, *, as_json: bool, facts: Mapping[str, object] = MappingProxyType({})
+) -> NoReturn:
     if as_json:
         with contextlib.suppress(StorageError):  # stdout is lost, of which there is no more to say than stderr does
-            print_json({"error": message, "hint": hint, "exit_code": code})
+            print_json({"error": message, "hint": hint, "exit_code": code} | dict(facts))
     console = err()
     write(console, f"[bold red]error:[/] {escape(message)}")
     if hint:

@@ -19,6 +19,8 @@ Evaluator = Literal["", "one-shot", "from-scratch"]
 Reward = Literal["filter", "absolute"]
 RecipeName = Literal["auto", "default", "cells"]
 Latency = Literal["warm", "cold"]
+Fit = Literal["auto", "crop", "pad", "squash"]
+Flip = Literal["auto", "on", "off"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 _OLD_EVALUATORS = {"supernet": "one-shot", "training": "from-scratch"}
 _OLD_STRATEGIES = {"gaussian": "bayesian"}
@@ -42,10 +44,40 @@ class Data(Section):
     source: Annotated[
         str,
         Option(
-            "`digits`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, or an .npz.",
+            "`digits`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, also inside of "
+            "train, val and test, or a CSV, .npz or Parquet file.",
             flag="--data",
         ),
     ] = "digits"
+    labels: Annotated[
+        str,
+        Option(
+            "Labels of the images in a folder: a CSV file, or `filename` for what is before the number in file names.",
+            flag="--labels",
+            example="--labels photos/labels.csv",
+            by_default="the folders' names, or a CSV file in the folder",
+        ),
+    ] = ""
+    fit: Annotated[
+        Fit,
+        Option(
+            "Fit of images that are no squares: crop to the centre square, pad with grey, or squash; auto pads where "
+            "the longer side is above 1.8 times the shorter one in the median, and else crops.",
+            flag="--fit",
+        ),
+    ] = "auto"
+    flip: Annotated[
+        Flip,
+        Option(
+            "Flip train images left-right at random: on, off, or auto, which is off where classes are mirrored images "
+            "of each other, by their names or by a probe.",
+            flag="--flip",
+        ),
+    ] = "auto"
+    skip_unreadable: Annotated[
+        bool,
+        Option("Leave out images that cannot be read, instead of refusing all.", flag="--skip-unreadable"),
+    ] = False
 
 
 class Target(Section):

@@ -1,25 +1,33 @@
-"""Images to search and train on: built-in sets, folders, .npz files, and data sets of torch."""
+"""Images to search and train on: built-in sets, folders, tables of labels, .npz and Arrow files, data sets of torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from hwnas.data.array_npz import ArrayNpz
 from hwnas.data.batches import batches, to_input
 from hwnas.data.dataset import Dataset, Images, resized, split
 from hwnas.data.digits import Digits
+from hwnas.data.encoded_source import EncodedSource
 from hwnas.data.from_torch import from_torch
-from hwnas.data.image_folder import LAYOUT, Folder
-from hwnas.data.jpeg_npz import JpegNpz
+from hwnas.data.image_folder import LAYOUT, find
+from hwnas.data.jpeg_npz import found_in
 from hwnas.data.known import cifar10, mnist, omniglot
+from hwnas.data.labels_csv import TABLE_SUFFIXES, from_csv
 from hwnas.data.npz import Archive
+from hwnas.data.reading import ReadOptions
 from hwnas.data.source import Source
-from hwnas.errors import InputError
+from hwnas.data.survey import Survey
+from hwnas.errors import DataError, InputError
 from hwnas.files import user_path
+from hwnas.progress import Progress, Silent
 
 __all__ = [
     "Dataset",
     "Images",
+    "ReadOptions",
+    "Survey",
     "batches",
     "class_names",
     "from_torch",
@@ -27,6 +35,7 @@ __all__ = [
     "native_shape",
     "resized",
     "split",
+    "survey",
     "to_input",
 ]
 
@@ -38,11 +47,17 @@ _BUILT_IN: Mapping[str, Callable[[], Source]] = {
 }
 
 
-def load_dataset(source: str, *, resolution: int, seed: int) -> Dataset:
+_ASKED = ReadOptions()
+_SILENT = Silent()
+
+
+def load_dataset(source: str, *, resolution: int, seed: int, options: ReadOptions = _ASKED) -> Dataset:
     """Load images as `resolution` × `resolution` pixels, split by `seed` where they come without a split.
 
     Args:
-        source: `digits`, `mnist`, `cifar10`, `omniglot`, a folder of class folders, or an .npz file.
+        source: `digits`, `mnist`, `cifar10`, `omniglot`, a folder of class folders or of train, val and test, or a CSV,
+            .npz or Parquet file.
+        options: how files are read.
 
     Raises:
         InputError: `source` is none of these, or the resolution is not positive.
@@ -50,44 +65,75 @@ def load_dataset(source: str, *, resolution: int, seed: int) -> Dataset:
     """
     if resolution < 1:
         raise InputError(f"the resolution must be at least 1 pixel, but it is {resolution}", hint="for example 32")
-    return _source(source).load(resolution=resolution, seed=seed)
+    dataset = _source(source, options).load(resolution=resolution, seed=seed)
+    return dataset if options.flip == "auto" else replace(dataset, flip=options.flip == "on")
 
 
-def native_shape(source: str) -> tuple[int, int]:
+def native_shape(source: str, options: ReadOptions = _ASKED) -> tuple[int, int]:
     """(channels, resolution) that the images of `source` have by nature, without loading them.
 
-    Of files of any size it is the median shorter side in pixels of up to 50 of them.
+    Of files of any size it is the median shorter side in pixels of up to 50 of them, or what is kept of it by the fit.
 
     Raises:
         InputError: as `load_dataset`.
     """
-    return _source(source).native_shape()
+    return _source(source, options).native_shape()
 
 
-def class_names(source: str) -> tuple[str, ...]:
+def class_names(source: str, options: ReadOptions = _ASKED) -> tuple[str, ...]:
     """The classes of `source`, without reading an image.
 
     Raises:
         InputError: as `load_dataset`.
     """
-    return _source(source).classes()
+    return _source(source, options).classes()
 
 
-def _source(source: str) -> Source:
+def survey(source: str, *, seed: int, options: ReadOptions = _ASKED, progress: Progress = _SILENT) -> Survey | None:
+    """What the images of `source` are like, with every one of them looked at; None of sets that need no looking at.
+
+    Raises:
+        InputError: as `load_dataset`; what that refuses, this refuses.
+    """
+    found = _source(source, options)
+    return found.survey(seed=seed, progress=progress) if isinstance(found, EncodedSource | ArrayNpz) else None
+
+
+def _source(source: str, options: ReadOptions) -> Source:
     if source in _BUILT_IN:
-        return _BUILT_IN[source]()
+        return _without_labels(_BUILT_IN[source](), source, options)
     path = user_path(source)
     try:
         path.stat()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"{source!r} is neither a built-in data set nor a folder or .npz file that can be opened: {reason}",
-            hint=f"accepted are {', '.join(map(repr, _BUILT_IN))}, the path of an .npz file or a folder; {LAYOUT}",
+            f"{source!r} is neither a built-in data set nor a folder or file that can be opened: {reason}",
+            hint=f"accepted are {', '.join(map(repr, _BUILT_IN))}, and the path of an .npz, CSV or Parquet file or a "
+            f"folder; {LAYOUT}",
         ) from error
-    if path.suffix.lower() != ".npz" or path.is_dir():
-        return Folder(path)
+    suffix = "" if path.is_dir() else path.suffix.lower()
+    if suffix in TABLE_SUFFIXES:
+        return EncodedSource(lambda: from_csv(path, path.parent), options)
+    if suffix != ".npz":
+        return EncodedSource(lambda: find(path, labels=options.labels), options)
     archive = Archive(path)
+    found: Source
     if archive.keys & {"jpeg", "offsets"}:
-        return JpegNpz(archive, name=path.stem)
-    return ArrayNpz(archive, name=path.stem)
+        found = EncodedSource(lambda: found_in(archive), options)
+    else:
+        found = ArrayNpz(archive, name=path.stem, options=options)
+    return _without_labels(found, source, options)
+
+
+def _without_labels(found: Source, source: str, options: ReadOptions) -> Source:
+    """The source, which brings its labels.
+
+    Raises:
+        DataError: others were asked for.
+    """
+    if options.labels:
+        raise DataError(
+            f"--labels is for folders of images, and {source} has labels of its own", hint="leave out --labels"
+        )
+    return found

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from hwnas.data.array_census import census_of_arrays
 from hwnas.data.dataset import Dataset, Images, assemble
+from hwnas.data.encoded import Shape
+from hwnas.data.found import PARTS, Found
 from hwnas.data.labels import class_labels, class_names
 from hwnas.data.npz import Archive
-from hwnas.data.pixels import as_pixels, as_planes, channels_and_side
-from hwnas.data.resize import square
+from hwnas.data.pixels import as_pixels, as_planes, channels_and_size
+from hwnas.data.reading import Fit, Reading, ReadOptions
+from hwnas.data.resize import fitted
+from hwnas.data.survey import Survey
+from hwnas.data.taken import taken
 from hwnas.errors import DataError
+from hwnas.progress import Progress, Silent
 
 KEYS = (
-    "the keys are x and y; or x_train, y_train, x_test and y_test, with x_val and y_val if you like; or jpeg, offsets "
-    "and labels; 'classes' may name the classes"
+    "the keys are x and y; or x_train, y_train, x_test and y_test, with x_val and y_val if you like; or train_images, "
+    "train_labels, and so on, as MedMNIST has them; or jpeg, offsets and labels; 'classes' may name the classes"
 )
-_WHOLE, _OFFICIAL, _VALIDATION = ("",), ("_train", "_test"), ("_train", "_val", "_test")
+_PARTS = ("train", "val", "test")
 
 
 def dataset_of(
@@ -31,20 +40,36 @@ def dataset_of(
     resolution: int,
     seed: int,
     flip: bool | None = None,
+    fit: Fit = "crop",
 ) -> Dataset:
     """A data set from arrays, under one key to be split, or under those of their parts.
 
     Args:
         name: of the data set.
-        x, y: images of shape (N, C, H, W), and labels. A key ends in `_train`, `_val` or `_test`, or is the only one;
-            both have the same keys but for the first letter, in the same order.
+        x, y: images of shape (N, C, H, W), and labels. A key ends in `_train`, `_val` or `_test`, or begins with
+            `train_`, `val_` or `test_`, or is the only one; both have the same parts, in the same order.
         names: the classes, or None to take the labels that occur.
         where: where the arrays come from, for messages.
         flip: whether mirrored images keep their class; None for yes if they have colours.
+        fit: of images that are no squares.
 
     Raises:
         DataError: images or labels cannot be used.
     """
+    _check_counts(x, y, where)
+    classes, indices = class_labels(y, names, where=where)
+    pixels = as_pixels(x, where=where)
+    parts = {
+        _part_of_key(key): Images(fitted(pixels[key], resolution, fit), labels)
+        for key, labels in zip(pixels, indices.values(), strict=True)
+    }
+    whole = next(iter(parts.values()))
+    mirrored = whole.pixels.shape[1] == 3 if flip is None else flip
+    dataset = assemble(name, classes, whole, seed=seed, flip=mirrored, val=parts.get("val"), test=parts.get("test"))
+    return replace(dataset, reading=Reading(fit))
+
+
+def _check_counts(x: Mapping[str, NDArray[Any]], y: Mapping[str, NDArray[Any]], where: str) -> None:
     for (key, images), (other, labels) in zip(x.items(), y.items(), strict=True):
         if images.shape[:1] != labels.shape[:1]:
             raise DataError(
@@ -52,55 +77,114 @@ def dataset_of(
                 f"{labels.shape}",
                 hint="give one label per image",
             )
-    classes, indices = class_labels(y, names, where=where)
-    pixels = as_pixels(x, where=where)
-    parts = {
-        key.partition("_")[2]: Images(square(pixels[key], resolution), labels)
-        for key, labels in zip(pixels, indices.values(), strict=True)
-    }
-    whole = next(iter(parts.values()))
-    mirrored = whole.pixels.shape[1] == 3 if flip is None else flip
-    return assemble(name, classes, whole, seed=seed, flip=mirrored, val=parts.get("val"), test=parts.get("test"))
+
+
+def _part_of_key(key: str) -> str:
+    first, _, last = key.partition("_")
+    return first if first in _PARTS else last
 
 
 class ArrayNpz:
     """Arrays under x and y, or in the parts of an official split."""
 
-    def __init__(self, archive: Archive, *, name: str, names: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        *,
+        name: str,
+        names: tuple[str, ...] | None = None,
+        options: ReadOptions | None = None,
+    ) -> None:
         """Look at the keys.
 
         Args:
             names: the classes, where the file does not have to name them.
+            options: how images are fitted and mirrored; None for a set that is known, which need not be looked at.
 
         Raises:
             DataError: keys are missing.
         """
         keys = archive.keys
-        split = "x_train" in keys or "y_train" in keys
-        self._suffixes = (_VALIDATION if keys & {"x_val", "y_val"} else _OFFICIAL) if split else _WHOLE
-        needed = [letter + suffix for suffix in self._suffixes for letter in "xy"]
-        missing = [key for key in needed if key not in keys]
+        medical = "train_images" in keys
+        x, y = ("{}_images", "{}_labels") if medical else ("x_{}", "y_{}")
+        split = medical or bool(keys & {"x_train", "y_train"})
+        parts = [part for part in _PARTS if part == "train" or {x.format(part), y.format(part)} & keys]
+        if split and not medical and "test" not in parts:
+            parts.append("test")
+        self._keys = [(x.format(part), y.format(part)) for part in parts] if split else [("x", "y")]
+        missing = [key for pair in self._keys for key in pair if key not in keys]
         if missing:
             raise DataError(
                 f"{archive.path} lacks {', '.join(missing)}; it has {', '.join(sorted(keys)) or 'no arrays'}", hint=KEYS
             )
-        self._archive, self._name, self._names = archive, name, names
+        self._archive, self._name, self._names, self._options = archive, name, names, options
 
     def native_shape(self) -> tuple[int, int]:
-        key = "x" + self._suffixes[0]
-        return channels_and_side(self._archive.shape(key), what=f"{key} of {self._archive.path}")
+        channels, shape = self._shape()
+        return channels, shape.native(self._fit(shape))
 
     def classes(self) -> tuple[str, ...]:
         return class_labels(self._labels(), self._known(), where=str(self._archive.path))[0]
 
     def load(self, *, resolution: int, seed: int) -> Dataset:
+        survey = self.survey(seed=seed, progress=Silent())
+        return dataset_of(
+            self._name,
+            self._planes(),
+            self._labels(),
+            self._known(),
+            where=str(self._archive.path),
+            resolution=resolution,
+            seed=seed,
+            flip=None if survey is None else survey.mirroring.flip,
+            fit=self._fit(self._shape()[1]),
+        )
+
+    def survey(self, *, seed: int, progress: Progress) -> Survey | None:
+        """What the images are like; None of a set that is known.
+
+        Raises:
+            DataError: they cannot be used.
+        """
+        if self._options is None:
+            return None
         where = str(self._archive.path)
-        keys = [f"x{suffix}" for suffix in self._suffixes]
-        x = {key: as_planes(self._archive.read(key), what=f"{key} of {where}") for key in keys}
-        return dataset_of(self._name, x, self._labels(), self._known(), where=where, resolution=resolution, seed=seed)
+        planes, named = self._planes(), self._labels()
+        _check_counts(planes, named, where)
+        classes, labels = class_labels(named, self._known(), where=where)
+        pixels = as_pixels(planes, where=where)
+        found = Found(
+            name=self._name,
+            where=self._archive.path,
+            classes=classes,
+            names=[f"{key}[{index}]" for key, images in pixels.items() for index in range(len(images))],
+            labels=np.concatenate(list(labels.values())),
+            parts={
+                part: len(labels[y]) for part in PARTS for _, y in self._keys if (_part_of_key(y) or "train") == part
+            },
+            open=lambda index: self._archive.path,
+            files=[self._archive.path],
+        )
+        channels, shape = self._shape()
+        census = census_of_arrays(list(pixels.values()), progress)
+        reading = Reading(self._fit(shape))
+        return taken(found, census, self._options, seed=seed, shape=shape, reading=reading, channels=channels)[0]
+
+    def _shape(self) -> tuple[int, Shape]:
+        """Channels, and the shape of every image."""
+        key = self._keys[0][0]
+        channels, height, width = channels_and_size(self._archive.shape(key), what=f"{key} of {self._archive.path}")
+        short, long = min(height, width), max(height, width)
+        return channels, Shape(short, long, long / short)
+
+    def _fit(self, shape: Shape) -> Fit:
+        return (self._options or ReadOptions()).fit_of(shape.aspect)
+
+    def _planes(self) -> dict[str, NDArray[Any]]:
+        return {key: as_planes(self._archive.read(key), what=f"{key} of {self._archive.path}") for key, _ in self._keys}
 
     def _labels(self) -> dict[str, NDArray[Any]]:
-        return {f"y{suffix}": self._archive.read(f"y{suffix}") for suffix in self._suffixes}
+        return {key: self._archive.read(key) for _, key in self._keys}
 
     def _known(self) -> tuple[str, ...] | None:
         return stored_classes(self._archive, self._names)

@@ -11,28 +11,39 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import PIL
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from hwnas.data.reading import Reading
 from hwnas.errors import StorageError
 from hwnas.files import cache_folder, private_folder, sha256, write_chunks
 
 LARGEST_BYTES = 4 * 2**30
 """What the cache may hold in all; the least recently used goes first."""
 
-_FORMAT = 1  # to be raised whenever the same file would be decoded to other pixels
+_FORMAT = 2  # of an entry
 _PATTERNS = ("*.pixels.npy", ".*.pixels.npy.*")  # the second are those of a process that was killed while writing
 
 
-def cached(files: Sequence[Path], shape: tuple[int, ...], decode: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """What `decode` gives: uint8 of that shape, from the cache if these very files were decoded to it before.
+def cached(
+    files: Sequence[Path],
+    shape: tuple[int, ...],
+    reading: Reading,
+    decode: Callable[[], NDArray[np.uint8]],
+    *,
+    chosen: str = "",
+) -> NDArray[np.uint8]:
+    """What `decode` gives: uint8 of that shape, from the cache if these very files were decoded to it before, and read
+    in that way.
 
     A file counts as the same while its path, size and time of change are. A damaged entry is decoded again, and an
-    entry that cannot be written is done without.
+    entry that cannot be written is done without. `chosen` says which of the images in the files are decoded.
     """
-    path = _entry(files, shape)
-    if path is None:
+    key = stats_key(files, f"{_FORMAT} {shape} {reading.key} Pillow {PIL.__version__} {chosen}")
+    if key is None:
         return decode()
+    path = folder() / f"{key}.pixels.npy"
     kept = _read(path, shape)
     if kept is None:
         kept = decode()
@@ -45,15 +56,24 @@ def folder() -> Path:
     return cache_folder() / "images"
 
 
-def _entry(files: Sequence[Path], shape: tuple[int, ...]) -> Path | None:
-    parts = [f"{_FORMAT} {shape}"]
-    try:
-        for file in files:
+def stats_key(files: Sequence[Path], more: str, *, whole: bool = True) -> str | None:
+    """Text that changes with the path, size or time of change of any of the files, and with `more`.
+
+    None if a file is not there and `whole` is true.
+    """
+    parts = [more]
+    folders: dict[Path, Path] = {}
+    for file in files:
+        try:
             facts = file.stat()
-            parts.append(f"{facts.st_size} {facts.st_mtime_ns} {file.resolve()}")
-    except (OSError, RuntimeError):  # a file that is gone, or a loop of links: whoever reads it will say so
-        return None
-    return folder() / f"{sha256(os.fsencode(chr(0).join(parts)))}.pixels.npy"
+            if file.parent not in folders:
+                folders[file.parent] = file.parent.resolve()
+            parts.append(f"{facts.st_size} {facts.st_mtime_ns} {folders[file.parent] / file.name}")
+        except (OSError, RuntimeError, ValueError):  # gone, a loop of links, no name: whoever reads it says so
+            if whole:
+                return None
+            parts.append(f"missing {file}")
+    return sha256(os.fsencode(chr(0).join(parts)))
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hwnas.data.reading import Reading
 from hwnas.data.resize import square
 from hwnas.errors import DataError
 
 SMALLEST_CLASS = 3
 """A class needs one image in each of train, validation and test."""
 
+_VALIDATION, _HELD_OUT = 0.1, 0.15  # of the train images, where the test images come apart and where not
 _COUNTED = 64
 
 
@@ -57,6 +59,7 @@ class Dataset:
         mean: per channel, of the train pixels scaled to 0..1.
         std: per channel, of the same pixels; never below one grey level, so that it can divide.
         flip: whether a mirrored image (left-right) keeps its class.
+        reading: how image files were read, and are to be read for the network.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip: bool
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def channels(self) -> int:
@@ -113,26 +117,16 @@ def split(
             f"the fractions of a split must be positive and add up to 1, but they are {fractions}",
             hint="for example (0.7, 0.15, 0.15)",
         )
-    train, val, test = _divide(images, fractions[1:], seed=seed)
+    train, val, test = (images.subset(chosen) for chosen in _divide(images.labels, fractions[1:], seed=seed))
     return train, val, test
 
 
-def hold_out(images: Images, fraction: float = 0.1, *, seed: int) -> tuple[Images, Images]:
-    """Split into train and validation, class by class, where the test images come apart.
-
-    Raises:
-        DataError: a class has fewer than 2 images.
-    """
-    train, val = _divide(images, (fraction,), seed=seed)
-    return train, val
-
-
-def _divide(images: Images, held_out: Sequence[float], *, seed: int) -> list[Images]:
-    """The rest, then one set per share that is held out; of every class each has at least one image."""
+def _divide(labels: NDArray[np.int64], held_out: Sequence[float], *, seed: int) -> list[NDArray[np.int64]]:
+    """Indices of the rest, then of one set per share that is held out; of every class each has at least one image."""
     generator = torch.Generator().manual_seed(seed)
     parts: list[list[NDArray[np.int64]]] = [[] for _ in range(1 + len(held_out))]
-    for label in np.unique(images.labels):
-        members = np.flatnonzero(images.labels == label)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
         if len(members) < len(parts):
             raise DataError(
                 f"a class needs at least {len(parts)} images, but class {label} has {len(members)}",
@@ -145,7 +139,51 @@ def _divide(images: Images, held_out: Sequence[float], *, seed: int) -> list[Ima
         rest, *others = np.split(members, ends[:0:-1])
         for part, chosen in zip(parts, [rest, *others[::-1]], strict=True):
             part.append(chosen)
-    return [images.subset(np.sort(np.concatenate(part))) for part in parts]
+    return [np.sort(np.concatenate(part)) for part in parts]
+
+
+Chosen = tuple[str, NDArray[np.int64] | None]
+"""Which of the given parts images come from, and which of them; None for all."""
+
+
+def divided(
+    name: str, classes: Sequence[str], labels: Mapping[str, NDArray[np.int64]], *, seed: int
+) -> dict[str, Chosen]:
+    """Where the images of `train`, `val` and `test` come from: what does not come apart is split off `train` by `seed`.
+
+    Args:
+        labels: of the images that are given as `train`, and as `val` and `test` where those come apart.
+
+    Raises:
+        DataError: a class has too few images to be in each of train, validation and test.
+    """
+    given = labels["train"]
+    missing = [part for part in ("val", "test") if part not in labels]
+    counts = np.bincount(given, minlength=len(classes))
+    if counts.min() < 1 + len(missing):
+        smallest = int(counts.argmin())
+        use = "" if "test" in missing else " to train and validate with"
+        raise DataError(
+            f"a class needs at least {1 + len(missing)} images{use}, but class {classes[smallest]!r} of {name} has "
+            f"{counts[smallest]}",
+            hint="add images to the class, or leave it out",
+        )
+    shares = {"val": _VALIDATION if "test" in labels else _HELD_OUT, "test": _HELD_OUT}
+    result: dict[str, Chosen] = {part: (part, None) for part in labels}
+    if missing:
+        indices = _divide(given, [shares[part] for part in missing], seed=seed)
+        result |= {part: ("train", chosen) for part, chosen in zip(("train", *missing), indices, strict=True)}
+    for part, kind in (("train", "train"), ("val", "validation"), ("test", "test")):
+        source, chosen = result[part]
+        left = labels[source] if chosen is None else labels[source][chosen]
+        absent = np.flatnonzero(np.bincount(left, minlength=len(classes)) == 0)
+        if len(absent):
+            raise DataError(
+                f"every class needs images to train, to validate and to test with, but class {classes[absent[0]]!r} "
+                f"has none among the {kind} images of {name}",
+                hint="add images to the class, or leave it out",
+            )
+    return result
 
 
 def assemble(
@@ -160,37 +198,20 @@ def assemble(
 ) -> Dataset:
     """Split `images` by `seed` and measure mean and deviation of the train part.
 
-    Where a set comes with `test` images, these are the test part, and only a validation part is taken from `images`;
-    where it comes with `val` too, `images` are the train part as they are.
+    Where a set comes with `val` or `test` images, these are those parts, and only what is missing is taken from
+    `images`.
 
     Raises:
         DataError: a class has too few images to be in each of train, validation and test.
     """
-    needed = SMALLEST_CLASS if test is None else 2 if val is None else 1
-    counts = np.bincount(images.labels, minlength=len(classes))
-    if counts.min() < needed:
-        smallest = int(counts.argmin())
-        raise DataError(
-            f"a class needs at least {needed} images{'' if test is None else ' to train and validate with'}, but class "
-            f"{classes[smallest]!r} of {name} has {counts[smallest]}",
-            hint="add images to the class, or leave it out",
-        )
-    if test is None:
-        train, val, test = split(images, seed=seed)
-    elif val is None:
-        train, val = hold_out(images, seed=seed)
-    else:
-        train = images
-    for kind, part in (("train", train), ("validation", val), ("test", test)):
-        absent = np.flatnonzero(np.bincount(part.labels, minlength=len(classes)) == 0)
-        if len(absent):
-            raise DataError(
-                f"every class needs images to train, to validate and to test with, but class {classes[absent[0]]!r} "
-                f"has none among the {kind} images of {name}",
-                hint="add images to the class, or leave it out",
-            )
-    mean, std = statistics(train)
-    return Dataset(name, tuple(classes), train, val, test, mean, std, flip)
+    given = {part: one for part, one in (("train", images), ("val", val), ("test", test)) if one is not None}
+    chosen = divided(name, classes, {part: one.labels for part, one in given.items()}, seed=seed)
+    parts = {
+        part: given[source] if indices is None else given[source].subset(indices)
+        for part, (source, indices) in chosen.items()
+    }
+    mean, std = statistics(parts["train"])
+    return Dataset(name, tuple(classes), parts["train"], parts["val"], parts["test"], mean, std, flip)
 
 
 def resized(dataset: Dataset, resolution: int) -> Dataset:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import statistics
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hwnas.data import image
+from hwnas.data.reading import Fit, Reading
 from hwnas.data.resize import room
 from hwnas.errors import DataError
 
@@ -33,6 +36,7 @@ def decode(
     *,
     resolution: int,
     where: Path,
+    reading: Reading | None = None,
 ) -> NDArray[np.uint8]:
     """`count` images as RGB pixels of shape (count, 3, resolution, resolution).
 
@@ -40,6 +44,7 @@ def decode(
         file: the encoded image of an index.
         label: what to call the image of an index in messages.
         where: what holds them all, for messages.
+        reading: the fit, and the range of images of more than 8 bits.
 
     Raises:
         DataError: images cannot be read; the message names them.
@@ -51,11 +56,9 @@ def decode(
         for index in range(start, min(start + _CHUNK, count)):
             source = file(index)
             try:
-                pixels[index] = image.read(source, resolution=resolution)
+                pixels[index] = image.read(source, resolution=resolution, reading=reading)
             except image.UNREADABLE as error:
-                shown = repr(str(source)) if isinstance(source, Path) else repr(source)
-                reason = str(error).replace(shown, "the file") or type(error).__name__
-                failures.append(f"{label(index)} ({reason})")
+                failures.append(f"{label(index)} ({reason_of(error, source)})")
         return failures
 
     # Pillow decodes without the GIL but parses headers with it: on two cores, a second thread took 32-pixel JPEGs from
@@ -70,33 +73,68 @@ def decode(
     return pixels
 
 
+def reason_of(error: BaseException, source: Path | BytesIO) -> str:
+    """Why an image cannot be read, without its name."""
+    shown = repr(str(source)) if isinstance(source, Path) else repr(source)
+    return str(error).replace(shown, "the file") or type(error).__name__
+
+
 def spread(items: Sequence[T]) -> Sequence[T]:
     """Up to 50 of the items, at even distances."""
     return items[:: -(-len(items) // PROBED)]
 
 
-def median_side(files: Sequence[Path | BytesIO], *, where: Path) -> int:
-    """The median shorter side of encoded images, in pixels; only headers are read.
+@dataclass(frozen=True)
+class Shape:
+    """Of several images, upright.
+
+    Attributes:
+        short, long: medians of the shorter and of the longer side, in pixels.
+        aspect: median of longer side / shorter side.
+    """
+
+    short: int
+    long: int
+    aspect: float
+
+    def native(self, fit: Fit) -> int:
+        """Side in pixels of a square that keeps as much as the images have."""
+        return self.short if fit == "crop" else self.long if fit == "pad" else round(math.sqrt(self.short * self.long))
+
+
+def shape_of(sizes: Sequence[tuple[int, int]]) -> Shape:
+    """The shape of images of these widths and heights."""
+    return Shape(
+        int(statistics.median(min(size) for size in sizes)),
+        int(statistics.median(max(size) for size in sizes)),
+        float(statistics.median(max(size) / min(size) for size in sizes)),
+    )
+
+
+def median_shape(files: Sequence[Path | BytesIO], *, where: Path) -> Shape:
+    """The shape of encoded images; only headers are read.
 
     Raises:
         DataError: none of them can be read.
     """
-    sides = []
+    sizes = []
     with bombs_are_errors():
         for file in files:
             with contextlib.suppress(*image.UNREADABLE):
-                sides.append(image.short_side(file))
-    if not sides:
-        raise DataError(
-            f"none of {len(files)} images tried in {where} can be read", hint="accepted are JPEG, PNG, WebP and BMP"
-        )
-    return int(statistics.median(sides))
+                sizes.append(image.shown_size(file))
+    if not sizes:
+        raise DataError(f"none of {len(files)} images tried in {where} can be read", hint=f"accepted are {image.KINDS}")
+    return shape_of(sizes)
 
 
 @contextlib.contextmanager
 def bombs_are_errors() -> Iterator[None]:
-    """Refuse images above `PIL.Image.MAX_IMAGE_PIXELS`, where Pillow alone only warns up to twice as many."""
+    """Refuse images above `PIL.Image.MAX_IMAGE_PIXELS`, where Pillow alone only warns up to twice as many.
+
+    Its other warnings, such as of damaged EXIF data in an image that can be read, are not shown.
+    """
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from io import BytesIO
@@ -9,10 +10,31 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+from hwnas.data.reading import PADDING, Reading
+
+HEIF_SUFFIXES = frozenset({".heic", ".heif"})
+"""Read where pillow-heif is installed."""
+
+_FORMATS = {
+    "JPEG": ".jpg .jpeg .jpe .jfif",
+    "PNG": ".png .apng",
+    "WEBP": ".webp",
+    "BMP": ".bmp",
+    "DIB": ".dib",
+    "GIF": ".gif",
+    "TIFF": ".tif .tiff",
+    "PPM": ".ppm .pgm .pbm .pnm",
+    "JPEG2000": ".jp2 .j2k",
+    "TGA": ".tga",
+    "PCX": ".pcx",
+    "SGI": ".sgi",
+    "QOI": ".qoi",
+}
+"""Formats of single pictures, none of which starts another program, with the suffixes of their files."""
+
+KINDS = "JPEG, PNG, WebP, BMP, GIF, TIFF, PPM, JPEG 2000, TGA, PCX, SGI, QOI, and AVIF and HEIC where installed"
 
 UNREADABLE = (
     Image.DecompressionBombError,
@@ -31,42 +53,102 @@ UNREADABLE = (
 )
 """What Pillow raises on a damaged or hostile file."""
 
+_ORIENTATION = 0x0112  # in EXIF; from 5 on, width and height change places
 
-def short_side(file: Path | BytesIO) -> int:
-    """The shorter side of an image in pixels, from its header alone.
+
+def _heif() -> bool:
+    """Whether HEIC files can be read; from then on Pillow reads them."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        return True
+    return False
+
+
+_OPTIONAL = {"HEIF": sorted(HEIF_SUFFIXES)} if _heif() else {}
+_OPTIONAL |= {"AVIF": [".avif"]} if "avif" in features.modules and features.check("avif") else {}
+FORMATS = (*_FORMATS, *_OPTIONAL)
+SUFFIXES = frozenset(suffix for text in _FORMATS.values() for suffix in text.split()) | {
+    suffix for suffixes in _OPTIONAL.values() for suffix in suffixes
+}
+
+
+def shown_size(file: Path | BytesIO) -> tuple[int, int]:
+    """(width, height) of an image in pixels as it is shown, upright, from its header alone.
 
     Raises:
         one of `UNREADABLE`: the file is not an image that can be read.
     """
     with Image.open(file, formats=FORMATS) as image:
-        return min(image.size)
+        return upright(image)
 
 
-def read(file: Path | BytesIO, *, resolution: int) -> NDArray[np.uint8]:
-    """Pixels of shape (3, resolution, resolution): the centre square of the image, resized (bilinear, antialiased).
+def upright(image: Image.Image) -> tuple[int, int]:
+    """(width, height) of an open image once its EXIF orientation is applied."""
+    width, height = image.size
+    return (height, width) if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8) else (width, height)
 
-    That is the same as resizing the shorter side and cropping the centre, without the memory that a very long image
-    would take in between. The EXIF orientation is applied, transparent parts become white, 16-bit grey keeps its
-    high byte, CMYK and palettes become RGB.
+
+def read(file: Path | BytesIO, *, resolution: int, reading: Reading | None = None) -> NDArray[np.uint8]:
+    """Pixels of shape (3, resolution, resolution), resized (bilinear, antialiased).
+
+    By default it is the centre square of the image. That is the same as resizing the shorter side and cropping the
+    centre, without the memory that a very long image would take in between. Of several frames the first is taken. The
+    EXIF orientation is applied, transparent parts become white, CMYK and palettes become RGB.
+
+    Args:
+        reading: the fit, and the range of images of more than 8 bits.
 
     Raises:
         one of `UNREADABLE`: the file is not an image, is damaged, or has more pixels than Pillow's limit.
     """
+    reading = reading or Reading()
     with Image.open(file, formats=FORMATS) as image:
         # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the resolution is enough for the resize.
         image.draft(None, (2 * resolution, 2 * resolution))
-        square = ImageOps.fit(
-            as_rgb(ImageOps.exif_transpose(image)), (resolution, resolution), Image.Resampling.BILINEAR
-        )
+        square = _fitted(as_rgb(ImageOps.exif_transpose(image), reading), resolution, reading)
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
-    """The image in RGB: what is transparent becomes white, 16-bit grey keeps its high byte."""
-    if image.mode.startswith("I"):
-        high_byte = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
-        return Image.fromarray(high_byte).convert("RGB")
+def as_rgb(image: Image.Image, reading: Reading | None = None) -> Image.Image:
+    """The image in RGB: what is transparent becomes white; of more than 8 bits, the range of `reading` becomes 0..255,
+    which is the high byte of 16 bits by default."""
+    if is_deep(image):
+        return Image.fromarray(as_bytes(np.asarray(image), reading or Reading())).convert("RGB")
     if image.has_transparency_data:
         colour = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colour.size, "white"), colour).convert("RGB")
     return image.convert("RGB")
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether the image has one channel of more than 8 bits."""
+    return image.mode[0] in "IF"
+
+
+def as_bytes(values: NDArray[np.generic], reading: Reading) -> NDArray[np.uint8]:
+    """Values of any range as 0..255: 256 equal steps from `low` to `high`."""
+    steps = (values.astype(np.float64) - reading.low) * (256 / _span(reading))
+    whole: NDArray[np.float64] = np.clip(np.nan_to_num(np.floor(steps)), 0, 255)
+    return whole.astype(np.uint8)
+
+
+def _span(reading: Reading) -> float:
+    """Of whole numbers the highest value is in the range: 65,536 values from 0 to 65,535."""
+    span = reading.high - reading.low
+    return span + 1 if float(span).is_integer() and span >= 255 else span
+
+
+def _fitted(image: Image.Image, resolution: int, reading: Reading) -> Image.Image:
+    size = (resolution, resolution)
+    if reading.fit == "pad":
+        scale = resolution / max(image.size)
+        inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        canvas = Image.new("RGB", size, (PADDING,) * 3)
+        place = ((resolution - inner[0]) // 2, (resolution - inner[1]) // 2)
+        canvas.paste(image.resize(inner, Image.Resampling.BILINEAR), place)
+        return canvas
+    if reading.fit == "squash":
+        return image.resize(size, Image.Resampling.BILINEAR)
+    return ImageOps.fit(image, size, Image.Resampling.BILINEAR)

@@ -11,19 +11,41 @@ from numpy.typing import NDArray
 from hwnas.data.array_npz import KEYS, stored_classes
 from hwnas.data.cache import cached
 from hwnas.data.dataset import Dataset, Images, assemble
-from hwnas.data.encoded import decode, median_side, spread
+from hwnas.data.encoded import decode, median_shape, spread
+from hwnas.data.found import Found
 from hwnas.data.labels import class_labels
 from hwnas.data.npz import Archive
+from hwnas.data.reading import Reading
 from hwnas.errors import DataError
 
 _NEEDED = ("jpeg", "labels", "offsets")
 
 
-class JpegNpz:
-    """Image i is `jpeg[offsets[i]:offsets[i + 1]]`, in any format that a folder may have; all become RGB.
+def found_in(archive: Archive) -> Found:
+    """The images of a file: image i is `jpeg[offsets[i]:offsets[i + 1]]`, in any format that a folder may have.
 
-    One file is split, two are the train and the test images.
+    Raises:
+        DataError: keys are missing, or what they hold cannot be used.
     """
+    _check_keys(archive)
+    arrays = {"labels": archive.read("labels")}
+    classes, labels = class_labels(arrays, stored_classes(archive, None), where=str(archive.path))
+    count = len(labels["labels"])
+    jpeg, offsets = _content(archive, count)
+    return Found(
+        name=archive.path.stem,
+        where=archive.path,
+        classes=classes,
+        names=[f"image {index}" for index in range(count)],
+        labels=labels["labels"],
+        parts={"train": count},
+        open=lambda index: _file(jpeg, offsets, index),
+        files=[archive.path],
+    )
+
+
+class JpegNpz:
+    """Two such files, of train and of test images; all become RGB."""
 
     def __init__(self, *archives: Archive, name: str, names: tuple[str, ...] | None = None) -> None:
         """Look at the keys.
@@ -35,11 +57,7 @@ class JpegNpz:
             DataError: keys are missing.
         """
         for archive in archives:
-            missing = [key for key in _NEEDED if key not in archive.keys]
-            if missing:
-                raise DataError(
-                    f"{archive.path} lacks {', '.join(missing)}; it has {', '.join(sorted(archive.keys))}", hint=KEYS
-                )
+            _check_keys(archive)
         self._archives, self._name, self._names = archives, name, names
         self._where = " and ".join(str(archive.path) for archive in archives)
 
@@ -47,7 +65,7 @@ class JpegNpz:
         archive = self._archives[0]
         jpeg, offsets = archive.read("jpeg"), _offsets(archive)
         files = [_file(jpeg, offsets, index) for index in spread(range(len(offsets) - 1))]
-        return 3, median_side(files, where=archive.path)
+        return 3, median_shape(files, where=archive.path).short
 
     def classes(self) -> tuple[str, ...]:
         return self._labelled()[0]
@@ -68,18 +86,19 @@ class JpegNpz:
         return class_labels(arrays, names[0], where=self._where)
 
 
+def _check_keys(archive: Archive) -> None:
+    missing = [key for key in _NEEDED if key not in archive.keys]
+    if missing:
+        raise DataError(
+            f"{archive.path} lacks {', '.join(missing)}; it has {', '.join(sorted(archive.keys))}", hint=KEYS
+        )
+
+
 def _pixels(archive: Archive, count: int, resolution: int) -> NDArray[np.uint8]:
     """All images of a file, shape (count, 3, resolution, resolution)."""
 
     def fresh() -> NDArray[np.uint8]:
-        jpeg, offsets = archive.read("jpeg"), _offsets(archive)
-        if len(offsets) != count + 1 or jpeg.dtype != np.uint8 or jpeg.ndim != 1 or offsets[-1] > len(jpeg):
-            raise DataError(
-                f"'jpeg' must be bytes, cut by one more of 'offsets' than there are 'labels', but {archive.path} has "
-                f"{count} labels, {len(offsets)} offsets up to {offsets[-1]}, and jpeg of type {jpeg.dtype} and shape "
-                f"{jpeg.shape}",
-                hint=KEYS,
-            )
+        jpeg, offsets = _content(archive, count)
         return decode(
             count,
             lambda index: _file(jpeg, offsets, index),
@@ -88,7 +107,24 @@ def _pixels(archive: Archive, count: int, resolution: int) -> NDArray[np.uint8]:
             where=archive.path,
         )
 
-    return cached([archive.path], (count, 3, resolution, resolution), fresh)
+    return cached([archive.path], (count, 3, resolution, resolution), Reading(), fresh)
+
+
+def _content(archive: Archive, count: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """The bytes of all images of a file, and where each begins and the last ends.
+
+    Args:
+        count: of the labels.
+    """
+    jpeg, offsets = archive.read("jpeg"), _offsets(archive)
+    if len(offsets) != count + 1 or jpeg.dtype != np.uint8 or jpeg.ndim != 1 or offsets[-1] > len(jpeg):
+        raise DataError(
+            f"'jpeg' must be bytes, cut by one more of 'offsets' than there are 'labels', but {archive.path} has "
+            f"{count} labels, {len(offsets)} offsets up to {offsets[-1]}, and jpeg of type {jpeg.dtype} and shape "
+            f"{jpeg.shape}",
+            hint=KEYS,
+        )
+    return jpeg, offsets
 
 
 def _offsets(archive: Archive) -> NDArray[Any]:

@@ -37,14 +37,14 @@ def layout(shape: tuple[int, ...], *, what: str) -> tuple[int, ...]:
     return (0, 3, 1, 2) if last else (0, 1, 2, 3)
 
 
-def channels_and_side(shape: tuple[int, ...], *, what: str) -> tuple[int, int]:
-    """(channels, shorter side in pixels) of an array of images.
+def channels_and_size(shape: tuple[int, ...], *, what: str) -> tuple[int, int, int]:
+    """(channels, height, width in pixels) of an array of images.
 
     Raises:
         DataError: as `layout`.
     """
     axes = layout(shape, what=what)
-    return shape[axes[1]] if len(axes) == 4 else 1, min(shape[axes[-2]], shape[axes[-1]])
+    return shape[axes[1]] if len(axes) == 4 else 1, shape[axes[-2]], shape[axes[-1]]
 
 
 def as_planes(array: NDArray[Any], *, what: str) -> NDArray[Any]:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
+from hwnas.data.reading import PADDING, Fit
 from hwnas.errors import DataError
 
 LARGEST_BYTES = 8 * 2**30
@@ -40,16 +41,39 @@ def square(images: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
     Raises:
         DataError: the result would be larger than `LARGEST_BYTES`.
     """
+    return fitted(images, resolution, "crop")
+
+
+def fitted(images: NDArray[np.uint8], resolution: int, fit: Fit) -> NDArray[np.uint8]:
+    """As `square`, with a choice: the centre square (crop), grey beside the shorter side (pad), or all of it (squash).
+
+    Raises:
+        DataError: as `square`.
+    """
     count, channels, height, width = images.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    cropped = images[:, :, top : top + side, left : left + side]
-    if side == resolution:
-        return np.ascontiguousarray(cropped)
+    short, long = min(height, width), max(height, width)
+    taken = images
+    if fit == "crop":
+        top, left = (height - short) // 2, (width - short) // 2
+        taken = images[:, :, top : top + short, left : left + short]
+    side = long if fit == "pad" else max(taken.shape[2:])
+    if taken.shape[2:] == (resolution, resolution):
+        return np.ascontiguousarray(taken)
     result = room(count, channels, resolution)
     step = max(1, _BATCH_VALUES // (channels * max(side, resolution) ** 2))
     for start in range(0, count, step):
-        batch = torch.from_numpy(np.ascontiguousarray(cropped[start : start + step])).to(torch.float32)
+        chunk = np.ascontiguousarray(taken[start : start + step])
+        if fit == "pad":
+            chunk = _padded(chunk, long)
+        batch = torch.from_numpy(chunk).to(torch.float32)
         batch = interpolate(batch, size=(resolution, resolution), mode="bilinear", align_corners=False, antialias=True)
         result[start : start + step] = batch.round().clamp(0, 255).to(torch.uint8).numpy()
     return result
+
+
+def _padded(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    count, channels, height, width = images.shape
+    canvas = np.full((count, channels, side, side), PADDING, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    canvas[:, :, top : top + height, left : left + width] = images
+    return canvas

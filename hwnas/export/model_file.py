@@ -146,6 +146,7 @@ def _metadata(
         "color": "gray" if channels == 1 else "rgb",
         "layout": model_format.layout,
         "version": __version__,
+        **dataset.reading.to_metadata(),
         **facts,
     }
     return common | {f"hwnas.{name}": value for name, value in own.items()}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hwnas.backends.model_facts import LARGEST_FILE
 from hwnas.backends.model_format import format_of
 from hwnas.data import image, to_input
+from hwnas.data.reading import Reading
 from hwnas.display import table_html
 from hwnas.errors import DataError, ExportError, InputError
 from hwnas.export.image_paths import image_files
@@ -67,7 +68,7 @@ def predict(
     def read() -> Iterator[tuple[Path, NDArray[np.uint8]]]:
         for path in image_files(images, unreadable):
             try:
-                yield path, _pixels(path, reader.height, gray=reader.gray)
+                yield path, _pixels(path, reader.height, gray=reader.gray, reading=reader.reading)
             except DataError as error:
                 unreadable(path, error)
 
@@ -108,6 +109,8 @@ class _Reader:
         )
         self.height = json_as(metadata["imgsz"], list[int], f"{self.lacks} imgsz")[0]
         self.gray = metadata["hwnas.color"] == "gray"
+        own = {name.removeprefix("hwnas."): text for name, text in metadata.items() if name.startswith("hwnas.")}
+        self.reading = Reading.of_metadata(own)
         if not 0 < self.height <= _LARGEST_SIDE:
             raise ValueError(f"imgsz must be from 1 to {_LARGEST_SIDE}, not {self.height}")
         channels = 1 if self.gray else 3
@@ -158,17 +161,17 @@ def _content(path: Path) -> bytes:
         raise InputError(f"cannot read the model {path}: {reason}", hint=hint) from error
 
 
-def _pixels(path: Path, resolution: int, *, gray: bool) -> NDArray[np.uint8]:
+def _pixels(path: Path, resolution: int, *, gray: bool, reading: Reading) -> NDArray[np.uint8]:
     """Of shape (C, H, W).
 
     Raises:
         DataError: the image cannot be read.
     """
     try:
-        pixels = image.read(path, resolution=resolution)
+        pixels = image.read(path, resolution=resolution, reading=reading)
     except image.UNREADABLE as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
-        raise DataError(f"cannot read the image {path}: {reason}", hint="JPEG, PNG, WebP and BMP are read") from error
+        raise DataError(f"cannot read the image {path}: {reason}", hint=f"accepted are {image.KINDS}") from error
     if gray:
         return np.round(np.tensordot(_LUMA, pixels, 1)[None]).astype(np.uint8)
     return pixels

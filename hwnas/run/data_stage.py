@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hwnas.data import Dataset, load_dataset, resized
-from hwnas.progress import Progress
+from hwnas.data import Dataset, resized
+from hwnas.events import Events
 from hwnas.run.forecast import forecast
+from hwnas.run.images import images_of, note_images
 from hwnas.run.plan import Plan
 from hwnas.run.plan_checks import uneven
 from hwnas.run.run_folder import RunFolder
@@ -22,17 +23,19 @@ def images(plan: Plan, dataset: Dataset | None, folder: RunFolder) -> Dataset:
     """
     config, resolution = plan.config, plan.space.input_shape[1]
     if dataset is None:
-        dataset = load_dataset(config.data.source, resolution=resolution, seed=config.compute.seed)
+        dataset = images_of(config, resolution)
         folder.same_data(dataset.digest())
     return resized(dataset, resolution)
 
 
-def say_of_images(plan: Plan, dataset: Dataset, progress: Progress, *, resumed: bool) -> None:
-    """Tell how uneven the classes are, and what the minutes are enough for."""
+def tell_of_images(plan: Plan, dataset: Dataset, folder: RunFolder, events: Events, *, resumed: bool) -> None:
+    """Write what the images are like, and tell how uneven the classes are and what the minutes are enough for."""
+    if plan.survey is not None:
+        note_images(plan.survey, folder, events)
     if said := uneven(plan.config, dataset):
-        progress.say(said)
+        events.say(said)
     if plan.config.train.minutes and not resumed:
         expected = forecast(plan, dataset)
-        progress.say(str(expected))
+        events.say(str(expected))
         if expected.advice:
-            progress.say(expected.advice)
+            events.say(expected.advice)

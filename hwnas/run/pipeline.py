@@ -13,7 +13,7 @@ from hwnas.events import Events, OnEvent
 from hwnas.latency.model import LatencyModel
 from hwnas.run.clock import Clock
 from hwnas.run.context import RunContext, SearchContext
-from hwnas.run.data_stage import images, say_of_images
+from hwnas.run.data_stage import images, tell_of_images
 from hwnas.run.environment import write_environment
 from hwnas.run.finished import damaged, has_verdict, mend, result_if_whole, results_again
 from hwnas.run.latency_stage import kept_table, ready_model
@@ -74,7 +74,7 @@ def run_search(
             write_environment(plan, folder.environment)
             with events.stage("data"):
                 dataset = images(plan, dataset, folder)
-            say_of_images(plan, dataset, events, resumed=resume)
+            tell_of_images(plan, dataset, folder, events, resumed=resume)
             with events.stage("measure"):
                 whole = _latencies(plan, folder, events, clock)
             model, range_ms = whole.restricted(plan.constrained.kept), (whole.smallest_ms, whole.largest_ms)

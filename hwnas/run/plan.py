@@ -9,10 +9,9 @@ import torch
 
 from hwnas.arch.space import SearchSpace
 from hwnas.config import Budget, Configuration
-from hwnas.data import Dataset, class_names, native_shape
+from hwnas.data import Dataset, Survey
 from hwnas.devices.device import Condition, Device
 from hwnas.devices.link import condition_of
-from hwnas.files import user_path
 from hwnas.latency.find import device_or_imported, find_folder, say_if_here, table_folder
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table, table_for
 from hwnas.latency.model import LatencyModel
@@ -22,6 +21,7 @@ from hwnas.nas.start import Start
 from hwnas.nas.strategies import Strategy, strategy
 from hwnas.progress import Progress, Silent
 from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
+from hwnas.run.images import data_texts, named_classes, native, surveyed
 from hwnas.run.init import check_share, initialised, start_of
 from hwnas.run.instance_choice import chosen_instance, of_table
 from hwnas.run.plan_checks import check_latency, check_strategy
@@ -43,6 +43,7 @@ class Plan:
         table: the device's table as it is now; `missing` says what it lacks.
         folder: where the completed table goes.
         any_table: whether a table whose error is too large is taken all the same.
+        survey: what the images are like; None of sets that need no looking at.
         start: weights, α and what samplers learned that the search begins with, and `reused`, how much of the
             initialisation they are; None for a random start.
     """
@@ -59,6 +60,7 @@ class Plan:
     missing: MissingRows
     accelerator: torch.device
     any_table: bool = False
+    survey: Survey | None = None
     start: Start | None = None
     reused: Reused | None = None
 
@@ -123,21 +125,22 @@ def make_plan(
         config.target.runtime, config.target.precision
     )
     check_latency(config, device)
-    classes = class_names(config.data.source) if dataset is None else dataset.classes
+    classes = named_classes(config) if dataset is None else dataset.classes
+    survey = surveyed(config, progress) if dataset is None else None
     if device.reachable and device.transport != "local":
         progress.say(f"asking {device.id}, over {device.transport}, for its CPU and its version of {device.runtime}")
     condition = condition_of(device)
-    texts = (user_path(config.data.source).resolve().name, device.id, condition.folder.as_posix())
+    texts = (*data_texts(config, survey), device.id, condition.folder.as_posix())
 
     def constrain(space: SearchSpace) -> ConstrainedSpace:
         return constrained_space(config, space, classes, texts, device.runtime, device.precision)
 
-    channels, native = native_shape(config.data.source) if dataset is None else (dataset.channels, dataset.resolution)
+    channels, side = native(config) if dataset is None else (dataset.channels, dataset.resolution)
     folder = table_folder(condition, tables)
     place = find_folder(condition, tables)
     table = open_table(device, place or folder)
     config = config if device.reachable else of_table(config, table, channels, len(classes))
-    found = chosen_instance(config, device, (channels, native, len(classes)), constrain, progress)
+    found = chosen_instance(config, device, (channels, side, len(classes)), constrain, progress)
     resolved = config.changed(
         space={"width": found.width, "depth": found.depth, "resolution": found.space.input_shape[1]}
     )
@@ -165,6 +168,7 @@ def make_plan(
         missing=missing,
         accelerator=accelerator,
         any_table=any_table,
+        survey=survey,
         start=start,
         reused=reused,
     )

@@ -33,6 +33,8 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "init": None if plan.reused is None else plan.reused.to_json(plan.config.search.init),
     }
     facts["table_sha256"] = None if plan.missing else used_sha256(plan.table, plan.whole)
+    if plan.survey is not None:
+        facts["data"] = plan.survey.to_json()
     feasible = None
     if plan.complete:
         model = model_of(plan.table, plan.whole, any_table=plan.any_table, cold=plan.cold)
@@ -62,6 +64,7 @@ def plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
     c, height, width = plan.space.input_shape
     lines = {
         "data": f"{plan.config.data.source}: {plan.space.classes} classes, {c} × {height} × {width} pixels",
+        **({} if plan.survey is None else plan.survey.lines()),
         "space": f"{plan.whole.name}: {plan.whole.size:,} architectures; {plan.reason}",
         "device": f"{plan.device.id}, {facts['condition']}",
     }

@@ -42,6 +42,7 @@ class RunFolder:
         self.marker = path / run_marker.NAME
         self.config = path / "config.toml"
         self.environment = path / "env.json"
+        self.images = path / "images.json"
         self.log_file = path / "log.jsonl"
         self.evaluated = path / "evaluated.csv"
         self.architecture = path / "architecture.json"

@@ -213,6 +213,19 @@ def test_a_folder_with_one_class_is_refused(images: Path) -> None:
     assert "one class" in done.stderr
 
 
+def test_a_dry_run_names_every_image_that_cannot_be_read(images: Path) -> None:
+    for index in range(7):
+        (images / "two" / f"bad{index}.png").write_bytes(b"")
+    done = hwnas(*SEARCH, "--data", str(images), "--dry-run", "--json")
+    assert done.exit_code == 2
+    assert len(json.loads(done.stdout)["unreadable"]) == 7
+    done = hwnas(*SEARCH, "--data", str(images), "--dry-run", "--skip-unreadable", "--fit", "squash", "--flip", "off")
+    assert done.exit_code == 0
+    assert "7 images that cannot be read" in done.stdout
+    assert "as --flip off says" in done.stdout
+    assert "squash: " in done.stdout
+
+
 def test_a_dry_run_does_nothing(images: Path, tmp_path: Path) -> None:
     done = hwnas(*SEARCH, "--data", str(images), "--out", "run", "--dry-run")
     assert done.exit_code == 0

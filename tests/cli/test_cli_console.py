@@ -30,12 +30,14 @@ from hwnas.errors import (
     MissingRowsError,
     StorageError,
     TableError,
+    UnreadableError,
 )
 
 ERRORS = [
     (HwnasError("rule [red]x[/]", hint="do [that]"), 1),
     (InputError("rule [red]x[/]", hint="do [that]"), 2),
     (DataError("rule [red]x[/]", hint="do [that]"), 2),
+    (UnreadableError("rule [red]x[/]", names=("a.png (cut)",), hint="do [that]"), 2),
     (TableError("rule [red]x[/]", hint="do [that]"), 2),
     (MissingRowsError("rule [red]x[/]", keys=("a",), hint="do [that]"), 2),
     (InfeasibleBudgetError("rule [red]x[/]", smallest_ms=1.0, hint="do [that]"), 3),
@@ -80,7 +82,8 @@ def test_error_is_one_json_object_on_stdout(error: HwnasError, code: int, capsys
         raising(error)(json_=True)
     assert left.value.code == code
     out, err = capsys.readouterr()
-    assert json.loads(out) == {"error": "rule [red]x[/]", "hint": "do [that]", "exit_code": code}
+    said = {"error": "rule [red]x[/]", "hint": "do [that]", "exit_code": code}
+    assert json.loads(out) == said | error.facts()
     assert "error: rule" in err
 
 

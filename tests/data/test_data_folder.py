@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     for name, colour in COLOURS.items():
         (root / name).mkdir(parents=True)
         for i, suffix in enumerate((".png", ".JPG", ".webp", ".bmp", ".jpeg")):
-            Image.new("RGB", (40 + 10 * i, 30 + i), colour).save(root / name / f"{i}{suffix}")
+            Image.new("RGB", (40 + 6 * i, 30 + i), colour).save(root / name / f"{i}{suffix}")
     return root
 
 

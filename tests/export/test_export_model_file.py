@@ -218,6 +218,8 @@ def test_what_is_no_image_or_no_model_is_named(made: Made, tmp_path: Path) -> No
         {"imgsz": "[]"},
         {"hwnas.mean": None},
         {"hwnas.color": None},
+        {"hwnas.fit": "stretch"},
+        {"hwnas.values": "[1]"},
     ],
 )
 def test_a_model_without_our_metadata_is_refused(changes: dict[str, str | None], tmp_path: Path) -> None:

@@ -94,7 +94,15 @@ def test_mixed_precision_is_for_searching_and_training(runs: Runs, on: bool, mon
 def test_a_run_leaves_everything_it_promises(runs: Runs) -> None:
     result = runs(budget="60%")
     assert result == runs.result()
-    files = {"config.toml", "env.json", "log.jsonl", "evaluated.csv", "architecture.json", "weights.safetensors"}
+    files = {
+        "config.toml",
+        "env.json",
+        "images.json",
+        "log.jsonl",
+        "evaluated.csv",
+        "architecture.json",
+        "weights.safetensors",
+    }
     assert files | {"model.onnx", "labels.txt", "result.json", "report.html", ".hwnas-run", "state"} == {
         path.name for path in (runs.root / "run").iterdir()
     }

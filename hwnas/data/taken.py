@@ -1,0 +1,95 @@
+"""From images that were looked at to what a run takes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwnas.data.cautions import cautions
+from hwnas.data.census import Census
+from hwnas.data.dataset import divided
+from hwnas.data.encoded import Shape
+from hwnas.data.found import PARTS, Found, Part
+from hwnas.data.mirror import mirroring
+from hwnas.data.reading import Reading, ReadOptions
+from hwnas.data.survey import Survey
+from hwnas.data.unreadable import list_file, refusal
+
+_SQUARE = 1.02
+
+
+def taken(
+    found: Found,
+    census: Census,
+    options: ReadOptions,
+    *,
+    seed: int,
+    shape: Shape,
+    reading: Reading,
+    channels: int = 3,
+    notes: Sequence[str] = (),
+) -> tuple[Survey, NDArray[np.int64]]:
+    """The survey of images, and the indices of those that are kept.
+
+    Args:
+        shape: that the fit was chosen by.
+
+    Raises:
+        UnreadableError: images cannot be read, and these are not to be skipped.
+        DataError: a class has too few images.
+    """
+    failed = np.flatnonzero(census.errors != "")
+    unreadable = [f"{found.called(int(index))} ({census.errors[index]})" for index in failed]
+    listed: Path | None = list_file(found.where, unreadable) if unreadable else None
+    if unreadable and not options.skip_unreadable:
+        raise refusal(unreadable, len(found.names), found.where, listed)
+    kept = np.flatnonzero(census.errors == "")
+    seen = census.subset(census.errors == "")
+    ranges = kept_ranges(found, kept)
+    labels = found.labels[kept]
+    chosen = divided(found.name, found.classes, {part: labels[rows] for part, rows in ranges.items()}, seed=seed)
+    part_of_row = np.empty(len(kept), "U5")
+    for part, (source, indices) in chosen.items():
+        rows = np.arange(len(kept))[next(rows for one, rows in ranges.items() if one == source)]
+        part_of_row[rows if indices is None else rows[indices]] = part
+    learnt = part_of_row != "test"
+    survey = Survey(
+        classes=found.classes,
+        counts={part: np.bincount(labels[part_of_row == part], minlength=len(found.classes)) for part in PARTS},
+        width=seen.width,
+        height=seen.height,
+        reading=reading,
+        fit_reason=_fit_reason(shape, options, reading),
+        mirroring=mirroring(options.flip, found.classes, seen.thumbs[learnt], labels[learnt], default=channels == 3),
+        notes=(*found.notes, *notes),
+        ignored=found.ignored,
+        unreadable=tuple(unreadable),
+        listed_in="" if listed is None else str(listed),
+        cautions=cautions(found, seen, kept, part_of_row),
+    )
+    return survey, kept
+
+
+def kept_ranges(found: Found, kept: NDArray[np.int64]) -> dict[Part, slice]:
+    """The rows of each part among the images that are kept."""
+    result: dict[Part, slice] = {}
+    for part, rows in found.ranges().items():
+        start, stop = np.searchsorted(kept, (rows.start, rows.stop))
+        result[part] = slice(int(start), int(stop))
+    return result
+
+
+def _fit_reason(shape: Shape, options: ReadOptions, reading: Reading) -> str:
+    if shape.aspect < _SQUARE and options.fit == "auto":
+        return ""
+    done = {
+        "crop": "the centre square of each is taken",
+        "pad": "grey is added to the shorter side",
+        "squash": "the longer side is squeezed",
+    }[reading.fit]
+    why = f"the longer side is {shape.aspect:.2f} times the shorter one in the median"
+    other = "--fit pad keeps all of an image" if reading.fit == "crop" else "--fit crop takes the centre square"
+    return f"{done}; {why}; {other}"

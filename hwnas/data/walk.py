@@ -1,0 +1,114 @@
+"""List the files below a folder, without opening any."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from hwnas.data import image
+from hwnas.data.found import Ignored
+from hwnas.errors import DataError
+
+_SYSTEM = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+_HIDDEN = "hidden"
+_NO_IMAGE = "no image that is read"
+_NO_HEIF = "HEIC, which needs `pip install pillow-heif`"
+_NO_FILE = "neither a file nor a link to one"
+
+
+def entries(folder: Path) -> list[Path]:
+    """What a folder shows, sorted by name; hidden files and those of operating systems are left out.
+
+    Raises:
+        DataError: it cannot be listed.
+    """
+    try:
+        return sorted(entry for entry in folder.iterdir() if not hidden(entry.name))
+    except OSError as error:
+        raise DataError(
+            f"cannot list {folder}: {error.strerror or error}", hint="check the permissions of the folder"
+        ) from error
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or folder of that name is none of the user's images."""
+    return name.startswith(".") or name in _SYSTEM
+
+
+def images(folder: Path, root: Path, ignored: list[Ignored]) -> list[Path]:
+    """Files below `folder`, at any depth, whose suffix is that of an image, sorted; links are followed.
+
+    A dangling link counts, to be reported when it is read. Pipes and devices do not: opening them could block.
+
+    Args:
+        root: names in `ignored` are relative to it.
+        ignored: gets what is not taken.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    found = []
+    for path, is_file in files(folder, root, ignored):
+        reason = refusal(path) or ("" if is_file else _NO_FILE)
+        if reason:
+            ignored.append(Ignored(str(path.relative_to(root)), path.suffix.lower(), reason))
+        else:
+            found.append(path)
+    return sorted(found, key=lambda path: path.parts)
+
+
+def first_image(folder: Path) -> Path | None:
+    """An image below a folder, whichever; None if there is none.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    return next((path for path, _ in files(folder, folder, []) if not refusal(path)), None)
+
+
+def refusal(path: Path) -> str:
+    """Why a file is no image, by its name alone; empty where it is one."""
+    suffix = path.suffix.lower()
+    if suffix in image.SUFFIXES:
+        return ""
+    return _NO_HEIF if suffix in image.HEIF_SUFFIXES else _NO_IMAGE
+
+
+def files(folder: Path, root: Path, ignored: list[Ignored]) -> Iterator[tuple[Path, bool]]:
+    """Everything below a folder that is no folder, and whether it is a file or a dangling link.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+
+    def fail(error: OSError) -> None:
+        raise DataError(
+            f"cannot list {error.filename or folder}: {error.strerror or error}",
+            hint="check the permissions of the folder",
+        ) from error
+
+    seen: set[tuple[int, int]] = set()
+    _first_time(folder, seen)
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=fail):
+        for name in [name for name in (*folders, *names) if hidden(name)]:
+            path = Path(place, name)
+            ignored.append(Ignored(str(path.relative_to(root)), path.suffix.lower(), _HIDDEN))
+        folders[:] = sorted(name for name in folders if not hidden(name) and _first_time(Path(place, name), seen))
+        for name in names:
+            if not hidden(name):
+                path = Path(place, name)
+                yield path, path.is_file() or not path.exists()
+
+
+def _first_time(folder: Path, seen: set[tuple[int, int]]) -> bool:
+    """Whether a folder was not visited yet, so that links in a circle end."""
+    try:
+        facts = folder.stat()
+    except OSError:
+        return True
+    key = (facts.st_dev, facts.st_ino)
+    if key in seen:
+        return False
+    seen.add(key)
+    return True

@@ -1,0 +1,79 @@
+"""The images that a configuration names."""
+
+from __future__ import annotations
+
+from hwnas.config import Configuration
+from hwnas.data import Dataset, ReadOptions, Survey, class_names, load_dataset, native_shape, survey
+from hwnas.events import Events
+from hwnas.files import user_path, write_json
+from hwnas.progress import Progress
+from hwnas.run.run_folder import RunFolder
+
+
+def read_options(config: Configuration) -> ReadOptions:
+    """How the images are to be read."""
+    data = config.data
+    return ReadOptions(data.labels, data.fit, data.flip, data.skip_unreadable, config.compute.threads)
+
+
+def images_of(config: Configuration, resolution: int) -> Dataset:
+    """The images at `resolution` × `resolution` pixels.
+
+    Raises:
+        InputError: the source is unknown, or the images cannot be used.
+    """
+    return load_dataset(
+        config.data.source, resolution=resolution, seed=config.compute.seed, options=read_options(config)
+    )
+
+
+def named_classes(config: Configuration) -> tuple[str, ...]:
+    """The classes, without reading an image.
+
+    Raises:
+        InputError: as `images_of`.
+    """
+    return class_names(config.data.source, read_options(config))
+
+
+def native(config: Configuration) -> tuple[int, int]:
+    """(channels, resolution in pixels) that the images have by nature.
+
+    Raises:
+        InputError: as `images_of`.
+    """
+    return native_shape(config.data.source, read_options(config))
+
+
+def surveyed(config: Configuration, progress: Progress) -> Survey | None:
+    """What the images are like, with every one of them looked at; None of sets that need no looking at.
+
+    Raises:
+        InputError: as `images_of`: what a run would refuse is refused here.
+    """
+    return survey(config.data.source, seed=config.compute.seed, options=read_options(config), progress=progress)
+
+
+def note_images(found: Survey, folder: RunFolder, events: Events) -> None:
+    """Write what the images are like to the run folder, and what matters most of it to its log, once.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    facts = found.to_json()
+    if not folder.images.exists():
+        kinds = [one.kind for one in found.cautions]
+        events.record(
+            {
+                "event": "images",
+                **{name: facts[name] for name in ("fit", "values", "flip", "flip_reason")},
+                "warnings": kinds,
+            }
+        )
+    write_json(folder.images, facts)
+
+
+def data_texts(config: Configuration, found: Survey | None) -> tuple[str, ...]:
+    """What the metadata of a model says of the images, where that may be long."""
+    own = () if found is None else (found.reading.key,)
+    return (user_path(config.data.source).resolve().name, *own)

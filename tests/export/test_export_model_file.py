@@ -22,6 +22,7 @@ from hwnas.arch import Network, SlotSpace, space_instance
 from hwnas.backends.model_format import format_of
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.data import Dataset, load_dataset, to_input
+from hwnas.data.reading import Reading
 from hwnas.errors import DataError, ExportError, InputError, StorageError
 from hwnas.export.model_file import Exported, export_model, real_inputs
 from hwnas.export.predict import predict
@@ -182,7 +183,7 @@ def test_every_grey_stays_what_it_is(tmp_path: Path) -> None:
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     for mode in ("L", "RGB"):
         Image.fromarray(ramp).convert(mode).save(tmp_path / "ramp.png")
-        assert (_pixels(tmp_path / "ramp.png", 16, gray=True)[0] == ramp).all()
+        assert (_pixels(tmp_path / "ramp.png", 16, gray=True, reading=Reading())[0] == ramp).all()
 
 
 def test_what_is_no_image_or_no_model_is_named(made: Made, tmp_path: Path) -> None:

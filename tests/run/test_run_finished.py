@@ -127,7 +127,7 @@ def test_an_open_verdict_is_measured_again_and_nothing_else(
         for state, met in (("unstable", None), ("met", True)):
             result = run_search(config, out, tables=machine.tables, resume=True)
             assert (result["verdict"], result["budget_met"]) == (state, met)
-    assert again.asked == [(("model", "baseline"), 15)] * 2
+    assert [models for models, _ in again.asked] == [("model", "baseline")] * 2
     changing = {"measured_ms", "budget_met", "verdict", "baseline_random", "seconds"}
     assert {key: one for key, one in result.items() if key not in changing} == {
         key: one for key, one in first.items() if key not in changing

@@ -47,7 +47,7 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
         repaired = faster(run, found, choices, verdict) if verdict is not None and repair < _REPAIRS else None
         if verdict is None or repaired is None:
             break
-        run.progress.say(f"measured {verdict.median_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
+        run.progress.say(f"measured {verdict.judged_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
         choices = repaired
         own = repair_recipe(run, choices, recipe)
         write_architecture(run, choices)

@@ -36,7 +36,7 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
         if config.train.baseline:
             rival = rival_of(run, choices)
             with run.progress.stage("train baseline"), mixed_precision(run.device, on=on):
-                baseline = trained(run, found, rival.choices, own, "train random baseline")
+                baseline = trained(run, found, rival.choices, own, "train random baseline", choices)
         with run.progress.stage("train"), mixed_precision(run.device, on=on):
             module = trained(run, found, choices, own, "train")
             save_weights(run, module)

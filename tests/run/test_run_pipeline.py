@@ -23,9 +23,10 @@ from hwnas.latency.table import ColdCalibration, LatencyTable
 from hwnas.metrics import Metrics
 from hwnas.nas.decode import decode
 from hwnas.nas.supernet_loop import SearchLoop
-from hwnas.run import context, latency_stage, measured_check, search_stage, training_stage
+from hwnas.run import context, latency_stage, measured_check, produce, search_stage, training_stage
 from hwnas.run.pipeline import run_search
 from hwnas.run.result import failure
+from hwnas.run.rival import Rival
 from hwnas.run.run_folder import RunFolder
 from hwnas.train import Evaluation, checkpoint, training
 
@@ -451,6 +452,40 @@ def test_a_repaired_network_is_trained_in_what_is_left_and_resumed_the_same_way(
     again = runs(minutes=1.0, baseline=False, resume=True)
     assert again["epochs"] == first["epochs"]
     assert (runs.root / "run" / "weights.safetensors").read_bytes() == weights
+    (runs.root / "run" / "weights.safetensors").unlink()
+    runs(minutes=1.0, baseline=False, resume=True)
+    assert (runs.root / "run" / "weights.safetensors").read_bytes() == weights
+
+
+def test_weights_that_training_began_with_are_not_made_up_from_its_end(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_stage, "_better", lambda run, start, *_: start)
+    runs(baseline=False)
+    path = runs.root / "run" / "weights.safetensors"
+    weights = path.read_bytes()
+    path.unlink()
+    with pytest.raises(InputError, match=r"weights\.safetensors is missing") as caught:
+        runs(baseline=False, resume=True)
+    assert "delete it and result.json" in caught.value.hint
+    (runs.root / "run" / "result.json").unlink()
+    runs(baseline=False, resume=True)
+    assert path.read_bytes() == weights
+
+
+def test_a_rival_that_stays_is_trained_again_beside_a_repaired_network(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 4.0)
+    monkeypatch.setattr(produce, "rival_of", lambda *_: Rival((0,) * len(SPACE.decisions), 0.0))
+    runs.measured_verdicts("met", "missed", "met")
+    runs(minutes=1.0)
+    state = runs.root / "run" / "state"
+    (own,) = state.glob("recipe-*.json")
+    assert own.read_bytes() != (state / "recipe.json").read_bytes()
+    winner, rival = own.stem.removeprefix("recipe-"), "-".join("0" * len(SPACE.decisions))
+    assert {path.stem for path in state.glob("train-*")} >= {f"train-{one}-for-{winner}" for one in (winner, rival)}
+    assert (state / f"train-{rival}.safetensors").exists()
 
 
 def test_training_starts_from_the_weights_of_the_supernet(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "strategy": plan.strategy.name,
         "init": None if plan.reused is None else plan.reused.to_json(plan.config.search.init),
     }
-    facts["table_sha256"] = None if plan.missing else used_sha256(plan.table, plan.whole)
+    facts["table_sha256"] = used_sha256(plan.table, plan.whole, cold=plan.cold) if plan.complete else None
     feasible = None
     if plan.complete:
         model = model_of(plan.table, plan.whole, any_table=plan.any_table, cold=plan.cold)

@@ -24,10 +24,13 @@ from hwnas.metrics import Metrics
 from hwnas.nas.decode import decode
 from hwnas.nas.supernet_loop import SearchLoop
 from hwnas.run import context, latency_stage, measured_check, produce, search_stage, training_stage
+from hwnas.run.latency_stage import measuring_s
 from hwnas.run.pipeline import run_search
+from hwnas.run.plan import make_plan
+from hwnas.run.plan_facts import plan_facts
 from hwnas.run.result import failure
 from hwnas.run.rival import Rival
-from hwnas.run.run_folder import RunFolder
+from hwnas.run.run_folder import RunFolder, default_folder
 from hwnas.train import Evaluation, checkpoint, training
 
 MODEL = latencies()
@@ -517,6 +520,13 @@ def test_budgets_may_be_about_cold_calls(runs: Runs) -> None:
     runs.put(latency_stage, "calibrate_cold", calibrate)
     config = a_config(runs.images, train=False).changed(target={"latency": "cold"})
     cold = run_search(config, runs.root / "cold", tables=runs.tables)
+    plan = make_plan(config, runs.tables)
+    assert measuring_s(plan) > 0
+    assert measuring_s(make_plan(a_config(runs.images), runs.tables)) == 0
+    assert plan_facts(plan)["table_sha256"] is None
+    calibrate(plan.table, plan.whole)
+    assert (measuring_s(plan), plan_facts(plan)["table_sha256"]) == (0, cold["table_sha256"])
+    assert default_folder(config).name.endswith("-cold-s0")
     assert cold["range_ms"] == pytest.approx([2 * end + 1 for end in warm["range_ms"]])
     assert cold["predicted_ms"] == pytest.approx(2 * MODEL.predict_ms(runs.choices("cold")) + 1)
     assert cold["predicted_ms"] <= cold["budget_ms"]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hwnas.devices.statistic import Statistic
 from hwnas.devices.verdict import State, Verdict
 from hwnas.display import table_html
 from hwnas.latency.calibrate import too_far_off
@@ -15,6 +16,7 @@ from hwnas.latency.table import LatencyTable, Noise, Validation
 from hwnas.latency.trust import trust
 from hwnas.metric_names import NAMES
 from hwnas.metrics import Metrics
+from hwnas.report.earlier_results import judged_ms
 
 _STATES: tuple[State, ...] = ("met", "missed", "too close", "unstable")
 
@@ -108,7 +110,7 @@ class SearchResult:
         return table_html(f"hwnas search: {self.run}", facts | {"report": self.report})
 
     def _measured(self) -> str:
-        took = "not measured" if self.verdict is None else f"{self.verdict.median_ms:.4g} ms: {self.verdict.state}"
+        took = "not measured" if self.verdict is None else f"{self.verdict.judged_ms:.4g} ms: {self.verdict.state}"
         return f"{took}, test {NAMES[self.metric]} {self.score:.4f}"
 
 
@@ -126,6 +128,8 @@ def _verdict(facts: Mapping[str, Any]) -> Verdict | None:
         state=next(state for state in _STATES if state == facts["verdict"]),
         cold_ms=measured.get("cold"),
         processes=measured.get("processes", 0),
+        judged_ms=judged_ms(measured),
+        statistic=Statistic("cold" if str(measured.get("statistic")).endswith("cold") else "warm"),
     )
 
 

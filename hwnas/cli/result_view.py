@@ -11,6 +11,7 @@ from rich.table import Table
 from hwnas.cli import console
 from hwnas.display import ms
 from hwnas.metric_names import NAMES
+from hwnas.report.earlier_results import judged_ms
 
 
 def print_result(result: dict[str, Any], folder: Path) -> None:
@@ -115,7 +116,7 @@ def _interval(measured: dict[str, Any] | None) -> str:
     if measured is None:
         return "not measured"
     high = measured["bounds"][1]
-    return ms(measured["median"]) + ("" if high is None else f" ({ms(high)})")
+    return ms(judged_ms(measured)) + ("" if high is None else f" ({ms(high)})")
 
 
 def _verdict(result: dict[str, Any]) -> str:

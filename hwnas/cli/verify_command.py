@@ -106,6 +106,8 @@ def verify(
             asked += [] if input_ is None else ["--input", str(input_)]
             asked += [] if stall_s == 30.0 else ["--stall-s", f"{stall_s:g}"]
             asked += [] if memory_gb == 2.0 else ["--memory-gb", f"{memory_gb:g}"]
+            asked += [] if latency == "warm" else ["--latency", latency]
+            asked += [] if percentile == 50 else ["--percentile", str(percentile)]
             console.write(console.out(), f"\nNext: {escape(_next(result, device, asked))}")
     if code:
         raise SystemExit(code)
@@ -174,7 +176,7 @@ def _failure(result: Verification) -> BudgetMissedError | UndecidedError | None:
     assert result.sustained is not None
     low, high = result.sustained.late_ms
     return BudgetMissedError(
-        f"{file} runs in {ms(one.median_ms)} ms on {result.device.id} at first, within {budget}, but in {ms(low)} to "
+        f"{file} runs in {ms(one.judged_ms)} ms on {result.device.id} at first, within {budget}, but in {ms(low)} to "
         f"{ms(high)} ms at the end of {_time(result.sustained.seconds)} without pause",
         hint="cool the device, set its governor, or leave more room in the budget",
     )
@@ -223,7 +225,7 @@ def _print(result: Verification, plot: Path | None) -> None:
     screen.print(table)
     if result.sustained is not None:
         _print_sustained(result.sustained, plot)
-    if result.budget_met is not False:
+    if _failure(result) is None:
         screen.print("")
         console.write(screen, _verdict(result))
 

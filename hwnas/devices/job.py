@@ -58,7 +58,8 @@ class Job:
         seed: of the inputs and of the order in which a round visits the models.
         session: who asks; a device that is not the host serves one at a time.
         stall_s: longest silence of the device before it is taken for dead, in seconds.
-        memory_bytes: the most that the process may allocate, where its system can limit that; None does not limit it.
+        memory_bytes: the most that the process may allocate, where its system can limit that, besides what it takes to
+            evict caches; None does not limit it.
         singles: whether rounds tell the times of single calls too.
         cold: how many calls of a round come after work that evicts caches, each after its own.
         inputs: by the name of the model.

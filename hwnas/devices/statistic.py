@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 COLD_CALLS = 2
 """In a round, each after work that evicts caches."""
+EVICTING_MS = 10.0
+"""About what that work takes."""
 _BEYOND = 2  # single calls beyond a percentile, in each process
 
 
@@ -68,14 +70,25 @@ class Statistic:
         """
         if self == WARM_MEDIAN:
             return statistics.median(one.median_us for one in rounds)
-        calls_us = [us for one in rounds for us in (one.cold_us if self.latency == "cold" else one.singles_us)]
-        fewest = 1 if self.percentile == 50 else _BEYOND * 100 / (100 - self.percentile)
-        if len(calls_us) < fewest:
+        calls_us = self._calls_us(rounds)
+        if len(calls_us) < self._fewest:
             raise InputError(
-                f"the {self.label} takes at least {fewest:.0f} single calls a process, and {len(calls_us)} were timed",
+                f"the {self.label} takes at least {self._fewest:.0f} single calls a process, and {len(calls_us)} were "
+                "timed",
                 hint="judge a lower percentile",
             )
         return float(np.percentile(calls_us, self.percentile))
+
+    def told_of(self, rounds: Sequence[Round]) -> bool:
+        """Whether enough single calls were timed for it in rounds of one process."""
+        return self == WARM_MEDIAN or len(self._calls_us(rounds)) >= self._fewest
+
+    @property
+    def _fewest(self) -> float:
+        return 1 if self.percentile == 50 else _BEYOND * 100 / (100 - self.percentile)
+
+    def _calls_us(self, rounds: Sequence[Round]) -> list[float]:
+        return [us for one in rounds for us in (one.cold_us if self.latency == "cold" else one.singles_us)]
 
 
 WARM_MEDIAN = Statistic()

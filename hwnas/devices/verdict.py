@@ -123,7 +123,7 @@ def verdicts(
         judged: names of the models that the budget is for; by default all.
 
     Raises:
-        InputError: a percentile was asked for, and too few single calls were timed for it.
+        InputError: a percentile was asked for, and in no process were enough single calls timed for it.
     """
     floor_us = reference_floor_us(rounds, table_us=reference_us)
     return {
@@ -214,9 +214,10 @@ def _open(one: Verdict) -> bool:
 
 def _verdict(own: Sequence[Round], floor_us: float, budget_ms: float | None, statistic: Statistic) -> Verdict:
     good = accepted(own, floor_us=floor_us)
-    every, undisturbed = _by_process(own), _by_process(good, MIN_ACCEPTED)
+    every = _by_process(own)
+    undisturbed = [part for part in _by_process(good, MIN_ACCEPTED) if statistic.told_of(part)]
     stable = len(undisturbed) >= MIN_PROCESSES
-    parts = undisturbed if stable else every
+    parts = undisturbed if stable else [part for part in every if statistic.told_of(part)] or every
     used = [one for part in parts for one in part]
     values_ms = [statistic.of(part) / 1e3 for part in parts]
     low_ms, high_ms = lower_bound(values_ms, MOST_UNDISTURBED), upper_bound(values_ms, MOST_UNDISTURBED)
@@ -237,7 +238,7 @@ def _verdict(own: Sequence[Round], floor_us: float, budget_ms: float | None, sta
         calls=len(singles_us),
         rounds=len(own),
         cold_ms=statistics.median(cold_us) / 1e3 if cold_us else None,
-        processes=len(undisturbed) if stable else len(every),
+        processes=len(parts),
         judged_ms=statistics.median(values_ms),
         statistic=statistic,
     )

@@ -16,10 +16,10 @@ from hwnas.devices.estimate import accepted, by_name, reference_floor_us
 from hwnas.devices.measure import stream_rounds
 from hwnas.devices.profile import profile_rounds
 from hwnas.devices.rounds import Round
-from hwnas.devices.statistic import Statistic
+from hwnas.devices.statistic import COLD_CALLS, EVICTING_MS, Statistic
 from hwnas.errors import TableError
 from hwnas.latency.build import measuring_into, whole_networks
-from hwnas.latency.calibrate import CALIBRATION_NETWORKS, predict, robust, row_sum, trimmed_rms
+from hwnas.latency.calibrate import CALIBRATION_NETWORKS, VALIDATION_NETWORKS, predict, robust, row_sum, trimmed_rms
 from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.latency.missing_rows import open_table
 from hwnas.latency.table import ColdCalibration, LatencyTable
@@ -54,6 +54,17 @@ def fit_cold(warm_us: Sequence[float], cold_us: Sequence[float]) -> ColdCalibrat
     return ColdCalibration(slope, intercept_us, len(warm[own]), mape, trimmed_rms(errors))
 
 
+def measuring_cold_s(network_ms: float, model_s: float) -> float:
+    """About how long that takes on a quiet device.
+
+    Args:
+        network_ms: what a round of a network takes without its cold calls, on the mean.
+        model_s: seconds to write a model.
+    """
+    round_s = (network_ms + COLD_CALLS * EVICTING_MS) / 1e3
+    return (CALIBRATION_NETWORKS + VALIDATION_NETWORKS) * (model_s + _PROCESSES * _ROUNDS * round_s)
+
+
 def calibrate_cold(
     table: LatencyTable, space: SearchSpace, device: Device, folder: Path, *, progress: Progress, seed: int = 0
 ) -> LatencyTable:
@@ -63,7 +74,7 @@ def calibrate_cold(
 
     Args:
         table: complete for `space`, with its calibration.
-        folder: of the table.
+        folder: where the completed table goes.
 
     Raises:
         InputError: the device tells no cold latencies.
@@ -107,6 +118,8 @@ def calibrate_cold(
         return table
     with measuring_into(folder, progress):
         now = open_table(device, folder)
+        if not now.rows:  # the table came from where it cannot be completed
+            now = table
         if now.calibrations.get(space.signature) != calibration:
             raise TableError(
                 f"the table in {folder} was measured anew while its networks were measured cold",

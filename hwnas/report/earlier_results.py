@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
 def current(result: dict[str, Any]) -> dict[str, Any]:
     """A copy in which what straddled its budget is too close to tell, and 95 % intervals are bounds.
 
-    Whatever has another shape stays as it is.
+    Their latency is warm, and budgets were about its median. Whatever has another shape stays as it is.
     """
     result = dict(result)
     if result.get("verdict") == "straddles":
@@ -21,7 +22,12 @@ def current(result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def judged_ms(measured: Mapping[str, Any]) -> float:
+    """The latency that the budget is about, of `measured_ms`; in results that do not tell it, that is the median."""
+    return float(measured.get("judged", measured["median"]))
+
+
 def _bounded(measured: Any) -> Any:
     if not isinstance(measured, dict) or "ci95" not in measured:
         return measured
-    return {"bounds": measured["ci95"]} | measured
+    return {"bounds": measured["ci95"], "judged": measured.get("median"), "statistic": "median"} | measured

@@ -67,13 +67,14 @@ def epochs_plot(events: Iterable[dict[str, Any]], budget_ms: float | None) -> Ma
 
 
 def front_plot(front: Sequence[dict[str, Any]], metric: str) -> Markup | None:
-    """Test score against the median on the device, or against the prediction where nothing was measured.
+    """Test score against the measured latency, or against the predicted one where nothing was measured.
 
     Args:
         metric: what the score is, in words.
     """
     measured = all(number(one, "measured_ms", "median") is not None for one in front)
-    latency = ("measured_ms", "median") if measured else ("predicted_ms",)
+    judged = "judged" if all(number(one, "measured_ms", "judged") is not None for one in front) else "median"
+    latency = ("measured_ms", judged) if measured else ("predicted_ms",)
     points = ((number(one, *latency), number(one, _scored(one), "test")) for one in front)
     known = [(ms, 100 * share) for ms, share in points if ms is not None and share is not None]
     budgets_ms = [budget for one in front if (budget := number(one, "budget_ms")) is not None]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 from hwnas.devices.measure import ROUND_MS
+from hwnas.devices.statistic import COLD_CALLS, EVICTING_MS
 from hwnas.devices.verdict import MIN_PROCESSES, ROUNDS
 
 _FILLED = 0.97  # of the minutes is planned with; the rest is what estimates are off
 _PROCESS_S = 1.2  # until a measuring process times its first model
 _WARMUP_CALLS, _TIMED_CALLS = 2, 3  # of a round, at least
-_COLD_MS = 20.0  # to evict the caches, twice in a round
 _REPORT_S = 2.5  # export and report of one budget
 
 
@@ -42,7 +42,7 @@ class Clock:
 def verdict_s(models: int, budget_ms: float, processes: int = MIN_PROCESSES) -> float:
     """About how long it takes to measure so many models, which take the budget, against it on a quiet device."""
     round_ms = max(ROUND_MS, _TIMED_CALLS * budget_ms) + _WARMUP_CALLS * budget_ms
-    return processes * (_PROCESS_S + ROUNDS * models * (round_ms + _COLD_MS + 2 * budget_ms) / 1e3)
+    return processes * (_PROCESS_S + ROUNDS * models * (round_ms + COLD_CALLS * (EVICTING_MS + budget_ms)) / 1e3)
 
 
 def ending_s(budgets_ms: list[float], *, measured: bool, baseline: bool, unchecked: bool, evaluation_s: float) -> float:

@@ -19,7 +19,7 @@ from hwnas.run.measured_check import verdicts_of
 from hwnas.run.plan import Plan
 from hwnas.run.result import judgement, read_architecture, read_result
 from hwnas.run.run_folder import RunFolder
-from hwnas.run.training_stage import kept_training, shared_recipe, trained_before
+from hwnas.run.training_stage import kept_repair_recipe, kept_training, shared_recipe, trained_before
 from hwnas.schema import lines_of, read_file
 from hwnas.train import checkpoint
 
@@ -134,7 +134,8 @@ def mend(
         choices: the architecture of this budget; `chosen` are those of all.
 
     Raises:
-        InputError: the weights are damaged, and there is no such checkpoint.
+        InputError: the weights are damaged, and there is no such checkpoint, or the run kept the weights that the
+            training began with, which are not in it.
     """
     folder = run.folder
     if not names:
@@ -146,13 +147,21 @@ def mend(
             checkpoint.copy_into(module.state_dict(), tensors, folder.weights)
         elif run.plan.config.train.enabled and kept_training(run, choices).is_file():
             with context.precision():
-                module = trained_before(run, choices, shared_recipe(context, chosen))
+                recipe = kept_repair_recipe(run, choices) or shared_recipe(context, chosen)
+                module = trained_before(run, choices, recipe)
             save_weights(run, module)
+            if folder.weights.name in run_marker.holes(folder.path):  # it shipped what its training began with
+                folder.weights.unlink()
+                raise _lost(folder)
         else:
-            raise InputError(f"{folder.weights} is missing, or was changed since the run ended", hint=_HINT)
+            raise _lost(folder)
         exported_file(run, choices, module)
     _ship(folder)
     run.progress.say(f"written again, as missing or damaged: {', '.join(names)}")
+
+
+def _lost(folder: RunFolder) -> InputError:
+    return InputError(f"{folder.weights} is missing, or was changed since the run ended", hint=_HINT)
 
 
 def _measured_again(run: RunContext) -> dict[str, Any] | None:

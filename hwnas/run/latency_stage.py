@@ -12,7 +12,7 @@ from hwnas.errors import InfeasibleBudgetError, MissingRowsError
 from hwnas.files import write_json
 from hwnas.latency.build import complete, drifted
 from hwnas.latency.calibrate import CALIBRATION_NETWORKS, VALIDATION_NETWORKS
-from hwnas.latency.cold import calibrate_cold
+from hwnas.latency.cold import calibrate_cold, measuring_cold_s
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.noise import load_warning
@@ -77,13 +77,29 @@ def kept_table(kept: Path) -> str | None:
 
 
 def measuring_s(plan: Plan) -> float:
-    """About how long two passes over what the table lacks, and over whole networks, take on a quiet device."""
+    """About how long it takes to measure all that the search takes from the table and it lacks, on a quiet device."""
+    if not plan.cold or plan.complete:
+        return _completing_s(plan)
+    return _completing_s(plan) + measuring_cold_s(_round_ms(_network_macs(plan)), _MODEL_S)
+
+
+def _completing_s(plan: Plan) -> float:
+    """Of that, two passes over the rows, and over whole networks."""
     if not plan.missing:
         return 0.0
     networks = CALIBRATION_NETWORKS + VALIDATION_NETWORKS
-    ends = [macs(extreme(plan.whole, pick).graph) for pick in (min, max)]
-    work = [macs(spec.graph) for spec in plan.missing.rows] + [sum(ends) / 2] * networks
-    return sum(_MODEL_S + _ROUNDS * max(ROUND_MS, _CALLS * one / _MACS_A_MS) / 1e3 for one in work)
+    work = [macs(spec.graph) for spec in plan.missing.rows] + [_network_macs(plan)] * networks
+    return sum(_MODEL_S + _ROUNDS * _round_ms(one) / 1e3 for one in work)
+
+
+def _network_macs(plan: Plan) -> float:
+    """Between the smallest and the largest network."""
+    return sum(macs(extreme(plan.whole, pick).graph) for pick in (min, max)) / 2
+
+
+def _round_ms(work: float) -> float:
+    """A round of so many multiply-adds."""
+    return max(ROUND_MS, _CALLS * work / _MACS_A_MS)
 
 
 def check_budget(plan: Plan, model: LatencyModel) -> None:
@@ -141,7 +157,7 @@ def _complete(plan: Plan, left_s: float, progress: Progress) -> None:
     table, whole, device, folder, missing = plan.table, plan.whole, plan.device, plan.folder, plan.missing
     if plan.config.train.minutes:
         try:
-            minutes = max(left_s / 2, measuring_s(plan)) / 60
+            minutes = max(left_s / 2, _completing_s(plan)) / 60
             complete(table, whole, device, folder, missing, progress=progress, max_minutes=minutes)
         except MissingRowsError:
             progress.say("measuring takes longer than planned, and without it there is no table: it goes on")

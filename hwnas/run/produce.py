@@ -36,7 +36,7 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
         if config.train.baseline:
             rival = rival_of(run, choices)
             with run.progress.stage("train baseline"), mixed_precision(run.device, on=on):
-                baseline = trained(run, found, rival.choices, own, "train random baseline")
+                baseline = trained(run, found, rival.choices, own, "train random baseline", choices)
         with run.progress.stage("train"), mixed_precision(run.device, on=on):
             module = trained(run, found, choices, own, "train")
             save_weights(run, module)
@@ -47,7 +47,7 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
         repaired = faster(run, found, choices, verdict) if verdict is not None and repair < _REPAIRS else None
         if verdict is None or repaired is None:
             break
-        run.progress.say(f"measured {verdict.median_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
+        run.progress.say(f"measured {verdict.judged_ms:.4g} ms against {run.budget_ms:.4g} ms: repairing")
         choices = repaired
         own = repair_recipe(run, choices, recipe)
         write_architecture(run, choices)

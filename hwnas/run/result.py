@@ -20,7 +20,7 @@ from hwnas.files import write_json, write_text
 from hwnas.metric_names import METRICS
 from hwnas.metrics import Metrics
 from hwnas.nas.engine import SearchOutcome
-from hwnas.report.earlier_results import current
+from hwnas.report.earlier_results import current, judged_ms
 from hwnas.run.context import RunContext
 from hwnas.run.rival import Rival
 from hwnas.run.training_stage import trained_from
@@ -160,8 +160,8 @@ def failure(result: dict[str, Any]) -> BudgetMissedError | UndecidedError | None
         return None
     return UndecidedError(
         "; ".join(
-            f"{_name(one)} runs in {one['measured_ms']['judged']:.4g} ms, too close to the budget of "
-            f"{one['budget_ms']:.4g} ms to tell, after {one['measured_ms']['processes']} processes"
+            f"{_name(one)} runs in {judged_ms(one['measured_ms']):.4g} ms, too close to the budget of "
+            f"{one['budget_ms']:.4g} ms to tell{_processes(one['measured_ms'])}"
             for one in close
         ),
         hint="ask for a slightly larger budget, or search again for a slightly smaller one",
@@ -172,13 +172,18 @@ def _name(one: dict[str, Any]) -> str:
     return f"{one['folder']}/{one['model']}" if "folder" in one else "the exported model"
 
 
+def _processes(measured: dict[str, Any]) -> str:
+    """What results of earlier versions do not tell."""
+    return f", after {measured['processes']} processes" if "processes" in measured else ""
+
+
 def _missed(runs: Sequence[dict[str, Any]]) -> BudgetMissedError:
     said = []
     for one in runs:
         if one["budget_met"] is False:
             measured = one["measured_ms"]
             said.append(
-                f"{_name(one)} runs in {measured.get('judged', measured['median']):.4g} ms, at least "
+                f"{_name(one)} runs in {judged_ms(measured):.4g} ms, at least "
                 f"{measured['bounds'][0]:.4g} ms with 95 % confidence, above the budget of {one['budget_ms']:.4g} ms"
             )
     return BudgetMissedError(

@@ -261,7 +261,8 @@ class RunFolder:
 def default_folder(config: Configuration) -> Path:
     """The run directory when none is named, for example `runs/digits-50pct-s0`, or `runs/digits-50pct-litert-s0`."""
     target = config.target
-    variants = (target.runtime, target.precision, "init" if config.search.init else "")
+    cold = "cold" if target.latency == "cold" else ""
+    variants = (target.runtime, target.precision, cold, "init" if config.search.init else "")
     data, budget = Path(config.data.source).name or "data", target.budget.replace("%", "pct")
     name = "-".join([data, budget, *filter(None, variants), f"s{config.compute.seed}"])
     return Path("runs") / "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)

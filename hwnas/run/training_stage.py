@@ -64,7 +64,8 @@ def trained_from(found: SearchOutcome) -> str:
 def repair_recipe(run: RunContext, choices: tuple[int, ...], recipe: Recipe) -> Recipe:
     """The recipe for a network that takes the place of one that was too slow; decided once.
 
-    Where minutes are given it is trained in what is left of them and of the fifth that a run may take more.
+    Where minutes are given, it and the random network beside it are trained in what is left of them and of what a run
+    may take more.
 
     Args:
         recipe: of the network that it replaces.
@@ -84,7 +85,13 @@ def repair_recipe(run: RunContext, choices: tuple[int, ...], recipe: Recipe) -> 
 
     return kept_recipe(
         _repair_path(run, choices),
-        lambda: final_recipe(config, len(run.dataset.train), timed=timed, networks=1, most_epochs=recipe.epochs),
+        lambda: final_recipe(
+            config,
+            len(run.dataset.train),
+            timed=timed,
+            networks=1 + config.train.baseline,
+            most_epochs=recipe.epochs,
+        ),
     )
 
 
@@ -98,11 +105,21 @@ def _repair_path(run: RunContext, choices: tuple[int, ...]) -> Path:
     return run.folder.state / f"recipe-{'-'.join(map(str, choices))}.json"
 
 
-def trained(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], recipe: Recipe, label: str) -> nn.Module:
+def trained(
+    run: RunContext,
+    found: SearchOutcome,
+    choices: tuple[int, ...],
+    recipe: Recipe,
+    label: str,
+    winner: tuple[int, ...] | None = None,
+) -> nn.Module:
     """The network with its final weights: trained from those that the supernet gives it (docs/decisions/0010).
 
     Where there is no supernet, it is trained from random ones. Inherited weights that the validation images find better
     than the trained ones are kept, unless a number of epochs is asked for (docs/decisions/0050).
+
+    Args:
+        winner: the network that it is trained beside; by default it is that one itself.
     """
     config = run.plan.config
     if found.supernet is None:
@@ -114,13 +131,22 @@ def trained(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], rec
         recalibrate(module, run.dataset.train, run.dataset, device=run.device)
         return module
     start = None if found.supernet is None or config.train.epochs else _start(run, module, recipe)
-    module = _to_the_end(run, module, choices, recipe, label)
+    module = _to_the_end(run, module, kept_training(run, choices, winner), recipe, label)
     return module if start is None else _better(run, start, module, recipe, label)
 
 
-def kept_training(run: RunContext, choices: tuple[int, ...]) -> Path:
-    """The checkpoint of the training of a network; it stays when the training is over."""
-    return run.folder.state / f"train-{'-'.join(map(str, choices))}.safetensors"
+def kept_training(run: RunContext, choices: tuple[int, ...], winner: tuple[int, ...] | None = None) -> Path:
+    """The checkpoint of the training of a network; it stays when the training is over.
+
+    Args:
+        winner: as for `trained`. One with a `repair_recipe` has checkpoints of its own, for a network may have been
+            trained before by the recipe that all share.
+    """
+    winner = choices if winner is None else winner
+    names = ["train", "-".join(map(str, choices))]
+    if _repair_path(run, winner).exists():
+        names += ["for", "-".join(map(str, winner))]
+    return run.folder.state / f"{'-'.join(names)}.safetensors"
 
 
 def trained_before(run: RunContext, choices: tuple[int, ...], recipe: Recipe) -> nn.Module:
@@ -129,17 +155,17 @@ def trained_before(run: RunContext, choices: tuple[int, ...], recipe: Recipe) ->
     Raises:
         InputError: the checkpoint is damaged, or of another run.
     """
-    return _to_the_end(run, network_module(run.network(choices)), choices, recipe, "train")
+    return _to_the_end(run, network_module(run.network(choices)), kept_training(run, choices), recipe, "train")
 
 
-def _to_the_end(run: RunContext, module: nn.Module, choices: tuple[int, ...], recipe: Recipe, label: str) -> nn.Module:
+def _to_the_end(run: RunContext, module: nn.Module, kept: Path, recipe: Recipe, label: str) -> nn.Module:
     train(
         module,
         run.dataset,
         recipe,
         seed=run.plan.config.compute.seed,
         device=run.device,
-        checkpoint=kept_training(run, choices),
+        checkpoint=kept,
         progress=run.progress,
         label=label,
     )

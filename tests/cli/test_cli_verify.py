@@ -77,6 +77,7 @@ def test_verdicts(state: str, code: int, said: str, upcoming: str, monkeypatch: 
     assert done.exit_code == code
     assert said in done.stdout
     assert "38, 2" in done.stdout
+    assert ("Verdict unstable" in done.stdout) is (state == "unstable")
     if not code:
         assert done.stdout.splitlines()[-1] == upcoming
         assert done.stderr == ""
@@ -132,6 +133,8 @@ def test_the_next_command_names_what_was_asked_for(monkeypatch: pytest.MonkeyPat
     done = hwnas(made(), *asked)
     assert "x was measured with random values from -1.0 to 0.5." in done.stdout
     assert done.stdout.splitlines()[-1] == f"Next: hwnas verify model.onnx {' '.join(asked)} --budget-ms 0.99"
+    asked = ["--latency", "cold", "--percentile", "90"]
+    assert hwnas(made(), *asked).stdout.splitlines()[-1].endswith(f"{' '.join(asked)} --budget-ms 0.99")
     np.savez("in.npz", x=np.ones((2, 3), np.float32))
     done = hwnas(made(shape=("n", 3)), "--input", "in.npz")
     assert "x was measured with the values of in.npz." in done.stdout

@@ -92,6 +92,9 @@ def test_percentiles_and_cold_calls_are_those_of_accepted_rounds() -> None:
         assert found.state == ("missed" if statistic.latency == "cold" else found.state)
     with pytest.raises(InputError, match="at least 200 single calls a process, and 75 were timed"):
         verdicts(rounds, budget_ms=None, statistic=Statistic(percentile=99))
+    few = [replace(one, singles_us=(1000.0,), process=500, round=500 + one.round) for one in good[:5]]
+    found = verdicts([*rounds, *few], budget_ms=None, statistic=Statistic(percentile=90))["a"]
+    assert (found.processes, found.state) == (5, "no budget"), "too few calls of one process are no reason to fail"
 
 
 def test_judges_several_models_in_the_same_processes_and_ends_when_all_are_decided() -> None:

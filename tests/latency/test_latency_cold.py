@@ -76,6 +76,16 @@ def test_cold_calls_are_calibrated_kept_and_predicted(
     assert fake.asked == [4, 8, 12]
 
 
+def test_a_table_from_elsewhere_is_completed_where_tables_go(
+    table: LatencyTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cold, "profile_rounds", ColdRounds())
+    made = cold.calibrate_cold(table, TOY, HOST, tmp_path / "own", progress=Silent())
+    assert load_table(tmp_path / "own").rows == table.rows
+    assert load_table(tmp_path / "own").cold == made.cold
+    assert not load_table(tmp_path).cold
+
+
 def test_the_error_is_that_of_networks_that_took_no_part() -> None:
     rng = np.random.default_rng(0)
     warm_us = rng.uniform(500, 900, 48)

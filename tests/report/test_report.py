@@ -262,6 +262,13 @@ def test_same_files_give_the_same_page(folder: RunFolder) -> None:
     assert folder.report.read_bytes() == first
 
 
+COLD = {
+    "budget_met": False,
+    "verdict": "missed",
+    "measured_ms": milliseconds(1.95) | {"judged": 2.6, "statistic": "median, cold", "bounds": [2.574, 2.626]},
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -269,6 +276,11 @@ def test_same_files_give_the_same_page(folder: RunFolder) -> None:
         ({"budget_met": None, "verdict": "too close"}, "After 12 processes the bounds"),
         ({"budget_met": False, "verdict": "straddles"}, "too close to its budget"),
         ({"budget_met": None, "verdict": "unstable"}, "Close other programs"),
+        (COLD, "The model runs in 2.600 ms, above its budget of 2.000 ms"),
+        (
+            COLD,
+            "measured median, cold, ms below: at least and at most, with 95 % confidence each 2.600 2.574 to 2.626 ms",
+        ),
         ({"budget_binds": False}, "The budget does not bind"),
         ({"trained": False}, "with inherited weights"),
         ({"accuracy": {"test": 0.71, "test_images": 100}}, "100 test images do not tell these networks apart"),

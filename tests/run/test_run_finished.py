@@ -13,10 +13,12 @@ from run_fakes import FakeVerdicts, a_config, install, write_table
 
 import hwnas
 from hwnas.backends.model_format import format_of
-from hwnas.errors import InputError
+from hwnas.errors import InputError, UndecidedError
 from hwnas.export.predict import predict
+from hwnas.report.earlier_results import current
 from hwnas.run import measured_check, search_stage
 from hwnas.run.pipeline import run_search
+from hwnas.run.result import failure
 from hwnas.run.run_folder import RunFolder
 
 CHECKED = ("architecture.json", "evaluated.csv", "labels.txt", "model.onnx", "result.json", "weights.safetensors")
@@ -148,3 +150,10 @@ def test_a_report_of_somebody_else_stays(machine: Machine, tmp_path: Path) -> No
     with pytest.raises(InputError, match=r"report\.html is not replaced"):
         hwnas.write_report(mine)
     assert (mine / "report.html").read_text() == "mine"
+
+
+def test_a_result_of_an_earlier_version_that_straddles_its_budget_is_too_close() -> None:
+    measured = {"median": 2.01, "ci95": [1.99, 2.03], "p90": 2.2, "n": 60, "rejected": 0.1}
+    error = failure(current({"verdict": "straddles", "budget_met": False, "budget_ms": 2.0, "measured_ms": measured}))
+    assert isinstance(error, UndecidedError)
+    assert str(error) == "the exported model runs in 2.01 ms, too close to the budget of 2 ms to tell"

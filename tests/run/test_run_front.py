@@ -146,9 +146,7 @@ def test_cut_off_again_and_again_it_ends_with_the_same_bytes(
     for ours, theirs in zip(result["front"], whole["front"], strict=True):
         assert all(ours[name] == theirs[name] for name in theirs if name not in volatile)
     epochs = [one["epoch"] for one in events(tmp_path / "cut", "epoch")]
-    assert epochs == sorted(set(epochs)), (
-        "none is trained twice; a cut after a checkpoint loses its line"
-    )
+    assert epochs == sorted(set(epochs)), "none is trained twice; a cut after a checkpoint loses its line"
     assert len(epochs) >= SETTINGS.warmup_epochs + SETTINGS.epochs - 1
 
 

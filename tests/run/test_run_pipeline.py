@@ -23,10 +23,14 @@ from hwnas.latency.table import ColdCalibration, LatencyTable
 from hwnas.metrics import Metrics
 from hwnas.nas.decode import decode
 from hwnas.nas.supernet_loop import SearchLoop
-from hwnas.run import context, latency_stage, measured_check, search_stage, training_stage
+from hwnas.run import context, latency_stage, measured_check, produce, search_stage, training_stage
+from hwnas.run.latency_stage import measuring_s
 from hwnas.run.pipeline import run_search
+from hwnas.run.plan import make_plan
+from hwnas.run.plan_facts import plan_facts
 from hwnas.run.result import failure
-from hwnas.run.run_folder import RunFolder
+from hwnas.run.rival import Rival
+from hwnas.run.run_folder import RunFolder, default_folder
 from hwnas.train import Evaluation, checkpoint, training
 
 MODEL = latencies()
@@ -459,6 +463,40 @@ def test_a_repaired_network_is_trained_in_what_is_left_and_resumed_the_same_way(
     again = runs(minutes=1.0, baseline=False, resume=True)
     assert again["epochs"] == first["epochs"]
     assert (runs.root / "run" / "weights.safetensors").read_bytes() == weights
+    (runs.root / "run" / "weights.safetensors").unlink()
+    runs(minutes=1.0, baseline=False, resume=True)
+    assert (runs.root / "run" / "weights.safetensors").read_bytes() == weights
+
+
+def test_weights_that_training_began_with_are_not_made_up_from_its_end(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_stage, "_better", lambda run, start, *_: start)
+    runs(baseline=False)
+    path = runs.root / "run" / "weights.safetensors"
+    weights = path.read_bytes()
+    path.unlink()
+    with pytest.raises(InputError, match=r"weights\.safetensors is missing") as caught:
+        runs(baseline=False, resume=True)
+    assert "delete it and result.json" in caught.value.hint
+    (runs.root / "run" / "result.json").unlink()
+    runs(baseline=False, resume=True)
+    assert path.read_bytes() == weights
+
+
+def test_a_rival_that_stays_is_trained_again_beside_a_repaired_network(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 4.0)
+    monkeypatch.setattr(produce, "rival_of", lambda *_: Rival((0,) * len(SPACE.decisions), 0.0))
+    runs.measured_verdicts("met", "missed", "met")
+    runs(minutes=1.0)
+    state = runs.root / "run" / "state"
+    (own,) = state.glob("recipe-*.json")
+    assert own.read_bytes() != (state / "recipe.json").read_bytes()
+    winner, rival = own.stem.removeprefix("recipe-"), "-".join("0" * len(SPACE.decisions))
+    assert {path.stem for path in state.glob("train-*")} >= {f"train-{one}-for-{winner}" for one in (winner, rival)}
+    assert (state / f"train-{rival}.safetensors").exists()
 
 
 def test_training_starts_from_the_weights_of_the_supernet(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -490,6 +528,13 @@ def test_budgets_may_be_about_cold_calls(runs: Runs) -> None:
     runs.put(latency_stage, "calibrate_cold", calibrate)
     config = a_config(runs.images, train=False).changed(target={"latency": "cold"})
     cold = run_search(config, runs.root / "cold", tables=runs.tables)
+    plan = make_plan(config, runs.tables)
+    assert measuring_s(plan) > 0
+    assert measuring_s(make_plan(a_config(runs.images), runs.tables)) == 0
+    assert plan_facts(plan)["table_sha256"] is None
+    calibrate(plan.table, plan.whole)
+    assert (measuring_s(plan), plan_facts(plan)["table_sha256"]) == (0, cold["table_sha256"])
+    assert default_folder(config).name.endswith("-cold-s0")
     assert cold["range_ms"] == pytest.approx([2 * end + 1 for end in warm["range_ms"]])
     assert cold["predicted_ms"] == pytest.approx(2 * MODEL.predict_ms(runs.choices("cold")) + 1)
     assert cold["predicted_ms"] <= cold["budget_ms"]

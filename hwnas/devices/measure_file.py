@@ -70,11 +70,16 @@ class Verification:
 
     @property
     def budget_met(self) -> bool | None:
-        """False where it is missed, cool or after a sustained run; None without a budget, or when that is open."""
+        """False where it is missed, cool or after a sustained run; None without a budget, or when that is open.
+
+        A sustained run tells medians of calls back to back: above the budget, others are above it, too; within it, that
+        is open for them.
+        """
         met = self.verdict.budget_met
         if self.budget_ms is None or met is not True or self.sustained is None:
             return met
-        return self.sustained.within(self.budget_ms)
+        within = self.sustained.within(self.budget_ms)
+        return None if within and self.verdict.statistic != WARM_MEDIAN else within
 
     def _repr_html_(self) -> str:
         facts = {"device": f"{self.device.id}, {self.condition}", self.verdict.statistic.label: self.verdict.measured}

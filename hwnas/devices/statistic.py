@@ -42,7 +42,8 @@ class Statistic:
     @property
     def label(self) -> str:
         """Such as 'median' or '90th percentile, cold'."""
-        name = "median" if self.percentile == 50 else f"{self.percentile}th percentile"
+        ending = {1: "st", 2: "nd", 3: "rd"}.get(self.percentile % 10, "th")
+        name = "median" if self.percentile == 50 else f"{self.percentile}{ending} percentile"
         return name if self.latency == "warm" else f"{name}, cold"
 
     @staticmethod

@@ -43,7 +43,7 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None, lef
 
     Args:
         kept: where a run keeps the model that it began with. Resumed, it goes on with the same numbers, even if the
-            device drifts or its table is measured anew in between.
+            device drifts, or its table is lost or measured anew in between.
         left_s: of the minutes of the run, where they are limited. Measuring takes half of it at most, or as long as two
             passes over all that is missing take on a quiet machine, if that is longer.
 
@@ -55,7 +55,7 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None, lef
     origin = {"space": plan.space.name, "condition": plan.condition.folder.as_posix()}
     if plan.cold:
         origin["latency"] = "cold"
-    if kept is not None and kept.exists() and not plan.missing:
+    if kept is not None and kept.exists():
         content = read_json_as(kept, _KeptModel, hint="start the run anew, with --force")
         if content.origin == origin:
             return kept_model(plan.whole, content.model, kept)

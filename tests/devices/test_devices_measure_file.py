@@ -145,6 +145,8 @@ def test_a_budget_has_to_hold_without_pause_too(
     assert (found.verdict.state, found.budget_met, asked) == ("met", met, [(20, {"x": (1, 8)})])
     assert found.to_json()["sustained"]["seconds"] == 20
     assert judged(tmp_path, Rounds(lambda turn: 1100.0), sustained_s=20).budget_met is False
+    other = judged(tmp_path, Rounds(lambda turn: 900.0), sustained_s=20, statistic=Statistic(percentile=81))
+    assert (other.verdict.statistic.label, other.budget_met) == ("81st percentile", None if met else False)
 
 
 def test_the_table_of_the_device_bounds_the_reference_model(tmp_path: Path) -> None:

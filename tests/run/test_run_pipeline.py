@@ -517,6 +517,15 @@ def test_training_starts_from_the_weights_of_the_supernet(runs: Runs, monkeypatc
             assert torch.equal(started[-1][name], inherited)
 
 
+def test_a_run_whose_table_is_lost_goes_on_with_its_latencies(runs: Runs) -> None:
+    first = runs(train=False)
+    (runs.root / "run" / "result.json").unlink()
+    runs.put(latency_stage, "complete", None)
+    runs.tables = runs.root / "empty"
+    again = runs(train=False, resume=True)
+    assert {name for name in first if again[name] != first[name]} <= {"seconds"}
+
+
 def test_budgets_may_be_about_cold_calls(runs: Runs) -> None:
     """Cold calls of the made-up machine take 1 ms and twice the warm ones."""
 

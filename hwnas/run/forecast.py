@@ -12,11 +12,12 @@ import torch
 from hwnas.arch.op import OpSpec
 from hwnas.backends.torch import network_module
 from hwnas.config import Configuration
-from hwnas.data import Dataset, load_dataset, resized
+from hwnas.data import Dataset, resized
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.nas.supernet import Supernet
 from hwnas.run.clock import Clock, ending_s
+from hwnas.run.images import images_of
 from hwnas.run.instance import extreme
 from hwnas.run.latency_stage import measuring_s
 from hwnas.run.plan import Plan
@@ -100,7 +101,7 @@ def forecast(plan: Plan, dataset: Dataset | None = None) -> Forecast:
     """
     compute, resolution = plan.config.compute, plan.space.input_shape[1]
     if dataset is None:
-        dataset = load_dataset(plan.config.data.source, resolution=resolution, seed=compute.seed)
+        dataset = images_of(plan.config, resolution)
     dataset = resized(dataset, resolution)
     with training_session(compute.seed, compute.threads):
         image_s = _image_s(plan, dataset)

@@ -126,8 +126,10 @@ class RunFolder:
 
     def shipped(self) -> tuple[Path, ...]:
         """The files of a finished run that are kept as they are; those that may be written again left out."""
-        changing = (self.path, self.state, self.marker, self.config, self.environment, self.log_file, self.report)
-        return tuple(path for path in vars(self).values() if path not in changing)
+        changing = (self.config, self.environment, self.images, self.log_file, self.report)
+        return tuple(
+            path for path in vars(self).values() if path not in (self.path, self.state, self.marker, *changing)
+        )
 
     @contextmanager
     def claimed(self, config: Configuration, *, resume: bool, force: bool) -> Iterator[None]:

@@ -16,10 +16,12 @@ from hwnas.config import Configuration
 from hwnas.errors import DataError, UnreadableError
 from hwnas.export import predict as prediction
 from hwnas.progress import Silent
+from hwnas.run.forecast import forecast
 from hwnas.run.images import surveyed
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
+from hwnas.run.run_marker import sealed
 
 
 @pytest.fixture
@@ -72,6 +74,9 @@ def test_a_run_takes_what_its_plan_said_and_a_model_tells_how_images_are_read(
     (logged,) = [entry for entry in entries if entry["event"] == "images"]
     assert (logged["fit"], logged["values"], logged["flip"]) == ("pad", [0, 255], False)
     assert json.loads((tmp_path / "run" / "images.json").read_text())["images"]["test"] == {"a": 3, "b": 3, "c": 3}
+    assert sealed(tmp_path / "run").keys() == {
+        *("architecture.json", "evaluated.csv", "labels.txt", "model.onnx", "result.json", "weights.safetensors")
+    }, "what a resumed run writes again is not compared"
     kept = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["data"]
     assert (kept["fit"], kept["flip"], kept["skip_unreadable"]) == ("auto", "off", False)
     props = {entry.key: entry.value for entry in onnx.load(tmp_path / "run" / "model.onnx").metadata_props}
@@ -98,6 +103,8 @@ def test_images_that_a_run_would_refuse_are_refused_by_its_plan(wide: Path, tabl
     plan = make_plan(a_config(wide, skip_unreadable=True), tables)
     assert plan.survey is not None
     assert sum(map(sum, plan.survey.counts.values())) == 59
+    timed = make_plan(plan.config.changed(train={"minutes": 1.0}), tables)
+    assert forecast(timed).minutes == 1.0, "the images that the plan left out are left out here too"
 
 
 def test_a_class_that_is_too_small_is_refused_by_the_plan(wide: Path) -> None:

@@ -34,6 +34,36 @@ class _Ended:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Noted:
+    """Of any entry of `log.jsonl`."""
+
+    at: str
+    event: str
+
+
+def interrupted_s(log_file: Path) -> float:
+    """Seconds of stages that began and did not end, each up to the last entry that its process wrote."""
+    total_s, began, last = 0.0, None, None
+    for line in lines_of(log_file):
+        try:
+            entry = json_as(line, _Noted, log_file)
+            at = datetime.fromisoformat(entry.at).timestamp()
+        except (InputError, ValueError):  # what a full disk cut short
+            continue
+        if entry.event == "start":
+            total_s += _between_s(began, last)
+            began = at
+        elif entry.event == "end":
+            began = None
+        last = at
+    return total_s + _between_s(began, last)
+
+
+def _between_s(began: float | None, last: float | None) -> float:
+    return 0.0 if began is None or last is None else max(0.0, last - began)
+
+
 class RunFolder:
     """Paths of one run below `path`."""
 
@@ -209,8 +239,9 @@ class RunFolder:
         return round(sum(ended), 1)
 
     def all_seconds(self, config: Configuration) -> float:
-        """As `seconds`, with the stages of single budgets."""
-        return self.seconds() + sum(part.seconds() for part in self._parts(config))
+        """As `seconds`, with the stages of single budgets, and with what is known of stages that were interrupted."""
+        folders = [self, *self._parts(config)]
+        return sum(one.seconds() + interrupted_s(one.log_file) for one in folders)
 
     def _prepare(self, config: Configuration, *, resume: bool, force: bool) -> None:
         before = load_configuration(self.config) if resume and self.config.exists() else None

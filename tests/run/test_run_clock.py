@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hwnas.run import clock, forecast, latency_stage
 from hwnas.run.clock import Clock, ending_s, verdict_s
 from hwnas.run.latency_stage import measuring_s, ready_model
 from hwnas.run.plan import make_plan
+from hwnas.run.run_folder import RunFolder
 
 
 def test_a_clock_counts_what_earlier_processes_took(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,3 +111,21 @@ def test_measuring_goes_on_where_a_limit_leaves_no_table(
     ready_model(plan, progress=Silent(), left_s=10.0)
     assert limits == [pytest.approx(planned_s / 60), None]
     assert measuring_s(make_plan(a_config(images, minutes=1.0), tmp_path / "empty")) == 0.0
+
+
+def test_the_time_of_interrupted_stages_counts_up_to_their_last_entry(images: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    entries = [
+        ("00:00:00", {"event": "start", "stage": "data"}),
+        ("00:00:01", {"event": "end", "stage": "data", "seconds": 1.0}),
+        ("00:00:01", {"event": "start", "stage": "search"}),
+        ("00:00:41", {"event": "epoch", "epoch": 1}),
+        ("10:00:00", {"event": "start", "stage": "data"}),
+        ("10:00:02", {"event": "end", "stage": "data", "seconds": 2.0}),
+        ("10:00:02", {"event": "start", "stage": "search"}),
+        ("10:00:12", {"event": "epoch", "epoch": 2}),
+    ]
+    lines = [json.dumps({"at": f"2026-01-01T{at}+00:00"} | entry) for at, entry in entries]
+    folder.log_file.write_text("\n".join([*lines, '{"at": "2026-01-01T11']))
+    assert folder.seconds() == 3.0
+    assert folder.all_seconds(a_config(images)) == pytest.approx(3 + 40 + 10)

@@ -25,7 +25,7 @@ def classified(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     labels = draw(npst.arrays(np.int64, n, elements=st.integers(0, classes - 1)))
     logits = rng.permuted(np.tile(np.arange(classes, dtype=np.float32), (n, 1)), axis=1)
-    logits[np.arange(n), labels] += np.float32(draw(st.sampled_from([0, classes / 2 + 0.5])))
+    logits[np.arange(n), labels] += np.float32(draw(st.sampled_from([0, classes // 2 + 0.5])))
     return logits, labels
 
 

@@ -169,6 +169,7 @@ class Rounds:
         return found
 
 
+@pytest.mark.dear
 def test_validate_measures_and_keeps_only_when_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = saved("latency_tables")
     (folder,) = [path.parent for path in tables.glob("*/*/meta.toml")]

@@ -158,9 +158,8 @@ def test_the_table_of_the_device_bounds_the_reference_model(tmp_path: Path) -> N
     assert judged(tmp_path, Rounds(lambda turn: 1100.0)).verdict.state == "missed"
 
 
-@pytest.mark.parametrize(
-    ("suffix", "runtime"), [(".onnx", "onnxruntime"), pytest.param(".tflite", "litert", marks=pytest.mark.dear)]
-)
+@pytest.mark.dear
+@pytest.mark.parametrize(("suffix", "runtime"), [(".onnx", "onnxruntime"), (".tflite", "litert")])
 def test_real_files_of_hwnas(suffix: str, runtime: str, tmp_path: Path) -> None:
     pytest.importorskip({"litert": "ai_edge_litert"}.get(runtime, runtime))
     found = measured(written(tmp_path / f"model{suffix}", runtime), HOST, budget_ms=1000, sustained_s=1.0)

@@ -99,6 +99,7 @@ def test_what_arrives_damaged_is_refused(
         rounds_on(board, models)
 
 
+@pytest.mark.dear
 def test_a_profile_whose_link_is_cut_twice_has_every_row_of_an_uncut_one(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

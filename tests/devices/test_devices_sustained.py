@@ -173,6 +173,7 @@ def test_the_real_program(runtime: str, tmp_path: Path) -> None:
     assert 0.1 < after / before < 10
 
 
+@pytest.mark.dear
 def test_the_real_program_takes_shapes_and_names_a_model_that_fails(tmp_path: Path) -> None:
     reference = write_convs(tmp_path / "reference.onnx", 1)
     model = write_cast(tmp_path / "model.onnx", TensorProto.UINT8)

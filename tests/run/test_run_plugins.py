@@ -51,6 +51,7 @@ def test_the_documented_strategy_is_short() -> None:
     assert len(documented()[0].splitlines()) < 60
 
 
+@pytest.mark.dear
 def test_the_documented_strategy_searches(images: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     site.mkdir()

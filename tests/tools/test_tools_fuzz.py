@@ -22,17 +22,17 @@ from fuzz_lab import MOST_BYTES, Ended, fresh, wrong  # noqa: E402
 
 
 def test_some_commands_end_as_commands_may(tmp_path: Path) -> None:
-    words = ["--runs", "16", "--real", "0", "--out", "found.json", "--work", "work"]
+    words = ["--runs", "13", "--real", "0", "--out", "found.json", "--work", "work"]
     program = [sys.executable, str(TOOLS / "fuzz_commands.py"), *words]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["findings"] == []
-    assert found["done"] == found["planned"] == sum(one["commands"] for one in found["groups"].values()) >= 13
+    assert found["done"] == found["planned"] == sum(one["commands"] for one in found["groups"].values()) >= 11
     assert 0 < sum(one["refused"] for one in found["groups"].values()) < found["done"]
     assert not list((tmp_path / "work" / "cases").iterdir())
     base: Any = None
-    assert list(fuzz_commands.fuzz(16, 0, base, real=0, known=found)) == [], "it goes on where it was stopped"
+    assert list(fuzz_commands.fuzz(13, 0, base, real=0, known=found)) == [], "it goes on where it was stopped"
 
 
 @pytest.mark.parametrize(

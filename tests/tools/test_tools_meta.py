@@ -241,6 +241,7 @@ def test_learned_rows_search_no_more_and_go_on_from_their_runs(tmp_path: Path, m
     assert rows() == found
 
 
+@pytest.mark.dear
 def test_architectures_are_transferred_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every row keeps to the budget, and with 0 % of a search the architecture is what the other task's α prefers."""
     space = toy(resolution=8, channels=3, classes=6)

@@ -231,6 +231,7 @@ def test_killed_for_real_it_goes_on(images: Path, tmp_path: Path) -> None:
     assert cut.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.dear
 def test_minutes_decide_the_steps_once(images: Path, tmp_path: Path) -> None:
     words = WORDS.replace(" --steps 6", " --minutes 0.05").format(data=images, out=tmp_path / "file").split()
     done = CliRunner().invoke(app, [*words, "--json"])

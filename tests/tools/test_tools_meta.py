@@ -208,6 +208,7 @@ def test_tasks_go_on_from_their_runs(letters: Path, tmp_path: Path, monkeypatch:
         bench(4)
 
 
+@pytest.mark.dear
 def test_learned_rows_search_no_more_and_go_on_from_their_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the toy space, with made-up devices: every row at every level once, within the budget."""
     space = toy(resolution=8, channels=3, classes=3)

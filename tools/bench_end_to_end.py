@@ -45,7 +45,7 @@ GAINS = {
 
 def one_run(config: Configuration, folder: Path, tables: Path | None) -> dict[str, Any]:
     """The result of one run, also when it missed its budget."""
-    return run_search(config, folder, on_event=console.callbacks(quiet=False), tables=tables, resume=True)
+    return run_search(config, folder, on_event=console.callbacks(quiet=False), tables=tables, resume=folder.exists())
 
 
 def rivals(

@@ -40,7 +40,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert facts["rows"] == facts["rows_measured"] == 10
     assert facts["validation"]["n"] > 10
     assert facts["validation"]["spearman"] > 0.5
-    assert "measuring on host" in first.stderr
+    assert "measuring 10 rows and 48 whole networks on host" in first.stderr
     (meta,) = folder.rglob("meta.toml")
     content = tomllib.loads(meta.read_text())
     assert (content["rows"], list(content["calibration"])) == (10, ["toy@w1-r8-i1-o10"])

@@ -1,6 +1,6 @@
 """Run thousands of commands on damaged files and odd names, and tell which ended as no command may.
 
-    python tools/fuzz_commands.py --runs 2200 --work /tmp/fuzz --out fuzz.json
+    python tools/fuzz_commands.py --runs 2200 --work fuzz --out fuzz.json
 
 None may end with a traceback, by a signal, without a message, or with an exit code that is not documented; none may run
 longer than 60 s or take more than 2 GB; `--json` prints JSON. Exit code 1 if one did. The same seed gives the same

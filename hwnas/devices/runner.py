@@ -14,9 +14,9 @@ Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and,
 "median_us", "p10_us", "p90_us", "calls", "reference_us", "load"}; {"event": "done"} at the end; or {"event": "error",
 "message", "hint"}, with "model" if that one fails, and exit code 1. Times are microseconds of one call. `process` is
 the job's first round, `reference_us` the worse of the two medians of the reference model around the model's group; for
-`load` see `OtherWork`. With `singles`, a round has "singles_us", the times of single calls; with `cold` "cold_us", the
-times of so many calls that each came after work that evicts caches. `aid` is the path of runner_aid.py, which says what
-`inputs` are, by model, and sees to `stall_s` and `memory_bytes`. An open size is 1.
+`load` see `OtherWork` in runner_aid.py. With `singles`, a round has "singles_us", the times of single calls; with
+`cold` "cold_us", the times of so many calls that each came after work that evicts caches. `aid` is the path of
+runner_aid.py, which says what `inputs` are, by model, and sees to `stall_s` and `memory_bytes`. An open size is 1.
 
 Every round visits the models in a new order, in groups, with the reference model between them, so that a disturbance
 hits a few rounds of many models and is seen, instead of all rounds of one.
@@ -43,11 +43,10 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, NoReturn, Sequence  # noqa: UP035 as Python 3.8 has them
 
 BATCH_BELOW_US, BATCH_US, PILOT_CALLS, FEWEST_SAMPLES = 300.0, 1000.0, 5, 3
-LOAD_WINDOW_S = 0.25  # 25 ticks of the kernel's clock, so that one tick more or less does not matter
 WARM_MS, WARM_WITHIN, MOST_WARM = 100.0, 0.03, 30
 ORPHAN_S = 10.0
 PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime")
-STAT, CPUINFO, BOARD = Path("/proc/stat"), Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
+CPUINFO, BOARD = Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
 CPUS, GOVERNOR, THERMAL = Path("/sys/devices/system/cpu"), "cpufreq/scaling_governor", Path("/sys/class/thermal")
 NAMES = ("model name", "Model", "Hardware")
 FIELDS = (*NAMES, "cpu family", "model", "CPU implementer", "CPU part")
@@ -155,58 +154,6 @@ class Model:
     def samples_us(self, round_ms: float, warmup: int, batch: int = 0, fewest: int = FEWEST_SAMPLES) -> Sequence[float]:
         """Samples of one round, in microseconds: for `round_ms`, and at least three."""
         return self.sampler(batch or self.batch, fewest, round_ms, warmup)
-
-
-class Evict:
-    """Work that reads and writes so many bytes, more than the caches hold, so that nothing else is left in them."""
-
-    def __init__(self) -> None:
-        self.buffer: Any = None
-
-    def __call__(self, size: int) -> None:
-        import numpy as np
-
-        if self.buffer is None:
-            self.buffer = np.ones(size, np.uint8)
-        self.buffer += 1
-
-
-def evicting_bytes() -> int:
-    """Twice the largest cache, from 16 to 256 MiB; 64 MiB where the system does not say."""
-    sizes = [line(path) or "" for path in CPUS.glob("cpu0/cache/index*/size")]
-    kib = max((int(size[:-1]) for size in sizes if size.endswith("K") and size[:-1].isdigit()), default=32 << 10)
-    return min(max(2 * kib << 10, 16 << 20), 256 << 20)
-
-
-class OtherWork:
-    """How busy the machine is with work that is not this process's, nor of those that it started.
-
-    The CPUs that other processes and the hypervisor (steal) take, as a share of the CPUs but one: 1.0 is the second
-    core of two. Read from the kernel's counters over the last quarter of a second; None where there are none.
-    """
-
-    def __init__(self, own_s: Callable[[], float] | None = None) -> None:
-        self._own_s = own_s or time.process_time  # seconds of CPU time
-        self._marks = [self._mark()]
-
-    def share(self) -> float | None:
-        now = self._mark()
-        while len(self._marks) > 1 and now[0] - self._marks[1][0] >= LOAD_WINDOW_S:
-            del self._marks[0]
-        then = self._marks[0]
-        self._marks.append(now)
-        if now[1] is None or then[1] is None:
-            return None
-        return max(0.0, (now[1] - then[1]) / (now[0] - then[0]) / max(1, (os.cpu_count() or 1) - 1))
-
-    def _mark(self) -> tuple[float, float | None]:
-        """Seconds: of the clock, and of all CPUs that were busy with other work."""
-        others_s = None
-        with contextlib.suppress(OSError, ValueError):
-            user, nice, system, _idle, _wait, irq, soft, *steal = map(int, STAT.read_text().split("\n")[0].split()[1:9])
-            ticks = user + nice + system + irq + soft + sum(steal)
-            others_s = ticks / os.sysconf("SC_CLK_TCK") - self._own_s()
-        return time.perf_counter(), others_s
 
 
 def facts(pin: int | None = None) -> dict[str, Any]:
@@ -394,12 +341,12 @@ def measure(job: dict[str, Any]) -> None:
         calls_us = [attempt(name, functools.partial(cold, models[name])) for _ in range(job["cold"])]
         return dict(result, cold_us=[round(one, 3) for one in calls_us]) if calls_us else result
 
-    evict, evicting = getattr(runtime, "evict", None) or Evict(), evicting_bytes()
+    evict, evicting = getattr(runtime, "evict", None) or AID["Evict"](), AID["evicting_bytes"]()
     reference = load("reference", job["reference"])
     models = {name: load(name, path) for name, path in job["models"]}
     gc.collect()
     gc.disable()
-    first, others = job["first_round"], OtherWork(getattr(runtime, "cpu_s", None))
+    first, others = job["first_round"], AID["OtherWork"](getattr(runtime, "cpu_s", None))
     emit(event="warm", **attempt("reference", lambda: warm_up(reference, job["warmup"])))
     before_us = timed("reference", reference)["median_us"]
     for turn in range(first, first + job["rounds"]):
@@ -417,7 +364,7 @@ def main() -> int:
     job: dict[str, Any] = json.load(sys.stdin)
     AID.update(runpy.run_path(job["aid"]))
     if job["cold"] and job["memory_bytes"] is not None:
-        job["memory_bytes"] += evicting_bytes()  # the model keeps all that it may take
+        job["memory_bytes"] += AID["evicting_bytes"]()  # the model keeps all that it may take
     AID["guard"] = AID["Guard"](job)
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, lambda *_: sys.exit(143))  # so that the governor is put back

@@ -1,4 +1,4 @@
-"""What runner.py needs beside itself: limits on its process, and the inputs of models. Python 3.8 and numpy suffice.
+"""What runner.py needs beside itself: limits, inputs, load of the machine, cold caches. Python 3.8 and numpy suffice.
 
 The job says of a model, under "inputs", {"shapes": {input: [size, ...]}, "ranges": {input: [low, high]}, "arrays":
 [input, ...], "file": path or null}; each may be missing. `file` is an .npz file with the arrays of these inputs under
@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import os
 import time
-from typing import Any, Mapping, Sequence  # noqa: UP035 as Python 3.8 has them
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence  # noqa: UP035 as Python 3.8 has them
 
 FLOATS = ("float16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+LOAD_WINDOW_S = 0.25  # 25 ticks of the kernel's clock, so that one tick more or less does not matter
+STAT, CACHES = Path("/proc/stat"), Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 class Guard:
@@ -78,3 +82,57 @@ class Inputs:
         low, high = self.ranges.get(name, {"bool": (0, 1), "int8": (-128, 127)}.get(kind, (0, 255)))
         drawn = "uint8" if kind == "bool" else kind
         return np.asarray(self.generator.integers(low, high, shape, dtype=drawn, endpoint=True)).astype(kind)
+
+
+class Evict:
+    """Work that reads and writes so many bytes, more than the caches hold, so that nothing else is left in them."""
+
+    def __init__(self) -> None:
+        self.buffer: Any = None
+
+    def __call__(self, size: int) -> None:
+        import numpy as np
+
+        if self.buffer is None:
+            self.buffer = np.ones(size, np.uint8)
+        self.buffer += 1
+
+
+def evicting_bytes() -> int:
+    """Twice the largest cache, from 16 to 256 MiB; 64 MiB where the system does not say."""
+    sizes = []
+    with contextlib.suppress(OSError):
+        sizes = [path.read_text().strip() for path in CACHES.glob("index*/size")]
+    kib = max((int(size[:-1]) for size in sizes if size.endswith("K") and size[:-1].isdigit()), default=32 << 10)
+    return min(max(2 * kib << 10, 16 << 20), 256 << 20)
+
+
+class OtherWork:
+    """How busy the machine is with work that is not this process's, nor of those that it started.
+
+    The CPUs that other processes and the hypervisor (steal) take, as a share of the CPUs but one: 1.0 is the second
+    core of two. Read from the kernel's counters over the last quarter of a second; None where there are none.
+    """
+
+    def __init__(self, own_s: Callable[[], float] | None = None) -> None:
+        self._own_s = own_s or time.process_time  # seconds of CPU time
+        self._marks = [self._mark()]
+
+    def share(self) -> float | None:
+        now = self._mark()
+        while len(self._marks) > 1 and now[0] - self._marks[1][0] >= LOAD_WINDOW_S:
+            del self._marks[0]
+        then = self._marks[0]
+        self._marks.append(now)
+        if now[1] is None or then[1] is None:
+            return None
+        return max(0.0, (now[1] - then[1]) / (now[0] - then[0]) / max(1, (os.cpu_count() or 1) - 1))
+
+    def _mark(self) -> tuple[float, float | None]:
+        """Seconds: of the clock, and of all CPUs that were busy with other work."""
+        others_s = None
+        with contextlib.suppress(OSError, ValueError):
+            user, nice, system, _idle, _wait, irq, soft, *steal = map(int, STAT.read_text().split("\n")[0].split()[1:9])
+            ticks = user + nice + system + irq + soft + sum(steal)
+            others_s = ticks / os.sysconf("SC_CLK_TCK") - self._own_s()
+        return time.perf_counter(), others_s

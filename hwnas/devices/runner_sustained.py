@@ -94,7 +94,7 @@ def sustain(runner: Any, job: dict[str, Any]) -> None:
     gc.disable()
     runner.emit(event="warm", **attempt("reference", lambda: runner.warm_up(reference, job["warmup"])))
     reference_time("before")
-    others = runner.OtherWork(getattr(runtime, "cpu_s", None))
+    others = runner.AID["OtherWork"](getattr(runtime, "cpu_s", None))
     runner.emit(event="running", names=[name])
     start, slice_s = time.monotonic(), job["sustained_s"] / job["slices"]
     begun, left = start, job["sustained_s"]

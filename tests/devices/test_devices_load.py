@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from device_models import HOST, FakeStream, a_round, write_convs
 
-from hwnas.devices import runner
+from hwnas.devices import runner_aid
 from hwnas.devices.estimate import LOADED, accepted, reference_floor_us
 from hwnas.devices.measure import measure
 from hwnas.devices.profile import profile_rounds
@@ -20,11 +20,11 @@ class Machine:
 
     def __init__(self, stat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stat, self.second, self.busy = stat, 0.0, 0
-        monkeypatch.setattr(runner, "STAT", stat)
-        monkeypatch.setattr(runner.time, "perf_counter", lambda: self.second)
-        monkeypatch.setattr(runner.time, "process_time", lambda: self.second)
-        monkeypatch.setattr(runner.os, "cpu_count", lambda: 2)
-        monkeypatch.setattr(runner.os, "sysconf", lambda name: 100)
+        monkeypatch.setattr(runner_aid, "STAT", stat)
+        monkeypatch.setattr(runner_aid.time, "perf_counter", lambda: self.second)
+        monkeypatch.setattr(runner_aid.time, "process_time", lambda: self.second)
+        monkeypatch.setattr(runner_aid.os, "cpu_count", lambda: 2)
+        monkeypatch.setattr(runner_aid.os, "sysconf", lambda name: 100)
         self.run(0.0, 0.0)
 
     def run(self, seconds: float, second_core: float, *, stolen: float = 0.0) -> None:
@@ -36,7 +36,7 @@ class Machine:
 
 def test_the_share_of_the_other_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(tmp_path / "stat", monkeypatch)
-    others = runner.OtherWork()
+    others = runner_aid.OtherWork()
     machine.run(1.0, 0.0)
     assert others.share() == 0
     machine.run(1.0, 1.0)
@@ -49,7 +49,7 @@ def test_short_rounds_are_judged_by_the_last_quarter_of_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = Machine(tmp_path / "stat", monkeypatch)
-    others = runner.OtherWork()
+    others = runner_aid.OtherWork()
     for second_core, expected in [(0.0, 0.0)] * 10 + [(1.0, 0.2), (1.0, 0.4), (1.0, 0.6), (1.0, 0.8), (1.0, 1.0)]:
         machine.run(0.05, second_core)
         share = others.share()
@@ -62,8 +62,8 @@ def test_unknown_where_the_system_does_not_count(
 ) -> None:
     if content is not None:
         (tmp_path / "stat").write_text(content)
-    monkeypatch.setattr(runner, "STAT", tmp_path / "stat")
-    assert runner.OtherWork().share() is None
+    monkeypatch.setattr(runner_aid, "STAT", tmp_path / "stat")
+    assert runner_aid.OtherWork().share() is None
 
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="this system does not count")
@@ -100,6 +100,6 @@ def test_the_table_bounds_the_reference_model(now_us: float, bound_us: float) ->
 
 def test_the_cpu_time_of_helpers_is_no_other_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(tmp_path / "stat", monkeypatch)
-    others = runner.OtherWork(lambda: 1.75 * machine.second)
+    others = runner_aid.OtherWork(lambda: 1.75 * machine.second)
     machine.run(1.0, 1.0)
     assert others.share() == pytest.approx(0.25)

@@ -129,6 +129,9 @@ def main(
     no_train: Annotated[
         bool, typer.Option("--no-train", help="Keep inherited weights: latency does not depend on them.")
     ] = False,
+    hasty: Annotated[
+        bool, typer.Option("--hasty", help="Search for two epochs: latencies do not depend on how good a network is.")
+    ] = False,
     train_every: Annotated[int, typer.Option(help="With --no-train: train every n-th run all the same.")] = 0,
     with_rivals: Annotated[bool, typer.Option("--rivals", help="Train the rivals of every trained run.")] = False,
     with_longer: Annotated[bool, typer.Option("--longer", help="With --rivals: two more trainings.")] = False,
@@ -139,6 +142,7 @@ def main(
 ) -> None:
     """Run every budget with every seed and print what was measured."""
     rows: list[dict[str, Any]] = []
+    few = 1 if hasty else None
     for seed in map(int, seeds.split(",")):
         for budget in budgets.split(","):
             trained = not no_train or (train_every > 0 and len(rows) % train_every == 0)
@@ -146,7 +150,7 @@ def main(
                 data=Data(source=data),
                 target=Target(budget=budget, device=device),
                 space=Space(width=width),
-                search=Search(strategy=strategy),
+                search=Search(strategy=strategy, **({"warmup_epochs": 1, "epochs": 1} if hasty else {})),
                 train=Train(enabled=trained, epochs=epochs, minutes=minutes),
                 compute=Compute(seed=seed, threads=threads),
             )

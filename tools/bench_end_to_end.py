@@ -150,7 +150,7 @@ def main(
                 data=Data(source=data),
                 target=Target(budget=budget, device=device),
                 space=Space(width=width),
-                search=Search(strategy=strategy, **({"warmup_epochs": 1, "epochs": 1} if hasty else {})),
+                search=Search(strategy=strategy, warmup_epochs=few, epochs=few),
                 train=Train(enabled=trained, epochs=epochs, minutes=minutes),
                 compute=Compute(seed=seed, threads=threads),
             )

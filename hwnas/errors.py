@@ -14,7 +14,8 @@
     │   └── ModelError              5   the runtime on the device cannot load or run a model
     ├── ExportError                 6   the model file could not be written, or differs from the trained network
     ├── DivergedError               7   the loss is not a number
-    └── StorageError                8   the disk is full, read-only, or a file cannot be written
+    ├── StorageError                8   the disk is full, read-only, or a file cannot be written
+    └── UndecidedError              9   the exported file is too close to the budget to tell whether it is faster
 
 A message says the rule and the value that broke it; the hint says what to do next.
 """

@@ -150,7 +150,7 @@ def main(
                 data=Data(source=data),
                 target=Target(budget=budget, device=device),
                 space=Space(width=width),
-                search=Search(strategy=strategy, warmup_epochs=few, epochs=few),
+                search=Search(strategy=strategy, warmup_epochs=few, epochs=few, candidates=2 if hasty else None),
                 train=Train(enabled=trained, epochs=epochs, minutes=minutes),
                 compute=Compute(seed=seed, threads=threads),
             )

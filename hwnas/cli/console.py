@@ -135,6 +135,11 @@ def print_json(content: Any) -> None:
     sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def failed(error: HwnasError) -> dict[str, Any]:
+    """What `--json` says of an error that ends a command."""
+    return {"error": str(error), "hint": error.hint, "exit_code": error.exit_code} | error.facts()
+
+
 def verb(function: Callable[_P, None]) -> Callable[_P, None]:
     """A command: an error of hwnas becomes one message and its exit code, never a traceback."""
 

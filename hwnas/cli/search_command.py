@@ -76,11 +76,13 @@ def search(
         workers=workers,
         on_event=console.callbacks(quiet=quiet),
     )
-    if (error := failure(result.to_json())) is not None:
-        if not json_:
-            console.out().print(result_table(result.to_json()), "")
-        raise error
+    content, error = result.to_json(), failure(result.to_json())
     if json_:
-        console.print_json(result.to_json())
+        console.print_json(content | ({} if error is None else console.failed(error)))
+    elif error is None:
+        print_result(content, result.run)
     else:
-        print_result(result.to_json(), result.run)
+        console.out().print(result_table(content), "")
+        raise error
+    if error is not None:
+        raise typer.Exit(error.exit_code)

@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 import torch
 from run_fakes import FakeVerdicts, install, install_short, write_table
+from typer.testing import CliRunner
 
 import hwnas
 from hwnas.arch import space_instance
+from hwnas.cli import app
 from hwnas.config import Configuration, load_configuration
 from hwnas.errors import InputError
 from hwnas.latency import journal
@@ -131,6 +133,12 @@ def test_a_missed_budget_is_a_result_and_exit_code_4(here: Path, monkeypatch: py
     error = failure(result.to_json())
     assert error is not None
     assert error.exit_code == 4
+    words = ["search", "--config", "runs/missed/config.toml", "--out", "runs/missed", "--resume", "--json", "--quiet"]
+    done = CliRunner().invoke(app, words)  # finished: it is read again
+    printed = json.loads(done.stdout)
+    assert (done.exit_code, printed["exit_code"], printed["verdict"]) == (4, 4, "missed")
+    assert printed["error"] == str(error)
+    assert printed["measured_ms"] == result.to_json()["measured_ms"]
 
 
 def test_callbacks_hear_everything_and_the_log_is_one_of_them(here: Path) -> None:

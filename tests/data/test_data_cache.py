@@ -108,9 +108,7 @@ def test_a_damaged_entry_heals_itself(
     assert len(decoded) == before
 
 
-def test_of_a_damaged_entry_only_the_damaged_images_are_decoded(
-    source: Path, folder: Path, decoded: list[int]
-) -> None:
+def test_of_a_damaged_entry_only_the_damaged_images_are_decoded(source: Path, folder: Path, decoded: list[int]) -> None:
     everything(load(source))
     (entry,) = folder.iterdir()
     content = bytearray(entry.read_bytes())

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hwnas.data.read_ahead import read_ahead
+from hwnas.data.read_ahead import in_small_batches, read_ahead
 from hwnas.data.reading import COUNTED, Reading
 from hwnas.data.stores import ArrayStore, Store
 from hwnas.errors import DataError
@@ -19,7 +19,6 @@ SMALLEST_CLASS = 3
 """A class needs one image in each of train, validation and test."""
 
 _VALIDATION, _HELD_OUT = 0.1, 0.15  # of the train images, where the test images come apart and where not
-_COUNTED_AT_ONCE = 64
 
 
 class Images:
@@ -292,7 +291,7 @@ def statistics(train: Images, counted: int = COUNTED) -> tuple[tuple[float, ...]
     # Counts per grey level are exact. Few images at a time: bincount makes 8 bytes of every pixel.
     levels = np.arange(256) / 255
     counts = np.zeros((train.shape[1], 256), np.int64)
-    for pixels in read_ahead(train.store, np.split(train.rows, range(_COUNTED_AT_ONCE, len(train), _COUNTED_AT_ONCE))):
+    for pixels in read_ahead(train.store, in_small_batches(train.store, train.rows)):
         for channel, row in enumerate(counts):
             row += np.bincount(pixels[:, channel].ravel(), minlength=256)
     shares = counts / counts.sum(axis=1, keepdims=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,7 @@ from hwnas.data.stores import Store
 AHEAD = 3
 """Batches that are read, or being read, beside the one that is used."""
 
+_FEW_BYTES = 2 * 2**20
 _PIECE = 8  # images of a batch that a thread reads at once
 
 Room = Callable[[tuple[int, ...]], NDArray[np.uint8]]
@@ -53,6 +55,12 @@ def read_ahead(store: Store, batches: Iterable[NDArray[np.int64]], room: Room = 
             yield _finished(*waiting.popleft())
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def in_small_batches(store: Store, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The rows in batches of about 2 MiB, for those who look at every image once."""
+    size = max(1, _FEW_BYTES // math.prod(store.shape))
+    return np.split(rows, range(size, len(rows), size))
 
 
 def _finished(pixels: NDArray[np.uint8], pieces: list[Future[None]]) -> NDArray[np.uint8]:

@@ -11,17 +11,14 @@ import numpy as np
 from numpy.lib import format as npy
 
 from hwnas.data.dataset import Dataset, Images
-from hwnas.data.read_ahead import read_ahead
+from hwnas.data.read_ahead import in_small_batches, read_ahead
 from hwnas.files import write_chunks
-
-_AT_ONCE = 256
 
 
 def save_images(dataset: Dataset, folder: Path) -> ImageFacts:
     """Write train and validation images as .npy files; what else is in the data set comes back."""
     for name, part in (("train", dataset.train), ("val", dataset.val)):
-        batches = np.split(part.rows, range(_AT_ONCE, len(part), _AT_ONCE))
-        pixels = (one.data for one in read_ahead(part.store, batches))
+        pixels = (one.data for one in read_ahead(part.store, in_small_batches(part.store, part.rows)))
         write_chunks(folder / f"{name}-pixels.npy", itertools.chain([_header(part.shape, "|u1")], pixels))
         labels = np.ascontiguousarray(part.labels, "<i8")
         write_chunks(folder / f"{name}-labels.npy", (_header(labels.shape, "<i8"), labels.data))

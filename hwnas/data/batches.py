@@ -19,7 +19,7 @@ def to_input(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
     Strides say so for one channel too, where `contiguous` would leave them: convolutions choose their kernel by them.
     """
     mean_, std_ = (torch.tensor(v, dtype=torch.float32, device=pixels.device).view(1, -1, 1, 1) for v in (mean, std))
-    return ((pixels.to(torch.float32) / 255 - mean_) / std_).to(memory_format=torch.channels_last)
+    return (pixels.to(torch.float32) / 255).sub_(mean_).div_(std_).to(memory_format=torch.channels_last)
 
 
 def batches(

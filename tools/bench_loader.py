@@ -86,7 +86,7 @@ def speed(
 
 def image_folder(data: Path, resolution: int, batch_size: int, workers: int) -> Iterable[Any]:
     """torchvision's data set in torch's loader, shuffled, with its workers kept from epoch to epoch."""
-    declared = torch.library.Library("torchvision", "DEF")
+    declared = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     while True:
         try:
             from torchvision import transforms
@@ -95,7 +95,7 @@ def image_folder(data: Path, resolution: int, batch_size: int, workers: int) -> 
             missing = re.search(r"torchvision::(\w+) does not exist", str(error))
             if missing is None:
                 raise
-            declared.define(f"{missing[1]}(Tensor x) -> Tensor")
+            declared.define(f"{missing[1]}(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
             for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
                 del sys.modules[name]
         else:

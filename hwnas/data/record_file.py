@@ -42,7 +42,7 @@ class RecordFile:
 
     def read(self, row: int, out: NDArray[np.uint8]) -> bool:
         """Fill `out` (contiguous) with a record; False if it is absent or damaged."""
-        view = memoryview(out).cast("B")
+        view = out.data.cast("B")
         try:
             stored = os.pread(self._file, _CRC_BYTES, row * _CRC_BYTES)
             if stored == _ABSENT or os.preadv(self._file, [view], self._begin + row * self._record_bytes) != len(view):
@@ -57,7 +57,7 @@ class RecordFile:
         Raises:
             OSError: it cannot be written; it is absent then.
         """
-        view = memoryview(record).cast("B")
+        view = record.data.cast("B")
         _write(self._file, view, self._begin + row * self._record_bytes)
         _write(self._file, memoryview(_checksum(view)), row * _CRC_BYTES)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hwnas.config import Configuration
 from hwnas.data import Dataset, ReadOptions, Survey, class_names, load_dataset, native_shape, survey
-from hwnas.data.dataset import COUNTED
+from hwnas.data.reading import COUNTED
 from hwnas.events import Events
 from hwnas.files import user_path, write_json
 from hwnas.progress import Progress, Silent

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 from data_files import complaint, contents, cycle, encoded, everything, jpeg_arrays, noise, pairs
+from numpy.lib import format as npy
 from PIL import Image
 
 from hwnas.data import cache, class_names, image, load_dataset, native_shape
 from hwnas.data.dataset import Dataset
+from hwnas.data.npz import Archive
 from hwnas.errors import DataError
 
 X, Y = noise(12, 16, 16, 3), cycle(12, 3)
@@ -262,3 +264,24 @@ def test_offsets_and_labels_have_to_fit(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", **good | {"offsets": ends[:1]})
     with pytest.raises(DataError):
         native_shape(str(tmp_path / "set.npz"))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_encoded_images_in_an_archive_are_read_one_by_one_where_they_can_be(
+    tmp_path: Path, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [encoded(x) for x in X]
+    save(tmp_path / "set.npz", padding=np.zeros(7), **jpeg_arrays(images, Y))
+    read, whole = npy.read_array, []
+    monkeypatch.setattr(npy, "read_array", lambda *args, **more: whole.append(found := read(*args, **more)) or found)
+    pieces = Archive(tmp_path / "set.npz").pieces("jpeg")
+    assert pieces.shape == (sum(map(len, images)),)
+    assert pieces.read(0, len(images[0])) == images[0]
+    assert pieces.read(len(images[0]), len(images[0]) + len(images[1])) == images[1]
+    assert len(whole) == (save is np.savez_compressed)
+    assert everything(load(tmp_path / "set.npz")) == EXPECTED
+    content = bytearray((tmp_path / "set.npz").read_bytes())
+    at = content.find(images[3][40:60]) if save is np.savez else len(content) // 2
+    content[at] ^= 1
+    (tmp_path / "set.npz").write_bytes(content)
+    assert "cannot be read as .npz" in complaint(tmp_path / "set.npz")

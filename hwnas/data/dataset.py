@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from hwnas.data.read_ahead import in_small_batches, read_ahead
 from hwnas.data.reading import COUNTED, Reading
+from hwnas.data.resize import LARGEST_BYTES
 from hwnas.data.stores import ArrayStore, Store
 from hwnas.errors import DataError
 
@@ -63,9 +65,20 @@ class Images:
         """All pixels at once, shape (N, C, H, W): for sets that fit into memory.
 
         Raises:
-            DataError: an image cannot be read.
+            DataError: an image cannot be read, or all are larger than `LARGEST_BYTES`.
         """
-        return self.take(np.arange(len(self)))
+        size_bytes = math.prod(self.shape)
+        if size_bytes > LARGEST_BYTES:
+            raise DataError(
+                f"images that are used all at once have to fit into {LARGEST_BYTES / 2**30:.3g} GiB, but "
+                f"{len(self)} images take {size_bytes / 2**30:.3g} GiB",
+                hint="choose a smaller --resolution, or fewer images",
+            )
+        pixels, done = np.empty(self.shape, np.uint8), 0
+        for some in read_ahead(self.store, in_small_batches(self.store, self.rows)):
+            pixels[done : done + len(some)] = some
+            done += len(some)
+        return pixels
 
     @property
     def in_memory(self) -> bool:

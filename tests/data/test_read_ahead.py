@@ -140,13 +140,19 @@ def test_an_image_that_changes_while_it_is_used_is_refused(photos: Path, tmp_pat
         dataset.train.take(np.arange(len(dataset.train)))
 
 
-def test_mean_and_deviation_of_many_files_are_of_some_of_them(photos: Path) -> None:
+def test_mean_and_deviation_of_many_files_are_of_some_of_them(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = loaded(photos, 1)
+    monkeypatch.setenv("HWNAS_CACHE", str(tmp_path))
+    read, decoded = image.read, []
+    monkeypatch.setattr(image, "read", lambda *args, **options: decoded.append(0) or read(*args, **options))
     some = load_dataset(str(photos), resolution=16, seed=0, options=ReadOptions(flip="off", counted=3))
     picked = whole.train.pixels[[0, (len(whole.train) - 1) // 2, len(whole.train) - 1]] / 255
     assert some.mean == pytest.approx(picked.mean((0, 2, 3)))
     assert some.std == pytest.approx(picked.std((0, 2, 3)))
     assert some.digest() == whole.digest()
+    assert len(decoded) == 3
 
 
 def test_images_are_as_they_are_when_each_is_decoded_alone(photos: Path) -> None:

@@ -78,7 +78,7 @@ def _flags_alone(configuration: type[Configuration]) -> typer.Typer:
 def _parameter(name: str, flag: str, one: Declared, panel: str) -> inspect.Parameter:
     """The option of one flag; whether it was given is seen from the context, so its default is for the help alone."""
     said = one.flags[flag]
-    default = False if one.kind == "switch" else "" if one.required or one.default is None else one.default
+    default = False if one.kind == "switch" else None if one.required else one.default
     option = typer.Option(
         flag,
         help=said,

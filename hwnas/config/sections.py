@@ -391,6 +391,17 @@ class Compute(Section):
     threads: Annotated[
         int, Option("CPU threads of search and training.", flag="--threads", unit="threads", ge=1, le=1024)
     ] = 1
+    loader_threads: Annotated[
+        int | None,
+        Option(
+            "Threads that read images from files ahead of training; 0 reads them in between. Results are the same.",
+            flag="--loader-threads",
+            unit="threads",
+            ge=0,
+            le=64,
+            by_default="the cores that are left, up to 8",
+        ),
+    ] = None
     accelerator: Annotated[Accelerator, Option("Accelerator: auto, cpu, cuda or mps.", flag="--accelerator")] = "auto"
     mixed_precision: Annotated[
         bool,

@@ -51,13 +51,16 @@ _ASKED = ReadOptions()
 _SILENT = Silent()
 
 
-def load_dataset(source: str, *, resolution: int, seed: int, options: ReadOptions = _ASKED) -> Dataset:
+def load_dataset(
+    source: str, *, resolution: int, seed: int, options: ReadOptions = _ASKED, tell: Callable[[str], None] = _SILENT.say
+) -> Dataset:
     """Load images as `resolution` × `resolution` pixels, split by `seed` where they come without a split.
 
     Args:
         source: `digits`, `mnist`, `cifar10`, `omniglot`, a folder of class folders or of train, val and test, or a CSV,
             .npz or Parquet file.
         options: how files are read.
+        tell: where messages go while images are read, which those of files are when they are used.
 
     Raises:
         InputError: `source` is none of these, or the resolution is not positive.
@@ -65,7 +68,7 @@ def load_dataset(source: str, *, resolution: int, seed: int, options: ReadOption
     """
     if resolution < 1:
         raise InputError(f"the resolution must be at least 1 pixel, but it is {resolution}", hint="for example 32")
-    dataset = _source(source, options).load(resolution=resolution, seed=seed)
+    dataset = _source(source, options, tell).load(resolution=resolution, seed=seed)
     return dataset if options.flip == "auto" else replace(dataset, flip=options.flip == "on")
 
 
@@ -99,7 +102,7 @@ def survey(source: str, *, seed: int, options: ReadOptions = _ASKED, progress: P
     return found.survey(seed=seed, progress=progress) if isinstance(found, EncodedSource | ArrayNpz) else None
 
 
-def _source(source: str, options: ReadOptions) -> Source:
+def _source(source: str, options: ReadOptions, tell: Callable[[str], None] = _SILENT.say) -> Source:
     if source in _BUILT_IN:
         return _without_labels(_BUILT_IN[source](), source, options)
     path = user_path(source)
@@ -114,13 +117,13 @@ def _source(source: str, options: ReadOptions) -> Source:
         ) from error
     suffix = "" if path.is_dir() else path.suffix.lower()
     if suffix in TABLE_SUFFIXES:
-        return EncodedSource(lambda: from_csv(path, path.parent), options)
+        return EncodedSource(lambda: from_csv(path, path.parent), options, tell)
     if suffix != ".npz":
-        return EncodedSource(lambda: find(path, labels=options.labels), options)
+        return EncodedSource(lambda: find(path, labels=options.labels), options, tell)
     archive = Archive(path)
     found: Source
     if archive.keys & {"jpeg", "offsets"}:
-        found = EncodedSource(lambda: found_in(archive), options)
+        found = EncodedSource(lambda: found_in(archive), options, tell)
     else:
         found = ArrayNpz(archive, name=path.stem, options=options)
     return _without_labels(found, source, options)

@@ -64,7 +64,7 @@ def dataset_of(
         for key, labels in zip(pixels, indices.values(), strict=True)
     }
     whole = next(iter(parts.values()))
-    mirrored = whole.pixels.shape[1] == 3 if flip is None else flip
+    mirrored = whole.shape[1] == 3 if flip is None else flip
     dataset = assemble(name, classes, whole, seed=seed, flip=mirrored, val=parts.get("val"), test=parts.get("test"))
     return replace(dataset, reading=Reading(fit))
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hwnas.data import augment as augmentation
 from hwnas.data.dataset import Dataset, Images
+from hwnas.data.read_ahead import Room, read_ahead
 from hwnas.errors import InputError
 
 
@@ -18,7 +19,7 @@ def to_input(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
     Strides say so for one channel too, where `contiguous` would leave them: convolutions choose their kernel by them.
     """
     mean_, std_ = (torch.tensor(v, dtype=torch.float32, device=pixels.device).view(1, -1, 1, 1) for v in (mean, std))
-    return ((pixels.to(torch.float32) / 255 - mean_) / std_).to(memory_format=torch.channels_last)
+    return (pixels.to(torch.float32) / 255).sub_(mean_).div_(std_).to(memory_format=torch.channels_last)
 
 
 def batches(
@@ -45,14 +46,19 @@ def batches(
     if augment and generator is None:
         raise InputError("augmentation needs a random generator, but none was given", hint="pass a seeded generator")
     order = torch.arange(len(images)) if generator is None else torch.randperm(len(images), generator=generator)
-    for chosen in torch.split(order, batch_size):
-        if generator is not None and len(chosen) == 1:
-            continue
-        pixels = torch.from_numpy(images.pixels[chosen.numpy()]).to(device)
-        x = to_input(pixels, dataset.mean, dataset.std)
+    choices = [chosen.numpy() for chosen in torch.split(order, batch_size) if generator is None or len(chosen) > 1]
+    read = read_ahead(images.store, (images.rows[chosen] for chosen in choices), _room_for(device))
+    for chosen, pixels in zip(choices, read, strict=True):
+        x = to_input(torch.from_numpy(pixels).to(device, non_blocking=True), dataset.mean, dataset.std)
         if augment and generator is not None:
             matrices = augmentation.draw(len(chosen), generator, flip=dataset.flip).to(device)
             x = augmentation.warp(x, matrices).to(memory_format=torch.channels_last)
         if cutout and generator is not None:
             x = x * augmentation.kept_by_cutout(len(chosen), x.shape[-1], cutout, generator).to(device)
-        yield x, torch.from_numpy(images.labels[chosen.numpy()]).to(device)
+        yield x, torch.from_numpy(images.labels[chosen]).to(device)
+
+
+def _room_for(device: torch.device) -> Room:
+    """Memory to read into: for a GPU such that copies of it do not wait."""
+    pinned = device.type == "cuda"
+    return lambda shape: torch.empty(shape, dtype=torch.uint8, pin_memory=pinned).numpy()

@@ -1,59 +1,79 @@
-"""Decoded pixels, kept so that images are decoded once."""
+"""Where decoded pixels are kept, so that images are decoded once, and how much of the disk they may take."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
-import zlib
+import shutil
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import PIL
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from hwnas.data.reading import Reading
+from hwnas.data.record_file import RecordFile, remove_unused, size_bytes
 from hwnas.errors import StorageError
-from hwnas.files import cache_folder, private_folder, sha256, write_chunks
+from hwnas.files import cache_folder, private_folder, sha256
 
-LARGEST_BYTES = 4 * 2**30
-"""What the cache may hold in all; the least recently used goes first."""
+SHARE = 0.5
+"""Of the disk that is free, or would be without the cache, as much as the cache may hold in all."""
 
-_FORMAT = 2  # of an entry
-_PATTERNS = ("*.pixels.npy", ".*.pixels.npy.*")  # the second are those of a process that was killed while writing
-
-
-def cached(
-    files: Sequence[Path],
-    shape: tuple[int, ...],
-    reading: Reading,
-    decode: Callable[[], NDArray[np.uint8]],
-    *,
-    chosen: str = "",
-) -> NDArray[np.uint8]:
-    """What `decode` gives: uint8 of that shape, from the cache if these very files were decoded to it before, and read
-    in that way.
-
-    A file counts as the same while its path, size and time of change are. A damaged entry is decoded again, and an
-    entry that cannot be written is done without. `chosen` says which of the images in the files are decoded.
-    """
-    key = stats_key(files, f"{_FORMAT} {shape} {reading.key} Pillow {PIL.__version__} {chosen}")
-    if key is None:
-        return decode()
-    path = folder() / f"{key}.pixels.npy"
-    kept = _read(path, shape)
-    if kept is None:
-        kept = decode()
-        _write(path, kept)
-    return kept
+_FORMAT = 3  # of an entry
+_SUFFIX = ".pixels"
+_PATTERNS = (f"*{_SUFFIX}", "*.pixels.npy", ".*.pixels.npy.*")  # the others are those of earlier versions
 
 
 def folder() -> Path:
     """Where the entries are."""
     return cache_folder() / "images"
+
+
+def opened(key: str, count: int, record_bytes: int) -> RecordFile:
+    """The entry of a key, with room for `count` records; what was not used for longest makes room where it must.
+
+    Raises:
+        OSError: there is no room, or the entry cannot be opened.
+    """
+    if not hasattr(os, "preadv"):
+        raise OSError("this system lacks reads and locks that processes share")
+    path, needed = folder() / f"{key}{_SUFFIX}", size_bytes(count, record_bytes)
+    try:
+        private_folder(path.parent)  # people's photos
+    except StorageError as error:
+        raise OSError(str(error)) from error
+    _make_room(path, needed)
+    return RecordFile(path, count, record_bytes)
+
+
+def pixels_key(files: Sequence[Path], shape: tuple[int, ...], reading: Reading) -> str | None:
+    """The key of an entry: another for other files, another shape, reading, or version of Pillow; None if one is gone.
+
+    A file counts as the same while its path, size and time of change are.
+    """
+    return stats_key(files, f"{_FORMAT} {shape} {reading.key} Pillow {PIL.__version__}")
+
+
+def cached(
+    files: Sequence[Path], shape: tuple[int, ...], reading: Reading, decode: Callable[[], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """What `decode` gives: uint8 of that shape, from the cache if these very files were decoded to it before.
+
+    A damaged entry is decoded again, and an entry that cannot be written is done without.
+    """
+    key = pixels_key(files, shape, reading)
+    kept: RecordFile | None = None
+    with contextlib.suppress(OSError):
+        kept = None if key is None else opened(key, 1, math.prod(shape))
+    if kept is not None and kept.read(0, pixels := np.empty(shape, np.uint8)):
+        return pixels
+    pixels = decode()
+    if kept is not None:
+        with contextlib.suppress(OSError):
+            kept.write(0, pixels)
+    return pixels
 
 
 def stats_key(files: Sequence[Path], more: str, *, whole: bool = True) -> str | None:
@@ -76,48 +96,24 @@ def stats_key(files: Sequence[Path], more: str, *, whole: bool = True) -> str | 
     return sha256(os.fsencode(chr(0).join(parts)))
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """An .npy file with a CRC-32 behind it; None if it is absent, damaged or something else."""
-    header, count = _header(shape), math.prod(shape)
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size != len(header) + count + 4 or file.read(len(header)) != header:
-                return None
-            array = np.fromfile(file, np.uint8, count).reshape(shape)
-            if file.read() != _checksum(array):
-                return None
-    except (OSError, ValueError, MemoryError):
-        return None
-    with contextlib.suppress(OSError):
-        os.utime(path)
-    return array
+def _make_room(newest: Path, needed: int) -> None:
+    """Remove what was not used for longest, until the rest and the new entry are within the limit.
 
-
-def _write(path: Path, array: NDArray[np.uint8]) -> None:
-    if array.nbytes > LARGEST_BYTES:
-        return
-    with contextlib.suppress(StorageError, OSError):
-        private_folder(path.parent)  # people's photos
-        write_chunks(path, (_header(array.shape), array.data, _checksum(array)))
-        _shrink(path)
-
-
-def _header(shape: tuple[int, ...]) -> bytes:
-    file = BytesIO()
-    npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return file.getvalue()
-
-
-def _shrink(newest: Path) -> None:
-    """Remove what was not used for longest, until the rest is within the limit."""
-    found = [file for pattern in _PATTERNS for file in newest.parent.glob(pattern) if file != newest]
-    facts = {file: file.stat() for file in found}
-    room = LARGEST_BYTES - newest.stat().st_size
-    for file in sorted(found, key=lambda file: facts[file].st_mtime_ns, reverse=True):
-        room -= facts[file].st_size
-        if room < 0:
-            file.unlink(missing_ok=True)
-
-
-def _checksum(array: NDArray[np.uint8]) -> bytes:
-    return zlib.crc32(array.data).to_bytes(4, "big")
+    Entries that a living process has open stay.
+    """
+    entries = {}
+    for entry in {found for pattern in _PATTERNS for found in newest.parent.glob(pattern)}:
+        with contextlib.suppress(OSError):
+            facts = entry.lstat()
+            entries[entry] = (facts.st_mtime_ns, facts.st_blocks * 512)
+    limit = int(SHARE * (shutil.disk_usage(newest.parent).free + sum(size for _, size in entries.values())))
+    entries.pop(newest, None)
+    left = sum(size for _, size in entries.values())
+    for entry, (_, size) in sorted(entries.items(), key=lambda item: item[1]) if needed <= limit else ():
+        if left + needed > limit and remove_unused(entry):
+            left -= size
+    if left + needed > limit:
+        used = f" and runs that are going on use {left / 2**30:.3g}" if needed <= limit else ""
+        raise OSError(
+            f"they take {needed / 2**30:.3g} GiB{used}, but half of what is free is {limit / 2**30:.3g}",
+        )

@@ -1,8 +1,9 @@
-"""Labelled images in memory, and how they are split into train, validation and test."""
+"""Labelled images, and how they are split into train, validation and test."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,43 +11,106 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hwnas.data.reading import Reading
-from hwnas.data.resize import square
+from hwnas.data.read_ahead import in_small_batches, read_ahead
+from hwnas.data.reading import COUNTED, Reading
+from hwnas.data.resize import LARGEST_BYTES
+from hwnas.data.stores import ArrayStore, Store
 from hwnas.errors import DataError
 
 SMALLEST_CLASS = 3
 """A class needs one image in each of train, validation and test."""
 
 _VALIDATION, _HELD_OUT = 0.1, 0.15  # of the train images, where the test images come apart and where not
-_COUNTED = 64
 
 
-@dataclass(frozen=True)
 class Images:
-    """Images and their labels.
+    """Labels, and where the pixels are: a subset is an index, never a copy.
 
     Attributes:
-        pixels: shape (N, C, H, W), values 0..255.
+        store: holds the pixels, of these images and maybe of others.
         labels: shape (N,), the index of each image's class.
+        rows: shape (N,), of the images in the store.
     """
 
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    def __init__(
+        self,
+        pixels: NDArray[np.uint8] | Store,
+        labels: NDArray[np.int64],
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Images in an array of shape (N, C, H, W), values 0..255, or in a store; all of them without `rows`.
 
-    def __post_init__(self) -> None:
-        if self.pixels.ndim != 4 or self.labels.shape != self.pixels.shape[:1]:
-            raise DataError(
-                f"pixels must have shape (N, C, H, W) and labels (N,), "
-                f"but they have {self.pixels.shape} and {self.labels.shape}",
-                hint="give one label per image",
-            )
+        Raises:
+            DataError: the shapes do not fit.
+        """
+        if isinstance(pixels, np.ndarray):
+            if pixels.ndim != 4:
+                raise _misshapen(pixels.shape, labels)
+            pixels = ArrayStore(pixels)
+        self.store, self.labels = pixels, labels
+        self.rows = np.arange(len(pixels)) if rows is None else rows
+        if labels.shape != self.rows.shape:
+            raise _misshapen(self.shape, labels)
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, C, H, W)."""
+        return len(self.rows), *self.store.shape
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """All pixels at once, shape (N, C, H, W): for sets that fit into memory.
+
+        Raises:
+            DataError: an image cannot be read, or all are larger than `LARGEST_BYTES`.
+        """
+        size_bytes = math.prod(self.shape)
+        if size_bytes > LARGEST_BYTES:
+            raise DataError(
+                f"images that are used all at once have to fit into {LARGEST_BYTES / 2**30:.3g} GiB, but "
+                f"{len(self)} images take {size_bytes / 2**30:.3g} GiB",
+                hint="choose a smaller --resolution, or fewer images",
+            )
+        pixels, done = np.empty(self.shape, np.uint8), 0
+        for some in read_ahead(self.store, in_small_batches(self.store, self.rows)):
+            pixels[done : done + len(some)] = some
+            done += len(some)
+        return pixels
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether no image has to be read from a file."""
+        return isinstance(self.store, ArrayStore)
+
     def subset(self, indices: NDArray[np.int64]) -> Images:
-        """The images at `indices`, in that order, copied."""
-        return Images(self.pixels[indices], self.labels[indices])
+        """The images at `indices`, in that order."""
+        return Images(self.store, self.labels[indices], self.rows[indices])
+
+    def take(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pixels of the images at `indices`, in that order, shape (n, C, H, W).
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+        rows = self.rows[indices]
+        pixels = np.empty((len(rows), *self.store.shape), np.uint8)
+        self.store.read(rows, pixels)
+        return pixels
+
+    def resized(self, resolution: int) -> Images:
+        """The same images at `resolution` × `resolution`."""
+        store, rows = self.store.resized(self.rows, resolution)
+        return Images(store, self.labels, rows)
+
+
+def _misshapen(shape: tuple[int, ...], labels: NDArray[np.int64]) -> DataError:
+    return DataError(
+        f"pixels must have shape (N, C, H, W) and labels (N,), but they have {shape} and {labels.shape}",
+        hint="give one label per image",
+    )
 
 
 @dataclass(frozen=True)
@@ -75,19 +139,23 @@ class Dataset:
     @property
     def channels(self) -> int:
         """Channels per pixel: 1 for grey, 3 for RGB."""
-        return int(self.train.pixels.shape[1])
+        return self.train.shape[1]
 
     @property
     def resolution(self) -> int:
         """Width and height in pixels."""
-        return int(self.train.pixels.shape[2])
+        return self.train.shape[2]
 
     def digest(self) -> str:
-        """SHA-256 of the class names, pixels and labels of all three sets."""
+        """SHA-256 of the class names, pixels and labels of all three sets.
+
+        Of images in files it is their content and the way of reading that counts; no pixel is read.
+        """
         total = hashlib.sha256(repr(self.classes).encode())
         for part in (self.train, self.val, self.test):
-            total.update(repr(part.pixels.shape).encode())
-            total.update(np.ascontiguousarray(part.pixels).data)
+            total.update(repr(part.shape).encode())
+            for piece in part.store.identity(part.rows):
+                total.update(piece)
             total.update(np.ascontiguousarray(part.labels).data)
         return total.hexdigest()
 
@@ -195,11 +263,12 @@ def assemble(
     flip: bool,
     val: Images | None = None,
     test: Images | None = None,
+    counted: int = COUNTED,
 ) -> Dataset:
     """Split `images` by `seed` and measure mean and deviation of the train part.
 
     Where a set comes with `val` or `test` images, these are those parts, and only what is missing is taken from
-    `images`.
+    `images`. `counted` is for `statistics`.
 
     Raises:
         DataError: a class has too few images to be in each of train, validation and test.
@@ -210,29 +279,34 @@ def assemble(
         part: given[source] if indices is None else given[source].subset(indices)
         for part, (source, indices) in chosen.items()
     }
-    mean, std = statistics(parts["train"])
+    mean, std = statistics(parts["train"], counted)
     return Dataset(name, tuple(classes), parts["train"], parts["val"], parts["test"], mean, std, flip)
 
 
 def resized(dataset: Dataset, resolution: int) -> Dataset:
-    """The same images at `resolution` × `resolution`; mean and deviation are measured again."""
+    """The same images at `resolution` × `resolution`, from their files where they are in files; mean and deviation are
+    measured again."""
     if resolution == dataset.resolution:
         return dataset
-    train, val, test = (
-        Images(square(part.pixels, resolution), part.labels) for part in (dataset.train, dataset.val, dataset.test)
-    )
+    train, val, test = (part.resized(resolution) for part in (dataset.train, dataset.val, dataset.test))
     mean, std = statistics(train)
     return replace(dataset, train=train, val=val, test=test, mean=mean, std=std)
 
 
-def statistics(train: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation per channel, of pixels scaled to 0..1."""
+def statistics(train: Images, counted: int = COUNTED) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation per channel, of pixels scaled to 0..1.
+
+    Args:
+        counted: so many images at most, evenly spread, are read from files; those in memory all count.
+    """
+    if not train.in_memory and len(train) > counted:
+        train = train.subset(np.linspace(0, len(train) - 1, counted).round().astype(np.int64))
     # Counts per grey level are exact. Few images at a time: bincount makes 8 bytes of every pixel.
     levels = np.arange(256) / 255
-    counts = np.zeros((train.pixels.shape[1], 256), np.int64)
-    for start in range(0, len(train), _COUNTED):
+    counts = np.zeros((train.shape[1], 256), np.int64)
+    for pixels in read_ahead(train.store, in_small_batches(train.store, train.rows)):
         for channel, row in enumerate(counts):
-            row += np.bincount(train.pixels[start : start + _COUNTED, channel].ravel(), minlength=256)
+            row += np.bincount(pixels[:, channel].ravel(), minlength=256)
     shares = counts / counts.sum(axis=1, keepdims=True)
     mean = shares @ levels
     std = np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(axis=1)).clip(min=1 / 255)

@@ -129,12 +129,8 @@ def median_shape(files: Sequence[Path | BytesIO], *, where: Path) -> Shape:
 
 @contextlib.contextmanager
 def bombs_are_errors() -> Iterator[None]:
-    """Refuse images above `PIL.Image.MAX_IMAGE_PIXELS`, where Pillow alone only warns up to twice as many.
-
-    Its other warnings, such as of damaged EXIF data in an image that can be read, are not shown.
-    """
+    """Refuse images above `PIL.Image.MAX_IMAGE_PIXELS`, where Pillow alone only warns up to twice as many."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import warnings
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -54,6 +55,9 @@ UNREADABLE = (
 """What Pillow raises on a damaged or hostile file."""
 
 _ORIENTATION = 0x0112  # in EXIF; from 5 on, width and height change places
+
+# Of damaged EXIF data in an image that can be read. Filters are of the process, and images are read by threads.
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 
 
 def _heif() -> bool:

@@ -14,7 +14,7 @@ from hwnas.data.dataset import Dataset, Images, assemble
 from hwnas.data.encoded import decode, median_shape, spread
 from hwnas.data.found import Found
 from hwnas.data.labels import class_labels
-from hwnas.data.npz import Archive
+from hwnas.data.npz import Archive, Pieces
 from hwnas.data.reading import Reading
 from hwnas.errors import DataError
 
@@ -63,7 +63,7 @@ class JpegNpz:
 
     def native_shape(self) -> tuple[int, int]:
         archive = self._archives[0]
-        jpeg, offsets = archive.read("jpeg"), _offsets(archive)
+        jpeg, offsets = archive.pieces("jpeg"), _offsets(archive)
         files = [_file(jpeg, offsets, index) for index in spread(range(len(offsets) - 1))]
         return 3, median_shape(files, where=archive.path).short
 
@@ -110,14 +110,14 @@ def _pixels(archive: Archive, count: int, resolution: int) -> NDArray[np.uint8]:
     return cached([archive.path], (count, 3, resolution, resolution), Reading(), fresh)
 
 
-def _content(archive: Archive, count: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+def _content(archive: Archive, count: int) -> tuple[Pieces, NDArray[Any]]:
     """The bytes of all images of a file, and where each begins and the last ends.
 
     Args:
         count: of the labels.
     """
-    jpeg, offsets = archive.read("jpeg"), _offsets(archive)
-    if len(offsets) != count + 1 or jpeg.dtype != np.uint8 or jpeg.ndim != 1 or offsets[-1] > len(jpeg):
+    jpeg, offsets = archive.pieces("jpeg"), _offsets(archive)
+    if len(offsets) != count + 1 or jpeg.dtype != np.uint8 or len(jpeg.shape) != 1 or offsets[-1] > jpeg.shape[0]:
         raise DataError(
             f"'jpeg' must be bytes, cut by one more of 'offsets' than there are 'labels', but {archive.path} has "
             f"{count} labels, {len(offsets)} offsets up to {offsets[-1]}, and jpeg of type {jpeg.dtype} and shape "
@@ -140,5 +140,5 @@ def _offsets(archive: Archive) -> NDArray[Any]:
     return offsets
 
 
-def _file(jpeg: NDArray[Any], offsets: NDArray[Any], index: int) -> BytesIO:
-    return BytesIO(jpeg[int(offsets[index]) : int(offsets[index + 1])].tobytes())
+def _file(jpeg: Pieces, offsets: NDArray[Any], index: int) -> BytesIO:
+    return BytesIO(jpeg.read(int(offsets[index]), int(offsets[index + 1])))

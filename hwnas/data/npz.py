@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import lzma
 import math
+import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -32,11 +35,37 @@ _UNREADABLE = (
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
+    struct.error,
     lzma.LZMAError,
 )
 """What zipfile and numpy raise on a damaged or hostile file; encryption is a RuntimeError."""
 
+_READ_AT_ONCE = 2**20
+_LENGTHS_AT = 26  # of the name and of the extra field, in the header of an entry, which they follow
 _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+@dataclass(frozen=True)
+class _Member:
+    """An array in the archive: its open file, its shape and type, and where its values are, if not compressed."""
+
+    file: IO[bytes]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int | None
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """An array of which pieces are read.
+
+    Attributes:
+        read: gives the bytes from `start` to `stop` of an array of uint8 with one axis; for several threads at once.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    read: Callable[[int, int], bytes]
 
 
 class Archive:
@@ -61,8 +90,8 @@ class Archive:
         Raises:
             DataError: as `read`.
         """
-        with self._member(key) as (_, shape):
-            return shape
+        with self._member(key) as member:
+            return member.shape
 
     def read(self, key: str) -> NDArray[Any]:
         """One array.
@@ -70,13 +99,36 @@ class Archive:
         Raises:
             DataError: it is damaged, holds Python objects, or is larger than `LARGEST_BYTES`.
         """
-        with self._member(key) as (file, _):
-            array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+        with self._member(key) as member:
+            array: NDArray[Any] = npy.read_array(member.file, allow_pickle=False)
         return array
 
+    def pieces(self, key: str) -> Pieces:
+        """An array that is not held in memory where it is stored without compression, as `np.savez` does.
+
+        Its checksum is compared once, here.
+
+        Raises:
+            DataError: as `read`.
+        """
+        with self._member(key) as member:
+            if member.offset is None:
+                content = npy.read_array(member.file, allow_pickle=False)
+                return Pieces(member.dtype, member.shape, lambda start, stop: content[start:stop].tobytes())
+            while member.file.read(_READ_AT_ONCE):
+                pass
+        begin = member.offset
+
+        def read(start: int, stop: int) -> bytes:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(begin + start)
+                return file.read(stop - start)
+
+        return Pieces(member.dtype, member.shape, read)
+
     @contextmanager
-    def _member(self, key: str) -> Iterator[tuple[IO[bytes], tuple[int, ...]]]:
-        """An array's file, at its beginning, and the shape in its header, once that is known to be harmless."""
+    def _member(self, key: str) -> Iterator[_Member]:
+        """An array, at the beginning of its header, once that is known to be harmless."""
         with self._opened() as archive:
             entry = archive.getinfo(f"{key}.npy")
             with archive.open(entry) as file:
@@ -99,8 +151,16 @@ class Archive:
                 )
             if min(shape, default=0) < 0 or entry.file_size != header_bytes + size_bytes:
                 raise ValueError(f"the array {key!r} has another length than its header says")
+            plain = entry.compress_type == zipfile.ZIP_STORED
             with archive.open(entry) as file:
-                yield file, shape
+                yield _Member(file, shape, dtype, self._begin(entry) + header_bytes if plain else None)
+
+    def _begin(self, entry: zipfile.ZipInfo) -> int:
+        """Where the content of an entry is, behind its own header, whose name and extra field may be of any length."""
+        with self.path.open("rb") as file:
+            file.seek(entry.header_offset + _LENGTHS_AT)
+            name, extra = struct.unpack("<HH", file.read(4))
+        return entry.header_offset + _LENGTHS_AT + 4 + int(name) + int(extra)
 
     @contextmanager
     def _opened(self) -> Iterator[zipfile.ZipFile]:

@@ -10,6 +10,9 @@ from typing import Literal
 
 Fit = Literal["crop", "pad", "squash"]
 FITS: tuple[Fit, ...] = ("crop", "pad", "squash")
+COUNTED = 4096
+"""Of image files, mean and deviation are taken from so many at most, evenly spread."""
+
 VERSION = 2
 """To be raised whenever the same file would be read to other pixels."""
 
@@ -30,6 +33,8 @@ class ReadOptions:
         flip: whether images are mirrored left-right in training: auto, on or off.
         skip_unreadable: leave out images that cannot be read, instead of refusing all of them.
         threads: that images are looked at with.
+        loader_threads: that read images ahead of training; None for as many as there are cores to spare, 0 for none.
+        counted: images that mean and deviation are taken from, at most.
     """
 
     labels: str = ""
@@ -37,6 +42,8 @@ class ReadOptions:
     flip: Literal["auto", "on", "off"] = "auto"
     skip_unreadable: bool = False
     threads: int = 1
+    loader_threads: int | None = None
+    counted: int = COUNTED
 
     def fit_of(self, aspect: float) -> Fit:
         """The fit, for images whose longer side is `aspect` times the shorter one in the median."""

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import io
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.lib import format as npy
 
 from hwnas.data.dataset import Dataset, Images
-from hwnas.files import write_bytes
+from hwnas.data.read_ahead import in_small_batches, read_ahead
+from hwnas.files import write_chunks
 
 
 def save_images(dataset: Dataset, folder: Path) -> ImageFacts:
     """Write train and validation images as .npy files; what else is in the data set comes back."""
     for name, part in (("train", dataset.train), ("val", dataset.val)):
-        for kind, array in (("pixels", part.pixels), ("labels", part.labels)):
-            buffer = io.BytesIO()
-            np.save(buffer, array, allow_pickle=False)
-            write_bytes(folder / f"{name}-{kind}.npy", buffer.getvalue())
+        pixels = (one.data for one in read_ahead(part.store, in_small_batches(part.store, part.rows)))
+        write_chunks(folder / f"{name}-pixels.npy", itertools.chain([_header(part.shape, "|u1")], pixels))
+        labels = np.ascontiguousarray(part.labels, "<i8")
+        write_chunks(folder / f"{name}-labels.npy", (_header(labels.shape, "<i8"), labels.data))
     return ImageFacts(dataset.name, dataset.classes, dataset.mean, dataset.std, dataset.flip)
+
+
+def _header(shape: tuple[int, ...], kind: str) -> bytes:
+    file = io.BytesIO()
+    npy.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
+    return file.getvalue()
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class ClassPool:
     def _restricted(self, labels: Sequence[int]) -> ClassPool:
         places = np.concatenate([self.members[label] for label in labels])
         new = np.repeat(np.arange(len(labels)), [len(self.members[label]) for label in labels])
-        images = Images(self.images.pixels[places], new)
+        images = Images(self.images.take(places), new)
         return ClassPool(self.name, tuple(self.classes[label] for label in labels), images, self.mean, self.std)
 
 

@@ -168,7 +168,7 @@ def _choices(pool: ClassPool, shape: Shape) -> list[tuple[int, ...]]:
 
 
 def _batch(pool: ClassPool, places: Sequence[Places], turns: Places, device: torch.device) -> Batch:
-    parts = [np.rot90(pool.images.pixels[p], k=int(t), axes=(2, 3)) for p, t in zip(places, turns, strict=True)]
+    parts = [np.rot90(pool.images.take(p), k=int(t), axes=(2, 3)) for p, t in zip(places, turns, strict=True)]
     pixels = torch.from_numpy(np.ascontiguousarray(np.concatenate(parts))).to(device)
     labels = torch.arange(len(places)).repeat_interleave(len(places[0])).to(device)
     return to_input(pixels, pool.mean, pool.std), labels

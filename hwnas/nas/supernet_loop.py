@@ -304,7 +304,7 @@ class SearchLoop:
             "space": [self.supernet.space.name, self.supernet.space.input_shape, self.supernet.space.classes],
             "settings": self.settings.identity(),
             "seed": self.seed,
-            "dataset": [self.dataset.name, self.dataset.train.pixels.shape],
+            "dataset": [self.dataset.name, self.dataset.train.shape],
             "relaxations": [repr(one.relaxation) for one in self.constrained],
             "samplers": [[_EARLIER.get(name := type(one).__qualname__, name), self.guides] for one in self.samplers],
             "budgets": [penalty.target for penalty in self._penalties],

@@ -11,7 +11,7 @@ from hwnas.run.plan_checks import uneven
 from hwnas.run.run_folder import RunFolder
 
 
-def images(plan: Plan, dataset: Dataset | None, folder: RunFolder) -> Dataset:
+def images(plan: Plan, dataset: Dataset | None, folder: RunFolder, events: Events) -> Dataset:
     """The images at the resolution of the space; a resumed run has the same as before.
 
     Args:
@@ -23,7 +23,7 @@ def images(plan: Plan, dataset: Dataset | None, folder: RunFolder) -> Dataset:
     """
     config, resolution = plan.config, plan.space.input_shape[1]
     if dataset is None:
-        dataset = images_of(config, resolution)
+        dataset = images_of(config, resolution, tell=events.say)
         folder.same_data(dataset.digest())
     return resized(dataset, resolution)
 

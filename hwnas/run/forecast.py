@@ -40,6 +40,7 @@ _PROCESS_MIB, _FLOAT = 300, 4
 _ROOMIER = 1.25  # from one number of minutes that is looked at to the next
 _LONGEST = 100_000.0  # minutes
 _FEWEST_SEARCH_STEPS = 60
+_COUNTED = 64  # images that mean and deviation are taken from, where nothing is trained
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def forecast(plan: Plan, dataset: Dataset | None = None) -> Forecast:
     """
     compute, resolution = plan.config.compute, plan.space.input_shape[1]
     if dataset is None:
-        dataset = images_of(plan.config, resolution)
+        dataset = images_of(plan.config, resolution, counted=_COUNTED)
     dataset = resized(dataset, resolution)
     with training_session(compute.seed, compute.threads):
         image_s = _image_s(plan, dataset)
@@ -160,7 +161,7 @@ class _Guess:
         values = plan.space.costs(_values).largest
         parameters = sum(one.numel() for one in network_module(largest).parameters())
         parts = (dataset.train, dataset.val, dataset.test)
-        self._images_mib = sum(part.pixels.nbytes for part in parts) / 2**20
+        self._images_mib = sum(prod(part.shape) for part in parts if part.in_memory) / 2**20
         self._searching = self._memory_mib(shared, self._options() * values, SearchSettings.batch_size)
         batch = Recipe.for_images(len(dataset.train)).batch_size
         self._training = self._memory_mib(parameters, values, batch)

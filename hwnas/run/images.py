@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from hwnas.config import Configuration
 from hwnas.data import Dataset, ReadOptions, Survey, class_names, load_dataset, native_shape, survey
+from hwnas.data.reading import COUNTED
 from hwnas.events import Events
 from hwnas.files import user_path, write_json
-from hwnas.progress import Progress
+from hwnas.progress import Progress, Silent
 from hwnas.run.run_folder import RunFolder
+
+_SILENT = Silent()
 
 
 def read_options(config: Configuration) -> ReadOptions:
     """How the images are to be read."""
     data = config.data
-    return ReadOptions(data.labels, data.fit, data.flip, data.skip_unreadable, config.compute.threads)
+    compute = config.compute
+    return ReadOptions(data.labels, data.fit, data.flip, data.skip_unreadable, compute.threads, compute.loader_threads)
 
 
-def images_of(config: Configuration, resolution: int) -> Dataset:
+def images_of(
+    config: Configuration, resolution: int, *, counted: int = COUNTED, tell: Callable[[str], None] = _SILENT.say
+) -> Dataset:
     """The images at `resolution` × `resolution` pixels.
+
+    Args:
+        counted: images in files that mean and deviation are taken from, at most.
+        tell: where messages go while images are read.
 
     Raises:
         InputError: the source is unknown, or the images cannot be used.
     """
-    return load_dataset(
-        config.data.source, resolution=resolution, seed=config.compute.seed, options=read_options(config)
-    )
+    options = replace(read_options(config), counted=counted)
+    return load_dataset(config.data.source, resolution=resolution, seed=config.compute.seed, options=options, tell=tell)
 
 
 def named_classes(config: Configuration) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def run_search(
         with training_session(config.compute.seed, config.compute.threads):
             write_environment(plan, folder.environment)
             with events.stage("data"):
-                dataset = images(plan, dataset, folder)
+                dataset = images(plan, dataset, folder, events)
             tell_of_images(plan, dataset, folder, events, resumed=resume)
             with events.stage("measure"):
                 whole = _latencies(plan, folder, events, clock)

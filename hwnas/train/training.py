@@ -140,7 +140,7 @@ class Training:
         identity = {
             "recipe": self.recipe.identity(),
             "seed": self.seed,
-            "dataset": [self.dataset.name, self.dataset.classes, self.dataset.train.pixels.shape],
+            "dataset": [self.dataset.name, self.dataset.classes, self.dataset.train.shape],
             "tensors": [(name, list(value.shape)) for name, value in self.average.values.items()],
         }
         return sha256(json.dumps(identity).encode())

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from data_files import complaint, contents, cycle, encoded, everything, jpeg_arrays, noise, pairs
+from numpy.lib import format as npy
 from PIL import Image
 
 from hwnas.data import cache, class_names, image, load_dataset, native_shape
 from hwnas.data.dataset import Dataset
+from hwnas.data.npz import Archive
 from hwnas.errors import DataError
 
 X, Y = noise(12, 16, 16, 3), cycle(12, 3)
@@ -57,25 +63,25 @@ def test_the_second_time_nothing_is_decoded(source: Path, folder: Path, decoded:
         assert everything(dataset) == EXPECTED
         assert dataset.flip
     assert len(decoded) == 12
-    (entry,) = folder.iterdir()
-    assert np.load(entry, allow_pickle=False).shape == (12, 3, 16, 16)
-    load(source, 8)
+    assert len(decoded) == 12
+    assert [entry.stat().st_size for entry in folder.iterdir()] == [12 * (4 + 3 * 16 * 16)]
+    everything(load(source, 8))
     assert len(decoded) == 24
     assert len(list(folder.iterdir())) == 2
 
 
 def test_a_changed_file_is_decoded_again(source: Path, decoded: list[int]) -> None:
-    load(source)
+    everything(load(source))
     file = source if source.is_file() else source / "1" / "01.png"
     facts = file.stat()
     os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))
-    load(source)
+    everything(load(source))
     assert len(decoded) == 24
 
 
 def test_another_folder_with_the_same_files_is_another(source: Path, tmp_path: Path, decoded: list[int]) -> None:
-    load(source)
-    load(source.rename(tmp_path / f"moved{source.suffix}"))
+    everything(load(source))
+    everything(load(source.rename(tmp_path / f"moved{source.suffix}")))
     assert len(decoded) == 24
 
 
@@ -87,20 +93,32 @@ def test_another_folder_with_the_same_files_is_another(source: Path, tmp_path: P
         lambda content: b"",
         lambda content: b"x" * len(content),
         lambda content: content[:-1000] + bytes([content[-1000] ^ 1]) + content[-999:],
-        lambda content: content.replace(b"(12, 3, 16, 16)", b"(12, 3, 32,  8)"),
-        lambda content: content.replace(b"|u1", b"|O8"),
+        lambda content: content + content,
     ],
 )
-def test_a_damaged_entry_is_decoded_again(
+def test_a_damaged_entry_heals_itself(
     source: Path, folder: Path, decoded: list[int], damage: Callable[[bytes], bytes]
 ) -> None:
-    load(source)
+    everything(load(source))
     (entry,) = folder.iterdir()
     whole = entry.read_bytes()
     entry.write_bytes(damage(whole))
     assert everything(load(source)) == EXPECTED
-    assert len(decoded) == 24
     assert entry.read_bytes() == whole
+    before = len(decoded)
+    assert everything(load(source)) == EXPECTED
+    assert len(decoded) == before
+
+
+def test_of_a_damaged_entry_only_the_damaged_images_are_decoded(source: Path, folder: Path, decoded: list[int]) -> None:
+    everything(load(source))
+    (entry,) = folder.iterdir()
+    content = bytearray(entry.read_bytes())
+    content[-1000] ^= 1
+    content[3] ^= 1
+    entry.write_bytes(content)
+    assert everything(load(source)) == EXPECTED
+    assert len(decoded) == 14
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(
@@ -108,31 +126,91 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HWNAS_CACHE", str(tmp_path / "file"))
-    for _ in range(2):
-        assert everything(load(source)) == EXPECTED
-    assert len(decoded) == 24
+    said: list[str] = []
+    assert everything(load_dataset(str(source), resolution=16, seed=0, tell=said.append)) == EXPECTED
+    (message,) = said
+    assert message.startswith("images are decoded in every epoch, as they cannot be kept")
+    before = len(decoded)
+    assert everything(load(source)) == EXPECTED
+    assert len(decoded) == 2 * before
+
+
+def test_a_disk_that_fills_up_ends_nothing(source: Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    write, written, said = os.pwrite, [], []
+
+    def full(*arguments: Any) -> int:
+        written.append(0)
+        if len(written) > 9:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        dataset = load_dataset(str(source), resolution=16, seed=0, tell=said.append)
+        assert everything(dataset) == everything(dataset) == EXPECTED
+    assert len(said) == 1
+    assert "No space left on device" in said[0]
+    assert "HWNAS_CACHE" in said[0]
+    before = len(decoded)
+    assert everything(load(source)) == EXPECTED
+    assert len(decoded) == before + 12 - 4
 
 
 def test_the_least_recently_used_go_first(source: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "LARGEST_BYTES", 12 * 3 * (16**2 + 15**2 + 14**2) + 1000)
     (folder.parent / "mine.npy").parent.mkdir()
     (folder.parent / "mine.npy").write_bytes(b"x" * 10**6)
     entries = {}
     for number, resolution in enumerate((16, 15, 14)):
         before = set(folder.glob("*"))
-        load(source, resolution)
+        everything(load(source, resolution))
         (entries[resolution],) = set(folder.iterdir()) - before
         os.utime(entries[resolution], (number, number))
     left = folder / ".0.pixels.npy.abc"
     left.write_bytes(b"x" * 1000)
     os.utime(left, (0, 0))
-    load(source, 16)
+    everything(load(source, 16))
+    gc.collect()
+    held = sum(entry.stat().st_blocks * 512 for entry in (entries[16], entries[14]))
+    limit_to(held + 12 * (4 + 3 * 13**2), folder, monkeypatch)
     load(source, 13)
     kept = set(folder.iterdir())
-    assert entries[16] in kept
+    assert {entries[16], entries[14]} <= kept
     assert entries[15] not in kept
     assert left not in kept
     assert (folder.parent / "mine.npy").exists()
+
+
+def test_an_entry_in_use_stays_and_what_has_no_room_is_not_kept(
+    source: Path, folder: Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = load(source)
+    everything(dataset)
+    (entry,) = folder.iterdir()
+    limit_to(entry.stat().st_blocks * 512 + 1, folder, monkeypatch)
+    said: list[str] = []
+    other = load_dataset(str(source), resolution=15, seed=0, tell=said.append)
+    assert list(folder.iterdir()) == [entry]
+    assert len(said) == 1
+    before = len(decoded)
+    for _ in range(2):
+        everything(other)
+    assert len(decoded) == before + 24
+    assert everything(dataset) == EXPECTED
+    assert len(decoded) == before + 24
+    del dataset
+    gc.collect()
+    load(source, 14)
+    assert entry not in list(folder.iterdir())
+
+
+def limit_to(size_bytes: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that the disk has room for so many bytes of entries."""
+
+    def usage(path: Path) -> SimpleNamespace:
+        held = sum(entry.stat().st_blocks * 512 for entry in folder.iterdir())
+        return SimpleNamespace(free=size_bytes / cache.SHARE - held)
+
+    monkeypatch.setattr(cache.shutil, "disk_usage", usage)
 
 
 def test_without_the_variable_it_is_the_cache_folder_of_the_user(
@@ -186,3 +264,24 @@ def test_offsets_and_labels_have_to_fit(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", **good | {"offsets": ends[:1]})
     with pytest.raises(DataError):
         native_shape(str(tmp_path / "set.npz"))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_encoded_images_in_an_archive_are_read_one_by_one_where_they_can_be(
+    tmp_path: Path, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [encoded(x) for x in X]
+    save(tmp_path / "set.npz", padding=np.zeros(7), **jpeg_arrays(images, Y))
+    read, whole = npy.read_array, []
+    monkeypatch.setattr(npy, "read_array", lambda *args, **more: whole.append(found := read(*args, **more)) or found)
+    pieces = Archive(tmp_path / "set.npz").pieces("jpeg")
+    assert pieces.shape == (sum(map(len, images)),)
+    assert pieces.read(0, len(images[0])) == images[0]
+    assert pieces.read(len(images[0]), len(images[0]) + len(images[1])) == images[1]
+    assert len(whole) == (save is np.savez_compressed)
+    assert everything(load(tmp_path / "set.npz")) == EXPECTED
+    content = bytearray((tmp_path / "set.npz").read_bytes())
+    at = content.find(images[3][40:60]) if save is np.savez else len(content) // 2
+    content[at] ^= 1
+    (tmp_path / "set.npz").write_bytes(content)
+    assert "cannot be read as .npz" in complaint(tmp_path / "set.npz")

@@ -54,5 +54,5 @@ def batches(
             matrices = augmentation.draw(len(chosen), generator, flip=dataset.flip).to(device)
             x = augmentation.warp(x, matrices).to(memory_format=torch.channels_last)
         if cutout and generator is not None:
-            x = x * augmentation.kept_by_cutout(len(chosen), x.shape[-1], cutout, generator).to(device)
+            x = x * augmentation.kept_by_cutout(len(chosen), dataset.size, cutout, generator).to(device)
         yield x, torch.from_numpy(images.labels[chosen.numpy()]).to(device)

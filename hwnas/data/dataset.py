@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from hwnas.data.reading import Reading
-from hwnas.data.resize import square
+from hwnas.data.resize import fitted
 from hwnas.errors import DataError
+from hwnas.size import Size
 
 SMALLEST_CLASS = 3
 """A class needs one image in each of train, validation and test."""
@@ -51,7 +52,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three disjoint sets of square images, and what is needed to feed them to a network.
+    """Three disjoint sets of images of one size, and what is needed to feed them to a network.
 
     Attributes:
         name: what the set is called in reports.
@@ -74,13 +75,18 @@ class Dataset:
 
     @property
     def channels(self) -> int:
-        """Channels per pixel: 1 for grey, 3 for RGB."""
+        """Channels per pixel: 1 for grey, 3 for RGB, any number for arrays."""
         return int(self.train.pixels.shape[1])
 
     @property
     def resolution(self) -> int:
-        """Width and height in pixels."""
-        return int(self.train.pixels.shape[2])
+        """Side in pixels of a square with as many."""
+        return self.size.side
+
+    @property
+    def size(self) -> Size:
+        """Of every image."""
+        return Size(*self.train.pixels.shape[2:])
 
     def digest(self) -> str:
         """SHA-256 of the class names, pixels and labels of all three sets."""
@@ -214,12 +220,13 @@ def assemble(
     return Dataset(name, tuple(classes), parts["train"], parts["val"], parts["test"], mean, std, flip)
 
 
-def resized(dataset: Dataset, resolution: int) -> Dataset:
-    """The same images at `resolution` × `resolution`; mean and deviation are measured again."""
-    if resolution == dataset.resolution:
+def resized(dataset: Dataset, resolution: Size) -> Dataset:
+    """The same images at another size; mean and deviation are measured again."""
+    if resolution == dataset.size:
         return dataset
     train, val, test = (
-        Images(square(part.pixels, resolution), part.labels) for part in (dataset.train, dataset.val, dataset.test)
+        Images(fitted(part.pixels, resolution, "crop"), part.labels)
+        for part in (dataset.train, dataset.val, dataset.test)
     )
     mean, std = statistics(train)
     return replace(dataset, train=train, val=val, test=test, mean=mean, std=std)

@@ -16,10 +16,11 @@ from hwnas.data.census_cache import census_of
 from hwnas.data.dataset import Dataset, Images, assemble
 from hwnas.data.encoded import Shape, decode, median_shape, spread
 from hwnas.data.found import Found
-from hwnas.data.reading import Reading, ReadOptions, window
+from hwnas.data.reading import Fit, Reading, ReadOptions, window
 from hwnas.data.survey import Survey
 from hwnas.data.taken import kept_ranges, taken
 from hwnas.progress import Progress, Silent
+from hwnas.size import Size
 
 _SILENT = Silent()
 
@@ -41,8 +42,12 @@ class EncodedSource:
         files = [self._found.open(index) for index in spread(range(len(self._found.names)))]
         return median_shape(files, where=self._found.where)
 
-    def native_shape(self) -> tuple[int, int]:
-        return 3, self._shape.native(self._options.fit_of(self._shape.aspect))
+    def native_shape(self) -> tuple[int, Size]:
+        return 3, Size.square(self._shape.native(self._fit))
+
+    @property
+    def _fit(self) -> Fit:
+        return self._options.fit_of(self._shape.mismatch(self._options.target))
 
     def classes(self) -> tuple[str, ...]:
         return self._found.classes
@@ -50,14 +55,14 @@ class EncodedSource:
     def survey(self, *, seed: int, progress: Progress = _SILENT) -> Survey:
         return self._surveyed(seed, progress)[0]
 
-    def load(self, *, resolution: int, seed: int) -> Dataset:
+    def load(self, *, resolution: Size, seed: int) -> Dataset:
         survey, kept = self._surveyed(seed, _SILENT)
         found, count = self._found, len(kept)
         all_kept = count == len(found.names)
         files = found.files if all_kept or len(found.files) != len(found.names) else [found.files[k] for k in kept]
         pixels = cached(
             files,
-            (count, 3, resolution, resolution),
+            (count, 3, *resolution),
             survey.reading,
             lambda: decode(
                 count,
@@ -96,7 +101,7 @@ class EncodedSource:
         return taken(found, census, options, seed=seed, shape=self._shape, reading=reading, notes=notes)
 
     def _reading(self, seen: Census) -> tuple[Reading, list[str]]:
-        fit = self._options.fit_of(self._shape.aspect)
+        fit = self._fit
         if not seen.deep.any():
             return Reading(fit), []
         low, high = float(seen.low[seen.deep].min()), float(seen.high[seen.deep].max())

@@ -14,6 +14,7 @@ from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.pools import load_pool
 from hwnas.meta.train import Sources
 from hwnas.progress import Progress
+from hwnas.size import SizeLike
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class MetaConfig:
     space: str = "mobile"
     width: float = 0.25
     depth: int = 0
-    resolution: int = 32
+    resolution: SizeLike = 32
     minutes: float = 0.0
     seed: int = 0
 

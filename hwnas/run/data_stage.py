@@ -9,6 +9,7 @@ from hwnas.run.images import images_of, note_images
 from hwnas.run.plan import Plan
 from hwnas.run.plan_checks import uneven
 from hwnas.run.run_folder import RunFolder
+from hwnas.size import Size
 
 
 def images(plan: Plan, dataset: Dataset | None, folder: RunFolder) -> Dataset:
@@ -21,7 +22,7 @@ def images(plan: Plan, dataset: Dataset | None, folder: RunFolder) -> Dataset:
         InputError: a resumed run had other images.
         DataError: the images cannot be used.
     """
-    config, resolution = plan.config, plan.space.input_shape[1]
+    config, resolution = plan.config, Size(*plan.space.input_shape[1:])
     if dataset is None:
         dataset = images_of(config, resolution)
         folder.same_data(dataset.digest())

@@ -30,6 +30,7 @@ from hwnas.run.schedule import (
     search_settings,
     trainings,
 )
+from hwnas.size import Size
 from hwnas.train import Recipe, training_session
 from hwnas.train.timing import mean_step_s, timed_batch
 from hwnas.train.training import Training
@@ -99,7 +100,7 @@ def forecast(plan: Plan, dataset: Dataset | None = None) -> Forecast:
     Raises:
         DataError: the images cannot be used.
     """
-    compute, resolution = plan.config.compute, plan.space.input_shape[1]
+    compute, resolution = plan.config.compute, Size(*plan.space.input_shape[1:])
     if dataset is None:
         dataset = images_of(plan.config, resolution)
     dataset = resized(dataset, resolution)

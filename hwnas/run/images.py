@@ -8,16 +8,19 @@ from hwnas.events import Events
 from hwnas.files import user_path, write_json
 from hwnas.progress import Progress
 from hwnas.run.run_folder import RunFolder
+from hwnas.size import Size
 
 
 def read_options(config: Configuration) -> ReadOptions:
     """How the images are to be read."""
     data = config.data
-    return ReadOptions(data.labels, data.fit, data.flip, data.skip_unreadable, config.compute.threads)
+    return ReadOptions(
+        data.labels, data.fit, data.flip, data.skip_unreadable, config.compute.threads, config.space.size
+    )
 
 
-def images_of(config: Configuration, resolution: int) -> Dataset:
-    """The images at `resolution` × `resolution` pixels.
+def images_of(config: Configuration, resolution: Size) -> Dataset:
+    """The images at a size.
 
     Raises:
         InputError: the source is unknown, or the images cannot be used.
@@ -36,8 +39,8 @@ def named_classes(config: Configuration) -> tuple[str, ...]:
     return class_names(config.data.source, read_options(config))
 
 
-def native(config: Configuration) -> tuple[int, int]:
-    """(channels, resolution in pixels) that the images have by nature.
+def native(config: Configuration) -> tuple[int, Size]:
+    """(channels, size) that the images have by nature.
 
     Raises:
         InputError: as `images_of`.

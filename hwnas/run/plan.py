@@ -25,6 +25,7 @@ from hwnas.run.images import data_texts, named_classes, native, surveyed
 from hwnas.run.init import check_share, initialised, start_of
 from hwnas.run.instance_choice import chosen_instance, of_table
 from hwnas.run.plan_checks import check_latency, check_strategy
+from hwnas.size import Size
 from hwnas.train import resolve
 
 _SILENT = Silent()
@@ -135,15 +136,14 @@ def make_plan(
     def constrain(space: SearchSpace) -> ConstrainedSpace:
         return constrained_space(config, space, classes, texts, device.runtime, device.precision)
 
-    channels, side = native(config) if dataset is None else (dataset.channels, dataset.resolution)
+    channels, size = native(config) if dataset is None else (dataset.channels, dataset.size)
     folder = table_folder(condition, tables)
     place = find_folder(condition, tables)
     table = open_table(device, place or folder)
     config = config if device.reachable else of_table(config, table, channels, len(classes))
-    found = chosen_instance(config, device, (channels, side, len(classes)), constrain, progress)
-    resolved = config.changed(
-        space={"width": found.width, "depth": found.depth, "resolution": found.space.input_shape[1]}
-    )
+    found = chosen_instance(config, device, (channels, size, len(classes)), constrain, progress)
+    resolution = Size(*found.space.input_shape[1:]).plain
+    resolved = config.changed(space={"width": found.width, "depth": found.depth, "resolution": resolution})
     if device.reachable:
         table, place = table_for(device, found.space, tables)
     say_if_here(place, tables, progress)

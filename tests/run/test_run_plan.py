@@ -17,6 +17,7 @@ from hwnas.run import instance, latency_stage, plan
 from hwnas.run.instance_choice import default_resolution, default_width
 from hwnas.run.latency_stage import ready_model
 from hwnas.run.plan import make_plan
+from hwnas.size import Size
 
 
 @pytest.fixture
@@ -38,7 +39,8 @@ def data(tmp_path: Path) -> Path:
     ],
 )
 def test_size_and_width_follow_the_images(native: int, resolution: int, width: float) -> None:
-    assert (default_resolution(native), default_width(native)) == (resolution, width)
+    size = Size.square(native)
+    assert (default_resolution(size), default_width(size)) == (Size.square(resolution), width)
 
 
 def test_a_plan_resolves_everything(data: Path, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from hwnas.config.budget import budget_text
 from hwnas.config.option import Option
 from hwnas.config.section import Section
 from hwnas.config.share import parse_share
+from hwnas.image_size import LARGEST_SIDE, Size, size_value
 from hwnas.metric_names import Metric
-from hwnas.size import LARGEST_SIDE, Size, size_value
 
 Evaluator = Literal["", "one-shot", "from-scratch"]
 Reward = Literal["filter", "absolute"]

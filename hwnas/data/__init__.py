@@ -21,8 +21,8 @@ from hwnas.data.source import Source
 from hwnas.data.survey import Survey
 from hwnas.errors import DataError, InputError
 from hwnas.files import user_path
+from hwnas.image_size import Size, SizeLike
 from hwnas.progress import Progress, Silent
-from hwnas.size import Size, SizeLike
 
 __all__ = [
     "Dataset",

@@ -22,8 +22,8 @@ from hwnas.data.resize import fitted
 from hwnas.data.survey import Survey
 from hwnas.data.taken import taken
 from hwnas.errors import DataError
+from hwnas.image_size import Size
 from hwnas.progress import Progress, Silent
-from hwnas.size import Size
 
 KEYS = (
     "the keys are x and y; or x_train, y_train, x_test and y_test, with x_val and y_val if you like; or train_images, "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 MAX_SHIFT = 0.1
 MAX_DEGREES = 10.0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hwnas.data.reading import Reading
 from hwnas.data.resize import fitted
 from hwnas.errors import DataError
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 SMALLEST_CLASS = 3
 """A class needs one image in each of train, validation and test."""

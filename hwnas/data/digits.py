@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from hwnas.data.dataset import Dataset, Images, assemble
 from hwnas.data.resize import fitted
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 CLASSES = tuple("0123456789")
 NATIVE_RESOLUTION = 8

@@ -22,7 +22,7 @@ from hwnas.data import image
 from hwnas.data.reading import Fit, Reading
 from hwnas.data.resize import room
 from hwnas.errors import DataError
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 T = TypeVar("T")
 SHOWN = 5

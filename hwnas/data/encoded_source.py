@@ -19,8 +19,8 @@ from hwnas.data.found import Found
 from hwnas.data.reading import Fit, Reading, ReadOptions, window
 from hwnas.data.survey import Survey
 from hwnas.data.taken import kept_ranges, taken
+from hwnas.image_size import Size
 from hwnas.progress import Progress, Silent
-from hwnas.size import Size
 
 _SILENT = Silent()
 

@@ -17,7 +17,7 @@ from hwnas.data.image import as_rgb
 from hwnas.data.pixels import FEW, has_channels
 from hwnas.data.resize import LARGEST_BYTES, fitted, room
 from hwnas.errors import DataError, InputError
-from hwnas.size import Size, SizeLike
+from hwnas.image_size import Size, SizeLike
 
 
 def from_torch(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, features
 
 from hwnas.data.reading import PADDING, Reading
-from hwnas.size import Size, SizeLike
+from hwnas.image_size import Size, SizeLike
 
 HEIF_SUFFIXES = frozenset({".heic", ".heif"})
 """Read where pillow-heif is installed."""

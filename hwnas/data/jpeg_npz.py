@@ -17,7 +17,7 @@ from hwnas.data.labels import class_labels
 from hwnas.data.npz import Archive
 from hwnas.data.reading import Reading
 from hwnas.errors import DataError
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 _NEEDED = ("jpeg", "labels", "offsets")
 

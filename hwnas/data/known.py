@@ -18,7 +18,7 @@ from hwnas.data.jpeg_npz import JpegNpz
 from hwnas.data.npz import Archive
 from hwnas.data.source import Source
 from hwnas.errors import DataError
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 VARIABLE = "HWNAS_DATA"
 """Environment variable with the folder to look into first."""

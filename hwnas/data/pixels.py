@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.errors import DataError
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 ORDERS = ("NCHW", "NHWC")
 MOST_CHANNELS = 512

@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 
 from hwnas.data.reading import PADDING, Fit
 from hwnas.errors import DataError
-from hwnas.size import Size, SizeLike
+from hwnas.image_size import Size, SizeLike
 
 LARGEST_BYTES = 8 * 2**30
 """No array larger than this is read or made."""

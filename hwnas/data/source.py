@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from hwnas.data.dataset import Dataset
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 
 class Source(Protocol):

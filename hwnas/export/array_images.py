@@ -14,7 +14,7 @@ from hwnas.data.pixels import ORDERS, as_pixels
 from hwnas.data.reading import Fit
 from hwnas.data.resize import fitted
 from hwnas.errors import DataError
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 SUFFIXES = (".npy", ".npz")
 _KEYS = ("x", "x_test", "test_images")

@@ -22,9 +22,9 @@ from hwnas.errors import DataError, ExportError, InputError
 from hwnas.export.array_images import SUFFIXES, array_images
 from hwnas.export.image_paths import image_files
 from hwnas.export.model_file import CHANNELS_OF
+from hwnas.image_size import LARGEST_SIDE, Size
 from hwnas.runtimes import RUNTIMES
 from hwnas.schema import json_as
-from hwnas.size import LARGEST_SIDE, Size
 
 OnUnreadable: TypeAlias = Callable[[Path, DataError], None]
 """Is told of an image that cannot be read."""

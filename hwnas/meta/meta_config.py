@@ -9,12 +9,12 @@ from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import space_instance
 from hwnas.data import native_shape
 from hwnas.errors import InputError
+from hwnas.image_size import SizeLike
 from hwnas.meta.devices import device_models
 from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.pools import load_pool
 from hwnas.meta.train import Sources
 from hwnas.progress import Progress
-from hwnas.size import SizeLike
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hwnas.data import Dataset, Images, load_dataset
 from hwnas.data.dataset import statistics
 from hwnas.errors import InputError
-from hwnas.size import SizeLike
+from hwnas.image_size import SizeLike
 
 _HELD_OUT = 0.2
 

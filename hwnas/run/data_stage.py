@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hwnas.data import Dataset, resized
 from hwnas.events import Events
+from hwnas.image_size import Size
 from hwnas.run.forecast import forecast
 from hwnas.run.images import images_of, note_images
 from hwnas.run.plan import Plan
 from hwnas.run.plan_checks import uneven
 from hwnas.run.run_folder import RunFolder
-from hwnas.size import Size
 
 
 def images(plan: Plan, dataset: Dataset | None, folder: RunFolder) -> Dataset:

@@ -13,6 +13,7 @@ from hwnas.arch.op import OpSpec
 from hwnas.backends.torch import network_module
 from hwnas.config import Configuration
 from hwnas.data import Dataset, resized
+from hwnas.image_size import Size
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.nas.supernet import Supernet
@@ -30,7 +31,6 @@ from hwnas.run.schedule import (
     search_settings,
     trainings,
 )
-from hwnas.size import Size
 from hwnas.train import Recipe, training_session
 from hwnas.train.timing import mean_step_s, timed_batch
 from hwnas.train.training import Training

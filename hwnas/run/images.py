@@ -6,9 +6,9 @@ from hwnas.config import Configuration
 from hwnas.data import Dataset, ReadOptions, Survey, class_names, load_dataset, native_shape, survey
 from hwnas.events import Events
 from hwnas.files import user_path, write_json
+from hwnas.image_size import Size
 from hwnas.progress import Progress
 from hwnas.run.run_folder import RunFolder
-from hwnas.size import Size
 
 
 def read_options(config: Configuration) -> ReadOptions:

@@ -17,9 +17,9 @@ from hwnas.devices.device import Device
 from hwnas.devices.estimate import estimates
 from hwnas.devices.measure import measure
 from hwnas.errors import InfeasibleBudgetError
+from hwnas.image_size import Size
 from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.progress import Progress
-from hwnas.size import Size
 
 SHARE = 0.4
 _ROUNDS = 5

@@ -10,11 +10,11 @@ from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
 from hwnas.config import Configuration
 from hwnas.devices.device import Device
 from hwnas.errors import InfeasibleLimitError
+from hwnas.image_size import LARGEST_SIDE, SMALLEST_SIDE, Size
 from hwnas.latency.table import LatencyTable
 from hwnas.progress import Progress
 from hwnas.run.constrained_space import ConstrainedSpace
 from hwnas.run.instance import ChosenInstance, fit
-from hwnas.size import LARGEST_SIDE, SMALLEST_SIDE, Size
 
 _SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224
 _SMALL_IMAGES = 64  # pixels; images up to this size are never made smaller than they are to meet a budget

@@ -12,6 +12,7 @@ from hwnas.config import Budget, Configuration
 from hwnas.data import Dataset, Survey
 from hwnas.devices.device import Condition, Device
 from hwnas.devices.link import condition_of
+from hwnas.image_size import Size
 from hwnas.latency.find import device_or_imported, find_folder, say_if_here, table_folder
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table, table_for
 from hwnas.latency.model import LatencyModel
@@ -25,7 +26,6 @@ from hwnas.run.images import data_texts, named_classes, native, surveyed
 from hwnas.run.init import check_share, initialised, start_of
 from hwnas.run.instance_choice import chosen_instance, of_table
 from hwnas.run.plan_checks import check_latency, check_strategy
-from hwnas.size import Size
 from hwnas.train import resolve
 
 _SILENT = Silent()

@@ -11,7 +11,7 @@ import pytest
 from data_files import complaint, contents, encoded, everything, noise, pairs
 
 from hwnas.data import class_names, load_dataset, native_shape, survey
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 X = noise(24, 16, 16, 3)
 Y = np.arange(24) % 2

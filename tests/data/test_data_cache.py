@@ -15,7 +15,7 @@ from PIL import Image
 from hwnas.data import cache, class_names, image, load_dataset, native_shape
 from hwnas.data.dataset import Dataset
 from hwnas.errors import DataError
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 X, Y = noise(12, 16, 16, 3), cycle(12, 3)
 

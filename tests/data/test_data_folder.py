@@ -10,7 +10,7 @@ from PIL import Image
 from hwnas.data import class_names, load_dataset, native_shape
 from hwnas.data.image import read
 from hwnas.errors import DataError
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 COLOURS = {"red": (250, 10, 10), "green": (10, 250, 10)}
 

@@ -27,7 +27,7 @@ from data_files import (
 from hwnas.data import class_names, load_dataset, native_shape
 from hwnas.data.cifar import read_python
 from hwnas.errors import DataError
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 X = {"train": noise(40, 28, 28, seed=1), "t10k": noise(20, 28, 28, seed=2)}
 Y = {"train": cycle(40), "t10k": cycle(20)}

@@ -19,7 +19,7 @@ from PIL import Image
 from hwnas.data import class_names, load_dataset, native_shape
 from hwnas.data.resize import fitted, room
 from hwnas.errors import DataError
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 
 class Planted:

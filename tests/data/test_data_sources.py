@@ -7,7 +7,7 @@ import pytest
 
 from hwnas.data import class_names, load_dataset, native_shape
 from hwnas.errors import InputError
-from hwnas.size import Size
+from hwnas.image_size import Size
 
 
 def test_digits_at_native_size_are_the_originals() -> None:

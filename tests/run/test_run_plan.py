@@ -9,6 +9,7 @@ from run_fakes import SPACE, a_config, draw_images, latencies, row_ms, write_tab
 
 from hwnas.devices.rounds import Round
 from hwnas.errors import InfeasibleBudgetError, InputError
+from hwnas.image_size import Size
 from hwnas.latency import find
 from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.table import LatencyTable
@@ -17,7 +18,6 @@ from hwnas.run import instance, latency_stage, plan
 from hwnas.run.instance_choice import default_resolution, default_width
 from hwnas.run.latency_stage import ready_model
 from hwnas.run.plan import make_plan
-from hwnas.size import Size
 
 
 @pytest.fixture

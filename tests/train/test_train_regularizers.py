@@ -18,7 +18,7 @@ from hwnas.backends.torch import NetworkModule, export_weights, load_weights, ne
 from hwnas.data import Dataset, Images
 from hwnas.data.augment import kept_by_cutout
 from hwnas.errors import InputError
-from hwnas.size import Size
+from hwnas.image_size import Size
 from hwnas.train import Recipe, train
 from hwnas.train.drop_path import DropPath
 from hwnas.train.regularizers import Regularizers

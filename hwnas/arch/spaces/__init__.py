@@ -21,7 +21,7 @@ from hwnas.arch.spaces.mobile import RUNGS, mobile, mobilenet_v2
 from hwnas.arch.spaces.nasbench201 import nasbench201
 from hwnas.arch.spaces.toy import toy
 from hwnas.errors import InputError
-from hwnas.size import LARGEST_SIDE, SMALLEST_SIDE, Size, SizeLike
+from hwnas.image_size import LARGEST_SIDE, SMALLEST_SIDE, Size, SizeLike
 
 __all__ = [
     "chain",

@@ -21,7 +21,7 @@ from hwnas.arch.op import OpSpec
 from hwnas.arch.primitives import Shape
 from hwnas.arch.space import Architecture, Decision, Slot
 from hwnas.errors import InputError
-from hwnas.size import Size, SizeLike
+from hwnas.image_size import Size, SizeLike
 
 _END = "end"
 _FILTERS, _DEPTHS = (1, 3, 5), (64, 128, 256)  # of convolutions, at width 1; the paper has 512 as well

@@ -7,7 +7,7 @@ from hwnas.arch.kinds import make_divisible
 from hwnas.arch.op import OpSpec
 from hwnas.arch.slot_space import SlotSpace
 from hwnas.arch.space import Decision, Slot
-from hwnas.size import Size, SizeLike
+from hwnas.image_size import Size, SizeLike
 
 OPTIONS = (
     "none",
@@ -61,8 +61,8 @@ def darts(
         inner *= 2 if reducing else 1
         states = states[1], _cell(slots, f"c{cell}", states, inner, reducing=reducing)
     (_, last) = states
-    cin, *size = slots[-1].ops[0].output_shape
-    slots.append(Slot("classifier", (OpSpec("classifier", cin, classes, *size),), reads=(last,)))
+    end = slots[-1].ops[0]
+    slots.append(Slot("classifier", (OpSpec("classifier", end.cout, classes, *end.output_size),), reads=(last,)))
     depth = "" if cells == _DEPTH else f"-d{cells}"
     return SlotSpace(
         f"darts@w{width:g}{depth}-r{resolution}",
@@ -98,13 +98,13 @@ def _stem(channels: int, inner: int, size: Size) -> tuple[list[Slot], tuple[str,
 
 def _cell(slots: list[Slot], name: str, before: tuple[str, str], channels: int, *, reducing: bool) -> str:
     """Append the slots of one cell that reads the slots `before`; the name of the one that it ends with."""
-    shapes = {slot.name: slot.ops[0].output_shape for slot in slots}
-    size = Size(*shapes[before[1]][1:])
+    ops = {slot.name: slot.ops[0] for slot in slots}
+    size = ops[before[1]].output_size
     states = [f"{name}in0", f"{name}in1"]
     for state, read in zip(states, before, strict=True):
-        cin, *sides = shapes[read]
-        kind = "reluconv" if Size(*sides) == size else "reduce"
-        slots.append(Slot(state, (OpSpec(kind, cin, channels, *sides),), reads=(read,)))
+        own = ops[read].output_size
+        kind = "reluconv" if own == size else "reduce"
+        slots.append(Slot(state, (OpSpec(kind, ops[read].cout, channels, *own),), reads=(read,)))
     half = size.halved() if reducing else size
     for node in range(2, NODES + 2):
         edges = [f"{name}e{source}{node}" for source in range(node)]

@@ -6,7 +6,7 @@ from hwnas.arch.kinds import make_divisible
 from hwnas.arch.op import OpSpec
 from hwnas.arch.slot_space import SlotSpace
 from hwnas.arch.space import Decision, Slot
-from hwnas.size import Size, SizeLike
+from hwnas.image_size import Size, SizeLike
 
 OPTIONS = {
     "k3_e1": (3, 1, 1),
@@ -57,7 +57,7 @@ def fbnet(width: float = 1.0, resolution: SizeLike = 224, channels: int = 3, cla
     stem = OpSpec("conv", channels, make_divisible(_STEM * width), *size, 3, stride, act="relu")
     slots = [Slot("stem", (stem,))]
     decisions: list[Decision] = []
-    cin, size = stem.cout, Size(*stem.output_shape[1:])
+    cin, size = stem.cout, stem.output_size
     for stage, (stage_channels, layers) in enumerate(_STAGES):
         cout = make_divisible(stage_channels * width)
         for layer in range(layers):
@@ -65,7 +65,7 @@ def fbnet(width: float = 1.0, resolution: SizeLike = 224, channels: int = 3, cla
             name = f"l{len(decisions)}"
             slots.append(Slot(name, _candidates(cin, cout, size, stride), decision=len(decisions)))
             decisions.append(Decision(name, (*OPTIONS, "skip")))
-            cin, size = cout, Size(*slots[-1].ops[0].output_shape[1:])
+            cin, size = cout, slots[-1].ops[0].output_size
     head_channels = make_divisible((_HEAD if len(strided) == len(_STRIDED) else _SMALL_HEAD) * width)
     slots.append(Slot("head", (OpSpec("conv", cin, head_channels, *size, act="relu"),)))
     slots.append(Slot("classifier", (OpSpec("classifier", head_channels, classes, *size),)))

@@ -6,7 +6,7 @@ from hwnas.arch.kinds import make_divisible
 from hwnas.arch.op import OpSpec
 from hwnas.arch.slot_space import SlotSpace
 from hwnas.arch.space import Decision, Slot
-from hwnas.size import Size, SizeLike
+from hwnas.image_size import Size, SizeLike
 
 OPTIONS = ("conv_3x3", "conv_5x5", "sep_conv_3x3", "sep_conv_5x5", "max_pool_3x3", "avg_pool_3x3")
 """Of every layer."""
@@ -48,8 +48,8 @@ def macro(
         reducing = layer - 1 in (layers // 3, 2 * layers // 3)
         _layer(slots, decisions, nodes, f"l{layer}", reducing=reducing)
         nodes.append(slots[-1])
-    cin, *size = slots[-1].ops[0].output_shape
-    slots.append(Slot("classifier", (OpSpec("classifier", cin, classes, *size),)))
+    last = slots[-1].ops[0]
+    slots.append(Slot("classifier", (OpSpec("classifier", last.cout, classes, *last.output_size),)))
     depth = "" if layers == _DEPTH else f"-d{layers}"
     return SlotSpace(f"macro@w{width:g}{depth}-r{resolution}", tuple(decisions), tuple(slots))
 
@@ -66,8 +66,7 @@ def _stem(channels: int, inner: int, size: Size) -> list[Slot]:
 def _layer(slots: list[Slot], decisions: list[Decision], nodes: list[Slot], name: str, *, reducing: bool) -> None:
     """Append the slots and decisions of a layer that reads the last of `nodes` and may skip to the others."""
     *earlier, _ = nodes
-    channels, *sides = slots[-1].ops[0].output_shape
-    size = Size(*sides)
+    channels, size = slots[-1].ops[0].cout, slots[-1].ops[0].output_size
     if reducing:
         half = OpSpec("shrink", channels, 2 * channels, *size, stride=2, act="relu")
         slots.append(Slot(f"{name}half", (half,)))
@@ -81,10 +80,10 @@ def _layer(slots: list[Slot], decisions: list[Decision], nodes: list[Slot], name
     decisions.append(Decision(name, OPTIONS))
     for index, node in enumerate(earlier):
         total, skip = slots[-1].name, f"{name}s{index}"
-        cin, *sides = node.ops[0].output_shape
-        stride = _stride(Size(*sides), size)
+        written = node.ops[0].output_size
+        stride = _stride(written, size)
         taken = "conv" if stride == 1 else "shrink"
-        source = (cin, channels, *sides)
+        source = (node.ops[0].cout, channels, *written)
         edge = tuple(OpSpec(kind, *source, stride=stride) for kind in ("none", taken))
         sums = tuple(OpSpec(kind, *shape, inputs=2) for kind in ("first", "add"))
         slots += [

@@ -9,7 +9,7 @@ from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.slot_space import SlotSpace
 from hwnas.arch.space import Decision, Slot
-from hwnas.size import Size, SizeLike
+from hwnas.image_size import Size, SizeLike
 
 _CHANNELS = (24, 40, 80, 160)  # of the stages, at width 1
 _STRIDED = (2, 1, 3, 0)  # stages that halve the map, those that keep doing so on the smallest images first
@@ -50,14 +50,14 @@ def mobile(
     stem = OpSpec("conv", channels, make_divisible(_STEM * width), *size, kernel=3, stride=2, act="relu6")
     slots = [Slot("stem", (stem,))]
     decisions: list[Decision] = []
-    cin, size = stem.cout, Size(*stem.output_shape[1:])
+    cin, size = stem.cout, stem.output_size
     strided = _STRIDED[: _halvings(size)]
     for stage, stage_channels in enumerate(_CHANNELS):
         cout = make_divisible(stage_channels * width)
         stride = 2 if stage in strided else 1
         first = OpSpec("mbconv", cin, cout, *size, 3, stride, _FIRST_EXPANSION, act="relu6")
         slots.append(Slot(f"s{stage}b0", (first,)))
-        cin, size = cout, Size(*first.output_shape[1:])
+        cin, size = cout, first.output_size
         kernels = [kernel for kernel in _KERNELS if kernel <= max(size.short, _KERNELS[0])]
         options = list(itertools.product(kernels, _EXPANSIONS, _SQUEEZES))
         ops = [OpSpec("mbconv", cin, cout, *size, kernel, 1, e, se=se, act="relu6") for kernel, e, se in options]
@@ -92,7 +92,7 @@ def mobilenet_v2(
     """
     stem = OpSpec("conv", channels, make_divisible(32 * width), *Size.of(resolution), 3, 2, act="relu6")
     ops = [("stem", stem)]
-    strided = _MOBILENET_V2_STRIDED[: _halvings(Size(*stem.output_shape[1:])) if small else None]
+    strided = _MOBILENET_V2_STRIDED[: _halvings(stem.output_size) if small else None]
     for stage, (expand, stage_channels, blocks) in enumerate(_MOBILENET_V2):
         cout = make_divisible(stage_channels * width)
         for block in range(blocks):

@@ -6,7 +6,7 @@ from hwnas.arch.kinds import make_divisible
 from hwnas.arch.op import OpSpec
 from hwnas.arch.slot_space import SlotSpace
 from hwnas.arch.space import Decision, Slot
-from hwnas.size import Size, SizeLike
+from hwnas.image_size import Size, SizeLike
 
 OPTIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """Of every edge, in the order and by the names of the benchmark."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hwnas.arch.op import OpSpec
 from hwnas.arch.slot_space import SlotSpace
 from hwnas.arch.space import Decision, Slot
-from hwnas.size import Size, SizeLike
+from hwnas.image_size import Size, SizeLike
 
 
 def toy(width: float = 1.0, resolution: SizeLike = 8, channels: int = 1, classes: int = 10) -> SlotSpace:

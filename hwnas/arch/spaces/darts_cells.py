@@ -98,13 +98,13 @@ def _stem(channels: int, inner: int, size: Size) -> tuple[list[Slot], tuple[str,
 
 def _cell(slots: list[Slot], name: str, before: tuple[str, str], channels: int, *, reducing: bool) -> str:
     """Append the slots of one cell that reads the slots `before`; the name of the one that it ends with."""
-    ops = {slot.name: slot.ops[0] for slot in slots}
-    size = ops[before[1]].output_size
+    earlier = {slot.name: slot.ops[0] for slot in slots}
+    size = earlier[before[1]].output_size
     states = [f"{name}in0", f"{name}in1"]
     for state, read in zip(states, before, strict=True):
-        own = ops[read].output_size
+        own = earlier[read].output_size
         kind = "reluconv" if own == size else "reduce"
-        slots.append(Slot(state, (OpSpec(kind, ops[read].cout, channels, *own),), reads=(read,)))
+        slots.append(Slot(state, (OpSpec(kind, earlier[read].cout, channels, *own),), reads=(read,)))
     half = size.halved() if reducing else size
     for node in range(2, NODES + 2):
         edges = [f"{name}e{source}{node}" for source in range(node)]

@@ -91,6 +91,11 @@ class Size(NamedTuple):
         """Of about the same shape, with at least one pixel a side."""
         return Size(max(1, round(self.height * factor)), max(1, round(self.width * factor)))
 
+    def at_most(self, pixels: int) -> Size:
+        """Of about the same shape, with no more pixels, and no longer than the longest side there is."""
+        factor = min(math.sqrt(pixels / self.pixels), LARGEST_SIDE / self.long)
+        return self if factor >= 1 else self.scaled(factor)
+
     def mismatch(self, other: Size) -> float:
         """By which factor one is longer in shape than the other; 1 is the same shape."""
         wide, high = self.width * other.height, self.height * other.width

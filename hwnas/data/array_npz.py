@@ -233,9 +233,8 @@ class ArrayNpz:
 
 def kept_note(size: Size) -> str:
     """That arrays of one shape keep it, for the plan."""
-    return (
-        f"all images are {size.height} × {size.width} pixels (height × width) and stay so; --fit makes squares of them"
-    )
+    shape = f"{size.height} pixels high and {size.width} wide"
+    return f"all images are {shape}, and keep that shape; --fit makes squares of them"
 
 
 def stored_classes(archive: Archive, expected: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from hwnas.arch.space import SearchSpace
@@ -10,7 +9,7 @@ from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
 from hwnas.config import Configuration
 from hwnas.devices.device import Device
 from hwnas.errors import InfeasibleLimitError
-from hwnas.image_size import LARGEST_SIDE, SMALLEST_SIDE, Size
+from hwnas.image_size import SMALLEST_SIDE, Size
 from hwnas.latency.table import LatencyTable
 from hwnas.progress import Progress
 from hwnas.run.constrained_space import ConstrainedSpace
@@ -96,12 +95,12 @@ def default_width(native: Size) -> float:
 def default_resolution(native: Size) -> Size:
     """The data's own size: of squares rounded up to a multiple of 8, between 32 and 224 pixels.
 
-    Others stay as they are (docs/decisions/0059), but for less than 4 pixels a side or more than 224 x 224 in all; then
-    they are scaled.
+    Others stay as they are (docs/decisions/0059), but for sides of less than 4 pixels, or more than 224 x 224 pixels in
+    all; then they are scaled.
     """
     if native.is_square:
         side = min(max((native.height + 7) // 8 * 8, _SMALLEST_RESOLUTION), _LARGEST_RESOLUTION)
         return Size.square(side)
-    most = min(_LARGEST_RESOLUTION / math.sqrt(native.pixels), LARGEST_SIDE / native.long)
-    factor = min(1.0, most) if native.short >= SMALLEST_SIDE else SMALLEST_SIDE / native.short
-    return native if factor == 1 else native.scaled(factor)
+    if native.short < SMALLEST_SIDE:
+        return native.scaled(SMALLEST_SIDE / native.short)
+    return native.at_most(_LARGEST_RESOLUTION**2)

@@ -19,6 +19,7 @@ STRONG_SCALE = 0.25  # of each axis by itself
 STRONG_SHEAR = 0.2
 BEND = 0.03  # of the shorter side; standard deviation
 _BENDS = 5  # a side
+_SQUARE = Size.square(1)
 
 
 def affine(shift_x: Tensor, shift_y: Tensor, radians: Tensor, scale: Tensor, mirror: Tensor) -> Tensor:
@@ -34,12 +35,17 @@ def affine(shift_x: Tensor, shift_y: Tensor, radians: Tensor, scale: Tensor, mir
     return torch.cat([rows, moved], 2)
 
 
-def draw(n: int, generator: torch.Generator, *, flip: bool) -> Tensor:
+def draw(n: int, generator: torch.Generator, *, flip: bool, size: Size = _SQUARE) -> Tensor:
     """`n` random maps, shape (n, 2, 3), on the CPU, uniform within the limits of this module; mirrored half the time
-    if `flip`."""
+    if `flip`.
+
+    Images of a size that is no square are turned by so much less as they are longer than wide, so that a turn moves
+    their ends by no more of their width than it does in squares.
+    """
     u = torch.rand(5, n, generator=generator) * 2 - 1
     mirror = torch.where(u[4] < 0, -1.0, 1.0) if flip else torch.ones(n)
-    return affine(u[0] * MAX_SHIFT, u[1] * MAX_SHIFT, u[2] * math.radians(MAX_DEGREES), 1 + u[3] * MAX_SCALE, mirror)
+    radians = u[2] * math.radians(MAX_DEGREES * size.short / size.long)
+    return affine(u[0] * MAX_SHIFT, u[1] * MAX_SHIFT, radians, 1 + u[3] * MAX_SCALE, mirror)
 
 
 def draw_strong(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

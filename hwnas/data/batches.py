@@ -51,7 +51,7 @@ def batches(
         pixels = torch.from_numpy(images.pixels[chosen.numpy()]).to(device)
         x = to_input(pixels, dataset.mean, dataset.std)
         if augment and generator is not None:
-            matrices = augmentation.draw(len(chosen), generator, flip=dataset.flip).to(device)
+            matrices = augmentation.draw(len(chosen), generator, flip=dataset.flip, size=dataset.size).to(device)
             x = augmentation.warp(x, matrices).to(memory_format=torch.channels_last)
         if cutout and generator is not None:
             x = x * augmentation.kept_by_cutout(len(chosen), dataset.size, cutout, generator).to(device)

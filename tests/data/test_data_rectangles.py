@@ -36,7 +36,7 @@ def with_grey(whole: Image.Image, width: int, height: int) -> Image.Image:
     return canvas
 
 
-@pytest.mark.parametrize(("width", "height"), [(400, 300), (120, 400), (160, 96), (33, 20), (1, 900)])
+@pytest.mark.parametrize(("width", "height"), [(400, 300), (120, 400), (160, 96), (33, 20), (30, 900)])
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_fits_are_those_of_pillow(tmp_path: Path, width: int, height: int, suffix: str) -> None:
     path = save(tmp_path / f"a{suffix}", pixels(3, width=width, height=height))

@@ -15,7 +15,19 @@ import pytest
 import hwnas
 
 ROOT = Path(hwnas.__file__).parent
-BASE = {"errors", "files", "locks", "plugins", "progress", "events", "resources", "runtimes", "display", "schema"}
+BASE = {
+    "errors",
+    "files",
+    "locks",
+    "plugins",
+    "progress",
+    "events",
+    "resources",
+    "runtimes",
+    "display",
+    "schema",
+    "image_size",
+}
 TRAINING = BASE | {"data", "train", "metrics", "metric_names"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
 ALLOWED: dict[str, set[str]] = {
@@ -32,13 +44,14 @@ ALLOWED: dict[str, set[str]] = {
     "metric_names": set(),
     "runtimes": {"errors"},
     "schema": {"errors", "files"},
-    "config": {"errors", "files", "metric_names", "schema"},
-    "arch": {"errors"},
+    "image_size": {"errors"},
+    "config": {"errors", "files", "metric_names", "schema", "image_size"},
+    "arch": {"errors", "image_size"},
     "backends": {"arch", "errors", "files", "locks", "runtimes", "schema"},
     "devices": BASE | {"backends"},
     "latency": MEASURING - {"latency"},
-    "data": {"errors", "files", "progress"},
-    "train": {"data", "errors", "files", "metrics", "progress", "schema"},
+    "data": {"errors", "files", "progress", "image_size"},
+    "train": {"data", "errors", "files", "metrics", "progress", "schema", "image_size"},
     "nas": MEASURING | TRAINING,
     "meta": MEASURING | TRAINING | {"nas"},
     "export": MEASURING | TRAINING | {"nas", "__init__"},
@@ -61,6 +74,7 @@ WITHOUT_TORCH = (
     "resources",
     "runtimes",
     "schema",
+    "image_size",
     "metrics",
     "metric_names",
     "config",

@@ -95,19 +95,19 @@ def rivals(
 def _rival(folder: Path, config: Configuration, result: dict[str, Any], dataset: Any) -> Rival:
     """The MobileNetV2-like network of a run, chosen once."""
     path = folder / "mobilenet-width.json"
-    resolution, channels, classes = config.space.resolution, dataset().channels, len(dataset().classes)
+    size, channels, classes = dataset().size, dataset().channels, len(dataset().classes)
     if not path.exists():
         found = mobilenet_of_equal_latency(
             folder / "model.onnx",
             load_device(config.target.device),
-            resolution=resolution,
+            size=size,
             channels=channels,
             classes=classes,
             progress=console.progress(quiet=False),
         )
         write_json(path, {"width": found.width, "median_ms": found.median_ms, "found_ms": found.found_ms})
     kept = read_json(path)
-    network = mobilenet_v2(kept["width"], resolution, channels, classes, small=resolution <= 64)
+    network = mobilenet_v2(kept["width"], size, channels, classes, small=size.short <= 64)
     return Rival(kept["width"], network, kept["median_ms"], kept["found_ms"])
 
 

@@ -18,6 +18,7 @@ from hwnas.data import Dataset
 from hwnas.devices.device import Device
 from hwnas.devices.verdict import measure_verdict
 from hwnas.files import write_json
+from hwnas.image_size import Size
 from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.progress import Progress
 from hwnas.run.instance import floor_ms
@@ -39,7 +40,7 @@ class Rival:
 
 
 def mobilenet_of_equal_latency(
-    model: Path, device: Device, *, resolution: int, channels: int, classes: int, progress: Progress
+    model: Path, device: Device, *, size: Size, channels: int, classes: int, progress: Progress
 ) -> Rival:
     """The MobileNetV2-like network whose measured latency is nearest to that of the file `model`.
 
@@ -47,7 +48,7 @@ def mobilenet_of_equal_latency(
     """
     networks: dict[str, Network] = {}
     for width in WIDTHS:
-        network = mobilenet_v2(float(width), resolution, channels, classes, small=resolution <= 64)
+        network = mobilenet_v2(float(width), size, channels, classes, small=size.short <= 64)
         if network not in networks.values():
             networks[f"{width:.3f}"] = network
     floors = floor_ms(networks, device, progress=progress)

@@ -29,7 +29,7 @@ def meta_train(
     space: str = "mobile",
     width: float = 0.25,
     depth: Annotated[int, AtLeast0] = 0,
-    resolution: Annotated[int, AtLeast1] = 32,
+    resolution: int | str = 32,
     method: str = "reptile",
     ways: int = 5,
     shots: Annotated[int, AtLeast1] = 5,

@@ -94,7 +94,8 @@ def predict(
 
     Args:
         model: a model file, or the folder of a finished run.
-        images: image files, and folders of which all images are taken, those of sub-folders included.
+        images: image files, and folders of which all images are taken, those of sub-folders included; also .npy and
+            .npz files, which may hold several images.
         top: classes to tell for each.
         on_unreadable: is told of every image that cannot be read, and the others are classified; without it, the first
             one raises.

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from hwnas.arch.primitives import ACTIVATIONS, Builder, Graph, Shape, Value
 from hwnas.errors import InputError
+from hwnas.image_size import Size
 
 _CODES = {
     "cin": "i",
@@ -179,6 +180,10 @@ class OpSpec:
     @property
     def output_shape(self) -> Shape:
         return self.graph.output_shape
+
+    @property
+    def output_size(self) -> Size:
+        return Size(*self.output_shape[1:])
 
 
 @lru_cache(maxsize=65536)

@@ -18,7 +18,7 @@ def adapt_device(
     space: options.Space = "mobile",
     width: options.OneWidth = 0.25,
     depth: options.OneDepth = 0,
-    resolution: options.OneResolution = 32,
+    resolution: options.OneResolution = "32",
     channels: options.Channels = 3,
     classes: options.Classes = 10,
     runtime: options.Runtime = "",

@@ -157,7 +157,7 @@ def spaces_show(
     space: Annotated[str, typer.Argument(help="Name of a space.")],
     width: Annotated[float, typer.Option(help="Channel multiplier.")] = 0.25,
     depth: Annotated[int, typer.Option(min=0, help="Blocks per stage, cells or layers; 0 is the space's default.")] = 0,
-    resolution: Annotated[int, typer.Option(min=1, help="Input size in pixels.")] = 32,
+    resolution: options.OneResolution = "32",
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:

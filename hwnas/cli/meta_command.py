@@ -31,7 +31,7 @@ def meta_train(
     space: options.Space = "mobile",
     width: options.OneWidth = 0.25,
     depth: options.OneDepth = 0,
-    resolution: options.OneResolution = 32,
+    resolution: options.OneResolution = "32",
     method: Annotated[str, typer.Option(help="reptile, fomaml or maml.")] = "reptile",
     ways: Annotated[int, typer.Option(min=2, help="Classes of a task.")] = 5,
     shots: Annotated[int, typer.Option(min=1, help="Images of each class to adapt to.")] = 5,

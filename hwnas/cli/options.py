@@ -27,12 +27,13 @@ Tables = Annotated[Path | None, typer.Option(help="Folder of latency tables. [de
 Space = Annotated[str, typer.Option(help="Search space (see `hwnas spaces list`).")]
 Width = Annotated[float, typer.Option(min=0.0, help="Channel multiplier of the search space; 0 follows the budget.")]
 Depth = Annotated[int, typer.Option(min=0, help="Blocks per stage, cells or layers; 0 follows the budget.")]
-Resolution = Annotated[int, typer.Option(min=0, help="Input size in pixels; 0 follows the data.")]
 
 # Constants of one instance of a space, for commands that choose none.
 OneWidth = Annotated[float, typer.Option(help="Channel multiplier.")]
 OneDepth = Annotated[int, typer.Option(min=0, help="Blocks per stage, cells or layers; 0 is the space's default.")]
-OneResolution = Annotated[int, typer.Option(min=1, help="Input size in pixels.")]
+OneResolution = Annotated[
+    str, typer.Option(help="Input size in pixels: one number for squares, or height x width such as 96x160.")
+]
 Channels = Annotated[int, typer.Option(min=1, help="Channels of the input images.")]
 Classes = Annotated[int, typer.Option(min=2, help="Number of classes.")]
 
@@ -53,7 +54,7 @@ class OnDevice:
     space: str
     width: float
     depth: int
-    resolution: int
+    resolution: str
     channels: int
     classes: int
 

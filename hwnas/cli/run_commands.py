@@ -24,7 +24,9 @@ RunPath = Annotated[Path, typer.Argument(help="Run directory, for example runs/d
 @console.verb
 def predict(
     run: RunPath,
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, or folders of them; also .npy and .npz files of arrays.")
+    ],
     top: Annotated[int, typer.Option(min=1, help="Classes to show per image.")] = 3,
     json_: options.Json = False,
     quiet: options.Quiet = False,

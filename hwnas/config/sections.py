@@ -5,14 +5,16 @@ A default of None, or of 0 where the help says so, follows the data, the budget 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
+from hwnas.config import renamed
 from hwnas.config.budget import budget_text
 from hwnas.config.option import Option
 from hwnas.config.section import Section
 from hwnas.config.share import parse_share
+from hwnas.image_size import LARGEST_SIDE, Size, size_value
 from hwnas.metric_names import Metric
 
 Evaluator = Literal["", "one-shot", "from-scratch"]
@@ -22,19 +24,7 @@ Latency = Literal["warm", "cold"]
 Fit = Literal["auto", "crop", "pad", "squash"]
 Flip = Literal["auto", "on", "off"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
-_OLD_EVALUATORS = {"supernet": "one-shot", "training": "from-scratch"}
-_OLD_STRATEGIES = {"gaussian": "bayesian"}
 _MOST = 1_000_000
-
-
-def _evaluator(value: Any) -> Any:
-    """The evaluator by its name today."""
-    return _OLD_EVALUATORS.get(value, value) if isinstance(value, str) else value
-
-
-def _strategy(value: Any) -> Any:
-    """The strategy by its name today."""
-    return _OLD_STRATEGIES.get(value, value) if isinstance(value, str) else value
 
 
 class Data(Section):
@@ -157,9 +147,20 @@ class Space(Section):
         int, Option("Blocks per stage, cells or layers; 0 follows the budget.", flag="--depth", ge=0, le=_MOST)
     ] = 0
     resolution: Annotated[
-        int,
-        Option("Input size in pixels; 0 follows the data.", flag="--resolution", unit="pixels", ge=0, le=_MOST),
+        int | str,
+        BeforeValidator(size_value),
+        Option(
+            "Input size in pixels: one number for squares, or height x width such as 96x160; 0 follows the data.",
+            flag="--resolution",
+            rule=f"0, a number of pixels, or height x width such as 96x160, at most {LARGEST_SIDE} a side",
+            example="--resolution 160, --resolution 96x160",
+        ),
     ] = 0
+
+    @property
+    def size(self) -> Size | None:
+        """The resolution; None where it follows the data."""
+        return Size.of(self.resolution) if self.resolution else None
 
 
 class Search(Section):
@@ -168,7 +169,7 @@ class Search(Section):
 
     strategy: Annotated[
         str,
-        BeforeValidator(_strategy),
+        BeforeValidator(renamed.strategy),
         Option(
             "Search strategy (see `hwnas strategies list`).",
             flag="--strategy",
@@ -177,7 +178,7 @@ class Search(Section):
     ] = ""
     evaluator: Annotated[
         Evaluator,
-        BeforeValidator(_evaluator),
+        BeforeValidator(renamed.evaluator),
         Option(
             "Where scores of candidates come from: shared weights of a supernet (one-shot), or training from scratch "
             "(samplers).",

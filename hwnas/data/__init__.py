@@ -21,6 +21,7 @@ from hwnas.data.source import Source
 from hwnas.data.survey import Survey
 from hwnas.errors import DataError, InputError
 from hwnas.files import user_path
+from hwnas.image_size import Size, SizeLike
 from hwnas.progress import Progress, Silent
 
 __all__ = [
@@ -52,9 +53,14 @@ _SILENT = Silent()
 
 
 def load_dataset(
-    source: str, *, resolution: int, seed: int, options: ReadOptions = _ASKED, tell: Callable[[str], None] = _SILENT.say
+    source: str,
+    *,
+    resolution: SizeLike,
+    seed: int,
+    options: ReadOptions = _ASKED,
+    tell: Callable[[str], None] = _SILENT.say,
 ) -> Dataset:
-    """Load images as `resolution` × `resolution` pixels, split by `seed` where they come without a split.
+    """Load images at a size, split by `seed` where they come without a split.
 
     Args:
         source: `digits`, `mnist`, `cifar10`, `omniglot`, a folder of class folders or of train, val and test, or a CSV,
@@ -63,19 +69,19 @@ def load_dataset(
         tell: where messages go while images are read, which those of files are when they are used.
 
     Raises:
-        InputError: `source` is none of these, or the resolution is not positive.
+        InputError: `source` is none of these, or the resolution is no size.
         DataError: the images cannot be used, or those of `mnist`, `cifar10` or `omniglot` are not on this machine.
     """
-    if resolution < 1:
-        raise InputError(f"the resolution must be at least 1 pixel, but it is {resolution}", hint="for example 32")
-    dataset = _source(source, options, tell).load(resolution=resolution, seed=seed)
+    size = Size.of(resolution)
+    dataset = _source(source, replace(options, size=size), tell).load(resolution=size, seed=seed)
     return dataset if options.flip == "auto" else replace(dataset, flip=options.flip == "on")
 
 
-def native_shape(source: str, options: ReadOptions = _ASKED) -> tuple[int, int]:
-    """(channels, resolution) that the images of `source` have by nature, without loading them.
+def native_shape(source: str, options: ReadOptions = _ASKED) -> tuple[int, Size]:
+    """(channels, size) that the images of `source` have by nature, without loading them.
 
-    Of files of any size it is the median shorter side in pixels of up to 50 of them, or what is kept of it by the fit.
+    Of files of any size it is a square of the median shorter side of up to 50 of them, or of what is kept of it by the
+    fit. Arrays that all have one shape keep it, unless a size or a fit is asked for.
 
     Raises:
         InputError: as `load_dataset`.

@@ -20,7 +20,7 @@ def census_of_arrays(parts: Sequence[NDArray[np.uint8]], progress: Progress) -> 
     """A row per image, one part after the other; all of them can be read.
 
     Args:
-        parts: pixels of shape (N, C, H, W), with 1 or 3 channels.
+        parts: pixels of shape (N, C, H, W).
     """
     count = sum(map(len, parts))
     thumbs = np.zeros((count, THUMB, THUMB), np.uint8)
@@ -60,6 +60,7 @@ def census_of_arrays(parts: Sequence[NDArray[np.uint8]], progress: Progress) -> 
 def _grey(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if images.shape[1] == 1:
         return images[:, 0]
-    levels: NDArray[np.float32] = np.einsum("nchw,c->nhw", images.astype(np.float32), _LUMA)
+    weights = _LUMA if images.shape[1] == 3 else np.full(images.shape[1], 1 / images.shape[1], np.float32)
+    levels: NDArray[np.float32] = np.einsum("nchw,c->nhw", images.astype(np.float32), weights)
     whole: NDArray[np.float32] = np.rint(levels)
     return whole.astype(np.uint8)

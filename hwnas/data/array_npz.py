@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,19 @@ from hwnas.data.encoded import Shape
 from hwnas.data.found import PARTS, Found
 from hwnas.data.labels import class_labels, class_names
 from hwnas.data.npz import Archive
-from hwnas.data.pixels import as_pixels, as_planes, channels_and_size
+from hwnas.data.pixels import ORDERS, as_pixels, as_planes, channels_and_size
 from hwnas.data.reading import Fit, Reading, ReadOptions
 from hwnas.data.resize import fitted
 from hwnas.data.survey import Survey
 from hwnas.data.taken import taken
 from hwnas.errors import DataError
+from hwnas.image_size import Size
 from hwnas.progress import Progress, Silent
 
 KEYS = (
     "the keys are x and y; or x_train, y_train, x_test and y_test, with x_val and y_val if you like; or train_images, "
-    "train_labels, and so on, as MedMNIST has them; or jpeg, offsets and labels; 'classes' may name the classes"
+    "train_labels, and so on, as MedMNIST has them; or jpeg, offsets and labels; 'classes' may name the classes, and "
+    "'layout' say NCHW or NHWC"
 )
 _PARTS = ("train", "val", "test")
 
@@ -37,7 +40,7 @@ def dataset_of(
     names: Sequence[str] | None,
     *,
     where: str,
-    resolution: int,
+    resolution: Size,
     seed: int,
     flip: bool | None = None,
     fit: Fit = "crop",
@@ -51,7 +54,7 @@ def dataset_of(
         names: the classes, or None to take the labels that occur.
         where: where the arrays come from, for messages.
         flip: whether mirrored images keep their class; None for yes if they have colours.
-        fit: of images that are no squares.
+        fit: of images of another shape.
 
     Raises:
         DataError: images or labels cannot be used.
@@ -119,14 +122,14 @@ class ArrayNpz:
             )
         self._archive, self._name, self._names, self._options = archive, name, names, options
 
-    def native_shape(self) -> tuple[int, int]:
+    def native_shape(self) -> tuple[int, Size]:
         channels, shape = self._shape()
-        return channels, shape.native(self._fit(shape))
+        return channels, self._kept() or Size.square(shape.native(self._fit()))
 
     def classes(self) -> tuple[str, ...]:
         return class_labels(self._labels(), self._known(), where=str(self._archive.path))[0]
 
-    def load(self, *, resolution: int, seed: int) -> Dataset:
+    def load(self, *, resolution: Size, seed: int) -> Dataset:
         survey = self.survey(seed=seed, progress=Silent())
         return dataset_of(
             self._name,
@@ -137,7 +140,7 @@ class ArrayNpz:
             resolution=resolution,
             seed=seed,
             flip=None if survey is None else survey.mirroring.flip,
-            fit=self._fit(self._shape()[1]),
+            fit=self._fit(),
         )
 
     def survey(self, *, seed: int, progress: Progress) -> Survey | None:
@@ -167,27 +170,71 @@ class ArrayNpz:
         )
         channels, shape = self._shape()
         census = census_of_arrays(list(pixels.values()), progress)
-        reading = Reading(self._fit(shape))
-        return taken(found, census, self._options, seed=seed, shape=shape, reading=reading, channels=channels)[0]
+        kept = self._kept()
+        own = self._options if kept is None else replace(self._options, size=kept)
+        return taken(
+            found,
+            census,
+            own,
+            seed=seed,
+            shape=shape,
+            reading=Reading(self._fit()),
+            channels=channels,
+            notes=[] if kept is None else [kept_note(kept)],
+        )[0]
+
+    @cached_property
+    def _order(self) -> str:
+        """Of the axes, where the file says it.
+
+        Raises:
+            DataError: it says something else.
+        """
+        if "layout" not in self._archive.keys:
+            return ""
+        said = str(self._archive.read("layout"))
+        if said not in ORDERS:
+            raise DataError(
+                f"the array layout must be {' or '.join(ORDERS)}, but in {self._archive.path} it is {said[:40]!r}",
+                hint="np.savez(path, x=x, y=y, layout='NHWC')",
+            )
+        return said
 
     def _shape(self) -> tuple[int, Shape]:
-        """Channels, and the shape of every image."""
-        key = self._keys[0][0]
-        channels, height, width = channels_and_size(self._archive.shape(key), what=f"{key} of {self._archive.path}")
-        short, long = min(height, width), max(height, width)
-        return channels, Shape(short, long, long / short)
+        """Channels, and the shapes of the images of all parts."""
+        found = [
+            channels_and_size(self._archive.shape(key), what=f"{key} of {self._archive.path}", order=self._order)
+            for key, _ in self._keys
+        ]
+        return found[0][0], Shape(tuple(size for _, size in found))
 
-    def _fit(self, shape: Shape) -> Fit:
-        return (self._options or ReadOptions()).fit_of(shape.aspect)
+    def _kept(self) -> Size | None:
+        """The one shape of all images, where it is no square and neither another size nor a fit is asked for."""
+        options, sizes = self._options or ReadOptions(), set(self._shape()[1].sizes)
+        (size, *others) = sizes
+        return None if others or size.is_square or options.size or options.fit != "auto" else size
+
+    def _fit(self) -> Fit:
+        options = self._options or ReadOptions()
+        return options.fit_of(self._shape()[1].mismatch(self._kept() or options.target))
 
     def _planes(self) -> dict[str, NDArray[Any]]:
-        return {key: as_planes(self._archive.read(key), what=f"{key} of {self._archive.path}") for key, _ in self._keys}
+        return {
+            key: as_planes(self._archive.read(key), what=f"{key} of {self._archive.path}", order=self._order)
+            for key, _ in self._keys
+        }
 
     def _labels(self) -> dict[str, NDArray[Any]]:
         return {key: self._archive.read(key) for _, key in self._keys}
 
     def _known(self) -> tuple[str, ...] | None:
         return stored_classes(self._archive, self._names)
+
+
+def kept_note(size: Size) -> str:
+    """That arrays of one shape keep it, for the plan."""
+    shape = f"{size.height} pixels high and {size.width} wide"
+    return f"all images are {shape}, and keep that shape; --fit makes squares of them"
 
 
 def stored_classes(archive: Archive, expected: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
+from hwnas.image_size import Size
+
 MAX_SHIFT = 0.1
 MAX_DEGREES = 10.0
 MAX_SCALE = 0.1
@@ -15,15 +17,16 @@ MAX_SCALE = 0.1
 STRONG_DEGREES = 15.0
 STRONG_SCALE = 0.25  # of each axis by itself
 STRONG_SHEAR = 0.2
-BEND = 0.03  # of the width; standard deviation
+BEND = 0.03  # of the shorter side; standard deviation
 _BENDS = 5  # a side
+_SQUARE = Size.square(1)
 
 
 def affine(shift_x: Tensor, shift_y: Tensor, radians: Tensor, scale: Tensor, mirror: Tensor) -> Tensor:
     """Matrices of shape (B, 2, 3) for `warp`; every argument has shape (B,).
 
     An image is mirrored left-right where `mirror` is -1 (else 1), enlarged by `scale`, turned clockwise by `radians`,
-    then moved right by `shift_x` and down by `shift_y`, both in fractions of its width. The matrix maps output to
+    then moved right by `shift_x` and down by `shift_y`, in fractions of its shorter side. The matrix maps output to
     input coordinates (-1..1), hence is the inverse: x_in = M R(-φ)(x_out - 2·shift) / scale.
     """
     cos, sin = torch.cos(radians) / scale, torch.sin(radians) / scale
@@ -32,20 +35,25 @@ def affine(shift_x: Tensor, shift_y: Tensor, radians: Tensor, scale: Tensor, mir
     return torch.cat([rows, moved], 2)
 
 
-def draw(n: int, generator: torch.Generator, *, flip: bool) -> Tensor:
+def draw(n: int, generator: torch.Generator, *, flip: bool, size: Size = _SQUARE) -> Tensor:
     """`n` random maps, shape (n, 2, 3), on the CPU, uniform within the limits of this module; mirrored half the time
-    if `flip`."""
+    if `flip`.
+
+    Images of a size that is no square are turned by so much less as they are longer than wide, so that a turn moves
+    their ends by no more of their width than it does in squares.
+    """
     u = torch.rand(5, n, generator=generator) * 2 - 1
     mirror = torch.where(u[4] < 0, -1.0, 1.0) if flip else torch.ones(n)
-    return affine(u[0] * MAX_SHIFT, u[1] * MAX_SHIFT, u[2] * math.radians(MAX_DEGREES), 1 + u[3] * MAX_SCALE, mirror)
+    radians = u[2] * math.radians(MAX_DEGREES * size.short / size.long)
+    return affine(u[0] * MAX_SHIFT, u[1] * MAX_SHIFT, radians, 1 + u[3] * MAX_SCALE, mirror)
 
 
 def draw_strong(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """`n` strong random maps on the CPU, for drawn characters: matrices (n, 2, 3) and bends (n, 2, 5, 5) for `warp`.
 
     Uniform: turns, shifts, a shear, and the logarithm of the scale of each axis. Normal, of standard deviation `BEND`:
-    how far each of 5 x 5 points moves by itself, in fractions of the width; between them it is interpolated. Source:
-    elastic distortions, Simard et al., 2003, with cubic splines in place of a Gaussian filter.
+    how far each of 5 x 5 points moves by itself, in fractions of the shorter side; between them it is interpolated.
+    Source: elastic distortions, Simard et al., 2003, with cubic splines in place of a Gaussian filter.
     """
     u = torch.rand(6, n, generator=generator) * 2 - 1
     radians, scale = u[2] * math.radians(STRONG_DEGREES), torch.exp(u[3:5] * math.log1p(STRONG_SCALE))
@@ -57,29 +65,40 @@ def draw_strong(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def warp(x: Tensor, matrices: Tensor, bends: Tensor | None = None) -> Tensor:
-    """Apply one map to each square image of `x` (B, C, H, H), bilinear; outside, the border pixels repeat.
+    """Apply one map to each image of `x` (B, C, H, W), bilinear; outside, the border pixels repeat.
+
+    A map is of a square around the middle, of the shorter side: what it turns is turned in pixels, also where images
+    are no squares.
 
     Args:
         bends: (B, 2, rows, columns), how far right and down of where its map says a point looks, in fractions of the
-            width, at points that are spread evenly from corner to corner; cubic in between.
+            shorter side, at points that are spread evenly from corner to corner; cubic in between.
     """
+    height, width = x.shape[-2:]
+    if height != width:
+        side = min(height, width)
+        # From the coordinates of the square to those of the image, in which each side goes from -1 to 1, and back.
+        into = [[1, height / width, side / width], [width / height, 1, side / height]]
+        matrices = matrices * matrices.new_tensor(into)
+        bends = None if bends is None else bends * bends.new_tensor([side / width, side / height])[:, None, None]
     grid = affine_grid(matrices, list(x.shape), align_corners=False)
     if bends is not None:
         smooth = interpolate(bends, size=list(x.shape[-2:]), mode="bicubic", align_corners=True)
         grid = grid + 2 * smooth.permute(0, 2, 3, 1)
     # Clamping to the outer pixel centres is padding by the border, which not every accelerator offers by itself.
-    limit = 1 - 1 / x.shape[-1]
-    return grid_sample(x, grid.clamp(-limit, limit), mode="bilinear", padding_mode="zeros", align_corners=False)
+    across, down = (grid[..., axis].clamp(1 / size - 1, 1 - 1 / size) for axis, size in enumerate((width, height)))
+    return grid_sample(x, torch.stack([across, down], -1), mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def kept_by_cutout(n: int, size: int, share: float, generator: torch.Generator) -> Tensor:
-    """Masks (n, 1, size, size) on the CPU: 0 in a square of side `share` · size pixels (rounded), else 1.
+def kept_by_cutout(n: int, size: Size, share: float, generator: torch.Generator) -> Tensor:
+    """Masks (n, 1, height, width) on the CPU: 0 in a square of `share` of the shorter side (rounded), else 1.
 
     Its centre is any pixel with equal probability, so it may reach over the border. On images of mean 0, times the
     mask, it is the mean. Source: DeVries and Taylor, Cutout, 2017.
     """
-    side = round(share * size)
-    pixels = torch.arange(size)
-    starts = torch.randint(size, (2, n, 1), generator=generator) - side // 2
-    inside = (pixels >= starts) & (pixels < starts + side)  # rows and columns of each image
-    return 1.0 - (inside[0, :, :, None] & inside[1, :, None, :])[:, None].float()
+    side, inside = round(share * size.short), []
+    for pixels in size:
+        starts = torch.randint(pixels, (n, 1), generator=generator) - side // 2
+        inside.append((torch.arange(pixels) >= starts) & (torch.arange(pixels) < starts + side))
+    rows, columns = inside
+    return 1.0 - (rows[:, :, None] & columns[:, None, :])[:, None].float()

@@ -51,10 +51,10 @@ def batches(
     for chosen, pixels in zip(choices, read, strict=True):
         x = to_input(torch.from_numpy(pixels).to(device, non_blocking=True), dataset.mean, dataset.std)
         if augment and generator is not None:
-            matrices = augmentation.draw(len(chosen), generator, flip=dataset.flip).to(device)
+            matrices = augmentation.draw(len(chosen), generator, flip=dataset.flip, size=dataset.size).to(device)
             x = augmentation.warp(x, matrices).to(memory_format=torch.channels_last)
         if cutout and generator is not None:
-            x = x * augmentation.kept_by_cutout(len(chosen), x.shape[-1], cutout, generator).to(device)
+            x = x * augmentation.kept_by_cutout(len(chosen), dataset.size, cutout, generator).to(device)
         yield x, torch.from_numpy(images.labels[chosen]).to(device)
 
 

@@ -16,6 +16,7 @@ from hwnas.data.reading import COUNTED, Reading
 from hwnas.data.resize import LARGEST_BYTES
 from hwnas.data.stores import ArrayStore, Store
 from hwnas.errors import DataError
+from hwnas.image_size import Size
 
 SMALLEST_CLASS = 3
 """A class needs one image in each of train, validation and test."""
@@ -100,8 +101,8 @@ class Images:
         self.store.read(rows, pixels)
         return pixels
 
-    def resized(self, resolution: int) -> Images:
-        """The same images at `resolution` × `resolution`."""
+    def resized(self, resolution: Size) -> Images:
+        """The same images at another size."""
         store, rows = self.store.resized(self.rows, resolution)
         return Images(store, self.labels, rows)
 
@@ -115,7 +116,7 @@ def _misshapen(shape: tuple[int, ...], labels: NDArray[np.int64]) -> DataError:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three disjoint sets of square images, and what is needed to feed them to a network.
+    """Three disjoint sets of images of one size, and what is needed to feed them to a network.
 
     Attributes:
         name: what the set is called in reports.
@@ -138,13 +139,18 @@ class Dataset:
 
     @property
     def channels(self) -> int:
-        """Channels per pixel: 1 for grey, 3 for RGB."""
+        """Channels per pixel: 1 for grey, 3 for RGB, any number for arrays."""
         return self.train.shape[1]
 
     @property
     def resolution(self) -> int:
-        """Width and height in pixels."""
-        return self.train.shape[2]
+        """Side in pixels of a square with as many."""
+        return self.size.side
+
+    @property
+    def size(self) -> Size:
+        """Of every image."""
+        return Size(*self.train.shape[2:])
 
     def digest(self) -> str:
         """SHA-256 of the class names, pixels and labels of all three sets.
@@ -283,10 +289,10 @@ def assemble(
     return Dataset(name, tuple(classes), parts["train"], parts["val"], parts["test"], mean, std, flip)
 
 
-def resized(dataset: Dataset, resolution: int) -> Dataset:
-    """The same images at `resolution` × `resolution`, from their files where they are in files; mean and deviation are
-    measured again."""
-    if resolution == dataset.resolution:
+def resized(dataset: Dataset, resolution: Size) -> Dataset:
+    """The same images at another size, from their files where they are in files; mean and deviation are measured
+    again."""
+    if resolution == dataset.size:
         return dataset
     train, val, test = (part.resized(resolution) for part in (dataset.train, dataset.val, dataset.test))
     mean, std = statistics(train)

@@ -22,6 +22,7 @@ from hwnas.data import image
 from hwnas.data.reading import Fit, Reading
 from hwnas.data.resize import room
 from hwnas.errors import DataError
+from hwnas.image_size import Size
 
 T = TypeVar("T")
 SHOWN = 5
@@ -34,11 +35,11 @@ def decode(
     file: Callable[[int], Path | BytesIO],
     label: Callable[[int], str],
     *,
-    resolution: int,
+    resolution: Size,
     where: Path,
     reading: Reading | None = None,
 ) -> NDArray[np.uint8]:
-    """`count` images as RGB pixels of shape (count, 3, resolution, resolution).
+    """`count` images as RGB pixels of shape (count, 3, *resolution).
 
     Args:
         file: the encoded image of an index.
@@ -86,29 +87,27 @@ def spread(items: Sequence[T]) -> Sequence[T]:
 
 @dataclass(frozen=True)
 class Shape:
-    """Of several images, upright.
+    """Of several images, upright."""
 
-    Attributes:
-        short, long: medians of the shorter and of the longer side, in pixels.
-        aspect: median of longer side / shorter side.
-    """
+    sizes: tuple[Size, ...]
 
-    short: int
-    long: int
-    aspect: float
+    @property
+    def short(self) -> int:
+        """Median of the shorter side, in pixels."""
+        return int(statistics.median(size.short for size in self.sizes))
+
+    @property
+    def long(self) -> int:
+        """Median of the longer side, in pixels."""
+        return int(statistics.median(size.long for size in self.sizes))
+
+    def mismatch(self, target: Size) -> float:
+        """Median factor by which an image is longer in shape than `target`, or shorter."""
+        return float(statistics.median(size.mismatch(target) for size in self.sizes))
 
     def native(self, fit: Fit) -> int:
         """Side in pixels of a square that keeps as much as the images have."""
         return self.short if fit == "crop" else self.long if fit == "pad" else round(math.sqrt(self.short * self.long))
-
-
-def shape_of(sizes: Sequence[tuple[int, int]]) -> Shape:
-    """The shape of images of these widths and heights."""
-    return Shape(
-        int(statistics.median(min(size) for size in sizes)),
-        int(statistics.median(max(size) for size in sizes)),
-        float(statistics.median(max(size) / min(size) for size in sizes)),
-    )
 
 
 def median_shape(files: Sequence[Path | BytesIO], *, where: Path) -> Shape:
@@ -121,10 +120,11 @@ def median_shape(files: Sequence[Path | BytesIO], *, where: Path) -> Shape:
     with bombs_are_errors():
         for file in files:
             with contextlib.suppress(*image.UNREADABLE):
-                sizes.append(image.shown_size(file))
+                width, height = image.shown_size(file)
+                sizes.append(Size(height, width))
     if not sizes:
         raise DataError(f"none of {len(files)} images tried in {where} can be read", hint=f"accepted are {image.KINDS}")
-    return shape_of(sizes)
+    return Shape(tuple(sizes))
 
 
 @contextlib.contextmanager

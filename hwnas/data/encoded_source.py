@@ -19,12 +19,13 @@ from hwnas.data.census_cache import census_of
 from hwnas.data.dataset import Dataset, Images, assemble
 from hwnas.data.encoded import Shape, median_shape, reason_of, spread
 from hwnas.data.found import Found
-from hwnas.data.reading import Reading, ReadOptions, window
+from hwnas.data.reading import Fit, Reading, ReadOptions, window
 from hwnas.data.record_file import RecordFile
 from hwnas.data.stores import FileStore, loader_threads
 from hwnas.data.survey import Survey
 from hwnas.data.taken import kept_ranges, taken
 from hwnas.errors import DataError
+from hwnas.image_size import Size
 from hwnas.progress import Progress, Silent
 
 _SILENT = Silent()
@@ -63,8 +64,12 @@ class EncodedSource:
         files = [self._found.open(index) for index in spread(range(len(self._found.names)))]
         return median_shape(files, where=self._found.where)
 
-    def native_shape(self) -> tuple[int, int]:
-        return 3, self._shape.native(self._options.fit_of(self._shape.aspect))
+    def native_shape(self) -> tuple[int, Size]:
+        return 3, Size.square(self._shape.native(self._fit))
+
+    @property
+    def _fit(self) -> Fit:
+        return self._options.fit_of(self._shape.mismatch(self._options.target))
 
     def classes(self) -> tuple[str, ...]:
         return self._found.classes
@@ -72,7 +77,7 @@ class EncodedSource:
     def survey(self, *, seed: int, progress: Progress = _SILENT) -> Survey:
         return self._seen(seed, progress).survey
 
-    def load(self, *, resolution: int, seed: int) -> Dataset:
+    def load(self, *, resolution: Size, seed: int) -> Dataset:
         found, seen = self._found, self._seen(seed, _SILENT)
         store = self._store(resolution, seen)
         parts = {
@@ -91,10 +96,10 @@ class EncodedSource:
         )
         return replace(dataset, reading=seen.survey.reading)
 
-    def _store(self, resolution: int, seen: _Seen) -> FileStore:
+    def _store(self, resolution: Size, seen: _Seen) -> FileStore:
         """All images at a resolution, those that are left out included, which are never read."""
         found, options, reading = self._found, self._options, seen.survey.reading
-        shape = (3, resolution, resolution)
+        shape = (3, *resolution)
 
         def keep(count: int, record_bytes: int) -> RecordFile | None:
             key = cache.pixels_key(found.files, (count, *shape), reading)
@@ -125,7 +130,7 @@ class EncodedSource:
         return _Seen(survey, kept, census.content)
 
     def _reading(self, seen: Census) -> tuple[Reading, list[str]]:
-        fit = self._options.fit_of(self._shape.aspect)
+        fit = self._fit
         if not seen.deep.any():
             return Reading(fit), []
         low, high = float(seen.low[seen.deep].min()), float(seen.high[seen.deep].max())
@@ -136,7 +141,7 @@ class EncodedSource:
         ]
 
 
-def _decoded(found: Found, index: int, content: bytes, resolution: int, reading: Reading) -> NDArray[np.uint8]:
+def _decoded(found: Found, index: int, content: bytes, resolution: Size, reading: Reading) -> NDArray[np.uint8]:
     """The pixels of an image, whose file still has the SHA-256 that it had when it was looked at.
 
     Raises:

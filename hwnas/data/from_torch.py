@@ -14,9 +14,10 @@ from PIL import Image
 from hwnas.data.array_npz import dataset_of
 from hwnas.data.dataset import Dataset
 from hwnas.data.image import as_rgb
-from hwnas.data.pixels import CHANNELS
-from hwnas.data.resize import LARGEST_BYTES, room, square
+from hwnas.data.pixels import FEW, has_channels
+from hwnas.data.resize import LARGEST_BYTES, fitted, room
 from hwnas.errors import DataError, InputError
+from hwnas.image_size import Size, SizeLike
 
 
 def from_torch(
@@ -25,7 +26,7 @@ def from_torch(
     *,
     name: str,
     classes: Sequence[str] | None = None,
-    resolution: int | None = None,
+    resolution: SizeLike | None = None,
     seed: int = 0,
     flip: bool = False,
 ) -> Dataset:
@@ -41,28 +42,29 @@ def from_torch(
         test: the test images.
         name: of the data set.
         classes: their names, by label; None for the labels themselves.
-        resolution: width and height in pixels; None for the shorter side of the first image.
+        resolution: the side of a square, or a size such as `96x160`; None for the size of the first image, of PIL
+            images the square of its shorter side.
         seed: of the split.
         flip: whether a mirrored image (left-right) keeps its class.
 
     Raises:
-        InputError: an argument is no map-style data set, or the resolution is not positive.
+        InputError: an argument is no map-style data set, or the resolution is no size.
         DataError: an item is not as described, or the images or labels cannot be used.
     """
-    if resolution is not None and resolution < 1:
-        raise InputError(f"the resolution must be at least 1 pixel, but it is {resolution}", hint="for example 32")
+    size = None if resolution is None else Size.of(resolution)
     x, y = {}, {}
     for key, data in ({"train": train} | ({} if test is None else {"test": test})).items():
-        images, y[f"y_{key}"] = _read(data, f"{key} of {name}", resolution)
+        images, y[f"y_{key}"] = _read(data, f"{key} of {name}", size)
         x[f"x_{key}"] = images
-        resolution = resolution or min(images.shape[2:])
-    return dataset_of(name, x, y, classes, where=name, resolution=resolution or 1, seed=seed, flip=flip)
+        size = size or Size(*images.shape[2:])
+    assert size is not None
+    return dataset_of(name, x, y, classes, where=name, resolution=size, seed=seed, flip=flip)
 
 
-def _read(data: Any, what: str, resolution: int | None) -> tuple[NDArray[Any], NDArray[Any]]:
+def _read(data: Any, what: str, size: Size | None) -> tuple[NDArray[Any], NDArray[Any]]:
     """Images of shape (N, C, H, W) and labels of shape (N,).
 
-    Grey levels are brought to `resolution` one by one; floats are kept as they are, because their scale is known only
+    Grey levels are brought to `size` one by one; floats are kept as they are, because their scale is known only
     when all of them are.
     """
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, str | dict):
@@ -76,10 +78,13 @@ def _read(data: Any, what: str, resolution: int | None) -> tuple[NDArray[Any], N
     pixels: NDArray[Any] = np.empty(0)
     labels = []
     for index in range(count):
-        image, label = _item(data[index], f"item {index} of {what}")
+        item = data[index]
+        image, label = _item(item, f"item {index} of {what}")
+        if size is None:
+            size = Size(*image.shape[1:])
+            size = Size.square(size.short) if isinstance(item[0], Image.Image) else size
         if index == 0:
-            resolution = resolution or min(image.shape[1:])
-            pixels = _room(count, image, resolution, what)
+            pixels = _room(count, image, size, what)
         grey = image.dtype == np.uint8
         if image.dtype != pixels.dtype or image.shape[: 1 if grey else 3] != pixels.shape[1 : 2 if grey else 4]:
             raise DataError(
@@ -87,7 +92,7 @@ def _read(data: Any, what: str, resolution: int | None) -> tuple[NDArray[Any], N
                 f"(channels, height, width), unlike the first",
                 hint="uint8 images may differ in height and width, others in nothing",
             )
-        pixels[index] = square(image[None], resolution or 1)[0] if grey else image
+        pixels[index] = fitted(image[None], size, "crop")[0] if grey else image
         labels.append(label)
     if len({isinstance(label, str) for label in labels}) > 1:
         raise DataError(
@@ -108,11 +113,11 @@ def _item(item: Any, what: str) -> tuple[NDArray[Any], Any]:
     if not isinstance(label, int | float | str):
         raise DataError(f"a label must be a whole number or text, but that of {what} is not", hint="give its index")
     planes = _planes(image)
-    if planes is None or planes.ndim != 3 or planes.shape[0] not in CHANNELS or 0 in planes.shape:
+    if planes is None or planes.ndim != 3 or not has_channels(*planes.shape) or 0 in planes.shape:
         shape = "" if planes is None else f" of shape {tuple(image.shape)}"
         raise DataError(
-            f"an image must be a PIL image, a tensor (C, H, W) or an array (H, W, C), with 1 or 3 channels, but that "
-            f"of {what} is a {type(image).__name__}{shape}",
+            f"an image must be a PIL image, a tensor (C, H, W) or an array (H, W, C), with {FEW}, but that of "
+            f"{what} is a {type(image).__name__}{shape}",
             hint="convert it in the data set's transform",
         )
     return planes, label
@@ -133,9 +138,9 @@ def _planes(image: Any) -> NDArray[Any] | None:
     return array.astype(np.uint8) * np.uint8(255) if array.dtype == np.bool_ else array
 
 
-def _room(count: int, image: NDArray[Any], resolution: int, what: str) -> NDArray[Any]:
+def _room(count: int, image: NDArray[Any], size: Size, what: str) -> NDArray[Any]:
     if image.dtype == np.uint8:
-        return room(count, image.shape[0], resolution)
+        return room(count, image.shape[0], size)
     if count * image.nbytes > LARGEST_BYTES:
         raise DataError(
             f"the images have to fit into {LARGEST_BYTES / 2**30:.3g} GiB, but {count} of {image.nbytes} bytes in "

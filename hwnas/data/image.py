@@ -1,4 +1,4 @@
-"""Read one image, from a file or from the bytes of one, of any size and colour model, as square RGB pixels."""
+"""Read one image, from a file or from the bytes of one, of any size and colour model, as RGB pixels of one size."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, features
 
 from hwnas.data.reading import PADDING, Reading
+from hwnas.image_size import Size, SizeLike
 
 HEIF_SUFFIXES = frozenset({".heic", ".heif"})
 """Read where pillow-heif is installed."""
@@ -91,15 +92,19 @@ def shown_size(file: Path | BytesIO) -> tuple[int, int]:
 def upright(image: Image.Image) -> tuple[int, int]:
     """(width, height) of an open image once its EXIF orientation is applied."""
     width, height = image.size
-    return (height, width) if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8) else (width, height)
+    return (height, width) if _is_turned(image) else (width, height)
 
 
-def read(file: Path | BytesIO, *, resolution: int, reading: Reading | None = None) -> NDArray[np.uint8]:
-    """Pixels of shape (3, resolution, resolution), resized (bilinear, antialiased).
+def _is_turned(image: Image.Image) -> bool:
+    return image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
 
-    By default it is the centre square of the image. That is the same as resizing the shorter side and cropping the
-    centre, without the memory that a very long image would take in between. Of several frames the first is taken. The
-    EXIF orientation is applied, transparent parts become white, CMYK and palettes become RGB.
+
+def read(file: Path | BytesIO, *, resolution: SizeLike, reading: Reading | None = None) -> NDArray[np.uint8]:
+    """Pixels of shape (3, height, width), resized (bilinear, antialiased).
+
+    By default it is the centre of the image in the shape of `resolution`. That is the same as resizing the whole and
+    cropping the centre, without the memory that a very long image would take in between. Of several frames the first is
+    taken. The EXIF orientation is applied, transparent parts become white, CMYK and palettes become RGB.
 
     Args:
         reading: the fit, and the range of images of more than 8 bits.
@@ -107,12 +112,13 @@ def read(file: Path | BytesIO, *, resolution: int, reading: Reading | None = Non
     Raises:
         one of `UNREADABLE`: the file is not an image, is damaged, or has more pixels than Pillow's limit.
     """
-    reading = reading or Reading()
+    reading, size = reading or Reading(), Size.of(resolution)
     with Image.open(file, formats=FORMATS) as image:
         # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the resolution is enough for the resize.
-        image.draft(None, (2 * resolution, 2 * resolution))
-        square = _fitted(as_rgb(ImageOps.exif_transpose(image), reading), resolution, reading)
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+        enough = (2 * size.width, 2 * size.height)
+        image.draft(None, enough[::-1] if _is_turned(image) else enough)
+        pixels = _fitted(as_rgb(ImageOps.exif_transpose(image), reading), size, reading)
+    return np.ascontiguousarray(np.asarray(pixels).transpose(2, 0, 1))
 
 
 def as_rgb(image: Image.Image, reading: Reading | None = None) -> Image.Image:
@@ -144,13 +150,13 @@ def _span(reading: Reading) -> float:
     return span + 1 if float(span).is_integer() and span >= 255 else span
 
 
-def _fitted(image: Image.Image, resolution: int, reading: Reading) -> Image.Image:
-    size = (resolution, resolution)
+def _fitted(image: Image.Image, wanted: Size, reading: Reading) -> Image.Image:
+    size = (wanted.width, wanted.height)
     if reading.fit == "pad":
-        scale = resolution / max(image.size)
+        scale = min(wanted.width / image.width, wanted.height / image.height)
         inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         canvas = Image.new("RGB", size, (PADDING,) * 3)
-        place = ((resolution - inner[0]) // 2, (resolution - inner[1]) // 2)
+        place = ((wanted.width - inner[0]) // 2, (wanted.height - inner[1]) // 2)
         canvas.paste(image.resize(inner, Image.Resampling.BILINEAR), place)
         return canvas
     if reading.fit == "squash":

@@ -17,6 +17,7 @@ from hwnas.data.labels import class_labels
 from hwnas.data.npz import Archive, Pieces
 from hwnas.data.reading import Reading
 from hwnas.errors import DataError
+from hwnas.image_size import Size
 
 _NEEDED = ("jpeg", "labels", "offsets")
 
@@ -61,16 +62,16 @@ class JpegNpz:
         self._archives, self._name, self._names = archives, name, names
         self._where = " and ".join(str(archive.path) for archive in archives)
 
-    def native_shape(self) -> tuple[int, int]:
+    def native_shape(self) -> tuple[int, Size]:
         archive = self._archives[0]
         jpeg, offsets = archive.pieces("jpeg"), _offsets(archive)
         files = [_file(jpeg, offsets, index) for index in spread(range(len(offsets) - 1))]
-        return 3, median_shape(files, where=archive.path).short
+        return 3, Size.square(median_shape(files, where=archive.path).short)
 
     def classes(self) -> tuple[str, ...]:
         return self._labelled()[0]
 
-    def load(self, *, resolution: int, seed: int) -> Dataset:
+    def load(self, *, resolution: Size, seed: int) -> Dataset:
         classes, labels = self._labelled()
         whole, *test = [
             Images(_pixels(archive, len(labels[str(archive.path)]), resolution), labels[str(archive.path)])
@@ -94,8 +95,8 @@ def _check_keys(archive: Archive) -> None:
         )
 
 
-def _pixels(archive: Archive, count: int, resolution: int) -> NDArray[np.uint8]:
-    """All images of a file, shape (count, 3, resolution, resolution)."""
+def _pixels(archive: Archive, count: int, resolution: Size) -> NDArray[np.uint8]:
+    """All images of a file, shape (count, 3, *resolution)."""
 
     def fresh() -> NDArray[np.uint8]:
         jpeg, offsets = _content(archive, count)
@@ -107,7 +108,7 @@ def _pixels(archive: Archive, count: int, resolution: int) -> NDArray[np.uint8]:
             where=archive.path,
         )
 
-    return cached([archive.path], (count, 3, resolution, resolution), Reading(), fresh)
+    return cached([archive.path], (count, 3, *resolution), Reading(), fresh)
 
 
 def _content(archive: Archive, count: int) -> tuple[Pieces, NDArray[Any]]:

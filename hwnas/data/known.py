@@ -18,6 +18,7 @@ from hwnas.data.jpeg_npz import JpegNpz
 from hwnas.data.npz import Archive
 from hwnas.data.source import Source
 from hwnas.errors import DataError
+from hwnas.image_size import Size
 
 VARIABLE = "HWNAS_DATA"
 """Environment variable with the folder to look into first."""
@@ -48,23 +49,23 @@ class Official:
     """Train and test images in files of their own format.
 
     Attributes:
-        shape: gives (channels, resolution in pixels).
+        shape: gives (channels, size).
         read: gives pixels and labels of the train images, or of the test images.
     """
 
     name: str
     names: tuple[str, ...]
     where: Path
-    shape: Callable[[], tuple[int, int]]
+    shape: Callable[[], tuple[int, Size]]
     read: Callable[[str], Batch]
 
-    def native_shape(self) -> tuple[int, int]:
+    def native_shape(self) -> tuple[int, Size]:
         return self.shape()
 
     def classes(self) -> tuple[str, ...]:
         return self.names
 
-    def load(self, *, resolution: int, seed: int) -> Dataset:
+    def load(self, *, resolution: Size, seed: int) -> Dataset:
         parts = {part: self.read(part) for part in _SETS}
         return dataset_of(
             self.name,
@@ -156,8 +157,9 @@ def _mnist_idx(paths: Sequence[Path]) -> Source:
         images, labels = files[part]
         return read_idx(images, axes=3)[:, None], read_idx(labels, axes=1)
 
-    def shape() -> tuple[int, int]:
-        return 1, min(idx_shape(paths[0], axes=3)[1:])
+    def shape() -> tuple[int, Size]:
+        _, height, width = idx_shape(paths[0], axes=3)
+        return 1, Size(height, width)
 
     return Official("mnist", DIGITS, paths[0].parent, shape, read)
 
@@ -176,6 +178,6 @@ def _cifar10_batches(paths: Sequence[Path], read: Callable[[Path], Batch]) -> So
         "cifar10",
         CIFAR10,
         paths[0].parent,
-        lambda: (cifar.SHAPE[0], cifar.SHAPE[1]),
+        lambda: (cifar.SHAPE[0], Size(*cifar.SHAPE[1:])),
         lambda part: cifar.read_batches(files[part], read),
     )

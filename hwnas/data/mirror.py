@@ -45,21 +45,22 @@ class Mirroring:
 
 
 def mirroring(
-    asked: str, classes: Sequence[str], thumbs: NDArray[np.uint8], labels: NDArray[np.int64], *, default: bool = True
+    asked: str, classes: Sequence[str], thumbs: NDArray[np.uint8], labels: NDArray[np.int64], *, channels: int = 3
 ) -> Mirroring:
     """What `asked` (auto, on or off) comes to.
 
     Args:
         thumbs: grey images to learn from, shape (N, 16, 16); no test images.
         labels: their classes, shape (N,).
-        default: what auto comes to where neither the names nor the images speak against it.
+        channels: of the images; auto mirrors those with three only.
     """
     if asked != "auto":
         return Mirroring(asked == "on", f"as --flip {asked} says")
     if pair := mirror_names(classes):
         return Mirroring(False, f"{pair[0]!r} and {pair[1]!r} look like mirror images of each other by their names")
-    if not default:
-        return Mirroring(False, "the images are grey; --flip on mirrors them")
+    if channels != 3:
+        kind = "are grey" if channels == 1 else f"have {channels} channels"
+        return Mirroring(False, f"the images {kind}; --flip on mirrors them")
     lost = mirror_loss(thumbs, labels)
     if lost is None:
         return Mirroring(True, "too few images to tell whether that costs accuracy; --flip off leaves it out")

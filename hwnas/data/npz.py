@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import math
+import os
 import struct
 import tokenize
 import zipfile
@@ -132,25 +133,8 @@ class Archive:
         with self._opened() as archive:
             entry = archive.getinfo(f"{key}.npy")
             with archive.open(entry) as file:
-                version = npy.read_magic(file)
-                if version not in _READERS:
-                    raise ValueError(f"the array {key!r} has format version {version[0]}.{version[1]}")
-                shape, _, dtype = _READERS[version](file)
+                shape, dtype = _checked_header(file, entry.file_size, key, self.path)
                 header_bytes = file.tell()
-            if dtype.hasobject:
-                raise DataError(
-                    f"arrays must hold numbers or text, but {key!r} of {self.path} holds Python objects",
-                    hint="hwnas never unpickles; store it with a type such as np.uint8 or str",
-                )
-            size_bytes = math.prod(shape) * dtype.itemsize
-            if size_bytes > LARGEST_BYTES:
-                raise DataError(
-                    f"an array may take {LARGEST_BYTES / 2**30:.3g} GiB, but {key!r} of {self.path} has shape "
-                    f"{shape} and type {dtype}, {size_bytes / 2**30:.3g} GiB",
-                    hint="store fewer or smaller images, as uint8",
-                )
-            if min(shape, default=0) < 0 or entry.file_size != header_bytes + size_bytes:
-                raise ValueError(f"the array {key!r} has another length than its header says")
             plain = entry.compress_type == zipfile.ZIP_STORED
             with archive.open(entry) as file:
                 yield _Member(file, shape, dtype, self._begin(entry) + header_bytes if plain else None)
@@ -164,13 +148,52 @@ class Archive:
 
     @contextmanager
     def _opened(self) -> Iterator[zipfile.ZipFile]:
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                yield archive
-        except DataError:
-            raise
-        except _UNREADABLE as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-            raise DataError(
-                f"{self.path} cannot be read as .npz: {reason}", hint="write it again with np.savez_compressed"
-            ) from error
+        with _readable(self.path, ".npz", "np.savez_compressed"), zipfile.ZipFile(self.path) as archive:
+            yield archive
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """The array of an .npy file.
+
+    Raises:
+        DataError: as `Archive.read`.
+    """
+    with _readable(path, ".npy", "np.save"), path.open("rb") as file:
+        _checked_header(file, os.fstat(file.fileno()).st_size, path.name, path)
+        file.seek(0)
+        array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+    return array
+
+
+def _checked_header(file: IO[bytes], file_bytes: int, key: str, path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type in an array's header, once that is known to be harmless."""
+    version = npy.read_magic(file)
+    if version not in _READERS:
+        raise ValueError(f"the array {key!r} has format version {version[0]}.{version[1]}")
+    shape, _, dtype = _READERS[version](file)
+    if dtype.hasobject:
+        raise DataError(
+            f"arrays must hold numbers or text, but {key!r} of {path} holds Python objects",
+            hint="hwnas never unpickles; store it with a type such as np.uint8 or str",
+        )
+    size_bytes = math.prod(shape) * dtype.itemsize
+    if size_bytes > LARGEST_BYTES:
+        raise DataError(
+            f"an array may take {LARGEST_BYTES / 2**30:.3g} GiB, but {key!r} of {path} has shape "
+            f"{shape} and type {dtype}, {size_bytes / 2**30:.3g} GiB",
+            hint="store fewer or smaller images, as uint8",
+        )
+    if min(shape, default=0) < 0 or file_bytes != file.tell() + size_bytes:
+        raise ValueError(f"the array {key!r} has another length than its header says")
+    return tuple(shape), dtype
+
+
+@contextmanager
+def _readable(path: Path, kind: str, writer: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except _UNREADABLE as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        raise DataError(f"{path} cannot be read as {kind}: {reason}", hint=f"write it again with {writer}") from error

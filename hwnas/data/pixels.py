@@ -9,51 +9,73 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.errors import DataError
+from hwnas.image_size import Size
 
-CHANNELS = (1, 3)
-SHAPES = "(N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels"
+ORDERS = ("NCHW", "NHWC")
+MOST_CHANNELS = 512
+FEW = "1, 3, or at most half as many channels as the shorter side has pixels"
+_USUAL = (1, 3)
+_SAY = f"say which axis has the channels by an array layout in the file: {' or '.join(ORDERS)}"
 _CHUNK_VALUES = 2**22
 
 
-def layout(shape: tuple[int, ...], *, what: str) -> tuple[int, ...]:
+def layout(shape: tuple[int, ...], *, what: str, order: str = "") -> tuple[int, ...]:
     """The axes of an array in the order N, C, H, W, without C where there is none.
+
+    Without an order, the axis with 1 or 3 entries has the channels; where neither has, the one that has at most half as
+    many as the shorter side has pixels.
+
+    Args:
+        order: one of `ORDERS`, where the file says so.
 
     Raises:
         DataError: the shape is not that of images, or could be read in two ways.
     """
     if len(shape) == 3 and min(shape) > 0:
         return (0, 1, 2)
-    last, first = len(shape) == 4 and shape[3] in CHANNELS, len(shape) == 4 and shape[1] in CHANNELS
-    if 0 in shape or not (last or first):
+    first, last = (0, 1, 2, 3), (0, 3, 1, 2)
+    if len(shape) != 4 or 0 in shape:
         raise DataError(
-            f"images must have shape {SHAPES}, but {what} has {shape}",
-            hint="leave out an alpha channel with x[..., :3]" if 4 in shape[1::2] else "store at least one image",
+            f"images must have shape (N, H, W), (N, H, W, C) or (N, C, H, W), but {what} has {shape}",
+            hint="store at least one image",
         )
-    if last and first:
+    found = [first if order == ORDERS[0] else last] if order in ORDERS else []
+    found = found or [axes for axes in (first, last) if shape[axes[1]] in _USUAL]
+    found = found or [axes for axes in (first, last) if has_channels(*(shape[axis] for axis in axes[1:]))]
+    if not found:
+        raise DataError(f"images of shape (N, H, W, C) or (N, C, H, W) have {FEW}, but {what} has {shape}", hint=_SAY)
+    if len(found) > 1:
+        raise DataError(f"channels may come first or last, but in the shape {shape} of {what} both could be", hint=_SAY)
+    if shape[found[0][1]] > MOST_CHANNELS:
         raise DataError(
-            f"channels may come first or last, but in the shape {shape} of {what} both could be",
-            hint="store grey images as (N, H, W), and colour images of more than 3 pixels",
+            f"images have at most {MOST_CHANNELS} channels, but {what} has {shape[found[0][1]]}",
+            hint="leave some of them out, or average neighbours",
         )
-    return (0, 3, 1, 2) if last else (0, 1, 2, 3)
+    return found[0]
 
 
-def channels_and_size(shape: tuple[int, ...], *, what: str) -> tuple[int, int, int]:
-    """(channels, height, width in pixels) of an array of images.
+def has_channels(count: int, height: int, width: int) -> bool:
+    """Whether an axis is taken for that of channels: `FEW`."""
+    return count in _USUAL or 0 < 2 * count <= min(height, width)
+
+
+def channels_and_size(shape: tuple[int, ...], *, what: str, order: str = "") -> tuple[int, Size]:
+    """(channels, size) of an array of images.
 
     Raises:
         DataError: as `layout`.
     """
-    axes = layout(shape, what=what)
-    return shape[axes[1]] if len(axes) == 4 else 1, shape[axes[-2]], shape[axes[-1]]
+    axes = layout(shape, what=what, order=order)
+    return shape[axes[1]] if len(axes) == 4 else 1, Size(shape[axes[-2]], shape[axes[-1]])
 
 
-def as_planes(array: NDArray[Any], *, what: str) -> NDArray[Any]:
+def as_planes(array: NDArray[Any], *, what: str, order: str = "") -> NDArray[Any]:
     """A view of the array as (N, C, H, W).
 
     Raises:
         DataError: as `layout`.
     """
-    axes = layout(array.shape, what=what)
+    axes = layout(array.shape, what=what, order=order)
     return array.transpose(axes) if len(axes) == 4 else array[:, None]
 
 

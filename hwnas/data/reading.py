@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from hwnas.image_size import Size
+
 Fit = Literal["crop", "pad", "squash"]
 FITS: tuple[Fit, ...] = ("crop", "pad", "squash")
 COUNTED = 4096
@@ -20,7 +22,7 @@ PADDING = 128
 """Grey level of what `pad` adds."""
 
 LONG = 1.8
-"""Above this median of longer side / shorter side, images are padded unless the user says how to fit them."""
+"""Images that are longer or shorter in shape than is asked for by more than this, in the median, are padded."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,13 @@ class ReadOptions:
 
     Attributes:
         labels: a CSV file with a class per image; `filename` for classes in the names of files; empty for folders.
-        fit: how an image that is no square becomes one: auto, crop, pad or squash.
+        fit: how an image of another shape than is asked for comes to it: auto, crop, pad or squash.
         flip: whether images are mirrored left-right in training: auto, on or off.
         skip_unreadable: leave out images that cannot be read, instead of refusing all of them.
         threads: that images are looked at with.
         loader_threads: that read images ahead of training; None for as many as there are cores to spare, 0 for none.
         counted: images that mean and deviation are taken from, at most.
+        size: of the images that networks read; None follows the data.
     """
 
     labels: str = ""
@@ -44,20 +47,26 @@ class ReadOptions:
     threads: int = 1
     loader_threads: int | None = None
     counted: int = COUNTED
+    size: Size | None = None
 
-    def fit_of(self, aspect: float) -> Fit:
-        """The fit, for images whose longer side is `aspect` times the shorter one in the median."""
+    @property
+    def target(self) -> Size:
+        """What images are fitted to: of squares, which follow the data, only the shape is known."""
+        return self.size or Size.square(1)
+
+    def fit_of(self, mismatch: float) -> Fit:
+        """The fit, for images that are longer in shape than the target by this factor, or shorter, in the median."""
         if self.fit != "auto":
             return self.fit
-        return "pad" if aspect > LONG else "crop"
+        return "pad" if mismatch > LONG else "crop"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How the file of an image becomes square pixels; an exported model says so to whoever reads images for it.
+    """How the file of an image becomes pixels of one size; an exported model says so to whoever reads images for it.
 
     Attributes:
-        fit: `crop` takes the centre square, `pad` adds grey to the shorter side, `squash` stretches it.
+        fit: `crop` takes the centre in the shape asked for, `pad` adds grey to what is too short, `squash` stretches.
         low, high: the values of images of more than 8 bits that become 0 and 255.
     """
 

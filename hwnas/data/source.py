@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Protocol
 
 from hwnas.data.dataset import Dataset
+from hwnas.image_size import Size
 
 
 class Source(Protocol):
     """Images somewhere, found but not loaded yet."""
 
-    def native_shape(self) -> tuple[int, int]:
-        """(channels, resolution in pixels) that the images have by nature; as few of them are read as can be.
+    def native_shape(self) -> tuple[int, Size]:
+        """(channels, size) that the images have by nature; as few of them are read as can be.
 
         Raises:
             DataError: they cannot be read.
@@ -26,8 +27,8 @@ class Source(Protocol):
         """
         ...
 
-    def load(self, *, resolution: int, seed: int) -> Dataset:
-        """All images at `resolution` × `resolution` pixels, split by `seed`.
+    def load(self, *, resolution: Size, seed: int) -> Dataset:
+        """All images at a size, split by `seed`.
 
         Raises:
             DataError: the images or labels cannot be used.

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from hwnas.data.cache import folder
 from hwnas.data.record_file import RecordFile
-from hwnas.data.resize import square
+from hwnas.data.resize import fitted
 from hwnas.files import CACHE_VARIABLE
+from hwnas.image_size import Size
 
 Shape = tuple[int, int, int]
 """(channels, height, width)."""
@@ -51,8 +52,8 @@ class Store(Protocol):
         """Pieces of bytes that are the same if and only if the pixels are."""
         ...
 
-    def resized(self, rows: NDArray[np.int64], resolution: int) -> tuple[Store, NDArray[np.int64]]:
-        """A store with these images at `resolution` × `resolution`, and their rows in it."""
+    def resized(self, rows: NDArray[np.int64], resolution: Size) -> tuple[Store, NDArray[np.int64]]:
+        """A store with these images at another size, and their rows in it."""
         ...
 
 
@@ -79,8 +80,8 @@ class ArrayStore:
         for start in range(0, len(rows), _HASHED):
             yield np.ascontiguousarray(self.pixels[rows[start : start + _HASHED]]).data
 
-    def resized(self, rows: NDArray[np.int64], resolution: int) -> tuple[Store, NDArray[np.int64]]:
-        return ArrayStore(square(self.pixels[rows], resolution)), np.arange(len(rows))
+    def resized(self, rows: NDArray[np.int64], resolution: Size) -> tuple[Store, NDArray[np.int64]]:
+        return ArrayStore(fitted(self.pixels[rows], resolution, "crop")), np.arange(len(rows))
 
 
 class FileStore:
@@ -96,7 +97,7 @@ class FileStore:
         contents: NDArray[np.bytes_],
         *,
         reading: str,
-        at: Callable[[int], FileStore],
+        at: Callable[[Size], FileStore],
         keep: Callable[[int, int], RecordFile | None],
         tell: Callable[[str], None],
         threads: int,
@@ -107,7 +108,7 @@ class FileStore:
             decode: gives the pixels of a row, of that shape.
             contents: of each row, a hash of the file, by which sets are compared.
             reading: names the way in which files become pixels.
-            at: gives the store of the same files at another resolution.
+            at: gives the store of the same files at another size.
             keep: opens the file of so many records of so many bytes; None where there is none to be.
             tell: where a message goes that is not worth an error.
         """
@@ -138,7 +139,7 @@ class FileStore:
         yield self._reading.encode()
         yield self._contents[rows].tobytes()
 
-    def resized(self, rows: NDArray[np.int64], resolution: int) -> tuple[Store, NDArray[np.int64]]:
+    def resized(self, rows: NDArray[np.int64], resolution: Size) -> tuple[Store, NDArray[np.int64]]:
         return self._at(resolution), rows
 
     def _give_up(self, error: OSError) -> None:

@@ -118,7 +118,8 @@ class Survey:
     def _sized(self) -> str:
         width, height, aspect = _spread(self.width), _spread(self.height), _spread(self._aspect)
         if width[0] == width[2] and height[0] == height[2]:
-            return f"all {width[0]:g} × {height[0]:g} pixels"
+            order = "" if width[0] == height[0] else ", width × height"
+            return f"all {width[0]:g} × {height[0]:g} pixels{order}"
         return (
             f"{width[0]:g} to {width[2]:g} pixels wide (median {width[1]:g}), {height[0]:g} to {height[2]:g} high "
             f"({height[1]:g}); longer by shorter side {aspect[0]:.3g} to {aspect[2]:.3g} ({aspect[1]:.3g})"

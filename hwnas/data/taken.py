@@ -18,7 +18,8 @@ from hwnas.data.reading import Reading, ReadOptions
 from hwnas.data.survey import Survey
 from hwnas.data.unreadable import list_file, refusal
 
-_SQUARE = 1.02
+_ALIKE = 1.02
+_LARGE = 224 * 224  # pixels of the largest input that is chosen without being asked for
 
 
 def taken(
@@ -63,7 +64,7 @@ def taken(
         height=seen.height,
         reading=reading,
         fit_reason=_fit_reason(shape, options, reading),
-        mirroring=mirroring(options.flip, found.classes, seen.thumbs[learnt], labels[learnt], default=channels == 3),
+        mirroring=mirroring(options.flip, found.classes, seen.thumbs[learnt], labels[learnt], channels=channels),
         notes=(*found.notes, *notes),
         ignored=found.ignored,
         unreadable=tuple(unreadable),
@@ -83,13 +84,20 @@ def kept_ranges(found: Found, kept: NDArray[np.int64]) -> dict[Part, slice]:
 
 
 def _fit_reason(shape: Shape, options: ReadOptions, reading: Reading) -> str:
-    if shape.aspect < _SQUARE and options.fit == "auto":
+    target, mismatch = options.target, shape.mismatch(options.target)
+    if mismatch < _ALIKE and options.fit == "auto":
         return ""
+    kind = "square" if target.is_square else f"part of the shape of {target}"
     done = {
-        "crop": "the centre square of each is taken",
-        "pad": "grey is added to the shorter side",
-        "squash": "the longer side is squeezed",
+        "crop": f"the centre {kind} of each is taken",
+        "pad": "grey is added to the shorter side" if target.is_square else "grey is added to what is too short",
+        "squash": "the longer side is squeezed" if target.is_square else f"each is stretched to {target}",
     }[reading.fit]
-    why = f"the longer side is {shape.aspect:.2f} times the shorter one in the median"
-    other = "--fit pad keeps all of an image" if reading.fit == "crop" else "--fit crop takes the centre square"
+    why = f"the longer side is {mismatch:.2f} times the shorter one in the median"
+    if not target.is_square:
+        why = f"in the median an image is {mismatch:.2f} times as long in shape, or as short"
+    other = "--fit pad keeps all of an image" if reading.fit == "crop" else f"--fit crop takes the centre {kind}"
+    own = set(shape.sizes)
+    if target.is_square and len(own) == 1 and reading.fit == "pad":
+        other += f", --resolution {next(iter(own)).at_most(_LARGE)} their own shape"
     return f"{done}; {why}; {other}"

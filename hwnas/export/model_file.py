@@ -22,6 +22,9 @@ from hwnas.files import write_bytes, write_text
 from hwnas.metric_names import NAMES, Metric
 from hwnas.metrics import Metrics, Tally, class_balanced_choice
 
+CHANNELS_OF = {"gray": 1, "rgb": 3}
+"""By `hwnas.color`; other models have "none", and as many as there are means."""
+
 _IMAGES, _CALIBRATION_IMAGES, _AT_ONCE = 64, 256, 32
 
 
@@ -143,7 +146,7 @@ def _metadata(
     own = {
         "mean": json.dumps(dataset.mean),
         "std": json.dumps(dataset.std),
-        "color": "gray" if channels == 1 else "rgb",
+        "color": next((color for color, count in CHANNELS_OF.items() if count == channels), "none"),
         "layout": model_format.layout,
         "version": __version__,
         **dataset.reading.to_metadata(),

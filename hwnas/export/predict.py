@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 from hwnas.backends.model_facts import LARGEST_FILE
 from hwnas.backends.model_format import format_of
 from hwnas.data import image, to_input
+from hwnas.data.pixels import MOST_CHANNELS
 from hwnas.data.reading import Reading
 from hwnas.display import table_html
 from hwnas.errors import DataError, ExportError, InputError
+from hwnas.export.array_images import SUFFIXES, array_images
 from hwnas.export.image_paths import image_files
+from hwnas.export.model_file import CHANNELS_OF
+from hwnas.image_size import LARGEST_SIDE, Size
 from hwnas.runtimes import RUNTIMES
 from hwnas.schema import json_as
 
@@ -27,7 +31,6 @@ OnUnreadable: TypeAlias = Callable[[Path, DataError], None]
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 _AT_ONCE = 256  # images that are held in memory
-_LARGEST_SIDE = 4096
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ def predict(
     """Classify image files with the runtime that reads the model.
 
     Args:
-        images: files, and folders of which all images are taken, those of sub-folders included.
+        images: files, and folders of which all images are taken, those of sub-folders included. Also .npy and .npz
+            files, which may hold several images.
         on_unreadable: is told of every image that cannot be read, and the others are classified; None raises.
 
     Raises:
@@ -68,7 +72,7 @@ def predict(
     def read() -> Iterator[tuple[Path, NDArray[np.uint8]]]:
         for path in image_files(images, unreadable):
             try:
-                yield path, _pixels(path, reader.height, gray=reader.gray, reading=reader.reading)
+                yield from reader.images(path)
             except DataError as error:
                 unreadable(path, error)
 
@@ -107,16 +111,36 @@ class _Reader:
         self.mean, self.std = (
             json_as(metadata[f"hwnas.{key}"], list[float], f"{self.lacks} {key}") for key in ("mean", "std")
         )
-        self.height = json_as(metadata["imgsz"], list[int], f"{self.lacks} imgsz")[0]
-        self.gray = metadata["hwnas.color"] == "gray"
+        height, width = json_as(metadata["imgsz"], list[int], f"{self.lacks} imgsz")
+        self.size = Size(height, width)
+        color = metadata["hwnas.color"]
+        self.channels = CHANNELS_OF[color] if color in CHANNELS_OF else len(self.mean)
         own = {name.removeprefix("hwnas."): text for name, text in metadata.items() if name.startswith("hwnas.")}
         self.reading = Reading.of_metadata(own)
-        if not 0 < self.height <= _LARGEST_SIDE:
-            raise ValueError(f"imgsz must be from 1 to {_LARGEST_SIDE}, not {self.height}")
-        channels = 1 if self.gray else 3
+        if not 0 < self.size.short <= self.size.long <= LARGEST_SIDE:
+            raise ValueError(f"imgsz must be from 1 to {LARGEST_SIDE}, not {self.size}")
+        if not 0 < self.channels <= MOST_CHANNELS:
+            raise ValueError(f"the channels must be from 1 to {MOST_CHANNELS}, not {self.channels}")
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != channels or not np.isfinite(values).all() or (name == "std" and min(values) <= 0):
-                raise ValueError(f"{name} must be {channels} finite numbers{', above 0' * (name == 'std')}")
+            if len(values) != self.channels or not np.isfinite(values).all() or (name == "std" and min(values) <= 0):
+                raise ValueError(f"{name} must be {self.channels} finite numbers{', above 0' * (name == 'std')}")
+
+    def images(self, path: Path) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+        """The name of each image of a file, and its pixels as the model reads them, (C, H, W).
+
+        Raises:
+            DataError: it cannot be read, or is none that the model reads.
+        """
+        if path.suffix.lower() in SUFFIXES:
+            yield from array_images(path, self.channels, self.size, self.reading.fit)
+        elif self.channels in CHANNELS_OF.values():
+            yield path, _pixels(path, self.size, gray=self.channels == 1, reading=self.reading)
+        else:
+            raise DataError(
+                f"the model reads images of {self.channels} channels, which {path} does not have",
+                hint=f"give {' or '.join(SUFFIXES)} files of shape (N, {self.channels}, {self.size.height}, "
+                f"{self.size.width})",
+            )
 
     def logits(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Of shape (n, classes).
@@ -161,14 +185,14 @@ def _content(path: Path) -> bytes:
         raise InputError(f"cannot read the model {path}: {reason}", hint=hint) from error
 
 
-def _pixels(path: Path, resolution: int, *, gray: bool, reading: Reading) -> NDArray[np.uint8]:
+def _pixels(path: Path, size: Size, *, gray: bool, reading: Reading) -> NDArray[np.uint8]:
     """Of shape (C, H, W).
 
     Raises:
         DataError: the image cannot be read.
     """
     try:
-        pixels = image.read(path, resolution=resolution, reading=reading)
+        pixels = image.read(path, resolution=size, reading=reading)
     except image.UNREADABLE as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise DataError(f"cannot read the image {path}: {reason}", hint=f"accepted are {image.KINDS}") from error

@@ -9,6 +9,7 @@ from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import space_instance
 from hwnas.data import native_shape
 from hwnas.errors import InputError
+from hwnas.image_size import Size, SizeLike
 from hwnas.meta.devices import device_models
 from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.pools import load_pool
@@ -37,7 +38,7 @@ class MetaConfig:
     space: str = "mobile"
     width: float = 0.25
     depth: int = 0
-    resolution: int = 32
+    resolution: SizeLike = 32
     minutes: float = 0.0
     seed: int = 0
 
@@ -45,11 +46,17 @@ class MetaConfig:
         """The instance of the space.
 
         Raises:
-            InputError: it is unknown, or the sources do not have images of as many channels.
+            InputError: it is unknown, the sources do not have images of as many channels, or images that are no squares
+            are to be turned.
             DataError: a source cannot be read.
         """
         if not self.tasks:
             raise InputError("a meta-training needs images to draw tasks from", hint="for example --tasks omniglot")
+        if self.settings.shape.rotate and not Size.of(self.resolution).is_square:
+            raise InputError(
+                f"classes are turned by multiples of 90°, so images must be squares, but they are {self.resolution}",
+                hint="leave out --rotate, or choose a --resolution such as 32",
+            )
         channels = {source: native_shape(source)[0] for source in self.tasks}
         if len(set(channels.values())) > 1:
             said = ", ".join(f"{source} {count}" for source, count in channels.items())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hwnas.data import Dataset, Images, load_dataset
 from hwnas.data.dataset import statistics
 from hwnas.errors import InputError
+from hwnas.image_size import SizeLike
 
 _HELD_OUT = 0.2
 
@@ -106,8 +107,8 @@ def pool_of(dataset: Dataset) -> ClassPool:
     return ClassPool(dataset.name, dataset.classes, images, dataset.mean, dataset.std)
 
 
-def load_pool(source: str, *, resolution: int) -> ClassPool:
-    """The images of `source` at `resolution` × `resolution` pixels.
+def load_pool(source: str, *, resolution: SizeLike) -> ClassPool:
+    """The images of `source` at a size.
 
     Args:
         source: as `load_dataset` takes it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwnas.data import Dataset, resized
 from hwnas.events import Events
+from hwnas.image_size import Size
 from hwnas.run.forecast import forecast
 from hwnas.run.images import images_of, note_images
 from hwnas.run.plan import Plan
@@ -21,7 +22,7 @@ def images(plan: Plan, dataset: Dataset | None, folder: RunFolder, events: Event
         InputError: a resumed run had other images.
         DataError: the images cannot be used.
     """
-    config, resolution = plan.config, plan.space.input_shape[1]
+    config, resolution = plan.config, Size(*plan.space.input_shape[1:])
     if dataset is None:
         dataset = images_of(config, resolution, tell=events.say)
         folder.same_data(dataset.digest())

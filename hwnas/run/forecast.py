@@ -13,6 +13,7 @@ from hwnas.arch.op import OpSpec
 from hwnas.backends.torch import network_module
 from hwnas.config import Configuration
 from hwnas.data import Dataset, resized
+from hwnas.image_size import Size
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.nas.supernet import Supernet
@@ -100,7 +101,7 @@ def forecast(plan: Plan, dataset: Dataset | None = None) -> Forecast:
     Raises:
         DataError: the images cannot be used.
     """
-    compute, resolution = plan.config.compute, plan.space.input_shape[1]
+    compute, resolution = plan.config.compute, Size(*plan.space.input_shape[1:])
     if dataset is None:
         dataset = images_of(plan.config, resolution, counted=_COUNTED)
     dataset = resized(dataset, resolution)

@@ -10,6 +10,7 @@ from hwnas.data import Dataset, ReadOptions, Survey, class_names, load_dataset, 
 from hwnas.data.reading import COUNTED
 from hwnas.events import Events
 from hwnas.files import user_path, write_json
+from hwnas.image_size import Size
 from hwnas.progress import Progress, Silent
 from hwnas.run.run_folder import RunFolder
 
@@ -20,13 +21,21 @@ def read_options(config: Configuration) -> ReadOptions:
     """How the images are to be read."""
     data = config.data
     compute = config.compute
-    return ReadOptions(data.labels, data.fit, data.flip, data.skip_unreadable, compute.threads, compute.loader_threads)
+    return ReadOptions(
+        data.labels,
+        data.fit,
+        data.flip,
+        data.skip_unreadable,
+        compute.threads,
+        compute.loader_threads,
+        size=config.space.size,
+    )
 
 
 def images_of(
-    config: Configuration, resolution: int, *, counted: int = COUNTED, tell: Callable[[str], None] = _SILENT.say
+    config: Configuration, resolution: Size, *, counted: int = COUNTED, tell: Callable[[str], None] = _SILENT.say
 ) -> Dataset:
-    """The images at `resolution` × `resolution` pixels.
+    """The images at a size.
 
     Args:
         counted: images in files that mean and deviation are taken from, at most.
@@ -48,8 +57,8 @@ def named_classes(config: Configuration) -> tuple[str, ...]:
     return class_names(config.data.source, read_options(config))
 
 
-def native(config: Configuration) -> tuple[int, int]:
-    """(channels, resolution in pixels) that the images have by nature.
+def native(config: Configuration) -> tuple[int, Size]:
+    """(channels, size) that the images have by nature.
 
     Raises:
         InputError: as `images_of`.

@@ -34,7 +34,7 @@ def initialised(config: Configuration) -> tuple[Configuration, Initialisation | 
     same_family(config.space.name, init, where=config.search.init)
     if not (config.space.width or config.space.depth or config.space.resolution):
         _, width, depth, resolution = parse_constants(init.origin.space)
-        config = config.changed(space={"width": width, "depth": depth, "resolution": resolution})
+        config = config.changed(space={"width": width, "depth": depth, "resolution": resolution.plain})
     return config.changed(search={"init_sha256": sha256(b"".join(file.read_bytes() for file in read))}), init
 
 

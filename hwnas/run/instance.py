@@ -17,6 +17,7 @@ from hwnas.devices.device import Device
 from hwnas.devices.estimate import estimates
 from hwnas.devices.measure import measure
 from hwnas.errors import InfeasibleBudgetError
+from hwnas.image_size import Size
 from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.progress import Progress
 
@@ -42,8 +43,8 @@ class ChosenInstance:
 def fit(
     budgets_ms: Sequence[float],
     sizes: Sequence[tuple[float, int]],
-    instance: Callable[[float, int, int], SearchSpace],
-    resolutions: Sequence[int],
+    instance: Callable[[float, int, Size], SearchSpace],
+    resolutions: Sequence[Size],
     device: Device,
     *,
     progress: Progress,
@@ -58,7 +59,7 @@ def fit(
         budgets_ms: from the tightest to the loosest.
         sizes: (width, depth) from small to large.
         instance: from width, depth and resolution.
-        resolutions: from large to small, in pixels.
+        resolutions: from large to small.
 
     Raises:
         InfeasibleBudgetError: no network of any instance is that fast.
@@ -94,7 +95,7 @@ def fit(
 
 def announcement(spaces: Sequence[SearchSpace], budgets_ms: Sequence[float], device: Device) -> str:
     """One line that says, before instances are measured, which ones, on which device, about how long and why."""
-    family, resolution = spaces[0].name.partition("@")[0], spaces[0].input_shape[1]
+    family, resolution = spaces[0].name.partition("@")[0], Size(*spaces[0].input_shape[1:])
     asked = " to ".join(f"{value:g}" for value in dict.fromkeys((budgets_ms[0], budgets_ms[-1])))
     return (
         f"measuring the smallest and the largest network of {len(spaces)} sizes of the space {family} at {resolution} "

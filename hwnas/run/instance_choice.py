@@ -9,6 +9,7 @@ from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
 from hwnas.config import Configuration
 from hwnas.devices.device import Device
 from hwnas.errors import InfeasibleLimitError
+from hwnas.image_size import SMALLEST_SIDE, Size
 from hwnas.latency.table import LatencyTable
 from hwnas.progress import Progress
 from hwnas.run.constrained_space import ConstrainedSpace
@@ -22,19 +23,19 @@ _RESOLUTIONS = (224, 192, 160, 128, 96, 64, 48, 32, 24, 16, 8)
 def chosen_instance(
     config: Configuration,
     device: Device,
-    images: tuple[int, int, int],
+    images: tuple[int, Size, int],
     constrain: Callable[[SearchSpace], ConstrainedSpace],
     progress: Progress,
 ) -> ChosenInstance:
     """The instance that the configuration names, or that the data, the budget and the constraints choose.
 
     Args:
-        images: their channels, native resolution and number of classes.
+        images: their channels, native size and number of classes.
     """
     channels, native, classes = images
-    resolution = config.space.resolution or default_resolution(native)
+    resolution = config.space.size or default_resolution(native)
 
-    def instance(width: float, depth: int, resolution: int) -> SearchSpace:
+    def instance(width: float, depth: int, resolution: Size) -> SearchSpace:
         return space_instance(
             config.space.name, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
         )
@@ -46,8 +47,9 @@ def chosen_instance(
         return ChosenInstance(instance(width, config.space.depth, resolution), width, config.space.depth, reason)
     resolutions = [resolution]
     if not config.space.resolution:
-        least = min(native, _SMALL_IMAGES)
-        resolutions += [smaller for smaller in _RESOLUTIONS if least <= smaller < resolution]
+        least = min(native.short, _SMALL_IMAGES)
+        sides = [side for side in _RESOLUTIONS if least <= side < resolution.short]
+        resolutions += [resolution.scaled(side / resolution.short) for side in sides]
     sizes = list(dict.fromkeys((width, config.space.depth or depth) for width, depth in rungs))
     sizes = _feasible_sizes(sizes, lambda width, depth: constrain(instance(width, depth, resolutions[-1])))
     values_ms = [budget.value for budget in config.budgets]
@@ -62,7 +64,7 @@ def of_table(config: Configuration, table: LatencyTable, channels: int, classes:
     for signature in sorted(table.calibrations):
         if signature.startswith(f"{config.space.name}@") and signature.endswith(images):
             _, width, depth, resolution = parse_constants(signature.removesuffix(images))
-            return config.changed(space={"width": width, "depth": depth, "resolution": resolution})
+            return config.changed(space={"width": width, "depth": depth, "resolution": resolution.plain})
     return config
 
 
@@ -85,11 +87,20 @@ def _feasible_sizes(
     return kept
 
 
-def default_width(native: int) -> float:
+def default_width(native: Size) -> float:
     """Channel multiplier that leaves a space something to gain on images of this size."""
-    return 0.25 if native <= 16 else 0.5 if native <= 64 else 1.0
+    return 0.25 if native.side <= 16 else 0.5 if native.side <= 64 else 1.0
 
 
-def default_resolution(native: int) -> int:
-    """The data's own resolution, rounded up to a multiple of 8, between 32 and 224 pixels."""
-    return min(max((native + 7) // 8 * 8, _SMALLEST_RESOLUTION), _LARGEST_RESOLUTION)
+def default_resolution(native: Size) -> Size:
+    """The data's own size: of squares rounded up to a multiple of 8, between 32 and 224 pixels.
+
+    Others stay as they are (docs/decisions/0059), but for sides of less than 4 pixels, or more than 224 x 224 pixels in
+    all; then they are scaled.
+    """
+    if native.is_square:
+        side = min(max((native.height + 7) // 8 * 8, _SMALLEST_RESOLUTION), _LARGEST_RESOLUTION)
+        return Size.square(side)
+    if native.short < SMALLEST_SIDE:
+        return native.scaled(SMALLEST_SIDE / native.short)
+    return native.at_most(_LARGEST_RESOLUTION**2)

@@ -12,6 +12,7 @@ from hwnas.config import Budget, Configuration
 from hwnas.data import Dataset, Survey
 from hwnas.devices.device import Condition, Device
 from hwnas.devices.link import condition_of
+from hwnas.image_size import Size
 from hwnas.latency.find import device_or_imported, find_folder, say_if_here, table_folder
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table, table_for
 from hwnas.latency.model import LatencyModel
@@ -135,15 +136,14 @@ def make_plan(
     def constrain(space: SearchSpace) -> ConstrainedSpace:
         return constrained_space(config, space, classes, texts, device.runtime, device.precision)
 
-    channels, side = native(config) if dataset is None else (dataset.channels, dataset.resolution)
+    channels, size = native(config) if dataset is None else (dataset.channels, dataset.size)
     folder = table_folder(condition, tables)
     place = find_folder(condition, tables)
     table = open_table(device, place or folder)
     config = config if device.reachable else of_table(config, table, channels, len(classes))
-    found = chosen_instance(config, device, (channels, side, len(classes)), constrain, progress)
-    resolved = config.changed(
-        space={"width": found.width, "depth": found.depth, "resolution": found.space.input_shape[1]}
-    )
+    found = chosen_instance(config, device, (channels, size, len(classes)), constrain, progress)
+    resolution = Size(*found.space.input_shape[1:]).plain
+    resolved = config.changed(space={"width": found.width, "depth": found.depth, "resolution": resolution})
     if device.reachable:
         table, place = table_for(device, found.space, tables)
     say_if_here(place, tables, progress)

@@ -35,6 +35,8 @@ def sample(one: Declared) -> Any:
     """A value that differs from the default."""
     if one.place in ("target.budget", "search.share"):
         return {"target.budget": "7", "search.share": 0.25}[one.place]
+    if one.place == "space.resolution":
+        return "96x160"
     if one.choices:
         return next(choice for choice in reversed(one.choices) if choice not in ("", one.default))
     if one.kind == "text":

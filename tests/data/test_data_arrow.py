@@ -11,6 +11,7 @@ import pytest
 from data_files import complaint, contents, encoded, everything, noise, pairs
 
 from hwnas.data import class_names, load_dataset, native_shape, survey
+from hwnas.image_size import Size
 
 X = noise(24, 16, 16, 3)
 Y = np.arange(24) % 2
@@ -48,7 +49,7 @@ def write(path: Path, table: Any) -> Path:
 def test_a_table_of_images(tmp_path: Path, suffix: str, path: bool) -> None:
     file = write(tmp_path / f"set{suffix}", a_table(path=path))
     assert class_names(str(file)) == ("cat", "dog")
-    assert native_shape(str(file)) == (3, 16)
+    assert native_shape(str(file)) == (3, Size.square(16))
     for _ in range(2):
         assert everything(load_dataset(str(file), resolution=16, seed=0)) == EXPECTED
 

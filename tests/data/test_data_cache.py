@@ -21,6 +21,7 @@ from hwnas.data import cache, class_names, image, load_dataset, native_shape
 from hwnas.data.dataset import Dataset
 from hwnas.data.npz import Archive
 from hwnas.errors import DataError
+from hwnas.image_size import Size
 
 X, Y = noise(12, 16, 16, 3), cycle(12, 3)
 
@@ -230,13 +231,13 @@ def test_unreadable_images_are_refused_and_not_kept(tmp_path: Path, folder: Path
     assert "image 4 (" in message
     assert "image 7 (cannot identify image file the file)" in message
     assert not folder.exists()
-    assert native_shape(str(tmp_path / "set.npz")) == (3, 16)
+    assert native_shape(str(tmp_path / "set.npz")) == (3, Size.square(16))
 
 
 def test_encoded_images_are_described_without_being_decoded(tmp_path: Path, decoded: list[int]) -> None:
     images = [encoded(x, "JPEG") for x in X]
     np.savez(tmp_path / "set.npz", **jpeg_arrays(images, Y), classes=np.array(["a", "b", "c"]))
-    assert native_shape(str(tmp_path / "set.npz")) == (3, 16)
+    assert native_shape(str(tmp_path / "set.npz")) == (3, Size.square(16))
     assert class_names(str(tmp_path / "set.npz")) == ("a", "b", "c")
     assert not decoded
     dataset = load(tmp_path / "set.npz")

@@ -10,6 +10,7 @@ from PIL import Image
 from hwnas.data import class_names, load_dataset, native_shape
 from hwnas.data.image import read
 from hwnas.errors import DataError
+from hwnas.image_size import Size
 
 COLOURS = {"red": (250, 10, 10), "green": (10, 250, 10)}
 
@@ -41,9 +42,9 @@ def test_a_folder_becomes_a_dataset(folder: Path) -> None:
 
 
 def test_native_shape_is_the_median_shorter_side(folder: Path) -> None:
-    assert native_shape(str(folder)) == (3, 32)
+    assert native_shape(str(folder)) == (3, Size.square(32))
     (folder / "red" / "0.png").write_bytes(b"damaged")
-    assert native_shape(str(folder)) == (3, 32)
+    assert native_shape(str(folder)) == (3, Size.square(32))
 
 
 def test_a_link_out_of_the_folder_is_followed(folder: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from data_files import (
 from hwnas.data import class_names, load_dataset, native_shape
 from hwnas.data.cifar import read_python
 from hwnas.errors import DataError
+from hwnas.image_size import Size
 
 X = {"train": noise(40, 28, 28, seed=1), "t10k": noise(20, 28, 28, seed=2)}
 Y = {"train": cycle(40), "t10k": cycle(20)}
@@ -48,7 +49,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def check_mnist() -> None:
     dataset = load_dataset("mnist", resolution=28, seed=0)
-    assert native_shape("mnist") == (1, 28)
+    assert native_shape("mnist") == (1, Size.square(28))
     assert (dataset.name, dataset.classes, dataset.flip) == ("mnist", tuple("0123456789"), False)
     assert np.array_equal(dataset.test.pixels[:, 0], X["t10k"])
     assert np.array_equal(dataset.test.labels, Y["t10k"])
@@ -57,7 +58,7 @@ def check_mnist() -> None:
 
 def check_cifar10() -> None:
     dataset = load_dataset("cifar10", resolution=32, seed=0)
-    assert native_shape("cifar10") == (3, 32)
+    assert native_shape("cifar10") == (3, Size.square(32))
     assert (dataset.name, dataset.flip) == ("cifar10", True)
     assert dataset.classes[0] == "airplane"
     assert dataset.classes[9] == "truck"

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hwnas.data import class_names, load_dataset, native_shape
-from hwnas.data.resize import square
+from hwnas.data.resize import fitted, room
 from hwnas.errors import DataError
+from hwnas.image_size import Size
 
 
 class Planted:
@@ -62,7 +63,7 @@ def test_arrays_of_every_kind_come_back(
     dataset = load_dataset(source, resolution=side, seed=seed)
     assert everything(dataset) == pairs(pixels, y)
     assert dataset.classes == class_names(source) == tuple(names if "t" in labels else map(str, range(classes)))
-    assert native_shape(source) == (dataset.channels, side) == (1 if grey else 3, side)
+    assert native_shape(source) == (dataset.channels, dataset.size) == (1 if grey else 3, Size.square(side))
     assert (dataset.flip, dataset.name) == (not grey, "set")
 
 
@@ -106,7 +107,7 @@ def test_resizing_is_that_of_pillow(height: int, width: int, resolution: int) ->
     pixels = noise(3, 3, height, width)
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    for image, found in zip(pixels, square(pixels, resolution), strict=True):
+    for image, found in zip(pixels, fitted(pixels, resolution, "crop"), strict=True):
         middle = Image.fromarray(image.transpose(1, 2, 0)).crop((left, top, left + side, top + side))
         expected = np.asarray(middle.resize((resolution, resolution), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
         assert np.abs(found.astype(int) - expected).max() <= (0 if side == resolution else 1)
@@ -114,14 +115,14 @@ def test_resizing_is_that_of_pillow(height: int, width: int, resolution: int) ->
 
 def test_resizing_in_batches_is_resizing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = noise(7, 1, 9, 9)
-    whole = square(pixels, 12)
+    whole = fitted(pixels, 12, "crop")
     monkeypatch.setattr("hwnas.data.resize._BATCH_VALUES", 2 * 144)
-    assert np.array_equal(square(pixels, 12), whole)
+    assert np.array_equal(fitted(pixels, 12, "crop"), whole)
 
 
-def test_no_result_is_larger_than_the_limit(tmp_path: Path) -> None:
-    source = save(tmp_path / "a.npz", x=noise(12, 4, 4), y=cycle(12, 2))
-    assert "8 GiB, but 12 of 1 × 30000 × 30000 pixels take 10.1 GiB" in complaint(source, 30000)
+def test_no_result_is_larger_than_the_limit() -> None:
+    with pytest.raises(DataError, match=r"8 GiB, but 12 of 1 × 30000 × 30000 pixels take 10.1 GiB"):
+        room(12, 1, Size.square(30000))
 
 
 X, Y = noise(12, 6, 6), cycle(12, 3)
@@ -154,7 +155,10 @@ def with_value(value: float) -> Any:
         ({"x": X.astype(str), "y": Y}, "have type <U3"),
         ({"x": X[0], "y": Y[:6]}, r"must have shape .*, but x of .* has \(6, 6\)"),
         ({"x": noise(12, 6, 6, 4), "y": Y}, r"has \(12, 6, 6, 4\)"),
-        ({"x": noise(12, 6, 6, 2), "y": Y}, r"has \(12, 6, 6, 2\)"),
+        ({"x": noise(12, 2, 6, 2), "y": Y}, r"has \(12, 2, 6, 2\)"),
+        ({"x": noise(12, 4, 8, 4), "y": Y}, r"has \(12, 4, 8, 4\)"),
+        ({"x": noise(12, 6, 6, 2), "y": Y, "layout": "HWC"}, "layout must be NCHW or NHWC, but .* 'HWC'"),
+        ({"x": noise(2, 1, 1, 513), "y": Y[:2], "layout": "NHWC"}, "at most 512 channels, but .* has 513"),
         ({"x": noise(12, 3, 6, 3), "y": Y}, "both could be"),
         ({"x": noise(0, 6, 6), "y": Y[:0]}, r"has \(0, 6, 6\)"),
         ({"x_train": X, "y_train": Y, "x_test": COLOURS, "y_test": Y}, "x_train has 1, x_test has 3"),

@@ -7,6 +7,7 @@ import pytest
 
 from hwnas.data import class_names, load_dataset, native_shape
 from hwnas.errors import InputError
+from hwnas.image_size import Size
 
 
 def test_digits_at_native_size_are_the_originals() -> None:
@@ -29,7 +30,7 @@ def test_digits_resized_keep_their_brightness_and_shape() -> None:
 
 
 def test_digits_are_described_without_loading() -> None:
-    assert native_shape("digits") == (1, 8)
+    assert native_shape("digits") == (1, Size.square(8))
     assert class_names("digits") == tuple("0123456789") == load_dataset("digits", resolution=8, seed=0).classes
 
 

@@ -234,6 +234,6 @@ def test_arrays_are_looked_at(tmp_path: Path) -> None:
     assert found["no-contrast"].names == ("x_train[3]",)
     assert found["equal-across-parts"].names == ("x_train[0]", "x_test[1]")
     lines = seen(tmp_path / "set.npz").lines()
-    assert lines["sizes"] == "all 30 × 12 pixels"
+    assert lines["sizes"] == "all 30 × 12 pixels, width × height"
     assert lines["fit"].startswith("pad: ")
     assert survey("digits", seed=0) is None

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import IterableDataset, TensorDataset
 
 from hwnas.data import from_torch
-from hwnas.data.resize import square
+from hwnas.data.resize import fitted
 from hwnas.errors import DataError, InputError
 
 X, Y = noise(24, 3, 9, 9), cycle(24, 3)
@@ -108,14 +108,14 @@ def test_images_of_any_size_are_brought_to_one() -> None:
     sizes = [(8 + i % 5, 8 + i % 3) for i in range(24)]
     images = [noise(1, *size, 3, seed=i)[0] for i, size in enumerate(sizes)]
     dataset = from_torch(Pairs(images, Y, Image.fromarray), name="mine", resolution=8)
-    expected = np.concatenate([square(x.transpose(2, 0, 1)[None], 8) for x in images])
+    expected = np.concatenate([fitted(x.transpose(2, 0, 1)[None], 8, "crop") for x in images])
     assert everything(dataset) == pairs(expected, Y)
 
 
 def test_floats_are_resized_like_bytes() -> None:
     for kind in ("uint8 tensor", "unit tensor"):
         dataset = from_torch(Pairs(X, Y, COLOUR_ITEMS[kind]), name="mine", resolution=12)
-        assert everything(dataset) == pairs(square(X, 12), Y)
+        assert everything(dataset) == pairs(fitted(X, 12, "crop"), Y)
 
 
 class Stream(IterableDataset[Any]):
@@ -137,7 +137,7 @@ def nan(x: Any) -> Any:
         ([(X[0], 1, 2)] * 9, "is a tuple"),
         (Pairs(X, Y, lambda x: "text"), "that of item 0 .* is a str"),
         (Pairs(X, Y, lambda x: x), r"is a ndarray of shape \(3, 9, 9\)"),
-        (Pairs(X, Y, lambda x: torch.zeros(4, 9, 9)), r"is a Tensor of shape \(4, 9, 9\)"),
+        (Pairs(X, Y, lambda x: torch.zeros(5, 9, 9)), r"is a Tensor of shape \(5, 9, 9\)"),
         (Pairs(X, Y, lambda x: torch.zeros(3, 0, 9)), r"is a Tensor of shape \(3, 0, 9\)"),
         (Pairs(X, [None] * 24, torch.from_numpy), "a label must be"),
         (Pairs(X, np.eye(3)[Y], torch.from_numpy), "a label must be"),

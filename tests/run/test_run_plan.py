@@ -9,6 +9,7 @@ from run_fakes import SPACE, a_config, draw_images, latencies, row_ms, write_tab
 
 from hwnas.devices.rounds import Round
 from hwnas.errors import InfeasibleBudgetError, InputError
+from hwnas.image_size import Size
 from hwnas.latency import find
 from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.table import LatencyTable
@@ -38,7 +39,8 @@ def data(tmp_path: Path) -> Path:
     ],
 )
 def test_size_and_width_follow_the_images(native: int, resolution: int, width: float) -> None:
-    assert (default_resolution(native), default_width(native)) == (resolution, width)
+    size = Size.square(native)
+    assert (default_resolution(size), default_width(size)) == (Size.square(resolution), width)
 
 
 def test_a_plan_resolves_everything(data: Path, tmp_path: Path) -> None:

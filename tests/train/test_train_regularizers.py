@@ -18,6 +18,7 @@ from hwnas.backends.torch import NetworkModule, export_weights, load_weights, ne
 from hwnas.data import Dataset, Images
 from hwnas.data.augment import kept_by_cutout
 from hwnas.errors import InputError
+from hwnas.image_size import Size
 from hwnas.train import Recipe, train
 from hwnas.train.drop_path import DropPath
 from hwnas.train.regularizers import Regularizers
@@ -159,7 +160,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path: Path, monkey
 
 def test_cutout_blanks_a_square_about_any_pixel() -> None:
     """Every centre of a 6 x 6 image: rows c - 1 .. c + 1, as far as they are in the image, for a side of 3."""
-    masks = kept_by_cutout(3000, 6, 0.5, torch.Generator().manual_seed(0))
+    masks = kept_by_cutout(3000, Size.square(6), 0.5, torch.Generator().manual_seed(0))
     assert masks.shape == (3000, 1, 6, 6)
     expected = set()
     for row in range(6):

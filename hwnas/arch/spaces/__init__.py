@@ -21,6 +21,7 @@ from hwnas.arch.spaces.mobile import RUNGS, mobile, mobilenet_v2
 from hwnas.arch.spaces.nasbench201 import nasbench201
 from hwnas.arch.spaces.toy import toy
 from hwnas.errors import InputError
+from hwnas.image_size import LARGEST_SIDE, SMALLEST_SIDE, Size, SizeLike
 
 __all__ = [
     "chain",
@@ -48,7 +49,7 @@ class _Family:
 
     Attributes:
         summary: one line for people.
-        make: from width, resolution, input channels and classes, and the depth where one is given.
+        make: from width, size of the input, input channels and classes, and the depth where one is given.
         depths: smallest, default and largest depth; None where the depth is fixed.
         rungs: (width, depth) of instances from small to large.
         depth_of: what a depth counts.
@@ -101,7 +102,7 @@ def space_rungs(name: str) -> Rungs:
 
 @overload
 def space_instance(
-    name: Literal["chain"], *, width: float, resolution: int, channels: int, classes: int, depth: int = 0
+    name: Literal["chain"], *, width: float, resolution: SizeLike, channels: int, classes: int, depth: int = 0
 ) -> ChainSpace: ...
 
 
@@ -110,7 +111,7 @@ def space_instance(
     name: Literal["darts", "fbnet", "macro", "mobile", "nasbench201", "toy"],
     *,
     width: float,
-    resolution: int,
+    resolution: SizeLike,
     channels: int,
     classes: int,
     depth: int = 0,
@@ -119,16 +120,17 @@ def space_instance(
 
 @overload
 def space_instance(
-    name: str, *, width: float, resolution: int, channels: int, classes: int, depth: int = 0
+    name: str, *, width: float, resolution: SizeLike, channels: int, classes: int, depth: int = 0
 ) -> SearchSpace: ...
 
 
 def space_instance(
-    name: str, *, width: float, resolution: int, channels: int, classes: int, depth: int = 0
+    name: str, *, width: float, resolution: SizeLike, channels: int, classes: int, depth: int = 0
 ) -> SearchSpace:
     """An instance of the space `name`.
 
     Args:
+        resolution: of the input: the side of a square, or a size.
         depth: blocks per stage, cells or layers; 0 is the default of the space.
 
     Raises:
@@ -137,13 +139,14 @@ def space_instance(
     family = _family(name)
     if not 0.05 <= width <= 8:
         raise InputError(f"the width multiplier lies between 0.05 and 8, not {width:g}")
-    if not 4 <= resolution <= 2048:
-        raise InputError(f"the resolution lies between 4 and 2048 pixels, not {resolution}")
+    size = Size.of(resolution)
+    if size.short < SMALLEST_SIDE:
+        raise InputError(f"the resolution lies between {SMALLEST_SIDE} and {LARGEST_SIDE} pixels, not {size}")
     width = round(width, 4)  # so that the instance's name says it exactly
     if channels < 1 or classes < 2:
         raise InputError(f"a network needs at least 1 input channel and 2 classes, not {channels} and {classes}")
     if not depth:
-        return family.make(width, resolution, channels, classes)
+        return family.make(width, size, channels, classes)
     if family.depths is None:
         raise InputError(f"the depth of {name!r} is fixed, so it cannot be {depth}", hint="leave out --depth")
     if not family.depths[0] <= depth <= family.depths[2]:
@@ -152,7 +155,7 @@ def space_instance(
             f"not {depth}",
             hint=f"the default is {family.depths[1]}",
         )
-    return family.make(width, resolution, channels, classes, depth)
+    return family.make(width, size, channels, classes, depth)
 
 
 def parse_instance(text: str, *, channels: int, classes: int) -> SearchSpace:
@@ -165,16 +168,16 @@ def parse_instance(text: str, *, channels: int, classes: int) -> SearchSpace:
     return space_instance(name, width=width, resolution=resolution, channels=channels, classes=classes, depth=depth)
 
 
-def parse_constants(text: str) -> tuple[str, float, int, int]:
+def parse_constants(text: str) -> tuple[str, float, int, Size]:
     """Space, width, depth (0 where it is the space's default) and resolution of the instance whose name is `text`.
 
     Raises:
         InputError: the text does not name an instance.
     """
-    match = re.fullmatch(r"([a-z0-9]+)@w([0-9.]{1,8})(?:-d([0-9]{1,2}))?-r([0-9]{1,4})", text, re.ASCII)
+    match = re.fullmatch(r"([a-z0-9]+)@w([0-9.]{1,8})(?:-d([0-9]{1,2}))?-r([0-9]{1,4}(?:x[0-9]{1,4})?)", text, re.ASCII)
     if match is None or match[2].count(".") > 1 or match[2] == ".":
         raise InputError(f"{text!r} does not name an instance of a space", hint="an example: mobile@w0.5-r32")
-    return match[1], float(match[2]), int(match[3] or 0), int(match[4])
+    return match[1], float(match[2]), int(match[3] or 0), Size.of(match[4])
 
 
 def instance_options(space: SearchSpace) -> str:

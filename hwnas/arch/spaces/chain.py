@@ -7,6 +7,7 @@ completes and decodes them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,12 +21,13 @@ from hwnas.arch.op import OpSpec
 from hwnas.arch.primitives import Shape
 from hwnas.arch.space import Architecture, Decision, Slot
 from hwnas.errors import InputError
+from hwnas.image_size import Size, SizeLike
 
 _END = "end"
 _FILTERS, _DEPTHS = (1, 3, 5), (64, 128, 256)  # of convolutions, at width 1; the paper has 512 as well
 _POOLS = ((5, 3), (3, 2), (2, 2))  # size and stride
 _FULLY_CONNECTED = (512, 256, 128)  # at width 1
-_MOST_FULLY_CONNECTED, _LARGEST_TO_CONNECT = 2, 8
+_MOST_FULLY_CONNECTED, _LARGEST_TO_CONNECT = 2, 8 * 8  # pixels
 _LAYERS = 12
 
 # Instances from small to large, for budgets to choose from: (width, layers). The paper's have 12 layers.
@@ -65,7 +67,7 @@ class ChainSpace:
     """Chains of at most `layers` layers and a classifier.
 
     The first layer is a convolution. Pools never follow one another. Layers are fully connected only once the map has
-    at most 8 pixels a side, twice at most, and never to more channels than before; only those or the end follow.
+    at most 8 x 8 pixels, twice at most, and never to more channels than before; only those or the end follow.
     Filters and pools are no larger than the map. After its first layer a chain may end anywhere; the classifier is
     global average pooling and a linear layer. An architecture has a choice for each layer, behind the end always 0.
 
@@ -246,14 +248,14 @@ class ChainSpace:
 
 
 def chain(
-    width: float = 1.0, resolution: int = 32, channels: int = 3, classes: int = 10, layers: int = _LAYERS
+    width: float = 1.0, resolution: SizeLike = 32, channels: int = 3, classes: int = 10, layers: int = _LAYERS
 ) -> ChainSpace:
-    """Chains for square images.
+    """Chains for images of one size.
 
     Args:
         width: multiplier of the 64, 128 and 256 channels of convolutions and the 512, 256 and 128 of fully connected
             layers.
-        resolution: in pixels.
+        resolution: of the input: the side of a square, or a size.
         channels: of the input image.
         classes: number of logits.
         layers: most layers before the classifier; 12 in the paper.
@@ -264,8 +266,9 @@ def chain(
     if layers < 1:
         raise InputError(f"a chain has at least one layer, not {layers}")
     depth = "" if layers == _LAYERS else f"-d{layers}"
-    name = f"chain@w{width:g}{depth}-r{resolution}"
-    return ChainSpace(name, (channels, resolution, resolution), classes, layers, width)
+    size = Size.of(resolution)
+    name = f"chain@w{width:g}{depth}-r{size}"
+    return ChainSpace(name, (channels, *size), classes, layers, width)
 
 
 def _may_follow(option: _Option, state: State) -> bool:
@@ -273,7 +276,7 @@ def _may_follow(option: _Option, state: State) -> bool:
     if state.ended or option.kind == _END:
         return option.kind == _END and state.last != "start"
     if option.kind == "fc":
-        small = max(sides) <= _LARGEST_TO_CONNECT and state.last != "start"
+        small = math.prod(sides) <= _LARGEST_TO_CONNECT and state.last != "start"
         not_more = state.last != "fc" or option.channels <= channels
         return small and not_more and state.connected < _MOST_FULLY_CONNECTED
     if state.last == "fc" or option.kernel > min(sides):

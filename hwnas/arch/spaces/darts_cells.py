@@ -7,6 +7,7 @@ from hwnas.arch.kinds import make_divisible
 from hwnas.arch.op import OpSpec
 from hwnas.arch.slot_space import SlotSpace
 from hwnas.arch.space import Decision, Slot
+from hwnas.image_size import Size, SizeLike
 
 OPTIONS = (
     "none",
@@ -26,14 +27,14 @@ CELLS = ("normal", "reduce")
 
 _CHANNELS, _STEM_CHANNELS, _DEPTH = 16, 3, 8
 _CHANNEL_DIVISOR = 4  # the paper's final networks have 36 and 48 channels
-_LARGE = 64  # pixels; larger images go through the stem that the authors use for ImageNet
+_LARGE = 64  # pixels a side; larger images go through the stem that the authors use for ImageNet
 
 # Instances from small to large, for budgets to choose from: (width, cells). The paper searches with (1, 8).
 RUNGS = ((0.25, 3), (0.25, 5), (0.5, 5), (0.5, 8), (0.75, 8), (1.0, 8), (1.5, 11), (2.25, 20))
 
 
 def darts(
-    width: float = 1.0, resolution: int = 32, channels: int = 3, classes: int = 10, cells: int = _DEPTH
+    width: float = 1.0, resolution: SizeLike = 32, channels: int = 3, classes: int = 10, cells: int = _DEPTH
 ) -> SlotSpace:
     """Cells in a row, each of which reads the two before it; those at 1/3 and 2/3 of the depth halve the map.
 
@@ -47,20 +48,21 @@ def darts(
 
     Args:
         width: multiplier of the 16 channels of the first nodes, which are rounded to a multiple of 4.
-        resolution: of the square input, in pixels.
+        resolution: of the input: the side of a square, or a size.
         channels: of the input image.
         classes: number of logits.
         cells: how many; 8 in the paper's search.
     """
     inner = make_divisible(_CHANNELS * width, _CHANNEL_DIVISOR)
+    resolution = Size.of(resolution)
     slots, states = _stem(channels, inner, resolution)
     for cell in range(cells):
         reducing = cell in (cells // 3, 2 * cells // 3)
         inner *= 2 if reducing else 1
         states = states[1], _cell(slots, f"c{cell}", states, inner, reducing=reducing)
     (_, last) = states
-    cin, size = slots[-1].ops[0].output_shape[:2]
-    slots.append(Slot("classifier", (OpSpec("classifier", cin, classes, size, size),), reads=(last,)))
+    end = slots[-1].ops[0]
+    slots.append(Slot("classifier", (OpSpec("classifier", end.cout, classes, *end.output_size),), reads=(last,)))
     depth = "" if cells == _DEPTH else f"-d{cells}"
     return SlotSpace(
         f"darts@w{width:g}{depth}-r{resolution}",
@@ -81,29 +83,29 @@ def _groups() -> tuple[Group, ...]:
     )
 
 
-def _stem(channels: int, inner: int, size: int) -> tuple[list[Slot], tuple[str, str]]:
+def _stem(channels: int, inner: int, size: Size) -> tuple[list[Slot], tuple[str, str]]:
     """Its slots, and the names of those that the first cell reads."""
-    if size <= _LARGE:
-        stem = OpSpec("conv", channels, _STEM_CHANNELS * inner, size, size, kernel=3)
+    if size.short <= _LARGE:
+        stem = OpSpec("conv", channels, _STEM_CHANNELS * inner, *size, kernel=3)
         return [Slot("stem", (stem,))], ("stem", "stem")
-    first = OpSpec("conv", channels, inner // 2, size, size, kernel=3, stride=2, act="relu")
-    size = first.output_shape[1]
-    second = OpSpec("conv", inner // 2, inner, size, size, kernel=3, stride=2)
-    size = second.output_shape[1]
-    third = OpSpec("reluconv", inner, inner, size, size, kernel=3, stride=2)
+    first = OpSpec("conv", channels, inner // 2, *size, kernel=3, stride=2, act="relu")
+    size = size.halved()
+    second = OpSpec("conv", inner // 2, inner, *size, kernel=3, stride=2)
+    size = size.halved()
+    third = OpSpec("reluconv", inner, inner, *size, kernel=3, stride=2)
     return [Slot("stem", (first,)), Slot("stem0", (second,)), Slot("stem1", (third,))], ("stem0", "stem1")
 
 
 def _cell(slots: list[Slot], name: str, before: tuple[str, str], channels: int, *, reducing: bool) -> str:
     """Append the slots of one cell that reads the slots `before`; the name of the one that it ends with."""
-    shapes = {slot.name: slot.ops[0].output_shape for slot in slots}
-    size = shapes[before[1]][1]
+    earlier = {slot.name: slot.ops[0] for slot in slots}
+    size = earlier[before[1]].output_size
     states = [f"{name}in0", f"{name}in1"]
     for state, read in zip(states, before, strict=True):
-        cin, height, _ = shapes[read]
-        kind = "reluconv" if height == size else "reduce"
-        slots.append(Slot(state, (OpSpec(kind, cin, channels, height, height),), reads=(read,)))
-    half = (size + 1) // 2 if reducing else size
+        own = earlier[read].output_size
+        kind = "reluconv" if own == size else "reduce"
+        slots.append(Slot(state, (OpSpec(kind, earlier[read].cout, channels, *own),), reads=(read,)))
+    half = size.halved() if reducing else size
     for node in range(2, NODES + 2):
         edges = [f"{name}e{source}{node}" for source in range(node)]
         for source, edge in enumerate(edges):
@@ -111,16 +113,16 @@ def _cell(slots: list[Slot], name: str, before: tuple[str, str], channels: int, 
             ops = _ops(channels, size, 2) if reducing and source < 2 else _ops(channels, half, 1)
             slots.append(Slot(edge, ops, decision, (states[source],)))
         states.append(f"{name}n{node}")
-        total = OpSpec("add", channels, channels, half, half, inputs=2)
+        total = OpSpec("add", channels, channels, *half, inputs=2)
         slots.append(Slot(states[-1], (total,), reads=tuple(edges)))
-    joined = OpSpec("concat", channels, NODES * channels, half, half, inputs=NODES)
+    joined = OpSpec("concat", channels, NODES * channels, *half, inputs=NODES)
     slots.append(Slot(f"{name}out", (joined,), reads=tuple(states[2:])))
     return slots[-1].name
 
 
-def _ops(channels: int, size: int, stride: int) -> tuple[OpSpec, ...]:
+def _ops(channels: int, size: Size, stride: int) -> tuple[OpSpec, ...]:
     """One op for each of `OPTIONS`."""
-    shape = (channels, channels, size, size)
+    shape = (channels, channels, *size)
     return (
         OpSpec("none", *shape, stride=stride),
         OpSpec("maxpool", *shape, kernel=3, stride=stride),

@@ -6,6 +6,7 @@ from hwnas.arch.kinds import make_divisible
 from hwnas.arch.op import OpSpec
 from hwnas.arch.slot_space import SlotSpace
 from hwnas.arch.space import Decision, Slot
+from hwnas.image_size import Size, SizeLike
 
 OPTIONS = {
     "k3_e1": (3, 1, 1),
@@ -36,7 +37,7 @@ _SMALLEST_MAP = 3  # of the paper's own smallest images, 96 pixels
 RUNGS = ((0.1, 0), (0.25, 0), (0.5, 0), (0.75, 0), (1.0, 0), (1.5, 0))
 
 
-def fbnet(width: float = 1.0, resolution: int = 224, channels: int = 3, classes: int = 10) -> SlotSpace:
+def fbnet(width: float = 1.0, resolution: SizeLike = 224, channels: int = 3, classes: int = 10) -> SlotSpace:
     """Stem, 22 searched layers, head and classifier.
 
     Every layer takes one of eight blocks, with kernel 3 or 5 and expansion 1, 3 or 6, where expansion 1 may come with
@@ -46,16 +47,17 @@ def fbnet(width: float = 1.0, resolution: int = 224, channels: int = 3, classes:
 
     Args:
         width: channel multiplier; channels are rounded to multiples of 8.
-        resolution: of the square input, in pixels.
+        resolution: of the input: the side of a square, or a size.
         channels: of the input image.
         classes: number of logits.
     """
-    strided = _STRIDED[: _halvings(resolution)]
+    size = resolution = Size.of(resolution)
+    strided = _STRIDED[: _halvings(size)]
     stride = 2 if _STEM_STRIDE in strided else 1
-    stem = OpSpec("conv", channels, make_divisible(_STEM * width), resolution, resolution, 3, stride, act="relu")
+    stem = OpSpec("conv", channels, make_divisible(_STEM * width), *size, 3, stride, act="relu")
     slots = [Slot("stem", (stem,))]
     decisions: list[Decision] = []
-    cin, size = stem.output_shape[:2]
+    cin, size = stem.cout, stem.output_size
     for stage, (stage_channels, layers) in enumerate(_STAGES):
         cout = make_divisible(stage_channels * width)
         for layer in range(layers):
@@ -63,25 +65,24 @@ def fbnet(width: float = 1.0, resolution: int = 224, channels: int = 3, classes:
             name = f"l{len(decisions)}"
             slots.append(Slot(name, _candidates(cin, cout, size, stride), decision=len(decisions)))
             decisions.append(Decision(name, (*OPTIONS, "skip")))
-            cin, size = slots[-1].ops[0].output_shape[:2]
+            cin, size = cout, slots[-1].ops[0].output_size
     head_channels = make_divisible((_HEAD if len(strided) == len(_STRIDED) else _SMALL_HEAD) * width)
-    slots.append(Slot("head", (OpSpec("conv", cin, head_channels, size, size, act="relu"),)))
-    slots.append(Slot("classifier", (OpSpec("classifier", head_channels, classes, size, size),)))
+    slots.append(Slot("head", (OpSpec("conv", cin, head_channels, *size, act="relu"),)))
+    slots.append(Slot("classifier", (OpSpec("classifier", head_channels, classes, *size),)))
     return SlotSpace(f"fbnet@w{width:g}-r{resolution}", tuple(decisions), tuple(slots))
 
 
-def _candidates(cin: int, cout: int, size: int, stride: int) -> tuple[OpSpec, ...]:
+def _candidates(cin: int, cout: int, size: Size, stride: int) -> tuple[OpSpec, ...]:
     """The nine options of a layer, in the order of `OPTIONS`, then skip."""
     blocks = [
-        OpSpec("irf", cin, cout, size, size, kernel, stride, expand, groups)
-        for kernel, expand, groups in OPTIONS.values()
+        OpSpec("irf", cin, cout, *size, kernel, stride, expand, groups) for kernel, expand, groups in OPTIONS.values()
     ]
     if stride == 1 and cin == cout:
-        return (*blocks, OpSpec("skip", cin, cout, size, size))
-    return (*blocks, OpSpec("conv", cin, cout, size, size, stride=stride, act="relu"))
+        return (*blocks, OpSpec("skip", cin, cout, *size))
+    return (*blocks, OpSpec("conv", cin, cout, *size, stride=stride, act="relu"))
 
 
-def _halvings(size: int) -> int:
-    """How often a map of this size can be halved and still be large enough."""
-    smaller = (size + 1) // 2
-    return 0 if smaller < _SMALLEST_MAP else 1 + _halvings(smaller)
+def _halvings(size: Size) -> int:
+    """How often a map of this size can be halved and its shorter side still be long enough."""
+    smaller = size.halved()
+    return 0 if smaller.short < _SMALLEST_MAP else 1 + _halvings(smaller)

@@ -6,6 +6,7 @@ from hwnas.arch.kinds import make_divisible
 from hwnas.arch.op import OpSpec
 from hwnas.arch.slot_space import SlotSpace
 from hwnas.arch.space import Decision, Slot
+from hwnas.image_size import Size, SizeLike
 
 OPTIONS = ("conv_3x3", "conv_5x5", "sep_conv_3x3", "sep_conv_5x5", "max_pool_3x3", "avg_pool_3x3")
 """Of every layer."""
@@ -13,14 +14,14 @@ SKIPS = ("no", "skip")
 """Of every pair of a layer and an earlier one."""
 
 _CHANNELS, _DEPTH = 32, 12
-_LARGE = 64  # pixels; the stem halves larger images until they are no larger than that
+_LARGE = 64  # pixels; the stem halves larger images until their shorter side is no longer than that
 
 # Instances from small to large, for budgets to choose from: (width, layers). The paper's have 12 layers.
 RUNGS = ((0.25, 3), (0.25, 6), (0.25, 12), (0.5, 12), (1.0, 12), (1.5, 12), (2.0, 12), (3.0, 12))
 
 
 def macro(
-    width: float = 1.0, resolution: int = 32, channels: int = 3, classes: int = 10, layers: int = _DEPTH
+    width: float = 1.0, resolution: SizeLike = 32, channels: int = 3, classes: int = 10, layers: int = _DEPTH
 ) -> SlotSpace:
     """Stem, layers, classifier; before the layers at 1/3 and 2/3 of the depth the map is halved and channels double.
 
@@ -34,11 +35,12 @@ def macro(
     Args:
         width: multiplier of the 32, 64 and 128 channels, which are rounded to multiples of 8. The paper's final
             network is the one of width 3.
-        resolution: of the square input, in pixels.
+        resolution: of the input: the side of a square, or a size.
         channels: of the input image.
         classes: number of logits.
         layers: how many; 12 in the paper.
     """
+    resolution = Size.of(resolution)
     slots = _stem(channels, make_divisible(_CHANNELS * width), resolution)
     decisions: list[Decision] = []
     nodes = [slots[-1]]
@@ -46,30 +48,30 @@ def macro(
         reducing = layer - 1 in (layers // 3, 2 * layers // 3)
         _layer(slots, decisions, nodes, f"l{layer}", reducing=reducing)
         nodes.append(slots[-1])
-    cin, size = slots[-1].ops[0].output_shape[:2]
-    slots.append(Slot("classifier", (OpSpec("classifier", cin, classes, size, size),)))
+    last = slots[-1].ops[0]
+    slots.append(Slot("classifier", (OpSpec("classifier", last.cout, classes, *last.output_size),)))
     depth = "" if layers == _DEPTH else f"-d{layers}"
     return SlotSpace(f"macro@w{width:g}{depth}-r{resolution}", tuple(decisions), tuple(slots))
 
 
-def _stem(channels: int, inner: int, size: int) -> list[Slot]:
+def _stem(channels: int, inner: int, size: Size) -> list[Slot]:
     slots: list[Slot] = []
-    while size > _LARGE:
-        strided = OpSpec("conv", channels, inner, size, size, kernel=3, stride=2, act="relu")
+    while size.short > _LARGE:
+        strided = OpSpec("conv", channels, inner, *size, kernel=3, stride=2, act="relu")
         slots.append(Slot(f"stem{len(slots)}", (strided,)))
-        channels, size = strided.output_shape[:2]
-    return [*slots, Slot("stem", (OpSpec("conv", channels, inner, size, size, kernel=3, act="relu"),))]
+        channels, size = inner, size.halved()
+    return [*slots, Slot("stem", (OpSpec("conv", channels, inner, *size, kernel=3, act="relu"),))]
 
 
 def _layer(slots: list[Slot], decisions: list[Decision], nodes: list[Slot], name: str, *, reducing: bool) -> None:
     """Append the slots and decisions of a layer that reads the last of `nodes` and may skip to the others."""
     *earlier, _ = nodes
-    channels, size = slots[-1].ops[0].output_shape[:2]
+    channels, size = slots[-1].ops[0].cout, slots[-1].ops[0].output_size
     if reducing:
-        half = OpSpec("shrink", channels, 2 * channels, size, size, stride=2, act="relu")
+        half = OpSpec("shrink", channels, 2 * channels, *size, stride=2, act="relu")
         slots.append(Slot(f"{name}half", (half,)))
-        channels, size = half.output_shape[:2]
-    shape = (channels, channels, size, size)
+        channels, size = half.cout, size.halved()
+    shape = (channels, channels, *size)
     slots += [
         Slot(f"{name}in", (OpSpec("conv", *shape, act="relu"),)),
         Slot(f"{name}op", _ops(channels, size), len(decisions)),
@@ -78,10 +80,10 @@ def _layer(slots: list[Slot], decisions: list[Decision], nodes: list[Slot], name
     decisions.append(Decision(name, OPTIONS))
     for index, node in enumerate(earlier):
         total, skip = slots[-1].name, f"{name}s{index}"
-        cin, height, _ = node.ops[0].output_shape
-        stride = _stride(height, size)
+        written = node.ops[0].output_size
+        stride = _stride(written, size)
         taken = "conv" if stride == 1 else "shrink"
-        source = (cin, channels, height, height)
+        source = (node.ops[0].cout, channels, *written)
         edge = tuple(OpSpec(kind, *source, stride=stride) for kind in ("none", taken))
         sums = tuple(OpSpec(kind, *shape, inputs=2) for kind in ("first", "add"))
         slots += [
@@ -92,17 +94,17 @@ def _layer(slots: list[Slot], decisions: list[Decision], nodes: list[Slot], name
     slots.append(Slot(name, (OpSpec("relu", *shape),)))
 
 
-def _stride(height: int, size: int) -> int:
-    """By how much a map of this height is larger than one that was made from it by halvings."""
+def _stride(source: Size, size: Size) -> int:
+    """By how much a map of this size is larger than one that was made from it by halvings."""
     stride = 1
-    while height > size:
-        height, stride = (height + 1) // 2, 2 * stride
+    while source != size:
+        source, stride = source.halved(), 2 * stride
     return stride
 
 
-def _ops(channels: int, size: int) -> tuple[OpSpec, ...]:
+def _ops(channels: int, size: Size) -> tuple[OpSpec, ...]:
     """One op for each of `OPTIONS`."""
-    shape = (channels, channels, size, size)
+    shape = (channels, channels, *size)
     return (
         OpSpec("conv", *shape, kernel=3, act="relu"),
         OpSpec("conv", *shape, kernel=5, act="relu"),

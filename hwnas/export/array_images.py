@@ -1,0 +1,75 @@
+"""Images to classify from .npy and .npz files: what a model reads that no picture can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwnas.data.npz import Archive, read_npy
+from hwnas.data.pixels import ORDERS, as_pixels
+from hwnas.data.reading import Fit
+from hwnas.data.resize import fitted
+from hwnas.errors import DataError
+from hwnas.image_size import Size
+
+SUFFIXES = (".npy", ".npz")
+_KEYS = ("x", "x_test", "test_images")
+
+
+def array_images(path: Path, channels: int, size: Size, fit: Fit) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+    """Name and pixels (C, H, W) of each image of a file; of several, a name ends in its number, as in `x.npz[3]`.
+
+    Values are those of .npz sets: uint8, booleans, or floats that are 0..1 where none of the file is above 1.
+
+    Args:
+        channels, size: that the model reads.
+
+    Raises:
+        DataError: the file cannot be read, or holds no such images.
+    """
+    array, order = _content(path)
+    planes, single = _planes(array, order, channels, size, path)
+    pixels = fitted(as_pixels({path.name: planes}, where=str(path))[path.name], size, fit)
+    for index, image in enumerate(pixels):
+        yield path if single else Path(f"{path}[{index}]"), image
+
+
+def _content(path: Path) -> tuple[NDArray[Any], str]:
+    """The array, and the order of its axes where the file says it."""
+    if path.suffix.lower() == ".npy":
+        return read_npy(path), ""
+    archive = Archive(path)
+    keys = sorted(archive.keys - {"layout"})
+    found = [key for key in _KEYS if key in keys] or keys
+    if not found or (found is keys and len(keys) > 1):
+        raise DataError(
+            f"the images of an .npz file are under {', '.join(_KEYS)}, or all that it holds, but {path} has "
+            f"{', '.join(keys) or 'no arrays'}",
+            hint="np.savez(path, x=images)",
+        )
+    return archive.read(found[0]), str(archive.read("layout")) if "layout" in archive.keys else ""
+
+
+def _planes(array: NDArray[Any], order: str, channels: int, size: Size, path: Path) -> tuple[NDArray[Any], bool]:
+    """The array as (N, C, H, W), and whether it is one image; what the model reads tells the axes apart."""
+    single = array.ndim == 2 or (array.ndim == 3 and (channels > 1 or array.shape[-1] == 1))
+    plain = channels == 1 and (array.ndim == 2 or (array.ndim == 3 and not single))
+    planes = array.reshape(-1, 1, *array.shape[-2:]) if plain else array[None] if single else array
+    found = [planes] if plain else []
+    if not plain and planes.ndim == 4:
+        both = {"NCHW": planes, "NHWC": planes.transpose(0, 3, 1, 2)}
+        assert set(both) == set(ORDERS)
+        found = [one for name, one in both.items() if one.shape[1] == channels and order in ("", name)]
+        if len(found) > 1:
+            found = [one for one in found if one.shape[2:] == size]
+    if len(found) != 1 or 0 in planes.shape:
+        raise DataError(
+            f"the model reads images of {channels} × {size.height} × {size.width} values, but {path} has {array.shape}",
+            hint=f"store them in the shape (N, {channels}, {size.height}, {size.width}), or (N, {size.height}, "
+            f"{size.width}, {channels})",
+        )
+    return found[0], single

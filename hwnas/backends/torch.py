@@ -47,12 +47,17 @@ class Convolution(nn.Conv2d):
 
     def __init__(self, cin: int, primitive: Conv) -> None:
         cout, kernel, stride, dilation, groups, bias = astuple(primitive)[:6]
-        super().__init__(cin, cout, kernel, stride, primitive.padding, dilation, groups, bias=bias)
+        centred = primitive.pad == "centred"
+        super().__init__(cin, cout, kernel, stride, primitive.padding if centred else 0, dilation, groups, bias=bias)
+        self._borders = None if centred else primitive.borders
         self._own_gradients = cin == cout == groups and not bias and pays(kernel, dilation)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self._borders is not None:
+            above, left = map(self._borders, input.shape[2:])
+            input = F.pad(input, (*left, *above))
         if self._own_gradients and self.training and input.device.type == "cpu":
-            return depthwise(input, weight, self.stride[0], self.dilation[0])
+            return depthwise(input, weight, self.stride[0], self.dilation[0], int(self.padding[0]))
         return cast(Tensor, super()._conv_forward(input, weight, bias))
 
 

@@ -35,11 +35,17 @@ from hwnas.backends.weights import Weights
 from hwnas.errors import ExportError
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": torch.positive,
     "relu": F.relu,
     "relu6": F.relu6,
     "hsigmoid": F.hardsigmoid,
     "hswish": F.hardswish,
 }
+
+
+def activation_function(fn: str) -> Callable[[Tensor], Tensor]:
+    """One of `ACTIVATIONS` of the description, of tensors of any shape."""
+    return _ACTIVATIONS[fn]
 
 
 class Convolution(nn.Conv2d):
@@ -248,7 +254,7 @@ def _compute(node: Node, cin: int) -> Callable[..., Tensor]:
         case Concat():
             return _concat
         case Activation(fn):
-            return _ACTIVATIONS[fn]
+            return activation_function(fn)
         case Add():
             return torch.add
         case Mul():

@@ -1,8 +1,9 @@
 """Weights of a parent for the networks inside of it: channels by importance, kernels by their centre.
 
-What a slice leaves out is replaced by its expected value, which the norm behind it takes up, so that means stay where
-the parent's are. A channel behind a norm and an activation is taken for a Gaussian of the norm's shift and scale that
-went through the activation.
+A smaller kernel takes a pixel that it does not see for the nearest one that it sees. A channel that is left out is
+taken for its mean, which the norm behind it takes up, so that the means of a slice are those of the parent. Behind a
+norm and an activation it is a Gaussian with the norm's shift and scale that went through the activation; no image is
+needed.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def sliced(own: OpSpec, wanted: OpSpec, tensors: Mapping[str, Tensor]) -> dict[s
         raise InputError(f"{wanted.key} is not inside of {own.key}", hint="use a network of the parent's elastic space")
     found = dict(tensors)
     if wanted.kernel < own.kernel:
-        _crop_kernel(found, wanted)
+        found["depthwise.weight"] = _smaller_kernel(found["depthwise.weight"], wanted.kernel)
     if wanted.expand < own.expand:
         _drop_channels(found, wanted)
     return found
@@ -116,16 +117,12 @@ def importance(spec: OpSpec, tensors: Mapping[str, Tensor]) -> Tensor:
     return variance * (scale[:, None] * tensors["project.weight"].flatten(1)).square().sum(0)
 
 
-def _crop_kernel(tensors: dict[str, Tensor], wanted: OpSpec) -> None:
-    """The depthwise kernel's centre in place of the kernel; what the rest added on average leaves the norm's mean."""
-    weight = tensors["depthwise.weight"]
-    cut = (weight.shape[-1] - wanted.kernel) // 2
-    centre = weight[..., cut:-cut, cut:-cut].contiguous()
-    if "expand.weight" in tensors:
-        mean, _ = _moments(wanted, tensors, "expand")
-        lost = (weight.sum((1, 2, 3)) - centre.sum((1, 2, 3))) * mean
-        tensors["depthwise.norm.running_mean"] = tensors["depthwise.norm.running_mean"] - lost
-    tensors["depthwise.weight"] = centre
+def _smaller_kernel(weight: Tensor, kernel: int) -> Tensor:
+    """A depthwise kernel (C, 1, K, K) whose outer weights are added to the nearest of those within `kernel`."""
+    own = weight.shape[-1]
+    nearest = (torch.arange(own) - (own - kernel) // 2).clamp(0, kernel - 1)
+    rows = weight.new_zeros((len(weight), 1, kernel, own)).index_add(2, nearest, weight)
+    return weight.new_zeros((len(weight), 1, kernel, kernel)).index_add(3, nearest, rows)
 
 
 def _drop_channels(tensors: dict[str, Tensor], wanted: OpSpec) -> None:

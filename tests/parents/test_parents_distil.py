@@ -15,7 +15,9 @@ from hwnas.parents import inherit, inherited_start
 from hwnas.parents.distil import BlockDistillation, DistilSettings
 from hwnas.parents.inherit import module_with
 
-SPACE = elastic_space()
+WHOLE = elastic_space()
+FREE = (1, 3, 4)  # decisions with all their options
+SPACE = WHOLE.restricted([range(count) if place in FREE else (0,) for place, count in enumerate(WHOLE.options)])
 QUICK = DistilSettings(epochs=2, batch_size=10, lr=3e-3, augment=False)
 
 
@@ -41,7 +43,7 @@ def test_an_error_is_that_of_the_network_up_to_this_block(images: Dataset) -> No
         with torch.no_grad():
             return module_with(network, inherit(weights, network)).eval()(x)  # type: ignore[no-any-return]
 
-    for decision, option in [(1, 2), (3, 5), (4, 8), (len(SPACE.decisions) - 1, 1)]:
+    for decision, option in [(1, 2), (3, 5), (4, 8)]:
         name = SPACE.decisions[decision].name
         place = [slot.name for slot in SPACE.slots].index(name)
         before, own = parent.ops[:place], written(Network(parent.ops[: place + 1]))
@@ -78,7 +80,7 @@ def test_it_depends_on_the_seed_alone_and_stops_when_asked(images: Dataset) -> N
         made = supernet()
         BlockDistillation(made, made_up()).train(images, seed=seed, settings=DistilSettings(0.3, 10))
         states.append(made.state_dict())
-    name = "s1b1.1.project.weight"
+    name = "s1b0.1.project.weight"
     assert torch.equal(states[0][name], states[1][name])
     assert not torch.equal(states[0][name], states[2][name])
     made, asked = supernet(), iter((False, True))

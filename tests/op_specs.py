@@ -7,7 +7,7 @@ from typing import Any
 
 from hwnas.arch import OpSpec
 from hwnas.arch.op import _kinds, kinds
-from hwnas.arch.primitives import ACTIVATIONS
+from hwnas.arch.primitives import ACTIVATIONS, PADDINGS
 from hwnas.errors import InputError
 
 CHANNELS = ((8, 8), (8, 12))
@@ -21,6 +21,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "dilation": (1, 2),
     "se": (0, 4),
     "act": ("relu6", *ACTIVATIONS),
+    "pad": (*PADDINGS, *PADDINGS[::-1]),
 }
 
 

@@ -53,12 +53,13 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"errors", "files", "progress", "image_size"},
     "train": {"data", "errors", "files", "metrics", "progress", "schema", "image_size"},
     "nas": MEASURING | TRAINING,
+    "parents": MEASURING | TRAINING | {"nas"},
     "meta": MEASURING | TRAINING | {"nas"},
     "export": MEASURING | TRAINING | {"nas", "__init__"},
     "report": MEASURING | TRAINING | {"config", "nas", "export", "__init__"},
     "run": MEASURING | TRAINING | {"config", "nas", "meta", "export", "report", "__init__"},
     "api": MEASURING | TRAINING | {"config", "nas", "meta", "export", "report", "run"},
-    "cli": MEASURING | TRAINING | {"config", "nas", "meta", "export", "report", "run", "api", "__init__"},
+    "cli": MEASURING | TRAINING | {"config", "nas", "parents", "meta", "export", "report", "run", "api", "__init__"},
     "__main__": {"cli"},
 }
 STRATEGIES = {f"hwnas.nas.{name}" for name in ("strategies", "supernet", "choice_set", "bilevel", "virtual")}

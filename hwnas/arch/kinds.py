@@ -13,7 +13,7 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
     return rounded if rounded >= 0.9 * channels else rounded + divisor
 
 
-@op("conv", "kernel stride groups dilation act")
+@op("conv", "kernel stride groups dilation act pad")
 def conv(b: Builder, spec: OpSpec, x: Value) -> Value:
     """Convolution, batch norm, activation."""
     return b.conv(
@@ -25,6 +25,7 @@ def conv(b: Builder, spec: OpSpec, x: Value) -> Value:
         dilation=spec.dilation,
         groups=spec.groups,
         act=spec.act,
+        pad=spec.pad,
     )
 
 
@@ -37,12 +38,12 @@ def squeeze_excite(b: Builder, x: Value, squeeze: int) -> Value:
     return b.mul(x, gate)
 
 
-@op("mbconv", "kernel stride expand se act")
+@op("mbconv", "kernel stride expand se act pad")
 def mbconv(b: Builder, spec: OpSpec, x: Value) -> Value:
     """Inverted residual of MobileNetV2 (Sandler et al., 2018) with optional squeeze-excite after the depthwise conv."""
     inner = spec.cin * spec.expand
     y = x if spec.expand == 1 else b.conv(x, "expand", inner, act=spec.act)
-    y = b.conv(y, "depthwise", inner, kernel=spec.kernel, stride=spec.stride, groups=inner, act=spec.act)
+    y = b.conv(y, "depthwise", inner, kernel=spec.kernel, stride=spec.stride, groups=inner, act=spec.act, pad=spec.pad)
     if spec.se:
         y = squeeze_excite(b, y, spec.se)
     y = b.conv(y, "project", spec.cout)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TypeAlias
 
-from hwnas.arch.primitives import ACTIVATIONS, Builder, Graph, Shape, Value
+from hwnas.arch.primitives import ACTIVATIONS, PADDINGS, Builder, Graph, Shape, Value
 from hwnas.errors import InputError
 from hwnas.image_size import Size
 
@@ -27,6 +27,8 @@ _CODES = {
 }
 _FIELD_OF_CODE = {code: field for field, code in _CODES.items()}
 _ALWAYS = ("cin", "cout", "height", "width")
+_WORDS = {"act": ("an activation", ACTIVATIONS), "pad": ("a padding", PADDINGS)}
+_FIELD_OF_WORD = {word: field for field, (_, words) in _WORDS.items() for word in words}
 _LARGEST = 1 << 20
 
 Lowering: TypeAlias = "Callable[..., Value]"  # of a Builder, an OpSpec, and as many values as the op reads
@@ -89,6 +91,7 @@ class OpSpec:
         se: squeeze-excite; 0 is none, n squeezes to 1/n of the channels it gates.
         act: one of `ACTIVATIONS`.
         inputs: how many maps are read.
+        pad: one of `PADDINGS`, as in `Conv`.
 
     Raises:
         InputError: the kind is unknown, a value is out of range, or a field is set that the kind does not use.
@@ -107,6 +110,7 @@ class OpSpec:
     se: int = 0
     act: str = "none"
     inputs: int = 1
+    pad: str = "centred"
 
     def __post_init__(self) -> None:
         if self.kind not in _kinds:
@@ -116,9 +120,10 @@ class OpSpec:
             value = getattr(self, field.name)
             if field.name not in _ALWAYS and field.name not in uses and value != field.default:
                 raise InputError(f"op {self.kind!r} does not use {field.name}, so it cannot be {value!r}")
-            if field.name == "act":
-                if value not in ACTIVATIONS:
-                    raise InputError(f"an activation is one of {', '.join(ACTIVATIONS)}, not {value!r}")
+            if field.name in _WORDS:
+                what, words = _WORDS[field.name]
+                if value not in words:
+                    raise InputError(f"{what} is one of {', '.join(words)}, not {value!r}")
             elif type(value) is not int or not (0 if field.name == "se" else 1) <= value <= _LARGEST:
                 raise InputError(f"{field.name} of op {self.kind!r} must be a positive integer, not {value!r}")
         if self.kernel % 2 == 0:
@@ -138,7 +143,7 @@ class OpSpec:
         for field in fields(self)[1:]:
             value = getattr(self, field.name)
             if field.name in _ALWAYS or value != field.default:
-                parts.append(value if field.name == "act" else f"{_CODES[field.name]}{value}")
+                parts.append(value if field.name in _WORDS else f"{_CODES[field.name]}{value}")
         return "-".join(parts)
 
     @classmethod
@@ -152,10 +157,10 @@ class OpSpec:
         values: dict[str, int | str] = {}
         for part in parts:
             match = re.fullmatch(r"([a-z]+)([0-9]{1,7})", part, re.ASCII)
-            field = "act" if part in ACTIVATIONS else _FIELD_OF_CODE.get(match[1]) if match else None
+            field = _FIELD_OF_WORD.get(part) or (_FIELD_OF_CODE.get(match[1]) if match else None)
             if field is None or field in values:
                 raise InputError(f"{part!r} does not belong in the op key {key!r}")
-            values[field] = part if field == "act" or match is None else int(match[2])
+            values[field] = part if match is None or field in _WORDS else int(match[2])
         missing = [field for field in _ALWAYS if field not in values]
         if missing:
             raise InputError(f"the op key {key!r} lacks {', '.join(missing)}")

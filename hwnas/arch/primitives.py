@@ -16,12 +16,17 @@ from hwnas.errors import InputError
 Shape: TypeAlias = tuple[int, int, int]
 
 ACTIVATIONS = ("none", "relu", "relu6", "hswish", "hsigmoid")
+PADDINGS = ("centred", "same")
 NORM_EPSILON = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """Convolution with symmetric zero padding; `norm` puts a batch norm behind it, folded at export."""
+    """Convolution with zero padding; `norm` puts a batch norm behind it, folded at export.
+
+    The padding is as large on all sides (`centred`), or it is TensorFlow's (`same`): no more than the windows need, and
+    where that is odd, the larger half lies below and to the right. The two differ where a stride meets an even size.
+    """
 
     cout: int
     kernel: int = 1
@@ -30,10 +35,19 @@ class Conv:
     groups: int = 1
     bias: bool = False
     norm: bool = False
+    pad: str = "centred"
 
     @property
     def padding(self) -> int:
+        """On every side, where it is centred."""
         return self.dilation * (self.kernel - 1) // 2
+
+    def borders(self, size: int) -> tuple[int, int]:
+        """Zeros before and behind a map of this height or width."""
+        if self.pad == "centred":
+            return self.padding, self.padding
+        needed = max(0, (-(-size // self.stride) - 1) * self.stride + 2 * self.padding + 1 - size)
+        return needed // 2, needed - needed // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +80,9 @@ class Pool:
     def padding(self) -> int:
         return (self.kernel - 1) // 2
 
-    def padding_behind(self, size: int) -> int:
-        """Below or to the right of a map of this size."""
-        return self.padding if self.kernel % 2 else size % 2
+    def borders(self, size: int) -> tuple[int, int]:
+        """Padding before and behind a map of this height or width."""
+        return self.padding, self.padding if self.kernel % 2 else size % 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +148,7 @@ class Node:
     def parameters(self, cin: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the trained parameters of this node, which reads `cin` channels."""
         match self.primitive:
-            case Conv(cout, kernel, _, _, groups, bias, norm):
+            case Conv(cout, kernel, _, _, groups, bias, norm, _):
                 shapes: dict[str, tuple[int, ...]] = {"weight": (cout, cin // groups, kernel, kernel)}
                 if bias:
                     shapes["bias"] = (cout,)
@@ -261,11 +275,13 @@ class Builder:
         act: str = "none",
         bias: bool = False,
         norm: bool = True,
+        pad: str = "centred",
     ) -> Value:
         """Convolution, batch norm (unless it has a bias of its own) and activation."""
-        primitive = Conv(cout, kernel, stride, dilation, groups, bias=bias, norm=norm and not bias)
-        reach = dilation * (kernel - 1) + 1
-        height, width = ((size + 2 * primitive.padding - reach) // stride + 1 for size in x.shape[1:])
+        primitive = Conv(cout, kernel, stride, dilation, groups, bias=bias, norm=norm and not bias, pad=pad)
+        if all(primitive.borders(size) == (primitive.padding,) * 2 for size in x.shape[1:]):
+            primitive = replace(primitive, pad="centred")
+        height, width = (-(-size // stride) for size in x.shape[1:])
         return self.activation(self._append(name, primitive, (cout, height, width), x), f"{name}_act", act)
 
     def linear(self, x: Value, name: str, cout: int) -> Value:

@@ -242,16 +242,16 @@ class _Writer:
     def _window(self, node: Node, pad: Callable[[str, int, _Borders], int]) -> tuple[int, dict[str, int]]:
         """What a convolution or pool reads, padded where need be, and its options.
 
-        SAME is what the primitives mean by padding at stride 1, and at stride 2 for odd sizes.
+        SAME is what the primitives mean by padding where they say so, at stride 1, and at stride 2 for odd sizes.
         """
         assert isinstance(node.primitive, Conv | Pool)
-        stride, padding = node.primitive.stride, node.primitive.padding
+        stride, sizes = node.primitive.stride, self._graph.shape(node.inputs[0])[1:]
         reach = 1 + (node.primitive.kernel - 1) * getattr(node.primitive, "dilation", 1)
-        sizes = zip(self._graph.shape(node.inputs[0])[1:], node.shape[1:], strict=True)
-        missing = [max((out - 1) * stride + reach - size, 0) for size, out in sizes]
+        missing = [max((out - 1) * stride + reach - size, 0) for size, out in zip(sizes, node.shape[1:], strict=True)]
+        before = [node.primitive.borders(size)[0] for size in sizes]
         x, kind = self._values[node.inputs[0]], schema.Padding.SAME
-        if any(total // 2 != padding for total in missing):
-            above, left = ((padding, max(total - padding, 0)) for total in missing)
+        if before != [total // 2 for total in missing]:
+            above, left = ((least, max(total - least, 0)) for least, total in zip(before, missing, strict=True))
             x, kind = pad(f"{node.name}.pad", x, (above, left)), schema.Padding.VALID
         return x, {"padding": kind, "strideH": stride, "strideW": stride}
 

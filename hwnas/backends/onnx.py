@@ -142,7 +142,6 @@ class _Writer:
         inputs = [self.name(index) for index in node.inputs]
         match node.primitive:
             case Conv(_, kernel, stride, dilation, groups):
-                padding = node.primitive.padding
                 self._node(
                     "Conv",
                     [*inputs, *self._parameters(node)],
@@ -150,7 +149,7 @@ class _Writer:
                     value,
                     kernel_shape=[kernel, kernel],
                     strides=[stride, stride],
-                    pads=[padding] * 4,
+                    pads=self._pads(node.primitive, node),
                     dilations=[dilation, dilation],
                     group=groups,
                 )
@@ -162,8 +161,6 @@ class _Writer:
             case GlobalPool():
                 self._node("GlobalAveragePool", inputs, node, value)
             case Pool(fn, kernel, stride):
-                before = node.primitive.padding
-                behind = (node.primitive.padding_behind(size) for size in self._graph.shape(node.inputs[0])[1:])
                 self._node(
                     "MaxPool" if fn == "max" else "AveragePool",
                     inputs,
@@ -171,7 +168,7 @@ class _Writer:
                     value,
                     kernel_shape=[kernel, kernel],
                     strides=[stride, stride],
-                    pads=[before, before, *behind],
+                    pads=self._pads(node.primitive, node),
                     **({} if fn == "max" else {"count_include_pad": 0}),
                 )
             case Pad(bottom, right):
@@ -198,6 +195,11 @@ class _Writer:
                 self._node("Mul", inputs, node, value)
             case _:
                 raise ExportError(f"the ONNX writer does not know {node.primitive}")
+
+    def _pads(self, window: Conv | Pool, node: Node) -> list[int]:
+        """Above and left, then below and right."""
+        above, left = (window.borders(size) for size in self._graph.shape(node.inputs[0])[1:])
+        return [above[0], left[0], above[1], left[1]]
 
     def _node(self, kind: str, inputs: list[str], node: Node, value: int, **attributes: Any) -> None:
         self.nodes.append(helper.make_node(kind, inputs, [self.name(value)], name=node.name, **attributes))

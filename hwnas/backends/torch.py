@@ -35,6 +35,7 @@ from hwnas.backends.weights import Weights
 from hwnas.errors import ExportError
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": torch.positive,
     "relu": F.relu,
     "relu6": F.relu6,
     "hsigmoid": F.hardsigmoid,
@@ -42,17 +43,27 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def activation_function(fn: str) -> Callable[[Tensor], Tensor]:
+    """One of `ACTIVATIONS` of the description, of tensors of any shape."""
+    return _ACTIVATIONS[fn]
+
+
 class Convolution(nn.Conv2d):
     """A convolution, trained by the gradients that are fastest."""
 
     def __init__(self, cin: int, primitive: Conv) -> None:
         cout, kernel, stride, dilation, groups, bias = astuple(primitive)[:6]
-        super().__init__(cin, cout, kernel, stride, primitive.padding, dilation, groups, bias=bias)
+        centred = primitive.pad == "centred"
+        super().__init__(cin, cout, kernel, stride, primitive.padding if centred else 0, dilation, groups, bias=bias)
+        self._borders = None if centred else primitive.borders
         self._own_gradients = cin == cout == groups and not bias and pays(kernel, dilation)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self._borders is not None:
+            above, left = map(self._borders, input.shape[2:])
+            input = F.pad(input, (*left, *above))
         if self._own_gradients and self.training and input.device.type == "cpu":
-            return depthwise(input, weight, self.stride[0], self.dilation[0])
+            return depthwise(input, weight, self.stride[0], self.dilation[0], int(self.padding[0]))
         return cast(Tensor, super()._conv_forward(input, weight, bias))
 
 
@@ -243,7 +254,7 @@ def _compute(node: Node, cin: int) -> Callable[..., Tensor]:
         case Concat():
             return _concat
         case Activation(fn):
-            return _ACTIVATIONS[fn]
+            return activation_function(fn)
         case Add():
             return torch.add
         case Mul():

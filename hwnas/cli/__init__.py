@@ -13,6 +13,7 @@ from hwnas.cli.configured import ConfiguredCommand
 from hwnas.cli.doctor import doctor
 from hwnas.cli.list_commands import devices, spaces, strategies
 from hwnas.cli.meta_command import meta_train
+from hwnas.cli.parents_commands import parents
 from hwnas.cli.profile_command import profile_device
 from hwnas.cli.run_commands import predict, report
 from hwnas.cli.search_command import search
@@ -53,6 +54,7 @@ app.command("report")(report)
 app.command("doctor")(doctor)
 app.add_typer(devices, name="devices")
 app.add_typer(spaces, name="spaces")
+app.add_typer(parents, name="parents")
 app.add_typer(strategies, name="strategies")
 app.add_typer(table, name="table")
 

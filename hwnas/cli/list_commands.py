@@ -15,7 +15,8 @@ spaces = typer.Typer(help="Search spaces.", no_args_is_help=True)
 strategies = typer.Typer(help="Search strategies.", no_args_is_help=True)
 
 
-def _print(rows: list[dict[str, str]]) -> None:
+def print_rows(rows: list[dict[str, str]]) -> None:
+    """Rows with equal keys as a table on stdout."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -37,9 +38,9 @@ def devices_list(json_: options.Json = False, quiet: options.Quiet = False) -> N
     if json_:
         console.print_json({"devices": [asdict(device) for device in found], "templates": known})
         return
-    _print([{"id": device.id, "runtime": device.runtime, "description": device.description} for device in found])
+    print_rows([{"id": device.id, "runtime": device.runtime, "description": device.description} for device in found])
     console.out().print("\nFor other devices: hwnas devices new NAME --like TEMPLATE\n")
-    _print(known)
+    print_rows(known)
 
 
 @devices.command("new")
@@ -89,7 +90,7 @@ def devices_show(
     if json_:
         console.print_json(facts)
     else:
-        _print([{"": name, "value": str(value)} for name, value in facts.items()])
+        print_rows([{"": name, "value": str(value)} for name, value in facts.items()])
 
 
 @devices.command("check")
@@ -126,7 +127,7 @@ def devices_check(
         f"{reference.floor_us / 1e3:.3g} ms, noise {reference.noise:.1%}, {reference.rejected:.0%} disturbed"
     )
     names = {"free_bytes": "free disk", "clock_ns": "clock step, ns", "temperature_c": "temperature, °C"}
-    _print(
+    print_rows(
         [
             {"": names.get(name, name).replace("_", " "), "value": "unknown" if value is None else str(value)}
             for name, value in shown.items()
@@ -148,7 +149,7 @@ def spaces_list(json_: options.Json = False, quiet: options.Quiet = False) -> No
     if json_:
         console.print_json({"spaces": summaries})
     else:
-        _print([{"space": name, "summary": summary} for name, summary in summaries.items()])
+        print_rows([{"space": name, "summary": summary} for name, summary in summaries.items()])
 
 
 @spaces.command("show")
@@ -178,7 +179,7 @@ def spaces_show(
         console.print_json(facts | ({"groups": groups} if groups else {}))
         return
     console.out().print(f"{instance.name}: {instance.size:,} architectures, {len(instance.ops)} table rows")
-    _print([{"decision": decision.name, "options": " ".join(decision.options)} for decision in instance.decisions])
+    print_rows([{"decision": decision.name, "options": " ".join(decision.options)} for decision in instance.decisions])
     for group in instance.groups:
         members = " ".join(instance.decisions[decision].name for decision in group.decisions)
         console.out().print(f"exactly {group.keep} of: {members}")
@@ -195,7 +196,7 @@ def strategies_list(json_: options.Json = False, quiet: options.Quiet = False) -
     if json_:
         console.print_json({"strategies": {entry.name: entry.summary for entry in known()}})
     else:
-        _print([{"strategy": entry.name, "summary": entry.summary, "cost": entry.cost} for entry in known()])
+        print_rows([{"strategy": entry.name, "summary": entry.summary, "cost": entry.cost} for entry in known()])
         console.out().print(
             "\nSome spaces warm up on mixtures of all options, whatever the strategy: hwnas spaces show says so."
         )
@@ -217,4 +218,4 @@ def strategies_show(
     if json_:
         console.print_json(facts)
     else:
-        _print([{"": name, "value": str(value)} for name, value in facts.items() if value is not False])
+        print_rows([{"": name, "value": str(value)} for name, value in facts.items() if value is not False])

@@ -42,7 +42,7 @@ def chosen_instance(
 
     rungs = space_rungs(config.space.name)
     if config.budgets[0].relative or config.space.width or not rungs or not device.reachable:
-        width = config.space.width or default_width(native)
+        width = config.space.width or (rungs[0][0] if len(rungs) == 1 else default_width(native))
         reason = "as asked for" if config.space.width else "the default for images of this size"
         return ChosenInstance(instance(width, config.space.depth, resolution), width, config.space.depth, reason)
     resolutions = [resolution]

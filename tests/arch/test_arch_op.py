@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hwnas.arch import Network, OpSpec, costs, op
 from hwnas.arch.op import _kinds, kinds
-from hwnas.arch.primitives import ACTIVATIONS, Builder, Value
+from hwnas.arch.primitives import ACTIVATIONS, PADDINGS, Builder, Value
 from hwnas.backends.onnx import fingerprint, onnx_model
 from hwnas.backends.parity import compare, random_inputs, trained_like
 from hwnas.backends.torch import export_weights, network_module
@@ -53,6 +53,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "se": st.integers(0, 16),
     "act": st.sampled_from(ACTIVATIONS),
     "inputs": st.integers(2, 5),
+    "pad": st.sampled_from(PADDINGS),
 }
 
 
@@ -93,6 +94,8 @@ def test_every_field_that_can_change_changes_the_key(spec: OpSpec, data: st.Data
             other = data.draw(st.sampled_from(BUILT_IN))
         elif field.name == "act":
             other = data.draw(st.sampled_from(ACTIVATIONS))
+        elif field.name == "pad":
+            other = data.draw(st.sampled_from(PADDINGS))
         else:
             other = value + data.draw(st.sampled_from([-2, -1, 1, 2]))
         try:
@@ -105,6 +108,7 @@ def test_every_field_that_can_change_changes_the_key(spec: OpSpec, data: st.Data
 def test_a_key_reads_as_documented() -> None:
     spec = OpSpec("mbconv", 16, 24, 32, 32, 3, 2, 6, act="relu6")
     assert spec.key == "mbconv-i16-o24-h32-w32-k3-s2-e6-relu6"
+    assert replace(spec, pad="same").key == "mbconv-i16-o24-h32-w32-k3-s2-e6-relu6-same"
 
 
 HOSTILE = (

@@ -71,7 +71,7 @@ def test_pools_have_the_sizes_of_convolutions(size: int, out: int) -> None:
     pools = [b.pool(x, f"{fn}{kernel}", fn, kernel=kernel, stride=2) for fn in ("max", "avg") for kernel in (2, 3, 5)]
     assert {pool.shape for pool in pools} == {(2, out, out)}
     assert b.conv(x, "conv", 2, kernel=3, stride=2).shape == (2, out, out)
-    assert [Pool("max", 3, 2).padding_behind(size), Pool("max", 2, 2).padding_behind(size)] == [1, size % 2]
+    assert [Pool("max", kernel, 2).borders(size) for kernel in (3, 2)] == [(1, 1), (0, size % 2)]
 
 
 def test_what_cannot_be_built_is_refused() -> None:

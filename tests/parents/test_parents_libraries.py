@@ -1,0 +1,67 @@
+"""Random networks of timm and torchvision, imported: in double precision, as random weights amplify what differs."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from hwnas.parents import find_parent, import_weights
+from hwnas.parents.inherit import module_with
+
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("timm", "torchvision"))),
+    reason="pip install --no-deps timm torchvision",
+)
+
+
+@pytest.fixture(scope="module")
+def libraries() -> tuple[Any, Any]:
+    """timm and torchvision, whose compiled ops a torch for CPUs lacks."""
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return importlib.import_module("timm"), importlib.import_module("torchvision")
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "made", "tolerance"),
+    [
+        ("mobilenet-v2", 1.0, "torchvision", 1e-9),
+        ("mobilenet-v2", 0.5, "torchvision", 1e-9),
+        ("mobilenet-v2", 0.5, "mobilenetv2_050", 1e-9),
+        ("efficientnet-lite0", 1.0, "tf_efficientnet_lite0", 1e-3),  # variances are kept in single precision
+    ],
+)
+def test_an_imported_network_computes_what_the_librarys_does(
+    name: str,
+    width: float,
+    made: str,
+    tolerance: float,
+    libraries: tuple[Any, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HWNAS_CACHE", str(tmp_path))
+    timm, torchvision = libraries
+    torch.manual_seed(0)
+    theirs = torchvision.models.mobilenet_v2(width_mult=width) if made == "torchvision" else timm.create_model(made)
+    for part in theirs.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.normal_(part.bias, 0, 0.3)
+            nn.init.uniform_(part.running_var, 0.2, 1.0)
+            nn.init.normal_(part.running_mean, 0, 0.2)
+    torch.save(theirs.state_dict(), tmp_path / "a.pth")
+    weights = import_weights(tmp_path / "a.pth", find_parent(name), width)
+    ours = module_with(weights.network(resolution=64), weights.tensors)
+    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        expected, found = (module.eval().double()(x) for module in (theirs, ours))
+    assert float(expected.std()) > 0.1
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from made_up_parents import CLASSES, SIZE, WIDTH, checkpoint, made_up, saved
+from torch import Tensor, nn
+
+from hwnas.arch.primitives import NORM_EPSILON
+from hwnas.errors import InputError
+from hwnas.parents import PARENTS, find_parent, import_weights, weights_of
+from hwnas.parents.checkpoint_names import TENSORFLOW_PORT, TIMM, TORCHVISION_MOBILENET_V2, Naming
+from hwnas.parents.inherit import module_with
+from hwnas.parents.parent import Package
+from hwnas.parents.parent_weights import kept_at
+
+LITE, MOBILE = "efficientnet-lite0", "mobilenet-v2"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWNAS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("name", "naming"), [(LITE, TENSORFLOW_PORT), (LITE, TIMM), (MOBILE, TIMM), (MOBILE, TORCHVISION_MOBILENET_V2)]
+)
+def test_a_checkpoint_becomes_the_weights_of_a_parent(name: str, naming: Naming, tmp_path: Path) -> None:
+    made, parent = made_up(name), find_parent(name)
+    imported = import_weights(saved(tmp_path / "a.pth", made, naming), parent, WIDTH)
+    again = weights_of(parent, WIDTH)
+    added = parent.epsilon - NORM_EPSILON
+    for found in (imported, again):
+        assert (found.classes, found.source, len(found.sha256)) == (CLASSES, "a.pth", 64)
+        assert found.tensors.keys() == made.tensors.keys()
+        for key, value in made.tensors.items():
+            expected = value + added if key.endswith("running_var") else value
+            torch.testing.assert_close(found.tensors[key], expected, rtol=1e-6, atol=0)
+
+
+def test_safetensors_and_nested_checkpoints_are_read_alike(tmp_path: Path) -> None:
+    made, parent = made_up(), find_parent(LITE)
+    state = {name: value.contiguous() for name, value in checkpoint(made, TIMM).items()}
+    safetensors.torch.save_file(state, tmp_path / "a.safetensors")
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "b.pt")
+    first, second = (import_weights(tmp_path / name, parent, WIDTH) for name in ("a.safetensors", "b.pt"))
+    assert all(torch.equal(value, second.tensors[key]) for key, value in first.tensors.items())
+
+
+def test_another_epsilon_is_the_same_function(tmp_path: Path) -> None:
+    """Against the same module with torch's norms of the parent's own epsilon."""
+    made, parent = made_up(), find_parent(LITE)
+    network = made.network(resolution=SIZE)
+    reference = module_with(network, made.tensors).eval()
+    for part in reference.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eps = parent.epsilon
+    imported = import_weights(saved(tmp_path / "a.pth", made, TIMM), parent, WIDTH)
+    x = torch.randn(3, *network.input_shape)
+    with torch.no_grad():
+        expected, found = reference(x), module_with(network, imported.tensors).eval()(x)
+        unfolded = module_with(network, made.tensors).eval()(x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert float((unfolded - expected).abs().max()) > 0.05
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, ("raise SystemExit('code of a checkpoint ran')",)
+
+
+def damaged(state: dict[str, Tensor], how: str) -> object:
+    last = "classifier.weight"
+    match how:
+        case "lacks":
+            del state[last]
+        case "adds":
+            state["other.weight"] = torch.zeros(3)
+        case "shape":
+            state[last] = state[last][:, :-1].clone()
+        case "nan":
+            state[last][0, 0] = float("nan")
+        case "variance":
+            state["bn1.running_var"][0] = -1.0
+        case "list":
+            return [state[last]]
+    return state
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("lacks", "lacks 'classifier.weight'"),
+        ("adds", "also holds 'other.weight'"),
+        ("shape", "must have the shape"),
+        ("nan", "finite"),
+        ("variance", "no variance below 0"),
+        ("list", "tensors by name, not list"),
+    ],
+)
+def test_what_is_no_such_parent_is_refused_and_nothing_is_kept(how: str, message: str, tmp_path: Path) -> None:
+    parent = find_parent(LITE)
+    torch.save(damaged(checkpoint(made_up(), TIMM), how), tmp_path / "a.pth")
+    with pytest.raises(InputError, match=message):
+        import_weights(tmp_path / "a.pth", parent, WIDTH)
+    assert not kept_at(parent, WIDTH).exists()
+
+
+def test_no_code_in_a_checkpoint_runs_and_no_file_raises_anything_else(tmp_path: Path) -> None:
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
+    (tmp_path / "pickle.pth").write_bytes(pickle.dumps(Evil()))
+    (tmp_path / "empty.pth").write_bytes(b"")
+    (tmp_path / "text.pth").write_bytes(b"hello world")
+    (tmp_path / "text.safetensors").write_bytes(b"hello world")
+    content = saved(tmp_path / "good.pth", made_up(), TIMM).read_bytes()
+    (tmp_path / "cut.pth").write_bytes(content[: len(content) // 2])
+    for name in ("evil.pth", "pickle.pth", "empty.pth", "text.pth", "text.safetensors", "cut.pth", "missing.pth"):
+        with pytest.raises(InputError):
+            import_weights(tmp_path / name, find_parent(LITE), WIDTH)
+
+
+def test_a_damaged_kept_file_is_told(tmp_path: Path) -> None:
+    parent = find_parent(LITE)
+    import_weights(saved(tmp_path / "a.pth", made_up(), TIMM), parent, WIDTH)
+    path = kept_at(parent, WIDTH)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="checksum"):
+        weights_of(parent, WIDTH)
+    import_weights(tmp_path / "a.pth", parent, WIDTH)
+    path.rename(kept_at(find_parent("efficientnet-lite3"), WIDTH))
+    with pytest.raises(InputError, match="must hold weights of efficientnet-lite3 at width"):
+        weights_of(find_parent("efficientnet-lite3"), WIDTH)
+
+
+def test_a_package_is_used_where_its_checksum_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "a.pth").write_bytes(b"other weights")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    parent = replace(find_parent(LITE), package=Package("made-up", "package/a.pth", "0" * 64))
+    with pytest.raises(InputError, match="must have the SHA-256 000") as caught:
+        weights_of(parent)
+    assert "pip install" in caught.value.hint
+
+
+def test_missing_weights_come_with_the_next_step() -> None:
+    parent = replace(find_parent(LITE), package=Package("made-up", "no/such.pth", "0" * 64))
+    with pytest.raises(InputError, match="not on this machine") as caught:
+        weights_of(parent)
+    assert caught.value.hint == "pip install made-up"
+    with pytest.raises(InputError) as caught:
+        weights_of(find_parent("efficientnet-lite4"))
+    assert "hwnas parents import efficientnet-lite4 CHECKPOINT" in caught.value.hint
+    with pytest.raises(InputError, match="no parent named"):
+        find_parent("resnet")
+
+
+def test_every_parent_names_each_tensor_of_its_network_once_in_every_naming() -> None:
+    for parent in PARENTS.values():
+        network = parent.network()
+        for naming in parent.namings:
+            names = naming.names(network)
+            assert names.keys() == (network.graph.parameters() | network.graph.statistics()).keys()
+            assert len(set(names.values())) == len(names)

@@ -19,7 +19,7 @@ from hwnas.train.recipe import Recipe
 from hwnas.train.training import Training
 
 PROBES = 6
-_FEWEST_IMAGES, _MOST_PIXELS = 16, 64 * 64 * 64  # of a timed step
+_FEWEST_IMAGES, _MOST_PIXELS = 4, 64 * 64 * 64  # of a timed step
 _LEAST_S, _MOST_STEPS = 0.5, 40  # steps that are short are timed for so long, up to so many
 
 

@@ -151,4 +151,4 @@ def test_more_options_take_more_memory() -> None:
     assert image["random"] <= image["gumbel"] < image["darts"] < image["single_level"]
     cells = space_instance("nasbench201", width=0.25, resolution=16, channels=3, classes=10)
     mixed, path = (loop_memory(replace(cells, mixed_warmup=on), strategy("random")).image for on in (True, False))
-    assert mixed > 1.5 * path  # the warm-up computes all options
+    assert mixed > 1.3 * path  # the warm-up computes all options

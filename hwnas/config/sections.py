@@ -21,7 +21,6 @@ RecipeName = Literal["auto", "default", "cells"]
 Latency = Literal["warm", "cold"]
 Fit = Literal["auto", "crop", "pad", "squash"]
 Flip = Literal["auto", "on", "off"]
-Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 _OLD_EVALUATORS = {"supernet": "one-shot", "training": "from-scratch"}
 _OLD_STRATEGIES = {"gaussian": "bayesian"}
 _MOST = 1_000_000
@@ -291,6 +290,16 @@ class Search(Section):
             by_default="follows the minutes",
         ),
     ] = None
+    micro_batch: Annotated[
+        int | None,
+        Option(
+            "Images of a batch that are computed at once, at most; 0 is all.",
+            unit="images",
+            ge=0,
+            le=_MOST,
+            by_default="follows the memory",
+        ),
+    ] = None
 
 
 class Train(Section):
@@ -373,26 +382,13 @@ class Train(Section):
             by_default="follows the metric",
         ),
     ] = None
-
-
-class Compute(Section):
-    title: ClassVar[str] = "compute"
-    about: ClassVar[str] = "What search and training run on."
-
-    seed: Annotated[
-        int,
+    micro_batch: Annotated[
+        int | None,
         Option(
-            "Seed of everything that is random; with equal data and latency table it gives the same bytes.",
-            flag="--seed",
+            "Images of a batch that are computed at once, at most; 0 is all.",
+            unit="images",
             ge=0,
-            le=2**63 - 1,
+            le=_MOST,
+            by_default="follows the memory",
         ),
-    ] = 0
-    threads: Annotated[
-        int, Option("CPU threads of search and training.", flag="--threads", unit="threads", ge=1, le=1024)
-    ] = 1
-    accelerator: Annotated[Accelerator, Option("Accelerator: auto, cpu, cuda or mps.", flag="--accelerator")] = "auto"
-    mixed_precision: Annotated[
-        bool,
-        Option("Train with convolutions in bfloat16: for GPUs, slower on CPUs.", flag="--mixed-precision"),
-    ] = False
+    ] = None

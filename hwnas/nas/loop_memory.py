@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from hwnas.arch.op import OpSpec
+from hwnas.arch.costs import written
 from hwnas.arch.space import SearchSpace
 from hwnas.nas.arch_parts import has_own_gradient, is_joint
 from hwnas.nas.strategies import Strategy
@@ -18,6 +18,7 @@ from hwnas.nas.supernet import Gate, Supernet
 from hwnas.train.step_memory import META, StepMemory, ghost_batch, step_memory
 
 
+@lru_cache(maxsize=4)
 def loop_memory(space: SearchSpace, strategy: Strategy) -> StepMemory:
     """What the costliest kind of steps takes: on the weights or on α, in warm-up or after it.
 
@@ -59,7 +60,7 @@ def _largest(space: SearchSpace, counts: Sequence[int], *, learned: bool) -> lis
         learned: whether the gradient reaches their weights.
     """
     gates = []
-    for row, count in zip(space.costs(_values).table, counts, strict=True):
+    for row, count in zip(space.costs(lambda spec: written(spec.graph)).table, counts, strict=True):
         active = sorted(range(len(row)), key=lambda option: -row[option])[:count]
         weights = torch.ones(count, device=META, requires_grad=learned)
         gates.append(Gate(tuple(sorted(active)), weights if learned or count > 1 else None))
@@ -81,8 +82,3 @@ def _step(supernet: Supernet, gates: Sequence[Gate], *, weights: bool, batches: 
 
 def _shape(space: SearchSpace) -> tuple[int, ...]:
     return tuple(space.input_shape)
-
-
-def _values(spec: OpSpec) -> int:
-    """Values that an op writes."""
-    return sum(prod(node.shape) for node in spec.graph.nodes)

@@ -73,7 +73,7 @@ def taken_bytes(device: torch.device) -> float:
 
 
 def step_limit_bytes(memory_gb: float, device: torch.device) -> float:
-    """Bytes that a step may take: what is left of `memory_gb` GiB for all of the process; of 0, half of what is free."""
+    """Bytes that a step may take: what the process leaves of `memory_gb` GiB; with 0, half of what is free."""
     return memory_gb * 2**30 - taken_bytes(device) if memory_gb else free_bytes(device) / 2
 
 

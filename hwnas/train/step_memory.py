@@ -119,10 +119,6 @@ class _Live(TorchDispatchMode):
         self.peak, self._now = 0, 0
         self._known: set[int] = set()
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch imports its compiler first
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         for one in tree_leaves(found):

@@ -60,7 +60,9 @@ def test_parts_of_a_step_on_the_logits_add_up(name: str, train: int, val: int, a
     for images in (0, at_once):
         relaxation = make(TOY.options, CPU)
         relaxation.logits.data = torch.randn(relaxation.logits.shape, generator=torch.Generator().manual_seed(3)) * 0.3
-        relaxation.logits.data[torch.tensor([[k >= n for k in range(max(TOY.options))] for n in TOY.options])] = -torch.inf
+        relaxation.logits.data[
+            torch.tensor([[k >= n for k in range(max(TOY.options))] for n in TOY.options])
+        ] = -torch.inf
         generator = torch.Generator().manual_seed(7)
         problems = problems_of(relaxation, whole, images, WEIGHTS)
         losses = joint_losses(relaxation, problems, generator)
@@ -133,7 +135,9 @@ def test_a_batch_that_fits_is_as_without_parts() -> None:
         settings = SearchSettings(warmup_epochs=0, epochs=1, batch_size=16, micro_batch=micro_batch)
         loop = make_loop(TOY, [LIMITS], strategy("gumbel"), noise(), settings, seed=0, device=CPU)
         losses = list(loop.epoch(0))
-        ends.append((losses, [w.detach().clone() for w in loop.supernet.parameters()], loop.unbudgeted.detach().clone()))
+        ends.append(
+            (losses, [w.detach().clone() for w in loop.supernet.parameters()], loop.unbudgeted.detach().clone())
+        )
     (losses, weights, alpha), (others, same, beta) = ends
     assert losses == others
     assert torch.equal(alpha, beta)

@@ -124,7 +124,7 @@ def test_a_measurement_leaves_network_and_chance_alone() -> None:
 
 def test_half_of_what_is_free_is_the_limit_unless_one_is_given() -> None:
     free = free_bytes(CPU)
-    assert 0 < taken_bytes(CPU)
+    assert taken_bytes(CPU) > 0
     assert step_limit_bytes(0.0, CPU) == pytest.approx(free / 2, rel=0.2)
     assert step_limit_bytes(8.0, CPU) == pytest.approx(8 * 2**30 - taken_bytes(CPU), rel=0.05)
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from hwnas.backends.torch import network_module
 from hwnas.config import Configuration
 from hwnas.data import Dataset, resized
 from hwnas.errors import InputError
 from hwnas.nas.loop_memory import loop_memory
+from hwnas.nas.loop_times import options_a_step
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.run.clock import Clock, ending_s
@@ -181,14 +180,6 @@ class _Guess:
         at_once = memory.at_once(batch_size, self._limit_bytes)
         return round(memory.total(batch_size, at_once) / 2**20 + self._images_mib + _PROCESS_MIB)
 
-    def _options(self) -> float:
-        """How many options of a decision a step on the weights computes, on the mean."""
-        relaxation = self._plan.strategy.relaxation
-        if relaxation is None:
-            return 1.0
-        gates = relaxation(self._plan.space.options, torch.device("cpu")).weight_gates(torch.Generator().manual_seed(0))
-        return sum(len(gate.active) for gate in gates) / max(1, len(gates))
-
     def stages(self, minutes: float) -> tuple[tuple[Stage, ...], bool]:
         """The stages in so many minutes, and whether search and training are not hurried."""
         plan, config, dataset = self._plan, self._minutes(minutes), self._dataset
@@ -204,7 +195,7 @@ class _Guess:
             evaluation_s=FORWARD_SHARE * self._image_s * evaluated,
         )
         left_s = Clock(minutes, earlier_s=self._spent_s + measuring).left_s(end_s)
-        step = self._options() * epoch_s
+        step = options_a_step(plan.space, plan.strategy) * epoch_s
 
         def search_epoch_s(settings: SearchSettings) -> tuple[float, float]:
             further = 1.0 / settings.arch_every if plan.strategy.relaxation is not None else 0.0

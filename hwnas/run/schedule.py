@@ -190,6 +190,12 @@ def trainings(config: Configuration, budgets: int = 1) -> int:
     return budgets * config.train.enabled * (1 + config.train.baseline)
 
 
+def time_shares(config: Configuration, budgets: int = 1) -> tuple[float, float]:
+    """Parts of the time for search, scores and trainings: that of the search without scores, and of each training."""
+    whole = _WEIGHTS_PART + _SCORING_PART + trainings(config, budgets) * _TRAINING_PART
+    return _WEIGHTS_PART / whole, _TRAINING_PART / whole
+
+
 def final_recipe(
     config: Configuration,
     train_images: int,

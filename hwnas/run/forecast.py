@@ -184,6 +184,7 @@ class _Guess:
         """The stages in so many minutes, and whether search and training are not hurried."""
         plan, config, dataset = self._plan, self._minutes(minutes), self._dataset
         images, val_images, budgets = len(dataset.train), len(dataset.val), len(plan.budgets)
+        classes = len(dataset.classes)
         epoch_s = images * self._image_s
         measuring = measuring_s(plan)
         evaluated = (1 + config.train.baseline) * len(dataset.test) + val_images
@@ -209,11 +210,12 @@ class _Guess:
             left_s=lambda _: left_s,
             epoch_s=search_epoch_s,
             budgets=budgets,
+            classes=classes,
         )
         part = min(1.0, (settings.epoch_steps * settings.batch_size or images) / images)
         warm_s, both_s = search_epoch_s(settings)
         search_s = part * (settings.warmup_epochs * warm_s + settings.epochs * both_s)
-        images_scored = images_a_score(val_images, settings.score_images) if settings.all_epochs else 0
+        images_scored = images_a_score(val_images, settings.score_images, classes) if settings.all_epochs else 0
         score_s = FORWARD_SHARE * self._image_s * images_scored
         most = most_scores(config, left_s=max(0.0, left_s - search_s), score_s=score_s, scored=2, budgets=budgets)
         scores_s = budgets * score_s * min(most, settings.candidates)

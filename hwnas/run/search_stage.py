@@ -128,6 +128,7 @@ def _settings(context: SearchContext, feasible: Sequence[FeasibleSet]) -> Search
             left_s=lambda image_s: context.left_s(unchecked=True, image_s=image_s),
             epoch_s=epoch_s,
             budgets=len(context.runs),
+            classes=len(run.dataset.classes),
         )
 
     return kept_settings(context.folder.state / "search.json", lambda: within_memory(decided()))
@@ -136,7 +137,7 @@ def _settings(context: SearchContext, feasible: Sequence[FeasibleSet]) -> Search
 def _most_scores(context: SearchContext, settings: SearchSettings) -> Callable[[float, int], int]:
     """How many architectures are scored for each budget; decided once a run."""
 
-    val_images = len(context.first.dataset.val)
+    val_images, classes = len(context.first.dataset.val), len(context.first.dataset.classes)
 
     def most(score_s: float, scored: int) -> int:
         return kept_scores(
@@ -144,7 +145,7 @@ def _most_scores(context: SearchContext, settings: SearchSettings) -> Callable[[
             lambda: most_scores(
                 context.first.plan.config,
                 left_s=context.left_s(
-                    unchecked=True, image_s=score_s / images_a_score(val_images, settings.score_images)
+                    unchecked=True, image_s=score_s / images_a_score(val_images, settings.score_images, classes)
                 ),
                 score_s=score_s,
                 scored=scored,

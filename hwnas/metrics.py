@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 TOP = 5
+_COUNT_LIMIT = 10**15
 TOP_CLASSES = 20
 """Top-5 accuracy is told from so many classes on."""
+DENSE_CLASSES = 50
+"""Up to so many classes, a confusion matrix is written row by row; of more, only what is not 0 of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +96,7 @@ class Metrics:
                 {"name": name, "images": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
                 for name, n, p, r, f in rows
             ],
-            "confusion": self.confusion.tolist(),
+            "confusion": self.confusion.tolist() if len(classes) <= DENSE_CLASSES else _sparse(self.confusion),
         }
 
     @classmethod
@@ -101,7 +104,7 @@ class Metrics:
         """What `to_json` gave."""
         top5 = content["top5"]
         in_top = 0 if top5 is None else round(top5 * content["images"])
-        return cls(np.array(content["confusion"], np.int64).reshape((len(content["classes"]),) * 2), in_top)
+        return cls(confusion_of(content["confusion"], len(content["classes"])), in_top)
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -111,6 +114,35 @@ class Metrics:
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def confusion_of(content: Any, classes: int) -> NDArray[np.int64]:
+    """The (K, K) matrix that `Metrics.to_json` wrote: row by row, or of many classes its [row, column, count].
+
+    Raises:
+        ValueError: it is something else.
+    """
+    found = np.zeros((classes, classes), np.int64)
+    sparse = isinstance(content, dict)
+    listed = content.get("entries") if isinstance(content, dict) else content
+    width = 3 if sparse else classes
+    rows = listed if isinstance(listed, list) else [None]
+    if not all(isinstance(row, list) and len(row) == width for row in rows) or not (sparse or len(rows) == classes):
+        raise ValueError(f"no confusion matrix of {classes} classes")
+    if not all(type(count) is int and 0 <= count < _COUNT_LIMIT for row in rows for count in row):
+        raise ValueError("the numbers of a confusion matrix must be whole, and 0 or more")
+    if not sparse:
+        found[:] = np.array(rows, np.int64).reshape(found.shape)
+    for row, column, count in rows if sparse else ():
+        if max(row, column) >= classes:
+            raise ValueError(f"no confusion matrix of {classes} classes")
+        found[row, column] += count
+    return found
+
+
+def _sparse(confusion: NDArray[np.int64]) -> dict[str, Any]:
+    rows, columns = np.nonzero(confusion)
+    return {"entries": np.stack([rows, columns, confusion[rows, columns]], axis=1).tolist()}
 
 
 class Tally:
@@ -153,6 +185,29 @@ def class_balanced_choice(labels: NDArray[np.int64], count: int, seed: int = 0) 
     ranks = np.repeat(rng.permutation(len(sizes)), sizes)
     chosen = by_class[np.lexsort((ranks, turns))][:count]
     return np.sort(chosen).astype(np.int64)
+
+
+def stratified_choice(labels: NDArray[np.int64], count: int, least: int, seed: int = 0) -> NDArray[np.int64]:
+    """Sorted indices of up to `count` images, drawn at random, in which classes have their shares of all images.
+
+    Each class has at least `least` images, or all that it has, where `count` allows that for every class; the others
+    then give way in proportion. Of a smaller count, classes are drawn from in turns.
+    """
+    if count >= len(labels):
+        return np.arange(len(labels))
+    _, sizes = np.unique(labels, return_counts=True)
+    floors = np.minimum(sizes, least)
+    if floors.sum() >= count:
+        return class_balanced_choice(labels, count, seed)
+    room = (count - floors.sum()) * (sizes - floors) / max(1, (sizes - floors).sum())
+    quotas = floors + np.floor(room).astype(np.int64)
+    for index in np.argsort(np.floor(room) - room, kind="stable")[: count - int(quotas.sum())]:
+        quotas[index] += 1
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    starts = np.cumsum(sizes) - sizes
+    chosen = [by_class[start : start + quota] for start, quota in zip(starts, quotas, strict=True)]
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
 def _share(part: ArrayLike, whole: ArrayLike) -> NDArray[np.float64]:

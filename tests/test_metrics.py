@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as npst
 from sklearn import metrics as sklearn_metrics
 
 from hwnas.metric_names import METRICS
-from hwnas.metrics import Metrics, Tally, class_balanced_choice, image_weights
+from hwnas.metrics import Metrics, Tally, class_balanced_choice, confusion_of, image_weights, stratified_choice
 
 CLASSES = st.integers(2, 25)
 
@@ -86,3 +86,57 @@ def test_a_balanced_choice_is_no_prefix() -> None:
     assert (np.bincount(labels[chosen]) == 5).all()
     assert (chosen % 100).max() > 50
     assert (chosen != class_balanced_choice(labels, 50, seed=1)).any()
+
+
+@pytest.mark.parametrize(
+    ("count", "least"), [(50, 10), (200, 10), (437, 10), (30, 10), (999, 0), (1000, 10), (5000, 3)]
+)
+def test_a_stratified_choice_has_the_shares_of_the_classes(count: int, least: int) -> None:
+    sizes = np.array([600, 300, 80, 15, 4, 1])
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(6) * 2, sizes))
+    chosen = stratified_choice(labels, count, least)
+    assert len(np.unique(chosen)) == len(chosen) == min(count, 1000)
+    assert (np.sort(chosen) == chosen).all()
+    assert (stratified_choice(labels, count, least) == chosen).all()
+    found = np.bincount(labels[chosen], minlength=11)[::2]
+    assert (found <= sizes).all()
+    floors = np.minimum(sizes, least)
+    if floors.sum() < count:
+        assert (found >= floors).all()
+        rest = (count - floors.sum()) / (1000 - floors.sum()) if least * 6 < 1000 else 1.0
+        assert np.abs(found - floors - min(1.0, rest) * (sizes - floors)).max() <= 1
+    else:
+        assert found.max() - found[sizes >= found.max()].min() <= 1
+
+
+@pytest.mark.parametrize("classes", [50, 51, 1000])
+def test_the_matrix_of_many_classes_is_written_without_its_zeros(classes: int) -> None:
+    rng, tally = np.random.default_rng(0), Tally(classes)
+    for _ in range(4):
+        tally.add(rng.normal(size=(500, classes)), rng.integers(0, classes, 500))
+    found = tally.metrics()
+    text = json.dumps(found.to_json(tuple(map(str, range(classes)))))
+    assert Metrics.from_json(json.loads(text)) == found
+    assert isinstance(json.loads(text)["confusion"], dict) is (classes > 50)
+    assert len(text) < 200_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        3,
+        [],
+        [[1, 2]],
+        [[1], [2]],
+        [[1, 2], [3, -1]],
+        [[1, 2], [3, 1.5]],
+        {},
+        {"entries": 3},
+        {"entries": [[0, 0]]},
+    ]
+    + [{"entries": [[0, 2, 1]]}, {"entries": [[0, 0, -1]]}, {"entries": [[0, 0, True]]}, {"entries": [[0, 0, 10**30]]}],
+)
+def test_another_thing_is_no_matrix(content: object) -> None:
+    with pytest.raises(ValueError, match="confusion matrix"):
+        confusion_of(content, 2)

@@ -19,7 +19,7 @@ _INTRODUCTION = """\
 # Configuration
 
 Every option of `hwnas search`, by section. This page is written by `tools/write_reference.py` from the declaration in
-`hwnas/config/sections.py`.
+`hwnas/config/`.
 
 An option is set by its flag, if it has one, by `--set`, or in a TOML file for `--config`. The `config.toml` of any run
 is such a file; one that you write may hold any part of it:

@@ -15,6 +15,7 @@ from hwnas.api.outcomes import SearchPlan, SearchResult
 from hwnas.config import Configuration, Target
 from hwnas.data import Dataset, from_torch
 from hwnas.events import Events, OnEvent
+from hwnas.run.clock import Clock
 from hwnas.run.forecast import forecast
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
@@ -108,13 +109,13 @@ def plan_search(
         DeviceError: the device cannot measure.
     """
     asked, dataset = _asked(data, budget_ms, target, config, settings, options)
-    events = Events.of(on_event)
+    events, clock = Events.of(on_event), Clock(asked.train.minutes)
     folder = None if tables is None else Path(tables)
     plan = make_plan(asked, folder, dataset, any_table=any_table, progress=events)
     facts, more = plan_facts(plan), dict[str, str]()
     if plan.config.train.minutes:
         events.say("reading the images, and timing a few steps, to tell what the minutes are enough for")
-        expected = forecast(plan, dataset)
+        expected = forecast(plan, dataset, clock)
         facts["minutes"] = expected.to_json()
         more = {"minutes": str(expected)} | ({"advice": expected.advice} if expected.advice else {})
     return SearchPlan(plan_lines(plan, facts) | more, facts | {"config": plan.config.to_json()})

@@ -22,6 +22,11 @@ def costs(graph: Graph) -> Costs:
     return Costs(macs(graph), params(graph), peak_bytes(graph))
 
 
+def written(graph: Graph) -> int:
+    """Values that the primitives write, all together."""
+    return sum(prod(node.shape) for node in graph.nodes)
+
+
 def macs(graph: Graph) -> int:
     """Multiply-adds of the convolutions and linear layers; batch norm is folded, so it costs nothing."""
     total = 0

@@ -1,11 +1,12 @@
 """What a search is asked to do: every option is declared once, and flags, files and the reference follow from that."""
 
 from hwnas.config.budget import Budget, parse_budgets
+from hwnas.config.compute import Compute
 from hwnas.config.configuration import WITHOUT_SUPERNET, Configuration
 from hwnas.config.option import Declared, Option
 from hwnas.config.read import configure, load_configuration
 from hwnas.config.section import Section
-from hwnas.config.sections import Compute, Data, Search, Space, Target, Train
+from hwnas.config.sections import Data, Search, Space, Target, Train
 
 __all__ = [
     "WITHOUT_SUPERNET",

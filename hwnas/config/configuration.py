@@ -11,10 +11,11 @@ import tomli_w
 from pydantic import ValidationError, model_validator
 
 from hwnas.config.budget import Budget, parse_budgets
+from hwnas.config.compute import Compute
 from hwnas.config.nearest import unknown_option, unknown_section
 from hwnas.config.option import Declared
 from hwnas.config.section import Section
-from hwnas.config.sections import Compute, Data, Search, Space, Target, Train
+from hwnas.config.sections import Data, Search, Space, Target, Train
 from hwnas.config.text import REFERENCE, shown
 from hwnas.errors import InputError
 from hwnas.files import write_text

@@ -23,7 +23,6 @@ RecipeName = Literal["auto", "default", "cells"]
 Latency = Literal["warm", "cold"]
 Fit = Literal["auto", "crop", "pad", "squash"]
 Flip = Literal["auto", "on", "off"]
-Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 _MOST = 1_000_000
 
 
@@ -292,6 +291,16 @@ class Search(Section):
             by_default="follows the minutes",
         ),
     ] = None
+    micro_batch: Annotated[
+        int | None,
+        Option(
+            "Images of a batch that are computed at once, at most; 0 is all.",
+            unit="images",
+            ge=0,
+            le=_MOST,
+            by_default="follows the memory",
+        ),
+    ] = None
 
 
 class Train(Section):
@@ -374,37 +383,13 @@ class Train(Section):
             by_default="follows the metric",
         ),
     ] = None
-
-
-class Compute(Section):
-    title: ClassVar[str] = "compute"
-    about: ClassVar[str] = "What search and training run on."
-
-    seed: Annotated[
-        int,
-        Option(
-            "Seed of everything that is random; with equal data and latency table it gives the same bytes.",
-            flag="--seed",
-            ge=0,
-            le=2**63 - 1,
-        ),
-    ] = 0
-    threads: Annotated[
-        int, Option("CPU threads of search and training.", flag="--threads", unit="threads", ge=1, le=1024)
-    ] = 1
-    loader_threads: Annotated[
+    micro_batch: Annotated[
         int | None,
         Option(
-            "Threads that read images from files ahead of training; 0 reads them in between. Results are the same.",
-            flag="--loader-threads",
-            unit="threads",
+            "Images of a batch that are computed at once, at most; 0 is all.",
+            unit="images",
             ge=0,
-            le=64,
-            by_default="the cores that are left, up to 8",
+            le=_MOST,
+            by_default="follows the memory",
         ),
     ] = None
-    accelerator: Annotated[Accelerator, Option("Accelerator: auto, cpu, cuda or mps.", flag="--accelerator")] = "auto"
-    mixed_precision: Annotated[
-        bool,
-        Option("Train with convolutions in bfloat16: for GPUs, slower on CPUs.", flag="--mixed-precision"),
-    ] = False

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from hwnas.nas.supernet import Gate
+from hwnas.train.micro_batches import micro_batches
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -43,6 +44,34 @@ class Bilevel:
         """The same on the validation batch."""
         return self._loss(self.val_criterion, self.val_batch, gates, weights)
 
+    def parts(self, at_once: int, class_weights: Tensor) -> list[Bilevel]:
+        """Problems of at most `at_once` images of each batch, whose losses add up to those of this one; 0 for all.
+
+        Where one batch has fewer parts, they come again, and count for less each time.
+
+        Args:
+            class_weights: with which both criteria weigh the classes.
+        """
+        batches = (self.train_batch, self.val_batch)
+        train, val = (list(micro_batches(*batch, at_once, class_weights)) for batch in batches)
+        count = max(len(train), len(val))
+        pairs = zip(_again(train, count), _again(val, count), strict=True)
+        return [
+            replace(
+                self,
+                train_batch=(train_x, train_y),
+                val_batch=(val_x, val_y),
+                train_criterion=_shared(self.train_criterion, train_share),
+                val_criterion=_shared(self.val_criterion, val_share),
+            )
+            for (train_x, train_y, train_share), (val_x, val_y, val_share) in pairs
+        ]
+
+    def first(self, images: int) -> Bilevel:
+        """The problem of the first images of both batches, at most so many."""
+        train, val = ((x[:images], y[:images]) for x, y in (self.train_batch, self.val_batch))
+        return replace(self, train_batch=train, val_batch=val)
+
     @contextlib.contextmanager
     def fixed_weights(self) -> Iterator[None]:
         """Losses computed within reach α alone: no graph is built for the gradient of the shared weights."""
@@ -68,3 +97,14 @@ class Bilevel:
         # Running statistics are those of the shared weights alone.
         buffers = {name: buffer.clone() for name, buffer in self.supernet.named_buffers()}
         return criterion(functional_call(self.supernet, {**buffers, **weights}, (x, gates)), y)
+
+
+def _shared(criterion: Criterion, share: Tensor) -> Criterion:
+    return lambda logits, y: share * criterion(logits, y)
+
+
+def _again(parts: Sequence[tuple[Tensor, Tensor, Tensor]], count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """So many parts, one after the other and again; the share of each is divided among its turns."""
+    for turn in range(count):
+        x, y, share = parts[turn % len(parts)]
+        yield x, y, share / len(range(turn % len(parts), count, len(parts)))

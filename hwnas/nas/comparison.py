@@ -14,7 +14,7 @@ from hwnas.data import Dataset
 from hwnas.metric_names import NAMES, Metric
 from hwnas.nas.decode import OptionTable
 from hwnas.nas.feasible_set import FeasibleSet
-from hwnas.nas.select import SCORED_IMAGES, Scored, best, costlier, score, told_apart
+from hwnas.nas.select import Scored, best, costlier, score, told_apart
 from hwnas.nas.strategies.base import Sampler
 from hwnas.nas.supernet import Supernet
 from hwnas.progress import Progress
@@ -91,7 +91,7 @@ class Comparison:
         Args:
             before: what was scored for other budgets and is within this one; it is compared, and costs nothing.
             metric: that scores are of, for messages.
-            images: validation images there are.
+            images: validation images that scores are of.
             most: how many may be scored; None for any number.
         """
         self._evaluator, self._progress, self._name = evaluator, progress, NAMES[metric]
@@ -115,7 +115,7 @@ class Comparison:
         return (
             f"the {len(accuracies)} networks that were scored cannot be told apart: accuracies from "
             f"{min(accuracies):.3f} to {max(accuracies):.3f} are within the error of "
-            f"{min(self._images, SCORED_IMAGES)} validation images; "
+            f"{self._images} validation images; "
             "the slowest of the best is taken, and whether the budget binds is not known"
         )
 

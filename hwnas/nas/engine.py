@@ -23,7 +23,7 @@ from hwnas.nas.objective import ConstraintPenalty
 from hwnas.nas.probe import fit_classifier
 from hwnas.nas.reward import Rewarded, bare
 from hwnas.nas.search_settings import SearchSettings
-from hwnas.nas.select import Scored, best, candidates
+from hwnas.nas.select import Scored, best, candidates, images_scored
 from hwnas.nas.start import Start
 from hwnas.nas.strategies import Strategy
 from hwnas.nas.strategies.base import Sampler, log_probabilities
@@ -118,7 +118,7 @@ def search(
             progress,
             [one for one in before.values() if within.keeps(one.architecture.choices)],
             settings.metric,
-            images=min(len(dataset.val), settings.score_images or len(dataset.val)),
+            images=images_scored(len(dataset.val), len(dataset.classes), settings.score_images),
             most=most_scores,
         )
         if samplers:

@@ -33,6 +33,7 @@ class SearchSettings:
             search prefers is taken as it is.
         metric: what scores are; losses weigh classes as it does.
         score_images: of each part that a score reads, at most so many; 0 for as many as scores usually read.
+        micro_batch: images of a batch that are computed at once, at most, in steps on weights and on α; 0 for all.
     """
 
     warmup_epochs: int = 10
@@ -50,6 +51,7 @@ class SearchSettings:
     candidates: int = 12
     metric: Metric = "accuracy"
     score_images: int = 0
+    micro_batch: int = 0
 
     @classmethod
     def for_images(cls, train_images: int) -> SearchSettings:
@@ -92,6 +94,8 @@ class SearchSettings:
         """The settings, ready for JSON; without those of later versions that change nothing in the weights."""
         settings = asdict(self)
         del settings["score_images"]
+        if not self.micro_batch:
+            del settings["micro_batch"]
         return settings
 
     def learning_rate(self, epoch: float) -> float:

@@ -15,16 +15,17 @@ from torch.nn.functional import cross_entropy
 from hwnas.arch.space import Architecture
 from hwnas.data import Dataset, Images, batches
 from hwnas.metric_names import Metric, class_balanced
-from hwnas.metrics import image_weights
+from hwnas.metrics import image_weights, stratified_choice
 from hwnas.nas.constraint import Constraint
 from hwnas.nas.decode import OptionTable
 from hwnas.nas.feasible_set import FeasibleSet
 from hwnas.nas.supernet import Supernet
 from hwnas.train import evaluate, recalibrate
+from hwnas.train.evaluate import evaluated_at_once
 
-_RECALIBRATION_IMAGES = 768
-SCORED_IMAGES = 2000
-"""Of many validation images, those that networks are compared on."""
+_RECALIBRATION_IMAGES, _RECALIBRATION_OF_A_CLASS = 768, 4  # whichever is more
+SCORED_IMAGES, SCORED_OF_A_CLASS = 2000, 10
+"""Of many validation images, those that networks are compared on: so many, or so many of each class."""
 _ROUNDING = 1e-9  # of latencies that are the same sum in another order
 
 
@@ -86,14 +87,14 @@ def score(
 ) -> Scored:
     """Judge an architecture with inherited weights, after batch norm's statistics were estimated anew (SPOS).
 
-    Of many validation images a fixed random choice of 2,000 is used, the same one for every network.
+    Of many validation images a fixed choice is used, the same one for every network (`scored_images`).
 
     Args:
         most_images: where time is limited, of each part at most so many, in one pass; 0 for no such limit.
     """
     module = supernet.extract(architecture)
-    recalibration = min(_RECALIBRATION_IMAGES, most_images or _RECALIBRATION_IMAGES)
-    recalibrate(module, dataset.train, dataset, device=device, max_images=recalibration)
+    most = _recalibration_images(len(dataset.classes), most_images)
+    recalibrate(module, recalibration_images(dataset, most), dataset, device=device, max_images=most)
     return Scored(architecture, *judged(module, dataset, device, metric, most_images))
 
 
@@ -101,24 +102,48 @@ def judged(
     module: nn.Module, dataset: Dataset, device: torch.device, metric: Metric, most_images: int = 0
 ) -> tuple[float, float, NDArray[np.float64]]:
     """Accuracy, score and losses of a network, as `Scored` has them."""
-    images = scored_images(dataset, most_images or SCORED_IMAGES)
+    images = scored_images(dataset, most_images)
     found = evaluate(module, images, dataset, device=device).metrics
     passes = 1 if most_images else _passes(len(images))
     losses = _augmented_losses(module, images, dataset, device, passes, balanced=class_balanced(metric))
     return found.accuracy, found.value(metric), losses
 
 
-def scored_images(dataset: Dataset, most: int = SCORED_IMAGES) -> Images:
-    """The validation images that networks are compared on: a fixed random choice where there are more than `most`."""
-    chosen = np.random.default_rng(0).permutation(len(dataset.val))[: min(most, SCORED_IMAGES)]
-    return dataset.val.subset(np.sort(chosen))
+def scored_images(dataset: Dataset, most: int = 0) -> Images:
+    """The validation images that networks are compared on: all, or a fixed choice with the shares of the classes.
+
+    Of a class there are at least ten, or all, as far as that is possible.
+
+    Args:
+        most: at most so many; 0 for 2,000, or ten of each class if that is more.
+    """
+    count = images_scored(len(dataset.val), len(dataset.classes), most)
+    return dataset.val.subset(stratified_choice(dataset.val.labels, count, SCORED_OF_A_CLASS))
 
 
-def images_a_score(val_images: int, most_images: int = 0) -> int:
+def images_scored(val_images: int, classes: int, most: int = 0) -> int:
+    """How many images `scored_images` gives."""
+    limit = max(SCORED_IMAGES, SCORED_OF_A_CLASS * classes)
+    return min(val_images, limit, most or limit)
+
+
+def recalibration_images(dataset: Dataset, most: int) -> Images:
+    """Train images to choose `most` of for the statistics of batch norm: all, or of many classes some of each."""
+    if most <= _RECALIBRATION_IMAGES:
+        return dataset.train
+    labels = dataset.train.labels
+    return dataset.train.subset(stratified_choice(labels, min(most, len(labels)), _RECALIBRATION_OF_A_CLASS))
+
+
+def _recalibration_images(classes: int, most_images: int) -> int:
+    usual = max(_RECALIBRATION_IMAGES, _RECALIBRATION_OF_A_CLASS * classes)
+    return min(usual, most_images or usual)
+
+
+def images_a_score(val_images: int, most_images: int = 0, classes: int = 0) -> int:
     """Images that pass through a network while `score` judges it, where there are so many validation images."""
-    judged = max(1, min(val_images, SCORED_IMAGES, most_images or SCORED_IMAGES))
-    recalibration = min(_RECALIBRATION_IMAGES, most_images or _RECALIBRATION_IMAGES)
-    return recalibration + judged * (2 if most_images else 1 + _passes(judged))
+    judged = max(1, images_scored(val_images, classes, most_images))
+    return _recalibration_images(classes, most_images) + judged * (2 if most_images else 1 + _passes(judged))
 
 
 def best(scored: Sequence[Scored], latency: Constraint) -> Scored:
@@ -139,11 +164,11 @@ def told_apart(scored: Sequence[Scored], val_images: int) -> bool:
     1998), so that a few images that all are right or wrong prove nothing. A single architecture is told apart.
 
     Args:
-        val_images: that there are; scores are of up to 2,000 of them.
+        val_images: that scores are of.
     """
     if len(scored) < 2:
         return True
-    images = max(1, min(val_images, SCORED_IMAGES))
+    images = max(1, val_images)
     accuracies = [one.accuracy for one in scored]
     share = (float(np.mean(accuracies)) * images + 2.0) / (images + 4.0)
     return max(accuracies) - min(accuracies) > 2.0 * math.sqrt(share * (1.0 - share) / images)
@@ -175,11 +200,11 @@ def _augmented_losses(
 ) -> NDArray[np.float64]:
     """Loss of each of a few passes of augmented validation images, the same ones for every network."""
     module.eval()
-    generator = torch.Generator().manual_seed(0)
+    generator, at_once = torch.Generator().manual_seed(0), evaluated_at_once(dataset.resolution)
     losses: list[torch.Tensor] = []
     labels: list[torch.Tensor] = []
     for _ in range(passes):
-        stream = batches(images, dataset, batch_size=64, device=device, generator=generator, augment=True)
+        stream = batches(images, dataset, batch_size=at_once, device=device, generator=generator, augment=True)
         for x, y in stream:
             losses.append(cross_entropy(module(x), y, reduction="none"))
             labels.append(y)

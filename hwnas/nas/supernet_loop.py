@@ -20,6 +20,7 @@ from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
 from hwnas.metric_names import class_balanced
 from hwnas.metrics import Tally
+from hwnas.nas.arch_parts import arch_gradient, joint_losses, problems_of
 from hwnas.nas.bilevel import Bilevel
 from hwnas.nas.guard import beta_decay
 from hwnas.nas.objective import BudgetPenalty, ConstraintPenalty
@@ -30,6 +31,7 @@ from hwnas.progress import Progress
 from hwnas.schema import checked
 from hwnas.train import checkpoint as store
 from hwnas.train import peak_memory_mib
+from hwnas.train.micro_batches import micro_batches
 
 _NAMES = {"ms": "ms", "kb": "KiB"}
 _EARLIER = {"BayesianOptimization": "Gaussian"}  # the name in checkpoints, which are as those of earlier versions
@@ -184,11 +186,12 @@ class SearchLoop:
                 relaxation = _turn(self.constrained, arch_turn).relaxation
                 arch_turn += 1
                 problem = Bilevel(self.supernet, self.optimizer, (x, y), next(validation), self._smooth, self._sharp)
-                joint = relaxation.joint_loss(problem, generator)
+                problems = problems_of(relaxation, problem, settings.micro_batch, self.class_weights)
+                joint = joint_losses(relaxation, problems, generator)
                 if joint is None:
-                    self._arch_step(relaxation, relaxation.gradient(problem, generator), progress)
-            loss = self._smooth(self.supernet(x, self._gates(at, generator)), y) if joint is None else joint
-            value = self._weight_step(loss, at)
+                    self._arch_step(relaxation, arch_gradient(relaxation, problems, generator), progress)
+            losses = self._losses(x, y, self._gates(at, generator)) if joint is None else joint
+            value = self._weight_step(losses, at)
             if joint is not None:
                 assert relaxation.logits.grad is not None
                 self._arch_step(relaxation, relaxation.logits.grad, progress)
@@ -206,8 +209,9 @@ class SearchLoop:
         for x, y in itertools.islice(batches, math.ceil(self.steps / self.settings.arch_every)):
             for sampler in self.samplers:
                 choices = sampler.ask()
+                parts = micro_batches(x, y, self.settings.micro_batch, self.class_weights)
                 with torch.no_grad():
-                    logits = self.supernet(x, single_path(choices))
+                    logits = torch.cat([self.supernet(part, single_path(choices)) for part, _, _ in parts])
                 tally = Tally(len(self.dataset.classes))
                 tally.add(logits.float().cpu().numpy(), y.cpu().numpy())
                 score = tally.metrics().value(self.settings.metric)
@@ -228,13 +232,21 @@ class SearchLoop:
             return single_path(_turn(self.samplers, turn).ask())
         return _turn(self.paths, turn)(generator)
 
-    def _weight_step(self, loss: Tensor, at: float) -> float:
+    def _losses(self, x: Tensor, y: Tensor, gates: Sequence[Gate]) -> Iterator[Tensor]:
+        """The loss of a batch in parts, which add up."""
+        for part_x, part_y, share in micro_batches(x, y, self.settings.micro_batch, self.class_weights):
+            yield share * self._smooth(self.supernet(part_x, gates), part_y)
+
+    def _weight_step(self, losses: Iterator[Tensor], at: float) -> float:
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        total = torch.zeros((), device=self.device)
+        for loss in losses:
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
         norm = nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], self.settings.clip)
-        self._check(loss.item(), float(norm), at)
+        self._check(total.item(), float(norm), at)
         self.optimizer.step()
-        return loss.item()
+        return total.item()
 
     def _arch_step(self, relaxation: Relaxation, from_images: Tensor, progress: float) -> None:
         """A step on every α, with the gradient of the images that one relaxation found."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hwnas.metric_names import NAMES
+from hwnas.metrics import confusion_of
 from hwnas.report.run_files import number
 
 _MOST_ROWS, _MOST_COLUMNS = 50, 20
@@ -31,19 +34,24 @@ def class_table(result: dict[str, Any]) -> ClassTable | None:
     """The classes of `result.json`; None where it does not tell them, as those of earlier versions."""
     metrics = result.get("metrics")
     content = metrics if isinstance(metrics, dict) else {}
-    classes, confusion = content.get("classes"), content.get("confusion")
-    if not isinstance(classes, list) or not isinstance(confusion, list) or not _fits(classes, confusion):
+    classes = content.get("classes")
+    if not isinstance(classes, list) or not classes or not all(isinstance(one, dict) for one in classes):
+        return None
+    try:
+        confusion = confusion_of(content.get("confusion"), len(classes))
+    except ValueError:
         return None
     names = [str(one.get("name")) for one in classes]
     rows = []
     for index, (one, taken) in enumerate(zip(classes, confusion, strict=True)):
-        others = [(count, name) for at, (count, name) in enumerate(zip(taken, names, strict=True)) if at != index]
-        most, name = max(others, key=lambda pair: pair[0], default=(0, ""))
+        others = np.where(np.arange(len(taken)) == index, -1, taken)
+        at = int(others.argmax())
         numbers = {key: number(one, key) for key in ("images", "recall", "precision", "f1")}
-        rows.append({"name": names[index]} | numbers | {"taken_for": f"{name}: {most}" if most else ""})
+        mistaken = f"{names[at]}: {others[at]}" if others[at] > 0 else ""
+        rows.append({"name": names[index]} | numbers | {"taken_for": mistaken})
     matrix: list[tuple[str, list[tuple[int, float]]]] = []
     if len(rows) <= _MOST_COLUMNS:
-        shares = ([(count, count / max(1, sum(taken))) for count in taken] for taken in confusion)
+        shares = ([(count, count / max(1, sum(taken))) for count in taken] for taken in confusion.tolist())
         matrix = list(zip(names, shares, strict=True))
     else:
         rows = sorted(rows, key=lambda row: row["recall"] or 0.0)[:_MOST_ROWS]
@@ -53,13 +61,3 @@ def class_table(result: dict[str, Any]) -> ClassTable | None:
 def metric_name(result: dict[str, Any]) -> str:
     """What the search maximised, in words."""
     return NAMES.get(str(result.get("metric")), NAMES["accuracy"])
-
-
-def _fits(classes: list[Any], confusion: list[Any]) -> bool:
-    """Whether there is a row of whole numbers for each class."""
-    return (
-        len(classes) == len(confusion) > 0
-        and all(isinstance(one, dict) for one in classes)
-        and all(isinstance(row, list) and len(row) == len(classes) for row in confusion)
-        and all(type(count) is int and 0 <= count < 1e18 for row in confusion for count in row)
-    )

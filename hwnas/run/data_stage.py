@@ -5,6 +5,7 @@ from __future__ import annotations
 from hwnas.data import Dataset, resized
 from hwnas.events import Events
 from hwnas.image_size import Size
+from hwnas.run.clock import Clock
 from hwnas.run.forecast import forecast
 from hwnas.run.images import images_of, note_images
 from hwnas.run.plan import Plan
@@ -29,14 +30,20 @@ def images(plan: Plan, dataset: Dataset | None, folder: RunFolder, events: Event
     return resized(dataset, resolution)
 
 
-def tell_of_images(plan: Plan, dataset: Dataset, folder: RunFolder, events: Events, *, resumed: bool) -> None:
-    """Write what the images are like, and tell how uneven the classes are and what the minutes are enough for."""
+def tell_of_images(
+    plan: Plan, dataset: Dataset, folder: RunFolder, events: Events, clock: Clock, *, resumed: bool
+) -> None:
+    """Write what the images are like, and tell how uneven the classes are and what the minutes are enough for.
+
+    Raises:
+        InputError: the minutes or the memory are too little for any run.
+    """
     if plan.survey is not None:
         note_images(plan.survey, folder, events)
     if said := uneven(plan.config, dataset):
         events.say(said)
     if plan.config.train.minutes and not resumed:
-        expected = forecast(plan, dataset)
+        expected = forecast(plan, dataset, clock)
         events.say(str(expected))
         if expected.advice:
             events.say(expected.advice)

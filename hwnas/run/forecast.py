@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-import torch
-
-from hwnas.arch.op import OpSpec
 from hwnas.backends.torch import network_module
 from hwnas.config import Configuration
 from hwnas.data import Dataset, resized
+from hwnas.errors import InputError
 from hwnas.image_size import Size
+from hwnas.nas.loop_memory import loop_memory
+from hwnas.nas.loop_times import options_a_step
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
-from hwnas.nas.supernet import Supernet
 from hwnas.run.clock import Clock, ending_s
 from hwnas.run.images import images_of
 from hwnas.run.instance import extreme
@@ -31,32 +30,38 @@ from hwnas.run.schedule import (
     search_settings,
     trainings,
 )
-from hwnas.train import Recipe, training_session
+from hwnas.run.step_limit import largest_training
+from hwnas.train import Recipe, step_limit_bytes, training_session
+from hwnas.train.step_memory import StepMemory
 from hwnas.train.timing import mean_step_s, timed_batch
 from hwnas.train.training import Training
 
 _LIMIT_S = 1.0  # for the steps that are timed
 _UNKNOWN_BUDGET_MS = 2.0  # taken for a share of the latency range
-_PROCESS_MIB, _FLOAT = 300, 4
+_PROCESS_MIB = 300
 _ROOMIER = 1.25  # from one number of minutes that is looked at to the next
 _LONGEST = 100_000.0  # minutes
 _FEWEST_SEARCH_STEPS = 60
 _COUNTED = 64  # images that mean and deviation are taken from, where nothing is trained
+_PROMISED = 1.2  # times the minutes, that a run may take (docs/decisions/0049)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a run: how long it takes and, where it has them, its epochs and the memory of the process."""
+    """A stage of a run: how long it takes and, where it has them, epochs, their time, and the memory of the process."""
 
     name: str
     minutes: float
     epochs: float | None = None
     memory_mib: int | None = None
+    epoch_s: float | None = None
+    step_s: float | None = None
 
     def __str__(self) -> str:
-        epochs = "" if self.epochs is None else f"{self.epochs:.3g} epochs"
+        epochs = "" if self.epochs is None else f"{self.epochs:.3g} epochs of {self.epoch_s:.2g} s"
+        steps = "" if self.step_s is None else f"steps of {self.step_s:.2g} s"
         memory = "" if self.memory_mib is None else f"{self.memory_mib} MiB"
-        more = ", ".join(filter(None, (epochs, memory)))
+        more = ", ".join(filter(None, (epochs, steps, memory)))
         return f"{self.name} {self.minutes:.2g}" + (f" ({more})" if more else "")
 
 
@@ -92,14 +97,16 @@ class Forecast:
         }
 
 
-def forecast(plan: Plan, dataset: Dataset | None = None) -> Forecast:
+def forecast(plan: Plan, dataset: Dataset | None, clock: Clock) -> Forecast:
     """What the minutes of a plan are enough for, from a few steps of its smallest and of its largest network.
 
     Args:
         dataset: takes the place of the data source of the plan, whose images are read otherwise.
+        clock: of the run; what it has spent comes off its minutes.
 
     Raises:
         DataError: the images cannot be used.
+        InputError: what cannot be shortened takes longer than the minutes, or no step fits into the memory.
     """
     compute, resolution = plan.config.compute, Size(*plan.space.input_shape[1:])
     if dataset is None:
@@ -108,7 +115,7 @@ def forecast(plan: Plan, dataset: Dataset | None = None) -> Forecast:
     with training_session(compute.seed, compute.threads):
         image_s = _image_s(plan, dataset)
     known_ms = [budget.value for budget in plan.budgets if not budget.relative]
-    guess = _Guess(plan, dataset, image_s, known_ms or [_UNKNOWN_BUDGET_MS] * len(plan.budgets))
+    guess = _Guess(plan, dataset, image_s, clock.spent_s(), known_ms or [_UNKNOWN_BUDGET_MS] * len(plan.budgets))
     minutes = plan.config.train.minutes
     stages, enough = guess.stages(minutes)
     if enough:
@@ -116,7 +123,10 @@ def forecast(plan: Plan, dataset: Dataset | None = None) -> Forecast:
     more = minutes
     while not guess.stages(more)[1] and more < _LONGEST:
         more *= _ROOMIER
-    return Forecast(minutes, stages, more, _advice(plan, minutes, more))
+    found = Forecast(minutes, stages, more, _advice(plan, minutes, more))
+    if found.takes_minutes > _PROMISED * minutes:
+        raise InputError(f"no run ends within so few --minutes: {found}", hint=found.advice)
+    return found
 
 
 def _image_s(plan: Plan, dataset: Dataset) -> float:
@@ -154,35 +164,30 @@ def _advice(plan: Plan, minutes: float, enough: float) -> str:
 class _Guess:
     """How long the stages take, by arithmetic alone."""
 
-    def __init__(self, plan: Plan, dataset: Dataset, image_s: float, budgets_ms: list[float]) -> None:
+    def __init__(self, plan: Plan, dataset: Dataset, image_s: float, spent_s: float, budgets_ms: list[float]) -> None:
         self._plan, self._dataset, self._image_s, self._budgets_ms = plan, dataset, image_s, budgets_ms
-        supernet = Supernet(plan.space) if plan.space.shares_weights else None
-        shared = 0 if supernet is None else sum(one.numel() for one in supernet.parameters())
-        largest = extreme(plan.space, max)
-        values = plan.space.costs(_values).largest
-        parameters = sum(one.numel() for one in network_module(largest).parameters())
+        self._spent_s = spent_s
+        self._limit_bytes = step_limit_bytes(plan.config.compute.memory_gb, plan.accelerator)
         parts = (dataset.train, dataset.val, dataset.test)
         self._images_mib = sum(prod(part.shape) for part in parts if part.in_memory) / 2**20
-        self._searching = self._memory_mib(shared, self._options() * values, SearchSettings.batch_size)
-        batch = Recipe.for_images(len(dataset.train)).batch_size
-        self._training = self._memory_mib(parameters, values, batch)
+        shared = plan.space.shares_weights and plan.config.search.evaluator == "one-shot"
+        searching = loop_memory(plan.space, plan.strategy) if shared else None
+        batch_size = plan.config.search.batch_size or SearchSettings.batch_size
+        self._searching = None if searching is None else self._memory_mib(searching, batch_size)
+        recipe = Recipe.for_images(len(dataset.train))
+        batch_size = plan.config.train.batch_size or recipe.batch_size
+        self._training = self._memory_mib(largest_training(plan.space, recipe), batch_size)
 
-    def _memory_mib(self, parameters: int, values: float, batch_size: int) -> int:
-        """Of weights with gradients and two moments, of maps with gradients, of the images and of the process."""
-        return round((4 * parameters + 2 * values * batch_size) * _FLOAT / 2**20 + self._images_mib + _PROCESS_MIB)
-
-    def _options(self) -> float:
-        """How many options of a decision a step on the weights computes, on the mean."""
-        relaxation = self._plan.strategy.relaxation
-        if relaxation is None:
-            return 1.0
-        gates = relaxation(self._plan.space.options, torch.device("cpu")).weight_gates(torch.Generator().manual_seed(0))
-        return sum(len(gate.active) for gate in gates) / max(1, len(gates))
+    def _memory_mib(self, memory: StepMemory, batch_size: int) -> int:
+        """Of the process, with images and a step within the limit."""
+        at_once = memory.at_once(batch_size, self._limit_bytes)
+        return round(memory.total(batch_size, at_once) / 2**20 + self._images_mib + _PROCESS_MIB)
 
     def stages(self, minutes: float) -> tuple[tuple[Stage, ...], bool]:
         """The stages in so many minutes, and whether search and training are not hurried."""
         plan, config, dataset = self._plan, self._minutes(minutes), self._dataset
         images, val_images, budgets = len(dataset.train), len(dataset.val), len(plan.budgets)
+        classes = len(dataset.classes)
         epoch_s = images * self._image_s
         measuring = measuring_s(plan)
         evaluated = (1 + config.train.baseline) * len(dataset.test) + val_images
@@ -193,8 +198,8 @@ class _Guess:
             unchecked=True,
             evaluation_s=FORWARD_SHARE * self._image_s * evaluated,
         )
-        left_s = Clock(minutes, earlier_s=measuring).left_s(end_s)
-        step = self._options() * epoch_s
+        left_s = Clock(minutes, earlier_s=self._spent_s + measuring).left_s(end_s)
+        step = options_a_step(plan.space, plan.strategy) * epoch_s
 
         def search_epoch_s(settings: SearchSettings) -> tuple[float, float]:
             further = 1.0 / settings.arch_every if plan.strategy.relaxation is not None else 0.0
@@ -208,11 +213,12 @@ class _Guess:
             left_s=lambda _: left_s,
             epoch_s=search_epoch_s,
             budgets=budgets,
+            classes=classes,
         )
         part = min(1.0, (settings.epoch_steps * settings.batch_size or images) / images)
         warm_s, both_s = search_epoch_s(settings)
         search_s = part * (settings.warmup_epochs * warm_s + settings.epochs * both_s)
-        images_scored = images_a_score(val_images, settings.score_images) if settings.all_epochs else 0
+        images_scored = images_a_score(val_images, settings.score_images, classes) if settings.all_epochs else 0
         score_s = FORWARD_SHARE * self._image_s * images_scored
         most = most_scores(config, left_s=max(0.0, left_s - search_s), score_s=score_s, scored=2, budgets=budgets)
         scores_s = budgets * score_s * min(most, settings.candidates)
@@ -220,16 +226,19 @@ class _Guess:
         recipe = final_recipe(config, images, timed=lambda _: (epoch_s, training_s), budgets=budgets)
         count, usual = trainings(config, budgets), Recipe.for_images(images).epochs
         passes = recipe.passes(images)
-        stages = [Stage("measuring", measuring / 60)] if measuring else []
+        stages = [Stage("so far", self._spent_s / 60)]
+        stages += [Stage("measuring", measuring / 60)] if measuring else []
+        searched_epochs, batch_s = part * settings.all_epochs, step / images * settings.batch_size
         stages += [
-            Stage("search", search_s / 60, part * settings.all_epochs, self._searching),
+            Stage("search", search_s / 60, searched_epochs, self._searching, step, batch_s),
             Stage("scores", scores_s / 60),
         ]
         if count:
             name = "training" if count == 1 else f"{count} trainings"
-            stages.append(Stage(name, count * passes * epoch_s / 60, passes, self._training))
+            batch_s, all_s = epoch_s / images * recipe.batch_size, count * passes * epoch_s
+            stages.append(Stage(name, all_s / 60, passes, self._training, epoch_s, batch_s))
         stages.append(Stage("verdict and report", end_s / 60))
-        steps = part * settings.all_epochs * images / settings.batch_size
+        steps = searched_epochs * images / settings.batch_size
         trained = not count or bool(config.train.epochs) or passes >= min(MOST_EPOCHS, HURRIED_SHARE * usual)
         searched = not settings.all_epochs or steps >= _FEWEST_SEARCH_STEPS or settings.all_epochs >= MOST_EPOCHS
         fits = sum(one.minutes for one in stages) <= 1.05 * minutes
@@ -237,8 +246,3 @@ class _Guess:
 
     def _minutes(self, minutes: float) -> Configuration:
         return self._plan.config.changed(train={"minutes": minutes})
-
-
-def _values(spec: OpSpec) -> int:
-    """Values that an op writes."""
-    return sum(prod(node.shape) for node in spec.graph.nodes)

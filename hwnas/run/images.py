@@ -75,6 +75,17 @@ def surveyed(config: Configuration, progress: Progress) -> Survey | None:
     return survey(config.data.source, seed=config.compute.seed, options=read_options(config), progress=progress)
 
 
+def train_images(config: Configuration, found: Survey | None, dataset: Dataset | None) -> int:
+    """How many images there are to train on.
+
+    Raises:
+        InputError: as `images_of`.
+    """
+    if found is not None:
+        return int(found.counts["train"].sum())
+    return len((dataset or images_of(config, native(config)[1])).train)
+
+
 def note_images(found: Survey, folder: RunFolder, events: Events) -> None:
     """Write what the images are like to the run folder, and what matters most of it to its log, once.
 

@@ -6,10 +6,9 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from math import prod
 from pathlib import Path
 
-from hwnas.arch.costs import macs
+from hwnas.arch.costs import macs, written
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
@@ -166,7 +165,7 @@ def extreme(space: SearchSpace, pick: Callable[[list[float]], float]) -> Network
 
 def _work(spec: OpSpec) -> int:
     """Multiply-adds and values written, so that of ops without multiply-adds a pool is more than a skip."""
-    return macs(spec.graph) + sum(prod(node.shape) for node in spec.graph.nodes)
+    return macs(spec.graph) + written(spec.graph)
 
 
 _ENDS: dict[str, Callable[[list[float]], float]] = {"smallest": min, "largest": max}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
@@ -12,8 +13,9 @@ from hwnas.errors import InfeasibleLimitError
 from hwnas.image_size import SMALLEST_SIDE, Size
 from hwnas.latency.table import LatencyTable
 from hwnas.progress import Progress
+from hwnas.run.affordable import Training, affordable
 from hwnas.run.constrained_space import ConstrainedSpace
-from hwnas.run.instance import ChosenInstance, fit
+from hwnas.run.instance import ChosenInstance, fit, measured_ranges
 
 _SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224
 _SMALL_IMAGES = 64  # pixels; images up to this size are never made smaller than they are to meet a budget
@@ -26,11 +28,13 @@ def chosen_instance(
     images: tuple[int, Size, int],
     constrain: Callable[[SearchSpace], ConstrainedSpace],
     progress: Progress,
+    training: Training,
 ) -> ChosenInstance:
-    """The instance that the configuration names, or that the data, the budget and the constraints choose.
+    """The instance that the configuration names, or that data, budget, constraints and minutes choose.
 
     Args:
         images: their channels, native size and number of classes.
+        training: what the minutes are spent on.
     """
     channels, native, classes = images
     resolution = config.space.size or default_resolution(native)
@@ -53,7 +57,15 @@ def chosen_instance(
     sizes = list(dict.fromkeys((width, config.space.depth or depth) for width, depth in rungs))
     sizes = _feasible_sizes(sizes, lambda width, depth: constrain(instance(width, depth, resolutions[-1])))
     values_ms = [budget.value for budget in config.budgets]
-    return fit(values_ms, sizes, instance, resolutions, device, progress=progress)
+    found = fit(values_ms, sizes, instance, resolutions, device, progress=progress)
+    if not config.train.minutes:
+        return found
+    progress.say("timing a few steps of training, to tell what the minutes are enough for")
+    chosen, why = affordable(found, sizes, resolutions, instance, training)
+    if not why:
+        return found
+    ((low, high),) = measured_ranges([chosen.space], device, progress=progress)
+    return replace(chosen, reason=f"{low:.3g} to {high:.3g} ms on {device.id}: {values_ms[-1]:g} ms {why}")
 
 
 def of_table(config: Configuration, table: LatencyTable, channels: int, classes: int) -> Configuration:

@@ -74,7 +74,7 @@ def run_search(
             write_environment(plan, folder.environment)
             with events.stage("data"):
                 dataset = images(plan, dataset, folder, events)
-            tell_of_images(plan, dataset, folder, events, resumed=resume)
+            tell_of_images(plan, dataset, folder, events, clock, resumed=resume)
             with events.stage("measure"):
                 whole = _latencies(plan, folder, events, clock)
             model, range_ms = whole.restricted(plan.constrained.kept), (whole.smallest_ms, whole.largest_ms)

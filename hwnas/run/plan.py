@@ -21,8 +21,9 @@ from hwnas.meta.reuse import Reused
 from hwnas.nas.start import Start
 from hwnas.nas.strategies import Strategy, strategy
 from hwnas.progress import Progress, Silent
+from hwnas.run.affordable import Training
 from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
-from hwnas.run.images import data_texts, named_classes, native, surveyed
+from hwnas.run.images import data_texts, named_classes, native, surveyed, train_images
 from hwnas.run.init import check_share, initialised, start_of
 from hwnas.run.instance_choice import chosen_instance, of_table
 from hwnas.run.plan_checks import check_latency, check_strategy
@@ -141,7 +142,8 @@ def make_plan(
     place = find_folder(condition, tables)
     table = open_table(device, place or folder)
     config = config if device.reachable else of_table(config, table, channels, len(classes))
-    found = chosen_instance(config, device, (channels, size, len(classes)), constrain, progress)
+    training = Training(config, chosen, lambda: train_images(config, survey, dataset), accelerator)
+    found = chosen_instance(config, device, (channels, size, len(classes)), constrain, progress, training)
     resolution = Size(*found.space.input_shape[1:]).plain
     resolved = config.changed(space={"width": found.width, "depth": found.depth, "resolution": resolution})
     if device.reachable:

@@ -62,6 +62,7 @@ def search_settings(
     left_s: Callable[[float], float],
     epoch_s: Callable[[SearchSettings], tuple[float, float]],
     budgets: int = 1,
+    classes: int = 0,
 ) -> SearchSettings:
     """Settings of the search; those that the configuration sets are as it says, and the others are derived.
 
@@ -85,6 +86,7 @@ def search_settings(
         left_s: seconds for search, scores and trainings, where minutes are given, from those of an image in a network.
         epoch_s: measures seconds of an epoch of warm-up and of one of search.
         budgets: for how many of them there are candidates and trainings.
+        classes: of the images, of each of which scores read some.
     """
     derived = _derived_settings(
         config,
@@ -94,6 +96,7 @@ def search_settings(
         left_s=left_s,
         epoch_s=epoch_s,
         budgets=budgets,
+        classes=classes,
     )
     return overridden(derived, config.search)
 
@@ -107,6 +110,7 @@ def _derived_settings(
     left_s: Callable[[float], float],
     epoch_s: Callable[[SearchSettings], tuple[float, float]],
     budgets: int,
+    classes: int,
 ) -> SearchSettings:
     share = config.search.share
     if share == 0:
@@ -121,6 +125,7 @@ def _derived_settings(
             left_s=left_s,
             epoch_s=epoch_s,
             budgets=budgets,
+            classes=classes,
         )
         part = whole.shortened(share)
         return replace(part, lr=part.lr * fine_tuning(share)) if config.search.init else part
@@ -145,8 +150,8 @@ def _derived_settings(
     image_s = warm_s / train_images * FORWARD_SHARE
     available_s = left_s(image_s)
     scoring_s = available_s * scoring / (searching + training)
-    limit = _limit_of_images(val_images, scoring_s / (budgets * image_s))
-    score_s = budgets * image_s * images_a_score(val_images, limit)
+    limit = _limit_of_images(images_a_score(val_images, 0, classes), scoring_s / (budgets * image_s))
+    score_s = budgets * image_s * images_a_score(val_images, limit, classes)
     if limit and limit < _FEWEST_SCORE_IMAGES:
         settings, scoring_s = replace(settings, candidates=0), 0.0
     else:
@@ -168,9 +173,9 @@ def _derived_settings(
     return replace(settings, warmup_epochs=warmup, epochs=epochs - warmup, epoch_steps=steps)
 
 
-def _limit_of_images(val_images: int, images: float) -> int:
-    """Of each part that a score reads, how many images: 0 for all, where `images` are enough for a few such scores."""
-    return 0 if images >= _WANTED_SCORES * images_a_score(val_images) else max(1, int(images / (3 * _WANTED_SCORES)))
+def _limit_of_images(each: int, images: float) -> int:
+    """Of each part that a score reads, how many images: 0 for all, where `images` are enough for a few of `each`."""
+    return 0 if images >= _WANTED_SCORES * each else max(1, int(images / (3 * _WANTED_SCORES)))
 
 
 def most_scores(config: Configuration, *, left_s: float, score_s: float, scored: int, budgets: int = 1) -> int:
@@ -188,6 +193,12 @@ def most_scores(config: Configuration, *, left_s: float, score_s: float, scored:
 def trainings(config: Configuration, budgets: int = 1) -> int:
     """How many networks a run trains: for each budget the winner, and the random baseline."""
     return budgets * config.train.enabled * (1 + config.train.baseline)
+
+
+def time_shares(config: Configuration, budgets: int = 1) -> tuple[float, float]:
+    """Parts of the time for search, scores and trainings: that of the search without scores, and of each training."""
+    whole = _WEIGHTS_PART + _SCORING_PART + trainings(config, budgets) * _TRAINING_PART
+    return _WEIGHTS_PART / whole, _TRAINING_PART / whole
 
 
 def final_recipe(

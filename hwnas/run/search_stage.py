@@ -16,9 +16,12 @@ from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.nas.strategies import Strategy, plugin_of
 from hwnas.plugins import contained
+from hwnas.progress import Silent
 from hwnas.run.context import SearchContext
 from hwnas.run.result import write_evaluated
 from hwnas.run.schedule import kept_recipe, kept_scores, kept_settings, most_scores, score_recipe, search_settings
+from hwnas.run.step_limit import search_micro_batch, training_micro_batch
+from hwnas.train import Recipe
 from hwnas.train.timing import timed_batch
 
 
@@ -80,10 +83,16 @@ def _evaluator(context: SearchContext) -> AbstractContextManager[FromScratchEval
     run, config, state = context.first, context.first.plan.config, context.folder.state
     if config.search.evaluator != "from-scratch":
         return nullcontext()
+
+    def recipe() -> Recipe:
+        found = score_recipe(config, len(run.dataset.train))
+        at_once = training_micro_batch(run.plan, found, context.progress, processes=context.workers)
+        return replace(found, micro_batch=at_once)
+
     return FromScratchEvaluator(
         run.plan.space,
         run.dataset,
-        kept_recipe(state / "score-recipe.json", lambda: score_recipe(config, len(run.dataset.train))),
+        kept_recipe(state / "score-recipe.json", recipe),
         seed=config.compute.seed,
         threads=config.compute.threads,
         device=run.device,
@@ -97,18 +106,21 @@ def _settings(context: SearchContext, feasible: Sequence[FeasibleSet]) -> Search
     """How long the search runs; decided once a run."""
     run, plan = context.first, context.first.plan
 
+    def within_memory(settings: SearchSettings) -> SearchSettings:
+        return replace(settings, micro_batch=search_micro_batch(plan, settings, context.progress))
+
     def epoch_s(settings: SearchSettings) -> tuple[float, float]:
         seed = plan.config.compute.seed
         with context.progress.track("time a few steps of the search", 1) as advance:
-            few = replace(settings, batch_size=timed_batch(settings.batch_size, run.dataset.resolution))
+            at_once = search_micro_batch(plan, settings, Silent())
+            few = replace(settings, batch_size=timed_batch(settings.batch_size, run.dataset.resolution, at_once))
             loop = make_loop(plan.space, feasible, plan.strategy, run.dataset, few, seed=seed, device=run.device)
             seconds = seconds_an_epoch(loop, limit_s=context.probe_s())
             advance()
         return seconds
 
-    return kept_settings(
-        context.folder.state / "search.json",
-        lambda: search_settings(
+    def decided() -> SearchSettings:
+        return search_settings(
             plan.config,
             len(run.dataset.train),
             plan.strategy,
@@ -116,14 +128,16 @@ def _settings(context: SearchContext, feasible: Sequence[FeasibleSet]) -> Search
             left_s=lambda image_s: context.left_s(unchecked=True, image_s=image_s),
             epoch_s=epoch_s,
             budgets=len(context.runs),
-        ),
-    )
+            classes=len(run.dataset.classes),
+        )
+
+    return kept_settings(context.folder.state / "search.json", lambda: within_memory(decided()))
 
 
 def _most_scores(context: SearchContext, settings: SearchSettings) -> Callable[[float, int], int]:
     """How many architectures are scored for each budget; decided once a run."""
 
-    val_images = len(context.first.dataset.val)
+    val_images, classes = len(context.first.dataset.val), len(context.first.dataset.classes)
 
     def most(score_s: float, scored: int) -> int:
         return kept_scores(
@@ -131,7 +145,7 @@ def _most_scores(context: SearchContext, settings: SearchSettings) -> Callable[[
             lambda: most_scores(
                 context.first.plan.config,
                 left_s=context.left_s(
-                    unchecked=True, image_s=score_s / images_a_score(val_images, settings.score_images)
+                    unchecked=True, image_s=score_s / images_a_score(val_images, settings.score_images, classes)
                 ),
                 score_s=score_s,
                 scored=scored,

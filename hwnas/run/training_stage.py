@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -15,9 +16,11 @@ from hwnas.backends.torch import network_module
 from hwnas.metric_names import NAMES
 from hwnas.nas.engine import SearchOutcome
 from hwnas.nas.select import SCORED_IMAGES, scored_images
+from hwnas.progress import Progress, Silent
 from hwnas.run.clock import verdict_s
 from hwnas.run.context import PROBE_SHARE, RunContext, SearchContext
 from hwnas.run.schedule import FORWARD_SHARE, final_recipe, hurried, kept_recipe
+from hwnas.run.step_limit import training_micro_batch
 from hwnas.train import Recipe, evaluate, recalibrate, train
 from hwnas.train.timing import seconds_an_epoch
 
@@ -34,10 +37,13 @@ def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> 
     """
     run, config = context.first, context.first.plan.config
 
-    images = len(run.dataset.train)
+    images, asked = len(run.dataset.train), config.train.enabled
+
+    def within_memory(recipe: Recipe, progress: Progress = context.progress) -> Recipe:
+        return replace(recipe, micro_batch=training_micro_batch(run.plan, recipe, progress) if asked else 0)
 
     def timed(recipe: Recipe) -> tuple[float, float]:
-        times_s = []
+        times_s, recipe = [], within_memory(recipe, Silent())
         with context.progress.track("time a few steps of training", len(chosen)) as advance:
             for choices in chosen:
                 module = network_module(run.network(choices))
@@ -49,7 +55,7 @@ def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> 
 
     recipe = kept_recipe(
         context.folder.state / "recipe.json",
-        lambda: final_recipe(config, images, timed=timed, budgets=len(context.runs)),
+        lambda: within_memory(final_recipe(config, images, timed=timed, budgets=len(context.runs))),
     )
     if said := hurried(config, recipe, images):
         context.progress.say(said)
@@ -78,19 +84,23 @@ def repair_recipe(run: RunContext, choices: tuple[int, ...], recipe: Recipe) -> 
         limit_s = PROBE_SHARE * 60.0 * config.train.minutes
         with run.progress.track("time a few steps of training", 1) as advance:
             module = network_module(run.network(choices))
-            epoch_s = seconds_an_epoch(module, run.dataset, usual, device=run.device, limit_s=limit_s)
+            few = replace(usual, micro_batch=recipe.micro_batch)
+            epoch_s = seconds_an_epoch(module, run.dataset, few, device=run.device, limit_s=limit_s)
             advance()
         verdict = verdict_s(1 + config.train.baseline, run.budget_ms)
         return epoch_s, run.clock.left_s(verdict - REPAIR_SHARE * 60.0 * config.train.minutes)
 
     return kept_recipe(
         _repair_path(run, choices),
-        lambda: final_recipe(
-            config,
-            len(run.dataset.train),
-            timed=timed,
-            networks=1 + config.train.baseline,
-            most_epochs=recipe.epochs,
+        lambda: replace(
+            final_recipe(
+                config,
+                len(run.dataset.train),
+                timed=timed,
+                networks=1 + config.train.baseline,
+                most_epochs=recipe.epochs,
+            ),
+            micro_batch=recipe.micro_batch,
         ),
     )
 

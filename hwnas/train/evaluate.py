@@ -16,6 +16,8 @@ from hwnas.data import Dataset, Images, batches
 from hwnas.errors import DataError
 from hwnas.metrics import Metrics, Tally
 
+_BATCH, _FEWEST, _SIDE = 64, 8, 96
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -40,10 +42,21 @@ class Evaluation:
         return self.metrics.n
 
 
+def evaluated_at_once(resolution: int) -> int:
+    """Images of a batch without gradients: 64, and fewer of more than 96 pixels, so that no limit on memory binds.
+
+    An image takes a seventh of what it takes in training, so that these take less than a step with two or three images.
+    """
+    return min(_BATCH, max(_FEWEST, _BATCH * _SIDE**2 // resolution**2))
+
+
 def evaluate(
-    model: nn.Module, images: Images, dataset: Dataset, *, device: torch.device, batch_size: int = 64
+    model: nn.Module, images: Images, dataset: Dataset, *, device: torch.device, batch_size: int = 0
 ) -> Evaluation:
     """Evaluate `model` on `images`, in eval mode; its modules' modes are left as they were found.
+
+    Args:
+        batch_size: images at once; 0 for as many as `evaluated_at_once` says.
 
     Raises:
         DataError: there are no images.
@@ -52,6 +65,7 @@ def evaluate(
         raise DataError("an evaluation needs at least one image, but there is none", hint="use another split")
     model.to(device)
     tally, loss = Tally(len(dataset.classes)), 0.0
+    batch_size = batch_size or evaluated_at_once(dataset.resolution)
     stream = batches(images, dataset, batch_size=batch_size, device=device, generator=None, augment=False)
     with _modes_kept(model), torch.inference_mode():
         model.eval()
@@ -69,7 +83,7 @@ def recalibrate(
     *,
     device: torch.device,
     max_images: int = 2000,
-    batch_size: int = 64,
+    batch_size: int = 0,
 ) -> None:
     """Re-estimate the running statistics of every batch norm as the plain average over batches of up to `max_images`
     images.
@@ -80,6 +94,7 @@ def recalibrate(
     Raises:
         DataError: there are fewer than two images.
     """
+    batch_size = batch_size or evaluated_at_once(dataset.resolution)
     if min(len(images), max_images, batch_size) < 2:
         raise DataError(
             f"batch statistics need at least two images per batch, but there are {len(images)} images, at most "

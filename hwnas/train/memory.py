@@ -1,8 +1,9 @@
-"""Memory of training: keep what a step frees for the next one, and say how much there was at most."""
+"""Memory of this process: keep what a step frees for the next one, and say how much there is, and was at most."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,11 @@ import torch
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # numbers of glibc's parameters, see malloc.h
 _LARGEST_BLOCK = 1 << 30
 _DEFAULT_THRESHOLD = 128 << 10  # of both, see `man mallopt`
+
+_CONTAINERS = (  # of a control group of either version: its limit, what it uses, and what of that are idle files
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 def keep_freed_memory() -> None:
@@ -41,16 +47,54 @@ def give_back_freed_memory() -> None:
     trim(0)
 
 
+def free_bytes(device: torch.device) -> float:
+    """Bytes that this process could still take: of a GPU of CUDA its own, else of this machine or its container.
+
+    Infinite where nobody tells.
+    """
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    found = [_first_number(Path("/proc/meminfo"), r"^MemAvailable:\s*(\d+) kB") * 1024]
+    for folder, most, used, idle in _CONTAINERS:
+        limit = _first_number(folder / most, r"^(\d+)$")
+        if limit < math.inf:
+            idle_bytes = _first_number(folder / "memory.stat", rf"^{idle} (\d+)$")
+            taken = _first_number(folder / used, r"^(\d+)$")
+            found.append(limit - (taken if taken < math.inf else 0.0) + (idle_bytes if idle_bytes < math.inf else 0.0))
+    return max(0.0, min(found))
+
+
+def taken_bytes(device: torch.device) -> float:
+    """Bytes that are taken already: by tensors on a GPU of CUDA, else by this process, without files that it maps."""
+    if device.type == "cuda":
+        return float(torch.cuda.memory_allocated(device))
+    found = _first_number(Path("/proc/self/status"), r"^RssAnon:\s*(\d+) kB") * 1024
+    return found if found < math.inf else 0.0
+
+
+def step_limit_bytes(memory_gb: float, device: torch.device) -> float:
+    """Bytes that a step may take: what the process leaves of `memory_gb` GiB; with 0, half of what is free."""
+    return memory_gb * 2**30 - taken_bytes(device) if memory_gb else free_bytes(device) / 2
+
+
+def _first_number(path: Path, pattern: str) -> float:
+    """The number in the first line of a file that has the pattern; infinite where there is none."""
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return math.inf
+    found = re.search(pattern, text, re.MULTILINE)
+    return float(found[1]) if found else math.inf
+
+
 def peak_memory_mib(device: torch.device) -> float:
     """Most memory in MiB so far: of tensors on `device` where that is a GPU of CUDA, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    try:  # `getrusage` counts what a parent process had before this one took its place
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        status = ""
-    if found := re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE):
-        return int(found[1]) / 1024
+    # `getrusage` counts what a parent process had before this one took its place.
+    peak_kib = _first_number(Path("/proc/self/status"), r"^VmHWM:\s*(\d+) kB")
+    if peak_kib < math.inf:
+        return peak_kib / 1024
     import resource  # there is none on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)

@@ -33,6 +33,8 @@ class Recipe:
         drop_path: rate of drop path in cells at the end, risen linearly from 0; it trains cells only.
         auxiliary: weight of the loss of an auxiliary head after two thirds of the network; 0 is no head.
         class_balanced: whether every class counts the same in the loss, rather than every image.
+        micro_batch: images of a batch that are computed at once, at most; their gradients add up to those of the batch.
+            0 for all of them.
     """
 
     epochs: int = 25
@@ -49,6 +51,7 @@ class Recipe:
     auxiliary: float = 0.0
     class_balanced: bool = False
     epoch_steps: int = 0
+    micro_batch: int = 0
 
     @classmethod
     def for_images(cls, train_images: int) -> Recipe:
@@ -75,6 +78,7 @@ class Recipe:
             "epochs": ("at least 1", self.epochs >= 1),
             "epoch_steps": ("0 or more", self.epoch_steps >= 0),
             "batch_size": ("at least 2", self.batch_size >= 2),
+            "micro_batch": ("0, or at least 2", self.micro_batch == 0 or self.micro_batch >= 2),
             "lr": ("a positive number", 0 < self.lr < math.inf),
             "weight_decay": ("0 or more", 0 <= self.weight_decay < math.inf),
             "label_smoothing": ("from 0 up to, not including, 1", 0 <= self.label_smoothing < 1),
@@ -95,9 +99,8 @@ class Recipe:
     def identity(self) -> dict[str, Any]:
         """The settings, ready for JSON; without those of later versions that change nothing."""
         settings = asdict(self)
-        if not self.epoch_steps:
-            del settings["epoch_steps"]
-        return settings
+        later = ("epoch_steps", "micro_batch")
+        return {name: value for name, value in settings.items() if value or name not in later}
 
     def passes(self, train_images: int) -> float:
         """How often every train image is seen, on the mean."""

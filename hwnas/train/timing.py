@@ -19,7 +19,7 @@ from hwnas.train.recipe import Recipe
 from hwnas.train.training import Training
 
 PROBES = 6
-_FEWEST_IMAGES, _MOST_PIXELS = 16, 64 * 64 * 64  # of a timed step
+_FEWEST_IMAGES, _MOST_PIXELS = 4, 64 * 64 * 64  # of a timed step
 _LEAST_S, _MOST_STEPS = 0.5, 40  # steps that are short are timed for so long, up to so many
 
 
@@ -31,7 +31,7 @@ def seconds_an_epoch(
     Args:
         limit_s: steps are taken for about so many seconds, but at least two.
     """
-    recipe = replace(recipe, batch_size=timed_batch(recipe.batch_size, dataset.resolution))
+    recipe = replace(recipe, batch_size=timed_batch(recipe.batch_size, dataset.resolution, recipe.micro_batch))
     run = Training(copy.deepcopy(model), dataset, recipe, 0, device)
     epochs = itertools.chain.from_iterable(run.epoch(0) for _ in itertools.count())
     return mean_step_s(epochs, limit_s=limit_s) * run.steps + saving_s(lambda path: run.save(path, 1))
@@ -49,9 +49,12 @@ def mean_step_s(steps: Iterator[object], *, limit_s: float = math.inf) -> float:
     return max(counted[-1] - counted[0], 1e-6) / max(1, len(counted) - 1)
 
 
-def timed_batch(batch_size: int, resolution: int) -> int:
-    """Images per step of a timing: fewer of large ones, of which a step of a whole batch takes seconds."""
-    return min(batch_size, max(_FEWEST_IMAGES, _MOST_PIXELS // resolution**2))
+def timed_batch(batch_size: int, resolution: int, micro_batch: int = 0) -> int:
+    """Images per step of a timing: fewer of large ones, of which a step of a whole batch takes seconds.
+
+    Where a batch is computed in parts, no more than one of them.
+    """
+    return min(batch_size, micro_batch or batch_size, max(_FEWEST_IMAGES, _MOST_PIXELS // resolution**2))
 
 
 def saving_s(save: Callable[[Path], None]) -> float:

@@ -18,6 +18,7 @@ from hwnas.files import sha256
 from hwnas.progress import Progress, Silent
 from hwnas.train import checkpoint as store
 from hwnas.train.ema import ModelEma
+from hwnas.train.micro_batches import micro_batches
 from hwnas.train.recipe import Recipe
 from hwnas.train.regularizers import Regularizers
 
@@ -117,9 +118,11 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        loss = self.loss(self.model(x), x, y)
-        loss = loss + self.regularizers.loss(lambda logits: self.loss(logits, x, y))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = torch.zeros((), device=self.device)
+        for part_x, part_y, share in micro_batches(x, y, self.recipe.micro_batch, self.class_weights):
+            part = share * self._part_loss(part_x, part_y)
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += part.detach()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
         if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
             raise DivergedError(
@@ -130,6 +133,10 @@ class Training:
         self.optimizer.step()
         self.average.update(epoch * self.steps + step)
         return loss.item()
+
+    def _part_loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        loss = self.loss(self.model(x), x, y)
+        return loss + self.regularizers.loss(lambda logits: self.loss(logits, x, y))
 
     def loss(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """What is minimised, of logits (B, K) for inputs (B, C, H, W) and labels (B,); a scalar."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,17 @@ from hwnas.data import Dataset, Images
 from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.comparison import Comparison, OneShotEvaluator
 from hwnas.nas.constraint import Constraint, latency_constraint
-from hwnas.nas.select import Scored, best, costlier, score, told_apart
+from hwnas.nas.select import (
+    Scored,
+    best,
+    costlier,
+    images_a_score,
+    images_scored,
+    recalibration_images,
+    score,
+    scored_images,
+    told_apart,
+)
 from hwnas.nas.supernet import Supernet
 from hwnas.progress import Silent
 
@@ -36,6 +47,25 @@ def test_a_score_looks_at_no_more_than_2000_images_and_at_the_same_ones_again(n:
     first = score(supernet, TOY.architecture((0, 0, 0, 0)), dataset, device=CPU)
     assert first.accuracy * scored == pytest.approx(round(first.accuracy * scored))
     assert score(supernet, TOY.architecture((0, 0, 0, 0)), dataset, device=CPU) == first
+
+
+def test_of_many_classes_a_score_sees_ten_images_of_each() -> None:
+    rng, classes = np.random.default_rng(0), 300
+
+    def images(each: int) -> Images:
+        labels = rng.permutation(np.repeat(np.arange(classes), each))
+        return Images(np.zeros((len(labels), 1, 8, 8), np.uint8), labels)
+
+    names = tuple(map(str, range(classes)))
+    dataset = Dataset("many", names, images(9), images(20), images(1), (0.5,), (0.5,), flip=False)
+    for chosen, each in ((scored_images(dataset), 10), (recalibration_images(dataset, 1200), 4)):
+        assert (np.bincount(chosen.labels) == each).all()
+    assert images_scored(6000, classes) == len(scored_images(dataset)) == 3000
+    assert images_a_score(6000, classes=classes) == 1200 + 2 * 3000
+    limited = scored_images(dataset, 450)
+    assert set(np.bincount(limited.labels)) == {1, 2}
+    assert len(scored_images(replace(dataset, val=images(5)))) == 1500
+    assert recalibration_images(dataset, 768) is dataset.train
 
 
 def _scored(first: int, losses: Sequence[float]) -> Scored:

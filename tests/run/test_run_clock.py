@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_fakes import a_config, install, write_table
+from run_fakes import RECIPE, a_config, changed, install, write_table
 
 import hwnas
-from hwnas.errors import MissingRowsError
+from hwnas.errors import InputError, MissingRowsError
 from hwnas.events import Event
+from hwnas.nas.loop_memory import loop_memory
 from hwnas.progress import Silent
-from hwnas.run import clock, forecast, latency_stage
+from hwnas.run import clock, forecast, latency_stage, step_limit
 from hwnas.run.clock import Clock, ending_s, verdict_s
 from hwnas.run.latency_stage import measuring_s, ready_model
 from hwnas.run.plan import make_plan
 from hwnas.run.run_folder import RunFolder
+from hwnas.run.step_limit import largest_training
 
 
 def test_a_clock_counts_what_earlier_processes_took(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +50,7 @@ def test_a_plan_says_whether_its_minutes_are_enough(
 ) -> None:
     install(monkeypatch.setattr)
     monkeypatch.setattr(forecast, "_image_s", lambda *_: 0.05)
+    monkeypatch.setattr(forecast, "_PROMISED", 100.0)
     tables = write_table(tmp_path / "tables")
 
     def facts(minutes: float) -> dict[str, Any]:
@@ -64,16 +67,55 @@ def test_a_plan_says_whether_its_minutes_are_enough(
     assert facts(few["enough"])["advice"] == ""
     assert facts(few["enough"] / 1.3)["advice"] != ""
     stages = {one["name"]: one for one in many["stages"]}
-    assert list(stages) == ["search", "scores", "2 trainings", "verdict and report"]
+    assert list(stages) == ["so far", "search", "scores", "2 trainings", "verdict and report"]
     assert sum(one["minutes"] for one in many["stages"]) <= 60.0
     assert stages["2 trainings"]["epochs"] == 300
     assert stages["search"]["memory_mib"] > 0
+    training = stages["2 trainings"]
+    assert training["epoch_s"] == pytest.approx(42 * 0.05)  # of 60 images, 42 train
+    assert training["step_s"] == pytest.approx(16 * 0.05)
+
+
+def test_a_run_that_cannot_end_within_its_minutes_is_refused(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    monkeypatch.setattr(forecast, "_image_s", lambda *_: 0.05)
+    tables = write_table(tmp_path / "tables")
+    config = a_config(images, minutes=0.1)
+    for act in (hwnas.plan_search, lambda **given: hwnas.search(out=tmp_path / "run", **given)):
+        with pytest.raises(InputError, match="no run ends within so few --minutes: of") as caught:
+            act(config=config, tables=tables)  # type: ignore[operator]
+        assert "--minutes" in caught.value.hint
+
+
+def test_a_limit_on_memory_splits_batches_or_is_refused(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    monkeypatch.setattr(forecast, "_image_s", lambda *_: 0.001)
+    tables = write_table(tmp_path / "tables")
+    config = a_config(images, minutes=1.0)
+    plan = make_plan(config, tables)
+    each = (largest_training(plan.space, RECIPE), loop_memory(plan.space, plan.strategy))
+    limit = max(one.total(16, 3) for one in each)
+    for module in (forecast, step_limit):
+        monkeypatch.setattr(module, "step_limit_bytes", lambda *_: limit)
+    found = hwnas.search(config=changed(config, minutes=0.0), tables=tables, out=tmp_path / "run")
+    for name in ("search", "recipe"):
+        assert json.loads((found.run / "state" / f"{name}.json").read_text())["micro_batch"] in range(2, 16)
+    for module in (forecast, step_limit):
+        monkeypatch.setattr(module, "step_limit_bytes", lambda *_: 1000.0)
+    for act in (hwnas.plan_search, lambda **given: hwnas.search(out=tmp_path / "other", **given)):
+        with pytest.raises(InputError, match="a step must stay within the memory"):
+            act(config=config, tables=tables)  # type: ignore[operator]
 
 
 def test_a_run_says_what_its_minutes_are_enough_for_before_it_measures(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch.setattr)
+    monkeypatch.setattr(forecast, "_PROMISED", 100.0)
     heard: list[str] = []
 
     def hear(event: Event) -> None:

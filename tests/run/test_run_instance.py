@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from run_fakes import a_config, changed, draw_images
 
 from hwnas.arch import SlotSpace, space_instance, space_rungs
-from hwnas.arch.costs import macs
+from hwnas.arch.costs import macs, written
 from hwnas.arch.network import Network
 from hwnas.config import Configuration, Target
+from hwnas.data import Dataset, Images
 from hwnas.devices.device import Condition, Device, load_device
 from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.latency import missing_rows
+from hwnas.nas.strategies import strategy
 from hwnas.progress import Progress, Silent
-from hwnas.run import instance
+from hwnas.run import affordable, instance
 from hwnas.run import plan as plans
 from hwnas.run.plan import make_plan
 from hwnas.run.run_folder import RunFolder
@@ -239,3 +243,75 @@ def test_an_interrupted_run_goes_on_with_the_instance_that_it_settled_on(small: 
     assert folder.remembered(asked) == resolved
     wider = a_config(small, space="mobile", width=2.0, resolution=0, budget="0.2")
     assert folder.remembered(wider) == wider
+
+
+class Timed:
+    """The made-up machine trains at so many nanoseconds a unit of work."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, ns: float) -> None:
+        self.unit_s = ns / 1e9
+        monkeypatch.setattr(affordable, "_seconds_of_work", lambda *_: self.unit_s)
+
+    def image_s(self, width: float, depth: int, side: int) -> float:
+        graphs = [instance.extreme(mobile(width, depth, side), pick).graph for pick in (min, max)]
+        return self.unit_s * sum(macs(one) + 20 * written(one) for one in graphs) / 2
+
+
+@pytest.fixture
+def many() -> Dataset:
+    """A thousand photos of 224 pixels, as far as anybody asks."""
+    labels = np.arange(1500) % 3
+    pixels = np.broadcast_to(np.uint8(0), (1500, 3, 224, 224))
+    part = Images(pixels[:1000], labels[:1000])
+    return Dataset("photos", ("a", "b", "c"), part, part, part, (0.5,) * 3, (0.5,) * 3, flip=False)
+
+
+@pytest.mark.parametrize("minutes", [3.0, 6.0, 20.0, 60.0, 1000.0])
+def test_the_minutes_choose_the_largest_instance_that_they_train(
+    minutes: float, many: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = Timed(monkeypatch, 0.1)
+    config = a_config(Path("none"), space="mobile", width=0.0, resolution=0, budget="20", minutes=minutes)
+    plan, longer = (make_plan(changed(config, minutes=each), None, many) for each in (minutes, 0.0))
+    chosen, free = plan.config.space, longer.config.space
+    own_s, free_s = (timed.image_s(one.width, one.depth, one.resolution) for one in (chosen, free))
+    each_s = 0.75 * 60 * minutes * 0.5 / 1.22  # of two trainings
+
+    def enough(image_s: float) -> bool:
+        searching_s = 0.75 * 60 * minutes * 0.16 / 1.22
+        return each_s >= 8 * 1000 * image_s and searching_s >= 60 * 1.5 * 64 * image_s
+
+    if enough(free_s):
+        assert chosen == free
+        assert plan.reason == longer.reason
+        return
+    passes = each_s / 1000 / own_s
+    said = f"20 ms would fit width {free.width:g} at {free.resolution} px, but {minutes:g} minutes train it"
+    assert said in plan.reason
+    assert f": width {chosen.width:g} at {chosen.resolution} px, {passes:.2g} passes" in plan.reason
+    if not enough(own_s):
+        assert (chosen.width, chosen.resolution) == (space_rungs("mobile")[0][0], 64)
+        return
+    if chosen.width >= 0.5:  # one rung more, or as wide with more pixels, is too much
+        sizes = space_rungs("mobile")
+        larger = sizes[sizes.index((chosen.width, chosen.depth)) + 1]
+        assert not enough(timed.image_s(*larger, chosen.resolution))
+        more = [side for side in (96, 128, 160, 192, 224) if side > chosen.resolution]
+        half = next(size for size in sizes if size[0] >= 0.5)
+        assert not more or not enough(timed.image_s(*half, more[0]))
+
+
+def test_what_is_asked_for_is_not_shrunk(many: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    Timed(monkeypatch, 0.1)
+    config = a_config(Path("none"), space="mobile", width=1.0, resolution=0, budget="20", minutes=1.0)
+    plan = make_plan(config, None, many)
+    assert (plan.config.space.width, plan.config.space.resolution) == (1.0, 224)
+    plan = make_plan(changed(config, width=0.0, resolution=192), None, many)
+    assert plan.config.space.resolution == 192
+    assert plan.config.space.width < 1.0
+
+
+def test_steps_are_timed_on_what_trains() -> None:
+    config = a_config(Path("none"), budget="20")
+    training = affordable.Training(config, strategy("gumbel"), lambda: 1000, torch.device("cpu"))
+    assert 1e-12 < affordable._seconds_of_work(mobile(0.1, 2), training) < 1e-7

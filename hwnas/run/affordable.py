@@ -1,0 +1,150 @@
+"""The instance that the minutes can train: the largest one within a budget is worth little after a pass or two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from hwnas.arch.costs import macs, written
+from hwnas.arch.network import Network
+from hwnas.arch.space import SearchSpace
+from hwnas.backends.torch import network_module
+from hwnas.config import Configuration
+from hwnas.image_size import Size
+from hwnas.nas.loop_times import options_a_step
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.strategies import Strategy
+from hwnas.run.instance import ChosenInstance, extreme
+from hwnas.run.schedule import time_shares
+from hwnas.train import training_session
+from hwnas.train.timing import mean_step_s, timed_batch
+
+FEWEST_PASSES, FEWEST_STEPS = 8.0, 60.0
+"""Of each final training over the train images, and of a search: with fewer, a smaller instance is taken."""
+_LEFT = 0.75  # of the minutes, for search and training; measuring, verdict and report take the rest
+_WIDE, _SHARP = 0.5, 96  # width and pixels that are kept until there is nothing else to give up
+_VALUE = 20  # multiply-adds that take as long in training as writing a value, measured (docs/decisions/0058)
+_TIMED_S = 1.0
+_TIMED_IMAGES = 16
+
+Rung = tuple[float, int]
+"""Width and depth."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the time of a run is spent on.
+
+    Attributes:
+        images: gives the number of train images.
+        device: that trains.
+    """
+
+    config: Configuration
+    strategy: Strategy
+    images: Callable[[], int]
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Enough:
+    """How far the minutes go with an instance: passes of each final training, and steps of the search."""
+
+    passes: float
+    steps: float
+
+    def __bool__(self) -> bool:
+        return self.passes >= FEWEST_PASSES and self.steps >= FEWEST_STEPS
+
+    def __str__(self) -> str:
+        if self.passes < FEWEST_PASSES or self.steps >= FEWEST_STEPS:
+            return f"{self.passes:.2g} passes"
+        return f"{self.steps:.2g} steps of search"
+
+
+def affordable(
+    found: ChosenInstance,
+    sizes: Sequence[Rung],
+    resolutions: Sequence[Size],
+    instance: Callable[[float, int, Size], SearchSpace],
+    training: Training,
+) -> tuple[ChosenInstance, str]:
+    """The instance itself if the minutes train it for 8 passes, with 60 steps of search, or a smaller one that they do.
+
+    Width is given up first, down to 0.5, then pixels, down to 96, and then what is left of both, by the work; where
+    nothing is small enough, the smallest. How long an instance takes follows from a few timed steps of `found` and from
+    multiply-adds and values written.
+
+    Args:
+        sizes: from small to large.
+        resolutions: from large to small.
+
+    Returns:
+        The instance, and why it is another one, in a phrase for the user; empty where it is the same.
+    """
+    unit_s = _seconds_of_work(found.space, training)
+    here = _enough(found.space, unit_s, training)
+    if here:
+        return found, ""
+    resolution = Size(*found.space.input_shape[1:])
+    smaller = [
+        (width, depth, other)
+        for other in resolutions
+        for width, depth in reversed(sizes[: sizes.index((found.width, found.depth)) + 1])
+        if other.pixels <= resolution.pixels
+    ]
+    first = [
+        one for one in smaller if one[0] >= min(_WIDE, found.width) and one[2].side >= min(_SHARP, resolution.side)
+    ]
+    spaces = {one: instance(*one) for one in smaller}
+    rest = sorted(set(smaller) - set(first), key=lambda one: -_work(spaces[one]))
+    order = [*first, *rest]
+    chosen = next((one for one in order if _enough(spaces[one], unit_s, training)), order[-1])
+    (width, depth, other), minutes = chosen, training.config.train.minutes
+    said = (
+        f"would fit width {found.width:g} at {resolution} px, but {minutes:g} minutes train it for {here}: "
+        f"width {width:g} at {other} px, {_enough(spaces[chosen], unit_s, training)}"
+    )
+    return ChosenInstance(spaces[chosen], width, depth, ""), said
+
+
+def _enough(space: SearchSpace, unit_s: float, training: Training) -> Enough:
+    config = training.config
+    image_s = unit_s * _work(space)
+    left_s = 60.0 * _LEFT * config.train.minutes
+    searching, each = time_shares(config, len(config.budgets))
+    batch_size = config.search.batch_size or SearchSettings.batch_size
+    step_s = 1.5 * batch_size * image_s * options_a_step(space, training.strategy)
+    idle = config.search.share == 0
+    passes = left_s * each / image_s / training.images() if config.train.enabled else FEWEST_PASSES
+    return Enough(passes, FEWEST_STEPS if idle else left_s * searching / step_s)
+
+
+def _seconds_of_work(space: SearchSpace, training: Training) -> float:
+    """Seconds that training takes for a unit of work, from a few steps of the largest network."""
+    network = extreme(space, max)
+    images = timed_batch(_TIMED_IMAGES, Size(*space.input_shape[1:]).side)
+    with training_session(training.config.compute.seed, training.config.compute.threads):
+        module = network_module(network).to(training.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        x = torch.rand(images, *space.input_shape, device=training.device).to(memory_format=torch.channels_last)
+        y = torch.zeros(images, dtype=torch.int64, device=training.device)
+
+        def steps() -> Iterator[float]:
+            while True:
+                loss = cross_entropy(module(x), y)
+                loss.backward()  # type: ignore[no-untyped-call]
+                yield loss.item()
+
+        return mean_step_s(steps(), limit_s=_TIMED_S) / images / _network_work(network)
+
+
+def _work(space: SearchSpace) -> float:
+    """Of an image in a network of the space, on the mean."""
+    return sum(_network_work(extreme(space, pick)) for pick in (min, max)) / 2
+
+
+def _network_work(network: Network) -> float:
+    return macs(network.graph) + _VALUE * written(network.graph)

@@ -1,0 +1,32 @@
+"""A batch in parts whose losses add up to that of the whole, so that a step takes less memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from torch import Tensor
+
+
+def micro_batches(
+    x: Tensor, y: Tensor, at_once: int, class_weights: Tensor, *, parts: int = 0
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Images, labels and share of the loss of each part of a batch: of about equal parts of at least two images.
+
+    Cross entropy divides by the sum of the weights of a batch's classes, so a part counts by its own sum: the losses
+    times their shares add up to the loss of the whole, and so do gradients. A whole has the share 1. Batch norm sees
+    the statistics of its part alone.
+
+    Args:
+        at_once: images of a part, at most, but no fewer than two; 0 for all.
+        parts: so many at least, as far as there are images.
+    """
+    count = max(1, min(len(y) // 2, max(parts, part_count(len(y), at_once))))
+    whole = class_weights[y].sum()
+    for part_x, part_y in zip(x.tensor_split(count), y.tensor_split(count), strict=True):
+        yield part_x, part_y, class_weights[part_y].sum() / whole
+
+
+def part_count(images: int, at_once: int) -> int:
+    """In how many parts a batch is computed."""
+    return math.ceil(images / at_once) if at_once else 1

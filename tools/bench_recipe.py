@@ -6,8 +6,8 @@
 First the steps of all augmentations are timed in turns, in CPU seconds of one thread, so that other programs slow all
 alike; then each trains for as many of its steps as take --seconds. So no training is cut short by another program. The
 network is the one of k3e6 blocks (MobileNetV2) of the mobile space. Accuracies are of images that no training sees;
-differences from the old one are taken seed by seed, as a seed has one start and one order of images. Trainings in --out are
-not run again.
+differences from the old one are taken seed by seed, as a seed has one start and one order of images. Trainings in
+--out are not run again.
 """
 
 from __future__ import annotations

@@ -32,7 +32,6 @@ def test_a_recipe_is_json() -> None:
     "setting",
     [{"epochs": 0}, {"batch_size": 1}, {"lr": math.nan}, {"lr": 0}, {"weight_decay": -1}, {"clip": math.inf},
      {"crop_scale": 1.1}, {"color_jitter": -0.1}, {"random_erasing": 2}, {"mixup": -1}, {"cutmix": math.inf},
-     {"crop_scale": 1.1}, {"color_jitter": -1}, {"random_erasing": 2}, {"mixup": -1}, {"cutmix": math.inf},
      {"label_smoothing": 1}, {"warmup_epochs": -1}, {"ema_decay": 1}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(setting: dict[str, float]) -> None:

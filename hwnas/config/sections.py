@@ -1,4 +1,4 @@
-"""Every option of a search: name, type, default, rule, help, unit and flag, each once.
+"""Every option of a search but those of augmentation: name, type, default, rule, help, unit and flag, each once.
 
 A default of None, or of 0 where the help says so, follows the data, the budget or the minutes.
 """
@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator
 
 from hwnas.config import renamed
+from hwnas.config.augmentation import TrainAugmentation
 from hwnas.config.budget import budget_text
 from hwnas.config.option import Option
 from hwnas.config.section import Section
@@ -303,7 +304,7 @@ class Search(Section):
     ] = None
 
 
-class Train(Section):
+class Train(TrainAugmentation):
     title: ClassVar[str] = "train"
     about: ClassVar[str] = "The final trainings, of the winner and of a random network."
 
@@ -356,18 +357,6 @@ class Train(Section):
     ] = None
     clip: Annotated[
         float | None, Option("Gradient clipping: largest L2 norm of the gradient.", gt=0, by_default="5")
-    ] = None
-    augment: Annotated[
-        bool | None, Option("Augmentation: whether train images are moved, turned and scaled.", by_default="true")
-    ] = None
-    cutout: Annotated[
-        float | None,
-        Option(
-            "Cutout: side of a square that is blanked, as a share of the image's.",
-            ge=0,
-            le=1,
-            by_default="follows the recipe",
-        ),
     ] = None
     drop_path: Annotated[
         float | None, Option("Drop path: its rate in cells at the end.", ge=0, lt=1, by_default="follows the recipe")

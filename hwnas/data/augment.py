@@ -74,14 +74,29 @@ def warp(x: Tensor, matrices: Tensor, bends: Tensor | None = None) -> Tensor:
         bends: (B, 2, rows, columns), how far right and down of where its map says a point looks, in fractions of the
             shorter side, at points that are spread evenly from corner to corner; cubic in between.
     """
+    height, width = size = Size(*x.shape[-2:])
+    if bends is not None and not size.is_square:
+        bends = bends * bends.new_tensor([size.short / width, size.short / height])[:, None, None]
+    return sample(x, in_image(matrices, size), bends)
+
+
+def in_image(matrices: Tensor, size: Size) -> Tensor:
+    """Maps (B, 2, 3) of `warp` as `sample` takes them: of the image, in which each side goes from -1 to 1."""
+    if size.is_square:
+        return matrices
+    height, width = size
+    into = [[1, height / width, size.short / width], [width / height, 1, size.short / height]]
+    return matrices * matrices.new_tensor(into)
+
+
+def sample(x: Tensor, maps: Tensor, bends: Tensor | None = None) -> Tensor:
+    """Apply maps of the image, (B, 2, 3), from output to input coordinates in which each side goes from -1 to 1.
+
+    Args:
+        bends: as for `warp`, in fractions of each side.
+    """
     height, width = x.shape[-2:]
-    if height != width:
-        side = min(height, width)
-        # From the coordinates of the square to those of the image, in which each side goes from -1 to 1, and back.
-        into = [[1, height / width, side / width], [width / height, 1, side / height]]
-        matrices = matrices * matrices.new_tensor(into)
-        bends = None if bends is None else bends * bends.new_tensor([side / width, side / height])[:, None, None]
-    grid = affine_grid(matrices, list(x.shape), align_corners=False)
+    grid = affine_grid(maps, list(x.shape), align_corners=False)
     if bends is not None:
         smooth = interpolate(bends, size=list(x.shape[-2:]), mode="bicubic", align_corners=True)
         grid = grid + 2 * smooth.permute(0, 2, 3, 1)

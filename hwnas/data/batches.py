@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from hwnas.data import augment as augmentation
+from hwnas.data.augment import kept_by_cutout
 from hwnas.data.dataset import Dataset, Images
+from hwnas.data.photo_augment import Augmentation
 from hwnas.data.read_ahead import Room, read_ahead
 from hwnas.errors import InputError
+
+_SMALL_MAPS = Augmentation()
 
 
 def to_input(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -31,12 +34,14 @@ def batches(
     generator: torch.Generator | None,
     augment: bool,
     cutout: float = 0.0,
+    how: Augmentation = _SMALL_MAPS,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (inputs float32 (B, C, H, W), labels int64 (B,)) over `images`, once, on `device`.
 
     With a `generator` (on the CPU) the order is shuffled for training, and a last batch of a single image is dropped,
     because batch norm cannot use it. Without one the images come in order, all of them. `dataset` gives mean, std and
-    whether augmented images may be mirrored; `cutout` is the side of what is blanked in them, as a share of theirs.
+    whether augmented images may be mirrored; `how` augments them, by default with small affine maps; `cutout` is the
+    side of what is blanked in them, as a share of theirs.
 
     Raises:
         InputError: the batch size is not positive, or augmentation is asked for without a generator.
@@ -51,10 +56,9 @@ def batches(
     for chosen, pixels in zip(choices, read, strict=True):
         x = to_input(torch.from_numpy(pixels).to(device, non_blocking=True), dataset.mean, dataset.std)
         if augment and generator is not None:
-            matrices = augmentation.draw(len(chosen), generator, flip=dataset.flip, size=dataset.size).to(device)
-            x = augmentation.warp(x, matrices).to(memory_format=torch.channels_last)
+            x = how(x, dataset, generator)
         if cutout and generator is not None:
-            x = x * augmentation.kept_by_cutout(len(chosen), dataset.size, cutout, generator).to(device)
+            x = x * kept_by_cutout(len(chosen), dataset.size, cutout, generator).to(device)
         yield x, torch.from_numpy(images.labels[chosen]).to(device)
 
 

@@ -209,6 +209,7 @@ def final_recipe(
     budgets: int = 1,
     networks: int | None = None,
     most_epochs: int = MOST_EPOCHS,
+    photographs: bool = False,
 ) -> Recipe:
     """Recipe of the final trainings, the same for the found networks and for the baselines.
 
@@ -220,8 +221,10 @@ def final_recipe(
         budgets: for how many of them networks are trained.
         networks: how many are still to be trained, where that is not all.
         most_epochs: that fit in any minutes.
+        photographs: whether the images are augmented as photographs.
     """
     usual = replace(Recipe.for_images(train_images), class_balanced=_balanced(config))
+    usual = usual.for_photographs() if photographs else usual
     cells = config.train.recipe == "cells" or (config.train.recipe == "auto" and config.space.name in _SPACES_OF_CELLS)
     wrapped = Recipe.for_cells if cells else lambda recipe: recipe
 

@@ -11,7 +11,7 @@ from torch import Tensor
 def micro_batches(
     x: Tensor, y: Tensor, at_once: int, class_weights: Tensor, *, parts: int = 0
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Images, labels and share of the loss of each part of a batch: of about equal parts of at least two images.
+    """Images, labels ((B,), or (B, K) mixed) and share of the loss of each part of a batch: of about equal parts of at least two images.
 
     Cross entropy divides by the sum of the weights of a batch's classes, so a part counts by its own sum: the losses
     times their shares add up to the loss of the whole, and so do gradients. A whole has the share 1. Batch norm sees
@@ -22,9 +22,14 @@ def micro_batches(
         parts: so many at least, as far as there are images.
     """
     count = max(1, min(len(y) // 2, max(parts, part_count(len(y), at_once))))
-    whole = class_weights[y].sum()
+    whole = _weight(y, class_weights)
     for part_x, part_y in zip(x.tensor_split(count), y.tensor_split(count), strict=True):
-        yield part_x, part_y, class_weights[part_y].sum() / whole
+        yield part_x, part_y, _weight(part_y, class_weights) / whole
+
+
+def _weight(y: Tensor, class_weights: Tensor) -> Tensor:
+    """What cross entropy divides by: of mixed labels (B, K) it is their number."""
+    return class_weights[y].sum() if y.ndim == 1 else class_weights.new_tensor(len(y))
 
 
 def part_count(images: int, at_once: int) -> int:

@@ -6,10 +6,14 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from hwnas.data.photo_augment import Augmentation
 from hwnas.errors import InputError
 
 _MANY_IMAGES = 20_000
 _AVERAGED_SHARE = 0.03
+_PHOTO_CROP_SCALE = 0.5
+_EACH = ("crop_scale", "color_jitter", "trivial_augment", "random_erasing")
+_LATER = ("epoch_steps", "micro_batch", *_EACH, "mixup", "cutmix")  # than the first checkpoints
 _CELL_EPOCHS, _CELL_DROP_PATH, _CELL_CUTOUT, _CELL_AUXILIARY = 600, 0.2, 0.5, 0.4  # DARTS on CIFAR-10
 
 
@@ -28,7 +32,10 @@ class Recipe:
         warmup_epochs: epochs of linear warm-up before the cosine.
         ema_decay: per step, of the moving average of the weights; 0 turns the average off.
         clip: largest L2 norm of the gradient.
-        augment: whether train images are randomly moved, turned, scaled and, if the set allows it, mirrored.
+        augment: whether train images are randomly changed, by what follows: without any of it they are moved, turned,
+            scaled and, if the set allows it, mirrored.
+        crop_scale, color_jitter, trivial_augment, random_erasing: see `Augmentation`.
+        mixup, cutmix: see `Mixing`.
         cutout: side of a square that is blanked at a random place of each train image, as a share of the image's.
         drop_path: rate of drop path in cells at the end, risen linearly from 0; it trains cells only.
         auxiliary: weight of the loss of an auxiliary head after two thirds of the network; 0 is no head.
@@ -52,6 +59,12 @@ class Recipe:
     class_balanced: bool = False
     epoch_steps: int = 0
     micro_batch: int = 0
+    crop_scale: float = 0.0
+    color_jitter: float = 0.0
+    trivial_augment: bool = False
+    random_erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     @classmethod
     def for_images(cls, train_images: int) -> Recipe:
@@ -73,6 +86,15 @@ class Recipe:
         share = min(1.0, self.epochs / _CELL_EPOCHS)
         return replace(self, cutout=share * _CELL_CUTOUT, drop_path=share * _CELL_DROP_PATH, auxiliary=_CELL_AUXILIARY)
 
+    def for_photographs(self) -> Recipe:
+        """The same with the augmentation that measured best on small photographs (docs/results/augmentation.md)."""
+        return replace(self, crop_scale=_PHOTO_CROP_SCALE)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """How train images are changed one by one."""
+        return Augmentation(**{name: getattr(self, name) for name in _EACH})
+
     def __post_init__(self) -> None:
         rules = {
             "epochs": ("at least 1", self.epochs >= 1),
@@ -86,6 +108,11 @@ class Recipe:
             "ema_decay": ("from 0 up to, not including, 1", 0 <= self.ema_decay < 1),
             "clip": ("a positive number", 0 < self.clip < math.inf),
             "cutout": ("from 0 to 1", 0 <= self.cutout <= 1),
+            "crop_scale": ("from 0 to 1", 0 <= self.crop_scale <= 1),
+            "color_jitter": ("from 0 to 1", 0 <= self.color_jitter <= 1),
+            "random_erasing": ("from 0 to 1", 0 <= self.random_erasing <= 1),
+            "mixup": ("0 or more", 0 <= self.mixup < math.inf),
+            "cutmix": ("0 or more", 0 <= self.cutmix < math.inf),
             "drop_path": ("from 0 up to, not including, 1", 0 <= self.drop_path < 1),
             "auxiliary": ("0 or more", 0 <= self.auxiliary < math.inf),
         }
@@ -98,9 +125,7 @@ class Recipe:
 
     def identity(self) -> dict[str, Any]:
         """The settings, ready for JSON; without those of later versions that change nothing."""
-        settings = asdict(self)
-        later = ("epoch_steps", "micro_batch")
-        return {name: value for name, value in settings.items() if value or name not in later}
+        return {name: value for name, value in asdict(self).items() if value or name not in _LATER}
 
     def passes(self, train_images: int) -> float:
         """How often every train image is seen, on the mean."""

@@ -19,6 +19,7 @@ from hwnas.progress import Progress, Silent
 from hwnas.train import checkpoint as store
 from hwnas.train.ema import ModelEma
 from hwnas.train.micro_batches import micro_batches
+from hwnas.train.mixing import Mixing
 from hwnas.train.recipe import Recipe
 from hwnas.train.regularizers import Regularizers
 
@@ -106,10 +107,12 @@ class Training:
             generator=generator,
             augment=self.recipe.augment,
             cutout=self.recipe.cutout,
+            how=self.recipe.augmentation,
         )
+        mixing = Mixing(self.recipe.mixup, self.recipe.cutmix, len(self.dataset.classes), seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # what dropout draws from
-            for step, (x, y) in enumerate(itertools.islice(stream, self.steps)):
+            for step, (x, y) in enumerate(map(mixing, itertools.islice(stream, self.steps))):
                 yield self._step(epoch, step, x, y)
 
     def _step(self, epoch: int, step: int, x: torch.Tensor, y: torch.Tensor) -> float:
@@ -139,7 +142,7 @@ class Training:
         return loss + self.regularizers.loss(lambda logits: self.loss(logits, x, y))
 
     def loss(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """What is minimised, of logits (B, K) for inputs (B, C, H, W) and labels (B,); a scalar."""
+        """What is minimised, of logits (B, K) for inputs (B, C, H, W) and labels (B,), or (B, K) mixed; a scalar."""
         return cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing)
 
     def digest(self) -> str:

@@ -37,6 +37,15 @@ def unasked(_: object) -> tuple[float, float]:
     raise AssertionError("measured without need")
 
 
+def test_photographs_have_their_augmentation_unless_something_else_is_set() -> None:
+    usual = final_recipe(CONFIG, IMAGES, timed=unasked)
+    photo = final_recipe(CONFIG, IMAGES, timed=unasked, photographs=True)
+    assert photo == usual.for_photographs()
+    asked = CONFIG.changed(train={"crop_scale": 0.0, "mixup": 0.3})
+    recipe = final_recipe(asked, IMAGES, timed=unasked, photographs=True)
+    assert (recipe.crop_scale, recipe.mixup) == (0.0, 0.3)
+
+
 def never(_: object) -> tuple[float, float]:
     raise AssertionError("measured without need")
 

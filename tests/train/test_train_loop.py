@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,32 @@ def test_another_run_s_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="same recipe"):
         train(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), stripes(), SHORT, seed=0, device=CPU, checkpoint=path)
     assert path.read_bytes() == before
+
+
+PHOTO = replace(
+    SHORT, crop_scale=0.5, color_jitter=0.3, trivial_augment=True, random_erasing=0.5, mixup=0.2, cutmix=1.0
+)
+
+
+def test_all_augmentation_ends_with_the_same_bytes_and_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    whole = trained(stripes(), PHOTO)
+    path = tmp_path / "state"
+
+    class StoppedError(Exception):
+        pass
+
+    class AfterOneEpoch(Recorder):
+        @contextlib.contextmanager
+        def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+            def advance(steps: int = 1, note: str = "") -> None:
+                raise StoppedError
+
+            yield advance
+
+    with pytest.raises(StoppedError):
+        trained(stripes(), PHOTO, checkpoint=path, progress=AfterOneEpoch())
+    assert trained(stripes(), PHOTO, checkpoint=path) == whole
+    assert trained(stripes(), replace(PHOTO, mixup=0.0, cutmix=0.0)) != whole
 
 
 FOUR_EPOCHS = Recipe(epochs=4, batch_size=16, warmup_epochs=1)

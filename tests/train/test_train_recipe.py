@@ -31,6 +31,7 @@ def test_a_recipe_is_json() -> None:
 @pytest.mark.parametrize(
     "setting",
     [{"epochs": 0}, {"batch_size": 1}, {"lr": math.nan}, {"lr": 0}, {"weight_decay": -1}, {"clip": math.inf},
+     {"crop_scale": 1.1}, {"color_jitter": -0.1}, {"random_erasing": 2}, {"mixup": -1}, {"cutmix": math.inf},
      {"label_smoothing": 1}, {"warmup_epochs": -1}, {"ema_decay": 1}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(setting: dict[str, float]) -> None:
@@ -38,6 +39,28 @@ def test_impossible_settings_are_refused(setting: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"{name} of a training recipe must be") as caught:
         Recipe(**setting)
     assert "default" in caught.value.hint
+
+
+def test_settings_of_later_versions_are_named_only_where_they_change_something() -> None:
+    """So that checkpoints of earlier versions are gone on from."""
+    first = {
+        "epochs", "batch_size", "lr", "weight_decay", "label_smoothing", "warmup_epochs", "ema_decay", "clip",
+        "augment", "cutout", "drop_path", "auxiliary", "class_balanced",
+    }  # fmt: skip
+    assert Recipe().identity().keys() == first
+    later = {"epoch_steps": 3, "crop_scale": 0.5, "color_jitter": 0.1, "trivial_augment": True, "random_erasing": 0.1}
+    later |= {"mixup": 0.2, "cutmix": 1.0}
+    for name, value in later.items():
+        assert Recipe(**{name: value}).identity() == Recipe().identity() | {name: value}
+
+
+def test_photographs_change_the_augmentation_alone() -> None:
+    recipe = Recipe.for_images(100)
+    changed = recipe.for_photographs()
+    assert changed.augmentation.crop_scale > 0
+    assert {name for name, value in asdict(changed).items() if getattr(recipe, name) != value} <= {
+        "crop_scale", "color_jitter", "trivial_augment", "random_erasing", "mixup", "cutmix",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("images", "epochs", "batch_size"), [(100, 320, 64), (1257, 25, 64), (54_000, 10, 128)])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hwnas.data.reading import Reading
 from hwnas.data.resize import fitted
 from hwnas.errors import DataError
-from hwnas.image_size import Size
+from hwnas.image_size import Size, SizeLike
 
 SMALLEST_CLASS = 3
 """A class needs one image in each of train, validation and test."""
@@ -220,13 +220,13 @@ def assemble(
     return Dataset(name, tuple(classes), parts["train"], parts["val"], parts["test"], mean, std, flip)
 
 
-def resized(dataset: Dataset, resolution: Size) -> Dataset:
+def resized(dataset: Dataset, resolution: SizeLike) -> Dataset:
     """The same images at another size; mean and deviation are measured again."""
-    if resolution == dataset.size:
+    size = Size.of(resolution)
+    if size == dataset.size:
         return dataset
     train, val, test = (
-        Images(fitted(part.pixels, resolution, "crop"), part.labels)
-        for part in (dataset.train, dataset.val, dataset.test)
+        Images(fitted(part.pixels, size, "crop"), part.labels) for part in (dataset.train, dataset.val, dataset.test)
     )
     mean, std = statistics(train)
     return replace(dataset, train=train, val=val, test=test, mean=mean, std=std)

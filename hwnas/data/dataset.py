@@ -16,7 +16,7 @@ from hwnas.data.reading import COUNTED, Reading
 from hwnas.data.resize import LARGEST_BYTES
 from hwnas.data.stores import ArrayStore, Store
 from hwnas.errors import DataError
-from hwnas.image_size import Size
+from hwnas.image_size import Size, SizeLike
 
 SMALLEST_CLASS = 3
 """A class needs one image in each of train, validation and test."""
@@ -289,12 +289,13 @@ def assemble(
     return Dataset(name, tuple(classes), parts["train"], parts["val"], parts["test"], mean, std, flip)
 
 
-def resized(dataset: Dataset, resolution: Size) -> Dataset:
+def resized(dataset: Dataset, resolution: SizeLike) -> Dataset:
     """The same images at another size, from their files where they are in files; mean and deviation are measured
     again."""
-    if resolution == dataset.size:
+    size = Size.of(resolution)
+    if size == dataset.size:
         return dataset
-    train, val, test = (part.resized(resolution) for part in (dataset.train, dataset.val, dataset.test))
+    train, val, test = (part.resized(size) for part in (dataset.train, dataset.val, dataset.test))
     mean, std = statistics(train)
     return replace(dataset, train=train, val=val, test=test, mean=mean, std=std)
 

@@ -57,16 +57,14 @@ def _content(path: Path) -> tuple[NDArray[Any], str]:
 def _planes(array: NDArray[Any], order: str, channels: int, size: Size, path: Path) -> tuple[NDArray[Any], bool]:
     """The array as (N, C, H, W), and whether it is one image; what the model reads tells the axes apart."""
     single = array.ndim == 2 or (array.ndim == 3 and (channels > 1 or array.shape[-1] == 1))
-    plain = channels == 1 and (array.ndim == 2 or (array.ndim == 3 and not single))
-    planes = array.reshape(-1, 1, *array.shape[-2:]) if plain else array[None] if single else array
-    found = [planes] if plain else []
-    if not plain and planes.ndim == 4:
-        both = {"NCHW": planes, "NHWC": planes.transpose(0, 3, 1, 2)}
-        assert set(both) == set(ORDERS)
-        found = [one for name, one in both.items() if one.shape[1] == channels and order in ("", name)]
-        if len(found) > 1:
-            found = [one for one in found if one.shape[2:] == size]
-    if len(found) != 1 or 0 in planes.shape:
+    planes, found = array[None] if single else array, []
+    if planes.ndim == 3 and channels == 1:
+        found = [planes[:, None]]
+    elif planes.ndim == 4:
+        orders = zip(ORDERS, (planes, planes.transpose(0, 3, 1, 2)), strict=True)
+        found = [one for name, one in orders if one.shape[1] == channels and order in ("", name)]
+        found = found if len(found) < 2 else [one for one in found if one.shape[2:] == size]
+    if len(found) != 1 or 0 in array.shape:
         raise DataError(
             f"the model reads images of {channels} × {size.height} × {size.width} values, but {path} has {array.shape}",
             hint=f"store them in the shape (N, {channels}, {size.height}, {size.width}), or (N, {size.height}, "

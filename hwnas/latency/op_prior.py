@@ -19,7 +19,7 @@ _ALIKE: tuple[Callable[[OpSpec], tuple[object, ...]], ...] = (
     lambda op: (op.kind, op.se > 0),
     lambda op: (op.kind, op.kernel),
     lambda op: (op.kind, op.expand),
-    lambda op: (op.height,),
+    lambda op: (op.height, op.width),
 )
 _SHARED, _OWN = 0.1, 0.01
 _GUESS = 0.5

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwnas.arch import mobilenet_v2, space_instance
@@ -58,6 +58,7 @@ def test_every_map_is_the_input_halved(name: str, size: tuple[int, int], halving
     assert network.ops[-1][1].output_shape == (5, 1, 1)
 
 
+@settings(max_examples=25)
 @given(st.integers(4, 70), st.integers(4, 70), st.integers(0, 99))
 def test_chains_of_any_shape(height: int, width: int, seed: int) -> None:
     space = space_instance("chain", width=0.125, depth=6, resolution=Size(height, width), channels=1, classes=3)
@@ -85,6 +86,7 @@ def test_mobilenet_v2_of_a_rectangle() -> None:
         assert (ops[-1][1].height, ops[-1][1].width) == (height, width)
 
 
+@settings(max_examples=15)
 @given(st.sampled_from([name for name in space_names() if name != "chain"]), st.integers(4, 64), st.integers(4, 64))
 def test_the_name_of_an_instance_parses_back_to_it(name: str, height: int, width: int) -> None:
     size = Size(height, width)

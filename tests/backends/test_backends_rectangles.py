@@ -19,6 +19,7 @@ DEPTHS = {"chain": 6, "darts": 3, "macro": 3, "nasbench201": 1, "mobile": 2}
 @pytest.mark.parametrize(
     ("size", "channels"), [(Size(49, 10), 1), (Size(24, 40), 4), (Size(5, 17), 12)], ids=lambda value: str(value)
 )
+@pytest.mark.sample("name")
 @pytest.mark.parametrize("name", space_names())
 def test_random_networks_agree(name: str, size: Size, channels: int) -> None:
     space = space_instance(name, width=0.25, depth=DEPTHS.get(name, 0), resolution=size, channels=channels, classes=4)

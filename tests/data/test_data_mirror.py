@@ -88,4 +88,4 @@ def test_a_few_images_tell_nothing() -> None:
     x, y = noise(15, 16, 16), np.arange(15) % 2
     assert mirror_loss(x, y) is None
     assert mirroring("auto", ("a", "b"), x, y).flip
-    assert not mirroring("auto", ("a", "b"), x, y, default=False).flip
+    assert not mirroring("auto", ("a", "b"), x, y, channels=1).flip

@@ -43,5 +43,5 @@ def test_unknown_sources_are_refused_with_the_accepted_ones(source: str) -> None
 
 
 def test_resolution_must_be_positive(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="it is 0"):
+    with pytest.raises(InputError, match="from 1 to 2048, not 0"):
         load_dataset(str(tmp_path), resolution=0, seed=0)

@@ -17,6 +17,7 @@ from hwnas.data import ReadOptions, census, census_cache, load_dataset, survey
 from hwnas.data.survey import Caution, Survey
 from hwnas.errors import UnreadableError
 from hwnas.events import Event, Events
+from hwnas.image_size import Size
 
 
 def seen(root: Path, seed: int = 0, **options: object) -> Survey:
@@ -235,5 +236,8 @@ def test_arrays_are_looked_at(tmp_path: Path) -> None:
     assert found["equal-across-parts"].names == ("x_train[0]", "x_test[1]")
     lines = seen(tmp_path / "set.npz").lines()
     assert lines["sizes"] == "all 30 × 12 pixels, width × height"
-    assert lines["fit"].startswith("pad: ")
+    assert "12 pixels high and 30 wide, and keep that shape" in lines["notes"]
+    squares = survey(str(tmp_path / "set.npz"), seed=0, options=ReadOptions(size=Size.square(16)))
+    assert squares is not None
+    assert squares.lines()["fit"].startswith("pad: ")
     assert survey("digits", seed=0) is None

@@ -163,5 +163,5 @@ def test_classes_and_resolution_are_checked() -> None:
     data = Pairs(X, Y, torch.from_numpy)
     with pytest.raises(DataError, match="here 0 to 1, but mine has a label 2"):
         from_torch(data, name="mine", classes=["a", "b"])
-    with pytest.raises(InputError, match="it is 0"):
+    with pytest.raises(InputError, match="from 1 to 2048, not 0"):
         from_torch(data, name="mine", resolution=0)

@@ -18,6 +18,8 @@ from hwnas.cli import app
 from hwnas.errors import DataError, InputError
 from hwnas.export.predict import predict
 from hwnas.image_size import Size
+from hwnas.run import instance_choice
+from hwnas.run.instance import ChosenInstance
 from hwnas.run.instance_choice import default_resolution, default_width
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
@@ -158,3 +160,22 @@ def test_commands_take_a_size() -> None:
         done = CliRunner().invoke(app, ["spaces", "show", "toy", "--resolution", typed, "--json"])
         assert done.exit_code == 2
         assert "2048" in json.loads(done.stdout)["error"]
+
+
+def test_a_budget_lowers_both_sides_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for squares: the shorter side takes their steps, down to 64 pixels or what the images have."""
+    asked: list[list[Size]] = []
+
+    def fit(values: Any, sizes: Any, instance: Any, resolutions: list[Size], *_: Any, **__: Any) -> ChosenInstance:
+        asked.append(resolutions)
+        return ChosenInstance(instance(1.0, 0, resolutions[-1]), 1.0, 0, "")
+
+    monkeypatch.setattr(instance_choice, "fit", fit)
+    pixels, labels = levels(12, 1, 120, 300)
+    small, _ = levels(12, 1, 49, 10)
+    for name, x in (("large", pixels), ("small", small)):
+        np.savez(tmp_path / f"{name}.npz", x=x, y=labels)
+        config = a_config(tmp_path / f"{name}.npz", space="mobile", width=0.0, resolution=0, budget="5")
+        plan = make_plan(config, tmp_path)
+        assert plan.space.input_shape[1:] == asked[-1][-1]
+    assert asked == [[(120, 300), (96, 240), (64, 160)], [(49, 10)]]

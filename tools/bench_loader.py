@@ -161,10 +161,10 @@ def memory(
         environment = os.environ | {"HWNAS_CACHE": str(Path(folder) / "cache")}
         words = [sys.executable, __file__, "read", f"{folder}/photos", str(resolution), str(read_batches)]
         done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, check=True, text=True)
-    facts = {"copies": copies} | json.loads(done.stdout)
-    typer.echo(json.dumps(facts, indent=2))
-    if out is not None:
-        write_json(out, facts)
+        facts = {"copies": copies} | json.loads(done.stdout)
+        typer.echo(json.dumps(facts, indent=2))  # removing so many files takes a while
+        if out is not None:
+            write_json(out, facts)
 
 
 def make_copies(data: Path, to: Path, copies: int, side: int) -> None:

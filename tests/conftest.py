@@ -16,12 +16,17 @@ from collections.abc import Iterator
 from operator import attrgetter
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 
 from hwnas.backends import npm
 from hwnas.errors import DeviceError
 
 OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENETUNREACH", "ETIMEDOUT")
+
+
+hypothesis.settings.register_profile("hwnas", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("hwnas")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,12 +12,17 @@ from hwnas.data import Dataset
 from hwnas.data.batches import to_input
 from hwnas.nas.supernet import Supernet
 from hwnas.parents import inherit, inherited_start
-from hwnas.parents.distil import BlockDistillation, DistilSettings
+from hwnas.parents.blocks import ParentBlocks
+from hwnas.parents.distil import DistilSettings, block_errors, distil
+from hwnas.parents.frozen import features, trunk
 from hwnas.parents.inherit import module_with
+from hwnas.parents.replacement import feature_loss, head_loss, replacement_scores
 
 WHOLE = elastic_space()
 FREE = (1, 3, 4)  # decisions with all their options
 SPACE = WHOLE.restricted([range(count) if place in FREE else (0,) for place, count in enumerate(WHOLE.options)])
+PARENT = SPACE.network(SPACE.architecture([0] * len(SPACE.decisions)))
+SOME = [(1, 2), (3, 5), (4, 8)]  # decision and option
 QUICK = DistilSettings(epochs=2, batch_size=10, lr=3e-3, augment=False)
 
 
@@ -28,25 +33,27 @@ def supernet() -> Supernet:
     return made
 
 
+def of(made: Supernet) -> ParentBlocks:
+    return ParentBlocks(made, made_up())
+
+
 @pytest.fixture
 def images(dataset: Callable[..., Dataset]) -> Dataset:
     return made_up().parent.prepared(dataset())
 
 
-def test_an_error_is_that_of_the_network_up_to_this_block(images: Dataset) -> None:
-    weights = made_up()
-    parent = SPACE.network(SPACE.architecture([0] * len(SPACE.decisions)))
-    found = BlockDistillation(supernet(), weights).errors(images.val, images)
+def test_the_error_of_a_block_is_that_of_the_network_up_to_it(images: Dataset) -> None:
+    found = block_errors(of(supernet()), images.val, images)
     x = to_input(torch.from_numpy(images.val.pixels), images.mean, images.std)
 
     def written(network: Network) -> Tensor:
         with torch.no_grad():
-            return module_with(network, inherit(weights, network)).eval()(x)  # type: ignore[no-any-return]
+            return module_with(network, inherit(made_up(), network)).eval()(x)  # type: ignore[no-any-return]
 
-    for decision, option in [(1, 2), (3, 5), (4, 8)]:
+    for decision, option in SOME:
         name = SPACE.decisions[decision].name
         place = [slot.name for slot in SPACE.slots].index(name)
-        before, own = parent.ops[:place], written(Network(parent.ops[: place + 1]))
+        before, own = PARENT.ops[:place], written(Network(PARENT.ops[: place + 1]))
         other = written(Network((*before, (name, SPACE.slots[place].ops[option]))))
         expected = float((other - own).square().mean() / own.var(correction=0))
         assert found[decision][option] == pytest.approx(expected, rel=2e-3)
@@ -56,10 +63,10 @@ def test_an_error_is_that_of_the_network_up_to_this_block(images: Dataset) -> No
 def test_options_come_closer_to_the_parent_and_the_rest_stays(images: Dataset) -> None:
     trained = supernet()
     before = {name: value.clone() for name, value in trained.state_dict().items()}
-    distillation = BlockDistillation(trained, made_up())
-    first = distillation.errors(images.val, images)
-    distillation.train(images, seed=0, settings=QUICK)
-    last = distillation.errors(images.val, images)
+    blocks = of(trained)
+    first = block_errors(blocks, images.val, images)
+    distil(blocks, images, seed=0, settings=QUICK)
+    last = block_errors(blocks, images.val, images)
     changed = {name for name, value in trained.state_dict().items() if not torch.equal(value, before[name])}
     learners = [
         (place, index)
@@ -72,20 +79,20 @@ def test_options_come_closer_to_the_parent_and_the_rest_stays(images: Dataset) -
     assert not [name for name in changed if "running" in name]
     sums = [sum(errors[place][index] for place, index in learners) for errors in (first, last)]
     assert sums[1] < 0.7 * sums[0]
+    assert not any(part.training for part in trained.modules())
 
 
-def test_it_depends_on_the_seed_alone_and_stops_when_asked(images: Dataset) -> None:
-    states = []
+def test_distillation_depends_on_the_seed_alone_and_stops_when_asked(images: Dataset) -> None:
+    states, name = [], "s1b0.1.project.weight"
     for seed in (0, 0, 1):
         made = supernet()
-        BlockDistillation(made, made_up()).train(images, seed=seed, settings=DistilSettings(0.3, 10))
-        states.append(made.state_dict())
-    name = "s1b0.1.project.weight"
-    assert torch.equal(states[0][name], states[1][name])
-    assert not torch.equal(states[0][name], states[2][name])
+        distil(of(made), images, seed=seed, settings=DistilSettings(0.3, 10))
+        states.append(made.state_dict()[name])
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
     made, asked = supernet(), iter((False, True))
     before = made.state_dict()[name].clone()
-    BlockDistillation(made, made_up()).train(images, seed=0, settings=QUICK, enough=lambda: next(asked))
+    distil(of(made), images, seed=0, settings=QUICK, enough=lambda: next(asked))
     assert not torch.equal(made.state_dict()[name], before)
     assert next(asked, None) is None
 
@@ -93,5 +100,32 @@ def test_it_depends_on_the_seed_alone_and_stops_when_asked(images: Dataset) -> N
 def test_no_time_at_all_leaves_the_slices(images: Dataset) -> None:
     made = supernet()
     before = {key: value.clone() for key, value in made.state_dict().items()}
-    BlockDistillation(made, made_up()).train(images, seed=0, settings=QUICK, enough=lambda: True)
+    distil(of(made), images, seed=0, settings=QUICK, enough=lambda: True)
     assert all(torch.equal(value, before[key]) for key, value in made.state_dict().items())
+
+
+def test_a_replacement_costs_what_the_whole_network_with_it_loses(images: Dataset) -> None:
+    def of_network(network: Network) -> Tensor:
+        return features(trunk(network, inherit(made_up(), network)), images.val, images)
+
+    own, blocks = of_network(PARENT), of(supernet())
+    torch.manual_seed(1)
+    head = {"weight": torch.randn(5, own.shape[1]), "bias": torch.randn(5)}
+    by_features, by_head = (
+        replacement_scores(blocks, images.val, images, loss, batch_size=7)
+        for loss in (feature_loss(own), head_loss(head))
+    )
+    target = torch.softmax(own @ head["weight"].T + head["bias"], 1)
+    for decision, option in SOME:
+        choices = [0] * len(SPACE.decisions)
+        choices[decision] = option
+        found = of_network(SPACE.network(SPACE.architecture(choices)))
+        error = float(((found - own).square() / own.var(0).clamp_min(1e-6)).mean())
+        other = torch.softmax(found @ head["weight"].T + head["bias"], 1)
+        divergence = float((target * (target / other).log()).sum(1).mean())
+        assert by_features[decision][option] == pytest.approx(error, rel=2e-3)
+        assert by_head[decision][option] == pytest.approx(divergence, rel=2e-2, abs=1e-5)
+    for scores in (by_features, by_head):
+        assert [len(row) for row in scores] == list(SPACE.options)
+        assert all(row[0] == 0 for row in scores)
+        assert all(value > 0 for place in FREE for value in scores[place][1:])

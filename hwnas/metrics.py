@@ -126,7 +126,7 @@ def confusion_of(content: Any, classes: int) -> NDArray[np.int64]:
     sparse = isinstance(content, dict)
     listed = content.get("entries") if isinstance(content, dict) else content
     width = 3 if sparse else classes
-    rows = listed if isinstance(listed, list) else [None]
+    rows: list[Any] = listed if isinstance(listed, list) else [None]
     if not all(isinstance(row, list) and len(row) == width for row in rows) or not (sparse or len(rows) == classes):
         raise ValueError(f"no confusion matrix of {classes} classes")
     if not all(type(count) is int and 0 <= count < _COUNT_LIMIT for row in rows for count in row):

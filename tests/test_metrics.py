@@ -124,18 +124,9 @@ def test_the_matrix_of_many_classes_is_written_without_its_zeros(classes: int) -
 @pytest.mark.parametrize(
     "content",
     [
-        None,
-        3,
-        [],
-        [[1, 2]],
-        [[1], [2]],
-        [[1, 2], [3, -1]],
-        [[1, 2], [3, 1.5]],
-        {},
-        {"entries": 3},
-        {"entries": [[0, 0]]},
-    ]
-    + [{"entries": [[0, 2, 1]]}, {"entries": [[0, 0, -1]]}, {"entries": [[0, 0, True]]}, {"entries": [[0, 0, 10**30]]}],
+        *(None, 3, [], [[1, 2]], [[1], [2]], [[1, 2], [3, -1]], [[1, 2], [3, 1.5]], {}, {"entries": 3}),
+        *({"entries": [row]} for row in ([0, 0], [0, 2, 1], [0, 0, -1], [0, 0, True], [0, 0, 10**30])),
+    ],
 )
 def test_another_thing_is_no_matrix(content: object) -> None:
     with pytest.raises(ValueError, match="confusion matrix"):

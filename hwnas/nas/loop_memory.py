@@ -18,13 +18,17 @@ from hwnas.nas.supernet import Gate, Supernet
 from hwnas.train.step_memory import META, StepMemory, ghost_batch, step_memory
 
 
-@lru_cache(maxsize=4)
 def loop_memory(space: SearchSpace, strategy: Strategy) -> StepMemory:
     """What the costliest kind of steps takes: on the weights or on α, in warm-up or after it.
 
     A path counts as the one whose ops write the most; of pairs, the two options that do. Two batches of one joint loss
     are in memory together.
     """
+    return _counted(space, strategy)  # type: ignore[arg-type]  # spaces are hashed by their identity
+
+
+@lru_cache(maxsize=4)
+def _counted(space: SearchSpace, strategy: Strategy) -> StepMemory:
     with torch.random.fork_rng(devices=[]):
         supernet = Supernet(space).to(META).train()
     relaxation = None if strategy.relaxation is None else strategy.relaxation(space.options, torch.device("cpu"))

@@ -106,16 +106,17 @@ def ghost_batch(images: int, image_shape: Sequence[int]) -> tuple[torch.Tensor, 
 
 def peak_bytes(act: Callable[[], object]) -> int:
     """Most bytes at once of tensors that come into being while `act` runs."""
-    with _Live() as live:
+    live = _Live()
+    with live:
         act()
     return live.peak
 
 
-class _Live(TorchDispatchMode):
+class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of storages from when an op makes them to when nobody holds them."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak, self._now = 0, 0
         self._known: set[int] = set()
 

@@ -27,8 +27,10 @@ def test_a_thousand_classes_of_fifty_images(tmp_path: Path, monkeypatch: pytest.
     np.savez(tmp_path / "many.npz", x=pixels, y=labels)
     space = space_instance("toy", width=1.0, resolution=8, channels=3, classes=CLASSES)
     tables = write_table(tmp_path / "tables", spaces=(space,))
-    words = ["search", "--data", str(tmp_path / "many.npz"), "--budget", "60%", "--space", "toy", "--width", "1"]
+    words = ["search", "--data", str(tmp_path / "many.npz"), "--budget-ms", "60%", "--space", "toy", "--width", "1"]
     words += ["--resolution", "8", "--accelerator", "cpu", "--out", str(tmp_path / "run"), "--tables", str(tables)]
+    for section in ("search", "train"):  # few steps of many images
+        words += ["--set", f"{section}.batch_size=250", "--set", f"{section}.epoch_steps=10"]
     done = CliRunner().invoke(app, [*words, "--json"])
     assert done.exit_code == 0, done.output
     result = json.loads((tmp_path / "run" / "result.json").read_text())

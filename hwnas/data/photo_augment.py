@@ -86,7 +86,7 @@ def draw_crops(n: int, generator: torch.Generator, *, smallest: float, flip: boo
 
 
 def crop(left: Tensor, top: Tensor, width: Tensor, height: Tensor, mirror: Tensor) -> Tensor:
-    """Maps (B, 2, 3) for `sample` that show the box as a whole image, mirrored left-right where `mirror` is -1 (else 1).
+    """Maps (B, 2, 3) for `sample` that show the box as a whole image, mirrored left-right where `mirror` is -1, not 1.
 
     Args:
         left, top, width, height: of the box, in shares of the image's; shape (B,), as `mirror`.

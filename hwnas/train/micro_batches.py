@@ -11,13 +11,14 @@ from torch import Tensor
 def micro_batches(
     x: Tensor, y: Tensor, at_once: int, class_weights: Tensor, *, parts: int = 0
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Images, labels ((B,), or (B, K) mixed) and share of the loss of each part of a batch: of about equal parts of at least two images.
+    """Images, labels and share of the loss of each part of a batch: of about equal parts of at least two images.
 
     Cross entropy divides by the sum of the weights of a batch's classes, so a part counts by its own sum: the losses
     times their shares add up to the loss of the whole, and so do gradients. A whole has the share 1. Batch norm sees
     the statistics of its part alone.
 
     Args:
+        y: labels (B,), or mixed ones (B, K).
         at_once: images of a part, at most, but no fewer than two; 0 for all.
         parts: so many at least, as far as there are images.
     """

@@ -220,6 +220,20 @@ def test_a_folder_at_a_rectangle_is_fitted_by_its_mismatch(tmp_path: Path) -> No
     assert any(np.array_equal(first, one) for part in (whole.train, whole.val, whole.test) for one in part.pixels)
 
 
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+def test_a_folder_is_fitted_as_pillow_does(tmp_path: Path, fit: Any) -> None:
+    folder = draw(tmp_path / "set", {"a": 3, "b": 4}, width=150, height=120)
+    dataset = load_dataset(str(folder), resolution="96x160", seed=0, options=ReadOptions(fit=fit))
+    fits = {"crop": ImageOps.fit, "pad": lambda whole, size, _: with_grey(whole, *size), "squash": Image.Image.resize}
+    expected = []
+    for path in folder.rglob("*.png"):
+        with Image.open(path) as opened:
+            picture = fits[fit](opened.convert("RGB"), (160, 96), Image.Resampling.BILINEAR)
+        expected.append((dataset.classes.index(path.parent.name), np.asarray(picture).transpose(2, 0, 1).tobytes()))
+    assert everything(dataset) == sorted(expected)
+    assert (dataset.channels, dataset.reading.fit) == (3, fit)
+
+
 def test_sets_of_torch_keep_their_shape() -> None:
     x, y = noise(12, 2, 10, 6), cycle(12, 2)
     for items in (torch.from_numpy(x), torch.from_numpy(x) / 255, [one.transpose(1, 2, 0) for one in x]):

@@ -51,8 +51,8 @@ class Data(Section):
     fit: Annotated[
         Fit,
         Option(
-            "Fit of images of another shape than the input: crop to the centre, pad with grey, or squash; auto pads where "
-            "shapes differ by a factor of more than 1.8 in the median, and else crops.",
+            "Fit of images of another shape than the input: crop to the centre, pad with grey, or squash; auto pads "
+            "where shapes differ by a factor of more than 1.8 in the median, and else crops.",
             flag="--fit",
         ),
     ] = "auto"

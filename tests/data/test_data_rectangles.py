@@ -149,7 +149,7 @@ ORDERS = {"first": (0, 1, 2, 3), "last": (0, 2, 3, 1)}
 
 
 @given(st.integers(2, 12), st.integers(4, 24), st.integers(4, 24), st.sampled_from(sorted(ORDERS)), st.booleans())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_any_number_of_channels_first_or_last(
     tmp_path_factory: pytest.TempPathFactory, channels: int, height: int, width: int, order: str, said: bool
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import reprlib
+from numbers import Integral
 from typing import NamedTuple, TypeAlias
 
 from hwnas.errors import InputError
@@ -39,8 +40,8 @@ class Size(NamedTuple):
         """
         if isinstance(value, Size):
             size = value
-        elif isinstance(value, int) and not isinstance(value, bool):
-            size = cls.square(value)
+        elif isinstance(value, Integral) and not isinstance(value, bool):
+            size = cls.square(int(value))
         else:
             match = _FORM.fullmatch(value) if isinstance(value, str) else None
             size = cls(int(match[1]), int(match[2] or match[1])) if match else cls(0, 0)

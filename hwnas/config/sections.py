@@ -51,8 +51,8 @@ class Data(Section):
     fit: Annotated[
         Fit,
         Option(
-            "Fit of images that are no squares: crop to the centre square, pad with grey, or squash; auto pads where "
-            "the longer side is above 1.8 times the shorter one in the median, and else crops.",
+            "Fit of images of another shape than the input: crop to the centre, pad with grey, or squash; auto pads "
+            "where shapes differ by a factor of more than 1.8 in the median, and else crops.",
             flag="--fit",
         ),
     ] = "auto"

@@ -39,16 +39,17 @@ def draw(n: int, generator: torch.Generator, *, flip: bool, size: Size = _SQUARE
     """`n` random maps, shape (n, 2, 3), on the CPU, uniform within the limits of this module; mirrored half the time
     if `flip`.
 
-    Images of a size that is no square are turned by so much less as they are longer than wide, so that a turn moves
-    their ends by no more of their width than it does in squares.
+    Args:
+        size: of the images. Where it is no square, they are turned by so much less as they are longer than wide, so
+            that a turn moves their ends by no more of their width than it does in squares.
     """
     u = torch.rand(5, n, generator=generator) * 2 - 1
     mirror = torch.where(u[4] < 0, -1.0, 1.0) if flip else torch.ones(n)
     radians = u[2] * math.radians(MAX_DEGREES * size.short / size.long)
-    return affine(u[0] * MAX_SHIFT, u[1] * MAX_SHIFT, radians, 1 + u[3] * MAX_SCALE, mirror)
+    return of_size(affine(u[0] * MAX_SHIFT, u[1] * MAX_SHIFT, radians, 1 + u[3] * MAX_SCALE, mirror), size)
 
 
-def draw_strong(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_strong(n: int, generator: torch.Generator, size: Size = _SQUARE) -> tuple[Tensor, Tensor]:
     """`n` strong random maps on the CPU, for drawn characters: matrices (n, 2, 3) and bends (n, 2, 5, 5) for `warp`.
 
     Uniform: turns, shifts, a shear, and the logarithm of the scale of each axis. Normal, of standard deviation `BEND`:
@@ -61,42 +62,30 @@ def draw_strong(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     turn = torch.stack([torch.stack([cos, sin], 1), torch.stack([-sin, cos], 1)], 1)
     shear = torch.stack([torch.stack([scale[0], u[5] * STRONG_SHEAR], 1), torch.stack([0 * cos, scale[1]], 1)], 1)
     matrices = torch.cat([turn @ shear, 2 * MAX_SHIFT * u[:2].T[:, :, None]], 2)
-    return matrices, BEND * torch.randn(n, 2, _BENDS, _BENDS, generator=generator)
+    bends = BEND * torch.randn(n, 2, _BENDS, _BENDS, generator=generator)
+    shares = torch.tensor([size.short / size.width, size.short / size.height])
+    return of_size(matrices, size), bends * shares[:, None, None]
+
+
+def of_size(matrices: Tensor, size: Size) -> Tensor:
+    """Maps of a square, in the coordinates of images of another size, in which each side goes from -1 to 1.
+
+    The square is that of the shorter side around the middle. So what is turned is turned in pixels, and not sheared.
+    """
+    (height, width), side = size, size.short
+    return matrices * torch.tensor([[1, height / width, side / width], [width / height, 1, side / height]])
 
 
 def warp(x: Tensor, matrices: Tensor, bends: Tensor | None = None) -> Tensor:
     """Apply one map to each image of `x` (B, C, H, W), bilinear; outside, the border pixels repeat.
 
-    A map is of a square around the middle, of the shorter side: what it turns is turned in pixels, also where images
-    are no squares.
-
     Args:
+        matrices: (B, 2, 3), from output to input coordinates, in which each side goes from -1 to 1.
         bends: (B, 2, rows, columns), how far right and down of where its map says a point looks, in fractions of the
-            shorter side, at points that are spread evenly from corner to corner; cubic in between.
-    """
-    height, width = size = Size(*x.shape[-2:])
-    if bends is not None and not size.is_square:
-        bends = bends * bends.new_tensor([size.short / width, size.short / height])[:, None, None]
-    return sample(x, in_image(matrices, size), bends)
-
-
-def in_image(matrices: Tensor, size: Size) -> Tensor:
-    """Maps (B, 2, 3) of `warp` as `sample` takes them: of the image, in which each side goes from -1 to 1."""
-    if size.is_square:
-        return matrices
-    height, width = size
-    into = [[1, height / width, size.short / width], [width / height, 1, size.short / height]]
-    return matrices * matrices.new_tensor(into)
-
-
-def sample(x: Tensor, maps: Tensor, bends: Tensor | None = None) -> Tensor:
-    """Apply maps of the image, (B, 2, 3), from output to input coordinates in which each side goes from -1 to 1.
-
-    Args:
-        bends: as for `warp`, in fractions of each side.
+            width and of the height, at points that are spread evenly from corner to corner; cubic in between.
     """
     height, width = x.shape[-2:]
-    grid = affine_grid(maps, list(x.shape), align_corners=False)
+    grid = affine_grid(matrices, list(x.shape), align_corners=False)
     if bends is not None:
         smooth = interpolate(bends, size=list(x.shape[-2:]), mode="bicubic", align_corners=True)
         grid = grid + 2 * smooth.permute(0, 2, 3, 1)

@@ -52,12 +52,11 @@ def from_torch(
         DataError: an item is not as described, or the images or labels cannot be used.
     """
     size = None if resolution is None else Size.of(resolution)
-    x, y = {}, {}
-    for key, data in ({"train": train} | ({} if test is None else {"test": test})).items():
-        images, y[f"y_{key}"] = _read(data, f"{key} of {name}", size)
-        x[f"x_{key}"] = images
-        size = size or Size(*images.shape[2:])
-    assert size is not None
+    images, labels = _read(train, f"train of {name}", size)
+    size = size or Size(*images.shape[2:])
+    x, y = {"x_train": images}, {"y_train": labels}
+    if test is not None:
+        x["x_test"], y["y_test"] = _read(test, f"test of {name}", size)
     return dataset_of(name, x, y, classes, where=name, resolution=size, seed=seed, flip=flip)
 
 

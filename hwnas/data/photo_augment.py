@@ -51,13 +51,13 @@ class Augmentation:
         maps = (
             draw_crops(n, generator, smallest=self.crop_scale, flip=dataset.flip)
             if self.crop_scale
-            else augment.in_image(augment.draw(n, generator, flip=dataset.flip, size=size), size)
+            else augment.draw(n, generator, flip=dataset.flip, size=size)
         )
         factors = 1 + self.color_jitter * (2 * torch.rand(3, n, generator=generator) - 1) if self.color_jitter else None
         changes = Changes.draw(n, generator) if self.trivial_augment else None
         if changes is not None:
             maps = after(maps, changes.moves(size.height / size.width))
-        x = augment.sample(x, maps.to(x.device)).to(memory_format=torch.channels_last)
+        x = augment.warp(x, maps.to(x.device)).to(memory_format=torch.channels_last)
         if factors is not None or changes is not None:
             mean, std = (torch.tensor(v, device=x.device).view(1, -1, 1, 1) for v in (dataset.mean, dataset.std))
             x = x * std + mean
@@ -72,7 +72,7 @@ class Augmentation:
 
 
 def draw_crops(n: int, generator: torch.Generator, *, smallest: float, flip: bool) -> Tensor:
-    """Maps of `n` random crops, each resized to the whole, shape (n, 2, 3), on the CPU, as `sample` takes them.
+    """Maps of `n` random crops, each resized to the whole, shape (n, 2, 3), on the CPU, as `warp` takes them.
 
     The share of the area is uniform from `smallest` to 1, the logarithm of the aspect ratio between those of 3/4 and
     4/3, both sides at most the image's, and the place uniform; half of the crops are mirrored if `flip`. Source:
@@ -86,7 +86,7 @@ def draw_crops(n: int, generator: torch.Generator, *, smallest: float, flip: boo
 
 
 def crop(left: Tensor, top: Tensor, width: Tensor, height: Tensor, mirror: Tensor) -> Tensor:
-    """Maps (B, 2, 3) for `sample` that show the box as a whole image, mirrored left-right where `mirror` is -1, not 1.
+    """Maps (B, 2, 3) for `warp` that show the box as a whole image, mirrored left-right where `mirror` is -1, not 1.
 
     Args:
         left, top, width, height: of the box, in shares of the image's; shape (B,), as `mirror`.
@@ -98,7 +98,7 @@ def crop(left: Tensor, top: Tensor, width: Tensor, height: Tensor, mirror: Tenso
 
 
 def after(first: Tensor, then: Tensor) -> Tensor:
-    """One map (B, 2, 3) for `sample` that does as `first` and `then` one after the other, without a border between."""
+    """One map (B, 2, 3) for `warp` that does as `first` and `then` one after the other, without a border between."""
     turned = first[:, :, :2] @ then
     return torch.cat([turned[:, :, :2], turned[:, :, 2:] + first[:, :, 2:]], 2)
 

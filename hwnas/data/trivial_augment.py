@@ -50,7 +50,7 @@ class Changes:
         return cls(kinds, 2 * torch.rand(n, generator=generator) - 1)
 
     def moves(self, aspect: float) -> Tensor:
-        """Maps (B, 2, 3) as `sample` takes them, the identity where the change is of colours.
+        """Maps (B, 2, 3) as `warp` takes them, the identity where the change is of colours.
 
         Args:
             aspect: height through width, so that a turn keeps right angles.

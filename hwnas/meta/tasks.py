@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hwnas.data import augment, to_input
 from hwnas.errors import InputError
+from hwnas.image_size import Size
 from hwnas.latency.additive_latency import AdditiveLatency
 from hwnas.latency.model import LatencyModel
 from hwnas.meta.pools import ClassPool
@@ -123,9 +124,10 @@ def augmented(task: Task, rng: np.random.Generator, how: str) -> Task:
 
     def moved(batch: Batch) -> Batch:
         x, y = batch
+        size = Size(*x.shape[2:])
         if how == "small":
-            return augment.warp(x, augment.draw(len(x), generator, flip=False).to(x)), y
-        matrices, bends = augment.draw_strong(len(x), generator)
+            return augment.warp(x, augment.draw(len(x), generator, flip=False, size=size).to(x)), y
+        matrices, bends = augment.draw_strong(len(x), generator, size)
         return augment.warp(x, matrices.to(x), bends.to(x)), y
 
     return replace(task, support=moved(task.support), query=moved(task.query))

@@ -58,7 +58,7 @@ def test_every_map_is_the_input_halved(name: str, size: tuple[int, int], halving
     assert network.ops[-1][1].output_shape == (5, 1, 1)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.integers(4, 70), st.integers(4, 70), st.integers(0, 99))
 def test_chains_of_any_shape(height: int, width: int, seed: int) -> None:
     space = space_instance("chain", width=0.125, depth=6, resolution=Size(height, width), channels=1, classes=3)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hwnas.data import Dataset, Images, batches, to_input
-from hwnas.data.augment import draw, kept_by_cutout, sample
+from hwnas.data.augment import draw, kept_by_cutout, warp
 from hwnas.data.photo_augment import Augmentation, after, crop, draw_crops, kept_by_erasing, photographs
 from hwnas.data.trivial_augment import CHANGES, Changes
 from hwnas.image_size import Size
@@ -43,9 +43,9 @@ def first_batch(data: Dataset, how: Augmentation, seed: int = 3) -> Tensor:
 
 def test_the_whole_image_is_its_own_crop() -> None:
     x = noise()
-    torch.testing.assert_close(sample(x, crop(each(0), each(0), each(1), each(1), each(1))), x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(warp(x, crop(each(0), each(0), each(1), each(1), each(1))), x, atol=1e-5, rtol=0)
     torch.testing.assert_close(
-        sample(x, crop(each(0), each(0), each(1), each(1), each(-1))), x.flip(3), atol=1e-5, rtol=0
+        warp(x, crop(each(0), each(0), each(1), each(1), each(-1))), x.flip(3), atol=1e-5, rtol=0
     )
 
 
@@ -53,7 +53,7 @@ def test_the_whole_image_is_its_own_crop() -> None:
 def test_a_crop_of_half_the_sides_shows_each_pixel_at_its_place(left: int, top: int) -> None:
     """Enlarged by two, output pixels lie at quarters between input pixels."""
     x = noise(1)
-    shown = sample(x, crop(each(left / SIDE, 1), each(top / SIDE, 1), each(0.5, 1), each(0.5, 1), each(1, 1)))
+    shown = warp(x, crop(each(left / SIDE, 1), each(top / SIDE, 1), each(0.5, 1), each(0.5, 1), each(1, 1)))
     inner = x[:, :, top : top + 6, left : left + 6]
     expected = torch.nn.functional.interpolate(inner, scale_factor=2, mode="bilinear", align_corners=False)
     # At the crop's border the pixels beyond it have their part, which the cut-out box does not know.
@@ -65,7 +65,7 @@ def test_a_ramp_tells_where_crops_lie() -> None:
     n = 500
     ramp = (torch.arange(64) + 0.5) / 64
     x = torch.stack([ramp.expand(64, 64), ramp[:, None].expand(64, 64)])[None].expand(n, -1, -1, -1)
-    shown = sample(x, draw_crops(n, seeded(), smallest=0.3, flip=False))
+    shown = warp(x, draw_crops(n, seeded(), smallest=0.3, flip=False))
     low, high = shown.amin((2, 3)), shown.amax((2, 3))
     assert low.min() >= 0
     assert high.max() <= 1
@@ -91,8 +91,8 @@ def test_one_map_after_another() -> None:
     x = noise()
     half = crop(each(0.5), each(0), each(0.5), each(1), each(1))
     moved = crop(each(-0.25), each(0), each(1), each(1), each(1))
-    expected = sample(x, crop(each(0.375), each(0), each(0.5), each(1), each(1)))
-    torch.testing.assert_close(sample(x, after(half, moved)), expected, atol=1e-5, rtol=0)
+    expected = warp(x, crop(each(0.375), each(0), each(0.5), each(1), each(1)))
+    torch.testing.assert_close(warp(x, after(half, moved)), expected, atol=1e-5, rtol=0)
 
 
 def test_a_turn_keeps_right_angles_in_images_that_are_no_squares() -> None:
@@ -139,7 +139,7 @@ def test_without_anything_set_batches_are_the_bytes_of_before() -> None:
     data, generator = dataset(channels=1, side=8), seeded(1)
     chosen = torch.randperm(40, generator=generator)[:20]
     x = to_input(torch.from_numpy(data.train.pixels)[chosen], data.mean, data.std)
-    x = sample(x, draw(20, generator, flip=True)).to(memory_format=torch.channels_last)
+    x = warp(x, draw(20, generator, flip=True)).to(memory_format=torch.channels_last)
     x = x * kept_by_cutout(20, Size.square(8), 0.3, generator)
     stream = batches(data.train, data, batch_size=20, device=CPU, generator=seeded(1), augment=True, cutout=0.3)
     assert torch.equal(next(stream)[0], x)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from run_fakes import a_config, install, write_table
 from typer.testing import CliRunner
 
@@ -89,9 +90,25 @@ def test_a_run_from_arrays_to_predictions(arrays: Path, tmp_path: Path, monkeypa
     assert again["accuracy"] == result["accuracy"]
 
 
-def test_what_a_model_of_other_channels_needs_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from PIL import Image
+def test_photographs_at_a_rectangle_are_read_so_again(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    space = space_instance("toy", width=1.0, resolution="8x20", channels=3, classes=3)
+    tables = write_table(tmp_path / "tables", spaces=[space])
+    result = run_search(a_config(images, resolution="8x20", epochs=8), tmp_path / "run", tables=tables)
+    model = tmp_path / "run" / result["model"]
+    metadata = format_of("onnxruntime", "fp32").metadata(model.read_bytes())
+    assert (metadata["imgsz"], metadata["hwnas.color"], metadata["hwnas.fit"]) == ("[8, 20]", "rgb", "pad")
+    found = predict(model, [images])
+    np.save(tmp_path / "red.npy", np.asarray(Image.open(images / "red" / "00.png")))
+    assert np.mean([one.classes[0][0] == one.image.parent.name for one in found]) > 0.8
+    (whole,) = predict(model, [tmp_path / "red.npy"])
+    twin = next(one for one in found if one.image == images / "red" / "00.png")
+    assert dict(whole.classes)["red"] == pytest.approx(dict(twin.classes)["red"], abs=0.05)
 
+
+def test_what_a_model_of_other_channels_needs_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch.setattr)
     pixels, labels = levels(60, 2, 8, 12)
     np.savez(tmp_path / "two.npz", x=pixels, y=labels)

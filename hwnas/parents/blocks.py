@@ -22,7 +22,8 @@ class ParentBlocks:
     Attributes:
         space: of the supernet.
         device: that all compute on.
-        learners: (slot, option) that are neither the parent's own block nor without parameters.
+        own: (slot, option) of decisions that are the parent's own op.
+        learners: those that are not, and have parameters.
     """
 
     def __init__(self, supernet: Supernet, weights: ParentWeights, *, device: torch.device | None = None) -> None:
@@ -38,19 +39,15 @@ class ParentBlocks:
         )
         self._parent = module_with(network, inherit(weights, network)).eval().to(self.device)
         self._supernet = supernet.to(self.device)
-        own = dict(network.ops)
-        self.learners = [
-            (place, option)
+        ops = dict(network.ops)
+        specs = {
+            (place, option): spec
             for place, slot in enumerate(self.space.slots)
             for option, spec in enumerate(slot.ops)
-            if slot.decision is not None and spec.graph.nodes and spec != own[slot.name]
-        ]
-        self.same = {
-            (place, option)
-            for place, slot in enumerate(self.space.slots)
-            for option, spec in enumerate(slot.ops)
-            if spec == own[slot.name]
+            if slot.decision is not None
         }
+        self.own = {key for key, spec in specs.items() if spec == ops[self.space.slots[key[0]].name]}
+        self.learners = [key for key, spec in specs.items() if spec.graph.nodes and key not in self.own]
 
     def pairs(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """What each of the parent's ops reads and writes for images (batch, C, H, W), in order, but the classifier."""

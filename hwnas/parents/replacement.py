@@ -38,7 +38,7 @@ def replacement_scores(
             own = pairs[-1][1].mean((2, 3))
             for place, slot in enumerate(blocks.space.slots[:-1]):
                 for option in range(len(slot.ops)) if slot.decision is not None else ():
-                    if (place, option) not in blocks.same:
+                    if (place, option) not in blocks.own:
                         found = blocks.features(place, blocks.option(place, option)(pairs[place][0]))
                         sums[place, option] += float(loss(found, own).sum())
     return blocks.of_decisions({key: value / len(images) for key, value in sums.items()})

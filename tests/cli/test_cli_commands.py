@@ -60,6 +60,7 @@ def test_the_commands_are_those_of_the_surface() -> None:
     assert {"search", "profile-device", "verify", "predict", "report", "doctor"} <= names
     assert {"devices list", "devices show", "devices check"} <= names
     assert {"spaces list", "spaces show", "strategies list", "strategies show"} <= names
+    assert {"parents list", "parents show", "parents import"} <= names
 
 
 def test_check_tells_what_the_device_is() -> None:

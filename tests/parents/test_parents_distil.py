@@ -19,10 +19,10 @@ from hwnas.parents.inherit import module_with
 from hwnas.parents.replacement import feature_loss, head_loss, replacement_scores
 
 WHOLE = elastic_space()
-FREE = (1, 3, 4)  # decisions with all their options
+FREE = (1, 3, 5)  # decisions with all their options
 SPACE = WHOLE.restricted([range(count) if place in FREE else (0,) for place, count in enumerate(WHOLE.options)])
 PARENT = SPACE.network(SPACE.architecture([0] * len(SPACE.decisions)))
-SOME = [(1, 2), (3, 5), (4, 8)]  # decision and option
+SOME = [(1, 2), (3, 5), (5, 2)]  # decision and option
 QUICK = DistilSettings(epochs=2, batch_size=10, lr=3e-3, augment=False)
 
 
@@ -78,7 +78,7 @@ def test_options_come_closer_to_the_parent_and_the_rest_stays(images: Dataset) -
     assert {tuple(name.split(".")[:2]) for name in changed} == named
     assert not [name for name in changed if "running" in name]
     sums = [sum(errors[place][index] for place, index in learners) for errors in (first, last)]
-    assert sums[1] < 0.7 * sums[0]
+    assert sums[1] < 0.85 * sums[0]
     assert not any(part.training for part in trained.modules())
 
 

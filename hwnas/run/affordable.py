@@ -20,7 +20,7 @@ from hwnas.nas.strategies import Strategy
 from hwnas.run.instance import ChosenInstance, extreme
 from hwnas.run.schedule import time_shares
 from hwnas.train import training_session
-from hwnas.train.timing import mean_step_s, timed_batch
+from hwnas.train.timing import mean_step_s
 
 FEWEST_PASSES, FEWEST_STEPS = 8.0, 60.0
 """Of each final training over the train images, and of a search: with fewer, a smaller instance is taken."""
@@ -28,7 +28,7 @@ _LEFT = 0.75  # of the minutes, for search and training; measuring, verdict and 
 _WIDE, _SHARP = 0.5, 96  # width and pixels that are kept until there is nothing else to give up
 _VALUE = 20  # multiply-adds that take as long in training as writing a value, measured (docs/decisions/0058)
 _TIMED_S = 1.0
-_TIMED_IMAGES = 16
+_MOST_IMAGES, _MOST_PIXELS = 16, 100_000  # of a timed step, but two images at least: it is the largest network
 
 Rung = tuple[float, int]
 """Width and depth."""
@@ -125,8 +125,8 @@ def _enough(space: SearchSpace, unit_s: float, training: Training) -> Enough:
 
 def _seconds_of_work(space: SearchSpace, training: Training) -> float:
     """Seconds that training takes for a unit of work, from a few steps of the largest network."""
-    network = extreme(space, max)
-    images = timed_batch(_TIMED_IMAGES, Size(*space.input_shape[1:]).side)
+    network, pixels = extreme(space, max), space.input_shape[1] * space.input_shape[2]
+    images = min(_MOST_IMAGES, max(2, _MOST_PIXELS // pixels))
     with training_session(training.config.compute.seed, training.config.compute.threads):
         module = network_module(network).to(training.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         x = torch.rand(images, *space.input_shape, device=training.device).to(memory_format=torch.channels_last)

@@ -36,18 +36,21 @@ from hwnas.train.training import Training
 
 _CPU = torch.device("cpu")
 _BLOCK = "k3e6"
-_CROP = {"crop_scale": 0.5}
+_MORE: dict[str, dict[str, Any]] = {
+    "colour .4": {"color_jitter": 0.4},
+    "trivial": {"trivial_augment": True},
+    "erasing .25": {"random_erasing": 0.25},
+    "mixup .2": {"mixup": 0.2},
+    "cutmix 1": {"cutmix": 1.0},
+}
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "old": {},
     "none": {"augment": False},
     "crop .25": {"crop_scale": 0.25},
-    "crop .5": _CROP,
+    "crop .5": {"crop_scale": 0.5},
     "crop .7": {"crop_scale": 0.7},
-    "crop .5, colour .4": _CROP | {"color_jitter": 0.4},
-    "crop .5, trivial": _CROP | {"trivial_augment": True},
-    "crop .5, erasing .25": _CROP | {"random_erasing": 0.25},
-    "crop .5, mixup .2": _CROP | {"mixup": 0.2},
-    "crop .5, cutmix 1": _CROP | {"cutmix": 1.0},
+    **_MORE,
+    **{f"crop .5, {name}": {"crop_scale": 0.5} | more for name, more in _MORE.items()},
 }
 
 

@@ -19,7 +19,7 @@ class TrainAugmentation(Section):
         float | None,
         Option(
             "Random resized crop: the smallest share of the area that is kept; 0 moves, turns and scales a little "
-            "instead, as grey and tiny images are by default.",
+            "instead, the default for grey or tiny images and for short trainings.",
             ge=0,
             le=1,
             by_default="follows the data",

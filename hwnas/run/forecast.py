@@ -134,7 +134,9 @@ def _image_s(plan: Plan, dataset: Dataset) -> float:
     """Seconds that an image takes in a training, the mean of the smallest and of the largest network."""
     recipe = Recipe.for_images(len(dataset.train))
     batch_size = min(len(dataset.train), timed_batch(recipe.batch_size, dataset.resolution))
-    recipe = replace(recipe.for_photographs() if photographs(dataset) else recipe, batch_size=batch_size)
+    if photographs(dataset):
+        recipe = recipe.for_photographs(len(dataset.train))
+    recipe = replace(recipe, batch_size=batch_size)
     times_s = []
     for pick in (min, max):
         run = Training(network_module(extreme(plan.space, pick)), dataset, recipe, 0, plan.accelerator)

@@ -224,11 +224,13 @@ def final_recipe(
         photographs: whether the images are augmented as photographs.
     """
     usual = replace(Recipe.for_images(train_images), class_balanced=_balanced(config))
-    usual = usual.for_photographs() if photographs else usual
     cells = config.train.recipe == "cells" or (config.train.recipe == "auto" and config.space.name in _SPACES_OF_CELLS)
-    wrapped = Recipe.for_cells if cells else lambda recipe: recipe
 
     inherits = config.search.evaluator == "one-shot"
+
+    def wrapped(recipe: Recipe) -> Recipe:
+        recipe = recipe.for_cells() if cells else recipe
+        return recipe.for_photographs(train_images) if photographs else recipe
 
     def lasting(epochs: int, steps: int = 0, *, share: float, gently: bool) -> Recipe:
         """Of so many epochs; learned weights are trained gently where they are few."""

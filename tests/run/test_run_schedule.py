@@ -38,10 +38,11 @@ def unasked(_: object) -> tuple[float, float]:
 
 
 def test_photographs_have_their_augmentation_unless_something_else_is_set() -> None:
-    usual = final_recipe(CONFIG, IMAGES, timed=unasked)
-    photo = final_recipe(CONFIG, IMAGES, timed=unasked, photographs=True)
-    assert photo == usual.for_photographs()
-    asked = CONFIG.changed(train={"crop_scale": 0.0, "mixup": 0.3})
+    long = changed(CONFIG, epochs=100)
+    photo = final_recipe(long, IMAGES, timed=unasked, photographs=True)
+    assert photo == final_recipe(long, IMAGES, timed=unasked).for_photographs(IMAGES)
+    assert photo.crop_scale > 0
+    asked = long.changed(train={"crop_scale": 0.0, "mixup": 0.3})
     recipe = final_recipe(asked, IMAGES, timed=unasked, photographs=True)
     assert (recipe.crop_scale, recipe.mixup) == (0.0, 0.3)
 

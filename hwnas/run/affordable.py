@@ -89,7 +89,7 @@ def affordable(
     here = _enough(found.space, unit_s, training)
     if here:
         return found, ""
-    resolution = Size(*found.space.input_shape[1:])
+    resolution = found.size
     smaller = [
         (width, depth, other)
         for other in resolutions

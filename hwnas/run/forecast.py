@@ -9,8 +9,7 @@ from typing import Any
 
 from hwnas.backends.torch import network_module
 from hwnas.config import Configuration
-from hwnas.data import Dataset, resized
-from hwnas.data.photo_augment import photographs
+from hwnas.data import Dataset, photographs, resized
 from hwnas.errors import InputError
 from hwnas.image_size import Size
 from hwnas.nas.loop_memory import loop_memory

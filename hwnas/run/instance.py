@@ -38,6 +38,11 @@ class ChosenInstance:
     depth: int
     reason: str
 
+    @property
+    def size(self) -> Size:
+        """Of the images that its networks read."""
+        return Size(*self.space.input_shape[1:])
+
 
 def fit(
     budgets_ms: Sequence[float],

@@ -12,7 +12,6 @@ from hwnas.config import Budget, Configuration
 from hwnas.data import Dataset, Survey
 from hwnas.devices.device import Condition, Device
 from hwnas.devices.link import condition_of
-from hwnas.image_size import Size
 from hwnas.latency.find import device_or_imported, find_folder, say_if_here, table_folder
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table, table_for
 from hwnas.latency.model import LatencyModel
@@ -144,8 +143,7 @@ def make_plan(
     config = config if device.reachable else of_table(config, table, channels, len(classes))
     training = Training(config, chosen, lambda: train_images(config, survey, dataset), accelerator)
     found = chosen_instance(config, device, (channels, size, len(classes)), constrain, progress, training)
-    resolution = Size(*found.space.input_shape[1:]).plain
-    resolved = config.changed(space={"width": found.width, "depth": found.depth, "resolution": resolution})
+    resolved = config.changed(space={"width": found.width, "depth": found.depth, "resolution": found.size.plain})
     if device.reachable:
         table, place = table_for(device, found.space, tables)
     say_if_here(place, tables, progress)

@@ -13,7 +13,7 @@ from torch import nn
 
 from hwnas.arch.space import Architecture
 from hwnas.backends.torch import network_module
-from hwnas.data.photo_augment import photographs
+from hwnas.data import photographs
 from hwnas.metric_names import NAMES
 from hwnas.nas.engine import SearchOutcome
 from hwnas.nas.select import SCORED_IMAGES, scored_images

@@ -99,7 +99,7 @@ def test_the_answer_is_feasible_whatever_was_proposed(name: str, rank: int, tmp_
         TOY,
         [limits],
         strategy(name),
-        SimpleNamespace(val=range(100)),  # type: ignore[arg-type]  # the evaluator needs no images
+        SimpleNamespace(val=range(100), classes=("a", "b")),  # type: ignore[arg-type]  # the evaluator needs no images
         SearchSettings(warmup_epochs=0, epochs=0, candidates=12),
         seed=0,
         device=torch.device("cpu"),

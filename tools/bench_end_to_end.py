@@ -132,6 +132,7 @@ def main(
     hasty: Annotated[
         bool, typer.Option("--hasty", help="Search for two epochs: latencies do not depend on how good a network is.")
     ] = False,
+    front: Annotated[bool, typer.Option("--front", help="All budgets of a seed from one search.")] = False,
     train_every: Annotated[int, typer.Option(help="With --no-train: train every n-th run all the same.")] = 0,
     with_rivals: Annotated[bool, typer.Option("--rivals", help="Train the rivals of every trained run.")] = False,
     with_longer: Annotated[bool, typer.Option("--longer", help="With --rivals: two more trainings.")] = False,
@@ -144,21 +145,22 @@ def main(
     rows: list[dict[str, Any]] = []
     few = 1 if hasty else None
     for seed in map(int, seeds.split(",")):
-        for budget in budgets.split(","):
+        for asked in [budgets] if front else budgets.split(","):
             trained = not no_train or (train_every > 0 and len(rows) % train_every == 0)
             config = Configuration(
                 data=Data(source=data),
-                target=Target(budget=budget, device=device),
+                target=Target(budget=asked, device=device),
                 space=Space(width=width),
                 search=Search(strategy=strategy, warmup_epochs=few, epochs=few, candidates=2 if hasty else None),
                 train=Train(enabled=trained, epochs=epochs, minutes=minutes),
                 compute=Compute(seed=seed, threads=threads),
             )
-            folder = runs / f"{Path(data).stem}-{budget.replace('%', 'pct')}-s{seed}"
-            row = {"budget": budget, "seed": seed} | one_run(config, folder, tables)
-            if with_rivals and trained:
-                row["rivals"] = rivals(config, folder, row, tables, longer=with_longer)
-            rows.append(row)
+            folder = runs / f"{Path(data).stem}-{asked.replace('%', 'pct').replace(',', '-')}-s{seed}"
+            result = one_run(config, folder, tables)
+            found = result.get("front", [result])
+            rows += [{"budget": one.get("folder", asked), "seed": seed} | one for one in found]
+            if with_rivals and trained and not front:
+                rows[-1]["rivals"] = rivals(config, folder, result, tables, longer=with_longer)
             if out is not None:
                 write_json(out, {"rows": rows})
     _print(rows)

@@ -13,7 +13,6 @@ from hwnas.arch.op import OpSpec
 from hwnas.backends.torch import network_module
 from hwnas.config import Configuration
 from hwnas.data import Dataset, resized
-from hwnas.data.photo_augment import photographs
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.nas.supernet import Supernet
@@ -122,8 +121,6 @@ def _image_s(plan: Plan, dataset: Dataset) -> float:
     """Seconds that an image takes in a training, the mean of the smallest and of the largest network."""
     recipe = Recipe.for_images(len(dataset.train))
     batch_size = min(len(dataset.train), timed_batch(recipe.batch_size, dataset.resolution))
-    if photographs(dataset):
-        recipe = recipe.for_photographs(len(dataset.train))
     recipe = replace(recipe, batch_size=batch_size)
     times_s = []
     for pick in (min, max):

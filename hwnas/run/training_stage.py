@@ -12,7 +12,6 @@ from torch import nn
 
 from hwnas.arch.space import Architecture
 from hwnas.backends.torch import network_module
-from hwnas.data.photo_augment import photographs
 from hwnas.metric_names import NAMES
 from hwnas.nas.engine import SearchOutcome
 from hwnas.nas.select import SCORED_IMAGES, scored_images
@@ -50,13 +49,7 @@ def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> 
 
     recipe = kept_recipe(
         context.folder.state / "recipe.json",
-        lambda: final_recipe(
-            config,
-            images,
-            timed=timed,
-            budgets=len(context.runs),
-            photographs=photographs(run.dataset),
-        ),
+        lambda: final_recipe(config, images, timed=timed, budgets=len(context.runs)),
     )
     if said := hurried(config, recipe, images):
         context.progress.say(said)
@@ -98,7 +91,6 @@ def repair_recipe(run: RunContext, choices: tuple[int, ...], recipe: Recipe) -> 
             timed=timed,
             networks=1 + config.train.baseline,
             most_epochs=recipe.epochs,
-            photographs=photographs(run.dataset),
         ),
     )
 

@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "backends": {"arch", "errors", "files", "locks", "runtimes", "schema"},
     "devices": BASE | {"backends"},
     "latency": MEASURING - {"latency"},
-    "data": {"errors", "files", "progress", "image_size"},
+    "data": {"display", "errors", "files", "progress", "image_size"},
     "train": {"data", "errors", "files", "metrics", "progress", "schema", "image_size"},
     "nas": MEASURING | TRAINING,
     "parents": MEASURING | TRAINING | {"nas"},

@@ -16,7 +16,7 @@ from hwnas.config import Configuration, Target
 from hwnas.data import Dataset, from_torch
 from hwnas.events import Events, OnEvent
 from hwnas.run.clock import Clock
-from hwnas.run.forecast import forecast
+from hwnas.run.data_stage import foreseen
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
@@ -115,7 +115,7 @@ def plan_search(
     facts, more = plan_facts(plan), dict[str, str]()
     if plan.config.train.minutes:
         events.say("reading the images, and timing a few steps, to tell what the minutes are enough for")
-        expected = forecast(plan, dataset, clock)
+    if (expected := foreseen(plan, dataset, clock)) is not None:
         facts["minutes"] = expected.to_json()
         more = {"minutes": str(expected)} | ({"advice": expected.advice} if expected.advice else {})
     return SearchPlan(plan_lines(plan, facts) | more, facts | {"config": plan.config.to_json()})

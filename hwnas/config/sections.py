@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 from hwnas.config import renamed
 from hwnas.config.augmentation import TrainAugmentation
 from hwnas.config.budget import budget_text
+from hwnas.config.micro_batch import MicroBatch
 from hwnas.config.option import Option
 from hwnas.config.section import Section
 from hwnas.config.share import parse_share
@@ -292,16 +293,7 @@ class Search(Section):
             by_default="follows the minutes",
         ),
     ] = None
-    micro_batch: Annotated[
-        int | None,
-        Option(
-            "Images of a batch that are computed at once, at most; 0 is all.",
-            unit="images",
-            ge=0,
-            le=_MOST,
-            by_default="follows the memory",
-        ),
-    ] = None
+    micro_batch: MicroBatch = None
 
 
 class Train(TrainAugmentation):
@@ -372,13 +364,4 @@ class Train(TrainAugmentation):
             by_default="follows the metric",
         ),
     ] = None
-    micro_batch: Annotated[
-        int | None,
-        Option(
-            "Images of a batch that are computed at once, at most; 0 is all.",
-            unit="images",
-            ge=0,
-            le=_MOST,
-            by_default="follows the memory",
-        ),
-    ] = None
+    micro_batch: MicroBatch = None

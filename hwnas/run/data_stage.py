@@ -6,11 +6,24 @@ from hwnas.data import Dataset, resized
 from hwnas.events import Events
 from hwnas.image_size import Size
 from hwnas.run.clock import Clock
-from hwnas.run.forecast import forecast
+from hwnas.run.forecast import Forecast, forecast
 from hwnas.run.images import images_of, note_images
 from hwnas.run.plan import Plan
 from hwnas.run.plan_checks import uneven
 from hwnas.run.run_folder import RunFolder
+from hwnas.run.step_limit import check_memory
+
+
+def foreseen(plan: Plan, dataset: Dataset | None, clock: Clock) -> Forecast | None:
+    """What the minutes are enough for, if there are any; and a look at the memory of a step.
+
+    Raises:
+        DataError, InputError: as `forecast`.
+    """
+    if plan.config.train.minutes:
+        return forecast(plan, dataset, clock)
+    check_memory(plan)
+    return None
 
 
 def images(plan: Plan, dataset: Dataset | None, folder: RunFolder, events: Events) -> Dataset:
@@ -30,20 +43,13 @@ def images(plan: Plan, dataset: Dataset | None, folder: RunFolder, events: Event
     return resized(dataset, resolution)
 
 
-def tell_of_images(
-    plan: Plan, dataset: Dataset, folder: RunFolder, events: Events, clock: Clock, *, resumed: bool
-) -> None:
-    """Write what the images are like, and tell how uneven the classes are and what the minutes are enough for.
-
-    Raises:
-        InputError: the minutes or the memory are too little for any run.
-    """
+def tell_of_images(plan: Plan, dataset: Dataset, folder: RunFolder, events: Events, expected: Forecast | None) -> None:
+    """Write what the images are like, and tell how uneven the classes are and what the minutes are enough for."""
     if plan.survey is not None:
         note_images(plan.survey, folder, events)
     if said := uneven(plan.config, dataset):
         events.say(said)
-    if plan.config.train.minutes and not resumed:
-        expected = forecast(plan, dataset, clock)
+    if expected is not None:
         events.say(str(expected))
         if expected.advice:
             events.say(expected.advice)

@@ -30,8 +30,8 @@ from hwnas.run.schedule import (
     search_settings,
     trainings,
 )
-from hwnas.run.step_limit import largest_training
-from hwnas.train import Recipe, step_limit_bytes, training_session
+from hwnas.run.step_limit import largest_training, limit_bytes
+from hwnas.train import Recipe, training_session
 from hwnas.train.step_memory import StepMemory
 from hwnas.train.timing import mean_step_s, timed_batch
 from hwnas.train.training import Training
@@ -167,7 +167,7 @@ class _Guess:
     def __init__(self, plan: Plan, dataset: Dataset, image_s: float, spent_s: float, budgets_ms: list[float]) -> None:
         self._plan, self._dataset, self._image_s, self._budgets_ms = plan, dataset, image_s, budgets_ms
         self._spent_s = spent_s
-        self._limit_bytes = step_limit_bytes(plan.config.compute.memory_gb, plan.accelerator)
+        self._limit_bytes = limit_bytes(plan)
         parts = (dataset.train, dataset.val, dataset.test)
         self._images_mib = sum(prod(part.shape) for part in parts if part.in_memory) / 2**20
         shared = plan.space.shares_weights and plan.config.search.evaluator == "one-shot"

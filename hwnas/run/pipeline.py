@@ -13,7 +13,7 @@ from hwnas.events import Events, OnEvent
 from hwnas.latency.model import LatencyModel
 from hwnas.run.clock import Clock
 from hwnas.run.context import RunContext, SearchContext
-from hwnas.run.data_stage import images, tell_of_images
+from hwnas.run.data_stage import foreseen, images, tell_of_images
 from hwnas.run.environment import write_environment
 from hwnas.run.finished import damaged, has_verdict, mend, result_if_whole, results_again
 from hwnas.run.latency_stage import kept_table, ready_model
@@ -62,6 +62,8 @@ def run_search(
     settled = folder.remembered(config) if resume else config
     clock = Clock(config.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0)
     plan = make_plan(settled, tables, dataset, any_table=any_table, progress=events)
+    # Before the folder is claimed, which clears it: a run that is refused leaves what is there.
+    expected = None if resume else foreseen(plan, dataset, clock)
     with folder.claimed(plan.config, resume=resume, force=force):
         if dataset is not None:
             folder.same_data(dataset.digest())
@@ -74,7 +76,7 @@ def run_search(
             write_environment(plan, folder.environment)
             with events.stage("data"):
                 dataset = images(plan, dataset, folder, events)
-            tell_of_images(plan, dataset, folder, events, clock, resumed=resume)
+            tell_of_images(plan, dataset, folder, events, expected)
             with events.stage("measure"):
                 whole = _latencies(plan, folder, events, clock)
             model, range_ms = whole.restricted(plan.constrained.kept), (whole.smallest_ms, whole.largest_ms)

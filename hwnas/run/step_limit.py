@@ -6,6 +6,7 @@ from hwnas.arch.costs import written
 from hwnas.arch.network import Network
 from hwnas.arch.space import SearchSpace
 from hwnas.backends.torch import network_module
+from hwnas.errors import InputError
 from hwnas.nas.arch_parts import has_own_gradient
 from hwnas.nas.loop_memory import loop_memory
 from hwnas.nas.search_settings import SearchSettings
@@ -46,6 +47,23 @@ def training_micro_batch(plan: Plan, recipe: Recipe, progress: Progress, *, proc
     return _at_once(plan, memory, recipe.batch_size, "training", progress, processes)
 
 
+def check_memory(plan: Plan) -> None:
+    """Whether a step of the usual batches fits into the memory that the configuration gives, if it gives any.
+
+    Raises:
+        InputError: not even two images do.
+    """
+    config = plan.config
+    if not config.compute.memory_gb:
+        return
+    limit = limit_bytes(plan)
+    if plan.space.shares_weights and config.search.evaluator == "one-shot":
+        batch_size = config.search.batch_size or SearchSettings.batch_size
+        loop_memory(plan.space, plan.strategy).at_once(batch_size, limit)
+    recipe = Recipe(batch_size=config.train.batch_size or Recipe.batch_size)
+    largest_training(plan.space, recipe).at_once(recipe.batch_size, limit)
+
+
 def largest_training(space: SearchSpace, recipe: Recipe) -> StepMemory:
     """What a step takes in the training of the network that writes the most."""
     return training_memory(network_module(_widest(space)), recipe, tuple(space.input_shape), space.classes)
@@ -54,14 +72,31 @@ def largest_training(space: SearchSpace, recipe: Recipe) -> StepMemory:
 def _at_once(
     plan: Plan, memory: StepMemory, batch_size: int, stage: str, progress: Progress, processes: int = 1
 ) -> int:
-    limit_bytes = step_limit_bytes(plan.config.compute.memory_gb, plan.accelerator) / processes
-    found = memory.at_once(batch_size, limit_bytes)
+    limit = limit_bytes(plan) / processes
+    found = memory.at_once(batch_size, limit)
     if found:
         progress.say(
-            f"{stage}: {found} of {batch_size} images of a batch at once, within {limit_bytes / 2**30:.2g} GiB; all "
+            f"{stage}: {found} of {batch_size} images of a batch at once, within {limit / 2**30:.2g} GiB; all "
             f"would take {memory.total(batch_size) / 2**30:.2g}, and batch norm sees {found} at a time"
         )
     return found
+
+
+def limit_bytes(plan: Plan) -> float:
+    """What a step may take.
+
+    Raises:
+        InputError: the process alone takes all that it may.
+    """
+    asked = plan.config.compute.memory_gb
+    left = step_limit_bytes(asked, plan.accelerator)
+    if left <= 0:
+        own = asked - left / 2**30
+        raise InputError(
+            f"a run must stay within its memory of {asked:g} GiB, but before any step it takes {own:.2g} GiB",
+            hint=f"give at least --memory-gb {1.5 * own:.2g}",
+        )
+    return left
 
 
 def _widest(space: SearchSpace) -> Network:

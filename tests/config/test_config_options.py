@@ -211,3 +211,10 @@ def test_a_new_option_costs_one_declaration(
     assert "| `heat` | `--heat` | `1.0` | a number above 0; K | Heat of the draws. |" in write_reference.page(
         Wider.sections().values()
     )
+
+
+@pytest.mark.parametrize("section", ["search", "train"])
+def test_one_image_at_once_is_refused(section: str) -> None:
+    with pytest.raises(InputError, match="at least 2 images"):
+        configure(None, [f"{section}.micro_batch=1"], {"target.budget": {"--budget-ms": "20"}})
+    assert configure(None, [f"{section}.micro_batch=2"], {"target.budget": {"--budget-ms": "20"}})

@@ -142,6 +142,15 @@ def test_a_missed_budget_is_a_result_and_exit_code_4(here: Path, monkeypatch: py
     assert printed["measured_ms"] == result.to_json()["measured_ms"]
 
 
+@pytest.mark.parametrize("refused", [{"minutes": 0.001}, {"memory_gb": 1e-6}])
+def test_a_run_that_is_refused_leaves_the_one_that_was_there(here: Path, refused: dict[str, float]) -> None:
+    result = searched("kept")
+    before = {path: path.read_bytes() for path in result.run.rglob("*") if path.is_file() and path.name != "lock"}
+    with pytest.raises(InputError, match=r"minutes|memory"):
+        searched("kept", force=True, **refused)
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_callbacks_hear_everything_and_the_log_is_one_of_them(here: Path) -> None:
     heard: list[hwnas.Event] = []
     result = searched("heard", on_event=[heard.append, lambda event: None])

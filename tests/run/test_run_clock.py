@@ -99,13 +99,11 @@ def test_a_limit_on_memory_splits_batches_or_is_refused(
     plan = make_plan(config, tables)
     each = (largest_training(plan.space, RECIPE), loop_memory(plan.space, plan.strategy))
     limit = max(one.total(16, 3) for one in each)
-    for module in (forecast, step_limit):
-        monkeypatch.setattr(module, "step_limit_bytes", lambda *_: limit)
+    monkeypatch.setattr(step_limit, "step_limit_bytes", lambda *_: limit)
     found = hwnas.search(config=changed(config, minutes=0.0), tables=tables, out=tmp_path / "run")
     for name in ("search", "recipe"):
         assert json.loads((found.run / "state" / f"{name}.json").read_text())["micro_batch"] in range(2, 16)
-    for module in (forecast, step_limit):
-        monkeypatch.setattr(module, "step_limit_bytes", lambda *_: 1000.0)
+    monkeypatch.setattr(step_limit, "step_limit_bytes", lambda *_: 1000.0)
     for act in (hwnas.plan_search, lambda **given: hwnas.search(out=tmp_path / "other", **given)):
         with pytest.raises(InputError, match="a step must stay within the memory"):
             act(config=config, tables=tables)  # type: ignore[operator]

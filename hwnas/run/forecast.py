@@ -111,7 +111,7 @@ def forecast(plan: Plan, dataset: Dataset | None, clock: Clock) -> Forecast:
     compute, resolution = plan.config.compute, Size(*plan.space.input_shape[1:])
     if dataset is None:
         dataset = images_of(plan.config, resolution, counted=_COUNTED)
-    dataset = resized(dataset, resolution)
+    dataset = plan.prepared(resized(dataset, resolution))
     with training_session(compute.seed, compute.threads):
         image_s = _image_s(plan, dataset)
     known_ms = [budget.value for budget in plan.budgets if not budget.relative]

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from hwnas.data import Dataset, Images, batches
@@ -23,6 +23,7 @@ from hwnas.files import sha256
 from hwnas.parents.blocks import ParentBlocks, Scores
 from hwnas.progress import Progress, Silent
 from hwnas.train import checkpoint as store
+from hwnas.train.norms import train_with_kept_statistics
 
 _KEPT_EVERY = 100  # steps
 
@@ -114,7 +115,7 @@ class _Distillation:
         self.tensors = {f"{k}.{name}": value for k, one in learners.items() for name, value in one.named_parameters()}
         self.optimizer = torch.optim.Adam(self.tensors.values(), lr=settings.lr)
         for one in learners.values():
-            _train_with_kept_statistics(one)
+            train_with_kept_statistics(one)
 
     def inputs(self) -> Iterator[Tensor]:
         """Inputs of all steps, epoch after epoch."""
@@ -175,11 +176,3 @@ class _Distillation:
 
 def _variance(target: Tensor) -> Tensor:
     return target.var(correction=0).clamp_min(1e-12)
-
-
-def _train_with_kept_statistics(module: nn.Module) -> None:
-    """Training mode, for the sake of fast gradients, but for the norms."""
-    module.train()
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.eval()

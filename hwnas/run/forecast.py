@@ -16,6 +16,7 @@ from hwnas.nas.loop_memory import loop_memory
 from hwnas.nas.loop_times import options_a_step
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
+from hwnas.run.adaptation import ADAPTATION_SHARE
 from hwnas.run.clock import Clock, ending_s
 from hwnas.run.images import images_of
 from hwnas.run.instance import extreme
@@ -152,9 +153,9 @@ def _advice(plan: Plan, minutes: float, enough: float) -> str:
     """What a user can do about minutes that are too few."""
     config = plan.config
     cheaper = ["a smaller --width or --resolution"]
-    if config.search.init and plan.strategy.relaxation is not None:
+    if config.search.init and not config.from_parent and plan.strategy.relaxation is not None:
         cheaper.append("--search-share 0")
-    if plan.strategy.relaxation is not None:
+    if plan.strategy.relaxation is not None and not plan.strategy.replaces:
         cheaper.append("--strategy random")
     if config.train.baseline and config.train.enabled:
         cheaper.append("--no-baseline")
@@ -201,6 +202,8 @@ class _Guess:
             evaluation_s=FORWARD_SHARE * self._image_s * evaluated,
         )
         left_s = Clock(minutes, earlier_s=self._spent_s + measuring).left_s(end_s)
+        adapting_s = ADAPTATION_SHARE * left_s if config.from_parent else 0.0
+        left_s -= adapting_s
         step = options_a_step(plan.space, plan.strategy) * epoch_s
 
         def search_epoch_s(settings: SearchSettings) -> tuple[float, float]:
@@ -231,6 +234,7 @@ class _Guess:
         stages = [Stage("so far", self._spent_s / 60)]
         stages += [Stage("measuring", measuring / 60)] if measuring else []
         searched_epochs, batch_s = part * settings.all_epochs, step / images * settings.batch_size
+        stages += [Stage("options of the parent", adapting_s / 60)] if adapting_s else []
         stages += [
             Stage("search", search_s / 60, searched_epochs, self._searching, step, batch_s),
             Stage("scores", scores_s / 60),

@@ -244,7 +244,9 @@ def final_recipe(
         """Of so many epochs; learned weights are trained gently where they are few, or a parent's."""
         rate = usual.lr * (fine_tuning(share) if gently and inherits else 1.0)
         rate = usual.lr * _FROM_PARENT_RATE if config.from_parent else rate
-        return overridden(wrapped(replace(usual, epochs=epochs, epoch_steps=steps, lr=rate)), config.train)
+        kept = config.search.strategy == "replace"
+        asked = replace(usual, epochs=epochs, epoch_steps=steps, lr=rate, keep_statistics=kept)
+        return overridden(wrapped(asked), config.train)
 
     if config.train.epochs or not config.train.minutes:
         epochs = config.train.epochs or usual.epochs

@@ -10,16 +10,21 @@ import numpy as np
 import pytest
 import torch
 from made_up_parents import SIZE, WIDTH, elastic_space, made_up
-from run_fakes import a_config, install, write_table
+from run_fakes import a_config, install, on_replace, write_table
 
 from hwnas.arch import Architecture
 from hwnas.arch.spaces import parent_names
+from hwnas.backends.model_format import format_of
 from hwnas.config import PARENTS, Configuration, Target
 from hwnas.errors import InputError
 from hwnas.meta.initialisation import load_initialisation
 from hwnas.nas.engine import SearchOutcome
+from hwnas.nas.start import Start
+from hwnas.parents import distil
 from hwnas.parents.parent_weights import VERSION, kept_at
 from hwnas.run import adaptation, search_stage
+from hwnas.run.adaptation import Adaptation, affordable_adaptation
+from hwnas.run.parent_stage import logits_of
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
@@ -49,7 +54,8 @@ class Runs:
 @pytest.fixture
 def runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     monkeypatch.setenv("HWNAS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(adaptation, "_USUAL_STEPS", 3)
+    monkeypatch.setattr(adaptation, "_USUAL_STEPS", 2)
+    monkeypatch.setattr(adaptation, "_MOST_AT_ONCE", 4)
     install(monkeypatch.setattr)
     return Runs(images, tmp_path)
 
@@ -126,8 +132,63 @@ def test_the_best_replacements_within_the_budget(runs: Runs, monkeypatch: pytest
     expected = supernet.extract(Architecture(SPACE.name, choices)).state_dict()
     assert all(torch.equal(shipped[name], value) for name, value in expected.items())
     assert not (runs.root / "run" / "state" / "distil.safetensors").exists()
+    metadata = format_of("onnxruntime", "fp32").metadata((runs.root / "run" / "model.onnx").read_bytes())
+    assert json.loads(metadata["hwnas.mean"]) == list(made_up().parent.preprocessing.mean)
+    assert json.loads(metadata["hwnas.std"]) == list(made_up().parent.preprocessing.std)
 
 
 def _of_option(name: str, option: int) -> str:
     slot, _, rest = name.partition(".")
     return f"{slot}.{option}.{rest}"
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_bytes(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distil, "_KEPT_EVERY", 1)
+
+    def die() -> None:
+        raise Killed
+
+    runs("whole")
+    for file in ("distil.safetensors", "parent.safetensors"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", on_replace(die, "after", file, 1))
+            with pytest.raises(Killed):
+                runs(file)
+        runs(file, resume=True)
+        for name in ("weights.safetensors", "architecture.json", "state/parent.safetensors", "evaluated.csv"):
+            assert (runs.root / file / name).read_bytes() == (runs.root / "whole" / name).read_bytes()
+
+
+def test_other_strategies_start_from_the_options_and_the_head(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[Start] = []
+
+    def stopped(*_: Any, start: Start, **__: Any) -> tuple[SearchOutcome, ...]:
+        starts.append(start)
+        raise Killed
+
+    monkeypatch.setattr(search_stage, "search", stopped)
+    with pytest.raises(Killed):
+        runs("run", strategy="gumbel")
+    (start,) = starts
+    assert start.settled
+    assert start.alpha is None
+    kept = load_initialisation(runs.root / "run" / "state" / "parent.safetensors")
+    assert kept.weights.keys() == start.weights.keys()
+    classifier, _ = checkpoint.load(runs.root / "run" / "state" / "head.safetensors")
+    assert torch.equal(start.weights[f"{SPACE.slots[-1].name}.0.linear.weight"], classifier["weight"])
+
+
+def test_the_minutes_say_how_long_the_options_learn() -> None:
+    usual = Adaptation(400, 32, 256)
+    assert affordable_adaptation(usual, 400.0, [9.0, 1.0, 3.0]) == Adaptation(50, 32, 160)
+    assert affordable_adaptation(usual, 1e5, [9.0, 1.0]) == Adaptation(25000, 32, 256)
+    assert affordable_adaptation(usual, 0.0, [9.0, 1.0]) == Adaptation(1, 32, 16)
+
+
+def test_logits_prefer_what_costs_little() -> None:
+    alpha = logits_of(((0.0, 0.1, 0.4), (0.0, 0.2), (0.0, 0.0, -0.1)))
+    assert torch.allclose(alpha, torch.tensor([[0.0, -4.0, -16.0], [0.0, -8.0, 0.0], [0.0, 0.0, 4.0]]))

@@ -11,7 +11,7 @@ from hwnas.data import Dataset
 _USUAL_STEPS, _USUAL_SCORE_IMAGES, _FEWEST_SCORE_IMAGES = 400, 256, 16
 _AT_ONCE_PIXELS = 32 * 160**2  # of a step: the maps between all blocks are kept during it
 _MOST_AT_ONCE, _FEWEST_AT_ONCE = 32, 4
-_SCORE_STEPS = 4.0  # steps that take as long for an image as its scores of all options (docs/decisions/0062)
+_SCORE_STEPS = 5.0  # steps that take as long for an image as its scores of all options (docs/decisions/0062)
 _DISTIL_SHARE, _SCORE_SHARE = 0.25, 0.1  # of the minutes that are left
 ADAPTATION_SHARE = _DISTIL_SHARE + _SCORE_SHARE
 

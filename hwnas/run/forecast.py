@@ -16,7 +16,6 @@ from hwnas.nas.loop_memory import loop_memory
 from hwnas.nas.loop_times import options_a_step
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
-from hwnas.run.adaptation import ADAPTATION_SHARE
 from hwnas.run.clock import Clock, ending_s
 from hwnas.run.images import images_of
 from hwnas.run.instance import extreme
@@ -26,6 +25,7 @@ from hwnas.run.schedule import (
     FORWARD_SHARE,
     HURRIED_SHARE,
     MOST_EPOCHS,
+    adaptation_s,
     final_recipe,
     most_scores,
     search_settings,
@@ -202,7 +202,7 @@ class _Guess:
             evaluation_s=FORWARD_SHARE * self._image_s * evaluated,
         )
         left_s = Clock(minutes, earlier_s=self._spent_s + measuring).left_s(end_s)
-        adapting_s = ADAPTATION_SHARE * left_s if config.from_parent else 0.0
+        adapting_s = adaptation_s(config, left_s)
         left_s -= adapting_s
         step = options_a_step(plan.space, plan.strategy) * epoch_s
 

@@ -69,9 +69,10 @@ def _adapt(context: SearchContext, parent: ParentWeights, kept: Path) -> None:
     alpha = None
     if run.plan.strategy.replaces:
         images = scored_images(run.dataset, settings.score_images)
-        with context.progress.track("score replacements", 1) as advance:
-            scores = replacement_scores(blocks, images, run.dataset, head_loss(classifier), batch_size=16)
-            advance()
+        loss, progress = head_loss(classifier), context.progress
+        scores = replacement_scores(
+            blocks, images, run.dataset, loss, batch_size=settings.batch_size, progress=progress
+        )
         alpha = logits_of(scores)
         context.progress.record({"event": "replacements", "images": len(images), "scores": scores})
     weights = {name: value.cpu() for name, value in supernet.state_dict().items()}
@@ -108,9 +109,7 @@ def _head(context: SearchContext, parent: ParentWeights, kept: Path) -> dict[str
     size, channels = run.dataset.size, run.dataset.channels
     network = parent.parent.network(width=parent.width, resolution=size, channels=channels, classes=parent.classes)
     body = trunk(network, inherit(parent, network))
-    with context.progress.track("the parent's features of the train images", 1) as advance:
-        found = features(body, run.dataset.train, run.dataset, device=run.device)
-        advance()
+    found = features(body, run.dataset.train, run.dataset, device=run.device, progress=context.progress)
     balanced = class_balanced(run.plan.config.search.metric)
     fitted = head(found, torch.from_numpy(run.dataset.train.labels), run.dataset, balanced=balanced)
     store.save(kept, fitted, {})

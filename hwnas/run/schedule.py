@@ -19,7 +19,7 @@ from hwnas.metric_names import class_balanced
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.nas.strategies import Strategy
-from hwnas.run.adaptation import Adaptation
+from hwnas.run.adaptation import ADAPTATION_SHARE, Adaptation
 from hwnas.schema import read_json_as
 from hwnas.train import Recipe, fine_tuning
 
@@ -201,6 +201,11 @@ def most_scores(config: Configuration, *, left_s: float, score_s: float, scored:
 def trainings(config: Configuration, budgets: int = 1) -> int:
     """How many networks a run trains: for each budget the winner, and the random baseline."""
     return budgets * config.train.enabled * (1 + config.train.baseline)
+
+
+def adaptation_s(config: Configuration, left_s: float) -> float:
+    """Of the seconds that are left, how many a parent is adapted for; none without one."""
+    return ADAPTATION_SHARE * left_s if config.from_parent else 0.0
 
 
 def time_shares(config: Configuration, budgets: int = 1) -> tuple[float, float]:

@@ -184,7 +184,7 @@ def test_other_strategies_start_from_the_options_and_the_head(runs: Runs, monkey
 
 def test_the_minutes_say_how_long_the_options_learn() -> None:
     usual = Adaptation(400, 32, 256)
-    assert affordable_adaptation(usual, 400.0, [9.0, 1.0, 3.0]) == Adaptation(50, 32, 160)
+    assert affordable_adaptation(usual, 400.0, [9.0, 1.0, 3.0]) == Adaptation(50, 32, 128)
     assert affordable_adaptation(usual, 1e5, [9.0, 1.0]) == Adaptation(25000, 32, 256)
     assert affordable_adaptation(usual, 0.0, [9.0, 1.0]) == Adaptation(1, 32, 16)
 

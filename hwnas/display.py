@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 
+_SHOWN = 5
+
 
 def table_html(title: str, facts: Mapping[str, object]) -> str:
     """A small table of facts, for `_repr_html_`; all text is escaped."""
@@ -18,3 +20,9 @@ def table_html(title: str, facts: Mapping[str, object]) -> str:
 def ms(value: float) -> str:
     """Milliseconds as text: four digits, or whole ones from 1,000 on."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
+
+
+def few(items: list[str]) -> str:
+    """The first few of the items, and how many more there are."""
+    more = f", and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -75,6 +75,11 @@ class Metrics:
         """Mean F1 of the classes that have images, or were taken for one."""
         return _mean(self.f1[self.counts + self.confusion.sum(axis=0) > 0])
 
+    def never_predicted(self, classes: Sequence[str]) -> list[str]:
+        """The classes that have images, and that no image was taken for."""
+        absent = (self.counts > 0) & (self.confusion.sum(axis=0) == 0)
+        return [name for name, yes in zip(classes, absent, strict=True) if yes]
+
     def value(self, metric: str) -> float:
         """The number that `--metric` names; higher is better."""
         return {"accuracy": self.accuracy, "balanced": self.balanced_accuracy, "macro-f1": self.macro_f1}[metric]
@@ -96,6 +101,7 @@ class Metrics:
                 {"name": name, "images": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
                 for name, n, p, r, f in rows
             ],
+            "never_predicted": self.never_predicted(classes),
             "confusion": self.confusion.tolist() if len(classes) <= DENSE_CLASSES else _sparse(self.confusion),
         }
 

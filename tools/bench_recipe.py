@@ -103,8 +103,9 @@ def table(found: dict[str, Any]) -> str:
         if not rows:
             continue
         gains = [row["accuracy"] - old[seed] for seed, row in rows.items() if seed in old]
-        error = statistics.stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.nan
-        gain = f"{statistics.mean(gains):+.3f} ± {error:.3f}" if gains and name != "old" else ""
+        gain = f"{statistics.mean(gains):+.3f}" if gains and name != "old" else ""
+        if gain and len(gains) > 1:
+            gain += f" ± {statistics.stdev(gains) / math.sqrt(len(gains)):.3f}"
         accuracy = statistics.mean(row["accuracy"] for row in rows.values())
         steps = next(iter(rows.values()))["steps"]
         lines.append(f"| {name} | {1e3 * step_s:.0f} | {steps} | {accuracy:.3f} | {gain} | {len(rows)} |")

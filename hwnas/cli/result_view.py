@@ -12,6 +12,7 @@ from hwnas.cli import console
 from hwnas.display import ms
 from hwnas.metric_names import NAMES
 from hwnas.report.earlier_results import judged_ms
+from hwnas.report.untrained import never_predicted_text
 
 
 def print_result(result: dict[str, Any], folder: Path) -> None:
@@ -26,6 +27,8 @@ def print_result(result: dict[str, Any], folder: Path) -> None:
         first = folder / result["front"][0]["folder"]
         label, models = "models", [folder / one["folder"] / one["model"] for one in result["front"]]
     else:
+        if untrained := never_predicted_text(result):
+            console.write(screen, f"[yellow]Not trained enough[/]: {escape(untrained)}.")
         console.write(screen, _verdict(result))
         console.write(screen, _binding(result))
         screen.print("")
@@ -141,8 +144,8 @@ def _verdict(result: dict[str, Any]) -> str:
 def _binding(result: dict[str, Any]) -> str:
     if result["budget_binds"] is None:
         return (
-            "Whether the budget binds is not known: the validation images do not tell the candidates apart; more of "
-            "them would."
+            "Whether the budget binds is not known: the validation images do not tell the candidates apart, or none "
+            "was scored; more of them, or more time, would."
         )
     if result["budget_binds"]:
         return "The budget binds: without it, a slower network would have been chosen."

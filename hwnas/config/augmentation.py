@@ -19,10 +19,10 @@ class TrainAugmentation(Section):
         float | None,
         Option(
             "Random resized crop: the smallest share of the area that is kept; 0 moves, turns and scales a little "
-            "instead, the default for grey or tiny images and for short trainings.",
+            "instead.",
             ge=0,
             le=1,
-            by_default="follows the data",
+            by_default="0",
         ),
     ] = None
     color_jitter: Annotated[

@@ -16,7 +16,6 @@ from hwnas.data.jpeg_npz import found_in
 from hwnas.data.known import cifar10, mnist, omniglot
 from hwnas.data.labels_csv import TABLE_SUFFIXES, from_csv
 from hwnas.data.npz import Archive
-from hwnas.data.photo_augment import photographs
 from hwnas.data.reading import ReadOptions
 from hwnas.data.source import Source
 from hwnas.data.survey import Survey
@@ -35,7 +34,6 @@ __all__ = [
     "from_torch",
     "load_dataset",
     "native_shape",
-    "photographs",
     "resized",
     "split",
     "survey",

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from hwnas.data import image
 from hwnas.data.census import Census, whole_pixels
-from hwnas.data.encoded import few
 from hwnas.data.found import Found
 from hwnas.data.survey import Caution
+from hwnas.display import few
 
 FLAT = 2
 """Grey levels; an image whose lightest and darkest pixel are no further apart has no contrast."""

@@ -21,11 +21,11 @@ from PIL import Image
 from hwnas.data import image
 from hwnas.data.reading import Fit, Reading
 from hwnas.data.resize import room
+from hwnas.display import few
 from hwnas.errors import DataError
 from hwnas.image_size import Size
 
 T = TypeVar("T")
-SHOWN = 5
 PROBED = 50
 _CHUNK = 16  # a future per image costs 40 % of decoding a small one
 
@@ -133,9 +133,3 @@ def bombs_are_errors() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
-
-
-def few(items: list[str]) -> str:
-    """The first few of the items, and how many more there are."""
-    more = f", and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return ", ".join(items[:SHOWN]) + more

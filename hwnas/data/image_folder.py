@@ -9,9 +9,9 @@ from pathlib import Path
 from hwnas.data import walk
 from hwnas.data.arrow_tables import TABLES, arrow_files, from_arrow
 from hwnas.data.dataset import SMALLEST_CLASS
-from hwnas.data.encoded import few
 from hwnas.data.found import PARTS, Found, Ignored, Labelled, Part, found_files, part_of
 from hwnas.data.labels_csv import COLUMNS, TABLE_SUFFIXES, from_csv, labels_file
+from hwnas.display import few
 from hwnas.errors import DataError
 from hwnas.files import user_path
 

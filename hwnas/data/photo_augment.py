@@ -13,14 +13,8 @@ from hwnas.data.dataset import Dataset
 from hwnas.data.trivial_augment import Changes
 from hwnas.image_size import Size
 
-_SMALLEST_PHOTOGRAPH = 24  # pixels
 _LOG_ASPECT = math.log(4 / 3)
 _ERASED_AREA, _ERASED_LOG_ASPECT = (0.02, 1 / 3), math.log(3.3)
-
-
-def photographs(dataset: Dataset) -> bool:
-    """Whether the images are augmented as photographs by default: those of three channels that are not tiny."""
-    return dataset.channels == 3 and dataset.size.short >= _SMALLEST_PHOTOGRAPH
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwnas.data.encoded import few
+from hwnas.display import few
 from hwnas.errors import StorageError, UnreadableError
 from hwnas.files import cache_folder, sha256, write_text
 

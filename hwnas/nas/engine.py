@@ -146,7 +146,9 @@ def _preferred(loop: SearchLoop, feasible: FeasibleSet) -> SearchOutcome:
     assert choices is not None
     assert unbudgeted is not None
     winner = Scored(Architecture(space.name, choices), math.nan, math.nan, np.array([math.nan]))
-    return SearchOutcome(winner, (), preferences, unbudgeted, loop.supernet)
+    # Where the search was trained, but had no time to score, nobody knows whether α is right.
+    known = not loop.settings.all_epochs
+    return SearchOutcome(winner, (), preferences, unbudgeted, loop.supernet, told_apart=known)
 
 
 def _proposed(loop: SearchLoop, index: int, feasible: FeasibleSet, seed: int) -> SearchOutcome:

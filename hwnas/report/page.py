@@ -23,6 +23,7 @@ from hwnas.report.run_files import (
     winner,
 )
 from hwnas.report.slots import read_slots
+from hwnas.report.untrained import never_predicted_text
 from hwnas.schema import read_json
 
 
@@ -43,6 +44,7 @@ def write_report(files: RunFiles) -> None:
         result=result,
         metric=metric_name(result),
         classes=class_table(result),
+        never_predicted=never_predicted_text(result),
         config=optional(asked, files.config),
         machine=optional(read_json, files.environment),
         layers=read_slots(architecture),

@@ -9,7 +9,7 @@ from typing import Any
 
 from hwnas.backends.torch import network_module
 from hwnas.config import Configuration
-from hwnas.data import Dataset, photographs, resized
+from hwnas.data import Dataset, resized
 from hwnas.errors import InputError
 from hwnas.image_size import Size
 from hwnas.nas.loop_memory import loop_memory
@@ -134,8 +134,6 @@ def _image_s(plan: Plan, dataset: Dataset) -> float:
     """Seconds that an image takes in a training, the mean of the smallest and of the largest network."""
     recipe = Recipe.for_images(len(dataset.train))
     batch_size = min(len(dataset.train), timed_batch(recipe.batch_size, dataset.resolution))
-    if photographs(dataset):
-        recipe = recipe.for_photographs(len(dataset.train))
     recipe = replace(recipe, batch_size=batch_size)
     times_s = []
     for pick in (min, max):

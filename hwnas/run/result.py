@@ -87,7 +87,7 @@ def result_of(
         "init": None if run.plan.reused is None else run.plan.reused.to_json(config.search.init),
         "seed": config.compute.seed,
         "table_sha256": run.table_sha256,
-        "seconds": run.folder.seconds(),
+        "seconds": round(run.clock.spent_s(), 1) if len(run.plan.budgets) == 1 else run.folder.seconds(),
     }
 
 

@@ -222,7 +222,6 @@ def final_recipe(
     budgets: int = 1,
     networks: int | None = None,
     most_epochs: int = MOST_EPOCHS,
-    photographs: bool = False,
 ) -> Recipe:
     """Recipe of the final trainings, the same for the found networks and for the baselines.
 
@@ -234,16 +233,12 @@ def final_recipe(
         budgets: for how many of them networks are trained.
         networks: how many are still to be trained, where that is not all.
         most_epochs: that fit in any minutes.
-        photographs: whether the images are augmented as photographs.
     """
     usual = replace(Recipe.for_images(train_images), class_balanced=_balanced(config))
     cells = config.train.recipe == "cells" or (config.train.recipe == "auto" and config.space.name in _SPACES_OF_CELLS)
+    wrapped = Recipe.for_cells if cells else lambda recipe: recipe
 
     inherits = config.search.evaluator == "one-shot"
-
-    def wrapped(recipe: Recipe) -> Recipe:
-        recipe = recipe.for_cells() if cells else recipe
-        return recipe.for_photographs(train_images) if photographs else recipe
 
     def lasting(epochs: int, steps: int = 0, *, share: float, gently: bool) -> Recipe:
         """Of so many epochs; learned weights are trained gently where they are few, or a parent's."""

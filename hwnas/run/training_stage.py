@@ -13,7 +13,6 @@ from torch import nn
 
 from hwnas.arch.space import Architecture
 from hwnas.backends.torch import network_module
-from hwnas.data import photographs
 from hwnas.metric_names import NAMES
 from hwnas.nas.engine import SearchOutcome
 from hwnas.nas.select import SCORED_IMAGES, scored_images
@@ -56,9 +55,7 @@ def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> 
 
     recipe = kept_recipe(
         context.folder.state / "recipe.json",
-        lambda: within_memory(
-            final_recipe(config, images, timed=timed, budgets=len(context.runs), photographs=photographs(run.dataset))
-        ),
+        lambda: within_memory(final_recipe(config, images, timed=timed, budgets=len(context.runs))),
     )
     if said := hurried(config, recipe, images):
         context.progress.say(said)
@@ -102,7 +99,6 @@ def repair_recipe(run: RunContext, choices: tuple[int, ...], recipe: Recipe) -> 
                 timed=timed,
                 networks=1 + config.train.baseline,
                 most_epochs=recipe.epochs,
-                photographs=photographs(run.dataset),
             ),
             micro_batch=recipe.micro_batch,
         ),

@@ -11,7 +11,6 @@ from hwnas.errors import InputError
 
 _MANY_IMAGES = 20_000
 _AVERAGED_SHARE = 0.03
-_PHOTO_CROP_SCALE, _PHOTO_PASSES = 0.5, 20
 _EACH = ("crop_scale", "color_jitter", "trivial_augment", "random_erasing")
 _LATER = ("epoch_steps", "micro_batch", "keep_statistics", *_EACH, "mixup", "cutmix")  # than the first checkpoints
 _CELL_EPOCHS, _CELL_DROP_PATH, _CELL_CUTOUT, _CELL_AUXILIARY = 600, 0.2, 0.5, 0.4  # DARTS on CIFAR-10
@@ -87,14 +86,6 @@ class Recipe:
         """
         share = min(1.0, self.epochs / _CELL_EPOCHS)
         return replace(self, cutout=share * _CELL_CUTOUT, drop_path=share * _CELL_DROP_PATH, auxiliary=_CELL_AUXILIARY)
-
-    def for_photographs(self, train_images: int) -> Recipe:
-        """The same with random resized crops, where so many train images are each seen often enough for them.
-
-        In shorter trainings the small maps measured better (docs/results/augmentation.md).
-        """
-        often = self.passes(train_images) >= _PHOTO_PASSES
-        return replace(self, crop_scale=_PHOTO_CROP_SCALE) if often else self
 
     @property
     def augmentation(self) -> Augmentation:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hwnas.data import Dataset, Images, batches, to_input
 from hwnas.data.augment import draw, kept_by_cutout, warp
-from hwnas.data.photo_augment import Augmentation, after, crop, draw_crops, kept_by_erasing, photographs
+from hwnas.data.photo_augment import Augmentation, after, crop, draw_crops, kept_by_erasing
 from hwnas.data.trivial_augment import CHANGES, Changes
 from hwnas.image_size import Size
 
@@ -171,10 +171,3 @@ def test_colour_jitter_of_strength_zero_is_the_crop_alone() -> None:
     plain = first_batch(data, Augmentation(0.5))
     barely = first_batch(data, Augmentation(0.5, color_jitter=1e-9))
     torch.testing.assert_close(barely, plain, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize(
-    ("channels", "side", "expected"), [(1, 32, False), (3, 16, False), (3, 24, True), (3, 96, True), (4, 32, False)]
-)
-def test_colour_images_that_are_not_tiny_are_photographs(channels: int, side: int, expected: bool) -> None:
-    assert photographs(dataset(channels, side, n=4)) is expected

@@ -153,6 +153,6 @@ def test_more_options_take_more_memory() -> None:
     space = space_instance("toy", width=1.0, resolution=32, channels=3, classes=10)
     image = {name: loop_memory(space, strategy(name)).image for name in ("random", "gumbel", "darts", "single_level")}
     assert image["random"] <= image["gumbel"] < image["darts"] < image["single_level"]
-    cells = space_instance("nasbench201", width=0.25, resolution=16, channels=3, classes=10)
+    cells = space_instance("nasbench201", width=0.25, depth=1, resolution=16, channels=3, classes=10)
     mixed, path = (loop_memory(replace(cells, mixed_warmup=on), strategy("random")).image for on in (True, False))
     assert mixed > 1.3 * path  # the warm-up computes all options

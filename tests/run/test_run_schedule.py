@@ -37,16 +37,6 @@ def unasked(_: object) -> tuple[float, float]:
     raise AssertionError("measured without need")
 
 
-def test_photographs_have_their_augmentation_unless_something_else_is_set() -> None:
-    long = changed(CONFIG, epochs=100)
-    photo = final_recipe(long, IMAGES, timed=unasked, photographs=True)
-    assert photo == final_recipe(long, IMAGES, timed=unasked).for_photographs(IMAGES)
-    assert photo.crop_scale > 0
-    asked = long.changed(train={"crop_scale": 0.0, "mixup": 0.3})
-    recipe = final_recipe(asked, IMAGES, timed=unasked, photographs=True)
-    assert (recipe.crop_scale, recipe.mixup) == (0.0, 0.3)
-
-
 def never(_: object) -> tuple[float, float]:
     raise AssertionError("measured without need")
 

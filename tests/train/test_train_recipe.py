@@ -54,21 +54,6 @@ def test_settings_of_later_versions_are_named_only_where_they_change_something()
         assert Recipe(**{name: value}).identity() == Recipe().identity() | {name: value}
 
 
-def test_photographs_change_the_augmentation_alone() -> None:
-    recipe = Recipe.for_images(100)
-    changed = recipe.for_photographs(100)
-    assert changed.augmentation.crop_scale > 0
-    assert {name for name, value in asdict(changed).items() if getattr(recipe, name) != value} <= {
-        "crop_scale", "color_jitter", "trivial_augment", "random_erasing", "mixup", "cutmix",
-    }  # fmt: skip
-
-
-def test_photographs_that_are_seen_a_few_times_keep_the_small_maps() -> None:
-    assert Recipe(epochs=10).for_photographs(5000).crop_scale == 0
-    assert Recipe(epochs=100).for_photographs(5000).crop_scale > 0
-    assert Recipe(epochs=100, batch_size=50, epoch_steps=10).for_photographs(5000).crop_scale == 0
-
-
 @pytest.mark.parametrize(("images", "epochs", "batch_size"), [(100, 320, 64), (1257, 25, 64), (54_000, 10, 128)])
 def test_the_recipe_follows_the_number_of_images(images: int, epochs: int, batch_size: int) -> None:
     recipe = Recipe.for_images(images)

@@ -118,7 +118,7 @@ def main(
     out: Annotated[Path | None, typer.Option(help="CSV file.")] = None,
 ) -> None:
     """Run what is missing, seed by seed, then print the table."""
-    names = strategies.split(",") if strategies else [entry.name for entry in known_strategies()]
+    names = strategies.split(",") if strategies else [entry.name for entry in known_strategies() if not entry.replaces]
     rows: list[Row] = []
     for seed in map(int, seeds.split(",")):
         for name in names:

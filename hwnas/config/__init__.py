@@ -2,13 +2,14 @@
 
 from hwnas.config.budget import Budget, parse_budgets
 from hwnas.config.compute import Compute
-from hwnas.config.configuration import WITHOUT_SUPERNET, Configuration
+from hwnas.config.configuration import PARENTS, WITHOUT_SUPERNET, Configuration
 from hwnas.config.option import Declared, Option
 from hwnas.config.read import configure, load_configuration
 from hwnas.config.section import Section
 from hwnas.config.sections import Data, Search, Space, Target, Train
 
 __all__ = [
+    "PARENTS",
     "WITHOUT_SUPERNET",
     "Budget",
     "Compute",

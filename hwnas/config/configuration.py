@@ -23,6 +23,9 @@ from hwnas.files import write_text
 WITHOUT_SUPERNET = ("chain",)
 """Spaces whose networks cannot share weights."""
 
+PARENTS = (*(f"efficientnet-lite{model}" for model in range(5)), "mobilenet-v2")
+"""Pre-trained networks that a search can start from; each has an elastic space of its name."""
+
 Content = dict[str, Any]
 
 
@@ -30,7 +33,8 @@ class Configuration(Section):
     """Everything that decides the outcome of a run. Equal configurations give equal results on one machine.
 
     Strategy and evaluator follow the space where they are empty: gumbel on a supernet, or metaqnn on trainings from
-    scratch for chains, which share no weights.
+    scratch for chains, which share no weights. From a parent, the space is the parent's where no other one is named,
+    and the strategy is replace.
     """
 
     title: ClassVar[str] = "configuration"
@@ -58,6 +62,11 @@ class Configuration(Section):
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets, the tightest first."""
         return parse_budgets(self.target.budget)
+
+    @property
+    def from_parent(self) -> bool:
+        """Whether the search starts from a pre-trained parent."""
+        return self.search.init in PARENTS
 
     def changed(self, **sections: Mapping[str, Any]) -> Self:
         """A copy with other values, such as `changed(space={"width": 0.5})`.
@@ -107,6 +116,10 @@ class Configuration(Section):
             ("metaqnn", "from-scratch") if self.space.name in WITHOUT_SUPERNET else ("gumbel", "one-shot")
         )
         search = self.search
+        if self.from_parent:
+            strategy = "replace"
+            if "name" not in self.space.model_fields_set:
+                object.__setattr__(self, "space", self.space.model_copy(update={"name": search.init}))
         settled = {"strategy": search.strategy or strategy, "evaluator": search.evaluator or evaluator}
         object.__setattr__(self, "search", search.model_copy(update=settled))
         return self

@@ -174,7 +174,7 @@ class Search(Section):
         Option(
             "Search strategy (see `hwnas strategies list`).",
             flag="--strategy",
-            by_default="gumbel; metaqnn for chain",
+            by_default="gumbel; metaqnn for chain, replace from a parent",
         ),
     ] = ""
     evaluator: Annotated[
@@ -217,7 +217,8 @@ class Search(Section):
     init: Annotated[
         str,
         Option(
-            "Start from this: a file of `hwnas meta-train`, or the folder of an earlier run.",
+            "Start from this: a pre-trained parent (see `hwnas parents list`), a file of `hwnas meta-train`, or the "
+            "folder of an earlier run.",
             flag="--init",
             by_default="a random start",
         ),

@@ -78,8 +78,9 @@ def search(
     What was scored within a tighter budget is compared within a looser one as well, so a looser budget never ends with
     what the images find worse than what a tighter one had.
 
-    With settings of no epochs, nothing is trained or scored for a relaxation: its α is that of `start`, and the winner
-    is what it prefers within the constraints. With settings of no candidates, nothing is scored.
+    With settings of no epochs, nothing is trained for a relaxation: its α is that of `start`. Unless it is of scores of
+    replacements, nothing is scored either, and the winner is what α prefers within the constraints. With settings of no
+    candidates, nothing is scored.
 
     Args:
         feasible: one for each budget, the tightest first.
@@ -109,7 +110,7 @@ def search(
         raise InputError(f"{strategy.name} is trained with shared weights, so it cannot be told other scores")
     found: list[SearchOutcome] = []
     for index, within in enumerate(feasible):
-        if loop is not None and not (settings.all_epochs and settings.candidates):
+        if loop is not None and not ((settings.all_epochs or strategy.replaces) and settings.candidates):
             found.append(_preferred(loop, within) if loop.constrained else _proposed(loop, index, within, seed))
             continue
         before = {one.architecture.choices: one for other in found for one in other.evaluated}
@@ -260,7 +261,7 @@ def make_loop(
     if start is not None:
         start.apply(supernet, [one.relaxation.logits for one in constrained])
     paths = [partial(_feasible_path, within if reward == "filter" else within.without_latency) for within in feasible]
-    if start is not None and start.weights:
+    if start is not None and start.weights and not start.settled:
         balanced = class_balanced(settings.metric)
         fit_classifier(supernet.to(device), dataset, paths[-1], seed=seed, balanced=balanced)
     return SearchLoop(

@@ -87,14 +87,17 @@ def score(
 ) -> Scored:
     """Judge an architecture with inherited weights, after batch norm's statistics were estimated anew (SPOS).
 
+    They are kept where they hold for every network of the supernet.
+
     Of many validation images a fixed choice is used, the same one for every network (`scored_images`).
 
     Args:
         most_images: where time is limited, of each part at most so many, in one pass; 0 for no such limit.
     """
     module = supernet.extract(architecture)
-    most = _recalibration_images(len(dataset.classes), most_images)
-    recalibrate(module, recalibration_images(dataset, most), dataset, device=device, max_images=most)
+    if not supernet.settled:
+        most = _recalibration_images(len(dataset.classes), most_images)
+        recalibrate(module, recalibration_images(dataset, most), dataset, device=device, max_images=most)
     return Scored(architecture, *judged(module, dataset, device, metric, most_images))
 
 

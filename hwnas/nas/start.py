@@ -19,16 +19,19 @@ class Start:
     Attributes:
         weights: by the names of the supernet's state, as many as there are.
         alpha: (decisions, most options) finite logits; None where all options are equal.
-        learned: what the samplers start from (`hwnas.nas.strategies.warm_start`); None where they know nothing.
+        sampler_state: what the samplers start from (`hwnas.nas.strategies.warm_start`); None where they know nothing.
+        settled: whether the classifier is of these images, and the norms' statistics hold for every network.
     """
 
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     alpha: Tensor | None = None
     sampler_state: Mapping[str, Any] | None = None
+    settled: bool = False
 
     def apply(self, supernet: Supernet, logits: Sequence[Tensor]) -> None:
         """Copy the weights into the supernet, and α into the logits of every relaxation where there is an option."""
         with torch.no_grad():
+            supernet.settled = self.settled
             state = supernet.state_dict()
             for name, value in self.weights.items():
                 state[name].copy_(value)

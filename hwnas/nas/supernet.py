@@ -38,11 +38,15 @@ class Supernet(nn.Module):
     weights can then be compared although such an op has no norm of its own, and an extracted network is without it.
     Equal ops without weights that read the same slot have it in common, and are computed once a pass; so are the
     activations that ops apply to what they read.
+
+    Attributes:
+        settled: whether the statistics of norms hold for every network, so that none are estimated anew for one; a step
+            on the shared weights ends that.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()
-        self.space = space
+        self.space, self.settled = space, False
         norms: dict[tuple[OpSpec, tuple[int, ...]], nn.BatchNorm2d] = {}
         for slot, places in zip(space.slots, space.sources, strict=True):
             # What joins the kept edges of a group joins all of them here.

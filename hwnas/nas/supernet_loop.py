@@ -147,6 +147,7 @@ class SearchLoop:
             InputError: the checkpoint is damaged or belongs to another search.
             StorageError: the checkpoint cannot be written.
         """
+        self.supernet.settled = False
         total = self.settings.all_epochs
         done = self._restore(checkpoint) if checkpoint.exists() else 0
         with progress.track("search", total * self.steps, done=done * self.steps) as advance:

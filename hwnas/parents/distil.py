@@ -5,18 +5,27 @@ Sources: LANA (Molchanov et al., ECCV 2022); DNA (Li et al., CVPR 2020).
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from hwnas.data import Dataset, Images, batches
+from hwnas.errors import InputError
+from hwnas.files import sha256
 from hwnas.parents.blocks import ParentBlocks, Scores
 from hwnas.progress import Progress, Silent
+from hwnas.train import checkpoint as store
+from hwnas.train.norms import train_with_kept_statistics
+
+_KEPT_EVERY = 100  # steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +33,13 @@ class DistilSettings:
     """How options learn.
 
     Attributes:
-        epochs: over the train images; a fraction ends within one.
+        steps: on batches of train images.
         batch_size: images per step.
         lr: of Adam, cosine to zero.
         augment: whether train images are moved, turned and scaled.
     """
 
-    epochs: float = 4.0
+    steps: int = 400
     batch_size: int = 32
     lr: float = 1e-3
     augment: bool = True
@@ -45,32 +54,32 @@ def distil(
     *,
     seed: int,
     settings: DistilSettings = _DEFAULT,
+    checkpoint: Path | None = None,
     progress: Progress | None = None,
-    enough: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train the options of a supernet in place, on the train images.
 
     The input of an option is what the parent's block reads, its target what that writes, so no option depends on
-    another. Norms keep their statistics; the parent's own blocks stay as they are.
+    another. Norms keep their statistics; the parent's own blocks stay as they are. Where `checkpoint` names a file, the
+    state is kept there every 100 steps, and what finds it goes on from it: with the same arguments and threads the
+    result is the same to the bit.
 
     Args:
         blocks: whose options are slices of the parent (`inherited_start`).
         dataset: with the parent's mean and deviation (`Parent.prepared`).
-        enough: asked before each step: whether to stop, such as when the time is over.
+
+    Raises:
+        InputError: the checkpoint is damaged, or of another distillation.
+        StorageError: it cannot be written.
     """
-    steps = max(1, math.ceil(settings.epochs * max(1, len(dataset.train) // settings.batch_size)))
-    learners = [blocks.option(place, option) for place, option in blocks.learners]
-    optimizer = torch.optim.Adam([one for learner in learners for one in learner.parameters()], lr=settings.lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for learner in learners:
-        _train_with_kept_statistics(learner)
+    run = _Distillation(blocks, dataset, seed, settings)
+    done = run.restore(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
     try:
-        with (progress or Silent()).track("distilling", steps) as advance:
-            for x in _inputs(dataset, steps, seed, settings, blocks.device):
-                if enough():
-                    break
-                error = _step(blocks, x, optimizer)
-                schedule.step()
+        with (progress or Silent()).track("distilling", settings.steps, done=done) as advance:
+            for step, x in enumerate(itertools.islice(run.inputs(), done, None), done):
+                error = run.step(step, x)
+                if checkpoint is not None and (step + 1) % _KEPT_EVERY == 0:
+                    run.save(checkpoint, step + 1)
                 advance(1, f"error {error:.3f}")
     finally:
         blocks.rest()
@@ -97,42 +106,73 @@ def block_errors(blocks: ParentBlocks, images: Images, dataset: Dataset, *, batc
     return blocks.of_decisions({key: error / powers[key[0]] for key, error in errors.items()})
 
 
-def _step(blocks: ParentBlocks, x: Tensor, optimizer: torch.optim.Optimizer) -> float:
-    """One step of all options; the mean of their errors."""
-    with torch.no_grad():
-        pairs = list(blocks.pairs(x))
-    optimizer.zero_grad(set_to_none=True)
-    total = 0.0
-    for place, option in blocks.learners:
-        read, target = pairs[place]
-        loss = mse_loss(blocks.option(place, option)(read), target) / _variance(target)
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += float(loss.detach())
-    optimizer.step()
-    return total / max(1, len(blocks.learners))
+class _Distillation:
+    """The state of one distillation: the options that learn, and their optimizer."""
 
+    def __init__(self, blocks: ParentBlocks, dataset: Dataset, seed: int, settings: DistilSettings) -> None:
+        self.blocks, self.dataset, self.seed, self.settings = blocks, dataset, seed, settings
+        learners = {f"{place}.{option}": blocks.option(place, option) for place, option in blocks.learners}
+        self.tensors = {f"{k}.{name}": value for k, one in learners.items() for name, value in one.named_parameters()}
+        self.optimizer = torch.optim.Adam(self.tensors.values(), lr=settings.lr)
+        for one in learners.values():
+            train_with_kept_statistics(one)
 
-def _inputs(
-    dataset: Dataset, steps: int, seed: int, settings: DistilSettings, device: torch.device
-) -> Iterator[Tensor]:
-    """Inputs of so many steps, epoch after epoch."""
-    generator = torch.Generator().manual_seed(seed)
-    size, augment = settings.batch_size, settings.augment
-    while steps > 0:
-        stream = batches(dataset.train, dataset, batch_size=size, device=device, generator=generator, augment=augment)
-        for x, _ in stream:
-            if steps > 0:
-                yield x
-            steps -= 1
+    def inputs(self) -> Iterator[Tensor]:
+        """Inputs of all steps, epoch after epoch."""
+        generator = torch.Generator().manual_seed(self.seed)
+        settings = self.settings
+
+        def epochs() -> Iterator[Tensor]:
+            while True:
+                stream = batches(
+                    self.dataset.train,
+                    self.dataset,
+                    batch_size=settings.batch_size,
+                    device=self.blocks.device,
+                    generator=generator,
+                    augment=settings.augment,
+                )
+                yield from (x for x, _ in stream)
+
+        return itertools.islice(epochs(), settings.steps)
+
+    def step(self, step: int, x: Tensor) -> float:
+        """One step of all options, counted from 0; the mean of their errors."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.lr * 0.5 * (1.0 + math.cos(math.pi * step / self.settings.steps))
+        blocks = self.blocks
+        with torch.no_grad():
+            pairs = list(blocks.pairs(x))
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for place, option in blocks.learners:
+            read, target = pairs[place]
+            loss = mse_loss(blocks.option(place, option)(read), target) / _variance(target)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        self.optimizer.step()
+        return total / max(1, len(blocks.learners))
+
+    def digest(self) -> str:
+        """Names this distillation: what was asked for, the data, and the options."""
+        data = [self.dataset.name, self.dataset.classes, self.dataset.train.shape]
+        shapes = [(name, list(value.shape)) for name, value in self.tensors.items()]
+        return sha256(json.dumps([asdict(self.settings), self.seed, data, shapes]).encode())
+
+    def save(self, path: Path, steps_done: int) -> None:
+        tensors = self.tensors | store.pack_optimizer(self.optimizer, "optimizer.")
+        store.save(path, tensors, {"run": self.digest(), "steps_done": steps_done})
+
+    def restore(self, path: Path) -> int:
+        """Take the state from `path`; the number of steps that it has behind it."""
+        stored, info = store.load(path)
+        done = info.get("steps_done", 0)
+        if info.get("run") != self.digest() or done not in range(1, self.settings.steps + 1):
+            raise InputError(f"{path} is of another distillation", hint="start the run anew, with --force")
+        store.copy_into(self.tensors, stored, path)
+        store.unpack_optimizer(self.optimizer, stored, "optimizer.")
+        return int(done)
 
 
 def _variance(target: Tensor) -> Tensor:
     return target.var(correction=0).clamp_min(1e-12)
-
-
-def _train_with_kept_statistics(module: nn.Module) -> None:
-    """Training mode, for the sake of fast gradients, but for the norms."""
-    module.train()
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.eval()

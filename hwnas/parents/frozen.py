@@ -11,6 +11,7 @@ from hwnas.arch.network import Network
 from hwnas.data import Dataset, Images, batches
 from hwnas.nas.probe import fitted
 from hwnas.parents.inherit import module_with
+from hwnas.progress import Progress, Silent
 
 _BATCH = 32
 
@@ -25,7 +26,14 @@ def trunk(network: Network, state: Mapping[str, Tensor]) -> nn.Module:
     return module_with(Network(network.ops[:-1]), state).eval()
 
 
-def features(body: nn.Module, images: Images, dataset: Dataset, *, device: torch.device | None = None) -> Tensor:
+def features(
+    body: nn.Module,
+    images: Images,
+    dataset: Dataset,
+    *,
+    device: torch.device | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
     """What a classifier reads of every image (N, D) float32, on the CPU: the mean of each map of `body`'s output.
 
     Args:
@@ -34,8 +42,12 @@ def features(body: nn.Module, images: Images, dataset: Dataset, *, device: torch
     device = device or torch.device("cpu")
     body.to(device)
     stream = batches(images, dataset, batch_size=_BATCH, device=device, generator=None, augment=False)
-    with torch.inference_mode():
-        return torch.cat([body(x).mean((2, 3)).cpu() for x, _ in stream]).clone()
+    found = []
+    with torch.inference_mode(), (progress or Silent()).track("the parent's features", len(images)) as advance:
+        for x, _ in stream:
+            found.append(body(x).mean((2, 3)).cpu())
+            advance(len(x))
+        return torch.cat(found).clone()
 
 
 def head(found: Tensor, labels: Tensor, dataset: Dataset, *, balanced: bool = False) -> dict[str, Tensor]:

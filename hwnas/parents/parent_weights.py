@@ -133,7 +133,7 @@ def how_to_get(parent: Parent) -> str:
     """The next step where the weights are missing."""
     if parent.package is None:
         return f"hwnas parents import {parent.name} CHECKPOINT, of {' or '.join(one.library for one in parent.namings)}"
-    return f"pip install {parent.package.name}"
+    return "pip install 'hwnas[pretrained]'"
 
 
 def _keep(path: Path, parent: Parent, width: float, source: str) -> ParentWeights:

@@ -16,13 +16,20 @@ from torch.nn.functional import kl_div
 
 from hwnas.data import Dataset, Images, batches
 from hwnas.parents.blocks import ParentBlocks, Scores
+from hwnas.progress import Progress, Silent
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Of the features (batch, D) of a changed network and of the parent: a number for each image (batch,)."""
 
 
 def replacement_scores(
-    blocks: ParentBlocks, images: Images, dataset: Dataset, loss: Loss, *, batch_size: int = 32
+    blocks: ParentBlocks,
+    images: Images,
+    dataset: Dataset,
+    loss: Loss,
+    *,
+    batch_size: int = 32,
+    progress: Progress | None = None,
 ) -> Scores:
     """Mean loss over `images` of the parent with one block replaced, for every option; 0 for its own blocks.
 
@@ -32,7 +39,7 @@ def replacement_scores(
     blocks.rest()
     sums: dict[tuple[int, int], float] = defaultdict(float)
     stream = batches(images, dataset, batch_size=batch_size, device=blocks.device, generator=None, augment=False)
-    with torch.inference_mode():
+    with torch.inference_mode(), (progress or Silent()).track("score replacements", len(images)) as advance:
         for x, _ in stream:
             pairs = list(blocks.pairs(x))
             own = pairs[-1][1].mean((2, 3))
@@ -41,6 +48,7 @@ def replacement_scores(
                     if (place, option) not in blocks.own:
                         found = blocks.features(place, blocks.option(place, option)(pairs[place][0]))
                         sums[place, option] += float(loss(found, own).sum())
+            advance(len(x))
     return blocks.of_decisions({key: value / len(images) for key, value in sums.items()})
 
 

@@ -27,20 +27,20 @@ def foreseen(plan: Plan, dataset: Dataset | None, clock: Clock) -> Forecast | No
 
 
 def images(plan: Plan, dataset: Dataset | None, folder: RunFolder, events: Events) -> Dataset:
-    """The images at the resolution of the space; a resumed run has the same as before.
+    """The images at the resolution of the space, as a parent sees them; a resumed run has the same as before.
 
     Args:
         dataset: takes the place of what the configuration names.
 
     Raises:
         InputError: a resumed run had other images.
-        DataError: the images cannot be used.
+        DataError: the images cannot be used, or a parent does not read such.
     """
     config, resolution = plan.config, Size(*plan.space.input_shape[1:])
     if dataset is None:
         dataset = images_of(config, resolution, tell=events.say)
         folder.same_data(dataset.digest())
-    return resized(dataset, resolution)
+    return plan.prepared(resized(dataset, resolution))
 
 
 def tell_of_images(plan: Plan, dataset: Dataset, folder: RunFolder, events: Events, expected: Forecast | None) -> None:

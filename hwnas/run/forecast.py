@@ -25,6 +25,7 @@ from hwnas.run.schedule import (
     FORWARD_SHARE,
     HURRIED_SHARE,
     MOST_EPOCHS,
+    adaptation_s,
     final_recipe,
     most_scores,
     search_settings,
@@ -111,7 +112,7 @@ def forecast(plan: Plan, dataset: Dataset | None, clock: Clock) -> Forecast:
     compute, resolution = plan.config.compute, Size(*plan.space.input_shape[1:])
     if dataset is None:
         dataset = images_of(plan.config, resolution, counted=_COUNTED)
-    dataset = resized(dataset, resolution)
+    dataset = plan.prepared(resized(dataset, resolution))
     with training_session(compute.seed, compute.threads):
         image_s = _image_s(plan, dataset)
     known_ms = [budget.value for budget in plan.budgets if not budget.relative]
@@ -150,9 +151,9 @@ def _advice(plan: Plan, minutes: float, enough: float) -> str:
     """What a user can do about minutes that are too few."""
     config = plan.config
     cheaper = ["a smaller --width or --resolution"]
-    if config.search.init and plan.strategy.relaxation is not None:
+    if config.search.init and not config.from_parent and plan.strategy.relaxation is not None:
         cheaper.append("--search-share 0")
-    if plan.strategy.relaxation is not None:
+    if plan.strategy.relaxation is not None and not plan.strategy.replaces:
         cheaper.append("--strategy random")
     if config.train.baseline and config.train.enabled:
         cheaper.append("--no-baseline")
@@ -199,6 +200,8 @@ class _Guess:
             evaluation_s=FORWARD_SHARE * self._image_s * evaluated,
         )
         left_s = Clock(minutes, earlier_s=self._spent_s + measuring).left_s(end_s)
+        adapting_s = adaptation_s(config, left_s)
+        left_s -= adapting_s
         step = options_a_step(plan.space, plan.strategy) * epoch_s
 
         def search_epoch_s(settings: SearchSettings) -> tuple[float, float]:
@@ -229,6 +232,7 @@ class _Guess:
         stages = [Stage("so far", self._spent_s / 60)]
         stages += [Stage("measuring", measuring / 60)] if measuring else []
         searched_epochs, batch_s = part * settings.all_epochs, step / images * settings.batch_size
+        stages += [Stage("options of the parent", adapting_s / 60)] if adapting_s else []
         stages += [
             Stage("search", search_s / 60, searched_epochs, self._searching, step, batch_s),
             Stage("scores", scores_s / 60),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import parse_constants
-from hwnas.config import Configuration
+from hwnas.config import PARENTS, Configuration
 from hwnas.errors import InputError
 from hwnas.files import sha256
 from hwnas.meta.earlier import from_samplers, from_search
@@ -16,10 +17,32 @@ from hwnas.meta.reuse import Reused, same_family, start_in
 from hwnas.meta.samplers import sampler_start
 from hwnas.nas.start import Start
 from hwnas.nas.strategies import Strategy
+from hwnas.parents import ParentWeights, find_parent, inherited_start, weights_of
 from hwnas.run.run_folder import RunFolder
 
 
-def initialised(config: Configuration) -> tuple[Configuration, Initialisation | None]:
+@dataclass(frozen=True)
+class FromParent:
+    """What a parent gave: every option as a slice of it."""
+
+    licence: str
+    weights: str
+    sha256: str
+
+    def to_json(self, source: str) -> dict[str, Any]:
+        """All of it, and where it came from."""
+        return {"from": source, "licence": self.licence, "weights": self.weights, "sha256": self.sha256}
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return f"pre-trained, {self.licence}, weights of {self.weights}; every option begins as a slice of it"
+
+
+Given: TypeAlias = Reused | FromParent
+"""What a search was given to start from."""
+
+
+def initialised(config: Configuration) -> tuple[Configuration, Initialisation | ParentWeights | None]:
     """The configuration with the checksum of what it starts from, and that; None where the start is random.
 
     Where the configuration leaves width, depth and resolution open, they are those of the initialisation.
@@ -29,6 +52,9 @@ def initialised(config: Configuration) -> tuple[Configuration, Initialisation | 
     """
     if not config.search.init:
         return config, None
+    if config.from_parent:
+        weights = _of_parent(config)
+        return config.changed(search={"init_sha256": weights.sha256}), weights
     path = Path(config.search.init)
     init, read = _of_run(RunFolder(path), config) if path.is_dir() else (load_initialisation(path), [path])
     same_family(config.space.name, init, where=config.search.init)
@@ -38,13 +64,17 @@ def initialised(config: Configuration) -> tuple[Configuration, Initialisation | 
     return config.changed(search={"init_sha256": sha256(b"".join(file.read_bytes() for file in read))}), init
 
 
-def start_of(config: Configuration, space: SearchSpace, init: Initialisation, chosen: Strategy) -> tuple[Start, Reused]:
+def start_of(
+    config: Configuration, space: SearchSpace, init: Initialisation | ParentWeights, chosen: Strategy
+) -> tuple[Start, Given]:
     """What of `init` the search begins with: weights and α, and for samplers what one of their sort learned.
 
     Raises:
         InputError: less than half of the weights fit; scores come from training, and the sampler cannot start from what
             was learned, so nothing is left; or nothing is searched, and there is no α.
     """
+    if isinstance(init, ParentWeights):
+        return inherited_start(init, space), FromParent(init.parent.licence, init.source, init.sha256)
     sampler_state, sampler = sampler_start(space, init, chosen, config.search.reward)
     if config.search.evaluator == "from-scratch":
         if sampler_state is None:
@@ -64,13 +94,28 @@ def start_of(config: Configuration, space: SearchSpace, init: Initialisation, ch
     return replace(start, sampler_state=sampler_state), replace(reused, sampler=sampler)
 
 
-def check_share(config: Configuration, chosen: Strategy) -> None:
-    """Whether the share of the search goes with the rest of a configuration.
+def check_start(config: Configuration, chosen: Strategy) -> None:
+    """Whether the start of a search and the share of it that is done go with the rest of a configuration.
 
     Raises:
-        InputError: it does not.
+        InputError: they do not.
     """
     share = config.search.share
+    if chosen.replaces and not config.from_parent:
+        raise InputError(
+            f"the strategy {chosen.name} replaces blocks of a pre-trained parent, but the search starts from none",
+            hint=f"name one, such as --init {PARENTS[0]}, or choose another --strategy",
+        )
+    if config.from_parent and config.search.evaluator == "from-scratch":
+        raise InputError(
+            f"trainings from scratch use no weights, so they cannot start from {config.search.init}",
+            hint="leave out --evaluator, or --init",
+        )
+    if config.from_parent and share == 0 and not chosen.replaces:
+        raise InputError(
+            f"without a search the architecture is decoded from α, and {config.search.init} has none for {chosen.name}",
+            hint="--strategy replace, or a larger --search-share",
+        )
     if share is not None and not config.search.init:
         raise InputError(
             "a search that starts from nothing is done whole, but --search-share is given without --init",
@@ -81,6 +126,17 @@ def check_share(config: Configuration, chosen: Strategy) -> None:
             f"without a search the architecture is decoded from α, which the sampler {chosen.name} does not have",
             hint="choose a relaxation such as --strategy gumbel, or a larger --search-share",
         )
+
+
+def _of_parent(config: Configuration) -> ParentWeights:
+    """The weights of the parent, for its own space alone."""
+    name, space = config.search.init, config.space.name
+    if space != name:
+        raise InputError(
+            f"a search from {name} is one of its elastic space, and not of {space}",
+            hint=f"leave out --space {space}, or --init {name}",
+        )
+    return weights_of(find_parent(name), config.space.width or 1.0)
 
 
 def _of_run(folder: RunFolder, config: Configuration) -> tuple[Initialisation, list[Path]]:

@@ -16,14 +16,14 @@ from hwnas.latency.find import device_or_imported, find_folder, say_if_here, tab
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table, table_for
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import LatencyTable, missing_rows_error
-from hwnas.meta.reuse import Reused
 from hwnas.nas.start import Start
 from hwnas.nas.strategies import Strategy, strategy
+from hwnas.parents import ParentWeights
 from hwnas.progress import Progress, Silent
 from hwnas.run.affordable import Training
 from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
 from hwnas.run.images import data_texts, named_classes, native, surveyed, train_images
-from hwnas.run.init import check_share, initialised, start_of
+from hwnas.run.init import Given, check_start, initialised, start_of
 from hwnas.run.instance_choice import chosen_instance, of_table
 from hwnas.run.plan_checks import check_latency, check_strategy
 from hwnas.train import resolve
@@ -47,6 +47,7 @@ class Plan:
         survey: what the images are like; None of sets that need no looking at.
         start: weights, α and what samplers learned that the search begins with, and `reused`, how much of the
             initialisation they are; None for a random start.
+        parent: what the start is made of slices of; None where it is not.
     """
 
     config: Configuration
@@ -63,7 +64,8 @@ class Plan:
     any_table: bool = False
     survey: Survey | None = None
     start: Start | None = None
-    reused: Reused | None = None
+    reused: Given | None = None
+    parent: ParentWeights | None = None
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -84,6 +86,14 @@ class Plan:
     def complete(self) -> bool:
         """Whether the table holds all that the search takes from it."""
         return not self.missing and not (self.cold and self.whole.signature not in self.table.cold)
+
+    def prepared(self, dataset: Dataset) -> Dataset:
+        """The images with the mean and the deviation that a parent expects, or else with their own.
+
+        Raises:
+            InputError: the parent does not read such images.
+        """
+        return dataset if self.parent is None else self.parent.parent.prepared(dataset)
 
     def targets_ms(self, model: LatencyModel) -> tuple[float, ...]:
         """The budgets less the table's margin; shares are of the range of the whole space, not of what is left."""
@@ -117,7 +127,7 @@ def make_plan(
     """
     chosen = strategy(config.search.strategy)
     check_strategy(config, chosen)
-    check_share(config, chosen)
+    check_start(config, chosen)
     config, init = initialised(config)
     accelerator = resolve(config.compute.accelerator)
     if dataset is not None:
@@ -171,4 +181,5 @@ def make_plan(
         survey=survey,
         start=start,
         reused=reused,
+        parent=init if isinstance(init, ParentWeights) else None,
     )

@@ -122,7 +122,8 @@ class RunFolder:
             InputError: the folder is no run of hwnas and not empty, or holds none that could be continued, or holds one
                 and neither `resume` nor `force` is asked for.
         """
-        if config.search.init and Path(config.search.init).resolve() == self.path.resolve():
+        named = config.search.init and not config.from_parent
+        if named and Path(config.search.init).resolve() == self.path.resolve():
             raise InputError(
                 f"a run cannot start from itself, but --init is {config.search.init}", hint="choose another --out"
             )

@@ -19,6 +19,7 @@ from hwnas.metric_names import class_balanced
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.nas.strategies import Strategy
+from hwnas.run.adaptation import ADAPTATION_SHARE, Adaptation
 from hwnas.schema import read_json_as
 from hwnas.train import Recipe, fine_tuning
 
@@ -31,6 +32,8 @@ _FEWEST_SCORES, _FURTHER_SCORES = 3, 25  # of candidates; and at most, of neighb
 _SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers (docs/decisions/0028)
 _WARMUP_SHARE, _STARTED_WARMUP_SHARE = 0.35, 0.2  # of the epochs of a search, and of one from an initialisation
 _WANTED_SCORES, _FEWEST_SCORE_IMAGES = 6, 64  # scores of fewer images come before fewer scores
+_REPLACED_SCORE_IMAGES = 400  # where minutes are given
+_FROM_PARENT_RATE = 0.1  # of the usual rates
 _SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation
 _SAMPLER_SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
 FORWARD_SHARE = 1 / 3  # of what a training step takes
@@ -44,7 +47,7 @@ class _Scores:
 
 
 _Settings = TypeVar("_Settings", SearchSettings, Recipe)
-_Kept = TypeVar("_Kept", SearchSettings, Recipe, _Scores)
+_Kept = TypeVar("_Kept", SearchSettings, Recipe, Adaptation, _Scores)
 
 
 def overridden(settings: _Settings, section: Section) -> _Settings:
@@ -73,6 +76,8 @@ def search_settings(
     relaxation, which has learned from every batch: 60 by default, more than the 50 after which MetaQNN explores no
     more, and six generations of evolution. One that guides has learned as well, and scores twice as many, for what it
     proposes is drawn, not decoded. Of the minutes, what a sampler has scored gets at most half of the search's share.
+
+    A search by replacements has no epochs: its candidates are decoded, and scored with weights that no step changes.
 
     From an initialisation a search takes a quarter of the warm-up and half of the other epochs; where minutes are
     given, it takes as many epochs as fit, with less warm-up. Where fewer than six fit, six shorter ones on parts of the
@@ -132,6 +137,9 @@ def _derived_settings(
     settings = overridden(SearchSettings.for_images(train_images), config.search)
     if config.search.init:
         settings = settings.started()
+    if strategy.replaces:
+        limit = _REPLACED_SCORE_IMAGES if config.train.minutes else 0
+        return replace(settings, warmup_epochs=0, epochs=0, score_images=limit)
     relaxed_candidates = settings.candidates
     if strategy.sampler is not None and config.search.candidates is None:
         guiding = strategy.guides and config.search.evaluator == "one-shot"
@@ -195,6 +203,11 @@ def trainings(config: Configuration, budgets: int = 1) -> int:
     return budgets * config.train.enabled * (1 + config.train.baseline)
 
 
+def adaptation_s(config: Configuration, left_s: float) -> float:
+    """Of the seconds that are left, how many a parent is adapted for; none without one."""
+    return ADAPTATION_SHARE * left_s if config.from_parent else 0.0
+
+
 def time_shares(config: Configuration, budgets: int = 1) -> tuple[float, float]:
     """Parts of the time for search, scores and trainings: that of the search without scores, and of each training."""
     whole = _WEIGHTS_PART + _SCORING_PART + trainings(config, budgets) * _TRAINING_PART
@@ -228,9 +241,12 @@ def final_recipe(
     inherits = config.search.evaluator == "one-shot"
 
     def lasting(epochs: int, steps: int = 0, *, share: float, gently: bool) -> Recipe:
-        """Of so many epochs; learned weights are trained gently where they are few."""
+        """Of so many epochs; learned weights are trained gently where they are few, or a parent's."""
         rate = usual.lr * (fine_tuning(share) if gently and inherits else 1.0)
-        return overridden(wrapped(replace(usual, epochs=epochs, epoch_steps=steps, lr=rate)), config.train)
+        rate = usual.lr * _FROM_PARENT_RATE if config.from_parent else rate
+        kept = config.search.strategy == "replace"
+        asked = replace(usual, epochs=epochs, epoch_steps=steps, lr=rate, keep_statistics=kept)
+        return overridden(wrapped(asked), config.train)
 
     if config.train.epochs or not config.train.minutes:
         epochs = config.train.epochs or usual.epochs
@@ -278,6 +294,11 @@ def kept_settings(path: Path, make: Callable[[], SearchSettings]) -> SearchSetti
 def kept_recipe(path: Path, make: Callable[[], Recipe]) -> Recipe:
     """As `kept_settings`, for the final trainings."""
     return _kept(path, make, Recipe)
+
+
+def kept_adaptation(path: Path, make: Callable[[], Adaptation]) -> Adaptation:
+    """As `kept_settings`, for a parent."""
+    return _kept(path, make, Adaptation)
 
 
 def kept_scores(path: Path, make: Callable[[], int]) -> int:

@@ -18,6 +18,7 @@ from hwnas.nas.strategies import Strategy, plugin_of
 from hwnas.plugins import contained
 from hwnas.progress import Silent
 from hwnas.run.context import SearchContext
+from hwnas.run.parent_stage import adapted_start
 from hwnas.run.result import write_evaluated
 from hwnas.run.schedule import kept_recipe, kept_scores, kept_settings, most_scores, score_recipe, search_settings
 from hwnas.run.step_limit import search_micro_batch, training_micro_batch
@@ -35,6 +36,8 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
     """
     run, config = context.first, context.first.plan.config
     feasible = [one.feasible_set() for one in context.runs]
+    parent, start = run.plan.parent, run.plan.start
+    start = start if parent is None else adapted_start(context, parent)
     settings = _settings(context, feasible)
     if settings.all_epochs and not settings.candidates:
         context.progress.say(
@@ -54,7 +57,7 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
             log=context.progress.record,
             evaluator=evaluator,
             reward=config.search.reward,
-            start=run.plan.start,
+            start=start,
             most_scores=_most_scores(context, settings) if config.train.minutes else None,
         )
     for one, outcome in zip(context.runs, outcomes, strict=True):

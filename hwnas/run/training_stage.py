@@ -138,9 +138,12 @@ def trained(
     else:
         module = found.supernet.extract(Architecture(run.plan.space.name, choices))
     if not config.train.enabled:
-        recalibrate(module, run.dataset.train, run.dataset, device=run.device)
+        if found.supernet is None or not found.supernet.settled:
+            recalibrate(module, run.dataset.train, run.dataset, device=run.device)
         return module
-    start = None if found.supernet is None or config.train.epochs else _start(run, module, recipe)
+    start = None
+    if found.supernet is not None and not config.train.epochs:
+        start = _start(run, module, recipe, settled=found.supernet.settled)
     module = _to_the_end(run, module, kept_training(run, choices, winner), recipe, label)
     return module if start is None else _better(run, start, module, recipe, label)
 
@@ -182,11 +185,16 @@ def _to_the_end(run: RunContext, module: nn.Module, kept: Path, recipe: Recipe, 
     return module
 
 
-def _start(run: RunContext, module: nn.Module, recipe: Recipe) -> nn.Module:
-    """A copy of the network with its inherited weights, and the statistics of batch norm that fit them."""
+def _start(run: RunContext, module: nn.Module, recipe: Recipe, *, settled: bool) -> nn.Module:
+    """A copy of the network with its inherited weights, and the statistics of batch norm that fit them.
+
+    Args:
+        settled: whether it has these already.
+    """
     start = copy.deepcopy(module)
-    most = _compared_images(run, recipe)
-    recalibrate(start, run.dataset.train, run.dataset, device=run.device, max_images=most)
+    if not settled:
+        most = _compared_images(run, recipe)
+        recalibrate(start, run.dataset.train, run.dataset, device=run.device, max_images=most)
     start.eval()
     return start
 

@@ -12,7 +12,7 @@ from hwnas.errors import InputError
 _MANY_IMAGES = 20_000
 _AVERAGED_SHARE = 0.03
 _EACH = ("crop_scale", "color_jitter", "trivial_augment", "random_erasing")
-_LATER = ("epoch_steps", "micro_batch", *_EACH, "mixup", "cutmix")  # than the first checkpoints
+_LATER = ("epoch_steps", "micro_batch", "keep_statistics", *_EACH, "mixup", "cutmix")  # than the first checkpoints
 _CELL_EPOCHS, _CELL_DROP_PATH, _CELL_CUTOUT, _CELL_AUXILIARY = 600, 0.2, 0.5, 0.4  # DARTS on CIFAR-10
 
 
@@ -41,6 +41,7 @@ class Recipe:
         class_balanced: whether every class counts the same in the loss, rather than every image.
         micro_batch: images of a batch that are computed at once, at most; their gradients add up to those of the batch.
             0 for all of them.
+        keep_statistics: whether batch norms keep the statistics that they begin with, as those of a parent.
     """
 
     epochs: int = 25
@@ -58,6 +59,7 @@ class Recipe:
     class_balanced: bool = False
     epoch_steps: int = 0
     micro_batch: int = 0
+    keep_statistics: bool = False
     crop_scale: float = 0.0
     color_jitter: float = 0.0
     trivial_augment: bool = False

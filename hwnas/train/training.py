@@ -20,6 +20,7 @@ from hwnas.train import checkpoint as store
 from hwnas.train.ema import ModelEma
 from hwnas.train.micro_batches import micro_batches
 from hwnas.train.mixing import Mixing
+from hwnas.train.norms import train_with_kept_statistics
 from hwnas.train.recipe import Recipe
 from hwnas.train.regularizers import Regularizers
 
@@ -97,7 +98,7 @@ class Training:
         """Train for one epoch; yield the loss of each batch. All chance in it comes from (seed, epoch)."""
         seed = int(sha256(f"{self.seed} {epoch}".encode())[:15], 16)
         generator = torch.Generator().manual_seed(seed)
-        self.model.train()
+        (train_with_kept_statistics if self.recipe.keep_statistics else nn.Module.train)(self.model)
         self.regularizers.at(epoch)
         stream = batches(
             self.dataset.train,

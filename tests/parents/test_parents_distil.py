@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,20 +12,23 @@ from torch import Tensor
 from hwnas.arch import Network
 from hwnas.data import Dataset
 from hwnas.data.batches import to_input
+from hwnas.errors import InputError
 from hwnas.nas.supernet import Supernet
+from hwnas.parents import distil as distil_module
 from hwnas.parents import inherit, inherited_start
 from hwnas.parents.blocks import ParentBlocks
 from hwnas.parents.distil import DistilSettings, block_errors, distil
 from hwnas.parents.frozen import features, trunk
 from hwnas.parents.inherit import module_with
 from hwnas.parents.replacement import feature_loss, head_loss, replacement_scores
+from hwnas.train import checkpoint
 
 WHOLE = elastic_space()
 FREE = (1, 3, 5)  # decisions with all their options
 SPACE = WHOLE.restricted([range(count) if place in FREE else (0,) for place, count in enumerate(WHOLE.options)])
 PARENT = SPACE.network(SPACE.architecture([0] * len(SPACE.decisions)))
 SOME = [(1, 2), (3, 5), (5, 2)]  # decision and option
-QUICK = DistilSettings(epochs=2, batch_size=10, lr=3e-3, augment=False)
+QUICK = DistilSettings(steps=12, batch_size=10, lr=3e-3, augment=False)
 
 
 def supernet() -> Supernet:
@@ -82,26 +87,43 @@ def test_options_come_closer_to_the_parent_and_the_rest_stays(images: Dataset) -
     assert not any(part.training for part in trained.modules())
 
 
-def test_distillation_depends_on_the_seed_alone_and_stops_when_asked(images: Dataset) -> None:
+def test_distillation_depends_on_the_seed_alone(images: Dataset) -> None:
     states, name = [], "s1b0.1.project.weight"
     for seed in (0, 0, 1):
         made = supernet()
-        distil(of(made), images, seed=seed, settings=DistilSettings(0.3, 10))
+        distil(of(made), images, seed=seed, settings=DistilSettings(2, 10))
         states.append(made.state_dict()[name])
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
-    made, asked = supernet(), iter((False, True))
-    before = made.state_dict()[name].clone()
-    distil(of(made), images, seed=0, settings=QUICK, enough=lambda: next(asked))
-    assert not torch.equal(made.state_dict()[name], before)
-    assert next(asked, None) is None
 
 
-def test_no_time_at_all_leaves_the_slices(images: Dataset) -> None:
-    made = supernet()
-    before = {key: value.clone() for key, value in made.state_dict().items()}
-    distil(of(made), images, seed=0, settings=QUICK, enough=lambda: True)
-    assert all(torch.equal(value, before[key]) for key, value in made.state_dict().items())
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def test_distillation_that_was_killed_goes_on_to_the_same_bits(
+    images: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, settings = tmp_path / "kept.safetensors", DistilSettings(5, 10)
+    monkeypatch.setattr(distil_module, "_KEPT_EVERY", 3)
+    whole, cut, resumed = supernet(), supernet(), supernet()
+    distil(of(whole), images, seed=0, settings=settings)
+    save = checkpoint.save
+
+    def saved_and_killed(*values: Any) -> None:
+        save(*values)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", saved_and_killed)
+        with pytest.raises(Killed):
+            distil(of(cut), images, seed=0, settings=settings, checkpoint=kept)
+    with pytest.raises(InputError, match="of another distillation"):
+        distil(of(supernet()), images, seed=1, settings=settings, checkpoint=kept)
+    distil(of(resumed), images, seed=0, settings=settings, checkpoint=kept)
+    expected = whole.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.state_dict().items())
+    assert not all(torch.equal(value, expected[name]) for name, value in cut.state_dict().items())
 
 
 def test_a_replacement_costs_what_the_whole_network_with_it_loses(images: Dataset) -> None:

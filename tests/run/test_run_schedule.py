@@ -277,3 +277,20 @@ def test_a_small_share_of_a_search_from_learned_weights_is_gentle() -> None:
 
     assert rate(init="first", search_share="5%") == pytest.approx(0.4)
     assert rate(init="first", search_share="1") == rate(init="first") == rate() == 1.0
+
+
+def test_from_a_parent_nothing_is_trained_before_the_scores_and_little_changes_after_them() -> None:
+    parent = a_config(Path("images"), init="efficientnet-lite0", space="efficientnet-lite0")
+    for config, images in ((parent, 0), (changed(parent, minutes=5.0), 400)):
+        settings = search_settings(
+            config, IMAGES, strategy("replace"), val_images=VAL, left_s=lambda _: 0.0, epoch_s=never
+        )
+        assert (settings.all_epochs, settings.candidates, settings.score_images) == (0, 12, images)
+    recipe = final_recipe(parent, IMAGES, timed=unasked)
+    assert recipe.lr == pytest.approx(0.1 * Recipe.for_images(IMAGES).lr)
+    assert recipe.keep_statistics
+    trained = parent.changed(search={"strategy": "gumbel"})
+    assert not final_recipe(trained, IMAGES, timed=unasked).keep_statistics
+    asked = parent.changed(search={"epochs": 3})
+    settings = search_settings(asked, IMAGES, strategy("replace"), val_images=VAL, left_s=lambda _: 0.0, epoch_s=never)
+    assert (settings.warmup_epochs, settings.epochs) == (0, 3)

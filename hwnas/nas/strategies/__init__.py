@@ -38,6 +38,8 @@ class Strategy:
         sampler: from what may be proposed and a seed.
         guides: of a sampler, whether its proposals are what the shared weights are trained on, while it is told the
             accuracies of small batches; else the weights see uniform paths, and it begins when they are done.
+        replaces: of a relaxation, whether its α begins as the scores of options in the place of a parent's blocks, and
+            no epochs follow unless they are asked for.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Strategy:
     relaxation: Callable[[Sequence[int], torch.device], Relaxation] | None = None
     sampler: Callable[[ChoiceSet, int], Sampler] | None = None
     guides: bool = False
+    replaces: bool = False
 
     def __post_init__(self) -> None:
         if (self.relaxation is None) == (self.sampler is None):
@@ -129,6 +132,13 @@ _STRATEGIES = (
         "Bayesian optimisation with a Gaussian process over the choices: the most from few candidates",
         _AFTER_UNIFORM_PATHS,
         sampler=BayesianOptimization,
+    ),
+    Strategy(
+        "replace",
+        "LANA, from a parent: what each option alone costs in its place is added up; the default from a parent",
+        "no training of a supernet: a pass or a few in which every option learns to do what the parent's block does",
+        relaxation=lambda options, device: Gumbel(options, hard=True, device=device),
+        replaces=True,
     ),
 )
 

@@ -1,0 +1,194 @@
+"""Runs that start from a small made-up parent: weights, normalisation, head, and what replaces its blocks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from made_up_parents import SIZE, WIDTH, elastic_space, made_up
+from run_fakes import a_config, install, on_replace, write_table
+
+from hwnas.arch import Architecture
+from hwnas.arch.spaces import parent_names
+from hwnas.backends.model_format import format_of
+from hwnas.config import PARENTS, Configuration, Target
+from hwnas.errors import InputError
+from hwnas.meta.initialisation import load_initialisation
+from hwnas.nas.engine import SearchOutcome
+from hwnas.nas.start import Start
+from hwnas.parents import distil
+from hwnas.parents.parent_weights import VERSION, kept_at
+from hwnas.run import adaptation, search_stage
+from hwnas.run.adaptation import Adaptation, affordable_adaptation
+from hwnas.run.parent_stage import logits_of
+from hwnas.run.pipeline import run_search
+from hwnas.run.plan import make_plan
+from hwnas.run.plan_facts import plan_facts, plan_lines
+from hwnas.train import checkpoint
+
+NAME = "efficientnet-lite0"
+SPACE = elastic_space(classes=3)
+
+
+class Runs:
+    def __init__(self, images: Path, root: Path) -> None:
+        self.images, self.root = images, root
+        self.tables = write_table(root / "tables", spaces=[SPACE])
+        weights = made_up()
+        info = {"version": VERSION, "parent": NAME, "width": WIDTH, "classes": weights.classes}
+        info |= {"source": weights.source, "sha256": weights.sha256}
+        checkpoint.save(kept_at(weights.parent, WIDTH), dict(weights.tensors), info)
+
+    def config(self, **changes: Any) -> Configuration:
+        usual = {"init": NAME, "space": NAME, "width": WIDTH, "resolution": SIZE, "train": False, "baseline": False}
+        return a_config(self.images, **(usual | changes))
+
+    def __call__(self, name: str, *, resume: bool = False, **changes: Any) -> Any:
+        return run_search(self.config(**changes), self.root / name, tables=self.tables, resume=resume)
+
+
+@pytest.fixture
+def runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    monkeypatch.setenv("HWNAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(adaptation, "_USUAL_STEPS", 2)
+    monkeypatch.setattr(adaptation, "_MOST_AT_ONCE", 4)
+    install(monkeypatch.setattr)
+    return Runs(images, tmp_path)
+
+
+def test_a_configuration_follows_its_parent() -> None:
+    assert tuple(sorted(PARENTS)) == parent_names()
+    target = Target(budget="60%")
+    found = Configuration.model_validate({"target": target.model_dump(), "search": {"init": NAME}})
+    assert (found.space.name, found.search.strategy, found.search.evaluator) == (NAME, "replace", "one-shot")
+    assert found.changed(train={"minutes": 2.0}).space.name == NAME
+    other = {"target": target.model_dump(), "search": {"init": NAME, "strategy": "gumbel"}, "space": {"name": "mobile"}}
+    found = Configuration.model_validate(other)
+    assert (found.space.name, found.search.strategy) == ("mobile", "gumbel")
+
+
+def test_the_plan_tells_of_the_parent(runs: Runs) -> None:
+    plan = make_plan(runs.config(), runs.tables)
+    facts = plan_facts(plan)
+    assert facts["init"] == {"from": NAME, "licence": "Apache-2.0", "weights": "made up", "sha256": "0" * 64}
+    assert plan_lines(plan, facts)["start"] == (
+        f"{NAME}: pre-trained, Apache-2.0, weights of made up; every option begins as a slice of it"
+    )
+    assert plan.config.search.init_sha256 == "0" * 64
+
+
+def test_what_does_not_go_with_a_parent_is_refused(runs: Runs) -> None:
+    wrong = [
+        ({"space": "toy"}, "is one of its elastic space, and not of toy"),
+        ({"strategy": "gumbel", "search_share": "0"}, "decoded from α"),
+        ({"strategy": "random", "scores": "training", "train": True}, "use no weights"),
+        ({"init": "", "space": "toy", "strategy": "replace"}, "starts from none"),
+        ({"width": 0.2}, "are not on this machine"),
+    ]
+    for changes, message in wrong:
+        with pytest.raises(InputError, match=message):
+            make_plan(runs.config(**changes), runs.tables)
+    with pytest.raises(InputError) as caught:
+        make_plan(runs.config(width=0.2), runs.tables)
+    assert caught.value.hint == "pip install 'hwnas[pretrained]'"
+
+
+def test_the_best_replacements_within_the_budget(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes: list[SearchOutcome] = []
+
+    def watched(*values: Any, **named: Any) -> tuple[SearchOutcome, ...]:
+        found = search(*values, **named)
+        outcomes.extend(found)
+        return found
+
+    search = search_stage.search
+    monkeypatch.setattr(search_stage, "search", watched)
+    result = runs("run")
+    assert result["init"]["from"] == NAME
+    (found,) = outcomes
+    kept = load_initialisation(runs.root / "run" / "state" / "parent.safetensors")
+    entries = [json.loads(line) for line in (runs.root / "run" / "log.jsonl").read_text().splitlines()]
+    (told,) = (entry for entry in entries if entry["event"] == "replacements")
+    assert kept.alpha is not None
+    for row, scores in zip(kept.alpha, told["scores"], strict=True):
+        assert scores[0] == 0
+        assert row[: len(scores)].argsort().tolist() == np.argsort(-np.array(scores), kind="stable").tolist()
+    supernet = found.supernet
+    assert supernet is not None
+    assert supernet.settled
+    parts = supernet.state_dict()
+    assert all(torch.equal(parts[name], value) for name, value in kept.weights.items())
+    own = made_up().tensors
+    same = [name for name in own if name.startswith(("stem.", "s1b0."))]
+    assert same
+    assert all(torch.equal(kept.weights[_of_option(name, 0)], own[name]) for name in same)
+    # Without training, what ships are the slices as they learned, with their own statistics, and the head.
+    shipped, _ = checkpoint.load(runs.root / "run" / "weights.safetensors")
+    choices = tuple(json.loads((runs.root / "run" / "architecture.json").read_text())["choices"])
+    expected = supernet.extract(Architecture(SPACE.name, choices)).state_dict()
+    assert all(torch.equal(shipped[name], value) for name, value in expected.items())
+    assert not (runs.root / "run" / "state" / "distil.safetensors").exists()
+    metadata = format_of("onnxruntime", "fp32").metadata((runs.root / "run" / "model.onnx").read_bytes())
+    assert json.loads(metadata["hwnas.mean"]) == list(made_up().parent.preprocessing.mean)
+    assert json.loads(metadata["hwnas.std"]) == list(made_up().parent.preprocessing.std)
+
+
+def _of_option(name: str, option: int) -> str:
+    slot, _, rest = name.partition(".")
+    return f"{slot}.{option}.{rest}"
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_bytes(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distil, "_KEPT_EVERY", 1)
+
+    def die() -> None:
+        raise Killed
+
+    runs("whole")
+    for file in ("distil.safetensors", "parent.safetensors"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", on_replace(die, "after", file, 1))
+            with pytest.raises(Killed):
+                runs(file)
+        runs(file, resume=True)
+        for name in ("weights.safetensors", "architecture.json", "state/parent.safetensors", "evaluated.csv"):
+            assert (runs.root / file / name).read_bytes() == (runs.root / "whole" / name).read_bytes()
+
+
+def test_other_strategies_start_from_the_options_and_the_head(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[Start] = []
+
+    def stopped(*_: Any, start: Start, **__: Any) -> tuple[SearchOutcome, ...]:
+        starts.append(start)
+        raise Killed
+
+    monkeypatch.setattr(search_stage, "search", stopped)
+    with pytest.raises(Killed):
+        runs("run", strategy="gumbel")
+    (start,) = starts
+    assert start.settled
+    assert start.alpha is None
+    kept = load_initialisation(runs.root / "run" / "state" / "parent.safetensors")
+    assert kept.weights.keys() == start.weights.keys()
+    classifier, _ = checkpoint.load(runs.root / "run" / "state" / "head.safetensors")
+    assert torch.equal(start.weights[f"{SPACE.slots[-1].name}.0.linear.weight"], classifier["weight"])
+
+
+def test_the_minutes_say_how_long_the_options_learn() -> None:
+    usual = Adaptation(400, 32, 256)
+    assert affordable_adaptation(usual, 400.0, [9.0, 1.0, 3.0]) == Adaptation(50, 32, 128)
+    assert affordable_adaptation(usual, 1e5, [9.0, 1.0]) == Adaptation(25000, 32, 256)
+    assert affordable_adaptation(usual, 0.0, [9.0, 1.0]) == Adaptation(1, 32, 16)
+
+
+def test_logits_prefer_what_costs_little() -> None:
+    alpha = logits_of(((0.0, 0.1, 0.4), (0.0, 0.2), (0.0, 0.0, -0.1)))
+    assert torch.allclose(alpha, torch.tensor([[0.0, -4.0, -16.0], [0.0, -8.0, 0.0], [0.0, 0.0, 4.0]]))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from hwnas.arch.network import Network
@@ -20,27 +16,12 @@ from hwnas.arch.primitives import NORM_EPSILON
 from hwnas.errors import InputError
 from hwnas.files import cache_folder, sha256_of
 from hwnas.image_size import SizeLike
+from hwnas.parents.checkpoint_file import read_checkpoint
 from hwnas.parents.parent import Parent
 from hwnas.schema import Rule, checked
 from hwnas.train import checkpoint as store
 
 VERSION = 1
-_LARGEST_FILE = 1 << 30  # bytes
-_NESTED = ("state_dict", "model", "model_state_dict", "state_dict_ema")
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    SafetensorError,
-    zipfile.BadZipFile,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    IndexError,
-    EOFError,
-    RecursionError,
-    ImportError,
-)
 
 
 @dataclass(frozen=True)
@@ -137,8 +118,8 @@ def how_to_get(parent: Parent) -> str:
 
 
 def _keep(path: Path, parent: Parent, width: float, source: str) -> ParentWeights:
-    classes, tensors = _translated(_read(path), parent, width, path)
-    digest = sha256_of(path)
+    found, digest = read_checkpoint(path)
+    classes, tensors = _translated(found, parent, width, path)
     info = {"version": VERSION, "parent": parent.name, "width": width, "classes": classes}
     store.save(kept_at(parent, width), tensors, info | {"source": source, "sha256": digest})
     return ParentWeights(parent, width, classes, tensors, source, digest)
@@ -153,28 +134,6 @@ def _kept(path: Path, parent: Parent, width: float) -> ParentWeights:
     network = parent.network(width=width, classes=info.classes)
     _check(tensors, network, path, hint)
     return ParentWeights(parent, width, info.classes, tensors, info.source, info.sha256)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by their names in it."""
-    hint = "give a .pth or .safetensors file with the weights of a network"
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise InputError(f"a checkpoint has at most {_LARGEST_FILE >> 20} MiB, and {path} has more", hint=hint)
-        if path.suffix == ".safetensors":
-            return dict(safetensors.torch.load(path.read_bytes()))
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
-    except _UNREADABLE as error:
-        said = str(error).strip().partition("\n")[0]
-        raise InputError(f"{path} is no checkpoint of tensors: {said or type(error).__name__}", hint=hint) from error
-    for key in _NESTED:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path} must hold tensors by name, not {type(content).__name__}", hint=hint)
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
 def _translated(found: Mapping[str, Tensor], parent: Parent, width: float, path: Path) -> tuple[int, dict[str, Tensor]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -42,3 +43,23 @@ def test_an_archive_that_inflates_is_refused_unread(tmp_path: Path, monkeypatch:
     (tmp_path / "c.pth").write_bytes(b"PK\x03\x04" + bytes(100))
     with pytest.raises(InputError, match="damaged"):
         read_checkpoint(tmp_path / "c.pth")
+
+
+class Unknown:
+    pass
+
+
+def test_a_bad_pickle_is_told_without_the_advice_to_run_its_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    torch.save({"a": Unknown()}, tmp_path / "archive.pth")
+    (tmp_path / "pickle.pth").write_bytes(pickle.dumps(Unknown(), protocol=4))
+    many = b"\x8a\x07" + b"\x7f" * 7  # bytes: more than any machine has
+    (tmp_path / "memory.pth").write_bytes(b"\x80\x02c__builtin__\nbytearray\n" + many + b"\x85R.")
+    (tmp_path / "text.pth").write_bytes(b"hello world")
+    for name in ("archive.pth", "pickle.pth", "memory.pth", "text.pth"):
+        with pytest.raises(InputError, match="damaged, or holds more than tensors") as caught:
+            read_checkpoint(tmp_path / name)
+        assert "weights_only" not in str(caught.value) + caught.value.hint
+    assert not recwarn.list
+    assert capsys.readouterr() == ("", "")

@@ -22,6 +22,8 @@ from hwnas.schema import Rule, checked
 from hwnas.train import checkpoint as store
 
 VERSION = 1
+_MOST_CLASSES = 1 << 20
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -150,13 +152,14 @@ def _translated(found: Mapping[str, Tensor], parent: Parent, width: float, path:
         lacks.append(f"by the names of {naming.library} it {'lacks' if missing else 'also holds'} {odd[:80]!r}")
     else:
         raise InputError(f"{path} does not hold {parent.name}: {'; '.join(lacks)}", hint="give another checkpoint")
-    tensors = {ours: own[theirs].to(torch.float32).contiguous() for ours, theirs in names.items()}
-    logits = tensors[f"{network.ops[-1][0]}.linear.bias"]
-    network = parent.network(width=width, classes=max(2, logits.numel()))
+    raw = {ours: own[theirs] for ours, theirs in names.items()}
+    logits = raw[f"{network.ops[-1][0]}.linear.bias"]
+    network = parent.network(width=width, classes=min(max(2, logits.numel()), _MOST_CLASSES))
+    _check(raw, network, path, "give another checkpoint, or the --width of its network")
+    tensors = {name: value.detach().to(torch.float32).contiguous() for name, value in raw.items()}
     for name, value in tensors.items():
         if name.endswith("running_var"):  # norms divide by the root of the sum, so this is the same function
             tensors[name] = (value.double() + (parent.epsilon - NORM_EPSILON)).float()
-    _check(tensors, network, path, "give another checkpoint, or the --width of its network")
     return network.ops[-1][1].cout, tensors
 
 
@@ -166,12 +169,25 @@ def _check(tensors: Mapping[str, Tensor], network: Network, path: Path, hint: st
         raise InputError(f"{path} lacks or adds {sorted(odd)[0][:80]!r}", hint=hint)
     for name, shape in shapes.items():
         value = tensors[name]
+        if strange := _strangeness(value):
+            raise InputError(f"{path}: {name} must be a dense tensor of floats, not {strange}", hint=hint)
         if tuple(value.shape) != shape:
             raise InputError(f"{path}: {name} must have the shape {shape}, not {tuple(value.shape)}", hint=hint)
-        if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+        if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise InputError(f"{path}: {name} must store each of its numbers, not repeat some", hint=hint)
+        if not bool(torch.isfinite(value.detach().float()).all()):
             raise InputError(f"{path}: {name} must be finite numbers", hint=hint)
         if name.endswith("running_var") and bool((value < 0).any()):
             raise InputError(f"{path}: {name} must be no variance below 0", hint=hint)
+
+
+def _strangeness(value: Tensor) -> str:
+    """The reason why a tensor cannot be weights, whatever its shape; empty where it can."""
+    if value.dtype not in _FLOATS:
+        return str(value.dtype)
+    if value.is_nested or value.layout is not torch.strided:
+        return "nested" if value.is_nested else str(value.layout)
+    return "" if value.device.type == "cpu" else f"one on {value.device}"
 
 
 def _called(parent: Parent, width: float) -> str:

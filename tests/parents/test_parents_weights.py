@@ -85,12 +85,29 @@ def damaged(state: dict[str, Tensor], how: str) -> object:
         case "nan":
             state[last][0, 0] = float("nan")
         case "variance":
-            state["bn1.running_var"][0] = -1.0
+            state["bn1.running_var"][0] = -1e-4  # which the other epsilon would hide
+        case "int64" | "complex64":
+            state[last] = state[last].to(getattr(torch, how))
+        case "qint8":
+            state[last] = torch.quantize_per_tensor(state[last], 0.1, 0, torch.qint8)
+        case "sparse" | "sparse_csr":
+            state[last] = state[last].to_sparse(layout=getattr(torch, "sparse_coo" if how == "sparse" else how))
+        case "nested":
+            state[last] = torch.nested.nested_tensor(list(state[last]))
+        case "meta":
+            state[last] = state[last].to("meta")
+        case "giant":
+            state[last] = torch.zeros(1, 1).expand(10**6, 10**6)
+        case "giant bias":
+            state["classifier.bias"] = torch.zeros(1).expand(10**9)
+        case "repeated":
+            state[last] = torch.zeros(1, 1).expand(state[last].shape)
         case "list":
             return [state[last]]
     return state
 
 
+@pytest.mark.filterwarnings("ignore:.*(deprecated|beta|prototype)")
 @pytest.mark.parametrize(
     ("how", "message"),
     [
@@ -99,6 +116,16 @@ def damaged(state: dict[str, Tensor], how: str) -> object:
         ("shape", "must have the shape"),
         ("nan", "finite"),
         ("variance", "no variance below 0"),
+        ("int64", "dense tensor of floats, not torch.int64"),
+        ("complex64", "floats, not torch.complex64"),
+        ("qint8", "floats, not torch.qint8"),
+        ("sparse", "floats, not torch.sparse_coo"),
+        ("sparse_csr", "floats, not torch.sparse_csr"),
+        ("nested", "nested"),
+        ("meta", "one on meta"),
+        ("giant", "must have the shape"),
+        ("giant bias", "must have the shape"),
+        ("repeated", "store each of its numbers"),
         ("list", "tensors by name, not list"),
     ],
 )

@@ -65,7 +65,7 @@ class _Info:
 
 def kept_at(parent: Parent, width: float = 1.0) -> Path:
     """The file that keeps a parent's weights, whether it is there or not."""
-    return cache_folder() / "parents" / f"{parent.name}-w{width:g}.safetensors"
+    return cache_folder() / "parents" / f"{parent.name}-w{_text(width)}.safetensors"
 
 
 def weights_of(parent: Parent, width: float = 1.0) -> ParentWeights:
@@ -132,7 +132,8 @@ def _kept(path: Path, parent: Parent, width: float) -> ParentWeights:
     tensors, content = store.load(path, hint=hint)
     info = checked(content, _Info, path, extra="forbid", hint=hint)
     if (info.parent, info.width) != (parent.name, width):
-        raise InputError(f"{path} must hold weights of {_called(parent, width)}, not of {info.parent}", hint=hint)
+        held = f"{info.parent} at width {_text(info.width)}"
+        raise InputError(f"{path} must hold weights of {_called(parent, width)}, not of {held}", hint=hint)
     network = parent.network(width=width, classes=info.classes)
     _check(tensors, network, path, hint)
     return ParentWeights(parent, width, info.classes, tensors, info.source, info.sha256)
@@ -191,4 +192,9 @@ def _strangeness(value: Tensor) -> str:
 
 
 def _called(parent: Parent, width: float) -> str:
-    return parent.name if width == 1 else f"{parent.name} at width {width:g}"
+    return parent.name if width == 1 else f"{parent.name} at width {_text(width)}"
+
+
+def _text(width: float) -> str:
+    """Exact, so that two widths have two names."""
+    return repr(float(width)).removesuffix(".0")

@@ -165,6 +165,18 @@ def test_a_damaged_kept_file_is_told(tmp_path: Path) -> None:
         weights_of(find_parent("efficientnet-lite3"), WIDTH)
 
 
+def test_every_width_has_a_file_of_its_own(tmp_path: Path) -> None:
+    parent, near = find_parent(LITE), 0.10000001
+    path = saved(tmp_path / "a.pth", made_up(), TIMM)
+    for width in (WIDTH, near):
+        import_weights(path, parent, width)
+    assert [weights_of(parent, width).width for width in (WIDTH, near)] == [WIDTH, near]
+    assert kept_at(parent, 1) == kept_at(parent, 1.0)
+    kept_at(parent, near).replace(kept_at(parent, WIDTH))
+    with pytest.raises(InputError, match=r"at width 0\.1, not of efficientnet-lite0 at width 0\.10000001"):
+        weights_of(parent, WIDTH)
+
+
 def test_a_package_is_used_where_its_checksum_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "a.pth").write_bytes(b"other weights")

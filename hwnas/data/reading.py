@@ -12,6 +12,10 @@ from hwnas.image_size import Size
 
 Fit = Literal["crop", "pad", "squash"]
 FITS: tuple[Fit, ...] = ("crop", "pad", "squash")
+
+Scale = Literal["0..1", "0..255"]
+SCALES: tuple[Scale, ...] = ("0..1", "0..255")
+
 COUNTED = 4096
 """Of image files, mean and deviation are taken from so many at most, evenly spread."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.data.npz import Archive, read_npy
-from hwnas.data.pixels import ORDERS, as_pixels
+from hwnas.data.pixels import ORDERS, as_pixels, scale_of
 from hwnas.data.reading import Fit
 from hwnas.data.resize import fitted
 from hwnas.errors import DataError
@@ -33,7 +33,8 @@ def array_images(path: Path, channels: int, size: Size, fit: Fit) -> Iterator[tu
     """
     array, order = _content(path)
     planes, single = _planes(array, order, channels, size, path)
-    pixels = fitted(as_pixels({path.name: planes}, where=str(path))[path.name], size, fit)
+    named = {path.name: planes}
+    pixels = fitted(as_pixels(named, scale_of(named, where=str(path)))[path.name], size, fit)
     for index, image in enumerate(pixels):
         yield path if single else Path(f"{path}[{index}]"), image
 

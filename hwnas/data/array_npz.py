@@ -70,7 +70,7 @@ def dataset_of(
     whole = next(iter(parts.values()))
     mirrored = whole.shape[1] == 3 if flip is None else flip
     dataset = assemble(name, classes, whole, seed=seed, flip=mirrored, val=parts.get("val"), test=parts.get("test"))
-    return replace(dataset, reading=Reading(fit))
+    return replace(dataset, reading=Reading(fit, scale=scale))
 
 
 def _check_counts(x: Mapping[str, NDArray[Any]], y: Mapping[str, NDArray[Any]], where: str) -> None:

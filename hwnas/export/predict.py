@@ -132,7 +132,7 @@ class _Reader:
             DataError: it cannot be read, or is none that the model reads.
         """
         if path.suffix.lower() in SUFFIXES:
-            yield from array_images(path, self.channels, self.size, self.reading.fit)
+            yield from array_images(path, self.channels, self.size, self.reading)
         elif self.channels in CHANNELS_OF.values():
             yield path, _pixels(path, self.size, gray=self.channels == 1, reading=self.reading)
         else:

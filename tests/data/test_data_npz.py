@@ -109,6 +109,8 @@ def test_parts_of_one_scale_are_taken(tmp_path: Path, train: Any, test: Any, fac
     dataset = load_dataset(str(source), resolution=4, seed=0)
     assert np.array_equal(dataset.test.pixels[:, 0], x * (factor > 0))
     assert contents(dataset.train, dataset.val) == pairs(x, y)
+    floats = [one for one in (train, test) if not isinstance(one, np.uint8) and one > 0]
+    assert dataset.reading.to_metadata() == ({"scale": "0..1" if factor == 255 else "0..255"} if floats else {})
 
 
 @pytest.mark.parametrize("train", [noise(12, 6, 6), noise(12, 6, 6) / 1.0, noise(12, 6, 6) % 2])

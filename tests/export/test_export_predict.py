@@ -143,3 +143,39 @@ def test_the_front_door_raises_or_tells(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.onnx")
     with pytest.raises(InputError, match="not a regular file"):
         hwnas.predict(tmp_path / "pipe.onnx", good)
+
+
+GREY = np.arange(3 * 64, dtype=np.uint8).reshape(1, 3, 8, 8)
+DARK = GREY % 2
+
+
+@pytest.mark.parametrize(
+    ("trained", "images", "same"),
+    [
+        (None, GREY.astype(np.float32), GREY),
+        (None, GREY / 255, GREY),
+        (None, DARK, DARK),
+        (None, DARK / 255, DARK),
+        (None, DARK * 0.0, DARK * 0),
+        (None, DARK > 0, DARK * 255),
+        ("0..1", DARK * 1.0, DARK * 255),
+        ("0..1", GREY, GREY),
+        ("0..1", DARK, DARK),
+        ("0..255", DARK * 1.0, DARK),
+        ("0..255", GREY * 1.0, GREY),
+        (None, DARK * 1.0, "all in .* are 0 or 1, which could be either"),
+        ("0..1", GREY * 1.0, "trained on floats from 0 to 1, but those of .* go up to 191"),
+    ],
+)
+def test_arrays_are_on_the_scale_of_the_training(
+    tmp_path: Path, trained: str | None, images: np.ndarray, same: np.ndarray | str
+) -> None:
+    model = exported(tmp_path, **({} if trained is None else {"hwnas.scale": trained}))
+    np.save(tmp_path / "images.npy", images)
+    if isinstance(same, str):
+        with pytest.raises(DataError, match=same):
+            hwnas.predict(model, tmp_path / "images.npy")
+        return
+    Image.fromarray(same[0].transpose(1, 2, 0)).save(tmp_path / "same.png")
+    found, expected = hwnas.predict(model, [tmp_path / "images.npy", tmp_path / "same.png"])
+    assert found.classes == expected.classes

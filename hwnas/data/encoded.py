@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hwnas.data import image
+from hwnas.data.image_bytes import read_bytes
 from hwnas.data.reading import Fit, Reading
 from hwnas.data.resize import room
 from hwnas.display import few
@@ -120,7 +121,8 @@ def median_shape(files: Sequence[Path | BytesIO], *, where: Path) -> Shape:
     with bombs_are_errors():
         for file in files:
             with contextlib.suppress(*image.UNREADABLE):
-                width, height = image.shown_size(file)
+                data = BytesIO(read_bytes(file)) if isinstance(file, Path) else file
+                width, height = image.shown_size(data)
                 sizes.append(Size(height, width))
     if not sizes:
         raise DataError(f"none of {len(files)} images tried in {where} can be read", hint=f"accepted are {image.KINDS}")

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hwnas.data import image
 from hwnas.data.image_bytes import read_bytes
@@ -77,6 +77,8 @@ def decode(
 
 def reason_of(error: BaseException, source: Path | BytesIO) -> str:
     """Why an image cannot be read, without its name."""
+    if isinstance(error, UnidentifiedImageError) and isinstance(source, BytesIO) and not source.getbuffer():
+        return "the file is empty"
     shown = repr(str(source)) if isinstance(source, Path) else repr(source)
     return str(error).replace(shown, "the file") or type(error).__name__
 

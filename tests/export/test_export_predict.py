@@ -114,6 +114,7 @@ def test_it_goes_on_past_what_is_no_image(tmp_path: Path) -> None:
     )
     done = run(*words, "--top", 1)
     assert done.exit_code == 2
+    assert "QOI" in done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == [str(good)]
     assert done.stderr.count("warning: ") == 7
     for said in ("[bad].png: cannot identify", "pipe.png: it is not a regular file", "no images in the folder"):
@@ -122,6 +123,13 @@ def test_it_goes_on_past_what_is_no_image(tmp_path: Path) -> None:
     content = json.loads(run(*words, "--json").stdout)
     assert (content["exit_code"], len(content["predictions"]), len(content["unreadable"])) == (2, 1, 7)
     assert content["unreadable"][0]["image"] == str(bad)
+
+
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    model, empty = exported(tmp_path), tmp_path / "empty.png"
+    empty.write_bytes(b"")
+    with pytest.raises(DataError, match=r"empty\.png: the file is empty"):
+        hwnas.predict(model, empty)
 
 
 def test_a_model_of_a_terabyte_is_refused_unread(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hwnas.data.encoded import Shape
 from hwnas.data.found import PARTS, Found
 from hwnas.data.labels import class_labels, class_names
 from hwnas.data.npz import Archive
-from hwnas.data.pixels import ORDERS, as_pixels, as_planes, channels_and_size
+from hwnas.data.pixels import ORDERS, as_pixels, as_planes, channels_and_size, scale_of
 from hwnas.data.reading import Fit, Reading, ReadOptions
 from hwnas.data.resize import fitted
 from hwnas.data.survey import Survey
@@ -61,7 +61,8 @@ def dataset_of(
     """
     _check_counts(x, y, where)
     classes, indices = class_labels(y, names, where=where)
-    pixels = as_pixels(x, where=where)
+    scale = scale_of(x, where=where)
+    pixels = as_pixels(x, scale)
     parts = {
         _part_of_key(key): Images(fitted(pixels[key], resolution, fit), labels)
         for key, labels in zip(pixels, indices.values(), strict=True)
@@ -69,7 +70,7 @@ def dataset_of(
     whole = next(iter(parts.values()))
     mirrored = whole.shape[1] == 3 if flip is None else flip
     dataset = assemble(name, classes, whole, seed=seed, flip=mirrored, val=parts.get("val"), test=parts.get("test"))
-    return replace(dataset, reading=Reading(fit))
+    return replace(dataset, reading=Reading(fit, scale=scale))
 
 
 def _check_counts(x: Mapping[str, NDArray[Any]], y: Mapping[str, NDArray[Any]], where: str) -> None:
@@ -155,7 +156,7 @@ class ArrayNpz:
         planes, named = self._planes(), self._labels()
         _check_counts(planes, named, where)
         classes, labels = class_labels(named, self._known(), where=where)
-        pixels = as_pixels(planes, where=where)
+        pixels = as_pixels(planes, scale_of(planes, where=where))
         found = Found(
             name=self._name,
             where=self._archive.path,

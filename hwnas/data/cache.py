@@ -51,7 +51,7 @@ def opened(key: str, count: int, record_bytes: int) -> RecordFile:
 def pixels_key(files: Sequence[Path], shape: tuple[int, ...], reading: Reading) -> str | None:
     """The key of an entry: another for other files, another shape, reading, or version of Pillow; None if one is gone.
 
-    A file counts as the same while its path, size and time of change are.
+    A file counts as the same while its path, size and times of change are, of its content and of its inode.
     """
     return stats_key(files, f"{_FORMAT} {shape} {reading.key} Pillow {PIL.__version__}")
 
@@ -77,7 +77,9 @@ def cached(
 
 
 def stats_key(files: Sequence[Path], more: str, *, whole: bool = True) -> str | None:
-    """Text that changes with the path, size or time of change of any of the files, and with `more`.
+    """Text that changes with the path, size or times of change of any of the files, and with `more`.
+
+    The time of the content can be set back, as copying does; that of the inode cannot.
 
     None if a file is not there and `whole` is true.
     """
@@ -88,7 +90,7 @@ def stats_key(files: Sequence[Path], more: str, *, whole: bool = True) -> str | 
             facts = file.stat()
             if file.parent not in folders:
                 folders[file.parent] = file.parent.resolve()
-            parts.append(f"{facts.st_size} {facts.st_mtime_ns} {folders[file.parent] / file.name}")
+            parts.append(f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns} {folders[file.parent] / file.name}")
         except (OSError, RuntimeError, ValueError):  # gone, a loop of links, no name: whoever reads it says so
             if whole:
                 return None

@@ -16,6 +16,7 @@ from PIL import Image, ImageChops, ImageOps
 from hwnas.data import image
 from hwnas.data.encoded import bombs_are_errors, reason_of
 from hwnas.data.found import Found
+from hwnas.data.image_bytes import read_bytes
 from hwnas.data.reading import Reading
 from hwnas.progress import Progress
 
@@ -119,7 +120,8 @@ def whole_pixels(source: Path | BytesIO) -> bytes:
     Raises:
         one of `image.UNREADABLE`: the file cannot be read.
     """
-    with bombs_are_errors(), Image.open(source, formats=image.FORMATS) as opened:
+    data = BytesIO(read_bytes(source)) if isinstance(source, Path) else source
+    with bombs_are_errors(), Image.open(data, formats=image.FORMATS) as opened:
         return _hash(np.asarray(image.as_rgb(ImageOps.exif_transpose(opened))), opened.size)
 
 
@@ -128,7 +130,7 @@ def _look_at(open_: Callable[[int], Path | BytesIO], index: int) -> _Row:
     try:
         opened = open_(index)
         if isinstance(opened, Path):
-            source, data = opened, BytesIO(opened.read_bytes())
+            source, data = opened, BytesIO(read_bytes(opened))
         else:
             data = opened
         row = _decoded(data)

@@ -16,9 +16,10 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hwnas.data import image
+from hwnas.data.image_bytes import read_bytes
 from hwnas.data.reading import Fit, Reading
 from hwnas.data.resize import room
 from hwnas.display import few
@@ -76,6 +77,8 @@ def decode(
 
 def reason_of(error: BaseException, source: Path | BytesIO) -> str:
     """Why an image cannot be read, without its name."""
+    if isinstance(error, UnidentifiedImageError) and isinstance(source, BytesIO) and not source.getbuffer():
+        return "the file is empty"
     shown = repr(str(source)) if isinstance(source, Path) else repr(source)
     return str(error).replace(shown, "the file") or type(error).__name__
 
@@ -120,7 +123,8 @@ def median_shape(files: Sequence[Path | BytesIO], *, where: Path) -> Shape:
     with bombs_are_errors():
         for file in files:
             with contextlib.suppress(*image.UNREADABLE):
-                width, height = image.shown_size(file)
+                data = BytesIO(read_bytes(file)) if isinstance(file, Path) else file
+                width, height = image.shown_size(data)
                 sizes.append(Size(height, width))
     if not sizes:
         raise DataError(f"none of {len(files)} images tried in {where} can be read", hint=f"accepted are {image.KINDS}")

@@ -19,6 +19,7 @@ from hwnas.data.census_cache import census_of
 from hwnas.data.dataset import Dataset, Images, assemble
 from hwnas.data.encoded import Shape, median_shape, reason_of, spread
 from hwnas.data.found import Found
+from hwnas.data.image_bytes import read_bytes
 from hwnas.data.reading import Fit, Reading, ReadOptions, window
 from hwnas.data.record_file import RecordFile
 from hwnas.data.stores import FileStore, loader_threads
@@ -150,7 +151,7 @@ def _decoded(found: Found, index: int, content: bytes, resolution: Size, reading
     source, data = Path(), BytesIO()
     try:
         opened = found.open(index)
-        source, data = (opened, BytesIO(opened.read_bytes())) if isinstance(opened, Path) else (source, opened)
+        source, data = (opened, BytesIO(read_bytes(opened))) if isinstance(opened, Path) else (source, opened)
         if hashlib.sha256(data.getbuffer()).hexdigest().encode() == content:
             return image.read(data, resolution=resolution, reading=reading)
     except image.UNREADABLE as error:

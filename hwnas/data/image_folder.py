@@ -20,6 +20,7 @@ BY_FILE_NAME = "filename"
 """What to give as labels for classes in the names of files."""
 
 _BESIDE = "not in a class folder"
+_EMPTY = "no images in it"
 _OTHER_FOLDER = "beside train, val and test"
 _DETECTION = {"images", "labels"}
 _NUMBER = re.compile(r"[\s._\-(\[]*\d+[)\]]?$")
@@ -113,20 +114,20 @@ def _in_classes(root: Path, folders: list[Path]) -> Found:
     ignored: list[Ignored] = []
     classes = _classes(root, root, ignored)
     if not classes:
-        raise DataError(f"{root} has no class folders", hint=_layout(root))
+        empty = f"; {few([f'{entry.name!r} is empty' for entry in folders])}" if folders else ""
+        raise DataError(f"{root} has no class folders{empty}", hint=_layout(root))
     unprintable = [name for name in classes if not name.isprintable()]
     if unprintable:
         raise DataError(f"a class name must be printable text, but {root} has {unprintable[0]!r}", hint="rename it")
     if len(classes) == 1:
-        inside = [entry.name for entry in walk.entries(folders[0]) if entry.is_dir()]
+        (only,) = classes
+        inside = [entry.name for entry in walk.entries(root / only) if entry.is_dir()]
         hint = (
-            f"if {', '.join(inside[:3])} are the classes, give --data {folders[0]}"
+            f"if {', '.join(inside[:3])} are the classes, give --data {root / only}"
             if len(inside) > 1
             else _layout(root)
         )
-        raise DataError(
-            f"at least two classes are needed, but {root} has one class folder, {next(iter(classes))!r}", hint=hint
-        )
+        raise DataError(f"at least two classes are needed, but {root} has one class folder, {only!r}", hint=hint)
     small = [f"{name!r} has {len(files)}" for name, files in classes.items() if len(files) < SMALLEST_CLASS]
     if small:
         raise DataError(
@@ -146,11 +147,15 @@ def _layout(root: Path) -> str:
 
 
 def _classes(folder: Path, root: Path, ignored: list[Ignored]) -> dict[str, list[Path]]:
-    """The image files of each class folder, those in its sub-folders included."""
+    """The image files of each class folder, those in its sub-folders included; folders without any file are ignored."""
     classes = {}
     for entry in walk.entries(folder):
         if entry.is_dir():
-            classes[entry.name] = walk.images(entry, root, ignored)
+            files = walk.images(entry, root, ignored)
+            if files or walk.has_files(entry):
+                classes[entry.name] = files
+            else:
+                ignored.append(Ignored(str(entry.relative_to(root)), "folder", _EMPTY))
         else:
             ignored += _left_out(entry, root, _BESIDE)
     return classes

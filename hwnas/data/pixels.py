@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwnas.data.reading import Scale
 from hwnas.errors import DataError
 from hwnas.image_size import Size
 
@@ -79,14 +80,48 @@ def as_planes(array: NDArray[Any], *, what: str, order: str = "") -> NDArray[Any
     return array.transpose(axes) if len(axes) == 4 else array[:, None]
 
 
-def as_pixels(planes: Mapping[str, NDArray[Any]], *, where: str) -> dict[str, NDArray[np.uint8]]:
-    """Images of shape (N, C, H, W), by key, as uint8 pixels, all on one scale.
+def scale_of(planes: Mapping[str, NDArray[Any]], *, where: str) -> Scale | None:
+    """The one scale of the floats among images of shape (N, C, H, W), by key; None where they do not tell.
 
-    Booleans become 0 and 255; whole numbers are 0..255; floats are 0..1 if none of all the arrays is above 1, else
-    0..255.
+    Booleans are black and white, and whole numbers 0..255. Floats are 0..1 if none of them is above 1, else 0..255.
 
     Args:
         where: the file that the arrays come from, for messages.
+
+    Raises:
+        DataError: as `ranges`; or arrays are on different scales, or all but black.
+    """
+    found = ranges(planes, where=where)
+    floats = [found[key][1] for key, plane in planes.items() if plane.dtype.kind == "f"]
+    whole = [found[key][1] for key, plane in planes.items() if plane.dtype.kind in "iu"]
+    if not floats and whole and max(whole) == 1:
+        raise DataError(
+            f"whole numbers are grey levels from 0 to 255, but the largest in {where} is 1: all but black",
+            hint="store masks as booleans, or multiply them by 255",
+        )
+    if any(0 < high <= 1 for high in floats) and (max(floats) > 1 or any(whole)):
+        listed = ", ".join(
+            f"{key} ({planes[key].dtype}) goes from {low:g} to {high:g}" for key, (low, high) in found.items()
+        )
+        raise DataError(
+            f"all images must be on one scale, but in {where} {listed}",
+            hint="store all as uint8 from 0 to 255, or all as floats from 0 to 1",
+        )
+    return None if not any(floats) else "0..1" if max(floats) <= 1 else "0..255"
+
+
+def as_pixels(planes: Mapping[str, NDArray[Any]], scale: Scale | None) -> dict[str, NDArray[np.uint8]]:
+    """Images of shape (N, C, H, W), by key, as uint8 pixels.
+
+    Args:
+        scale: of the floats, as `scale_of` found it.
+    """
+    factors = {key: 255.0 if plane.dtype.kind == "f" and scale == "0..1" else 1.0 for key, plane in planes.items()}
+    return {key: _rounded(plane, factors[key]) for key, plane in planes.items()}
+
+
+def ranges(planes: Mapping[str, NDArray[Any]], *, where: str) -> dict[str, tuple[float, float]]:
+    """The smallest and largest value of each array of images, shape (N, C, H, W).
 
     Raises:
         DataError: a type that is not that of images, values that are not finite or out of range, or arrays with
@@ -96,29 +131,17 @@ def as_pixels(planes: Mapping[str, NDArray[Any]], *, where: str) -> dict[str, ND
     if len(set(channels.values())) > 1:
         listed = ", ".join(f"{key} has {count}" for key, count in channels.items())
         raise DataError(f"all images must have the same channels, but in {where} {listed}", hint="make them alike")
-    kinds = {plane.dtype.kind for plane in planes.values()}
-    if not kinds <= set("biuf"):
+    if not {plane.dtype.kind for plane in planes.values()} <= set("biuf"):
         types = ", ".join(str(plane.dtype) for plane in planes.values())
         raise DataError(
             f"pixels must be uint8, boolean or floating point, but in {where} they have type {types}",
             hint="store them as x.astype(np.uint8)",
         )
-    if kinds == {"b"}:
-        return {key: plane.astype(np.uint8) * np.uint8(255) for key, plane in planes.items()}
-    largest = max(_highest(plane, f"{key} of {where}") for key, plane in planes.items())
-    if "f" not in kinds and largest == 1:
-        raise DataError(
-            f"whole numbers are grey levels from 0 to 255, but the largest in {where} is 1: all but black",
-            hint="store masks as booleans, or multiply them by 255",
-        )
-    factor = 255.0 if "f" in kinds and largest <= 1 else 1.0
-    return {key: _rounded(plane, factor) for key, plane in planes.items()}
+    return {key: _range(plane, f"{key} of {where}") for key, plane in planes.items()}
 
 
-def _highest(plane: NDArray[Any], what: str) -> float:
-    """The largest of values that are finite and within 0..255."""
-    if plane.dtype == np.uint8:
-        return float(plane.max())
+def _range(plane: NDArray[Any], what: str) -> tuple[float, float]:
+    """The smallest and largest of values that are finite and within 0..255."""
     if plane.dtype.kind == "f":
         counts = [(~np.isfinite(chunk)).sum(axis=(1, 2, 3)) for chunk in _chunks(plane)]
         bad = np.concatenate(counts)
@@ -134,7 +157,7 @@ def _highest(plane: NDArray[Any], what: str) -> float:
             f"pixels must lie within 0..255, or 0..1 for floats, but those of {what} go from {low:g} to {high:g}",
             hint="store the images before normalisation",
         )
-    return high
+    return low, high
 
 
 def _rounded(plane: NDArray[Any], factor: float) -> NDArray[np.uint8]:

@@ -12,6 +12,10 @@ from hwnas.image_size import Size
 
 Fit = Literal["crop", "pad", "squash"]
 FITS: tuple[Fit, ...] = ("crop", "pad", "squash")
+
+Scale = Literal["0..1", "0..255"]
+SCALES: tuple[Scale, ...] = ("0..1", "0..255")
+
 COUNTED = 4096
 """Of image files, mean and deviation are taken from so many at most, evenly spread."""
 
@@ -68,18 +72,21 @@ class Reading:
     Attributes:
         fit: `crop` takes the centre in the shape asked for, `pad` adds grey to what is too short, `squash` stretches.
         low, high: the values of images of more than 8 bits that become 0 and 255.
+        scale: of floats in arrays, as training saw them; None where it saw none.
     """
 
     fit: Fit = "crop"
     low: float = 0.0
     high: float = 65535.0
+    scale: Scale | None = None
 
     def to_metadata(self) -> dict[str, str]:
         """What differs from the default, for the metadata of a model, by name."""
         default = Reading()
         fit = {} if self.fit == default.fit else {"fit": self.fit}
         values = (self.low, self.high)
-        return fit | ({} if values == (default.low, default.high) else {"values": json.dumps(values)})
+        scale = {} if self.scale is None else {"scale": str(self.scale)}
+        return fit | ({} if values == (default.low, default.high) else {"values": json.dumps(values)}) | scale
 
     @classmethod
     def of_metadata(cls, metadata: Mapping[str, str]) -> Reading:
@@ -89,15 +96,17 @@ class Reading:
             ValueError: it is something else.
         """
         fit = next((one for one in FITS if one == metadata.get("fit", cls().fit)), None)
+        scale = next((one for one in SCALES if one == metadata.get("scale")), None)
         values = json.loads(metadata["values"]) if "values" in metadata else [cls().low, cls().high]
         low, high = values if isinstance(values, list) and len(values) == 2 else (0, 0)
         if (
             fit is None
             or not all(type(one) in (int, float) and math.isfinite(one) for one in (low, high))
             or low >= high
+            or metadata.get("scale") != scale
         ):
             raise ValueError("how images are read")
-        return cls(fit, float(low), float(high))
+        return cls(fit, float(low), float(high), scale)
 
     @property
     def key(self) -> str:

@@ -67,6 +67,15 @@ def first_image(folder: Path) -> Path | None:
     return next((path for path, _ in files(folder, folder, []) if not refusal(path)), None)
 
 
+def has_files(folder: Path) -> bool:
+    """Whether there is anything below a folder that is neither hidden nor a folder.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    return next(files(folder, folder, []), None) is not None
+
+
 def refusal(path: Path) -> str:
     """Why a file is no image, by its name alone; empty where it is one."""
     suffix = path.suffix.lower()

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.data.npz import Archive, read_npy
-from hwnas.data.pixels import ORDERS, as_pixels
-from hwnas.data.reading import Fit
+from hwnas.data.pixels import ORDERS, as_pixels, ranges
+from hwnas.data.reading import Reading, Scale
 from hwnas.data.resize import fitted
 from hwnas.errors import DataError
 from hwnas.image_size import Size
@@ -20,22 +20,46 @@ SUFFIXES = (".npy", ".npz")
 _KEYS = ("x", "x_test", "test_images")
 
 
-def array_images(path: Path, channels: int, size: Size, fit: Fit) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+def array_images(path: Path, channels: int, size: Size, reading: Reading) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
     """Name and pixels (C, H, W) of each image of a file; of several, a name ends in its number, as in `x.npz[3]`.
 
-    Values are those of .npz sets: uint8, booleans, or floats that are 0..1 where none of the file is above 1.
+    Whole numbers are 0..255, and floats are on the scale that the model was trained with. Where it does not say, floats
+    are 0..1 if none of the file is above 1, else 0..255.
 
     Args:
         channels, size: that the model reads.
+        reading: how the model's images were read.
 
     Raises:
         DataError: the file cannot be read, or holds no such images.
     """
     array, order = _content(path)
     planes, single = _planes(array, order, channels, size, path)
-    pixels = fitted(as_pixels({path.name: planes}, where=str(path))[path.name], size, fit)
-    for index, image in enumerate(pixels):
+    pixels = as_pixels({path.name: planes}, _scale(planes, path, reading.scale))[path.name]
+    for index, image in enumerate(fitted(pixels, size, reading.fit)):
         yield path if single else Path(f"{path}[{index}]"), image
+
+
+def _scale(planes: NDArray[Any], path: Path, trained: Scale | None) -> Scale | None:
+    """The scale of floats; None of other types.
+
+    Raises:
+        DataError: the array is none of images, not on the scale that the model was trained with, or could be on both.
+    """
+    _, high = ranges({path.name: planes}, where=str(path))[path.name]
+    if planes.dtype.kind != "f":
+        return None
+    if trained == "0..1" and high > 1:
+        raise DataError(
+            f"the model was trained on floats from 0 to 1, but those of {path} go up to {high:g}",
+            hint="divide them by 255, or store them as uint8",
+        )
+    if trained is None and high == 1 and np.isin(planes, (0, 1)).all():
+        raise DataError(
+            f"floats are from 0 to 1 or from 0 to 255, but all in {path} are 0 or 1, which could be either",
+            hint="store grey levels as uint8 from 0 to 255, and masks as booleans",
+        )
+    return trained or ("0..1" if high <= 1 else "0..255")
 
 
 def _content(path: Path) -> tuple[NDArray[Any], str]:

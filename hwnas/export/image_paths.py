@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from hwnas.data.image import SUFFIXES
+from hwnas.data.image import KINDS, SUFFIXES
 from hwnas.errors import DataError
 
-_READ = "JPEG, PNG, WebP and BMP are read"
+_READ = f"accepted are {KINDS}"
 
 
 def image_files(paths: Sequence[Path], unreadable: Callable[[Path, DataError], None]) -> Iterator[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from hwnas.backends.model_facts import LARGEST_FILE
 from hwnas.backends.model_format import format_of
 from hwnas.data import image, to_input
+from hwnas.data.encoded import reason_of
+from hwnas.data.image_bytes import read_bytes
 from hwnas.data.pixels import MOST_CHANNELS
 from hwnas.data.reading import Reading
 from hwnas.display import table_html
@@ -132,7 +135,7 @@ class _Reader:
             DataError: it cannot be read, or is none that the model reads.
         """
         if path.suffix.lower() in SUFFIXES:
-            yield from array_images(path, self.channels, self.size, self.reading.fit)
+            yield from array_images(path, self.channels, self.size, self.reading)
         elif self.channels in CHANNELS_OF.values():
             yield path, _pixels(path, self.size, gray=self.channels == 1, reading=self.reading)
         else:
@@ -191,10 +194,12 @@ def _pixels(path: Path, size: Size, *, gray: bool, reading: Reading) -> NDArray[
     Raises:
         DataError: the image cannot be read.
     """
+    data = BytesIO()
     try:
-        pixels = image.read(path, resolution=size, reading=reading)
+        data = BytesIO(read_bytes(path))
+        pixels = image.read(data, resolution=size, reading=reading)
     except image.UNREADABLE as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
+        reason = (isinstance(error, OSError) and error.strerror) or reason_of(error, data)
         raise DataError(f"cannot read the image {path}: {reason}", hint=f"accepted are {image.KINDS}") from error
     if gray:
         return np.round(np.tensordot(_LUMA, pixels, 1)[None]).astype(np.uint8)

@@ -80,6 +80,22 @@ def test_a_changed_file_is_decoded_again(source: Path, decoded: list[int]) -> No
     assert len(decoded) == 24
 
 
+def test_other_pixels_of_the_same_size_and_time_are_seen(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for index, (x, label) in enumerate(zip(X, Y, strict=True)):
+        (root / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(x).save(root / str(label) / f"{index:02d}.bmp")
+    assert everything(load(root)) == EXPECTED
+    file = root / "1" / "01.bmp"
+    facts = file.stat()
+    Image.fromarray(255 - X[1]).save(file)
+    os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
+    changed = X.copy()
+    changed[1] = 255 - X[1]
+    assert everything(load(root)) == pairs(changed.transpose(0, 3, 1, 2), Y)
+
+
 def test_another_folder_with_the_same_files_is_another(source: Path, tmp_path: Path, decoded: list[int]) -> None:
     everything(load(source))
     everything(load(source.rename(tmp_path / f"moved{source.suffix}")))

@@ -69,6 +69,9 @@ def test_unusable_folders_are_named(folder: Path, tmp_path: Path) -> None:
     empty.mkdir()
     assert "no class folders" in complaint(empty)
     (empty / "only").mkdir()
+    assert "no class folders; 'only' is empty" in complaint(empty)
+    (empty / "only" / "notes.txt").write_text("x")
+    (empty / "also").mkdir()
     assert "one class folder, 'only'" in complaint(empty)
     assert "not a folder" in complaint(folder / "red" / "0.png")
     (folder / "blue").mkdir()
@@ -89,6 +92,7 @@ def test_unreadable_images_are_counted_and_named(folder: Path) -> None:
     message = str(caught.value)
     assert message.startswith("4 of 14 images")
     assert all(name in message for name in ("red/cut.jpg", "red/empty.png", "green/text.png", r"green/gone\x1b.png"))
+    assert "red/empty.png' (the file is empty)" in message
     assert message.isprintable()
 
 

@@ -104,10 +104,25 @@ def test_odd_parts_are_refused(tmp_path: Path) -> None:
     assert "train, test, but no folders of classes in them" in complaint(root)
     root = draw(tmp_path / "yolo", {"train/images": 4, "valid/images": 4})
     (root / "train/labels").mkdir()
+    (root / "train/labels/0.txt").write_text("0 .5 .5 1 1")
     assert "a set for detection" in complaint(root)
     root = draw(tmp_path / "empty", PARTS)
     (root / "train" / "emu").mkdir()
+    (root / "train" / "emu" / "notes.txt").write_text("x")
     assert "'emu' has none" in complaint(root)
+
+
+def test_folders_without_files_are_ignored_and_told(tmp_path: Path) -> None:
+    for where, files in (("", {"cat": 9, "dog": 9}), ("train", {"train/cat": 9, "train/dog": 9})):
+        root = draw(tmp_path / f"set{where}", files)
+        (root / where / "Neuer Ordner" / "inside").mkdir(parents=True)
+        (root / where / "Neuer Ordner" / ".DS_Store").write_text("x")
+        assert load(root).classes == ("cat", "dog")
+        assert "1 folder (no images in it)" in seen(root).lines()["ignored"]
+    (root / "train" / "Neuer Ordner" / "notes.txt").write_text("x")
+    assert "'Neuer Ordner' has none" in complaint(root)
+    (tmp_path / "set" / "Neuer Ordner" / "notes.txt").write_text("x")
+    assert "'Neuer Ordner' has 0" in complaint(tmp_path / "set")
 
 
 def test_images_in_sub_folders_count_for_the_class(tmp_path: Path) -> None:

@@ -94,12 +94,33 @@ def test_classes_are_named_and_indexed(tmp_path: Path) -> None:
     assert class_names(str(save(tmp_path / "b.npz", x=x, y=y * 10 - 5.0))) == ("-5", "5", "15")
 
 
-def test_a_scale_is_one_for_all_parts(tmp_path: Path) -> None:
-    """A dark test set of floats in 0..255 is not taken for one in 0..1."""
-    y = cycle(12, 2)
-    arrays = {"x_train": noise(12, 4, 4) / 1.0, "y_train": y, "x_test": np.ones((12, 4, 4)), "y_test": y}
-    dataset = load_dataset(str(save(tmp_path / "a.npz", **arrays)), resolution=4, seed=0)
-    assert dataset.test.pixels.max() == 1
+@pytest.mark.parametrize(
+    ("train", "test", "factor"),
+    [
+        (np.uint8(1), np.float64(1), 1),
+        (np.float32(1), np.float64(1), 1),
+        (np.float32(1 / 255), np.float64(1 / 255), 255),
+        (np.uint8(1), np.float64(0), 0),
+    ],
+)
+def test_parts_of_one_scale_are_taken(tmp_path: Path, train: Any, test: Any, factor: int) -> None:
+    x, y = noise(12, 4, 4), cycle(12, 2)
+    source = save(tmp_path / "a.npz", x_train=x * train, y_train=y, x_test=x * test, y_test=y)
+    dataset = load_dataset(str(source), resolution=4, seed=0)
+    assert np.array_equal(dataset.test.pixels[:, 0], x * (factor > 0))
+    assert contents(dataset.train, dataset.val) == pairs(x, y)
+    floats = [one for one in (train, test) if not isinstance(one, np.uint8) and one > 0]
+    assert dataset.reading.to_metadata() == ({"scale": "0..1" if factor == 255 else "0..255"} if floats else {})
+
+
+@pytest.mark.parametrize("train", [noise(12, 6, 6), noise(12, 6, 6) / 1.0, noise(12, 6, 6) % 2])
+def test_parts_of_different_scales_are_refused(tmp_path: Path, train: Any) -> None:
+    train, y = train.copy(), cycle(12, 2)
+    train[0, 0, 0] = 0
+    source = save(tmp_path / "a.npz", x_train=train, y_train=y, x_test=(train > 0) / 2, y_test=y)
+    found = complaint(source)
+    assert f"x_train ({train.dtype}) goes from 0 to {train.max():g}" in found
+    assert "x_test (float64) goes from 0 to 0.5" in found
 
 
 @pytest.mark.parametrize(("height", "width", "resolution"), [(28, 28, 32), (40, 40, 16), (12, 20, 12), (30, 20, 31)])

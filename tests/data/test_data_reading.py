@@ -140,15 +140,28 @@ def test_full_16_bits_keep_their_high_byte() -> None:
     assert window(0, 65535) == (Reading().low, Reading().high) == window(3, 40_000)
 
 
-@given(st.sampled_from(["crop", "pad", "squash"]), st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
-def test_metadata_says_how_images_are_read(fit: str, low: float, span: float) -> None:
-    reading = Reading(fit, low, low + span)
+@given(
+    st.sampled_from(["crop", "pad", "squash"]),
+    st.floats(-1e6, 1e6),
+    st.floats(1e-3, 1e6),
+    st.sampled_from([None, "0..1", "0..255"]),
+)
+def test_metadata_says_how_images_are_read(fit: str, low: float, span: float, scale: str | None) -> None:
+    reading = Reading(fit, low, low + span, scale)
     assert Reading.of_metadata(reading.to_metadata()) == reading
     assert not Reading().to_metadata()
 
 
 @pytest.mark.parametrize(
-    "metadata", [{"fit": "stretch"}, {"values": "[1]"}, {"values": "[3, 3]"}, {"values": "["}, {"values": "[0, NaN]"}]
+    "metadata",
+    [
+        {"fit": "stretch"},
+        {"values": "[1]"},
+        {"values": "[3, 3]"},
+        {"values": "["},
+        {"values": "[0, NaN]"},
+        {"scale": "0..2"},
+    ],
 )
 def test_damaged_metadata_is_refused(metadata: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"."):

@@ -114,6 +114,7 @@ def test_it_goes_on_past_what_is_no_image(tmp_path: Path) -> None:
     )
     done = run(*words, "--top", 1)
     assert done.exit_code == 2
+    assert "QOI" in done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == [str(good)]
     assert done.stderr.count("warning: ") == 7
     for said in ("[bad].png: cannot identify", "pipe.png: it is not a regular file", "no images in the folder"):
@@ -122,6 +123,13 @@ def test_it_goes_on_past_what_is_no_image(tmp_path: Path) -> None:
     content = json.loads(run(*words, "--json").stdout)
     assert (content["exit_code"], len(content["predictions"]), len(content["unreadable"])) == (2, 1, 7)
     assert content["unreadable"][0]["image"] == str(bad)
+
+
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    model, empty = exported(tmp_path), tmp_path / "empty.png"
+    empty.write_bytes(b"")
+    with pytest.raises(DataError, match=r"empty\.png: the file is empty"):
+        hwnas.predict(model, empty)
 
 
 def test_a_model_of_a_terabyte_is_refused_unread(tmp_path: Path) -> None:
@@ -143,3 +151,39 @@ def test_the_front_door_raises_or_tells(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.onnx")
     with pytest.raises(InputError, match="not a regular file"):
         hwnas.predict(tmp_path / "pipe.onnx", good)
+
+
+GREY = np.arange(3 * 64, dtype=np.uint8).reshape(1, 3, 8, 8)
+DARK = GREY % 2
+
+
+@pytest.mark.parametrize(
+    ("trained", "images", "same"),
+    [
+        (None, GREY.astype(np.float32), GREY),
+        (None, GREY / 255, GREY),
+        (None, DARK, DARK),
+        (None, DARK / 255, DARK),
+        (None, DARK * 0.0, DARK * 0),
+        (None, DARK > 0, DARK * 255),
+        ("0..1", DARK * 1.0, DARK * 255),
+        ("0..1", GREY, GREY),
+        ("0..1", DARK, DARK),
+        ("0..255", DARK * 1.0, DARK),
+        ("0..255", GREY * 1.0, GREY),
+        (None, DARK * 1.0, "all in .* are 0 or 1, which could be either"),
+        ("0..1", GREY * 1.0, "trained on floats from 0 to 1, but those of .* go up to 191"),
+    ],
+)
+def test_arrays_are_on_the_scale_of_the_training(
+    tmp_path: Path, trained: str | None, images: np.ndarray, same: np.ndarray | str
+) -> None:
+    model = exported(tmp_path, **({} if trained is None else {"hwnas.scale": trained}))
+    np.save(tmp_path / "images.npy", images)
+    if isinstance(same, str):
+        with pytest.raises(DataError, match=same):
+            hwnas.predict(model, tmp_path / "images.npy")
+        return
+    Image.fromarray(same[0].transpose(1, 2, 0)).save(tmp_path / "same.png")
+    found, expected = hwnas.predict(model, [tmp_path / "images.npy", tmp_path / "same.png"])
+    assert found.classes == expected.classes

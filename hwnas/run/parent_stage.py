@@ -42,7 +42,7 @@ def adapted_start(context: SearchContext, parent: ParentWeights) -> Start:
     kept = state / "parent.safetensors"
     if not kept.exists():
         _adapt(context, parent, kept)
-        (state / "distil.safetensors").unlink(missing_ok=True)
+    (state / "distil.safetensors").unlink(missing_ok=True)
     found = load_initialisation(kept)
     start = run.plan.start
     assert start is not None

@@ -159,6 +159,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(runs: Runs, monkeypatch
             with pytest.raises(Killed):
                 runs(file)
         runs(file, resume=True)
+        assert not (runs.root / file / "state" / "distil.safetensors").exists()
         for name in ("weights.safetensors", "architecture.json", "state/parent.safetensors", "evaluated.csv"):
             assert (runs.root / file / name).read_bytes() == (runs.root / "whole" / name).read_bytes()
 

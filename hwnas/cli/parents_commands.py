@@ -13,7 +13,9 @@ from hwnas.cli.list_commands import print_rows
 if TYPE_CHECKING:
     from hwnas.parents import Parent, ParentWeights
 
-parents = typer.Typer(help="Pre-trained networks to start from.", no_args_is_help=True)
+parents = typer.Typer(
+    help="Pre-trained networks to start from.", epilog="Next: hwnas parents list", no_args_is_help=True
+)
 
 Name = Annotated[str, typer.Argument(help="Name of a parent (see `hwnas parents list`).")]
 Width = Annotated[float, typer.Option(min=0.05, max=8.0, help="Channel multiplier of the network.")]
@@ -33,6 +35,7 @@ def parents_list(json_: options.Json = False, quiet: options.Quiet = False) -> N
         console.print_json({"parents": rows})
     else:
         print_rows([{name: str(value) for name, value in row.items()} for row in rows])
+        console.out().print("\nNext: hwnas parents show efficientnet-lite0")
 
 
 @parents.command("show")
@@ -69,6 +72,12 @@ def parents_show(name: Name, width: Width = 1.0, json_: options.Json = False, qu
     shown |= {key: " ".join(f"{value:.4g}" for value in facts[key]) for key in ("mean", "std")}
     shown["checkpoints"] = ", ".join(facts["checkpoints"])
     print_rows([{"": key, "value": str(value)} for key, value in shown.items()])
+    if facts["weights"] != "here":
+        console.out().print(f"\nNext: {facts['weights']}")
+        return
+    console.out().print("\nIn Python, weights_of and inherit of hwnas.parents give these weights, and slices of them.")
+    inside = f"{parent.name} --width {float(width)!r} --resolution {parent.resolution}"
+    console.out().print(f"Next, the networks inside of it: hwnas spaces show {inside}")
 
 
 @parents.command("import")
@@ -106,4 +115,4 @@ def _where(parent: Parent, width: float = 1.0) -> str:
     from hwnas.parents.parent_weights import how_to_get, kept_at, package_file
 
     packaged = width == 1 and package_file(parent) is not None
-    return "here" if packaged or kept_at(parent, width).is_file() else how_to_get(parent)
+    return "here" if packaged or kept_at(parent, width).is_file() else how_to_get(parent, width)

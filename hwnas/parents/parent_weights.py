@@ -80,7 +80,9 @@ def weights_of(parent: Parent, width: float = 1.0) -> ParentWeights:
         return _kept(path, parent, width)
     found = package_file(parent)
     if found is None or width != 1:
-        raise InputError(f"the weights of {_called(parent, width)} are not on this machine", hint=how_to_get(parent))
+        raise InputError(
+            f"the weights of {_called(parent, width)} are not on this machine", hint=how_to_get(parent, width)
+        )
     assert parent.package is not None
     if sha256_of(found) != parent.package.sha256:
         raise InputError(
@@ -118,11 +120,13 @@ def package_file(parent: Parent) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def how_to_get(parent: Parent) -> str:
-    """The next step where the weights are missing."""
-    if parent.package is None:
-        return f"hwnas parents import {parent.name} CHECKPOINT, of {' or '.join(one.library for one in parent.namings)}"
-    return "pip install 'hwnas[pretrained]'"
+def how_to_get(parent: Parent, width: float = 1.0) -> str:
+    """The next step where the weights are missing; packages hold those of width 1."""
+    if parent.package is not None and width == 1:
+        return "pip install 'hwnas[pretrained]'"
+    narrowed = "" if width == 1 else f" --width {_text(width)}"
+    libraries = " or ".join(one.library for one in parent.namings)
+    return f"hwnas parents import {parent.name} CHECKPOINT{narrowed}, of {libraries}"
 
 
 def _of_file(path: Path, parent: Parent, width: float, source: str) -> ParentWeights:
@@ -138,7 +142,7 @@ def _keep(weights: ParentWeights) -> None:
 
 
 def _kept(path: Path, parent: Parent, width: float) -> ParentWeights:
-    hint = f"delete it; then: {how_to_get(parent)}"
+    hint = f"delete it; then: {how_to_get(parent, width)}"
     tensors, content = store.load(path, hint=hint)
     info = checked(content, _Info, path, extra="forbid", hint=hint)
     if (info.parent, info.width) != (parent.name, width):

@@ -51,6 +51,22 @@ def test_parents_are_listed_and_shown_for_people(checkpoint: Path) -> None:
         assert "Apache-2.0" in done.stdout
 
 
+def test_each_command_names_the_next_step(checkpoint: Path) -> None:
+    def told(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["parents", *arguments])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert "Next: hwnas parents list" in told("--help")
+    assert told("list").endswith("\nNext: hwnas parents show efficientnet-lite0\n")
+    missing = told("show", "mobilenet-v2").splitlines()[-1]
+    assert missing == "Next: hwnas parents import mobilenet-v2 CHECKPOINT, of torchvision or timm"
+    output("import", "mobilenet-v2", str(checkpoint), "--width", "0.1")
+    last = told("show", "mobilenet-v2", "--width", "0.1").splitlines()[-1]
+    assert last == "Next, the networks inside of it: hwnas spaces show mobilenet-v2 --width 0.1 --resolution 224"
+    assert CliRunner().invoke(app, last.partition("hwnas ")[2].split()).exit_code == 0
+
+
 def test_what_is_unknown_or_no_checkpoint_is_refused(checkpoint: Path) -> None:
     for arguments in (
         ["show", "resnet"],

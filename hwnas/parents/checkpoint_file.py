@@ -77,12 +77,14 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], str]:
 def _content(file: BinaryIO, path: Path, size: int) -> Any:
     if path.suffix == ".safetensors":
         return safetensors.torch.load(file.read())
-    if file.read(len(_ZIP)) == _ZIP:
+    zipped = file.read(len(_ZIP)) == _ZIP
+    if zipped:
         _check_members(file, path, size)
     file.seek(0)
+    readable: Any = file if zipped else _Pickles(file, path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they ask the user to report to torch
-        return torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(readable, map_location="cpu", weights_only=True)
 
 
 def _check_members(file: BinaryIO, path: Path, size: int) -> None:
@@ -94,7 +96,30 @@ def _check_members(file: BinaryIO, path: Path, size: int) -> None:
         raise InputError(f"{path} must hold no more than its own {size} bytes, not {inflated}", hint=_HINT)
     pickled = sum(one.file_size for one in members if one.filename.lower().endswith(".pkl"))
     if pickled > _LARGEST_PICKLE:
-        raise InputError(
-            f"the names and shapes in {path} must take at most {_LARGEST_PICKLE >> 20} MiB, not {pickled >> 20} MiB",
-            hint=_HINT,
-        )
+        raise _long_pickle(path)
+
+
+class _Pickles:
+    """A file of the format before archives, of which torch reads the pickles here, and the numbers by `fileno`."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file, self._path, self._left = file, path, _LARGEST_PICKLE
+
+    def read(self, size: int = -1) -> bytes:
+        return self._counted(self._file.read(size if 0 <= size <= self._left else self._left + 1))
+
+    def readline(self) -> bytes:
+        return self._counted(self._file.readline(self._left + 1))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def _counted(self, content: bytes) -> bytes:
+        self._left -= len(content)
+        if self._left < 0:
+            raise _long_pickle(self._path)
+        return content
+
+
+def _long_pickle(path: Path) -> InputError:
+    return InputError(f"the names and shapes in {path} must take at most {_LARGEST_PICKLE >> 20} MiB", hint=_HINT)

@@ -75,9 +75,8 @@ def parents_show(name: Name, width: Width = 1.0, json_: options.Json = False, qu
     if facts["weights"] != "here":
         console.out().print(f"\nNext: {facts['weights']}")
         return
-    console.out().print("\nIn Python, weights_of and inherit of hwnas.parents give these weights, and slices of them.")
-    inside = f"{parent.name} --width {float(width)!r} --resolution {parent.resolution}"
-    console.out().print(f"Next, the networks inside of it: hwnas spaces show {inside}")
+    narrowed = "" if width == 1 else f" --width {float(width)!r}"
+    console.out().print(f"\nNext: hwnas search --data FOLDER --budget-ms 50% --init {parent.name}{narrowed}")
 
 
 @parents.command("import")

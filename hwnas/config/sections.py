@@ -365,4 +365,8 @@ class Train(TrainAugmentation):
             by_default="follows the metric",
         ),
     ] = None
+    keep_statistics: Annotated[
+        bool | None,
+        Option("Whether batch norms keep the statistics that they begin with.", by_default="follows the start"),
+    ] = None
     micro_batch: MicroBatch = None

@@ -4,34 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator
-
 from hwnas.config.option import Option
-from hwnas.errors import InputError
-
-
-def _not_one(value: int | None) -> int | None:
-    """The value itself.
-
-    Raises:
-        InputError: it is 1, which batch norm cannot use.
-    """
-    if value == 1:
-        raise InputError(
-            "micro_batch is 0 for whole batches, or at least 2 images, as batch norm cannot use one alone, not 1",
-            hint="leave it out: it follows the memory",
-        )
-    return value
-
 
 MicroBatch = Annotated[
     int | None,
     Option(
-        "Images of a batch that are computed at once, at most, and at least 2; 0 is all.",
+        "Images of a batch that are computed at once, at most; as many as a batch has, or more, never split it.",
         unit="images",
-        ge=0,
+        ge=2,  # batch norm cannot use one alone
         le=1_000_000,
         by_default="follows the memory",
     ),
-    AfterValidator(_not_one),
 ]

@@ -215,6 +215,6 @@ def test_a_new_option_costs_one_declaration(
 
 @pytest.mark.parametrize("section", ["search", "train"])
 def test_one_image_at_once_is_refused(section: str) -> None:
-    with pytest.raises(InputError, match="at least 2 images"):
+    with pytest.raises(InputError, match="at least 2"):
         configure(None, [f"{section}.micro_batch=1"], {"target.budget": {"--budget-ms": "20"}})
     assert configure(None, [f"{section}.micro_batch=2"], {"target.budget": {"--budget-ms": "20"}})

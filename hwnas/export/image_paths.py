@@ -28,8 +28,10 @@ def image_files(paths: Sequence[Path], unreadable: Callable[[Path, DataError], N
             elif path.is_file():
                 yield path
             else:
-                problem = "it is not a regular file" if path.exists() else os.strerror(errno.ENOENT)
-                unreadable(path, DataError(f"cannot read the image {path}: {problem}", hint=_READ))
+                missing = not path.exists()
+                problem = os.strerror(errno.ENOENT) if missing else "it is not a regular file"
+                hint = "check the path" if missing else _READ
+                unreadable(path, DataError(f"cannot read the image {path}: {problem}", hint=hint))
         except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
             reason = (isinstance(error, OSError) and error.strerror) or error
             unreadable(path, DataError(f"cannot read the image {path}: {reason}", hint=_READ))

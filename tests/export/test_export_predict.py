@@ -125,6 +125,12 @@ def test_it_goes_on_past_what_is_no_image(tmp_path: Path) -> None:
     assert content["unreadable"][0]["image"] == str(bad)
 
 
+def test_a_missing_image_is_a_matter_of_its_path(tmp_path: Path) -> None:
+    done = run(exported(tmp_path), tmp_path / "missing.png")
+    assert done.exit_code == 2
+    assert "hint: check the path" in done.stderr
+
+
 def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
     model, empty = exported(tmp_path), tmp_path / "empty.png"
     empty.write_bytes(b"")

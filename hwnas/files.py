@@ -11,7 +11,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import platformdirs
 
@@ -68,12 +68,23 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     """Write one piece after the other to `path`, atomically; see `write_bytes`."""
+    with replacing(path) as file:
+        file.writelines(chunks)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` once the block has written it; see `write_bytes`.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PART}")
         try:
             with part.open("xb") as file:  # with the permissions that the umask leaves
-                file.writelines(chunks)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)

@@ -53,7 +53,8 @@ def census_of_arrays(parts: Sequence[NDArray[np.uint8]], progress: Progress) -> 
         content=content,
         pixels=content,
         thumbs=thumbs,
-        errors=np.full(count, "", "U1"),
+        failed=np.zeros(0, np.int64),
+        errors=np.zeros(0, np.str_),
     )
 
 

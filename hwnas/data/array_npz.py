@@ -16,6 +16,7 @@ from hwnas.data.encoded import Shape
 from hwnas.data.found import PARTS, Found
 from hwnas.data.labels import class_labels, class_names
 from hwnas.data.npz import Archive
+from hwnas.data.path_table import chained
 from hwnas.data.pixels import ORDERS, as_pixels, as_planes, channels_and_size, scale_of
 from hwnas.data.reading import Fit, Reading, ReadOptions
 from hwnas.data.resize import fitted
@@ -157,11 +158,12 @@ class ArrayNpz:
         _check_counts(planes, named, where)
         classes, labels = class_labels(named, self._known(), where=where)
         pixels = as_pixels(planes, scale_of(planes, where=where))
+        keys = list(pixels)
         found = Found(
             name=self._name,
             where=self._archive.path,
             classes=classes,
-            names=[f"{key}[{index}]" for key, images in pixels.items() for index in range(len(images))],
+            names=chained(list(map(len, pixels.values())), lambda part, index: f"{keys[part]}[{index}]"),
             labels=np.concatenate(list(labels.values())),
             parts={
                 part: len(labels[y]) for part in PARTS for _, y in self._keys if (_part_of_key(y) or "train") == part

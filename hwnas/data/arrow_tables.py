@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 from hwnas.data import walk
 from hwnas.data.found import PARTS, Found, Part, agreed_classes, part_of
 from hwnas.data.labels import class_labels
+from hwnas.data.path_table import chained
+from hwnas.data.row_groups import ParquetColumn, RowGroups
 from hwnas.errors import DataError
 
 TABLES = frozenset({".parquet", ".arrow"})
@@ -23,7 +27,6 @@ LAYOUT = (
 )
 _IMAGE = ("image", "img", "picture", "jpg", "png")
 _LABEL = ("label", "labels", "class", "category", "target", "fine_label")
-_LARGEST_BYTES = 8 * 2**30
 
 
 def arrow_files(folder: Path) -> list[Path]:
@@ -39,7 +42,8 @@ def from_arrow(where: Path, tables: Sequence[Path]) -> Found:
     Raises:
         DataError: pyarrow is not installed, or a table cannot be used.
     """
-    loaded = [_Table(path, _part(path, where)) for path in tables]
+    groups = RowGroups()
+    loaded = [_Table(path, _part(path, where), groups) for path in tables]
     loaded.sort(key=lambda table: PARTS.index(table.part))
     named = [table.class_names for table in loaded if table.class_names is not None]
     keys = {f"{table.part} {number}": table for number, table in enumerate(loaded)}
@@ -51,77 +55,112 @@ def from_arrow(where: Path, tables: Sequence[Path]) -> Found:
         agreed_classes(
             {part: [classes[k] for key in by_part[part] for k in set(indices[key])] for part in PARTS}, where
         )
-    ends = np.cumsum([len(table) for table in loaded])
-
-    def opened(index: int) -> Path | BytesIO:
-        number = int(np.searchsorted(ends, index, side="right"))
-        return loaded[number].image(index - int(ends[number]) + len(loaded[number]))
-
+    counts = list(map(len, loaded))
     return Found(
         name=where.resolve().stem or str(where),
         where=where,
         classes=classes,
-        names=[f"row {row} of {table.path.name}" for table in loaded for row in range(len(table))],
+        names=chained(counts, lambda number, row: f"row {row} of {loaded[number].path.name}"),
         labels=np.concatenate([indices[key] for key in keys]),
         parts={part: sum(len(keys[key]) for key in by_part[part]) for part in PARTS if by_part[part]},
-        open=opened,
+        open=chained(counts, lambda number, row: loaded[number].image(row)).__getitem__,
         files=[table.path for table in loaded],
     )
 
 
 class _Table:
-    """One file: the columns of images and of labels."""
+    """One file: the labels, and the images, which are read when they are used."""
 
-    def __init__(self, path: Path, part: Part) -> None:
+    def __init__(self, path: Path, part: Part, groups: RowGroups) -> None:
         self.path, self.part = path, part
-        table = _read(path)
-        names = table.column_names
-        image = next((name for name in _IMAGE if name in names and _is_image(table.schema.field(name).type)), None)
-        others = [name for name in names if _is_image(table.schema.field(name).type)]
+        file = _opened(path)
+        schema = file.schema
+        image = next((name for name in _IMAGE if name in schema.names and _is_image(schema.field(name).type)), None)
+        others = [name for name in schema.names if _is_image(schema.field(name).type)]
         image = image or (others[0] if len(others) == 1 else None)
-        label = next((name for name in _LABEL if name in names), None)
+        label = next((name for name in _LABEL if name in schema.names), None)
         if image is None or label is None:
             raise DataError(
-                f"{path} has no column of {'encoded images' if image is None else 'labels'}; it has {', '.join(names)}",
+                f"{path} has no column of {'encoded images' if image is None else 'labels'}; it has "
+                f"{', '.join(schema.names)}",
                 hint=LAYOUT,
             )
-        self._images = table.column(image)
-        if table.column(label).null_count:
+        with _readable(path):
+            labels = file.column(label)
+        if labels.null_count:
             raise DataError(
                 f"every row needs a label, but {path} has rows without", hint="fill them in, or remove them"
             )
-        self.labels: NDArray[Any] = np.array(table.column(label).to_pylist())
-        self.class_names = _class_names(table.schema.metadata or {}, label, path)
+        self.labels: NDArray[Any] = np.array(labels.to_pylist())
+        self.class_names = _class_names(schema.metadata or {}, label, path)
+        self._images = file.images(image, groups)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def image(self, row: int) -> Path | BytesIO:
-        """The encoded image of a row; nothing, which cannot be read, where there is none."""
-        value = self._images[row].as_py()
+        """The encoded image of a row; nothing, which cannot be read, where there is none.
+
+        Raises:
+            OSError: what holds it cannot be read.
+        """
+        from pyarrow import ArrowException
+
+        try:
+            value = self._images[row].as_py()
+        except ArrowException as error:
+            raise OSError(f"its row group cannot be read: {str(error).splitlines()[0]}") from error
         content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
         if content is None and path:
             return self.path.parent / str(path)
         return BytesIO(content or b"")
 
 
-def _read(path: Path) -> Any:
+@dataclass(frozen=True)
+class _Opened:
+    """A file of which the columns are known.
+
+    Attributes:
+        column: reads a whole column.
+        images: a column of which values are read by row.
+    """
+
+    schema: Any
+    column: Callable[[str], Any]
+    images: Callable[[str, RowGroups], Any]
+
+
+def _opened(path: Path) -> _Opened:
     try:
         import pyarrow as pa
         from pyarrow import ipc, parquet
     except ImportError as error:
         raise DataError(f"{path} is read by pyarrow, which is not installed", hint="pip install pyarrow") from error
-    try:
+    with _readable(path):
         if path.suffix.lower() == ".parquet":
-            if parquet.read_metadata(path).num_rows and path.stat().st_size > _LARGEST_BYTES:
-                raise DataError(f"{path} is larger than {_LARGEST_BYTES >> 30} GiB", hint="write several smaller files")
-            return parquet.read_table(path)
-        source = pa.memory_map(str(path))
+            with parquet.ParquetFile(path) as file:
+                metadata, schema = file.metadata, file.schema_arrow
+
+            def column(name: str) -> Any:
+                with parquet.ParquetFile(path, metadata=metadata) as file:
+                    return file.read(columns=[name]).column(name)
+
+            return _Opened(schema, column, lambda name, groups: ParquetColumn(path, metadata, name, groups))
+        source = pa.memory_map(str(path))  # of which the system keeps in memory as much as there is room for
         try:
-            return ipc.open_stream(source).read_all()
+            table = ipc.open_stream(source).read_all()
         except pa.ArrowInvalid:
-            return ipc.open_file(source).read_all()
-    except (pa.ArrowException, OSError, ValueError) as error:
+            table = ipc.open_file(source).read_all()
+        return _Opened(table.schema, table.column, lambda name, _: table.column(name))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except (ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}", hint="write it again") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
 import shutil
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from hwnas.data.reading import Reading
 from hwnas.data.record_file import RecordFile, remove_unused, size_bytes
 from hwnas.errors import StorageError
-from hwnas.files import cache_folder, private_folder, sha256
+from hwnas.files import cache_folder, private_folder
 
 SHARE = 0.5
 """Of the disk that is free, or would be without the cache, as much as the cache may hold in all."""
@@ -83,19 +84,20 @@ def stats_key(files: Sequence[Path], more: str, *, whole: bool = True) -> str | 
 
     None if a file is not there and `whole` is true.
     """
-    parts = [more]
+    total = hashlib.sha256(os.fsencode(more))
     folders: dict[Path, Path] = {}
     for file in files:
         try:
             facts = file.stat()
             if file.parent not in folders:
                 folders[file.parent] = file.parent.resolve()
-            parts.append(f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns} {folders[file.parent] / file.name}")
+            seen = f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns} {folders[file.parent] / file.name}"
         except (OSError, RuntimeError, ValueError):  # gone, a loop of links, no name: whoever reads it says so
             if whole:
                 return None
-            parts.append(f"missing {file}")
-    return sha256(os.fsencode(chr(0).join(parts)))
+            seen = f"missing {file}"
+        total.update(os.fsencode(chr(0) + seen))
+    return total.hexdigest()
 
 
 def _make_room(newest: Path, needed: int) -> None:

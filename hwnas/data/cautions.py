@@ -29,10 +29,10 @@ def cautions(found: Found, census: Census, kept: NDArray[np.int64], part: NDArra
         kept: the indices of these, in `found`.
         part: train, val or test, of each that is kept.
     """
-    labels, names = found.labels[kept], [found.names[index] for index in kept]
+    labels = found.labels[kept]
     result = [
         *_equal(found, census, kept, part),
-        *_flat(census, names),
+        *_flat(found, census, kept),
         *_grey(census, labels, found.classes),
         *_small(labels, part, found.classes),
     ]
@@ -99,8 +99,8 @@ def _truly_equal(
     return [np.array(rows) for rows in full.values() if len(rows) > 1]
 
 
-def _flat(census: Census, names: Sequence[str]) -> Iterator[Caution]:
-    flat = [names[int(index)] for index in np.flatnonzero(census.spread <= FLAT)]
+def _flat(found: Found, census: Census, kept: NDArray[np.int64]) -> Iterator[Caution]:
+    flat = [found.names[int(index)] for index in kept[census.spread <= FLAT]]
     if flat:
         yield Caution(
             "no-contrast",

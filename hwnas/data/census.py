@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,12 @@ THUMB = 16
 _LEAST = 64  # pixels a side that a JPEG is decoded to at least
 _GREY_STEPS = 4  # how far channels of a grey JPEG may be apart by rounding
 _CHUNK = 32
+_MOST_CHUNKS = 4096  # what a chunk takes while it waits
 
 
 @dataclass(frozen=True)
 class Census:
-    """A row per image. Where `errors` is not empty, the image cannot be read, and nothing else is known of it.
+    """A row per image. Of those in `failed`, which cannot be read, nothing else is known.
 
     Attributes:
         width, height: in pixels, upright.
@@ -39,7 +41,8 @@ class Census:
         content: SHA-256 of the encoded bytes.
         pixels: a hash of the size and the pixels; those of a JPEG may be decoded at a fraction of its size.
         thumbs: uint8 of shape (N, 16, 16), the whole image squashed to grey levels.
-        errors: why an image cannot be read.
+        failed: rows of the images that cannot be read, ascending.
+        errors: why, of each of these.
         lasting: whether those errors are of the images, and not of the moment, as a lack of permission is.
     """
 
@@ -53,16 +56,38 @@ class Census:
     content: NDArray[np.bytes_]
     pixels: NDArray[np.bytes_]
     thumbs: NDArray[np.uint8]
+    failed: NDArray[np.int64]
     errors: NDArray[np.str_]
     lasting: bool = True
 
     def __len__(self) -> int:
-        return len(self.errors)
+        return len(self.width)
 
-    def subset(self, chosen: NDArray[np.bool_]) -> Census:
-        """The rows of these images."""
-        columns = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "lasting"}
-        return replace(self, **{name: column[chosen] for name, column in columns.items()})
+    def kept(self) -> NDArray[np.int64]:
+        """The rows of images that can be read."""
+        return np.delete(np.arange(len(self)), self.failed)
+
+    def readable(self) -> Census:
+        """Those rows alone; the same object where these are all."""
+        if not len(self.failed):
+            return self
+        kept = self.kept()
+        return Census(**{name: getattr(self, name)[kept] for name in COLUMNS}, **_failures([]))
+
+
+COLUMNS = {
+    "width": "i4",
+    "height": "i4",
+    "grey": "?",
+    "deep": "?",
+    "low": "f8",
+    "high": "f8",
+    "spread": "u1",
+    "content": "S64",
+    "pixels": "S32",
+    "thumbs": f"({THUMB},{THUMB})u1",
+}
+"""Of a census, what has a row per image, and its type."""
 
 
 @dataclass
@@ -76,42 +101,52 @@ class _Row:
     spread: int = 0
     content: bytes = b""
     pixels: bytes = b""
-    thumb: NDArray[np.uint8] | None = None
-    error: str = ""
-    lasting: bool = True
+    thumbs: NDArray[np.uint8] | int = 0
+
+
+@dataclass(frozen=True)
+class _Failure:
+    row: int
+    reason: str
+    lasting: bool
 
 
 def look(found: Found, *, threads: int, progress: Progress) -> Census:
     """Decode every image once, in threads; JPEGs at a fraction of their size where that is enough."""
     count = len(found.names)
+    columns = {name: np.zeros(count, kind) for name, kind in COLUMNS.items()}
+    step = max(_CHUNK, count // _MOST_CHUNKS)
 
-    def rows(start: int) -> list[_Row]:
-        return [_look_at(found.open, index) for index in range(start, min(start + _CHUNK, count))]
+    def rows(start: int) -> list[_Failure]:
+        failures = []
+        for index in range(start, min(start + step, count)):
+            row = _look_at(found.open, index)
+            if isinstance(row, _Failure):
+                failures.append(row)
+            else:
+                for name, column in columns.items():
+                    column[index] = getattr(row, name)
+        return failures
 
-    listed: list[_Row] = []
+    failures: list[_Failure] = []
     with (
         bombs_are_errors(),
         progress.track("looking at the images", count) as advance,
         ThreadPoolExecutor(threads) as pool,
     ):
-        for some in pool.map(rows, range(0, count, _CHUNK)):
-            listed += some
-            advance(len(some))
-    blank = np.zeros((THUMB, THUMB), np.uint8)
-    return Census(
-        width=np.array([row.width for row in listed], np.int32),
-        height=np.array([row.height for row in listed], np.int32),
-        grey=np.array([row.grey for row in listed], np.bool_),
-        deep=np.array([row.deep for row in listed], np.bool_),
-        low=np.array([row.low for row in listed], np.float64),
-        high=np.array([row.high for row in listed], np.float64),
-        spread=np.array([row.spread for row in listed], np.uint8),
-        content=np.array([row.content.hex() for row in listed], "S64"),
-        pixels=np.array([row.pixels.hex() for row in listed], "S32"),
-        thumbs=np.array([blank if row.thumb is None else row.thumb for row in listed], np.uint8),
-        errors=np.array([row.error for row in listed], np.str_),
-        lasting=all(row.lasting for row in listed),
-    )
+        starts = range(0, count, step)
+        for start, some in zip(starts, pool.map(rows, starts), strict=True):
+            failures += some
+            advance(min(step, count - start))
+    return Census(**columns, **_failures(failures), lasting=all(one.lasting for one in failures))
+
+
+def _failures(failures: Sequence[_Failure]) -> dict[str, Any]:
+    """The last columns of a census."""
+    return {
+        "failed": np.array([one.row for one in failures], np.int64),
+        "errors": np.array([one.reason for one in failures], np.str_),
+    }
 
 
 def whole_pixels(source: Path | BytesIO) -> bytes:
@@ -125,7 +160,7 @@ def whole_pixels(source: Path | BytesIO) -> bytes:
         return _hash(np.asarray(image.as_rgb(ImageOps.exif_transpose(opened))), opened.size)
 
 
-def _look_at(open_: Callable[[int], Path | BytesIO], index: int) -> _Row:
+def _look_at(open_: Callable[[int], Path | BytesIO], index: int) -> _Row | _Failure:
     source, data = Path(), BytesIO()
     try:
         opened = open_(index)
@@ -134,11 +169,11 @@ def _look_at(open_: Callable[[int], Path | BytesIO], index: int) -> _Row:
         else:
             data = opened
         row = _decoded(data)
-        row.content = hashlib.sha256(data.getbuffer()).digest()
+        row.content = hashlib.sha256(data.getbuffer()).hexdigest().encode()
         return row
     except image.UNREADABLE as error:
         reason = reason_of(error, data).replace(repr(str(source)), "the file")
-        return _Row(error=reason, lasting=not (isinstance(error, OSError) and error.errno))
+        return _Failure(index, reason, lasting=not (isinstance(error, OSError) and error.errno))
 
 
 def _decoded(source: BytesIO) -> _Row:
@@ -160,7 +195,7 @@ def _decoded(source: BytesIO) -> _Row:
             row.grey = grey_mode or _is_grey(colour)
             plain = colour.convert("L")
             row.spread = max(_extent(band) for band in colour.split())
-        row.thumb = np.asarray(plain.resize((THUMB, THUMB), Image.Resampling.BILINEAR), np.uint8)
+        row.thumbs = np.asarray(plain.resize((THUMB, THUMB), Image.Resampling.BILINEAR), np.uint8)
         return row
 
 
@@ -185,4 +220,4 @@ def _highest(band: Image.Image) -> int:
 def _hash(pixels: NDArray[np.generic], size: tuple[int, int]) -> bytes:
     total = hashlib.blake2b(f"{size} {pixels.shape} {pixels.dtype}".encode(), digest_size=16)
     total.update(np.ascontiguousarray(pixels).data)
-    return total.digest()
+    return total.hexdigest().encode()

@@ -126,7 +126,7 @@ class EncodedSource:
     def _look(self, seed: int, progress: Progress) -> _Seen:
         found, options = self._found, self._options
         census = census_of(found, threads=options.threads, progress=progress)
-        reading, notes = self._reading(census.subset(census.errors == ""))
+        reading, notes = self._reading(census)
         survey, kept = taken(found, census, options, seed=seed, shape=self._shape, reading=reading, notes=notes)
         return _Seen(survey, kept, census.content)
 

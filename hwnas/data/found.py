@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hwnas.data.path_table import PathTable
 from hwnas.errors import DataError
 
 Part = Literal["train", "val", "test"]
@@ -33,13 +35,18 @@ def part_of(name: str) -> Part | None:
     return _PART_NAMES.get(name.strip().casefold())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """A file that is not read, and why."""
 
     name: str
     suffix: str
     reason: str
+
+    @classmethod
+    def of(cls, path: Path, root: Path, reason: str) -> Ignored:
+        """A file that is called as it is below `root`."""
+        return cls(str(path.relative_to(root)), sys.intern(path.suffix.lower()), reason)
 
 
 @dataclass(frozen=True)
@@ -88,12 +95,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Labelled:
-    """One image: its part, the name of its class, the file, and what to call it."""
+    """One image: its part, the name of its class, and the file."""
 
     part: Part
     label: str
     path: Path
-    name: str
 
 
 def found_files(
@@ -106,23 +112,39 @@ def found_files(
 ) -> Found:
     """Files with their classes; they go by part, then by class, then by the order in which they come.
 
+    Args:
+        where: names of images are relative to it.
+
     Raises:
         DataError: there are fewer than two classes, the parts have different ones, or a name cannot be printed.
     """
-    listed = list(images)
-    classes = agreed_classes({part: [one.label for one in listed if one.part == part] for part in PARTS}, where)
-    index = {label: number for number, label in enumerate(classes)}
-    rank = {part: number for number, part in enumerate(PARTS)}
-    listed.sort(key=lambda one: (rank[one.part], index[one.label]))
-    counts = Counter(one.part for one in listed)
-    files = [one.path for one in listed]
+    parts, labels = array("b"), array("i")
+    numbers: dict[str, int] = {}
+
+    def paths() -> Iterator[Path]:
+        for one in images:
+            parts.append(PARTS.index(one.part))
+            labels.append(numbers.setdefault(one.label, len(numbers)))
+            yield one.path
+
+    table = PathTable(paths())
+    part, label, known = np.array(parts, np.int8), np.array(labels, np.int64), list(numbers)
+    classes = agreed_classes(
+        {one: [known[k] for k in np.unique(label[part == rank])] for rank, one in enumerate(PARTS)}, where
+    )
+    index = {name: number for number, name in enumerate(classes)}
+    label = np.array([index[name] for name in known], np.int64)[label]
+    order = np.lexsort((label, part))
+    table = table.ordered(order)
+    counts = np.bincount(part, minlength=len(PARTS))
+    files = table.paths()
     return Found(
         name=name,
         where=where,
         classes=classes,
-        names=[one.name for one in listed],
-        labels=np.array([index[one.label] for one in listed], np.int64),
-        parts={part: counts[part] for part in PARTS if counts[part]},
+        names=table.names(where),
+        labels=label[order],
+        parts={one: int(counts[rank]) for rank, one in enumerate(PARTS) if counts[rank]},
         open=files.__getitem__,
         files=files,
         ignored=tuple(ignored),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hwnas.data import walk
@@ -88,7 +88,7 @@ def _in_parts(root: Path, parts: Mapping[Part, Path]) -> Found:
     for entry in walk.entries(root):
         if entry not in parts.values():
             ignored += _left_out(entry, root, _OTHER_FOLDER if entry.is_dir() else _BESIDE)
-    images, empty = [], {}
+    found: dict[Part, dict[str, Sequence[Path]]] = {}
     for part, folder in parts.items():
         classes = _classes(folder, root, ignored)
         if part == "train" and set(classes) == _DETECTION:
@@ -97,17 +97,21 @@ def _in_parts(root: Path, parts: Mapping[Part, Path]) -> Found:
                 "classifiers",
                 hint="export the set with one folder a class",
             )
-        empty[part] = {name for name, files in classes.items() if not files}
-        images += [
-            Labelled(part, name, file, str(file.relative_to(root))) for name, files in classes.items() for file in files
-        ]
-    nowhere = sorted(set.union(*empty.values()) - {one.label for one in images})
+        found[part] = classes
+    nowhere = sorted(set().union(*found.values()) - {one.label for one in _labelled(found)})
     if nowhere:
         raise DataError(
             f"a class needs images, but in {root} {few([f'{name!r} has none' for name in nowhere])}",
             hint="add images or remove the class folder",
         )
-    return found_files(folder_name(root), root, images, ignored=ignored)
+    return found_files(folder_name(root), root, _labelled(found), ignored=ignored)
+
+
+def _labelled(found: Mapping[Part, Mapping[str, Sequence[Path]]]) -> Iterator[Labelled]:
+    """The images of each class of each part."""
+    for part, classes in found.items():
+        for name, files in classes.items():
+            yield from (Labelled(part, name, file) for file in files)
 
 
 def _in_classes(root: Path, folders: list[Path]) -> Found:
@@ -134,10 +138,7 @@ def _in_classes(root: Path, folders: list[Path]) -> Found:
             f"a class needs at least {SMALLEST_CLASS} images, but in {root} {few(small)}",
             hint=f"add images or remove the class folder; {LAYOUT}",
         )
-    images = [
-        Labelled("train", name, file, str(file.relative_to(root))) for name, files in classes.items() for file in files
-    ]
-    return found_files(folder_name(root), root, images, ignored=ignored)
+    return found_files(folder_name(root), root, _labelled({"train": classes}), ignored=ignored)
 
 
 def _layout(root: Path) -> str:
@@ -146,9 +147,9 @@ def _layout(root: Path) -> str:
     return f"{LAYOUT}; in {tables[0]!r} {COLUMNS}" if tables else LAYOUT
 
 
-def _classes(folder: Path, root: Path, ignored: list[Ignored]) -> dict[str, list[Path]]:
+def _classes(folder: Path, root: Path, ignored: list[Ignored]) -> dict[str, Sequence[Path]]:
     """The image files of each class folder, those in its sub-folders included; folders without any file are ignored."""
-    classes = {}
+    classes: dict[str, Sequence[Path]] = {}
     for entry in walk.entries(folder):
         if entry.is_dir():
             files = walk.images(entry, root, ignored)
@@ -165,26 +166,27 @@ def _left_out(entry: Path, root: Path, reason: str) -> list[Ignored]:
     """What is not read of a file or folder: images for that reason, other files because they are none."""
     inside: list[Ignored] = []
     files = walk.images(entry, root, inside) if entry.is_dir() else [entry]
-    return inside + [
-        Ignored(str(path.relative_to(root)), path.suffix.lower(), walk.refusal(path) or reason) for path in files
-    ]
+    return inside + [Ignored.of(path, root, walk.refusal(path) or reason) for path in files]
 
 
 def _by_file_name(root: Path) -> Found:
     """Classes in the names of files: `cat.12.jpg`, `cat_12.jpg` and `cat (12).jpg` are all of the class `cat`."""
     ignored: list[Ignored] = []
     parts = _part_folders(root, [entry for entry in walk.entries(root) if entry.is_dir()])
-    images = []
-    for file in walk.images(root, root, ignored):
-        name = file.relative_to(root)
-        label = file.stem
-        while (shorter := _NUMBER.sub("", label)) != label:
-            label = shorter
-        if not label:
-            raise DataError(
-                f"with --labels {BY_FILE_NAME} a name starts with the class, as cat_12.jpg, but there is {str(name)!r}",
-                hint="name the classes in a CSV file, with --labels FILE.csv",
-            )
-        part = part_of(name.parts[0]) if parts and len(name.parts) > 1 else None
-        images.append(Labelled(part or "train", label, file, str(name)))
-    return found_files(folder_name(root), root, images, ignored=ignored, notes=("the classes are in the file names",))
+
+    def images() -> Iterator[Labelled]:
+        for file in walk.images(root, root, ignored):
+            name = file.relative_to(root)
+            label = file.stem
+            while (shorter := _NUMBER.sub("", label)) != label:
+                label = shorter
+            if not label:
+                raise DataError(
+                    f"with --labels {BY_FILE_NAME} a name starts with the class, as cat_12.jpg, but there is "
+                    f"{str(name)!r}",
+                    hint="name the classes in a CSV file, with --labels FILE.csv",
+                )
+            part = part_of(name.parts[0]) if parts and len(name.parts) > 1 else None
+            yield Labelled(part or "train", label, file)
+
+    return found_files(folder_name(root), root, images(), ignored=ignored, notes=("the classes are in the file names",))

@@ -15,6 +15,7 @@ from hwnas.data.encoded import decode, median_shape, spread
 from hwnas.data.found import Found
 from hwnas.data.labels import class_labels
 from hwnas.data.npz import Archive, Pieces
+from hwnas.data.path_table import Lazy
 from hwnas.data.reading import Reading
 from hwnas.errors import DataError
 from hwnas.image_size import Size
@@ -37,7 +38,7 @@ def found_in(archive: Archive) -> Found:
         name=archive.path.stem,
         where=archive.path,
         classes=classes,
-        names=[f"image {index}" for index in range(count)],
+        names=Lazy(count, "image {}".format),
         labels=labels["labels"],
         parts={"train": count},
         open=lambda index: _file(jpeg, offsets, index),

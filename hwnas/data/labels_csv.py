@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import heapq
 import io
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ COLUMNS = (
 )
 _PREFERRED = ("labels.csv", "metadata.csv", "annotations.csv", "train.csv")
 _NOT_NAMED = "not named in the labels"
+_SEVERAL = -1
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,42 @@ def from_csv(path: Path, folder: Path, *, by_itself: bool = False) -> Found:
     ignored: list[Ignored] = []
     below = walk.images(folder, folder, ignored)
     ignored = [one for one in ignored if folder / one.name != path]
-    places = _places(below, folder)
-    labels: dict[Path, tuple[Part, str]] = {}
+    labels, beside = _labels(table, below, folder)
+    notes = [
+        f"the labels are those of {path.name!r}: the columns {' and '.join(map(repr, table.columns.values()))}"
+        + (", found by itself; --labels names another" if by_itself else "")
+    ]
+
+    def images() -> Iterator[Labelled]:
+        for number, file in enumerate(below):
+            if number in labels:
+                yield Labelled(*labels[number], file)
+            else:
+                ignored.append(Ignored.of(file, folder, _NOT_NAMED))
+
+    others = [Labelled(*beside[file], file) for file in sorted(beside, key=lambda file: file.parts)]
+    return found_files(
+        folder.resolve().name or str(folder),
+        folder,
+        heapq.merge(images(), others, key=lambda one: one.path.parts),
+        ignored=ignored,
+        notes=notes,
+    )
+
+
+_Label = tuple[Part, str]
+
+
+def _labels(table: Table, below: Sequence[Path], folder: Path) -> tuple[dict[int, _Label], dict[Path, _Label]]:
+    """Part and class of each file that the rows name: of those below the folder, by index, and of others, by path.
+
+    Raises:
+        DataError: a row is of no part, may mean several files, or differs from another one about the same file.
+    """
+    path, places = table.path, _places(below, folder)
+    labels: dict[int, _Label] = {}
+    beside: dict[Path, _Label] = {}
+    kept: dict[_Label, _Label] = {}
     for file, label, part_name in table.rows:
         part = part_of(part_name) if part_name else "train"
         if part is None:
@@ -93,30 +130,22 @@ def from_csv(path: Path, folder: Path, *, by_itself: bool = False) -> Found:
                 f"the column {table.columns['part']!r} holds train, val or test, but {path} has {part_name!r}",
                 hint="rename it there",
             )
-        found = places.get(f"{path.stem}/{_key(file)}") or places.get(_key(file))  # train.csv is about train/
-        if found == ():
+        names = (f"{path.stem}/{_key(file)}", _key(file))  # train.csv is about train/
+        found = [places[name] for name in names if name in places]
+        place = next((one for one in found if one != _SEVERAL), _SEVERAL if found else None)
+        if place == _SEVERAL:
             raise DataError(
                 f"{path} names {file!r}, and there are several such files below {folder}",
                 hint="name files by their path below the folder",
             )
-        place = found or _beside(path, folder, file)
-        if labels.setdefault(place, (part, label)) != (part, label):
+        one = kept.setdefault((part, label), (part, label))
+        before = beside.setdefault(_beside(path, folder, file), one) if place is None else labels.setdefault(place, one)
+        if before != one:
             raise DataError(
-                f"a file has one class and one part, but {path} has {file!r} as {labels[place][1]!r} and as {label!r}",
+                f"a file has one class and one part, but {path} has {file!r} as {before[1]!r} and as {label!r}",
                 hint="keep one of these rows; hwnas searches classifiers with one class an image",
             )
-    notes = [
-        f"the labels are those of {path.name!r}: the columns {' and '.join(map(repr, table.columns.values()))}"
-        + (", found by itself; --labels names another" if by_itself else "")
-    ]
-    ignored += [
-        Ignored(str(file.relative_to(folder)), file.suffix.lower(), _NOT_NAMED) for file in below if file not in labels
-    ]
-    images = [
-        Labelled(part, label, file, str(file.relative_to(folder)) if file.is_relative_to(folder) else str(file))
-        for file, (part, label) in sorted(labels.items(), key=lambda item: item[0].parts)
-    ]
-    return found_files(folder.resolve().name or str(folder), folder, images, ignored=ignored, notes=notes)
+    return labels, beside
 
 
 def read_table(path: Path) -> Table:
@@ -125,22 +154,46 @@ def read_table(path: Path) -> Table:
     Raises:
         DataError: the file cannot be read, is no CSV file, or lacks a column.
     """
+    content, delimiter = _content(path)
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""), delimiter=delimiter)
+    try:
+        heads = [name.strip() for name in next(reader, [])]
+        columns = _columns(heads, path)
+        places = [heads.index(columns[kind]) if kind in columns else None for kind in ("file", "label", "part")]
+        rows = []
+        for number, line in enumerate(reader, 2):
+            if not any(cell.strip() for cell in line):
+                continue
+            cells = ["" if place is None else line[place].strip() if place < len(line) else "" for place in places]
+            if not cells[0] or not cells[1]:
+                raise DataError(
+                    f"every row names a file and its class, but row {number} of {path} lacks "
+                    f"{'the file' if not cells[0] else 'the class'}",
+                    hint="fill it in, or remove the row",
+                )
+            rows.append((cells[0], sys.intern(cells[1]), sys.intern(cells[2])))
+    except csv.Error as error:
+        raise DataError(f"{path} is no CSV file: {error}", hint="write it anew") from error
+    return Table(path, columns, rows)
+
+
+def _content(path: Path) -> tuple[bytes, str]:
+    """The bytes of a file, which are UTF-8, and its delimiter."""
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise DataError(f"{path} is larger than {LARGEST_BYTES >> 20} MiB", hint="give a CSV file of labels")
-        text = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise DataError(f"cannot read the labels in {path}: {reason}", hint="give a CSV file in UTF-8") from error
     if "\0" in text:
         raise DataError(f"cannot read the labels in {path}: it has NUL characters", hint="give a CSV file in UTF-8")
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    except csv.Error as error:
-        raise DataError(f"{path} is no CSV file: {error}", hint="write it anew") from error
-    heads = [name.strip() for name in lines[0]] if lines else []
+    return content, max(",;\t", key=text.partition("\n")[0].count)
+
+
+def _columns(heads: Sequence[str], path: Path) -> dict[str, str]:
+    """By `file`, `label` and `part`, where there is one, the name of the column."""
     columns: dict[str, str] = {}
     for kind, names in (("file", _FILE), ("label", _LABEL), ("part", _PART)):
         head = next((head for name in names for head in heads if head.casefold().replace(" ", "_") == name), None)
@@ -152,36 +205,23 @@ def read_table(path: Path) -> Table:
                 f"{', '.join(map(repr, heads)) or 'none'}",
                 hint=COLUMNS,
             )
-    places = [heads.index(columns[kind]) if kind in columns else None for kind in ("file", "label", "part")]
-    rows = []
-    for number, line in enumerate(lines[1:], 2):
-        if not any(cell.strip() for cell in line):
-            continue
-        cells = ["" if place is None else line[place].strip() if place < len(line) else "" for place in places]
-        if not cells[0] or not cells[1]:
-            raise DataError(
-                f"every row names a file and its class, but row {number} of {path} lacks "
-                f"{'the file' if not cells[0] else 'the class'}",
-                hint="fill it in, or remove the row",
-            )
-        rows.append((cells[0], cells[1], cells[2]))
-    return Table(path, columns, rows)
+    return columns
 
 
 def _key(name: str) -> str:
     return name.replace("\\", "/").removeprefix("./").lstrip("/")
 
 
-def _places(files: Sequence[Path], folder: Path) -> dict[str, Path | tuple[()]]:
-    """Files by every name that a row may use: the end of the path, with the suffix or without; () for several files."""
-    places: dict[str, Path | tuple[()]] = {}
-    for file in files:
+def _places(files: Sequence[Path], folder: Path) -> dict[str, int]:
+    """Indices of files by every name that a row may use: the end of the path, with the suffix or without."""
+    places: dict[str, int] = {}
+    for number, file in enumerate(files):
         parts = file.relative_to(folder).parts
         names = {"/".join(parts[start:]) for start in range(len(parts))}
         for name in names | {name.removesuffix(file.suffix) for name in names}:
-            places[name] = () if name in places else file
-    for file in files:  # the whole path is that file's alone
-        places[file.relative_to(folder).as_posix()] = file
+            places[name] = _SEVERAL if name in places else number
+    for number, file in enumerate(files):  # the whole path is that file's alone
+        places[file.relative_to(folder).as_posix()] = number
     return places
 
 

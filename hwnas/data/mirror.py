@@ -45,13 +45,20 @@ class Mirroring:
 
 
 def mirroring(
-    asked: str, classes: Sequence[str], thumbs: NDArray[np.uint8], labels: NDArray[np.int64], *, channels: int = 3
+    asked: str,
+    classes: Sequence[str],
+    thumbs: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    rows: NDArray[np.int64] | None = None,
+    *,
+    channels: int = 3,
 ) -> Mirroring:
     """What `asked` (auto, on or off) comes to.
 
     Args:
-        thumbs: grey images to learn from, shape (N, 16, 16); no test images.
+        thumbs: grey images, shape (N, 16, 16).
         labels: their classes, shape (N,).
+        rows: of those to learn from, which are no test images; all of them without.
         channels: of the images; auto mirrors those with three only.
     """
     if asked != "auto":
@@ -61,7 +68,7 @@ def mirroring(
     if channels != 3:
         kind = "are grey" if channels == 1 else f"have {channels} channels"
         return Mirroring(False, f"the images {kind}; --flip on mirrors them")
-    lost = mirror_loss(thumbs, labels)
+    lost = mirror_loss(thumbs, labels, rows)
     if lost is None:
         return Mirroring(True, "too few images to tell whether that costs accuracy; --flip off leaves it out")
     plain, mirrored, clear = lost
@@ -82,16 +89,19 @@ def mirror_names(classes: Sequence[str]) -> tuple[str, str] | None:
     return None
 
 
-def mirror_loss(thumbs: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[float, float, bool] | None:
+def mirror_loss(
+    thumbs: NDArray[np.uint8], labels: NDArray[np.int64], rows: NDArray[np.int64] | None = None
+) -> tuple[float, float, bool] | None:
     """Accuracy of nearest neighbours without and with mirrored images among them, and whether the loss is clear.
 
     Each image is asked about once, with three quarters of the others to learn from. The loss is clear where the errors
     grow by a tenth and by more than 3 standard deviations of the difference on the same images. None for fewer than 16
     images.
     """
-    if len(labels) < _LEAST:
+    rows = np.arange(len(labels)) if rows is None else rows
+    if len(rows) < _LEAST:
         return None
-    order = np.random.default_rng(0).permutation(len(labels))[:_MOST]
+    order = rows[np.random.default_rng(0).permutation(len(rows))[:_MOST]]
     x, y = thumbs[order].astype(np.float32), labels[order]
     x -= x.mean((1, 2), keepdims=True)
     plain, both = np.zeros(len(y), bool), np.zeros(len(y), bool)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import lzma
 import math
 import os
+import shutil
 import struct
+import tempfile
 import tokenize
 import zipfile
 import zlib
@@ -19,8 +21,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from hwnas.data.cache import SHARE, folder
 from hwnas.data.resize import LARGEST_BYTES
-from hwnas.errors import DataError
+from hwnas.errors import DataError, StorageError
+from hwnas.files import private_folder
 
 _UNREADABLE = (
     OSError,
@@ -48,11 +52,18 @@ _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 
 @dataclass(frozen=True)
 class _Member:
-    """An array in the archive: its open file, its shape and type, and where its values are, if not compressed."""
+    """An array in the archive.
+
+    Attributes:
+        file: open at the beginning of the header.
+        header_bytes: how long that is.
+        offset: where the values are in the archive, if they are not compressed.
+    """
 
     file: IO[bytes]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    header_bytes: int
     offset: int | None
 
 
@@ -105,27 +116,32 @@ class Archive:
         return array
 
     def pieces(self, key: str) -> Pieces:
-        """An array that is not held in memory where it is stored without compression, as `np.savez` does.
+        """An array that is not held in memory: where it is compressed, it is unpacked into a file without a name.
 
-        Its checksum is compared once, here.
+        Its checksum is compared once, here. It is in memory all the same where it is compressed and there is no room in
+        the cache folder.
 
         Raises:
             DataError: as `read`.
         """
         with self._member(key) as member:
-            if member.offset is None:
-                content = npy.read_array(member.file, allow_pickle=False)
-                return Pieces(member.dtype, member.shape, lambda start, stop: content[start:stop].tobytes())
-            while member.file.read(_READ_AT_ONCE):
-                pass
-        begin = member.offset
+            read = _unpacked(member) if member.offset is None else self._stored(member.file, member.offset)
+        if read is None:
+            content = self.read(key)
+            return Pieces(member.dtype, member.shape, lambda start, stop: content[start:stop].tobytes())
+        return Pieces(member.dtype, member.shape, read)
+
+    def _stored(self, member: IO[bytes], begin: int) -> Callable[[int, int], bytes]:
+        """What reads the values of an array from the archive, once its checksum was compared."""
+        while member.read(_READ_AT_ONCE):
+            pass
 
         def read(start: int, stop: int) -> bytes:
             with self.path.open("rb", buffering=0) as file:
                 file.seek(begin + start)
                 return file.read(stop - start)
 
-        return Pieces(member.dtype, member.shape, read)
+        return read
 
     @contextmanager
     def _member(self, key: str) -> Iterator[_Member]:
@@ -137,7 +153,7 @@ class Archive:
                 header_bytes = file.tell()
             plain = entry.compress_type == zipfile.ZIP_STORED
             with archive.open(entry) as file:
-                yield _Member(file, shape, dtype, self._begin(entry) + header_bytes if plain else None)
+                yield _Member(file, shape, dtype, header_bytes, self._begin(entry) + header_bytes if plain else None)
 
     def _begin(self, entry: zipfile.ZipInfo) -> int:
         """Where the content of an entry is, behind its own header, whose name and extra field may be of any length."""
@@ -150,6 +166,29 @@ class Archive:
     def _opened(self) -> Iterator[zipfile.ZipFile]:
         with _readable(self.path, ".npz", "np.savez_compressed"), zipfile.ZipFile(self.path) as archive:
             yield archive
+
+
+def _unpacked(member: _Member) -> Callable[[int, int], bytes] | None:
+    """What reads the values of an array from a file that is gone with its last reader; None where there is no room."""
+    if not hasattr(os, "pread"):
+        return None
+    size_bytes = math.prod(member.shape) * member.dtype.itemsize
+    try:
+        private_folder(folder())  # people's photos
+        if size_bytes > SHARE * shutil.disk_usage(folder()).free:
+            return None
+        file = tempfile.TemporaryFile(dir=folder())  # noqa: SIM115  (closed with its last reader)
+    except (OSError, StorageError):
+        return None
+    member.file.read(member.header_bytes)
+    while piece := member.file.read(_READ_AT_ONCE):
+        try:
+            file.write(piece)
+            file.flush()
+        except OSError:
+            file.close()
+            return None
+    return lambda start, stop: os.pread(file.fileno(), stop - start, start)
 
 
 def read_npy(path: Path) -> NDArray[Any]:

@@ -21,7 +21,7 @@ Shape = tuple[int, int, int]
 """(channels, height, width)."""
 
 _MOST_THREADS = 8
-_HASHED = 256  # images at a time
+_HASHED, _NAMED = 256, 65_536  # images at a time, by their pixels and by their contents
 
 
 class Store(Protocol):
@@ -137,7 +137,8 @@ class FileStore:
 
     def identity(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
         yield self._reading.encode()
-        yield self._contents[rows].tobytes()
+        for start in range(0, len(rows), _NAMED):
+            yield self._contents[rows[start : start + _NAMED]].tobytes()
 
     def resized(self, rows: NDArray[np.int64], resolution: Size) -> tuple[Store, NDArray[np.int64]]:
         return self._at(resolution), rows

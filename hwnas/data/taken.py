@@ -42,13 +42,13 @@ def taken(
         UnreadableError: images cannot be read, and these are not to be skipped.
         DataError: a class has too few images.
     """
-    failed = np.flatnonzero(census.errors != "")
-    unreadable = [f"{found.called(int(index))} ({census.errors[index]})" for index in failed]
+    unreadable = [
+        f"{found.called(int(row))} ({reason})" for row, reason in zip(census.failed, census.errors, strict=True)
+    ]
     listed: Path | None = list_file(found.where, unreadable) if unreadable else None
     if unreadable and not options.skip_unreadable:
         raise refusal(unreadable, len(found.names), found.where, listed)
-    kept = np.flatnonzero(census.errors == "")
-    seen = census.subset(census.errors == "")
+    kept, seen = census.kept(), census.readable()
     ranges = kept_ranges(found, kept)
     labels = found.labels[kept]
     chosen = divided(found.name, found.classes, {part: labels[rows] for part, rows in ranges.items()}, seed=seed)
@@ -56,7 +56,7 @@ def taken(
     for part, (source, indices) in chosen.items():
         rows = np.arange(len(kept))[next(rows for one, rows in ranges.items() if one == source)]
         part_of_row[rows if indices is None else rows[indices]] = part
-    learnt = part_of_row != "test"
+    learnt = np.flatnonzero(part_of_row != "test")
     survey = Survey(
         classes=found.classes,
         counts={part: np.bincount(labels[part_of_row == part], minlength=len(found.classes)) for part in PARTS},
@@ -64,7 +64,7 @@ def taken(
         height=seen.height,
         reading=reading,
         fit_reason=_fit_reason(shape, options, reading),
-        mirroring=mirroring(options.flip, found.classes, seen.thumbs[learnt], labels[learnt], channels=channels),
+        mirroring=mirroring(options.flip, found.classes, seen.thumbs, labels, learnt, channels=channels),
         notes=(*found.notes, *notes),
         ignored=found.ignored,
         unreadable=tuple(unreadable),

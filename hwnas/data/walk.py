@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from hwnas.data import image
 from hwnas.data.found import Ignored
+from hwnas.data.path_table import PathTable
 from hwnas.errors import DataError
+
+_Kind = Literal["file", "folder", "other"]
 
 _SYSTEM = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 _HIDDEN = "hidden"
@@ -36,26 +40,28 @@ def hidden(name: str) -> bool:
     return name.startswith(".") or name in _SYSTEM
 
 
-def images(folder: Path, root: Path, ignored: list[Ignored]) -> list[Path]:
+def images(folder: Path, root: Path, ignored: list[Ignored]) -> Sequence[Path]:
     """Files below `folder`, at any depth, whose suffix is that of an image, sorted; links are followed.
 
     A dangling link counts, to be reported when it is read. Pipes and devices do not: opening them could block.
 
     Args:
         root: names in `ignored` are relative to it.
-        ignored: gets what is not taken.
+        ignored: gets those that are not taken.
 
     Raises:
         DataError: a folder cannot be listed.
     """
-    found = []
-    for path, is_file in files(folder, root, ignored):
-        reason = refusal(path) or ("" if is_file else _NO_FILE)
-        if reason:
-            ignored.append(Ignored(str(path.relative_to(root)), path.suffix.lower(), reason))
-        else:
-            found.append(path)
-    return sorted(found, key=lambda path: path.parts)
+
+    def taken() -> Iterator[Path]:
+        for path, is_file in files(folder, root, ignored):
+            reason = refusal(path) or ("" if is_file else _NO_FILE)
+            if reason:
+                ignored.append(Ignored.of(path, root, reason))
+            else:
+                yield path
+
+    return PathTable(taken()).paths()
 
 
 def first_image(folder: Path) -> Path | None:
@@ -85,29 +91,56 @@ def refusal(path: Path) -> str:
 
 
 def files(folder: Path, root: Path, ignored: list[Ignored]) -> Iterator[tuple[Path, bool]]:
-    """Everything below a folder that is no folder, and whether it is a file or a dangling link.
+    """Everything below a folder that is no folder, sorted, and whether it is a file or a dangling link.
 
     Raises:
         DataError: a folder cannot be listed.
     """
-
-    def fail(error: OSError) -> None:
-        raise DataError(
-            f"cannot list {error.filename or folder}: {error.strerror or error}",
-            hint="check the permissions of the folder",
-        ) from error
-
     seen: set[tuple[int, int]] = set()
     _first_time(folder, seen)
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=fail):
-        for name in [name for name in (*folders, *names) if hidden(name)]:
-            path = Path(place, name)
-            ignored.append(Ignored(str(path.relative_to(root)), path.suffix.lower(), _HIDDEN))
-        folders[:] = sorted(name for name in folders if not hidden(name) and _first_time(Path(place, name), seen))
-        for name in names:
-            if not hidden(name):
-                path = Path(place, name)
-                yield path, path.is_file() or not path.exists()
+    opened = [_listed(folder, root, ignored, seen)]
+    while opened:
+        for path, kind in opened[-1]:
+            if kind == "folder":
+                opened.append(_listed(path, root, ignored, seen))
+                break
+            yield path, kind == "file"
+        else:
+            opened.pop()
+
+
+def _listed(
+    folder: Path, root: Path, ignored: list[Ignored], seen: set[tuple[int, int]]
+) -> Iterator[tuple[Path, _Kind]]:
+    """What a folder shows, sorted by name; of folders those that were not visited yet."""
+    names, hidden_names, folders, others = [], [], [], set()
+    try:
+        with os.scandir(folder) as listed:
+            for entry in listed:
+                if hidden(entry.name):
+                    hidden_names.append(entry.name)
+                    continue
+                kind = _kind(entry)
+                (folders if kind == "folder" else names).append(entry.name)
+                if kind == "other":
+                    others.add(entry.name)
+    except OSError as error:
+        raise DataError(
+            f"cannot list {folder}: {error.strerror or error}", hint="check the permissions of the folder"
+        ) from error
+    ignored += [Ignored.of(folder / name, root, _HIDDEN) for name in sorted(hidden_names)]
+    new = {name for name in sorted(folders) if _first_time(folder / name, seen)}
+    for name in sorted(names + list(new)):
+        yield folder / name, "folder" if name in new else "other" if name in others else "file"
+
+
+def _kind(entry: os.DirEntry[str]) -> _Kind:
+    try:
+        if entry.is_dir():
+            return "folder"
+        return "file" if entry.is_file() or not Path(entry.path).exists() else "other"
+    except OSError:  # links in a circle, which are reported when they are read
+        return "file"
 
 
 def _first_time(folder: Path, seen: set[tuple[int, int]]) -> bool:

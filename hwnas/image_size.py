@@ -32,11 +32,14 @@ class Size(NamedTuple):
         return cls(side, side)
 
     @classmethod
-    def of(cls, value: object) -> Size:
+    def of(cls, value: object, *, smallest: int = 1) -> Size:
         """The size that a number (the side of a square), a text such as `160` or `96x160`, or a size stands for.
 
+        Args:
+            smallest: side in pixels; for networks that is `SMALLEST_SIDE`.
+
         Raises:
-            InputError: it is something else, or a side is not from 1 to 2048 pixels.
+            InputError: it is something else, or a side is not from `smallest` to 2048 pixels.
         """
         if isinstance(value, Size):
             size = value
@@ -45,9 +48,9 @@ class Size(NamedTuple):
         else:
             match = _FORM.fullmatch(value) if isinstance(value, str) else None
             size = cls(int(match[1]), int(match[2] or match[1])) if match else cls(0, 0)
-        if not 1 <= size.short <= size.long <= LARGEST_SIDE:
+        if not smallest <= size.short <= size.long <= LARGEST_SIDE:
             raise InputError(
-                "a resolution is a number of pixels for squares, or height x width, with each side from 1 to "
+                f"a resolution is a number of pixels for squares, or height x width, with each side from {smallest} to "
                 f"{LARGEST_SIDE}, not {_shown(value)}",
                 hint="examples: --resolution 160, --resolution 96x160",
             )
@@ -110,7 +113,7 @@ def size_value(value: object) -> object:
         InputError: it is none.
     """
     none = value == 0 if type(value) is int else isinstance(value, str) and value.strip() == "0"
-    return 0 if none else Size.of(value).plain
+    return 0 if none else Size.of(value, smallest=SMALLEST_SIDE).plain
 
 
 def _shown(value: object) -> str:

@@ -27,6 +27,7 @@ BASE = {
     "display",
     "schema",
     "image_size",
+    "asked_paths",
 }
 TRAINING = BASE | {"data", "train", "metrics", "metric_names"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
@@ -45,12 +46,13 @@ ALLOWED: dict[str, set[str]] = {
     "runtimes": {"errors"},
     "schema": {"errors", "files"},
     "image_size": {"errors"},
+    "asked_paths": {"errors", "files", "runtimes"},
     "config": {"errors", "files", "metric_names", "schema", "image_size"},
     "arch": {"errors", "image_size"},
-    "backends": {"arch", "errors", "files", "locks", "runtimes", "schema"},
+    "backends": {"arch", "asked_paths", "errors", "files", "locks", "runtimes", "schema"},
     "devices": BASE | {"backends"},
     "latency": MEASURING - {"latency"},
-    "data": {"display", "errors", "files", "progress", "image_size"},
+    "data": {"asked_paths", "display", "errors", "files", "progress", "image_size"},
     "train": {"data", "errors", "files", "metrics", "progress", "schema", "image_size"},
     "nas": MEASURING | TRAINING,
     "parents": MEASURING | TRAINING | {"nas"},
@@ -78,6 +80,7 @@ WITHOUT_TORCH = (
     "image_size",
     "metrics",
     "metric_names",
+    "asked_paths",
     "config",
     "arch",
     "devices",

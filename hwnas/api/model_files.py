@@ -17,6 +17,7 @@ from hwnas.export.predict import OnUnreadable, Prediction
 from hwnas.export.predict import predict as classify
 from hwnas.latency.known_reference import known_reference
 from hwnas.report import page
+from hwnas.run.exported import exported_model
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.run_marker import check_replaceable
 
@@ -25,7 +26,7 @@ from hwnas.run.run_marker import check_replaceable
 def verify(
     model: PathArgument,
     *,
-    device: str | PathLike[str] = "host",
+    device: str | PathLike[str] | None = None,
     budget_ms: float | None = None,
     sustained_s: Annotated[float, AtLeast0] = 0.0,
     runtime: str = "",
@@ -34,7 +35,7 @@ def verify(
     inputs: PathArgument | Mapping[str, Any] | None = None,
     stall_s: float = STALL_S,
     memory_gb: float = MEMORY_GB,
-    latency: Literal["warm", "cold"] = "warm",
+    latency: Literal["warm", "cold"] | None = None,
     percentile: Annotated[int, AtLeast1] = 50,
     processes: Annotated[int, AtLeast1] = MAX_PROCESSES,
     seed: Annotated[int, AtLeast0] = 0,
@@ -43,8 +44,9 @@ def verify(
     """Measure a model file on a device, and tell whether it meets a budget. Random inputs are made up for it.
 
     Args:
-        model: an .onnx, .ort or .tflite file, whoever made it.
-        device: id of a device, or the path of its TOML file.
+        model: an .onnx, .ort or .tflite file, whoever made it, or the folder of a finished run: then what is not given
+            is that of the run.
+        device: id of a device, or the path of its TOML file; None for this machine.
         budget_ms: milliseconds that one call may take; None measures only.
         sustained_s: seconds to run it without pause after that, to see how it slows down.
         runtime: in place of the one that the file's ending says.
@@ -53,8 +55,8 @@ def verify(
         inputs: arrays by name of the input, or an .npz file that has them, in place of random values.
         stall_s: seconds that it may be silent: to load it, or for six calls or so.
         memory_gb: GiB of memory that it may take with its runtime, where the device's system can limit that.
-        latency: what the budget is about: 'warm' is called back to back, 'cold' is one call after work that evicts
-            caches, as in an app that classifies a frame now and then.
+        latency: what the budget is about: 'warm', the default, is called back to back, 'cold' is one call after work
+            that evicts caches, as in an app that classifies a frame now and then.
         percentile: of the calls, alike; 50 is the median.
         processes: fresh processes that measure it at most; 5 are enough where the budget is not close.
 
@@ -62,10 +64,14 @@ def verify(
         InputError: no model, one that the runtime does not run, or shapes or values that do not fit it.
         DeviceError: the device cannot be reached, or fails.
     """
-    events = Events.of(on_event)
+    events, path = Events.of(on_event), Path(model)
+    if (own := exported_model(path)) is not None:
+        path, target = own.path, own.target
+        budget_ms = own.budget_ms if budget_ms is None else budget_ms
+        device, runtime, latency = device or target.device, runtime or target.runtime, latency or target.latency
     return measure_file(
-        Path(model),
-        load_device(str(device)),
+        path,
+        load_device(str(device or "host")),
         known_reference(events),
         runtime=runtime,
         budget_ms=budget_ms,
@@ -74,7 +80,7 @@ def verify(
         arrays=Path(inputs) if isinstance(inputs, str | PathLike) else inputs,
         stall_s=stall_s,
         memory_gb=memory_gb,
-        statistic=Statistic(latency, percentile),
+        statistic=Statistic(latency or "warm", percentile),
         processes=processes,
         sustained_s=sustained_s,
         seed=seed,

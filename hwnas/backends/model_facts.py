@@ -12,6 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
+from hwnas.asked_paths import missing_model
 from hwnas.errors import InputError
 from hwnas.runtimes import readers
 
@@ -90,14 +91,14 @@ def describe(path: Path) -> ModelFile:
 def _checked(path: Path) -> str:
     """The suffix of a file that may be a model."""
     suffix = path.suffix.lower()
-    endings = f"a model file ends in {', '.join(READERS)}"
+    endings = f"a model file ends in {', '.join(READERS)}; the folder of a finished run does as well"
     try:
         if path.is_dir():
             inside = sorted(one.name for one in path.iterdir() if one.suffix.lower() in READERS)
             hint = f"name the file in it: {path / inside[0]}" if inside else endings
             raise InputError(f"{path} is a folder, not a model file", hint=hint)
         if not path.exists():
-            raise InputError(f"there is no file {path}", hint=endings)
+            raise missing_model(path)
         if not path.is_file():
             raise InputError(f"{path} is not a regular file", hint=endings)
         if suffix not in READERS:

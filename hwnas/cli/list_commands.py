@@ -156,9 +156,18 @@ def spaces_list(json_: options.Json = False, quiet: options.Quiet = False) -> No
 @console.verb
 def spaces_show(
     space: Annotated[str, typer.Argument(help="Name of a space.")],
-    width: Annotated[float, typer.Option(help="Channel multiplier.")] = 0.25,
-    depth: Annotated[int, typer.Option(min=0, help="Blocks per stage, cells or layers; 0 is the space's default.")] = 0,
-    resolution: options.OneResolution = "32",
+    width: Annotated[
+        float | None, typer.Option(help="Channel multiplier. [default: 0.25; of elastic spaces 1]", show_default=False)
+    ] = None,
+    depth: options.OneDepth = 0,
+    resolution: Annotated[
+        str,
+        typer.Option(
+            help="Input size in pixels: one number for squares, or height x width such as 96x160. [default: 32; of "
+            "elastic spaces that of the pre-trained network]",
+            show_default=False,
+        ),
+    ] = "",
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -167,8 +176,17 @@ def spaces_show(
     In `chain` what a layer may be depends on the layers before it.
     """
     from hwnas.arch import space_instance
+    from hwnas.arch.spaces import usual_constants
 
-    instance = space_instance(space, width=width, depth=depth, resolution=resolution, channels=3, classes=10)
+    usual_width, usual_size = usual_constants(space)
+    instance = space_instance(
+        space,
+        width=usual_width if width is None else width,
+        depth=depth,
+        resolution=resolution or usual_size,
+        channels=3,
+        classes=10,
+    )
     mixed = instance.mixed_warmup
     if json_:
         decisions = {decision.name: list(decision.options) for decision in instance.decisions}

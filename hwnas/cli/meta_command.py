@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from hwnas.asked_paths import source_path
 from hwnas.cli import console, options
 
 
@@ -68,6 +69,8 @@ def meta_train(
     Tasks of a few classes with a few images each are drawn from images of many classes; with --devices, each has the
     costs of a made-up device and a budget. Classes that are held out tell how well the initialisation adapts.
     """
+    for task in tasks:
+        source_path(task)
     import hwnas
 
     result = hwnas.meta_train(

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwnas.asked_paths import check_there
 from hwnas.cli import console, options
 from hwnas.cli.list_commands import print_rows
+from hwnas.files import user_path
 
 if TYPE_CHECKING:
     from hwnas.parents import Parent, ParentWeights
@@ -91,7 +93,7 @@ def parents_import(
     """Keep the weights of a checkpoint as those of a parent, in place of those that are kept."""
     from rich.markup import escape
 
-    from hwnas.files import user_path
+    check_there(user_path(checkpoint), hint="check the path")
     from hwnas.parents import find_parent, import_weights
     from hwnas.parents.parent_weights import kept_at
 

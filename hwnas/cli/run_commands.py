@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from hwnas.asked_paths import check_there, is_missing, missing_image
 from hwnas.cli import console, options
 from hwnas.errors import DataError
 
@@ -35,10 +36,14 @@ def predict(
 
     Images that cannot be read are told and left out; then the exit code is 2.
     """
-    import hwnas
+    check_there(run, hint="name the folder of a finished run, or a model file of hwnas")
+    predictions: Sequence[Prediction] = ()
+    errors = [(path, missing_image(path)) for path in images if is_missing(path)]
+    if len(errors) < len(images):
+        import hwnas
 
-    errors: list[tuple[Path, DataError]] = []
-    predictions = hwnas.predict(run, images, top=top, on_unreadable=lambda *one: errors.append(one))
+        errors = []
+        predictions = hwnas.predict(run, images, top=top, on_unreadable=lambda *one: errors.append(one))
     failed = None
     if errors:
         count = "an image" if len(errors) == 1 else f"{len(errors)} images"
@@ -74,6 +79,7 @@ def _table(predictions: Sequence[Prediction]) -> Table:
 @console.verb
 def report(run: RunPath, json_: options.Json = False, quiet: options.Quiet = False) -> None:
     """Write report.html of a finished run again."""
+    check_there(run, hint="name the folder of a finished run")
     import hwnas
 
     page = hwnas.write_report(run)

@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from hwnas.asked_paths import check_there, source_path
 from hwnas.cli import console, options
 from hwnas.cli.configured import given
+
+_INIT = "--init takes a parent (see hwnas parents list), a file of hwnas meta-train, or the folder of a finished run"
 
 
 @console.verb
@@ -50,6 +53,9 @@ def search(
     if "--budget-ms" in (budget := flags.get("target.budget", {})):
         Budget.parse(budget["--budget-ms"])  # one alone
     asked = configure(config, set_, flags)
+    source_path(asked.data.source)
+    if asked.search.init and not asked.from_parent:
+        check_there(Path(asked.search.init), hint=_INIT)
     import hwnas
 
     if dry_run:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
+from hwnas.asked_paths import is_missing, missing_model
 from hwnas.cli import console, options
 from hwnas.display import ms
 from hwnas.errors import INTERRUPTED_EXIT_CODE, BudgetMissedError, InputError, UndecidedError
@@ -25,8 +26,13 @@ _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 @console.verb
 def verify(
-    model: Annotated[Path, typer.Argument(help="Model file: .onnx, .ort or .tflite, whoever made it.")],
-    device: options.DeviceId = "host",
+    model: Annotated[
+        Path, typer.Argument(help="Model file: .onnx, .ort or .tflite, whoever made it; or the folder of a run.")
+    ],
+    device: Annotated[
+        str,
+        typer.Option(help="Device id (see `hwnas devices list`), or a TOML file. [default: host, or that of the run]"),
+    ] = "",
     budget_ms: Annotated[float | None, typer.Option(help="Milliseconds that one call may take.")] = None,
     sustained: Annotated[
         str, typer.Option(help="Then run it without pause for so long, such as 10m or 90s, and see how it slows down.")
@@ -49,8 +55,12 @@ def verify(
     stall_s: Annotated[float, typer.Option(help="Seconds that the model may take to load, and for six calls.")] = 30.0,
     memory_gb: Annotated[float, typer.Option(help="GiB of memory that the model may take.")] = 2.0,
     latency: Annotated[
-        str, typer.Option(help="The latency that the budget is about: warm (back to back) or cold (now and then).")
-    ] = "warm",
+        str,
+        typer.Option(
+            help="The latency that the budget is about: warm (back to back) or cold (now and then). [default: warm, or "
+            "that of the run]"
+        ),
+    ] = "",
     percentile: Annotated[
         int, typer.Option(min=50, max=99, help="Of the calls, which the budget is about; 50 is the median.")
     ] = 50,
@@ -62,8 +72,11 @@ def verify(
 ) -> None:
     """Measure a model file on a device, and tell whether it meets a budget.
 
-    Random inputs are made up for it. A missed budget is exit code 4, and one that is too close to tell is 9.
+    Random inputs are made up for it. A missed budget is exit code 4, and one that is too close to tell is 9. Of a run
+    the exported model is measured, within the budget and on the device of the run.
     """
+    if is_missing(model):
+        raise missing_model(model)
     import hwnas
     from hwnas.devices.sustained_plot import check_plot, write_plot
 
@@ -74,7 +87,7 @@ def verify(
         check_plot(plot)
     result = hwnas.verify(
         model,
-        device=device,
+        device=device or None,
         budget_ms=budget_ms,
         sustained_s=sustained_s,
         runtime=runtime,
@@ -83,7 +96,7 @@ def verify(
         inputs=input_,
         stall_s=stall_s,
         memory_gb=memory_gb,
-        latency=_latency(latency),
+        latency=_latency(latency) if latency else None,
         percentile=percentile,
         processes=processes,
         seed=seed,
@@ -98,7 +111,7 @@ def verify(
         ending = {} if missed is None else console.failed(missed)
         console.print_json(result.to_json() | ending | ({"exit_code": code} if code else {}))
     else:
-        _print(result, plot)
+        _print(result, plot, of_run=model.is_dir())
         if missed is not None and not interrupted:
             raise missed
         if not code:
@@ -109,7 +122,7 @@ def verify(
             asked += [] if memory_gb == 2.0 else ["--memory-gb", f"{memory_gb:g}"]
             if processes != 15 and result.verdict.state != "unstable":
                 asked += ["--processes", str(processes)]
-            console.write(console.out(), f"\nNext: {escape(_next(result, device, asked))}")
+            console.write(console.out(), f"\nNext: {escape(_next(result, model, device, asked))}")
     if code:
         raise SystemExit(code)
 
@@ -192,7 +205,7 @@ def _searched(result: Verification) -> str:
     return f"hwnas search{latency} with a smaller --budget-ms, for it judges medians, finds a network within it"
 
 
-def _print(result: Verification, plot: Path | None) -> None:
+def _print(result: Verification, plot: Path | None, *, of_run: bool) -> None:
     from rich.table import Table
 
     from hwnas.backends.model_facts import shape_text
@@ -209,6 +222,8 @@ def _print(result: Verification, plot: Path | None) -> None:
         lines += [(kind, f"{tensor.name}: {tensor.dtype}, {shape_text(tensor.shape)}") for tensor in tensors]
     lines.append(("device", f"{result.device.id}, {result.condition}"))
     console.print_facts(lines)
+    if of_run:
+        console.write(screen, "Of the run: the model, and what the command does not say of budget, device and runtime.")
     for name, shape in result.shapes.items():
         if name in result.taken_as_one:
             console.write(screen, f"The file leaves the batch size of {escape(name)} open: measured with 1.")
@@ -315,13 +330,13 @@ def _open(result: Verification, name: str) -> bool:
     return shape is None or None in shape
 
 
-def _next(result: Verification, device: str, asked: list[str]) -> str:
-    """The command to run next, with what was `asked` for and holds for it too."""
+def _next(result: Verification, model: Path, device: str, asked: list[str]) -> str:
+    """The command to run next about a model or a run, with what was `asked` for and holds for it too."""
     from hwnas.devices.statistic import WARM_MEDIAN
 
-    path = str(result.file.path)
+    path = str(model)
     command = ["hwnas", "verify", f"./{path}" if path.startswith("-") else path]
-    command += [] if device == "host" else ["--device", device]
+    command += [] if device in ("", "host") else ["--device", device]
     for name, shape in result.shapes.items():
         if name not in result.taken_as_one and name not in result.values.arrays and _open(result, name):
             command += ["--shape", f"{name}={','.join(map(str, shape))}"]
@@ -335,7 +350,7 @@ def _next(result: Verification, device: str, asked: list[str]) -> str:
     elif result.sustained is None and statistic == WARM_MEDIAN:
         command += ["--sustained", "10m"]
     else:
-        command = ["hwnas", "devices", "check", device]
+        command = ["hwnas", "devices", "check", device or result.device.id]
         budget_ms = None
     command += [] if budget_ms is None else ["--budget-ms", f"{budget_ms:g}"]
     return shlex.join(command)

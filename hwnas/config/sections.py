@@ -153,7 +153,7 @@ class Space(Section):
         Option(
             "Input size in pixels: one number for squares, or height x width such as 96x160; 0 follows the data.",
             flag="--resolution",
-            rule=f"0, a number of pixels, or height x width such as 96x160, at most {LARGEST_SIDE} a side",
+            rule=f"0, a number of pixels, or height x width such as 96x160, from {SMALLEST_SIDE} to {LARGEST_SIDE} a side",
             example="--resolution 160, --resolution 96x160",
         ),
     ] = 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from hwnas.asked_paths import BUILT_IN, source_path
 from hwnas.data.array_npz import ArrayNpz
 from hwnas.data.batches import batches, to_input
 from hwnas.data.dataset import Dataset, Images, resized, split
 from hwnas.data.digits import Digits
 from hwnas.data.encoded_source import EncodedSource
 from hwnas.data.from_torch import from_torch
-from hwnas.data.image_folder import LAYOUT, find
+from hwnas.data.image_folder import find
 from hwnas.data.jpeg_npz import found_in
 from hwnas.data.known import cifar10, mnist, omniglot
 from hwnas.data.labels_csv import TABLE_SUFFIXES, from_csv
@@ -19,8 +20,7 @@ from hwnas.data.npz import Archive
 from hwnas.data.reading import ReadOptions
 from hwnas.data.source import Source
 from hwnas.data.survey import Survey
-from hwnas.errors import DataError, InputError
-from hwnas.files import user_path
+from hwnas.errors import DataError
 from hwnas.image_size import Size, SizeLike
 from hwnas.progress import Progress, Silent
 
@@ -40,12 +40,7 @@ __all__ = [
     "to_input",
 ]
 
-_BUILT_IN: Mapping[str, Callable[[], Source]] = {
-    "digits": Digits,
-    "mnist": mnist,
-    "cifar10": cifar10,
-    "omniglot": omniglot,
-}
+_BUILT_IN: Mapping[str, Callable[[], Source]] = dict(zip(BUILT_IN, (Digits, mnist, cifar10, omniglot), strict=True))
 
 
 _ASKED = ReadOptions()
@@ -109,18 +104,8 @@ def survey(source: str, *, seed: int, options: ReadOptions = _ASKED, progress: P
 
 
 def _source(source: str, options: ReadOptions, tell: Callable[[str], None] = _SILENT.say) -> Source:
-    if source in _BUILT_IN:
+    if (path := source_path(source)) is None:
         return _without_labels(_BUILT_IN[source](), source, options)
-    path = user_path(source)
-    try:
-        path.stat()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(
-            f"{source!r} is neither a built-in data set nor a folder or file that can be opened: {reason}",
-            hint=f"accepted are {', '.join(map(repr, _BUILT_IN))}, and the path of an .npz, CSV or Parquet file or a "
-            f"folder; {LAYOUT}",
-        ) from error
     suffix = "" if path.is_dir() else path.suffix.lower()
     if suffix in TABLE_SUFFIXES:
         return EncodedSource(lambda: from_csv(path, path.parent), options, tell)

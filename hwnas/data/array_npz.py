@@ -236,8 +236,7 @@ class ArrayNpz:
 
 def kept_note(size: Size) -> str:
     """That arrays of one shape keep it, for the plan."""
-    shape = f"{size.height} pixels high and {size.width} wide"
-    return f"all images are {shape}, and keep that shape; --fit makes squares of them"
+    return f"all images are {size} (height x width), and keep that shape; --fit makes squares of them"
 
 
 def stored_classes(archive: Archive, expected: tuple[str, ...] | None) -> tuple[str, ...] | None:

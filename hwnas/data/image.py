@@ -33,10 +33,12 @@ _FORMATS = {
     "PCX": ".pcx",
     "SGI": ".sgi",
     "QOI": ".qoi",
+    "ICO": ".ico",
 }
-"""Formats of single pictures, none of which starts another program, with the suffixes of their files."""
+"""Formats of pictures, none of which starts another program, with the suffixes of their files; of icons the largest is
+read."""
 
-KINDS = "JPEG, PNG, WebP, BMP, GIF, TIFF, PPM, JPEG 2000, TGA, PCX, SGI, QOI, and AVIF and HEIC where installed"
+KINDS = "JPEG, PNG, WebP, BMP, GIF, TIFF, PPM, JPEG 2000, TGA, PCX, SGI, QOI, ICO, and AVIF and HEIC where installed"
 
 UNREADABLE = (
     Image.DecompressionBombError,

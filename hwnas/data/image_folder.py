@@ -6,16 +6,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from hwnas.asked_paths import LAYOUT
 from hwnas.data import walk
 from hwnas.data.arrow_tables import TABLES, arrow_files, from_arrow
 from hwnas.data.dataset import SMALLEST_CLASS
 from hwnas.data.found import PARTS, Found, Ignored, Labelled, Part, found_files, part_of
 from hwnas.data.labels_csv import COLUMNS, TABLE_SUFFIXES, from_csv, labels_file
+from hwnas.data.survey import ignored_text
 from hwnas.display import few
 from hwnas.errors import DataError
 from hwnas.files import user_path
 
-LAYOUT = "the layout is FOLDER/CLASS/IMAGE or FOLDER/train/CLASS/IMAGE, or images and a CSV file of labels"
 BY_FILE_NAME = "filename"
 """What to give as labels for classes in the names of files."""
 
@@ -102,7 +103,7 @@ def _in_parts(root: Path, parts: Mapping[Part, Path]) -> Found:
     if nowhere:
         raise DataError(
             f"a class needs images, but in {root} {few([f'{name!r} has none' for name in nowhere])}",
-            hint="add images or remove the class folder",
+            hint=f"add images or remove the class folder{_not_read(ignored)}",
         )
     return found_files(folder_name(root), root, _labelled(found), ignored=ignored)
 
@@ -136,9 +137,14 @@ def _in_classes(root: Path, folders: list[Path]) -> Found:
     if small:
         raise DataError(
             f"a class needs at least {SMALLEST_CLASS} images, but in {root} {few(small)}",
-            hint=f"add images or remove the class folder; {LAYOUT}",
+            hint=f"add images or remove the class folder{_not_read(ignored)}; {LAYOUT}",
         )
     return found_files(folder_name(root), root, _labelled({"train": classes}), ignored=ignored)
+
+
+def _not_read(ignored: Sequence[Ignored]) -> str:
+    """The files beside the images, which may be why there are too few."""
+    return f"; not read are {ignored_text(ignored)}" if ignored else ""
 
 
 def _layout(root: Path) -> str:

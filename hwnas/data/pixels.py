@@ -155,7 +155,7 @@ def _range(plane: NDArray[Any], what: str) -> tuple[float, float]:
     if low < 0 or high > 255:
         raise DataError(
             f"pixels must lie within 0..255, or 0..1 for floats, but those of {what} go from {low:g} to {high:g}",
-            hint="store the images before normalisation",
+            hint="store them as they were before normalisation, or as (x - x.min()) / (x.max() - x.min())",
         )
     return low, high
 

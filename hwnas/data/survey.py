@@ -118,11 +118,11 @@ class Survey:
     def _sized(self) -> str:
         width, height, aspect = _spread(self.width), _spread(self.height), _spread(self._aspect)
         if width[0] == width[2] and height[0] == height[2]:
-            order = "" if width[0] == height[0] else ", width × height"
-            return f"all {width[0]:g} × {height[0]:g} pixels{order}"
+            order = "" if width[0] == height[0] else " (height x width)"
+            return f"all {height[0]:g}x{width[0]:g} pixels{order}"
         return (
-            f"{width[0]:g} to {width[2]:g} pixels wide (median {width[1]:g}), {height[0]:g} to {height[2]:g} high "
-            f"({height[1]:g}); longer by shorter side {aspect[0]:.3g} to {aspect[2]:.3g} ({aspect[1]:.3g})"
+            f"{height[0]:g} to {height[2]:g} pixels high (median {height[1]:g}), {width[0]:g} to {width[2]:g} wide "
+            f"({width[1]:g}); longer by shorter side {aspect[0]:.3g} to {aspect[2]:.3g} ({aspect[1]:.3g})"
         )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from hwnas.asked_paths import missing_image
 from hwnas.data.image import KINDS, SUFFIXES
 from hwnas.errors import DataError
 
@@ -28,10 +28,8 @@ def image_files(paths: Sequence[Path], unreadable: Callable[[Path, DataError], N
             elif path.is_file():
                 yield path
             else:
-                missing = not path.exists()
-                problem = os.strerror(errno.ENOENT) if missing else "it is not a regular file"
-                hint = "check the path" if missing else _READ
-                unreadable(path, DataError(f"cannot read the image {path}: {problem}", hint=hint))
+                pipe = DataError(f"cannot read the image {path}: it is not a regular file", hint=_READ)
+                unreadable(path, pipe if path.exists() else missing_image(path))
         except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
             reason = (isinstance(error, OSError) and error.strerror) or error
             unreadable(path, DataError(f"cannot read the image {path}: {reason}", hint=_READ))

@@ -128,6 +128,12 @@ def test_the_file_of_a_run_serves_but_for_what_the_run_filled_in(asked: list[Con
         (["--set", "search.epochs=1.5"], "whole number of at least 1", ""),
         (["--set", "train.augment=1"], "true or false, not '1'", ""),
         (["--set", "search.leraning_rate=1"], "[search] has no option 'leraning_rate'", "did you mean search.lr?"),
+        (["--set", "train.crop=1"], "[train] has no option 'crop'", "did you mean train.crop_scale? docs/conf"),
+        (["--set", "search.smoothing=1"], "no option 'smoothing'", "did you mean search.label_smoothing?"),
+        (["--set", "train.qqqq=1"], "no option 'qqqq'", "docs/configuration.md lists all options"),
+        (["--resolution", "1x1"], "height x width, with each side from 4 to 2048, not '1x1'", "--resolution 160"),
+        (["--resolution", "0x0"], "height x width, with each side from 4 to 2048, not '0x0'", "--resolution 160"),
+        (["--resolution", "3"], "height x width, with each side from 4 to 2048, not 3", "--resolution 160"),
         (["--set", "serach.lr=1"], "no section 'serach'", "did you mean [search]?"),
         (["--set", "lr=1"], "section.name=value, not 'lr=1'", "--set search.lr=VALUE"),
         (["--set", "search.lr"], "section.name=value", ""),
@@ -207,7 +213,7 @@ def test_a_new_option_costs_one_declaration(
     assert "heat = 2.5\n" in (tmp_path / "config.toml").read_text()
     assert load_configuration(tmp_path / "config.toml") == asked[0]
     refused = json.loads(hwnas_search("--budget-ms", "20", "--set", "search.heet=1").stdout)
-    assert refused["hint"] == "did you mean search.heat?"
+    assert refused["hint"] == "did you mean search.heat? docs/configuration.md lists all options"
     assert "| `heat` | `--heat` | `1.0` | a number above 0; K | Heat of the draws. |" in write_reference.page(
         Wider.sections().values()
     )

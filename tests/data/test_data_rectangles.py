@@ -202,8 +202,8 @@ def test_the_survey_says_what_becomes_of_the_shape(tmp_path: Path) -> None:
     found = survey(str(tmp_path / "a.npz"), seed=0)
     assert found is not None
     lines = found.lines()
-    assert lines["sizes"] == "all 49 × 10 pixels, width × height"
-    assert "10 pixels high and 49 wide, and keep that shape" in lines["notes"]
+    assert lines["sizes"] == "all 10x49 pixels (height x width)"
+    assert "10x49 (height x width), and keep that shape" in lines["notes"]
     assert "fit" not in lines
     folder = draw(tmp_path / "set", {"a": 6, "b": 6}, width=60, height=20)
     for size, said in (

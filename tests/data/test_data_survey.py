@@ -43,7 +43,7 @@ def test_a_sound_set_has_no_warnings(root: Path) -> None:
     assert not warnings(root)
     lines = seen(root).lines()
     assert lines["images"] == "56 train, 12 validation, 12 test: cat 28 + 6 + 6, dog 28 + 6 + 6"
-    assert lines["sizes"] == "all 24 × 24 pixels"
+    assert lines["sizes"] == "all 24x24 pixels"
     assert set(lines) == {"images", "sizes", "mirrored"}
 
 
@@ -65,7 +65,7 @@ def test_sizes_are_upright(root: Path) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6
         save(root / "cat" / f"turned{index}.jpg", pixels(500 + index, width=90, height=40), exif=exif)
-    assert seen(root).lines()["sizes"].startswith("24 to 40 pixels wide (median 24), 24 to 90 high (24); ")
+    assert seen(root).lines()["sizes"].startswith("24 to 90 pixels high (median 24), 24 to 40 wide (24); ")
     assert seen(root).to_json()["height"] == [24, 24, 90]
 
 
@@ -235,8 +235,8 @@ def test_arrays_are_looked_at(tmp_path: Path) -> None:
     assert found["no-contrast"].names == ("x_train[3]",)
     assert found["equal-across-parts"].names == ("x_train[0]", "x_test[1]")
     lines = seen(tmp_path / "set.npz").lines()
-    assert lines["sizes"] == "all 30 × 12 pixels, width × height"
-    assert "12 pixels high and 30 wide, and keep that shape" in lines["notes"]
+    assert lines["sizes"] == "all 12x30 pixels (height x width)"
+    assert "12x30 (height x width), and keep that shape" in lines["notes"]
     squares = survey(str(tmp_path / "set.npz"), seed=0, options=ReadOptions(size=Size.square(16)))
     assert squares is not None
     assert squares.lines()["fit"].startswith("pad: ")

@@ -62,7 +62,7 @@ def test_a_plan_tells_what_the_images_are_like(wide: Path, tables: Path) -> None
     assert facts["data"]["images"]["test"] == {"a": 3, "b": 3, "c": 3}
     lines = plan_lines(plan, facts)
     assert list(lines)[:6] == ["data", "images", "sizes", "fit", "mirrored", "notes"]
-    assert lines["sizes"] == "all 32 × 8 pixels, width × height"
+    assert lines["sizes"] == "all 8x32 pixels (height x width)"
     assert "values from 0 to 160; 0 to 255 become 0 to 255" in lines["notes"]
     assert make_plan(a_config(wide).changed(space={"resolution": 0}), tables).space.input_shape == (3, 32, 32)
 

@@ -63,7 +63,7 @@ def test_a_run_from_arrays_to_predictions(arrays: Path, tmp_path: Path, monkeypa
     assert (plan.space.signature, plan.config.space.resolution) == (space.signature, str(size))
     lines = plan_lines(plan, plan_facts(plan))
     assert f"{channels} × {height} × {width} pixels" in lines["data"]
-    assert f"{height} pixels high and {width} wide, and keep that shape" in lines["notes"]
+    assert f"{height}x{width} (height x width), and keep that shape" in lines["notes"]
 
     run = tmp_path / "run"
     result = run_search(config, run, tables=tables)

@@ -25,7 +25,7 @@ from hwnas.arch.spaces.mobile import RUNGS, mobile, mobilenet_v2
 from hwnas.arch.spaces.nasbench201 import nasbench201
 from hwnas.arch.spaces.toy import toy
 from hwnas.errors import InputError
-from hwnas.image_size import LARGEST_SIDE, SMALLEST_SIDE, Size, SizeLike
+from hwnas.image_size import SMALLEST_SIDE, Size, SizeLike
 
 __all__ = [
     "chain",
@@ -45,6 +45,7 @@ __all__ = [
     "space_rungs",
     "space_summary",
     "toy",
+    "usual_constants",
 ]
 
 Rungs = tuple[tuple[float, int], ...]
@@ -60,6 +61,7 @@ class _Family:
         depths: smallest, default and largest depth; None where the depth is fixed.
         rungs: (width, depth) of instances from small to large.
         depth_of: what a depth counts.
+        usual: width and size of the input to show it by.
     """
 
     summary: str
@@ -67,6 +69,7 @@ class _Family:
     depths: tuple[int, int, int] | None = None
     rungs: Rungs = ()
     depth_of: str = "blocks per stage"
+    usual: tuple[float, Size] = (0.25, Size.square(32))
 
 
 _PARENTS: dict[str, Callable[..., Network]] = {
@@ -74,6 +77,10 @@ _PARENTS: dict[str, Callable[..., Network]] = {
     "mobilenet-v2": mobilenet_v2,
 }
 """Networks by name, from width, resolution, input channels and classes."""
+
+
+_SIDES = {f"efficientnet-lite{model}": side for model, (*_, side) in enumerate(MODELS)}
+"""Of the inputs that they were published for, where these differ from 224 pixels."""
 
 
 def _elastic(name: str, width: float, resolution: SizeLike, channels: int, classes: int) -> SlotSpace:
@@ -93,7 +100,12 @@ _FAMILIES = {
     "nasbench201": _Family("cells of NAS-Bench-201", nasbench201, (1, 5, 20), ((1.0, 1), (1.0, 3), (1.0, 5))),
     "toy": _Family("81 networks, for tests", toy),
     **{
-        name: _Family(f"what is inside of {name}: kernel, expansion, depth", partial(_elastic, name), rungs=((1.0, 0),))
+        name: _Family(
+            f"what is inside of {name}: kernel, expansion, depth",
+            partial(_elastic, name),
+            rungs=((1.0, 0),),
+            usual=(1.0, Size.square(_SIDES.get(name, 224))),
+        )
         for name in _PARENTS
     },
 }
@@ -164,6 +176,15 @@ def space_instance(
 ) -> SearchSpace: ...
 
 
+def usual_constants(name: str) -> tuple[float, Size]:
+    """Width and size of the input to show a space by: of an elastic space those of its network.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    return _family(name).usual
+
+
 def space_instance(
     name: str, *, width: float, resolution: SizeLike, channels: int, classes: int, depth: int = 0
 ) -> SearchSpace:
@@ -179,9 +200,7 @@ def space_instance(
     family = _family(name)
     if not 0.05 <= width <= 8:
         raise InputError(f"the width multiplier lies between 0.05 and 8, not {width:g}")
-    size = Size.of(resolution)
-    if size.short < SMALLEST_SIDE:
-        raise InputError(f"the resolution lies between {SMALLEST_SIDE} and {LARGEST_SIDE} pixels, not {size}")
+    size = Size.of(resolution, smallest=SMALLEST_SIDE)
     width = round(width, 4)  # so that the instance's name says it exactly
     if channels < 1 or classes < 2:
         raise InputError(f"a network needs at least 1 input channel and 2 classes, not {channels} and {classes}")

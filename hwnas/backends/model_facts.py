@@ -12,7 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from hwnas.asked_paths import missing_model
+from hwnas.asked_paths import MODELS, missing_model
 from hwnas.errors import InputError
 from hwnas.runtimes import readers
 
@@ -91,18 +91,17 @@ def describe(path: Path) -> ModelFile:
 def _checked(path: Path) -> str:
     """The suffix of a file that may be a model."""
     suffix = path.suffix.lower()
-    endings = f"a model file ends in {', '.join(READERS)}; the folder of a finished run does as well"
     try:
         if path.is_dir():
             inside = sorted(one.name for one in path.iterdir() if one.suffix.lower() in READERS)
-            hint = f"name the file in it: {path / inside[0]}" if inside else endings
+            hint = f"name the file in it: {path / inside[0]}" if inside else MODELS
             raise InputError(f"{path} is a folder, not a model file", hint=hint)
         if not path.exists():
             raise missing_model(path)
         if not path.is_file():
-            raise InputError(f"{path} is not a regular file", hint=endings)
+            raise InputError(f"{path} is not a regular file", hint=MODELS)
         if suffix not in READERS:
-            raise InputError(f"{path} ends in {path.suffix or 'nothing'}, so its format is not known", hint=endings)
+            raise InputError(f"{path} ends in {path.suffix or 'nothing'}, so its format is not known", hint=MODELS)
         size = path.stat().st_size
         if size > LARGEST_FILE:
             raise InputError(

@@ -16,7 +16,7 @@ from hwnas.config.micro_batch import MicroBatch
 from hwnas.config.option import Option
 from hwnas.config.section import Section
 from hwnas.config.share import parse_share
-from hwnas.image_size import LARGEST_SIDE, Size, size_value
+from hwnas.image_size import LARGEST_SIDE, SMALLEST_SIDE, Size, size_value
 from hwnas.metric_names import Metric
 
 Evaluator = Literal["", "one-shot", "from-scratch"]
@@ -153,7 +153,7 @@ class Space(Section):
         Option(
             "Input size in pixels: one number for squares, or height x width such as 96x160; 0 follows the data.",
             flag="--resolution",
-            rule=f"0, a number of pixels, or height x width such as 96x160, from {SMALLEST_SIDE} to {LARGEST_SIDE} a side",
+            rule=f"0, a number of pixels, or height x width, from {SMALLEST_SIDE} to {LARGEST_SIDE} a side",
             example="--resolution 160, --resolution 96x160",
         ),
     ] = 0

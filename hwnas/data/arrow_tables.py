@@ -108,7 +108,9 @@ class _Table:
 
         try:
             value = self._images[row].as_py()
-        except ArrowException as error:
+        except (ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise
             raise OSError(f"its row group cannot be read: {str(error).splitlines()[0]}") from error
         content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
         if content is None and path:

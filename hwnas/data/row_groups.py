@@ -21,8 +21,9 @@ LARGEST_BYTES = 8 * 2**30
 class RowGroups:
     """Row groups of several files; one more is read when it is needed, and those unused for longest go."""
 
-    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
-        self._kept_bytes = kept_bytes
+    def __init__(self, kept_bytes: int | None = None) -> None:
+        """Keep so much, or else `KEPT_BYTES`."""
+        self._kept_bytes = KEPT_BYTES if kept_bytes is None else kept_bytes
         self._kept: OrderedDict[tuple[Path, int], Any] = OrderedDict()
         self._lock = threading.Lock()
 

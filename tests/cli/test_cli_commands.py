@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,46 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
     assert len(done.stdout.splitlines()) > 3
 
 
+@pytest.mark.parametrize(
+    ("space", "name"),
+    [
+        ("efficientnet-lite0", "efficientnet-lite0@w1-r224"),
+        ("efficientnet-lite4", "efficientnet-lite4@w1-r300"),
+        ("mobilenet-v2", "mobilenet-v2@w1-r224"),
+        ("mobile", "mobile@w0.25-r32"),
+    ],
+)
+def test_a_space_is_shown_at_its_own_size(space: str, name: str) -> None:
+    assert json.loads(hwnas("spaces", "show", space, "--json").stdout)["space"] == name
+    given = hwnas("spaces", "show", space, "--width", "0.5", "--resolution", "64", "--json")
+    assert json.loads(given.stdout)["space"] == f"{space}@w0.5-r64"
+
+
+MISSING = """
+import sys
+from typer.testing import CliRunner
+from hwnas.cli import app
+for words in (
+    "predict gone image.png", "predict here gone.png", "report gone", "verify gone.onnx",
+    "search --budget-ms 2 --data gone", "search --budget-ms 2 --init gone", "search --budget-ms 2 --config gone.toml", "table show gone",
+    "parents import mobilenet-v2 gone.pth", "meta-train --out a.safetensors --tasks gone",
+):
+    done = CliRunner().invoke(app, words.split())
+    assert done.exit_code == 2, (words, done.output)
+    assert "gone" in done.stderr, done.stderr
+    assert "hint:" in done.stderr, done.stderr
+    loaded = {"torch", "onnx", "onnxruntime", "scipy"} & set(sys.modules)
+    assert not loaded, (words, loaded)
+"""
+
+
+def test_a_missing_path_is_refused_before_anything_heavy_is_loaded() -> None:
+    """Torch alone takes seconds on a cold disk."""
+    Path("here").mkdir()
+    done = subprocess.run([sys.executable, "-c", MISSING], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_commands_are_those_of_the_surface() -> None:
     names = {" ".join(path) for path in commands()}
     assert {"search", "profile-device", "verify", "predict", "report", "doctor"} <= names
@@ -91,6 +133,7 @@ def test_check_tells_what_the_device_is() -> None:
         (["devices", "show", "host"], {"id", "runtime", "threads", "precision", "condition"}),
         (["spaces", "list"], {"spaces"}),
         (["spaces", "show", "toy"], {"space", "size", "rows", "decisions"}),
+        (["spaces", "show", "efficientnet-lite1"], {"space", "size", "rows", "decisions"}),
         (["spaces", "show", "chain", "--resolution", "8"], {"space", "size", "rows", "decisions"}),
         (["strategies", "list"], {"strategies"}),
         (["strategies", "show", "enas"], {"strategy", "kind", "guides", "summary", "cost"}),

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner, Result
 
+from hwnas.api import model_files
 from hwnas.api.model_files import verify
 from hwnas.cli import app
+from hwnas.config import Configuration, Target
 from hwnas.devices import measure_file as module
+from hwnas.devices.device import load_device
 from hwnas.devices.statistic import Statistic
 from hwnas.devices.sustained import LoadSlice, assess
 from hwnas.devices.verdict import Verdict
@@ -143,6 +147,59 @@ def test_the_next_command_names_what_was_asked_for(monkeypatch: pytest.MonkeyPat
     assert (content["values"], content["shapes"]) == ({"x": {"array": "in.npz"}}, {"x": [2, 3]})
 
 
+def a_run(folder: str, budget_ms: float | None, **target: object) -> Path:
+    """What a finished run leaves, as far as a verification reads it."""
+    run = Path(folder)
+    run.mkdir(parents=True)
+    made(f"{folder}/model.onnx")
+    Configuration(target=Target(budget="50%", **target)).save(run / "config.toml")
+    (run / "result.json").write_text(json.dumps({"budget_ms": budget_ms}))
+    return run
+
+
+def test_a_run_is_measured_within_its_budget_on_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(model_files, "measure_file", lambda *words, **more: asked.append((*words[:2], more)))
+    a_run("runs/one", 1.25, latency="cold", runtime="litert", device="host-2t.toml")
+    host = load_device("host")
+    monkeypatch.setattr(model_files, "load_device", lambda name: replace(host, description=name))
+    verify("runs/one")
+    verify("runs/one", budget_ms=3.0, runtime="onnxruntime", latency="warm", device="host")
+    verify(made())
+    found = [
+        (path, device.description, more["runtime"], more["budget_ms"], more["statistic"].latency)
+        for path, device, more in asked
+    ]
+    assert found == [
+        (Path("runs/one/model.onnx"), "host-2t.toml", "litert", 1.25, "cold"),
+        (Path("runs/one/model.onnx"), "host", "onnxruntime", 3.0, "warm"),
+        (Path("model.onnx"), "host", "", None, "warm"),
+    ]
+
+
+def test_what_follows_the_measurement_of_a_run_names_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(monkeypatch, "met")
+    a_run("runs/one", 1.0)
+    done = hwnas("runs/one", "--quiet")
+    assert done.exit_code == 0, done.output
+    assert "runs/one/model.onnx" in done.stdout
+    assert "Of the run: the model" in done.stdout
+    assert done.stdout.splitlines()[-1] == "Next: hwnas verify runs/one --sustained 10m --budget-ms 1"
+    assert "Of the run" not in hwnas(made(), "--quiet").stdout
+
+
+def test_a_run_with_several_models_or_none_says_what_to_name() -> None:
+    a_run("runs/front/5ms", 5.0)
+    Path("runs/front/result.json").write_text(json.dumps({"front": [{"folder": "5ms"}, {"folder": "9ms"}]}))
+    done = hwnas("runs/front", "--quiet")
+    assert (done.exit_code, "a model for each of 2 budgets" in done.stderr) == (2, True)
+    assert "hwnas verify runs/front/5ms" in done.stderr
+    a_run("runs/early", None)
+    Path("runs/early/result.json").write_text("[]")
+    done = hwnas("runs/early", "--quiet")
+    assert (done.exit_code, "holds no finished run" in done.stderr) == (2, True)
+
+
 def test_limits_are_those_of_the_front_door() -> None:
     own = inspect.signature(importlib.import_module("hwnas.cli.verify_command").verify).parameters
     front = inspect.signature(verify).parameters
@@ -258,8 +315,10 @@ class Counting(sustained.LoadSlice):
             os.kill(os.getpid(), signal.SIGINT)
 sustained.LoadSlice = Counting
 signal.signal(signal.SIGINT, signal.default_int_handler)
+from hwnas.api import model_files
 from hwnas.api.model_files import verify
 from hwnas.cli import app
+from hwnas.config import Configuration, Target
 app()
 """
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from data_files import complaint, contents, encoded, everything, noise, pairs
 
-from hwnas.data import class_names, load_dataset, native_shape, survey
+from hwnas.data import class_names, load_dataset, native_shape, row_groups, survey
+from hwnas.data.arrow_tables import from_arrow
+from hwnas.data.row_groups import ParquetColumn, RowGroups
 from hwnas.image_size import Size
 
 X = noise(24, 16, 16, 3)
@@ -106,6 +110,60 @@ def test_unusable_tables_are_named(tmp_path: Path) -> None:
     for content in (b"", b"x" * 100, whole[:-20]):
         file.write_bytes(content)
         assert "cannot be read" in complaint(file)
+
+
+def test_parquet_is_read_by_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other takes each once; more than what is kept is never in memory."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(a_table(), tmp_path / "set.parquet", row_group_size=5)
+    read, groups = ParquetColumn.read, list[int]()
+    monkeypatch.setattr(ParquetColumn, "read", lambda self, group: groups.append(group) or read(self, group))
+    monkeypatch.setattr(row_groups, "KEPT_BYTES", 1)
+    found = from_arrow(tmp_path / "set.parquet", [tmp_path / "set.parquet"])
+    assert not groups
+    images = [found.open(index) for index in range(24)]
+    assert groups == [0, 1, 2, 3, 4]
+    assert [image.getvalue() for image in images if isinstance(image, BytesIO)] == [encoded(x) for x in X]
+    for index in (0, 23, 1):
+        found.open(index)
+    assert groups == [0, 1, 2, 3, 4, 0, 4, 0]
+    monkeypatch.undo()
+    assert everything(load_dataset(str(tmp_path / "set.parquet"), resolution=16, seed=0)) == EXPECTED
+
+
+def test_row_groups_are_kept_up_to_a_limit() -> None:
+    kept = RowGroups(100)
+    read: list[int] = []
+
+    class Column:
+        path = Path("a")
+
+        def read(self, group: int) -> Any:
+            read.append(group)
+            return SimpleNamespace(nbytes=40)
+
+    for group in (0, 1, 0, 2, 0, 1):
+        kept.column(Column(), group)  # type: ignore[arg-type]
+    assert read == [0, 1, 2, 1]
+
+
+def test_a_damaged_row_group_is_that_of_its_images(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "set.parquet"
+    parquet.write_table(a_table(), path, row_group_size=6, compression="none", use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    facts = parquet.read_metadata(path).row_group(1).column(0)
+    content[facts.data_page_offset : facts.data_page_offset + 30] = b"\xff" * 30
+    path.write_bytes(content)
+    message = complaint(path)
+    assert "6 of 24 images" in message
+    assert "row 6 of set.parquet (its row group cannot be read: " in message
+
+
+def test_a_row_group_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "set.parquet", a_table())
+    monkeypatch.setattr(row_groups, "LARGEST_BYTES", 100)
+    assert "a row group may take" in complaint(file)
 
 
 @pytest.mark.parametrize("missing", ["", "val", "test"])

@@ -163,6 +163,15 @@ def test_what_is_ignored_is_told_by_reason_and_suffix(tmp_path: Path) -> None:
     assert {"cat/raw", "readme.md", "dog/.DS_Store", "dog/pipe.png", "cover.jpg"} <= set(names)
 
 
+def test_files_that_are_not_read_are_told_where_images_lack(tmp_path: Path) -> None:
+    root = draw(tmp_path / "set", {"cat": 9, "dog": 0})
+    for index in range(5):
+        (root / "dog" / f"{index}.psd").write_text("x")
+    with pytest.raises(DataError, match="'dog' has 0") as caught:
+        find(root)
+    assert "not read are 5 .psd (no image that is read)" in caught.value.hint
+
+
 def test_classes_in_file_names_only_where_asked(tmp_path: Path) -> None:
     root = tmp_path / "set"
     for number, name in enumerate(("cat.{}.png", "dog_{}.png", "cat ({}).png", "dog-7-{}.png")):

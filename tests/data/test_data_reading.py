@@ -17,7 +17,7 @@ from hwnas.data.reading import Reading, window
 from hwnas.data.resize import fitted
 from hwnas.image_size import Size
 
-LOSSLESS = (".png", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pnm", ".tga", ".pcx", ".sgi", ".qoi", ".apng")
+LOSSLESS = (".png", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pnm", ".tga", ".pcx", ".sgi", ".qoi", ".ico", ".apng")
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".jp2")
 _FORMAT = {".apng": "PNG", ".qoi": "QOI"}
 
@@ -54,6 +54,14 @@ def test_of_several_frames_the_first_is_taken(tmp_path: Path) -> None:
     for name in ("a.gif", "a.tif"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
         assert image.read(tmp_path / name, resolution=8)[:, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_of_an_icon_the_largest_picture_is_taken(tmp_path: Path) -> None:
+    Image.fromarray(smooth(64)).save(tmp_path / "a.ico", sizes=[(16, 16), (32, 32), (64, 64)])
+    assert image.shown_size(tmp_path / "a.ico") == (64, 64)
+    assert np.array_equal(image.read(tmp_path / "a.ico", resolution=64), smooth(64).transpose(2, 0, 1))
+    root = draw(tmp_path / "set", {"cat": 4, "dog": 4}, suffix=".ico")
+    assert len(load_dataset(str(root), resolution=24, seed=0).train) == 4
 
 
 def test_programs_in_files_are_no_images(tmp_path: Path) -> None:

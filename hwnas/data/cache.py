@@ -44,7 +44,8 @@ def opened(key: str, count: int, record_bytes: int) -> RecordFile:
     try:
         private_folder(path.parent)  # people's photos
     except StorageError as error:
-        raise OSError(str(error)) from error
+        cause = error.__cause__
+        raise (cause if isinstance(cause, OSError) else OSError(str(error))) from error
     _make_room(path, needed)
     return RecordFile(path, count, record_bytes)
 

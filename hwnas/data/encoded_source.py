@@ -52,7 +52,7 @@ class EncodedSource:
         Args:
             tell: where messages go while images are read.
         """
-        self._find, self._options, self._tell = find, options, tell
+        self._find, self._options, self._tell = find, options, _once(tell)
         self._seen_by_seed: dict[int, _Seen] = {}
 
     @cached_property
@@ -140,6 +140,18 @@ class EncodedSource:
             f"{int(seen.deep.sum())} images have more than 8 bits, with values from {low:g} to {high:g}; "
             f"{reading.low:g} to {reading.high:g} become 0 to 255"
         ]
+
+
+def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Tells every text once, whatever size of the images it came up with."""
+    said: set[str] = set()
+
+    def say(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            tell(text)
+
+    return say
 
 
 def _decoded(found: Found, index: int, content: bytes, resolution: Size, reading: Reading) -> NDArray[np.uint8]:

@@ -150,7 +150,7 @@ class FileStore:
         if first:
             self._tell(
                 f"images are decoded in every epoch, as they cannot be kept in {folder()}: {error.strerror or error}; "
-                f"free some space, or name a folder with more of it in {CACHE_VARIABLE}"
+                f"free some space there, or name another folder in {CACHE_VARIABLE}"
             )
 
 

@@ -77,9 +77,16 @@ import sys
 from typer.testing import CliRunner
 from hwnas.cli import app
 for words in (
-    "predict gone image.png", "predict here gone.png", "report gone", "verify gone.onnx",
-    "search --budget-ms 2 --data gone", "search --budget-ms 2 --init gone", "search --budget-ms 2 --config gone.toml", "table show gone",
-    "parents import mobilenet-v2 gone.pth", "meta-train --out a.safetensors --tasks gone",
+    "predict gone image.png",
+    "predict here gone.png",
+    "report gone",
+    "verify gone.onnx",
+    "search --budget-ms 2 --data gone",
+    "search --budget-ms 2 --init gone",
+    "search --budget-ms 2 --config gone.toml",
+    "table show gone",
+    "parents import mobilenet-v2 gone.pth",
+    "meta-train --out a.safetensors --tasks gone",
 ):
     done = CliRunner().invoke(app, words.split())
     assert done.exit_code == 2, (words, done.output)

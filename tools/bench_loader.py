@@ -2,6 +2,7 @@
 
     python tools/bench_loader.py speed ../shared/data/clothing/train --workers 1 --rounds 3 --out speed.json
     python tools/bench_loader.py memory ../shared/data/clothing/train --copies 100000 --out memory.json
+    python tools/bench_loader.py memory ../shared/data/clothing/train --copies 1000000 --distinct 20000 --side 32
 
 `speed` reads the whole folder in every epoch, by turns: ImageFolder, then hwnas with an empty cache, then hwnas again.
 Both resize the shorter side, take the centre square, and give normalised float32 batches of the same images; `workers`
@@ -9,7 +10,8 @@ are processes there and threads here. An epoch of hwnas with an empty cache coun
 decodes for mean and deviation; looking at the images, which a plan does once, stands beside it.
 
 `memory` makes copies of the photographs, small and with noise, in a temporary folder, and then reads them in a new
-process as a search does: looks at all, loads, and trains on nothing for some batches.
+process as a search does: looks at all, loads, and trains on nothing for some batches. With `--distinct` so many of them
+are made, and the others are hard links to these.
 
 A torchvision that was built for another torch lacks its compiled operators, which ImageFolder has no use for; those
 whose absence would be an error are declared.
@@ -150,6 +152,7 @@ def fresh_cache() -> Iterator[None]:
 def memory(
     data: Path,
     copies: Annotated[int, typer.Option(min=20)] = 100_000,
+    distinct: Annotated[int, typer.Option(min=20, help="Different ones; the others are links.")] = 10**9,
     side: int = 64,
     resolution: int = 224,
     read_batches: int = 200,
@@ -157,18 +160,18 @@ def memory(
 ) -> None:
     """Make the copies, read them in another process, and print its memory and times."""
     with tempfile.TemporaryDirectory() as folder:
-        make_copies(data, Path(folder) / "photos", copies, side)
+        make_copies(data, Path(folder) / "photos", copies, side, distinct)
         environment = os.environ | {"HWNAS_CACHE": str(Path(folder) / "cache")}
         words = [sys.executable, __file__, "read", f"{folder}/photos", str(resolution), str(read_batches)]
         done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, check=True, text=True)
-        facts = {"copies": copies} | json.loads(done.stdout)
+        facts = {"copies": copies, "distinct": min(copies, distinct), "side": side} | json.loads(done.stdout)
         typer.echo(json.dumps(facts, indent=2))  # removing so many files takes a while
         if out is not None:
             write_json(out, facts)
 
 
-def make_copies(data: Path, to: Path, copies: int, side: int) -> None:
-    """JPEG files of `side` pixels with the classes of the folder, no two of them alike."""
+def make_copies(data: Path, to: Path, copies: int, side: int, distinct: int) -> None:
+    """JPEG files of `side` pixels with the classes of the folder; no two of the first `distinct` are alike."""
     rng = np.random.default_rng(0)
     files = sorted(path for path in data.glob("*/*") if path.is_file())[::7]
     photos = []
@@ -177,12 +180,18 @@ def make_copies(data: Path, to: Path, copies: int, side: int) -> None:
             photos.append(np.asarray(image.convert("RGB").resize((side, side))).astype(np.int16))
         (to / path.parent.name).mkdir(parents=True, exist_ok=True)
     noise = rng.integers(-12, 13, (64, side, side, 3)).astype(np.int16)
+    made: list[Path] = []
     for number in range(copies):
+        if number >= distinct:
+            source = made[number % distinct]
+            os.link(source, source.with_name(f"{number:07d}.jpg"))
+            continue
         which = number % len(files)
         pixels = photos[which] + np.roll(noise[number % 64], number // 64, axis=(0, 1))
         content = BytesIO()
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(content, "JPEG", quality=70)
-        (to / files[which].parent.name / f"{number:07d}.jpg").write_bytes(content.getvalue())
+        made.append(to / files[which].parent.name / f"{number:07d}.jpg")
+        made[-1].write_bytes(content.getvalue())
 
 
 @app.command(hidden=True)

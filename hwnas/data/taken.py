@@ -17,6 +17,7 @@ from hwnas.data.mirror import mirroring
 from hwnas.data.reading import Reading, ReadOptions
 from hwnas.data.survey import Survey
 from hwnas.data.unreadable import list_file, refusal
+from hwnas.image_size import SMALLEST_SIDE
 
 _ALIKE = 1.02
 _LARGE = 224 * 224  # pixels of the largest input that is chosen without being asked for
@@ -97,7 +98,7 @@ def _fit_reason(shape: Shape, options: ReadOptions, reading: Reading) -> str:
     if not target.is_square:
         why = f"in the median an image is {mismatch:.2f} times as long in shape, or as short"
     other = "--fit pad keeps all of an image" if reading.fit == "crop" else f"--fit crop takes the centre {kind}"
-    own = set(shape.sizes)
-    if target.is_square and len(own) == 1 and reading.fit == "pad":
-        other += f", --resolution {next(iter(own)).at_most(_LARGE)} their own shape"
+    own = {size.at_most(_LARGE) for size in shape.sizes} if len(set(shape.sizes)) == 1 else set()
+    if target.is_square and reading.fit == "pad" and (size := next(iter(own), None)) and size.short >= SMALLEST_SIDE:
+        other += f", --resolution {size} their own shape"
     return f"{done}; {why}; {other}"

@@ -148,9 +148,23 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     assert everything(load_dataset(str(source), resolution=16, seed=0, tell=said.append)) == EXPECTED
     (message,) = said
     assert message.startswith("images are decoded in every epoch, as they cannot be kept")
+    assert message.endswith(": File exists; free some space there, or name another folder in HWNAS_CACHE")
     before = len(decoded)
     assert everything(load(source)) == EXPECTED
     assert len(decoded) == 2 * before
+
+
+def test_a_cache_that_cannot_be_written_is_told_once_for_all_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HWNAS_CACHE", "/dev/null/cache")
+    np.savez(tmp_path / "set.npz", **jpeg_arrays([encoded(x) for x in X], Y))
+    said: list[str] = []
+    dataset = load_dataset(str(tmp_path / "set.npz"), resolution=16, seed=0, tell=said.append)
+    for side in (8, 12, 16):
+        assert dataset.train.resized(Size.square(side)).pixels.shape[2:] == (side, side)
+    assert len(said) == 1
+    assert "Not a directory" in said[0]
 
 
 def test_a_disk_that_fills_up_ends_nothing(source: Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

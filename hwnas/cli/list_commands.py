@@ -81,7 +81,7 @@ def devices_show(
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show one device and the condition that it resolves to here."""
+    """Show one device, and its condition here: what latencies hold under, which is where its tables are kept."""
     from hwnas.devices.device import load_device
     from hwnas.devices.link import condition_of
 
@@ -90,7 +90,8 @@ def devices_show(
     if json_:
         console.print_json(facts)
     else:
-        print_rows([{"": name, "value": str(value)} for name, value in facts.items()])
+        print_rows([{"": name, "value": str(value)} for name, value in facts.items() if value is not None])
+        console.out().print(f"\nNext: hwnas devices check {device}")
 
 
 @devices.command("check")
@@ -150,6 +151,7 @@ def spaces_list(json_: options.Json = False, quiet: options.Quiet = False) -> No
         console.print_json({"spaces": summaries})
     else:
         print_rows([{"space": name, "summary": summary} for name, summary in summaries.items()])
+        console.out().print("\nNext: hwnas spaces show mobile")
 
 
 @spaces.command("show")
@@ -171,12 +173,13 @@ def spaces_show(
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show the decisions of one instance of a space.
+    """Show what a space leaves to choose, at one width, depth and input size: each decision with its options.
 
-    In `chain` what a layer may be depends on the layers before it.
+    In names of options k is the kernel and e the expansion, so k3e6 is a block with kernel 3 and expansion 6; se is
+    squeeze-excite, and skip leaves the block out. In `chain` what a layer may be depends on the layers before it.
     """
     from hwnas.arch import space_instance
-    from hwnas.arch.spaces import usual_constants
+    from hwnas.arch.spaces import space_summary, usual_constants
 
     usual_width, usual_size = usual_constants(space)
     instance = space_instance(
@@ -196,13 +199,17 @@ def spaces_show(
         facts |= {"mixed_warmup": mixed}
         console.print_json(facts | ({"groups": groups} if groups else {}))
         return
-    console.out().print(f"{instance.name}: {instance.size:,} architectures, {len(instance.ops)} table rows")
+    console.out().print(f"{instance.name}: {space_summary(space)}")
+    console.out().print(
+        f"{instance.size:,} networks, of {len(instance.ops)} different ops, the rows of a latency table\n"
+    )
     print_rows([{"decision": decision.name, "options": " ".join(decision.options)} for decision in instance.decisions])
     for group in instance.groups:
         members = " ".join(instance.decisions[decision].name for decision in group.decisions)
         console.out().print(f"exactly {group.keep} of: {members}")
     if mixed:
         console.out().print("\nShared weights warm up on mixtures of all options, whatever the strategy.")
+    console.out().print(f"\nNext: hwnas search --data FOLDER --budget-ms 50% --space {space}")
 
 
 @strategies.command("list")

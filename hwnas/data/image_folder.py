@@ -99,7 +99,8 @@ def _in_parts(root: Path, parts: Mapping[Part, Path]) -> Found:
                 hint="export the set with one folder a class",
             )
         found[part] = classes
-    nowhere = sorted(set().union(*found.values()) - {one.label for one in _labelled(found)})
+    full = {name for classes in found.values() for name, files in classes.items() if files}
+    nowhere = sorted(set().union(*found.values()) - full)
     if nowhere:
         raise DataError(
             f"a class needs images, but in {root} {few([f'{name!r} has none' for name in nowhere])}",

@@ -98,7 +98,7 @@ def _fit_reason(shape: Shape, options: ReadOptions, reading: Reading) -> str:
     if not target.is_square:
         why = f"in the median an image is {mismatch:.2f} times as long in shape, or as short"
     other = "--fit pad keeps all of an image" if reading.fit == "crop" else f"--fit crop takes the centre {kind}"
-    own = {size.at_most(_LARGE) for size in shape.sizes} if len(set(shape.sizes)) == 1 else set()
-    if target.is_square and reading.fit == "pad" and (size := next(iter(own), None)) and size.short >= SMALLEST_SIDE:
-        other += f", --resolution {size} their own shape"
+    if target.is_square and reading.fit == "pad" and len(set(shape.sizes)) == 1:
+        own = shape.sizes[0].at_most(_LARGE)
+        other += f", --resolution {own} their own shape" if own.short >= SMALLEST_SIDE else ""
     return f"{done}; {why}; {other}"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hwnas.asked_paths import check_there, source_path
 from hwnas.cli import console, options
 from hwnas.cli.configured import given
+
+if TYPE_CHECKING:
+    from hwnas.config import Configuration
 
 _INIT = "--init takes a parent (see hwnas parents list), a file of hwnas meta-train, or the folder of a finished run"
 
@@ -53,9 +56,7 @@ def search(
     if "--budget-ms" in (budget := flags.get("target.budget", {})):
         Budget.parse(budget["--budget-ms"])  # one alone
     asked = configure(config, set_, flags)
-    source_path(asked.data.source)
-    if asked.search.init and not asked.from_parent:
-        check_there(Path(asked.search.init), hint=_INIT)
+    check_paths(asked)
     import hwnas
 
     if dry_run:
@@ -92,3 +93,14 @@ def search(
         raise error
     if error is not None:
         raise typer.Exit(error.exit_code)
+
+
+def check_paths(asked: Configuration) -> None:
+    """Refuse images, or a start of the search, that are not there.
+
+    Raises:
+        InputError: they are not.
+    """
+    source_path(asked.data.source)
+    if asked.search.init and not asked.from_parent:
+        check_there(Path(asked.search.init), hint=_INIT)

@@ -62,7 +62,7 @@ class EncodedSource:
     @cached_property
     def _shape(self) -> Shape:
         """Of up to 50 images, so that it is known without opening all."""
-        files = [self._found.open(index) for index in spread(range(len(self._found.names)))]
+        files = [_opened(self._found, index) for index in spread(range(len(self._found.names)))]
         return median_shape(files, where=self._found.where)
 
     def native_shape(self) -> tuple[int, Size]:
@@ -140,6 +140,14 @@ class EncodedSource:
             f"{int(seen.deep.sum())} images have more than 8 bits, with values from {low:g} to {high:g}; "
             f"{reading.low:g} to {reading.high:g} become 0 to 255"
         ]
+
+
+def _opened(found: Found, index: int) -> Path | BytesIO:
+    """The encoded image of an index; nothing, where what holds it cannot be read."""
+    try:
+        return found.open(index)
+    except image.UNREADABLE:
+        return BytesIO()
 
 
 def _once(tell: Callable[[str], None]) -> Callable[[str], None]:

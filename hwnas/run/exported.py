@@ -28,7 +28,10 @@ def exported_model(path: Path) -> ExportedModel | None:
     Raises:
         InputError: the run is not finished, or has several models.
     """
-    if not path.is_dir() or not (is_run(path) or (path / "result.json").exists()):
+    try:
+        if not path.is_dir() or not (is_run(path) or (path / "result.json").exists()):
+            return None
+    except OSError:  # a name that is too long; whoever reads the file says so
         return None
     folder = RunFolder(path)
     result = read_result(folder)

@@ -73,6 +73,8 @@ def values(one: Declared) -> st.SearchStrategy[Any]:
     """Values that keep the rule of an option."""
     if one.place == "target.budget":
         return st.integers(1, 10**6).map(str)
+    if one.place == "space.resolution":
+        return st.just(0) | st.integers(4, 2048)
     if one.choices:
         return st.sampled_from([choice for choice in one.choices if choice])
     option = one.option

@@ -48,6 +48,7 @@ def sample(one: Declared) -> Any:
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Configuration]:
     """The configurations of searches, which are not run."""
     from hwnas.api import searches
+    from hwnas.cli import search_command
 
     facts = {
         "budget_ms": 20.0,
@@ -59,6 +60,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Configuration
     }
     found: list[Configuration] = []
     monkeypatch.setattr(searches, "run_search", lambda config, *_, **__: found.append(config) or facts)
+    monkeypatch.setattr(search_command, "check_paths", lambda _: None)
     monkeypatch.chdir(tmp_path)
     return found
 
@@ -133,7 +135,7 @@ def test_the_file_of_a_run_serves_but_for_what_the_run_filled_in(asked: list[Con
         (["--set", "train.qqqq=1"], "no option 'qqqq'", "docs/configuration.md lists all options"),
         (["--resolution", "1x1"], "height x width, with each side from 4 to 2048, not '1x1'", "--resolution 160"),
         (["--resolution", "0x0"], "height x width, with each side from 4 to 2048, not '0x0'", "--resolution 160"),
-        (["--resolution", "3"], "height x width, with each side from 4 to 2048, not 3", "--resolution 160"),
+        (["--resolution", "3"], "height x width, with each side from 4 to 2048, not '3'", "--resolution 160"),
         (["--set", "serach.lr=1"], "no section 'serach'", "did you mean [search]?"),
         (["--set", "lr=1"], "section.name=value, not 'lr=1'", "--set search.lr=VALUE"),
         (["--set", "search.lr"], "section.name=value", ""),

@@ -159,13 +159,13 @@ def read_json(path: Path) -> Any:
     return _parsed(_loads_json, "JSON", read_file(path), path, InputError, "")
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, *, hint: str = "") -> dict[str, Any]:
     """Read a TOML file of whatever types, which are for the caller to check.
 
     Raises:
         InputError: the file cannot be read, or is not TOML.
     """
-    content: dict[str, Any] = _parsed(_loads_toml, "TOML", read_file(path), path, InputError, "")
+    content: dict[str, Any] = _parsed(_loads_toml, "TOML", read_file(path, hint=hint), path, InputError, "")
     return content
 
 

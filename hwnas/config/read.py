@@ -59,7 +59,7 @@ def sections_of(path: Path) -> Content:
     Raises:
         InputError: it is missing, or not TOML.
     """
-    content = read_toml(path)
+    content = read_toml(path, hint="name a TOML file of options, such as the config.toml of a run")
     try:
         return from_flat(content) if is_flat(content) else content
     except InputError as error:

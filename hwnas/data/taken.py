@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,14 @@ from hwnas.data.encoded import Shape
 from hwnas.data.found import PARTS, Found, Part
 from hwnas.data.mirror import mirroring
 from hwnas.data.reading import Reading, ReadOptions
-from hwnas.data.survey import Survey
+from hwnas.data.survey import Caution, Survey
 from hwnas.data.unreadable import list_file, refusal
-from hwnas.image_size import SMALLEST_SIDE
+from hwnas.image_size import SMALLEST_SIDE, Size
 
 _ALIKE = 1.02
-_LARGE = 224 * 224  # pixels of the largest input that is chosen without being asked for
+_SIDE = 224
+_THIN = 8  # pixels of the shorter side that are left
+_LARGE = _SIDE * _SIDE  # pixels of the largest input that is chosen without being asked for
 
 
 def taken(
@@ -70,7 +72,7 @@ def taken(
         ignored=found.ignored,
         unreadable=tuple(unreadable),
         listed_in="" if listed is None else str(listed),
-        cautions=cautions(found, seen, kept, part_of_row),
+        cautions=(*cautions(found, seen, kept, part_of_row), *_thin(shape, options, reading)),
     )
     return survey, kept
 
@@ -82,6 +84,19 @@ def kept_ranges(found: Found, kept: NDArray[np.int64]) -> dict[Part, slice]:
         start, stop = np.searchsorted(kept, (rows.start, rows.stop))
         result[part] = slice(int(start), int(stop))
     return result
+
+
+def _thin(shape: Shape, options: ReadOptions, reading: Reading) -> Iterator[Caution]:
+    """That padding leaves next to nothing of very long images."""
+    target = options.size or Size.square(_SIDE)
+    left = target.short / shape.mismatch(target)
+    if reading.fit == "pad" and left < _THIN:
+        yield Caution(
+            "very-long",
+            f"images are {shape.mismatch(target):.0f} times as long in shape as {target} pixels in the median, so "
+            f"padding leaves {max(1, round(left))} pixels of their shorter side",
+            "Remedy: cut them into pieces, or name a shape that is nearer to theirs with --resolution HEIGHTxWIDTH",
+        )
 
 
 def _fit_reason(shape: Shape, options: ReadOptions, reading: Reading) -> str:

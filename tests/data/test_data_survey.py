@@ -119,6 +119,20 @@ def test_grey_among_colour(root: Path) -> None:
     assert text == "20 of 100 images are grey among others in colour, from 0% of 'dog' to 33% of 'cat'"
 
 
+def test_of_very_long_images_padding_leaves_next_to_nothing(tmp_path: Path) -> None:
+    root = draw(tmp_path / "set", {"cat": 30, "dog": 30}, width=512, height=4)
+    assert warnings(root)["very-long"].text == (
+        "images are 128 times as long in shape as 224 pixels in the median, so padding leaves 2 pixels of their "
+        "shorter side"
+    )
+    fit = seen(root).lines()["fit"]
+    assert fit.startswith("pad: ")
+    assert fit.endswith("--resolution 4x512 their own shape")
+    assert "very-long" not in {one.kind for one in seen(root, fit="squash").cautions}
+    assert "very-long" not in {one.kind for one in seen(root, size=Size(8, 700)).cautions}
+    load_dataset(str(root), resolution=32, seed=0)
+
+
 def test_small_classes(tmp_path: Path) -> None:
     root = draw(tmp_path / "set", {"cat": 40, "dog": 7})
     assert warnings(root)["small-classes"].text == "classes with few images: 'dog' (5 train, 1 test)"

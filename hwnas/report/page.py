@@ -10,7 +10,6 @@ from hwnas.errors import InputError
 from hwnas.files import write_bytes
 from hwnas.report.classes import class_table, metric_name
 from hwnas.report.filters import FILTERS
-from hwnas.report.plots import candidates_plot, epochs_plot, front_plot
 from hwnas.report.run_files import (
     RunFiles,
     asked,
@@ -34,6 +33,8 @@ def write_report(files: RunFiles) -> None:
         InputError: `result.json` is missing or damaged.
         StorageError: the page cannot be written.
     """
+    from hwnas.report.plots import candidates_plot, epochs_plot  # matplotlib, which only a page needs
+
     result = read_result(files)
     architecture = optional(read_json, files.architecture)
     events = read_events(files.log_file)
@@ -61,6 +62,8 @@ def write_front(files: RunFiles) -> None:
         InputError: `result.json` is missing or damaged.
         StorageError: the page cannot be written.
     """
+    from hwnas.report.plots import front_plot
+
     result = read_result(files)
     _write(
         files,

@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner, Result
 
-from hwnas.api.model_files import verify
+from hwnas.api.verification import verify
 from hwnas.cli import app
 from hwnas.devices import measure_file as module
 from hwnas.devices.statistic import Statistic
@@ -258,7 +258,7 @@ class Counting(sustained.LoadSlice):
             os.kill(os.getpid(), signal.SIGINT)
 sustained.LoadSlice = Counting
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from hwnas.api.model_files import verify
+from hwnas.api.verification import verify
 from hwnas.cli import app
 app()
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -83,8 +84,9 @@ def is_front(files: RunFiles) -> bool:
     return isinstance(result, dict) and isinstance(result.get("front"), list)
 
 
+@cache
 def environment() -> jinja2.Environment:
-    """Of the templates, with the filters that turn file contents into text."""
+    """Of the templates, with the filters that turn file contents into text; it keeps what it compiled of them."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hwnas.report", ""),
         autoescape=True,

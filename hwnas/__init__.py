@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hwnas.api.learning import meta_train
-    from hwnas.api.model_files import predict, verify, write_report
+    from hwnas.api.model_files import predict, write_report
     from hwnas.api.outcomes import SearchPlan, SearchResult
     from hwnas.api.searches import plan_search, search
     from hwnas.api.tables import adapt_device, profile_device
+    from hwnas.api.verification import verify
     from hwnas.config import Budget, Configuration, Target
     from hwnas.data import load_dataset
     from hwnas.devices.verdict import Verdict
@@ -92,7 +93,7 @@ _HOMES = {
     "predict": "api.model_files",
     "profile_device": "api.tables",
     "search": "api.searches",
-    "verify": "api.model_files",
+    "verify": "api.verification",
     "write_report": "api.model_files",
 }
 

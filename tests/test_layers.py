@@ -86,6 +86,7 @@ WITHOUT_TORCH = (
     "devices",
     "latency",
 )
+SLOW_TO_LOAD = {"matplotlib", "scipy.optimize", "scipy.stats"}
 
 
 def layer(path: Path) -> str:
@@ -138,6 +139,18 @@ def files_loaded_by(path: Path) -> set[Path]:
         for alias in node.names:
             module = file_of(f"{base}.{alias.name}" if base else alias.name) or (file_of(base) if base else None)
             found |= {module} if module else set()
+    return found
+
+
+def all_loaded_by(path: Path) -> set[Path]:
+    """Files of the package that loading one of them loads, itself and the packages that they are in included."""
+    found, left = set(), [path]
+    while left:
+        one = left.pop()
+        if one not in found:
+            found.add(one)
+            packages = [ROOT / folder / "__init__.py" for folder in one.relative_to(ROOT).parents]
+            left += [*files_loaded_by(one), *packages]
     return found
 
 
@@ -209,6 +222,20 @@ def test_configurations_are_light() -> None:
     code = f"import sys, hwnas.config; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "unneeded"),
+    [
+        ("api/tables.py", SLOW_TO_LOAD | {"torch", "onnxruntime"}),
+        ("api/verification.py", SLOW_TO_LOAD | {"torch", "onnxruntime"}),
+        ("api/searches.py", SLOW_TO_LOAD),
+    ],
+)
+def test_a_command_loads_no_library_before_it_needs_it(name: str, unneeded: set[str]) -> None:
+    for path in all_loaded_by(ROOT / name):
+        for library in imported(imports_of_loading(parsed(path))):
+            assert not any(f"{library}.".startswith(f"{one}.") for one in unneeded), f"{path} imports {library}"
 
 
 def test_no_two_files_share_a_name() -> None:

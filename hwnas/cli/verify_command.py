@@ -78,12 +78,13 @@ def verify(
     if is_missing(model):
         raise missing_model(model)
     import hwnas
-    from hwnas.devices.sustained_plot import check_plot, write_plot
 
     sustained_s = _seconds(sustained) if sustained else 0.0
     if plot is not None:
         if not sustained:
             raise InputError("--plot draws a sustained run", hint="add --sustained 10m")
+        from hwnas.devices.sustained_plot import check_plot  # which loads matplotlib
+
         check_plot(plot)
     result = hwnas.verify(
         model,
@@ -106,6 +107,8 @@ def verify(
     interrupted = result.sustained is not None and result.sustained.ended_early == "interrupted"
     code = INTERRUPTED_EXIT_CODE if interrupted else 0 if missed is None else missed.exit_code
     if plot is not None and result.sustained is not None:
+        from hwnas.devices.sustained_plot import write_plot
+
         write_plot(plot, result.sustained, title=model.name, budget_ms=budget_ms)
     if json_:
         ending = {} if missed is None else console.failed(missed)

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from scipy.stats import theilslopes
-
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import REFERENCE_TOLERANCE, loaded
 from hwnas.devices.job import Inputs, Job
@@ -224,6 +222,8 @@ def assess(
 
 def _drift(slices: Sequence[LoadSlice]) -> tuple[float, tuple[float, float]]:
     """From the middle of the first slice to that of the last, relative to the beginning of the line."""
+    from scipy.stats import theilslopes  # half a second that few commands need
+
     middles = [one.start_s + one.seconds / 2 for one in slices]
     medians = [one.median_us for one in slices]
     slope, _, low, high = map(float, theilslopes(medians, middles, 0.95))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from hwnas.errors import InputError
 from hwnas.latency.transfer import Floats, WeightPrior
@@ -135,6 +134,8 @@ class _Fit:
         def jacobian(x: Floats) -> Floats:
             of_logarithms = counts @ slopes(x) / (counts @ weights(x))[:, None]
             return np.vstack([of_logarithms / noise, np.eye(len(x))[1:]])
+
+        from scipy.optimize import least_squares  # half a second that few commands need
 
         x = least_squares(residuals, start, jac=jacobian, method="lm").x
         triangular = np.asarray(np.linalg.qr(jacobian(x), mode="r"), dtype=np.float64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 OptionTable = Sequence[Sequence[float]]
 """One row per decision, one value per option."""
@@ -29,6 +28,8 @@ def best_within_two(
         budgets: one per table of `costs`; may be infinite.
         start: choices that are within both budgets; they win ties.
     """
+    from scipy.optimize import Bounds, LinearConstraint, milp  # half a second that few commands need
+
     options = [len(row) for row in scores]
     loss = np.concatenate([max(row) - np.asarray(row, dtype=np.float64) for row in scores])
     one_each = LinearConstraint(np.repeat(np.eye(len(options)), options, axis=1), 1, 1)

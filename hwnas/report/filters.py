@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import jinja2
-from scipy.stats import binomtest
 
 from hwnas.report.run_files import number
 
@@ -69,6 +68,8 @@ def text(value: object) -> str:
 
 def binomial(share: object, images: object) -> tuple[float, float] | None:
     """The exact 95 % interval of Clopper and Pearson (1934) of a share of so many images; None if they are neither."""
+    from scipy.stats import binomtest  # half a second that few commands need
+
     accuracy, n = number(share), number(images)
     if accuracy is None or n is None or n < 1 or not 0 <= accuracy <= 1:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -10,7 +11,6 @@ from hwnas.errors import InputError
 from hwnas.files import write_bytes
 from hwnas.report.classes import class_table, metric_name
 from hwnas.report.filters import FILTERS
-from hwnas.report.plots import candidates_plot, epochs_plot, front_plot
 from hwnas.report.run_files import (
     RunFiles,
     asked,
@@ -34,6 +34,8 @@ def write_report(files: RunFiles) -> None:
         InputError: `result.json` is missing or damaged.
         StorageError: the page cannot be written.
     """
+    from hwnas.report.plots import candidates_plot, epochs_plot  # matplotlib, which only a page needs
+
     result = read_result(files)
     architecture = optional(read_json, files.architecture)
     events = read_events(files.log_file)
@@ -61,6 +63,8 @@ def write_front(files: RunFiles) -> None:
         InputError: `result.json` is missing or damaged.
         StorageError: the page cannot be written.
     """
+    from hwnas.report.plots import front_plot
+
     result = read_result(files)
     _write(
         files,
@@ -80,8 +84,9 @@ def is_front(files: RunFiles) -> bool:
     return isinstance(result, dict) and isinstance(result.get("front"), list)
 
 
+@cache
 def environment() -> jinja2.Environment:
-    """Of the templates, with the filters that turn file contents into text."""
+    """Of the templates, with the filters that turn file contents into text; it keeps what it compiled of them."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hwnas.report", ""),
         autoescape=True,

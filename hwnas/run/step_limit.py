@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from hwnas.arch.costs import written
 from hwnas.arch.network import Network
 from hwnas.arch.space import SearchSpace
@@ -66,6 +68,11 @@ def check_memory(plan: Plan) -> None:
 
 def largest_training(space: SearchSpace, recipe: Recipe) -> StepMemory:
     """What a step takes in the training of the network that writes the most."""
+    return _counted(space, recipe)  # type: ignore[arg-type]  # spaces are hashed by their identity
+
+
+@lru_cache(maxsize=4)
+def _counted(space: SearchSpace, recipe: Recipe) -> StepMemory:
     return training_memory(network_module(_widest(space)), recipe, tuple(space.input_shape), space.classes)
 
 

@@ -18,8 +18,8 @@ import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner, Result
 
-from hwnas.api import model_files
-from hwnas.api.model_files import verify
+from hwnas.api import verification
+from hwnas.api.verification import verify
 from hwnas.cli import app
 from hwnas.config import Configuration, Target
 from hwnas.devices import measure_file as module
@@ -159,10 +159,10 @@ def a_run(folder: str, budget_ms: float | None, **target: object) -> Path:
 
 def test_a_run_is_measured_within_its_budget_on_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(model_files, "measure_file", lambda *words, **more: asked.append((*words[:2], more)))
+    monkeypatch.setattr(verification, "measure_file", lambda *words, **more: asked.append((*words[:2], more)))
     a_run("runs/one", 1.25, latency="cold", runtime="litert", device="host-2t.toml")
     host = load_device("host")
-    monkeypatch.setattr(model_files, "load_device", lambda name: replace(host, description=name))
+    monkeypatch.setattr(verification, "load_device", lambda name: replace(host, description=name))
     verify("runs/one")
     verify("runs/one", budget_ms=3.0, runtime="onnxruntime", latency="warm", device="host")
     verify(made())
@@ -315,10 +315,8 @@ class Counting(sustained.LoadSlice):
             os.kill(os.getpid(), signal.SIGINT)
 sustained.LoadSlice = Counting
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from hwnas.api import model_files
-from hwnas.api.model_files import verify
+from hwnas.api.verification import verify
 from hwnas.cli import app
-from hwnas.config import Configuration, Target
 app()
 """
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
 
 from hwnas.nas.choice_set import Features
 
@@ -235,6 +234,8 @@ class GpPosterior:
 
 def normal_quantiles(scores: Sequence[float] | Floats) -> Floats:
     """(n,) quantiles of the standard normal distribution that the ranks stand for; ties share one."""
+    from scipy.stats import rankdata  # half a second that few commands need
+
     quantiles: Floats = ndtri((rankdata(scores) - 0.5) / len(scores))
     return quantiles
 

@@ -59,14 +59,14 @@ def verify(
         InputError: no model, one that the runtime does not run, or shapes or values that do not fit it.
         DeviceError: the device cannot be reached, or fails.
     """
-    events, path = Events.of(on_event), Path(model)
+    events, path, precision = Events.of(on_event), Path(model), ""
     if (own := exported_model(path)) is not None:
-        path, target = own.path, own.target
+        path, target, precision = own.path, own.target, own.target.precision
         budget_ms = own.budget_ms if budget_ms is None else budget_ms
         device, runtime, latency = device or target.device, runtime or target.runtime, latency or target.latency
     return measure_file(
         path,
-        load_device(str(device or "host")),
+        load_device(str(device or "host")).with_runtime(precision=precision),
         known_reference(events),
         runtime=runtime,
         budget_ms=budget_ms,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from hwnas.asked_paths import check_there
 from hwnas.cli import console, options
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 table = typer.Typer(help="Latency tables: look at one, check it, compare two, import one.", no_args_is_help=True)
 
+_MAKE = "name the folder of a table, as hwnas profile-device makes them"
 _PLACE = "Folder of a table, or one that holds a single table below it."
 Rows = Annotated[int, typer.Option(min=0, help="Rows to print; 0 is all of them.")]
 
@@ -39,6 +41,8 @@ def table_show(
     quiet: options.Quiet = False,
 ) -> None:
     """Show a latency table: its heaviest rows, how far it can be trusted, where and when it was measured."""
+    if folder is not None:
+        check_there(folder, hint=_MAKE)
     from hwnas.latency.find import only_table
     from hwnas.latency.table_files import load_table
     from hwnas.latency.trust import heaviest, instances, trust
@@ -156,6 +160,8 @@ def table_diff(
     quiet: options.Quiet = False,
 ) -> None:
     """Compare two tables row by row: which ops got slower, and by how much rows differ."""
+    for folder in (before, after):
+        check_there(folder, hint=_MAKE)
     from hwnas.latency.diff import difference
     from hwnas.latency.find import only_table
     from hwnas.latency.table_files import load_table

@@ -113,7 +113,9 @@ def _listed(
     folder: Path, root: Path, ignored: list[Ignored], seen: set[tuple[int, int]]
 ) -> Iterator[tuple[Path, _Kind]]:
     """What a folder shows, sorted by name; of folders those that were not visited yet."""
-    names, hidden_names, folders, others = [], [], [], set()
+    names: list[str] = []
+    folders: list[str] = []
+    hidden_names, others = [], set()
     try:
         with os.scandir(folder) as listed:
             for entry in listed:

@@ -160,20 +160,20 @@ def a_run(folder: str, budget_ms: float | None, **target: object) -> Path:
 def test_a_run_is_measured_within_its_budget_on_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(verification, "measure_file", lambda *words, **more: asked.append((*words[:2], more)))
-    a_run("runs/one", 1.25, latency="cold", runtime="litert", device="host-2t.toml")
+    a_run("runs/one", 1.25, latency="cold", runtime="litert", precision="int8", device="mine.toml")
     host = load_device("host")
     monkeypatch.setattr(verification, "load_device", lambda name: replace(host, description=name))
     verify("runs/one")
     verify("runs/one", budget_ms=3.0, runtime="onnxruntime", latency="warm", device="host")
     verify(made())
     found = [
-        (path, device.description, more["runtime"], more["budget_ms"], more["statistic"].latency)
+        (path, device.description, device.precision, more["runtime"], more["budget_ms"], more["statistic"].latency)
         for path, device, more in asked
     ]
     assert found == [
-        (Path("runs/one/model.onnx"), "host-2t.toml", "litert", 1.25, "cold"),
-        (Path("runs/one/model.onnx"), "host", "onnxruntime", 3.0, "warm"),
-        (Path("model.onnx"), "host", "", None, "warm"),
+        (Path("runs/one/model.onnx"), "mine.toml", "int8", "litert", 1.25, "cold"),
+        (Path("runs/one/model.onnx"), "host", "int8", "onnxruntime", 3.0, "warm"),
+        (Path("model.onnx"), "host", "fp32", "", None, "warm"),
     ]
 
 

@@ -152,6 +152,15 @@ def space_rungs(name: str) -> Rungs:
     return _family(name).rungs
 
 
+def usual_constants(name: str) -> tuple[float, Size]:
+    """Width and size of the input to show a space by: of an elastic space those of its network.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    return _family(name).usual
+
+
 @overload
 def space_instance(
     name: Literal["chain"], *, width: float, resolution: SizeLike, channels: int, classes: int, depth: int = 0
@@ -174,15 +183,6 @@ def space_instance(
 def space_instance(
     name: str, *, width: float, resolution: SizeLike, channels: int, classes: int, depth: int = 0
 ) -> SearchSpace: ...
-
-
-def usual_constants(name: str) -> tuple[float, Size]:
-    """Width and size of the input to show a space by: of an elastic space those of its network.
-
-    Raises:
-        InputError: the name is unknown.
-    """
-    return _family(name).usual
 
 
 def space_instance(

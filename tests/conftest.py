@@ -9,6 +9,7 @@ what quicker tests show with made-up ones, runs with `--all` only. A test that i
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import zlib
@@ -33,6 +34,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all", action="store_true", help="run the dear tests, and every parameter set of those by sample"
     )
+
+
+def pytest_collection() -> None:
+    """Thousands of tests come into being and none goes: the collector would look through all of them for nothing."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """It does not look at what was there before the first test."""
+    gc.enable()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

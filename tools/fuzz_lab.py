@@ -47,6 +47,7 @@ _WARM = (
     "hwnas.report.page",
     "hwnas.report.plots",
     "scipy.stats",
+    "torch._dynamo",
     "hwnas.backends.onnx_runtime",
     "hwnas.cli.result_view",
     "rich.table",

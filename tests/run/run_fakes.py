@@ -160,11 +160,11 @@ class WorkerHere:
     def __init__(self, folder: Path) -> None:
         shared = read_json_as(folder / "shared.json", Shared)
         self.dataset = load_images(folder, shared.dataset)
-        self.recipe, self.device = shared.recipe, torch.device(shared.device)
+        self.recipe, self.device, self.metric = shared.recipe, torch.device(shared.device), shared.metric
 
     def ask(self, job: dict[str, Any]) -> None:
         with self.lock, torch.random.fork_rng():
-            score_one(Job(**job), self.dataset, self.recipe, self.device)
+            score_one(Job(**job), self.dataset, self.recipe, self.device, self.metric)
 
     def kill(self) -> None:
         """There is no process."""

@@ -19,7 +19,6 @@ from test_run_resume import outcome
 from hwnas.arch import Network, space_instance
 from hwnas.config import Configuration
 from hwnas.errors import InfeasibleBudgetError, InputError
-from hwnas.nas.search_settings import SearchSettings
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 
@@ -51,7 +50,7 @@ def evaluated(folder: Path) -> dict[tuple[int, ...], float]:
 
 def test_digits_become_a_verified_file(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch.setattr)
-    monkeypatch.setattr(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
+    install_short_scores(monkeypatch.setattr)
     config = chain_config(Path("digits"), depth=4, budget="40%", baseline=True)
     assert (config.search.strategy, config.search.evaluator) == ("metaqnn", "from-scratch")
     result = run_search(config, tmp_path, tables=tables)

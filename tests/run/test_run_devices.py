@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_fakes import a_config, install_short
+from run_fakes import FakeVerdicts, a_config, install_short
 
 sys.path.append(str(Path(__file__).parents[1] / "devices"))
 from real_phone import RealPhone, needs_adb
@@ -115,7 +115,8 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "VALIDATION_NETWORKS", 6)
     monkeypatch.setattr(latency_stage, "drifted", lambda *_: (MissingRows((), calibration=False), 0.0))
     short: Any = {"round_ms": 0.1, "processes": MIN_PROCESSES}
-    monkeypatch.setattr(measured_check, "measure_verdict", lambda *a, **o: measure_verdict(*a, **o | short))
+    measured = [lambda *a, **o: measure_verdict(*a, **o | short), FakeVerdicts()]  # of the file, and before training
+    monkeypatch.setattr(measured_check, "measure_verdict", lambda *a, **o: measured.pop()(*a, **o))
     monkeypatch.setattr(verdict_module, "ROUNDS", 5)
     install_short(monkeypatch.setattr)
 

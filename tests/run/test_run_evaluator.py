@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_fakes import a_config, install, latencies, write_table
+from run_fakes import a_config, install, install_short_scores, latencies, write_table
 
 from hwnas.errors import InputError
 from hwnas.nas import from_scratch
-from hwnas.nas.search_settings import SearchSettings
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 
@@ -20,7 +19,7 @@ def test_candidates_are_trained_and_no_supernet_is(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch.setattr)
-    monkeypatch.setattr(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
+    install_short_scores(monkeypatch.setattr)
     config = a_config(images, strategy="random", scores="training", score_epochs=1, baseline=False)
     tables, out = write_table(tmp_path / "tables"), tmp_path / "run"
     result = run_search(config, out, tables=tables, workers=2)

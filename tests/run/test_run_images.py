@@ -50,7 +50,7 @@ def a_config(data: Path, **of_data: object) -> Configuration:
             "data": {"source": str(data), **of_data},
             "target": {"budget": "60%"},
             "space": {"name": "toy", "width": 1.0, "resolution": 8},
-            "compute": {"accelerator": "cpu", "threads": 2},
+            "compute": {"accelerator": "cpu"},
         }
     )
 

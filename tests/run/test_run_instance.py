@@ -25,6 +25,7 @@ from hwnas.run import plan as plans
 from hwnas.run.plan import make_plan
 from hwnas.run.run_folder import RunFolder
 
+measured_floor_ms = instance.floor_ms
 NS_PER_MAC = 0.25  # of the made-up machine: 0.25 ms a million multiply-adds
 
 
@@ -46,6 +47,12 @@ def small(tmp_path: Path) -> Path:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     return draw_images(tmp_path / "photos", count=4, size=200)
+
+
+def test_the_ends_of_spaces_are_measured() -> None:
+    ends = {"small": instance.extreme(mobile(0.25, 2), min), "large": instance.extreme(mobile(1.0, 2), max)}
+    found_ms = measured_floor_ms(ends, load_device("host"), progress=Silent())
+    assert 0 < 2 * found_ms["small"] < found_ms["large"]
 
 
 def range_ms(space: SlotSpace) -> tuple[float, float]:

@@ -65,6 +65,12 @@ class Runs:
         return [event for event in map(json.loads, lines) if event["event"] == kind]
 
 
+def slow_epochs(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Few epochs of the search and of the training fit into minutes, of which the real ones would fill them."""
+    monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: seconds)
+    monkeypatch.setattr(search_stage, "seconds_an_epoch", lambda *_, **__: (seconds, seconds))
+
+
 @pytest.fixture
 def runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     return Runs(images, tmp_path, monkeypatch.setattr)
@@ -413,8 +419,7 @@ def test_a_run_without_a_baseline_trains_and_measures_one_network(runs: Runs) ->
 def test_epochs_and_minutes_are_settled_once_a_run(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     assert runs("asked", epochs=3)["epochs"] == 3
     assert runs("untrained", epochs=3, train=False)["epochs"] == 0
-    monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 10.0)
-    monkeypatch.setattr(search_stage, "seconds_an_epoch", lambda loop, **_: (10.0, 10.0))
+    slow_epochs(monkeypatch, 10.0)
     assert runs("timed", minutes=2.0)["epochs"] == 5
     monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 1.0)
     (runs.root / "timed" / "result.json").unlink()
@@ -454,7 +459,7 @@ def test_weights_that_training_made_worse_do_not_ship(
 def test_a_repaired_network_is_trained_in_what_is_left_and_resumed_the_same_way(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 4.0)
+    slow_epochs(monkeypatch, 4.0)
     runs.measured_verdicts("met", "missed", "met")
     first = runs(minutes=1.0, baseline=False)
     (own,) = (runs.root / "run" / "state").glob("recipe-*.json")
@@ -490,7 +495,9 @@ def test_weights_that_training_began_with_are_not_made_up_from_its_end(
 def test_a_rival_that_stays_is_trained_again_beside_a_repaired_network(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 4.0)
+    slow_epochs(monkeypatch, 4.0)
+    seconds = [10.0, 5.0]
+    monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: seconds.pop())
     monkeypatch.setattr(produce, "rival_of", lambda *_: Rival((0,) * len(SPACE.decisions), 0.0))
     runs.measured_verdicts("met", "missed", "met")
     runs(minutes=1.0)

@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import run_fakes
-from run_fakes import SPACE, draw_images, row_ms
+from run_fakes import SPACE, WorkerHere, draw_images, install_short, row_ms
+from typer.testing import CliRunner
 
+from hwnas.cli import app
 from hwnas.latency.imported import import_table, save_imported
+from hwnas.nas import from_scratch, select
 from hwnas.schema import read_json
 
 SEARCH = (
@@ -21,20 +25,28 @@ SEARCH = (
 SAME = ("model.onnx", "labels.txt", "weights.safetensors", "architecture.json", "evaluated.csv", "config.toml")
 
 
-def test_hash_seed_and_workers_change_no_byte(tmp_path: Path) -> None:
+def test_hash_seed_and_workers_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here, with the hash seed that Python drew, and in another process with two more that train."""
     draw_images(tmp_path / "images")
     rows = tmp_path / "rows.csv"
     rows.write_text("key,latency_ms\n" + "".join(f"{spec.key},{row_ms(spec)}\n" for spec in SPACE.ops))
     save_imported(import_table(rows, "csv", "board", unit="ms").table, tmp_path / "tables" / "board" / "imported")
-    for run, workers in (("first", 1), ("second", 2)):
-        done = subprocess.run(
-            [sys.executable, run_fakes.__file__, "real", *SEARCH.split(), "--workers", str(workers), "--out", run],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONHASHSEED": str(workers)},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+    words = [*SEARCH.split(), "--out"]
+    done = subprocess.run(
+        [sys.executable, run_fakes.__file__, "real", *words, "second", "--workers", "2"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONHASHSEED": "2"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    passes = select._passes
+    install_short(monkeypatch.setattr)
+    monkeypatch.setattr(select, "_passes", passes)  # that of processes that train
+    monkeypatch.setattr(from_scratch, "_Worker", WorkerHere)
+    monkeypatch.chdir(tmp_path)
+    here = CliRunner().invoke(app, [*words, "first"])
+    assert here.exit_code == 0, here.output
     first, second = (tmp_path / run for run in ("first", "second"))
     for name in SAME:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import run_fakes
 from run_fakes import SPACE, a_config, install, on_replace, write_table
+from typer.testing import CliRunner
 
+from hwnas.cli import app
 from hwnas.files import write_text
 from hwnas.latency.missing_rows import MissingRows
 from hwnas.run import latency_stage, produce
@@ -139,7 +141,14 @@ def search_arguments(images: Path, tables: Path, out: Path) -> list[str]:
     ],
 )
 def test_killed_for_real(
-    when: str, name: str, nth: int, images: Path, tables: Path, reference: dict[str, Any], tmp_path: Path
+    when: str,
+    name: str,
+    nth: int,
+    images: Path,
+    tables: Path,
+    reference: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = search_arguments(images, tables, tmp_path / "run")
     if name == "train":
@@ -147,8 +156,9 @@ def test_killed_for_real(
         name = f"train-{'-'.join(map(str, choices))}.safetensors"
     killed = subprocess.run(command(when, name, str(nth), *words), capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = subprocess.run(command("after", "none", "1", *words, "--resume"), capture_output=True, text=True)
-    assert resumed.returncode == 0, resumed.stderr
+    install(monkeypatch.setattr)
+    resumed = CliRunner().invoke(app, [*words, "--resume"])
+    assert resumed.exit_code == 0, resumed.output
     assert outcome(tmp_path / "run") == reference
 
 

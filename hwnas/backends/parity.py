@@ -23,6 +23,7 @@ SMALLEST_DEVIATION = 1.0
 _BATCH = 16
 _LOGIT_DEVIATION = 3.0
 _GATE = 6.0  # a hard sigmoid is flat beyond 3
+_BENT = {Activation("hsigmoid"), Activation("hswish"), Activation("relu6")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def trained_like(module: nn.Module, network: Network, seed: int) -> None:
     gates = [
         part.bias
         for part, value in parts
-        if Activation("hsigmoid") in _readers(graph, value) and isinstance(part, nn.Conv2d) and part.bias is not None
+        if _BENT & {*_readers(graph, value)} and isinstance(part, nn.Conv2d) and part.bias is not None
     ]
     linears = [part for part, _ in parts if isinstance(part, nn.Linear)]
     with torch.no_grad():

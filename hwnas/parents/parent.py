@@ -84,6 +84,11 @@ class Parent:
     package: Package | None = None
     transforms: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Those whose checkpoints are read."""
+        return tuple(dict.fromkeys(one.library for one in self.namings))
+
     def network(
         self, *, width: float = 1.0, resolution: SizeLike | None = None, channels: int = 3, classes: int | None = None
     ) -> Network:

@@ -125,8 +125,7 @@ def how_to_get(parent: Parent, width: float = 1.0) -> str:
     if parent.package is not None and width == 1:
         return "pip install 'hwnas[pretrained]'"
     narrowed = "" if width == 1 else f" --width {_text(width)}"
-    libraries = " or ".join(dict.fromkeys(one.library for one in parent.namings))
-    return f"hwnas parents import {parent.name} CHECKPOINT{narrowed}, of {libraries}"
+    return f"hwnas parents import {parent.name} CHECKPOINT{narrowed}, of {' or '.join(parent.libraries)}"
 
 
 def _of_file(path: Path, parent: Parent, width: float, source: str) -> ParentWeights:

@@ -25,6 +25,11 @@ def made_up(name: str = "efficientnet-lite0") -> ParentWeights:
     module = network_module(network)
     trained_like(module, network, 0)
     tensors = {key: value.clone() for key, value in module.state_dict().items()}
+    for key, shape in parent.shapes(network).items():
+        if key not in tensors:  # a transform of kernels
+            tensors[key] = torch.eye(shape[0]) + 0.1 * torch.randn(shape)
+    for key in parent.namings[0].zeros:
+        tensors[key].zero_()
     return ParentWeights(parent, WIDTH, CLASSES, tensors, "made up", "0" * 64)
 
 
@@ -38,8 +43,8 @@ def elastic_space(
 
 def checkpoint(weights: ParentWeights, naming: Naming) -> dict[str, Tensor]:
     """The weights as a library stores them."""
-    names = naming.names(weights.network())
-    state = {names[ours]: value.clone() for ours, value in weights.tensors.items()}
+    names = naming.names(weights.network(), weights.tensors)
+    state = {theirs: weights.tensors[ours].clone() for ours, theirs in names.items()}
     counted = {f"{key.removesuffix('running_var')}num_batches_tracked" for key in state if key.endswith("running_var")}
     return state | {key: torch.tensor(7) for key in sorted(counted)}
 

@@ -13,6 +13,7 @@ from hwnas.errors import InputError
 CHANNELS = ((8, 8), (8, 12))
 JOINED = ((4, 8), (4, 12))
 MAPS = ((7, 8), (8, 7))  # odd and even, high and wide
+PIXEL = ((1, 1),)  # for kinds that read nothing else
 STRIDES = (1, 2)
 VALUES: dict[str, tuple[Any, ...]] = {
     "kernel": (3, 5, 1),
@@ -22,6 +23,8 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "se": (0, 4),
     "act": ("relu6", *ACTIVATIONS),
     "pad": (*PADDINGS, *PADDINGS[::-1]),
+    "mid": (0, 0, 0, 20),  # where the expansion is 1
+    "start": (1, 3, 3, 5, 5, 1),
 }
 
 
@@ -30,6 +33,12 @@ def specs_of(kind: str) -> list[OpSpec]:
 
     Leaves out what the kind refuses, such as other channels out than in.
     """
+    found = list(_specs(kind, MAPS)) or list(_specs(kind, PIXEL))
+    assert found, f"{kind} refuses every spec"
+    return found
+
+
+def _specs(kind: str, maps: tuple[tuple[int, int], ...]) -> dict[OpSpec, None]:
     used = {field: values for field, values in VALUES.items() if field in _kinds[kind].uses}
     strides = STRIDES if "stride" in _kinds[kind].uses else (1,)
     channels = CHANNELS
@@ -38,7 +47,7 @@ def specs_of(kind: str) -> list[OpSpec]:
         channels += JOINED
     turns = range(max(map(len, used.values()), default=1))
     found: dict[OpSpec, None] = {}
-    for (cin, cout), (height, width), stride, turn in itertools.product(channels, MAPS, strides, turns):
+    for (cin, cout), (height, width), stride, turn in itertools.product(channels, maps, strides, turns):
         fields = {field: values[turn % len(values)] for field, values in used.items()}
         if stride > 1:
             fields["stride"] = stride
@@ -48,8 +57,7 @@ def specs_of(kind: str) -> list[OpSpec]:
         except InputError:
             continue
         found[spec] = None
-    assert found, f"{kind} refuses every spec"
-    return list(found)
+    return found
 
 
 EVERY_KIND = [spec for kind in kinds() for spec in specs_of(kind)]

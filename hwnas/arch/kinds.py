@@ -38,14 +38,41 @@ def squeeze_excite(b: Builder, x: Value, squeeze: int) -> Value:
     return b.mul(x, gate)
 
 
-@op("mbconv", "kernel stride expand se act pad")
+@op("mbconv", "kernel stride expand se act pad mid")
 def mbconv(b: Builder, spec: OpSpec, x: Value) -> Value:
     """Inverted residual of MobileNetV2 (Sandler et al., 2018) with optional squeeze-excite after the depthwise conv."""
-    inner = spec.cin * spec.expand
-    y = x if spec.expand == 1 else b.conv(x, "expand", inner, act=spec.act)
+    inner = spec.inner
+    y = x if inner == spec.cin else b.conv(x, "expand", inner, act=spec.act)
     y = b.conv(y, "depthwise", inner, kernel=spec.kernel, stride=spec.stride, groups=inner, act=spec.act, pad=spec.pad)
     if spec.se:
         y = squeeze_excite(b, y, spec.se)
+    y = b.conv(y, "project", spec.cout)
+    return b.add(x, y) if x.shape == y.shape else y
+
+
+@op("uib", "kernel stride expand act mid start")
+def uib(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Universal inverted bottleneck of MobileNetV4 (Qin et al., 2024): depthwise before and behind the expansion.
+
+    Each of the two may be missing, which a kernel of 1 says. The last one there is has the stride.
+    """
+    if spec.stride > 1 and spec.start == spec.kernel == 1:
+        raise InputError(f"a stride of {spec.stride} takes a depthwise convolution, and {spec.key} has none")
+    y, inner = x, spec.inner
+    if spec.start > 1:
+        stride = spec.stride if spec.kernel == 1 else 1
+        y = b.conv(y, "start", spec.cin, kernel=spec.start, stride=stride, groups=spec.cin)
+    y = b.conv(y, "expand", inner, act=spec.act)
+    if spec.kernel > 1:
+        y = b.conv(y, "depthwise", inner, kernel=spec.kernel, stride=spec.stride, groups=inner, act=spec.act)
+    y = b.conv(y, "project", spec.cout)
+    return b.add(x, y) if x.shape == y.shape else y
+
+
+@op("fused", "kernel stride expand act mid")
+def fused(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Fused inverted bottleneck (Gupta and Akin, 2020): one whole convolution expands and sees the neighbours."""
+    y = b.conv(x, "expand", spec.inner, kernel=spec.kernel, stride=spec.stride, act=spec.act)
     y = b.conv(y, "project", spec.cout)
     return b.add(x, y) if x.shape == y.shape else y
 
@@ -234,8 +261,27 @@ def resblock(b: Builder, spec: OpSpec, x: Value) -> Value:
 @op("dense")
 def dense(b: Builder, spec: OpSpec, x: Value) -> Value:
     """Fully connected layer with bias and ReLU, on the mean of each channel of its input."""
-    x = x if x.shape[1:] == (1, 1) else b.global_pool(x)
-    return b.conv(x, "dense", spec.cout, bias=True, act="relu")
+    return b.conv(_pooled(b, x), "dense", spec.cout, bias=True, act="relu")
+
+
+@op("hidden", "act")
+def hidden(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Hidden layer of MobileNetV3's classifier (Howard et al., 2019): global average pool, linear layer, activation."""
+    return b.conv(_pooled(b, x), "hidden", spec.cout, bias=True, act=spec.act)
+
+
+@op("normhidden", "act")
+def normhidden(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """Hidden layer of MobileNetV4's classifier: that of MobileNetV3 with a batch norm in place of the bias."""
+    return b.conv(_pooled(b, x), "hidden", spec.cout, act=spec.act)
+
+
+@op("flatclassifier")
+def flatclassifier(b: Builder, spec: OpSpec, x: Value) -> Value:
+    """A linear layer behind a hidden one: `cout` logits of a map of one pixel."""
+    if x.shape[1:] != (1, 1):
+        raise InputError(f"flatclassifier reads maps of one pixel, not {x.shape}", hint="use classifier")
+    return b.linear(x, "linear", spec.cout)
 
 
 @op("classifier")
@@ -249,6 +295,11 @@ def normclassifier(b: Builder, spec: OpSpec, x: Value) -> Value:
     """The head of NAS-Bench-201: batch norm and ReLU before the classifier."""
     x = b.activation(b.scale_shift(x, "scale"), "relu", "relu")
     return b.linear(b.global_pool(x), "linear", spec.cout)
+
+
+def _pooled(b: Builder, x: Value) -> Value:
+    """The mean of each channel."""
+    return x if x.shape[1:] == (1, 1) else b.global_pool(x)
 
 
 def _joins(spec: OpSpec) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -24,11 +24,14 @@ _CODES = {
     "dilation": "d",
     "se": "se",
     "inputs": "n",
+    "mid": "m",
+    "start": "a",
 }
 _FIELD_OF_CODE = {code: field for field, code in _CODES.items()}
 _ALWAYS = ("cin", "cout", "height", "width")
 _WORDS = {"act": ("an activation", ACTIVATIONS), "pad": ("a padding", PADDINGS)}
 _FIELD_OF_WORD = {word: field for field, (_, words) in _WORDS.items() for word in words}
+_MAY_BE_ZERO = ("se", "mid")
 _LARGEST = 1 << 20
 
 Lowering: TypeAlias = "Callable[..., Value]"  # of a Builder, an OpSpec, and as many values as the op reads
@@ -92,6 +95,8 @@ class OpSpec:
         act: one of `ACTIVATIONS`.
         inputs: how many maps are read.
         pad: one of `PADDINGS`, as in `Conv`.
+        mid: channels inside, where they are no multiple of `cin`; 0 leaves them to `expand`.
+        start: kernel of a depthwise convolution before the expansion; 1 is none.
 
     Raises:
         InputError: the kind is unknown, a value is out of range, or a field is set that the kind does not use.
@@ -111,6 +116,8 @@ class OpSpec:
     act: str = "none"
     inputs: int = 1
     pad: str = "centred"
+    mid: int = 0
+    start: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in _kinds:
@@ -124,10 +131,17 @@ class OpSpec:
                 what, words = _WORDS[field.name]
                 if value not in words:
                     raise InputError(f"{what} is one of {', '.join(words)}, not {value!r}")
-            elif type(value) is not int or not (0 if field.name == "se" else 1) <= value <= _LARGEST:
+            elif type(value) is not int or not (0 if field.name in _MAY_BE_ZERO else 1) <= value <= _LARGEST:
                 raise InputError(f"{field.name} of op {self.kind!r} must be a positive integer, not {value!r}")
-        if self.kernel % 2 == 0:
-            raise InputError(f"a kernel is odd, so that padding is symmetric, not {self.kernel}")
+        for kernel in (self.kernel, self.start):
+            if kernel % 2 == 0:
+                raise InputError(f"a kernel is odd, so that padding is symmetric, not {kernel}")
+        if self.mid and (self.expand > 1 or self.mid % self.cin == 0):
+            raise InputError(
+                f"mid is for channels inside that are no multiple of cin, not for {self.mid} of {self.cin} channels "
+                f"with expand {self.expand}",
+                hint="use expand alone",
+            )
         if self.cin % self.groups or self.cout % self.groups:
             raise InputError(f"groups must divide both channel counts: {self.groups} against {self.cin}, {self.cout}")
 
@@ -135,6 +149,16 @@ class OpSpec:
     def input_shape(self) -> Shape:
         """Of each map that is read."""
         return (self.cin, self.height, self.width)
+
+    @property
+    def inner(self) -> int:
+        """Channels inside."""
+        return self.mid or self.expand * self.cin
+
+    def with_inner(self, channels: int) -> OpSpec:
+        """This op with so many channels inside."""
+        expand, rest = divmod(channels, self.cin)
+        return replace(self, expand=1, mid=channels) if rest else replace(self, expand=expand, mid=0)
 
     @property
     def key(self) -> str:

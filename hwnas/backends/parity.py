@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hwnas.arch.network import Network
-from hwnas.arch.primitives import Activation, Add, Conv, Graph, Linear, Node, Primitive, ScaleShift
+from hwnas.arch.primitives import Activation, Add, Conv, GlobalPool, Graph, Linear, Node, Primitive, ScaleShift
 from hwnas.backends.onnx_runtime import Run, run_onnx
 from hwnas.backends.torch import ConvNorm, Norm, load_weights, network_module
 from hwnas.backends.weights import Weights
@@ -23,6 +23,7 @@ SMALLEST_DEVIATION = 1.0
 _BATCH = 16
 _LOGIT_DEVIATION = 3.0
 _GATE = 6.0  # a hard sigmoid is flat beyond 3
+_BENT = {Activation("hsigmoid"), Activation("hswish"), Activation("relu6")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def trained_like(module: nn.Module, network: Network, seed: int) -> None:
 
     An untrained network has logits of 1e-6 and agrees with anything. Here every norm gets random scale, shift and
     statistics, by one pass over random inputs: the output of each op has a standard deviation between 0.5 and 2 (less
-    behind a hard sigmoid or a mean), ReLU6 and the gates of squeeze-excite meet values beyond their bends, running
+    behind a hard sigmoid or a mean, more behind the norm of a mean), ReLU6 and the gates of squeeze-excite meet values beyond their bends, running
     variances go down to 1e-3, as the norm's epsilon could not be seen otherwise, and logits have a standard deviation
     of about 3. The module is left in eval mode.
 
@@ -100,7 +101,7 @@ def trained_like(module: nn.Module, network: Network, seed: int) -> None:
     gates = [
         part.bias
         for part, value in parts
-        if Activation("hsigmoid") in _readers(graph, value) and isinstance(part, nn.Conv2d) and part.bias is not None
+        if _BENT & {*_readers(graph, value)} and isinstance(part, nn.Conv2d) and part.bias is not None
     ]
     linears = [part for part, _ in parts if isinstance(part, nn.Linear)]
     with torch.no_grad():
@@ -133,8 +134,14 @@ def _weighted(graph: Graph) -> Iterator[tuple[int, Node]]:
 
 
 def _scale(graph: Graph, value: int) -> float:
-    """The mean scale of the norm that writes `value`: wide before an activation, small at the end of a residual."""
+    """The mean scale of the norm that writes `value`: wide before an activation, small at the end of a residual.
+
+    Behind a pool there is one number an image and channel, too few for some to be beyond a bend otherwise.
+    """
     readers = _readers(graph, value)
+    read = graph.nodes[value - len(graph.inputs)].inputs[0] - len(graph.inputs)
+    if read >= 0 and graph.nodes[read].primitive == GlobalPool() and _BENT & {*readers}:
+        return _GATE
     if any(isinstance(reader, Activation) for reader in readers):
         return 2.2
     return 0.5 if readers == [Add()] else 1.0

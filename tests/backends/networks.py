@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from op_specs import EVERY_KIND
 
 from hwnas.arch import Network, OpSpec, SlotSpace, space_instance
+from hwnas.arch.primitives import Conv, Graph
 from hwnas.backends.litert import litert_model
 from hwnas.backends.litert_runtime import run_litert
 from hwnas.backends.onnx import onnx_model
@@ -101,6 +103,17 @@ def trained(network: Network, seed: int = 0) -> dict[str, NDArray[np.float32]]:
     module = network_module(network)
     trained_like(module, network, seed)
     return export_weights(module)
+
+
+def folded(graph: Graph) -> Graph:
+    """The graph as files hold it: a batch norm behind a convolution is its bias."""
+    nodes = (
+        replace(node, primitive=replace(node.primitive, norm=False, bias=True))
+        if isinstance(node.primitive, Conv) and node.primitive.norm
+        else node
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=tuple(nodes))
 
 
 def norms(weights: Weights) -> list[str]:

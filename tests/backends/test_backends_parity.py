@@ -19,7 +19,7 @@ from hwnas.backends.torch import export_weights, load_weights, network_module
 from hwnas.errors import ExportError
 
 # The smallest standard deviation of outputs for which agreement means something, where it is not 0.5.
-SMALLEST = {"avgpool": 0.2, "dense": 0.1, "maxpool": 0.4, "none": 0.0}
+SMALLEST = {"avgpool": 0.2, "dense": 0.1, "hidden": 0.1, "maxpool": 0.4, "none": 0.0}
 
 
 @pytest.mark.sample("spec.kind", "spec.stride", "runtime")

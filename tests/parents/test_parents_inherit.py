@@ -5,54 +5,24 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from block_tensors import output, tensors_of, through_relu6
 from made_up_parents import CLASSES, SIZE, elastic_space, made_up
-from scipy.integrate import quad
-from scipy.stats import norm
-from torch import Tensor, nn
 
 from hwnas.arch import Network, OpSpec, space_instance
 from hwnas.arch.spaces import elastic, parent_network
-from hwnas.backends.torch import GraphModule
 from hwnas.errors import InputError
 from hwnas.nas.supernet import Supernet, single_path
 from hwnas.parents import find_parent, inherit, inherited_start
-from hwnas.parents.inherit import importance, module_with, sliced
+from hwnas.parents.inherit import module_with
+from hwnas.parents.slices import importance, sliced
 
 OWN = OpSpec("mbconv", 8, 12, 9, 9, 5, 1, 6, act="relu6")
-
-
-def tensors_of(spec: OpSpec, seed: int = 0) -> dict[str, Tensor]:
-    """Weights whose norms say truly how their convolutions' outputs are spread, for Gaussian inputs."""
-    torch.manual_seed(seed)
-    module = GraphModule(spec.graph)
-    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
-    for part in norms:
-        nn.init.uniform_(part.weight, 0.2, 3.0)
-        nn.init.normal_(part.bias, 0.5)
-        part.momentum = 1.0
-    with torch.no_grad():
-        module.train()(torch.randn(64, *spec.input_shape))
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def output(spec: OpSpec, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    module = GraphModule(spec.graph).eval()
-    with torch.no_grad():
-        for name, value in module.state_dict().items():
-            value.copy_(tensors[name])
-        return module(x)  # type: ignore[no-any-return]
-
-
-def through_relu6(mean: float, deviation: float, power: int) -> float:
-    """Moment of a Gaussian behind ReLU6, by numerical integration."""
-    inside = quad(lambda z: z**power * norm.pdf(z, mean, deviation), 0, 6)[0]
-    return float(inside + 6**power * norm.sf(6, mean, deviation))
 
 
 def test_channels_are_kept_by_the_error_that_they_would_make() -> None:
@@ -119,7 +89,10 @@ def test_with_the_means_of_lost_channels_a_slice_is_closer_than_without(expand: 
         (OWN, replace(OWN, expand=1)),
         (OWN, replace(OWN, cout=8)),
         (OWN, replace(OWN, act="relu")),
-        (replace(OWN, se=4), replace(OWN, se=4, expand=3)),
+        (replace(OWN, se=4), OWN),
+        (OWN, replace(OWN, kind="fused")),
+        (OpSpec("fused", 8, 12, 9, 9, 3, 1, 4), OpSpec("fused", 8, 12, 9, 9, 1, 1, 4)),
+        (OpSpec("uib", 8, 12, 9, 9, 3, 1, 4), OpSpec("uib", 8, 12, 9, 9, 3, 1, 4, start=3)),
         (OpSpec("conv", 3, 8, 9, 9, 3), OpSpec("conv", 3, 8, 9, 9)),
     ],
 )
@@ -128,7 +101,10 @@ def test_what_is_not_inside_of_the_parent_is_refused(own: OpSpec, wanted: OpSpec
         sliced(own, wanted, tensors_of(own))
 
 
-@pytest.mark.parametrize("name", ["efficientnet-lite0", "mobilenet-v2"])
+@pytest.mark.parametrize(
+    "name",
+    ["efficientnet-lite0", "mobilenet-v2", "mobilenet-v3-small", "mobilenet-v4-conv-small", "ofa-mobilenet-v3"],
+)
 def test_the_largest_member_is_the_parent_bit_for_bit(name: str) -> None:
     weights, space = made_up(name), elastic_space(name)
     largest = space.architecture([0] * len(space.decisions))
@@ -136,7 +112,8 @@ def test_the_largest_member_is_the_parent_bit_for_bit(name: str) -> None:
     assert space.network(largest) == weights.network(resolution=SIZE)
     assert costs.extreme(max) == largest.choices
     state = inherit(weights, space.network(largest))
-    assert state.keys() == weights.tensors.keys()
+    graph = weights.network().graph
+    assert state.keys() == (graph.parameters() | graph.statistics()).keys()
     assert all(torch.equal(value, weights.tensors[key]) for key, value in state.items())
     supernet = Supernet(space)
     inherited_start(weights, space).apply(supernet, [])
@@ -146,8 +123,9 @@ def test_the_largest_member_is_the_parent_bit_for_bit(name: str) -> None:
     assert torch.equal(supernet.extract(largest).eval()(x), expected)
 
 
-def test_every_option_of_a_supernet_is_what_a_member_inherits() -> None:
-    weights, space = made_up(), elastic_space()
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "mobilenet-v3-small", "mobilenet-v4-conv-small"])
+def test_every_option_of_a_supernet_is_what_a_member_inherits(name: str) -> None:
+    weights, space = made_up(name), elastic_space(name)
     supernet = Supernet(space)
     start = inherited_start(weights, space)
     assert start.weights.keys() == supernet.state_dict().keys()

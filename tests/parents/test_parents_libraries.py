@@ -32,10 +32,19 @@ def libraries() -> tuple[Any, Any]:
 @pytest.mark.parametrize(
     ("name", "width", "made", "tolerance"),
     [
-        ("mobilenet-v2", 1.0, "torchvision", 1e-9),
-        ("mobilenet-v2", 0.5, "torchvision", 1e-9),
+        ("mobilenet-v2", 1.0, "torchvision.mobilenet_v2", 1e-9),
+        ("mobilenet-v2", 0.5, "torchvision.mobilenet_v2", 1e-9),
         ("mobilenet-v2", 0.5, "mobilenetv2_050", 1e-9),
         ("efficientnet-lite0", 1.0, "tf_efficientnet_lite0", 1e-3),  # variances are kept in single precision
+        ("mobilenet-v3-large", 1.0, "torchvision.mobilenet_v3_large", 1e-4),
+        ("mobilenet-v3-small", 1.0, "torchvision.mobilenet_v3_small", 1e-4),
+        ("mobilenet-v3-large", 1.0, "mobilenetv3_large_100", 1e-9),
+        ("mobilenet-v3-small", 0.5, "mobilenetv3_small_050", 1e-9),
+        ("tf-mobilenet-v3-large", 1.0, "tf_mobilenetv3_large_100", 1e-4),
+        ("tf-mobilenet-v3-small", 0.75, "tf_mobilenetv3_small_075", 1e-4),
+        ("mobilenet-v4-conv-small", 1.0, "mobilenetv4_conv_small", 1e-9),
+        ("mobilenet-v4-conv-small", 0.35, "mobilenetv4_conv_small_035", 1e-9),
+        ("mobilenet-v4-conv-medium", 1.0, "mobilenetv4_conv_medium", 1e-9),
     ],
 )
 def test_an_imported_network_computes_what_the_librarys_does(
@@ -50,13 +59,19 @@ def test_an_imported_network_computes_what_the_librarys_does(
     monkeypatch.setenv("HWNAS_CACHE", str(tmp_path))
     timm, torchvision = libraries
     torch.manual_seed(0)
-    theirs = torchvision.models.mobilenet_v2(width_mult=width) if made == "torchvision" else timm.create_model(made)
+    model = made.removeprefix("torchvision.")
+    narrowed = {"width_mult": width} if width < 1 else {}
+    theirs = timm.create_model(made) if model == made else getattr(torchvision.models, model)(**narrowed)
     for part in theirs.modules():
         if isinstance(part, nn.BatchNorm2d):
             nn.init.uniform_(part.weight, 0.5, 1.5)
             nn.init.normal_(part.bias, 0, 0.3)
-            nn.init.uniform_(part.running_var, 0.2, 1.0)
-            nn.init.normal_(part.running_mean, 0, 0.2)
+            part.momentum = 1.0
+    with torch.no_grad():
+        for part in theirs.modules():
+            if isinstance(part, nn.Linear):
+                nn.init.normal_(part.weight, std=part.in_features**-0.5)
+        theirs.train()(torch.randn(4, 3, 64, 64))  # statistics that keep what is behind them near 1
     torch.save(theirs.state_dict(), tmp_path / "a.pth")
     weights = import_weights(tmp_path / "a.pth", find_parent(name), width)
     ours = module_with(weights.network(resolution=64), weights.tensors)

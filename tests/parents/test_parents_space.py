@@ -9,7 +9,7 @@ import pytest
 import torch
 from made_up_parents import CLASSES, elastic_space
 
-from hwnas.arch import Network, parse_instance, space_names
+from hwnas.arch import Network, SlotSpace, parse_instance, space_names
 from hwnas.arch.spaces import parent_names, space_rungs
 from hwnas.backends.litert import litert_model
 from hwnas.backends.litert_runtime import run_litert
@@ -24,10 +24,11 @@ from hwnas.nas.decode import decode
 from hwnas.parents import PARENTS
 
 SPACE = elastic_space(resolution=40)
+FAMILIES = ["efficientnet-lite0", "mobilenet-v3-small", "mobilenet-v4-conv-small"]
 
 
-def member(seed: int) -> tuple[Network, Weights]:
-    network = SPACE.network(SPACE.drawn(random.Random(seed).randrange))
+def member(seed: int, space: SlotSpace = SPACE) -> tuple[Network, Weights]:
+    network = space.network(space.drawn(random.Random(seed).randrange))
     torch.manual_seed(seed)
     module = network_module(network)
     trained_like(module, network, seed)
@@ -35,16 +36,18 @@ def member(seed: int) -> tuple[Network, Weights]:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_files_of_members_compute_what_torch_computes(seed: int) -> None:
-    network, weights = member(seed)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_files_of_members_compute_what_torch_computes(name: str, seed: int) -> None:
+    network, weights = member(seed, elastic_space(name, resolution=40))
     inputs = random_inputs(network, 3, seed)
     assert compare(network, weights, onnx_model(network, weights), inputs).agrees
     assert compare(network, weights, litert_model(network, weights), inputs, run_litert).agrees
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
-def test_int8_files_of_members_are_close(runtime: str) -> None:
-    network, weights = member(2)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_int8_files_of_members_are_close(name: str, runtime: str) -> None:
+    network, weights = member(2, elastic_space(name, resolution=40))
     samples = random_inputs(network, 12, 0)
     run: Run
     if runtime == "onnxruntime":

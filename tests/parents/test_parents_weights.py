@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hwnas.arch.spaces import parent_network
 from hwnas.errors import InputError, StorageError
 from hwnas.files import sha256_of
 from hwnas.parents import PARENTS, find_parent, import_weights, weights_of
-from hwnas.parents.checkpoint_names import TENSORFLOW_PORT, TIMM, TORCHVISION_MOBILENET_V2, Naming
+from hwnas.parents.checkpoint_names import TIMM, Naming
 from hwnas.parents.inherit import module_with
 from hwnas.parents.parent import Package
 from hwnas.parents.parent_weights import kept_at
@@ -29,13 +30,18 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "naming"), [(LITE, TENSORFLOW_PORT), (LITE, TIMM), (MOBILE, TIMM), (MOBILE, TORCHVISION_MOBILENET_V2)]
+    ("name", "naming"),
+    [
+        (name, naming)
+        for name in (LITE, MOBILE, "mobilenet-v3-small", "mobilenet-v4-conv-small", "ofa-mobilenet-v3")
+        for naming in find_parent(name).namings
+    ],
 )
 def test_a_checkpoint_becomes_the_weights_of_a_parent(name: str, naming: Naming, tmp_path: Path) -> None:
     made, parent = made_up(name), find_parent(name)
     imported = import_weights(saved(tmp_path / "a.pth", made, naming), parent, WIDTH)
     again = weights_of(parent, WIDTH)
-    added = parent.epsilon - NORM_EPSILON
+    added = naming.epsilon - NORM_EPSILON
     for found in (imported, again):
         assert (found.classes, found.source, len(found.sha256)) == (CLASSES, "a.pth", 64)
         assert found.tensors.keys() == made.tensors.keys()
@@ -60,7 +66,7 @@ def test_another_epsilon_is_the_same_function(tmp_path: Path) -> None:
     reference = module_with(network, made.tensors).eval()
     for part in reference.modules():
         if isinstance(part, nn.BatchNorm2d):
-            part.eps = parent.epsilon
+            part.eps = parent.namings[1].epsilon
     imported = import_weights(saved(tmp_path / "a.pth", made, TIMM), parent, WIDTH)
     x = torch.randn(3, *network.input_shape)
     with torch.no_grad():
@@ -221,7 +227,34 @@ def test_missing_weights_come_with_the_next_step() -> None:
 def test_every_parent_names_each_tensor_of_its_network_once_in_every_naming() -> None:
     for parent in PARENTS.values():
         network = parent.network()
+        shapes = parent.shapes(network)
         for naming in parent.namings:
-            names = naming.names(network)
-            assert names.keys() == (network.graph.parameters() | network.graph.statistics()).keys()
+            names = naming.names(network, shapes)
+            assert names.keys() == shapes.keys() - set(naming.zeros)
             assert len(set(names.values())) == len(names)
+
+
+def test_a_linear_layer_is_a_convolution_of_one_pixel(tmp_path: Path) -> None:
+    made, parent = made_up("mobilenet-v3-small"), find_parent("mobilenet-v3-small")
+    state, name = checkpoint(made, parent.namings[0]), "classifier.0.weight"
+    flat = state | {name: state[name].flatten(1)}
+    torch.save(flat, tmp_path / "a.pth")
+    found = import_weights(tmp_path / "a.pth", parent, WIDTH).tensors["hidden.hidden.weight"]
+    assert torch.equal(found, made.tensors["hidden.hidden.weight"])
+    torch.save(flat | {name: flat[name][:, :-1].clone()}, tmp_path / "b.pth")
+    with pytest.raises(InputError, match=r"hidden\.hidden\.weight must have the shape"):
+        import_weights(tmp_path / "b.pth", parent, WIDTH)
+
+
+def test_a_supernets_checkpoint_brings_its_transforms(tmp_path: Path) -> None:
+    made, parent = made_up("ofa-mobilenet-v3"), find_parent("ofa-mobilenet-v3")
+    state = checkpoint(made, parent.namings[0])
+    matrix = "blocks.1.mobile_inverted_conv.depth_conv.conv.7to5_matrix"
+    assert state[matrix].shape == (25, 25)
+    torch.save(state, tmp_path / "a.pth")
+    import_weights(tmp_path / "a.pth", parent, WIDTH)
+    assert torch.equal(weights_of(parent, WIDTH).tensors["s1b0.depthwise.7to5"], state[matrix])
+    del state[matrix]
+    torch.save(state, tmp_path / "b.pth")
+    with pytest.raises(InputError, match=re.escape(f"lacks {matrix!r}")):
+        import_weights(tmp_path / "b.pth", parent, WIDTH)

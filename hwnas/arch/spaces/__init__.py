@@ -22,6 +22,8 @@ from hwnas.arch.spaces.fbnet import fbnet
 from hwnas.arch.spaces.macro import RUNGS as MACRO_RUNGS
 from hwnas.arch.spaces.macro import macro
 from hwnas.arch.spaces.mobile import RUNGS, mobile, mobilenet_v2
+from hwnas.arch.spaces.mobilenet_v3 import mobilenet_v3
+from hwnas.arch.spaces.mobilenet_v4 import mobilenet_v4
 from hwnas.arch.spaces.nasbench201 import nasbench201
 from hwnas.arch.spaces.toy import toy
 from hwnas.errors import InputError
@@ -75,6 +77,10 @@ class _Family:
 _PARENTS: dict[str, Callable[..., Network]] = {
     **{f"efficientnet-lite{model}": partial(efficientnet_lite, model) for model in range(len(MODELS))},
     "mobilenet-v2": mobilenet_v2,
+    **{f"mobilenet-v3-{model}": partial(mobilenet_v3, model) for model in ("large", "small")},
+    **{f"tf-mobilenet-v3-{model}": partial(mobilenet_v3, model, pad="same") for model in ("large", "small")},
+    **{f"mobilenet-v4-conv-{model}": partial(mobilenet_v4, model) for model in ("small", "medium")},
+    "ofa-mobilenet-v3": partial(mobilenet_v3, "ofa"),
 }
 """Networks by name, from width, resolution, input channels and classes."""
 

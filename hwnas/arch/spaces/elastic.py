@@ -11,18 +11,22 @@ from hwnas.arch.slot_space import SlotSpace
 from hwnas.arch.space import Decision, Slot
 from hwnas.errors import InputError
 
-_KERNELS, _EXPANSIONS = (5, 3), (4, 3, 2)
+BLOCKS = ("mbconv", "uib", "fused")
+"""Kinds of op that are chosen."""
+
+_KERNELS, _EXPANSIONS = (5, 3), (6, 4, 3, 2)
 
 
 def elastic(name: str, parent: Network) -> SlotSpace:
     """The networks with smaller kernels and expansions than `parent`, and without some of its residual blocks.
 
-    The first option of every decision is the parent's own. Blocks that change channels or size always stay; what is
-    left of a stage is how deep it is.
+    A universal inverted bottleneck may also lose one of its depthwise convolutions, or both. The first option of every
+    decision is the parent's own. Blocks that change channels or size always stay; what is left of a stage is how deep
+    it is.
 
     Args:
         name: of the instance.
-        parent: a chain of ops; its `mbconv` are what is chosen.
+        parent: a chain of ops; its `BLOCKS` are what is chosen.
 
     Raises:
         InputError: the parent is no chain.
@@ -45,11 +49,34 @@ def elastic(name: str, parent: Network) -> SlotSpace:
 
 def _options(spec: OpSpec) -> dict[str, OpSpec]:
     """What can stand in the place of an op, by name; the op itself comes first."""
-    if spec.kind != "mbconv":
+    if spec.kind not in BLOCKS:
         return {spec.kind: spec}
-    kernels = (spec.kernel, *(kernel for kernel in _KERNELS if kernel < spec.kernel))
-    expansions = (spec.expand, *(expand for expand in _EXPANSIONS if expand < spec.expand))
-    found = {f"k{k}e{e}": replace(spec, kernel=k, expand=e) for k, e in itertools.product(kernels, expansions)}
+    inners = (spec.inner, *(spec.cin * expand for expand in _EXPANSIONS if spec.cin * expand < spec.inner))
+    found = {}
+    for (start, kernel), inner in itertools.product(_kernels(spec), inners):
+        one = replace(spec, start=start, kernel=kernel).with_inner(inner)
+        found[_named(one)] = one
     if spec.input_shape == spec.output_shape:
         found["skip"] = OpSpec("skip", spec.cin, spec.cout, spec.height, spec.width)
     return found
+
+
+def _kernels(spec: OpSpec) -> list[tuple[int, int]]:
+    """Kernels before and behind the expansion, those of the block first; 1 is no convolution.
+
+    Where there are two, they shrink together, or one of them goes: all pairs would be twice as many.
+    """
+    start, kernel = spec.start, spec.kernel
+    smaller = [(min(size, start), size) for size in _KERNELS if size < kernel]
+    if spec.kind != "uib":
+        return [(start, kernel), *smaller]
+    smaller += [(size, min(size, kernel)) for size in _KERNELS if size < start]
+    found = dict.fromkeys([(start, kernel), *smaller, (start, 1), (1, kernel), (1, 1)])
+    return [pair for pair in found if spec.stride == 1 or max(pair) > 1]
+
+
+def _named(spec: OpSpec) -> str:
+    """Such as k5e4, or a5k3e4 with a depthwise convolution in front."""
+    start = f"a{spec.start}" if spec.start > 1 else ""
+    kernel = f"k{spec.kernel}" if spec.kernel > 1 else ""
+    return f"{start}{kernel}e{spec.inner / spec.cin:.3g}"

@@ -13,8 +13,8 @@ from hwnas.devices.measure_file import MEMORY_GB, STALL_S, Verification, measure
 from hwnas.devices.statistic import Statistic
 from hwnas.devices.verdict import MAX_PROCESSES
 from hwnas.events import Events, OnEvent
-from hwnas.export.predict import OnUnreadable, Prediction
-from hwnas.export.predict import predict as classify
+from hwnas.exporting.predict import OnUnreadable, Prediction
+from hwnas.exporting.predict import predict as classify
 from hwnas.latency.known_reference import known_reference
 from hwnas.report import page
 from hwnas.run.run_folder import RunFolder

@@ -5,9 +5,6 @@ XNNPACK takes over every node, so that a model runs as one delegate.
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -32,14 +29,13 @@ from hwnas.arch.primitives import (
     Slice,
 )
 from hwnas.backends.interface import BARE, Interface, Normalisation, normalised
-from hwnas.backends.litert_metadata import LABELS, METADATA_NAME, label_text, model_metadata
+from hwnas.backends.litert_metadata import METADATA_NAME, archived, model_metadata
 from hwnas.backends.tflite_tables import Buffer, as_they_are, packed, schema, table
 from hwnas.backends.weights import Affine, Weights, fold, random_weights
 from hwnas.errors import ExportError
 from hwnas.files import sha256
 
 INPUT, OUTPUT, SIGNATURE = "input", "logits", "serving_default"
-METADATA = "metadata.json"
 
 _Borders: TypeAlias = tuple[tuple[int, int], tuple[int, int]]  # above and below, left and right
 _FUSED = {"relu": schema.ActivationFunctionType.RELU, "relu6": schema.ActivationFunctionType.RELU6}
@@ -97,21 +93,6 @@ def fingerprint(spec: OpSpec) -> str:
     network = Network.single(spec)
     shapes = network.graph.parameters() | network.graph.statistics()
     return sha256(litert_model(network, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}))[:16]
-
-
-def archived(metadata: Mapping[str, str]) -> bytes:
-    """A zip archive of the metadata, the same bytes for the same metadata; nothing for none.
-
-    Of a file that reads pixels it has the names of the classes as well. Nothing is compressed, as MediaPipe wants it.
-    """
-    if not metadata:
-        return b""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(dict(sorted(metadata.items())), ensure_ascii=False))
-        if Interface.of_metadata(metadata).pixels:
-            archive.writestr(zipfile.ZipInfo(LABELS), label_text(metadata))
-    return buffer.getvalue()
 
 
 def _fuse(graph: Graph) -> tuple[Graph, dict[str, int]]:

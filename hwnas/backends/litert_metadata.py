@@ -1,24 +1,33 @@
-"""What TensorFlow Lite's metadata say of an image classifier, for MediaPipe Tasks, the Task Library and Android Studio.
+"""The metadata of .tflite files: hwnas's own, in a zip archive behind the model, and TensorFlow Lite's.
 
-Tables and fields are those of `metadata_schema.fbs` of tflite-support, version 1.0.0; a field goes by its number there.
+The latter describe an image classifier for MediaPipe Tasks, the Task Library and Android Studio. Their tables and
+fields are those of `metadata_schema.fbs` of tflite-support, version 1.0.0; a field goes by its number there.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from hwnas.backends.interface import Output
+from hwnas.backends.interface import Interface, Output
 from hwnas.backends.tflite_tables import flatbuffers
+from hwnas.errors import ExportError
+from hwnas.schema import json_as
 
+METADATA = "metadata.json"
+"""The file in the zip archive behind the model with what hwnas says of it."""
 METADATA_NAME = "TFLITE_METADATA"
-"""Of the entry of the model that holds them."""
+"""Of the entry of the model that holds TensorFlow Lite's."""
 LABELS = "labels.txt"
 """The file in the zip archive behind the model that names the classes, one a line."""
 
+_LARGEST_METADATA = 16 << 20
 _IDENTIFIER, _PARSER = b"M001", "1.0.0"
 _COLOUR_SPACES = {"rgb": 1, "gray": 2}
 _FEATURES, _IMAGE = 1, 2  # content
@@ -26,7 +35,38 @@ _NORMALIZATION = 1  # a process unit
 _AXIS_LABELS = 2  # an associated file
 
 
-def label_text(metadata: Mapping[str, str]) -> str:
+def archived(metadata: Mapping[str, str]) -> bytes:
+    """A zip archive of the metadata, the same bytes for the same metadata; nothing for none.
+
+    Of a file that reads pixels it has the names of the classes as well. Nothing is compressed, as MediaPipe wants it.
+    """
+    if not metadata:
+        return b""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(dict(sorted(metadata.items())), ensure_ascii=False))
+        if Interface.of_metadata(metadata).pixels:
+            archive.writestr(zipfile.ZipInfo(LABELS), _label_text(metadata))
+    return buffer.getvalue()
+
+
+def metadata_of(model: bytes) -> dict[str, str]:
+    """The metadata that `litert_model` put behind the model; none where it did not.
+
+    Raises:
+        ExportError: they are damaged.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(METADATA) as file:
+            content = file.read(_LARGEST_METADATA)
+    except (zipfile.BadZipFile, KeyError):
+        return {}
+    except (ValueError, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise ExportError(f"the metadata of the model are damaged: {error}") from error
+    return json_as(content, dict[str, str], "the metadata of the model", error=ExportError)
+
+
+def _label_text(metadata: Mapping[str, str]) -> str:
     """The class names that the metadata of a file hold, one a line; empty where they hold none."""
     names = json.loads(metadata.get("names", "{}"))
     return "".join(f"{names[str(index)]}\n" for index in range(len(names)))

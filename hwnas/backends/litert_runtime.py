@@ -1,13 +1,10 @@
-"""LiteRT's interpreter: the outputs of a model, and the metadata behind it."""
+"""LiteRT's interpreter: the outputs of a model."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +14,10 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from hwnas.backends.litert import METADATA, SIGNATURE
+from hwnas.backends.litert import SIGNATURE
 from hwnas.backends.onnx_runtime import Compute
 from hwnas.errors import ExportError
-from hwnas.schema import json_as
 
-_LARGEST_METADATA = 16 << 20
 _STORED: dict[Any, tuple[int, int]] = {np.int8: (-128, 127), np.uint8: (0, 255)}
 """Types of tensors that stand for real values, and their range."""
 
@@ -37,22 +32,6 @@ def check(model: bytes) -> None:
         interpreter(model)
     except (ValueError, RuntimeError) as error:
         raise ExportError(f"LiteRT refuses the model: {error}") from error
-
-
-def metadata_of(model: bytes) -> dict[str, str]:
-    """The metadata that `litert_model` put behind the model; none where it did not.
-
-    Raises:
-        ExportError: they are damaged.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(METADATA) as file:
-            content = file.read(_LARGEST_METADATA)
-    except (zipfile.BadZipFile, KeyError):
-        return {}
-    except (ValueError, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise ExportError(f"the metadata of the model are damaged: {error}") from error
-    return json_as(content, dict[str, str], "the metadata of the model", error=ExportError)
 
 
 def run_litert(model: bytes, inputs: NDArray[Any]) -> NDArray[np.float32]:

@@ -122,7 +122,7 @@ def _onnx(runtime: Runtime) -> ModelFormat:
 
 def _tflite(runtime: Runtime) -> ModelFormat:
     try:
-        from hwnas.backends import litert, litert_runtime
+        from hwnas.backends import litert, litert_metadata, litert_runtime
     except ImportError as error:
         raise InputError("models for LiteRT need ai-edge-litert", hint="pip install 'hwnas[litert]'") from error
     return ModelFormat(
@@ -133,7 +133,7 @@ def _tflite(runtime: Runtime) -> ModelFormat:
         litert_runtime.run_litert,
         litert_runtime.open_litert,
         litert_runtime.check,
-        litert_runtime.metadata_of,
+        litert_metadata.metadata_of,
     )
 
 

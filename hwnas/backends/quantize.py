@@ -81,8 +81,9 @@ def quantize_litert(model: bytes, samples: NDArray[np.float32]) -> bytes:
         InputError: LiteRT's quantiser is not installed.
         ExportError: it refuses the model.
     """
-    from hwnas.backends.litert import INPUT, SIGNATURE, archived
-    from hwnas.backends.litert_runtime import interpreter, metadata_of
+    from hwnas.backends.litert import INPUT, SIGNATURE
+    from hwnas.backends.litert_metadata import archived, metadata_of
+    from hwnas.backends.litert_runtime import interpreter
     from hwnas.backends.tflite_tables import packed, unpacked, with_uint8_input
 
     try:

@@ -24,8 +24,10 @@ from hwnas.errors import ExportError, InputError
 from hwnas.runtimes import Runtime
 
 _DEAD = 1e-6  # the largest value of an activation that is taken for zero
-_FLOAT_SOFTMAX = {"regex": ".*", "operation": "SOFTMAX", "algorithm_key": "no_quantize"}
-"""A rule of ai-edge-quantizer's: eight bits of a probability would be steps of 1/256."""
+_FLOAT_SCORES = [
+    {"regex": ".*", "operation": operation, "algorithm_key": "no_quantize"} for operation in ("SOFTMAX", "OUTPUT")
+]
+"""Rules of ai-edge-quantizer's: eight bits of a probability would be steps of 1/256."""
 
 
 def quantize_onnx(model: bytes, samples: NDArray[np.float32]) -> bytes:
@@ -72,7 +74,7 @@ def quantize_onnx(model: bytes, samples: NDArray[np.float32]) -> bytes:
 def quantize_litert(model: bytes, samples: NDArray[np.float32]) -> bytes:
     """A LiteRT model of int8 activations and weights, these with a scale per channel.
 
-    Input and output are int8, too. Where the model reads pixels they are uint8 then, and probabilities stay float.
+    Input and output are int8, too; of a model that reads pixels they are uint8, and the output stays float.
 
     Args:
         samples: inputs of the model (n, C, H, W) that the ranges of the activations are taken from.
@@ -98,7 +100,7 @@ def quantize_litert(model: bytes, samples: NDArray[np.float32]) -> bytes:
     with _quiet():
         try:
             own = quantizer.Quantizer(bytearray(model))
-            own.load_quantization_recipe([*recipe.static_wi8_ai8(), _FLOAT_SOFTMAX])
+            own.load_quantization_recipe([*recipe.static_wi8_ai8(), *(_FLOAT_SCORES if pixels else ())])
             ranges = _without_dead(own.calibrate({SIGNATURE: feeds}))
             if pixels:
                 ranges[INPUT] |= {

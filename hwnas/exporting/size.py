@@ -18,7 +18,7 @@ from hwnas.backends.model_format import format_of
 from hwnas.backends.onnx import INPUT, OUTPUT, onnx_model
 from hwnas.runtimes import DEFAULT, runtime_named
 
-_FRAME_BYTES = {".onnx": 2048, ".tflite": 5120}
+_FRAME_BYTES = {".onnx": 1600, ".tflite": 4096}
 """More than all that is neither an op nor counted by `size_model`: versions, what is computed around the network, names
 of metadata, and how an app makes the input."""
 _EMPTY_BYTES = {".onnx": 0, ".tflite": 352}

@@ -16,6 +16,7 @@ from run_fakes import SETTINGS, SPACE, FakeVerdicts, a_config, install, latencie
 
 from hwnas.arch.space import SearchSpace
 from hwnas.backends.model_format import format_of
+from hwnas.backends.weights import random_weights
 from hwnas.data import load_dataset
 from hwnas.errors import DivergedError, ExportError, InfeasibleBudgetError, InputError
 from hwnas.exporting.predict import predict
@@ -351,7 +352,11 @@ def test_quantising_that_costs_too_much_is_refused(runs: Runs, monkeypatch: pyte
 
     def useless(model: bytes, samples: Any) -> bytes:
         network = SPACE.network(SPACE.architecture((0,) * len(SPACE.decisions)))
-        return model_format.random_model(network)
+        metadata, interface = model_format.metadata(model), model_format.app_interface((0.5,) * 3, (0.2,) * 3)
+        weights = random_weights(network.graph, 0)
+        content = model_format.model(network, weights, metadata=metadata, interface=interface)
+        assert model_format.quantize is not None
+        return model_format.quantize(content, samples)
 
     monkeypatch.setattr(context, "format_of", lambda *_: dataclasses.replace(model_format, quantize=useless))
     with pytest.raises(ExportError, match=r"quantising costs .* points") as caught:

@@ -100,7 +100,8 @@ def format_of(runtime: str, precision: str = "fp32") -> ModelFormat:
     found = runtime_named(runtime)
     model_format = _FLOAT[found.suffix](found)
     if precision == "fp16":
-        return replace(model_format, model=partial(model_format.model, half=True))
+        write: Any = model_format.model
+        return replace(model_format, model=partial(write, half=True))
     return model_format if precision == "fp32" else _int8(model_format, found)
 
 

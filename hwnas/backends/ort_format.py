@@ -10,6 +10,7 @@ import onnxruntime
 from hwnas.backends.onnx_runtime import RUNTIME_ERRORS
 from hwnas.errors import ExportError
 
+_ERRORS: tuple[type[Exception], ...] = (*RUNTIME_ERRORS, OSError)
 _OF_ONE_CPU = ["NchwcTransformer"]
 """Optimisations whose result other CPUs refuse; `onnxruntime.tools.convert_onnx_models_to_ort` leaves them out, too."""
 
@@ -31,5 +32,5 @@ def ort_model(model: bytes) -> bytes:
                 model, options, providers=["CPUExecutionProvider"], disabled_optimizers=_OF_ONE_CPU
             )
             return path.read_bytes()
-        except (*RUNTIME_ERRORS, OSError) as error:
+        except _ERRORS as error:
             raise ExportError(f"ONNX Runtime cannot write the model in its own format: {error}") from error

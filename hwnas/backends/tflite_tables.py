@@ -16,6 +16,8 @@ try:
 except ImportError as error:
     raise InputError("LiteRT needs the package ai-edge-litert", hint="pip install ai-edge-litert") from error
 
+__all__ = ["Buffer", "as_they_are", "flatbuffers", "packed", "schema", "table", "unpacked", "with_uint8_input"]
+
 _DAMAGED = (ValueError, TypeError, IndexError, AttributeError, KeyError, OverflowError, MemoryError, struct.error)
 
 

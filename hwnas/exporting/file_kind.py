@@ -101,8 +101,9 @@ class FileKind:
         if self.format == "tflite":
             return found
         opset, ir_version = self.versions
-        plain: Any = partial(found.model, opset=opset, ir_version=ir_version, plain_gates=bool(self.providers))
-        return replace(found, model=plain)
+        write: Any = found.model
+        model = partial(write, opset=opset, ir_version=ir_version, plain_gates=bool(self.providers))
+        return replace(found, model=model)
 
     def finished(self, content: bytes, images: NDArray[np.uint8]) -> bytes:
         """The file, checked against the rules of its format.

@@ -70,8 +70,8 @@ def export_model(
     interface = interface or Interface(layout=model_format.layout)
     metadata = file_metadata(dataset, network, interface, facts)
     images = real_images(dataset)
-    read = (as_read(images, dataset, one) for one in (BARE, interface))
-    content, parity = faithful(model_format, network, weights, metadata, interface, *read)
+    inputs, read = (as_read(images, dataset, one) for one in (BARE, interface))
+    content, parity = faithful(model_format, network, weights, metadata, interface, inputs, read)
     drop = None
     if model_format.quantize is not None:
         content, drop = quantised(model_format, content, dataset, max_drop, metric)

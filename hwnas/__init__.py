@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hwnas.api.exports import export
     from hwnas.api.learning import meta_train
     from hwnas.api.model_files import predict, write_report
     from hwnas.api.outcomes import SearchPlan, SearchResult
@@ -67,6 +68,7 @@ __all__ = [
     "UnreachableError",
     "Verdict",
     "adapt_device",
+    "export",
     "load_dataset",
     "meta_train",
     "plan_search",
@@ -87,6 +89,7 @@ _HOMES = {
     "Target": "config",
     "Verdict": "devices.verdict",
     "adapt_device": "api.tables",
+    "export": "api.exports",
     "load_dataset": "data",
     "meta_train": "api.learning",
     "plan_search": "api.searches",

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 from hwnas.api.arguments import AtLeast1, PathArgument, checked
-from hwnas.export.predict import OnUnreadable, Prediction
-from hwnas.export.predict import predict as classify
+from hwnas.exporting.predict import OnUnreadable, Prediction
+from hwnas.exporting.predict import predict as classify
 from hwnas.report import page
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.run_marker import check_replaceable

@@ -5,14 +5,11 @@ XNNPACK takes over every node, so that a model runs as one delegate.
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
@@ -31,28 +28,32 @@ from hwnas.arch.primitives import (
     Shape,
     Slice,
 )
+from hwnas.backends.interface import BARE, Interface, Normalisation, normalised
+from hwnas.backends.litert_metadata import METADATA_NAME, archived, model_metadata
+from hwnas.backends.tflite_tables import Buffer, as_they_are, packed, schema, table
 from hwnas.backends.weights import Affine, Weights, fold, random_weights
-from hwnas.errors import ExportError, InputError
+from hwnas.errors import ExportError
 from hwnas.files import sha256
 
-try:
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-except ImportError as error:
-    raise InputError("LiteRT needs the package ai-edge-litert", hint="pip install ai-edge-litert") from error
-
 INPUT, OUTPUT, SIGNATURE = "input", "logits", "serving_default"
-METADATA = "metadata.json"
 
 _Borders: TypeAlias = tuple[tuple[int, int], tuple[int, int]]  # above and below, left and right
 _FUSED = {"relu": schema.ActivationFunctionType.RELU, "relu6": schema.ActivationFunctionType.RELU6}
 _TYPES: dict[type[np.generic], int] = {
+    np.float16: schema.TensorType.FLOAT16,
     np.float32: schema.TensorType.FLOAT32,
     np.int32: schema.TensorType.INT32,
 }
 
 
-def litert_model(network: Network, weights: Weights, *, metadata: Mapping[str, str] | None = None) -> bytes:
+def litert_model(
+    network: Network,
+    weights: Weights,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    interface: Interface = BARE,
+    half: bool = False,
+) -> bytes:
     """The network as a LiteRT model: `input` (1, H, W, C) float32 to `logits` (1, classes) float32.
 
     Further inputs are called `input1`, `input2` and so on.
@@ -62,16 +63,23 @@ def litert_model(network: Network, weights: Weights, *, metadata: Mapping[str, s
         weights: every parameter and running statistic of `network.graph`, by name.
         metadata: goes behind the model as `metadata.json` in a zip archive, as TFLite's own metadata do: runtimes do
             not read that far, and `unzip -p model.tflite metadata.json` shows it.
+        interface: what the file computes around the network. A file that reads pixels has TensorFlow Lite's own
+            metadata, too, and the names of the classes as `labels.txt` in the archive.
+        half: weights in float16, which runtimes expand when they load the file.
 
     Raises:
-        ExportError: a weight is missing or has another shape.
+        ExportError: a weight is missing or has another shape, or the network has no such interface.
     """
-    graph, constants = fold(network.graph, weights)
+    graph, folded = fold(network.graph, weights)
+    constants, left = normalised(graph, folded, interface)
     graph, fused = _fuse(graph)
-    writer = _Writer(graph, constants, fused)
+    writer = _Writer(graph, constants, fused, half)
+    writer.begin(interface, left)
     for value, node in enumerate(graph.nodes, len(graph.inputs)):
         writer.write(node, value)
-    return writer.content() + archived(metadata or {})
+    facts = interface.to_metadata() | dict(metadata or {})
+    own = model_metadata(facts, interface.output) if interface.pixels else b""
+    return writer.content(interface, own) + archived(facts)
 
 
 def micro_model(spec: OpSpec, seed: int = 0) -> bytes:
@@ -85,16 +93,6 @@ def fingerprint(spec: OpSpec) -> str:
     network = Network.single(spec)
     shapes = network.graph.parameters() | network.graph.statistics()
     return sha256(litert_model(network, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}))[:16]
-
-
-def archived(metadata: Mapping[str, str]) -> bytes:
-    """A zip archive of the metadata, the same bytes for the same metadata; nothing for none."""
-    if not metadata:
-        return b""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(dict(sorted(metadata.items())), ensure_ascii=False))
-    return buffer.getvalue()
 
 
 def _fuse(graph: Graph) -> tuple[Graph, dict[str, int]]:
@@ -112,27 +110,52 @@ def _fuse(graph: Graph) -> tuple[Graph, dict[str, int]]:
 
 
 class _Writer:
-    def __init__(self, graph: Graph, parameters: Mapping[str, Affine], fused: Mapping[str, int]) -> None:
+    def __init__(self, graph: Graph, parameters: Mapping[str, Affine], fused: Mapping[str, int], half: bool) -> None:
         self._graph = graph
         self._parameters = parameters
         self._fused = fused
-        self._buffers: list[Any] = [_Buffer()]  # the first one is empty by convention
+        self._half = half
+        self._buffers: list[Any] = [Buffer()]  # the first one is empty by convention
         self._tensors: list[Any] = []
         self._operators: list[Any] = []
         self._codes: dict[tuple[int, int], int] = {}  # of operators: (builtin, version)
         self._constants: dict[str, int] = {}
-        self._values = {
-            index: self._tensor(f"{INPUT}{index or ''}", _nhwc(shape), schema.TensorType.FLOAT32)
-            for index, shape in enumerate(graph.inputs)
-        }
-        for index, shape in enumerate(graph.zeros):
-            self._values[~index] = self._constant(f"zero_{index}", np.zeros(_nhwc(shape)))
+        self._given: list[int] = []
+        self._values: dict[int, int] = {}
 
-    def content(self) -> bytes:
-        """The model as a file."""
-        given = [self._values[index] for index in range(len(self._graph.inputs))]
-        target = self._values[self._graph.output]
-        subgraph = _table(
+    def begin(self, interface: Interface, left: Normalisation) -> None:
+        """Append the inputs, and what makes of pixels what the network reads."""
+        kind = schema.TensorType.UINT8 if interface.input == "uint8" else schema.TensorType.FLOAT32
+        self._given = [
+            self._tensor(f"{INPUT}{index or ''}", _nhwc(shape), kind) for index, shape in enumerate(self._graph.inputs)
+        ]
+        self._values = dict(enumerate(self._given))
+        shape = _nhwc(self._graph.inputs[0])
+        if kind == schema.TensorType.UINT8:
+            self._tensors[self._given[0]].quantization = as_they_are()
+            self._values[0] = self._op("DEQUANTIZE", self._given, f"{INPUT}_float", shape)
+        for step, values in (("MUL", left.scale), ("ADD", left.shift)):
+            if values is not None:  # a row of the image: repeating three numbers a pixel is slow in XNNPACK
+                row = values if len(values) == 1 else np.tile(values, shape[2]).reshape(1, 1, *shape[2:])
+                name = f"{INPUT}_{step.lower()}"
+                read = [self._values[0], self._constant(f"{name}.values", row)]
+                self._values[0] = self._op(step, read, name, shape, step.capitalize())
+        for index, zero in enumerate(self._graph.zeros):
+            self._values[~index] = self._constant(f"zero_{index}", np.zeros(_nhwc(zero)))
+
+    def content(self, interface: Interface, own_metadata: bytes) -> bytes:
+        """The model as a file, with the flatbuffer of TensorFlow Lite's metadata, if any."""
+        given, target, made = self._given, self._values[self._graph.output], OUTPUT
+        if interface.output == "probabilities":
+            made, shape = interface.output, self._tensors[target].shape
+            if len(shape) != 2:
+                raise ExportError("probabilities are of classes, but the network ends in a map")
+            target = self._op("SOFTMAX", [target], made, shape, "Softmax", beta=1.0)
+        metadata = None
+        if own_metadata:
+            metadata = [table("Metadata", name=METADATA_NAME, buffer=len(self._buffers))]
+            self._buffers.append(Buffer(np.frombuffer(own_metadata, np.uint8)))
+        subgraph = table(
             "SubGraph",
             tensors=self._tensors,
             operators=self._operators,
@@ -140,27 +163,26 @@ class _Writer:
             outputs=[target],
             name="main",
         )
-        signature = _table(
+        signature = table(
             "SignatureDef",
-            inputs=[_table("TensorMap", name=self._tensors[one].name, tensorIndex=one) for one in given],
-            outputs=[_table("TensorMap", name=OUTPUT, tensorIndex=target)],
+            inputs=[table("TensorMap", name=self._tensors[one].name, tensorIndex=one) for one in given],
+            outputs=[table("TensorMap", name=made, tensorIndex=target)],
             signatureKey=SIGNATURE,
         )
-        model = _table(
+        model = table(
             "Model",
             version=3,
             description="hwnas",
             operatorCodes=[
-                _table("OperatorCode", builtinCode=code, deprecatedBuiltinCode=min(code, 127), version=version)
+                table("OperatorCode", builtinCode=code, deprecatedBuiltinCode=min(code, 127), version=version)
                 for code, version in self._codes
             ],
             subgraphs=[subgraph],
             buffers=self._buffers,
             signatureDefs=[signature],
+            metadata=metadata,
         )
-        builder = flatbuffers.Builder(1 << 16)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return packed(model)
 
     def write(self, node: Node, value: int) -> None:
         """Append the operators of one primitive, whose result is `value`."""
@@ -290,7 +312,7 @@ class _Writer:
     ) -> int:
         """Append one operator of LiteRT; the result is the tensor `name`."""
         code = getattr(schema.BuiltinOperator, kind), version
-        operator = _table(
+        operator = table(
             "Operator",
             opcodeIndex=self._codes.setdefault(code, len(self._codes)),
             inputs=list(inputs),
@@ -298,48 +320,30 @@ class _Writer:
         )
         if options:
             operator.builtinOptionsType = getattr(schema.BuiltinOptions, f"{options}Options")
-            operator.builtinOptions = _table(f"{options}Options", **fields)
+            operator.builtinOptions = table(f"{options}Options", **fields)
         self._operators.append(operator)
         return int(operator.outputs[0])
 
     def _affine(self, node: Node, weight: ArrayLike, bias: ArrayLike | None) -> list[int]:
         """Constants of a convolution or linear layer; XNNPACK wants a bias with each."""
         bias = np.zeros(node.shape[0]) if bias is None else bias
-        return [self._constant(f"{node.name}.weight", weight), self._constant(f"{node.name}.bias", bias)]
+        kernel = self._constant(f"{node.name}.weight", weight, np.float16 if self._half else np.float32)
+        if self._half:
+            shape = self._tensors[kernel].shape
+            kernel = self._op("DEQUANTIZE", [kernel], f"{node.name}.weight_float", shape, version=3)
+        return [kernel, self._constant(f"{node.name}.bias", bias)]
 
     def _constant(self, name: str, values: ArrayLike, kind: type[np.generic] = np.float32) -> int:
         """The tensor of this name with these values, written once."""
         if name not in self._constants:
             array = np.asarray(values, kind)
-            self._buffers.append(_Buffer(np.frombuffer(array.tobytes(), np.uint8)))
+            self._buffers.append(Buffer(np.frombuffer(array.tobytes(), np.uint8)))
             self._constants[name] = self._tensor(name, array.shape, _TYPES[kind], len(self._buffers) - 1)
         return self._constants[name]
 
     def _tensor(self, name: str, shape: Sequence[int], kind: int, buffer: int = 0) -> int:
-        self._tensors.append(_table("Tensor", name=name, shape=list(shape), type=kind, buffer=buffer))
+        self._tensors.append(table("Tensor", name=name, shape=list(shape), type=kind, buffer=buffer))
         return len(self._tensors) - 1
-
-
-class _Buffer(schema.BufferT):  # type: ignore[misc]
-    """Data that begin at a multiple of 16 bytes, as the schema demands."""
-
-    def __init__(self, data: NDArray[np.uint8] | None = None) -> None:
-        super().__init__()
-        self.data = data
-
-    def Pack(self, builder: Any) -> Any:  # noqa: N802
-        if self.data is not None:
-            builder.Prep(16, len(self.data))
-        return super().Pack(builder)
-
-
-def _table(name: str, /, **fields: Any) -> Any:
-    """A table of the schema."""
-    table = getattr(schema, f"{name}T")()
-    for field, value in fields.items():
-        assert hasattr(table, field), f"{name} has no field {field}"
-        setattr(table, field, value)
-    return table
 
 
 def _nhwc(shape: Shape) -> tuple[int, int, int, int]:

@@ -1,13 +1,10 @@
-"""LiteRT's interpreter: the outputs of a model, and the metadata behind it."""
+"""LiteRT's interpreter: the outputs of a model."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +14,12 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from hwnas.backends.litert import METADATA, OUTPUT, SIGNATURE
+from hwnas.backends.litert import SIGNATURE
 from hwnas.backends.onnx_runtime import Compute
 from hwnas.errors import ExportError
-from hwnas.schema import json_as
 
-_LARGEST_METADATA = 16 << 20
+_STORED: dict[Any, tuple[int, int]] = {np.int8: (-128, 127), np.uint8: (0, 255)}
+"""Types of tensors that stand for real values, and their range."""
 
 
 def check(model: bytes) -> None:
@@ -37,26 +34,11 @@ def check(model: bytes) -> None:
         raise ExportError(f"LiteRT refuses the model: {error}") from error
 
 
-def metadata_of(model: bytes) -> dict[str, str]:
-    """The metadata that `litert_model` put behind the model; none where it did not.
-
-    Raises:
-        ExportError: they are damaged.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(METADATA) as file:
-            content = file.read(_LARGEST_METADATA)
-    except (zipfile.BadZipFile, KeyError):
-        return {}
-    except (ValueError, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise ExportError(f"the metadata of the model are damaged: {error}") from error
-    return json_as(content, dict[str, str], "the metadata of the model", error=ExportError)
-
-
-def run_litert(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_litert(model: bytes, inputs: NDArray[Any]) -> NDArray[np.float32]:
     """Output of a LiteRT model with a batch of one for each of `inputs` (n, C, H, W), computed on one thread.
 
-    The model reads and writes (1, H, W, C), float32 or int8; what comes back is float32 (n, C, H, W), or (n, classes).
+    The model reads and writes (1, H, W, C), float32, int8 or uint8; what comes back is float32 (n, C, H, W), or (n,
+    classes).
 
     Raises:
         ExportError: LiteRT refuses the model.
@@ -74,14 +56,14 @@ def open_litert(model: bytes) -> Iterator[Compute]:
     """
     with _refused():
         run = interpreter(model).get_signature_runner(SIGNATURE)
-        given, made = run.get_input_details(), run.get_output_details()[OUTPUT]
+        given, ((output, made),) = run.get_input_details(), run.get_output_details().items()
 
-    def compute(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def compute(inputs: NDArray[Any]) -> NDArray[np.float32]:
         with _refused():
             maps = np.split(inputs.transpose(0, 2, 3, 1), len(given), axis=3)
             stored = {name: _stored(one, given[name]) for name, one in zip(sorted(given), maps, strict=True)}
             called = (run(**{name: values[[k]] for name, values in stored.items()}) for k in range(len(inputs)))
-            outputs = _real(np.concatenate([one[OUTPUT] for one in called]), made)
+            outputs = _real(np.concatenate([one[output] for one in called]), made)
         return outputs.transpose(0, 3, 1, 2) if outputs.ndim == 4 else outputs
 
     yield compute
@@ -95,17 +77,18 @@ def _refused() -> Iterator[None]:
         raise ExportError(f"LiteRT refuses the model: {error}") from error
 
 
-def _stored(values: NDArray[np.float32], tensor: dict[str, Any]) -> NDArray[Any]:
+def _stored(values: NDArray[Any], tensor: dict[str, Any]) -> NDArray[Any]:
     """Real values as the tensor stores them."""
-    if tensor["dtype"] != np.int8:
-        return values
+    if tensor["dtype"] not in _STORED:
+        return np.asarray(values, np.float32)
     scale, zero = tensor["quantization"]
-    return np.asarray(np.clip(np.round(values / scale + zero), -128, 127), np.int8)
+    low, high = _STORED[tensor["dtype"]]
+    return np.asarray(np.clip(np.round(values / scale + zero), low, high), tensor["dtype"])
 
 
 def _real(values: NDArray[Any], tensor: dict[str, Any]) -> NDArray[np.float32]:
     """What the tensor stores as real values."""
-    if tensor["dtype"] != np.int8:
+    if tensor["dtype"] not in _STORED:
         return np.asarray(values, np.float32)
     scale, zero = tensor["quantization"]
     return np.asarray((values.astype(np.float32) - zero) * scale, np.float32)

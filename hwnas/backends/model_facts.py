@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
 from hwnas.asked_paths import MODELS, missing_model
-from hwnas.errors import InputError
+from hwnas.backends.interface import Interface
+from hwnas.errors import ExportError, InputError
 from hwnas.runtimes import readers
 
 LARGEST_FILE = 2**31 - 1  # what protobuf and flatbuffers can address
@@ -53,6 +54,7 @@ class ModelFile:
         ir_version: version of the format.
         producer: what wrote it.
         precision: 'fp32', 'fp16' or 'int8' when all convolutions and matrix products compute in it, else 'mixed'.
+        pixels: whether it says, as files of hwnas do, that its input is pixels from 0 to 255.
     """
 
     path: Path
@@ -66,6 +68,7 @@ class ModelFile:
     ir_version: int | None = None
     producer: str = ""
     precision: str | None = None
+    pixels: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -155,7 +158,15 @@ def _onnx(path: Path, content: bytes) -> ModelFile:
         ir_version=model.ir_version,
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         precision=_one_of(_onnx_precisions(graph)),
+        pixels=_pixels({one.key: one.value for one in model.metadata_props}),
     )
+
+
+def _pixels(metadata: Mapping[str, str]) -> bool:
+    try:
+        return Interface.of_metadata(metadata).pixels
+    except ExportError:  # what it says of itself is unknown here, and not what is measured
+        return False
 
 
 def _value(value: onnx.ValueInfoProto) -> Tensor:
@@ -211,7 +222,8 @@ def _ort(path: Path) -> ModelFile:
     except RUNTIME_ERRORS as error:
         raise _no_model(path, ".ort", error) from error
     inputs, outputs = tensors(session.get_inputs()), tensors(session.get_outputs())
-    return ModelFile(path, "ort", path.stat().st_size, inputs, outputs)
+    pixels = _pixels(session.get_modelmeta().custom_metadata_map)
+    return ModelFile(path, "ort", path.stat().st_size, inputs, outputs, pixels=pixels)
 
 
 def _tflite(path: Path, content: bytes) -> ModelFile:
@@ -219,6 +231,8 @@ def _tflite(path: Path, content: bytes) -> ModelFile:
         from ai_edge_litert import schema_py_generated as schema
     except ImportError as error:
         raise InputError("models for LiteRT need ai-edge-litert", hint="pip install 'hwnas[litert]'") from error
+
+    from hwnas.backends.litert_metadata import metadata_of
 
     def named(enumeration: Any) -> dict[int, str]:
         return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
@@ -253,6 +267,10 @@ def _tflite(path: Path, content: bytes) -> ModelFile:
         struct.error,
     ) as error:
         raise _no_model(path, ".tflite") from error
+    try:
+        pixels = _pixels(metadata_of(content))
+    except ExportError:
+        pixels = False
     return ModelFile(
         path=path,
         format="tflite",
@@ -263,6 +281,7 @@ def _tflite(path: Path, content: bytes) -> ModelFile:
         ir_version=version,
         producer=producer,
         precision=precision,
+        pixels=pixels,
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
+from hwnas.backends.interface import BARE, Input, Interface, Layout
 from hwnas.backends.weights import Weights, random_weights
 from hwnas.errors import InputError
 from hwnas.files import sha256
@@ -21,14 +23,24 @@ if TYPE_CHECKING:
 
 _SAMPLES = 4  # random inputs that a random model is quantised with
 
-Quantize: TypeAlias = Callable[[bytes, NDArray[np.float32]], bytes]
-"""Quantises a model, given inputs (n, C, H, W)."""
+Quantize: TypeAlias = Callable[[bytes, NDArray[Any]], bytes]
+"""Quantises a model, given inputs of it (n, C, H, W): pixels where it reads pixels."""
 
 
 class WriteModel(Protocol):
-    """Writes a whole network; raises ExportError where a weight is missing or has another shape."""
+    """Writes a whole network; raises ExportError where a weight is missing or has another shape.
 
-    def __call__(self, network: Network, weights: Weights, *, metadata: Mapping[str, str] | None = None) -> bytes: ...
+    What the file computes around the network, its metadata say as well.
+    """
+
+    def __call__(
+        self,
+        network: Network,
+        weights: Weights,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        interface: Interface = BARE,
+    ) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,7 @@ class ModelFormat:
     """
 
     suffix: str
-    layout: str
+    layout: Layout
     model: WriteModel
     fingerprint: Callable[[OpSpec], str]
     run: Run
@@ -57,23 +69,39 @@ class ModelFormat:
     metadata: Callable[[bytes], Mapping[str, str]]
     quantize: Quantize | None = None
 
-    def random_model(self, network: Network) -> bytes:
+    def app_interface(self, mean: Sequence[float], std: Sequence[float]) -> Interface:
+        """Of the files that ship: pixels from 0 to 255 to probabilities; in int8 pixels are bytes.
+
+        Args:
+            mean, std: per channel, of pixels scaled to 0..1.
+        """
+        pixels: Input = "float" if self.quantize is None else "uint8"
+        return Interface(pixels, "probabilities", self.layout, tuple(mean), tuple(std))
+
+    def random_model(self, network: Network, interface: Interface = BARE) -> bytes:
         """The network with random weights, as its latency is measured: quantised with random inputs, if at all."""
-        content = self.model(network, random_weights(network.graph, 0))
+        content = self.model(network, random_weights(network.graph, 0), interface=interface)
         if self.quantize is None:
             return content
-        shape = (_SAMPLES, *network.input_shape)
-        return self.quantize(content, np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
+        shape, rng = (_SAMPLES, *network.input_shape), np.random.default_rng(0)
+        samples = rng.integers(0, 256, shape) if interface.pixels else rng.standard_normal(shape, dtype=np.float32)
+        return self.quantize(content, samples)
 
 
 def format_of(runtime: str, precision: str = "fp32") -> ModelFormat:
     """The format of a runtime; what runs its models here is the runtime itself.
+
+    Args:
+        precision: fp32, fp16 or int8; a file in fp16 is exported, and not searched for.
 
     Raises:
         InputError: there is no such runtime, or what writes needs is not installed.
     """
     found = runtime_named(runtime)
     model_format = _FLOAT[found.suffix](found)
+    if precision == "fp16":
+        write: Any = model_format.model
+        return replace(model_format, model=partial(write, half=True))
     return model_format if precision == "fp32" else _int8(model_format, found)
 
 
@@ -95,7 +123,7 @@ def _onnx(runtime: Runtime) -> ModelFormat:
 
 def _tflite(runtime: Runtime) -> ModelFormat:
     try:
-        from hwnas.backends import litert, litert_runtime
+        from hwnas.backends import litert, litert_metadata, litert_runtime
     except ImportError as error:
         raise InputError("models for LiteRT need ai-edge-litert", hint="pip install 'hwnas[litert]'") from error
     return ModelFormat(
@@ -106,7 +134,7 @@ def _tflite(runtime: Runtime) -> ModelFormat:
         litert_runtime.run_litert,
         litert_runtime.open_litert,
         litert_runtime.check,
-        litert_runtime.metadata_of,
+        litert_metadata.metadata_of,
     )
 
 
@@ -121,4 +149,21 @@ def _int8(model_format: ModelFormat, runtime: Runtime) -> ModelFormat:
         return sha256(f"{model_format.fingerprint(spec)} int8 {quantiser(runtime)}".encode())[:16]
 
     quantize = {".onnx": quantize_onnx, ".tflite": quantize_litert}[model_format.suffix]
-    return replace(model_format, fingerprint=fingerprint, quantize=quantize)
+    model = _float_input(model_format.model) if model_format.suffix == ".tflite" else model_format.model
+    return replace(model_format, model=model, fingerprint=fingerprint, quantize=quantize)
+
+
+def _float_input(write: WriteModel) -> WriteModel:
+    """The same writer, whose files read pixels as float: what quantises them for LiteRT makes that uint8."""
+
+    def model(
+        network: Network,
+        weights: Weights,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        interface: Interface = BARE,
+    ) -> bytes:
+        interface = replace(interface, input="float") if interface.pixels else interface
+        return write(network, weights, metadata=metadata, interface=interface)
+
+    return model

@@ -26,14 +26,16 @@ from hwnas.arch.primitives import (
     Pool,
     Slice,
 )
+from hwnas.backends.interface import BARE, Interface, Normalisation, normalised
 from hwnas.backends.weights import Affine, Weights, fold, random_weights
-from hwnas.errors import ExportError
+from hwnas.errors import ExportError, InputError
 from hwnas.files import sha256
 
 OPSET = 18
 OLDEST_OPSET = 14
 IR_VERSION = 8  # ONNX Runtime 1.14 and later read it; a newer one is refused outright by older apps
 INPUT, OUTPUT = "input", "logits"
+_SOFTMAX = "softmax"
 
 
 def onnx_model(
@@ -43,6 +45,9 @@ def onnx_model(
     opset: int = OPSET,
     ir_version: int = IR_VERSION,
     metadata: Mapping[str, str] | None = None,
+    interface: Interface = BARE,
+    plain_gates: bool = False,
+    half: bool = False,
 ) -> bytes:
     """The network as a serialised ONNX model: `input` (1, C, H, W) float32 to `logits` (1, classes) float32.
 
@@ -53,31 +58,27 @@ def onnx_model(
         weights: every parameter and running statistic of `network.graph`, by name.
         opset, ir_version: of the file; an app's runtime must support both.
         metadata: for the file's `metadata_props`.
+        interface: what the file computes around the network; its output is called `probabilities` where it is that.
+        plain_gates: hard sigmoid and hard swish as Add, Clip and Mul, which NNAPI and Core ML know.
+        half: weights and the computing of the network in float16; input and output stay what they are.
 
     Raises:
-        ExportError: a weight is missing or has another shape, or the opset is too old.
+        ExportError: a weight is missing or has another shape, the opset is too old, or the network has no such
+            interface.
     """
     if opset < OLDEST_OPSET:
         raise ExportError(f"the ONNX opset must be at least {OLDEST_OPSET} (HardSwish), not {opset}")
-    graph, constants = fold(network.graph, weights)
-    writer = _Writer(graph, constants)
+    graph, folded = fold(network.graph, weights)
+    constants, left = normalised(graph, folded, interface)
+    writer = _Writer(graph, constants, plain_gates, half, reshape=not interface.bare)
+    inputs = writer.begin(interface, left)
     for index, node in enumerate(graph.nodes, len(graph.inputs)):
         writer.write(node, index)
-    channels, height, width = graph.output_shape
-    output_shape = [1, channels] if writer.is_flat(graph.output) else [1, channels, height, width]
-    proto = helper.make_graph(
-        [*writer.nodes, *writer.output_alias()],
-        "hwnas",
-        [
-            helper.make_tensor_value_info(writer.name(index), TensorProto.FLOAT, [1, *shape])
-            for index, shape in enumerate(graph.inputs)
-        ],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, output_shape)],
-        writer.initializers,
-    )
+    output = writer.end(interface)
+    proto = helper.make_graph(writer.nodes, "hwnas", inputs, [output], writer.initializers)
     model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", opset)], producer_name="hwnas")
     model.ir_version = ir_version
-    for key, value in sorted((metadata or {}).items()):
+    for key, value in sorted((interface.to_metadata() | dict(metadata or {})).items()):
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     return bytes(model.SerializeToString(deterministic=True))
@@ -110,32 +111,111 @@ def check(model: bytes) -> None:
         raise ExportError(f"the exported model is not valid ONNX: {error}") from error
 
 
+def oldest_ir_version(opset: int) -> int:
+    """The IR version that an opset takes at least, but none older than `IR_VERSION`.
+
+    Raises:
+        InputError: there is no such opset, or it is too old.
+    """
+    newest = onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= opset <= newest:
+        raise InputError(f"the ONNX opset must be from {OLDEST_OPSET} to {newest}, not {opset}")
+    return max(IR_VERSION, int(helper.find_min_ir_version_for([helper.make_opsetid("", opset)])))
+
+
+def check_versions(model: bytes, opset: int, ir_version: int) -> None:
+    """Whether a file is what runtimes of these versions read: ONNX's own operators, and all weights within.
+
+    Raises:
+        ExportError: it is something else.
+    """
+    proto = onnx.load_from_string(model)
+    domains = {one.domain: one.version for one in proto.opset_import}
+    beside = [one.name for one in proto.graph.initializer if one.data_location == TensorProto.EXTERNAL]
+    foreign = [node.op_type for node in proto.graph.node if node.domain not in ("", "ai.onnx")]
+    if (domains.get(""), proto.ir_version) != (opset, ir_version) or beside or foreign:
+        raise ExportError(
+            f"the file must be of opset {opset} and IR version {ir_version}, without weights beside it and without "
+            f"operators of others, but has opset {domains.get('')}, IR version {proto.ir_version}, {len(beside)} "
+            f"weights beside it and {len(foreign)} such operators"
+        )
+
+
+def around(node: onnx.NodeProto) -> bool:
+    """Whether the node is of the interface, and not of the network: names of ops in networks have a dot."""
+    return bool(node.name == _SOFTMAX or node.name.startswith(f"{INPUT}_"))
+
+
 class _Writer:
-    def __init__(self, graph: Graph, constants: Mapping[str, Affine]) -> None:
+    def __init__(
+        self, graph: Graph, constants: Mapping[str, Affine], plain_gates: bool, half: bool, *, reshape: bool
+    ) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self._graph = graph
         self._constants = constants
+        self._plain_gates, self._half, self._reshape = plain_gates, half, reshape
+        self._float = np.float16 if half else np.float32
         self._flat: set[int] = set()
         self._written: set[str] = set()
+        self._read = [f"{INPUT}{index or ''}" for index in range(len(graph.inputs))]  # by the network
+        self._made = f"{OUTPUT}_half" if half else OUTPUT
         for index in range(len(graph.zeros)):
             name = self.name(~index)
             shape = self._constant(f"{name}.shape", np.array((1, *graph.zeros[index]), np.int64))
-            self.nodes.append(helper.make_node("ConstantOfShape", [shape], [name], name=name))
-
-    def is_flat(self, value: int) -> bool:
-        return value in self._flat
+            value = {"value": numpy_helper.from_array(np.zeros(1, np.float16))} if half else {}
+            self.nodes.append(helper.make_node("ConstantOfShape", [shape], [name], name=name, **value))
 
     def name(self, value: int) -> str:
         if value < len(self._graph.inputs):
-            return f"{INPUT}{value or ''}" if value >= 0 else f"zero_{~value}"
-        return OUTPUT if value == self._graph.output else self._graph.nodes[value - len(self._graph.inputs)].name
+            return self._read[value] if value >= 0 else f"zero_{~value}"
+        return self._made if value == self._graph.output else self._graph.nodes[value - len(self._graph.inputs)].name
 
-    def output_alias(self) -> list[onnx.NodeProto]:
-        """A graph whose output is its input, or zero, still needs a node."""
-        if self._graph.output >= len(self._graph.inputs):
-            return []
-        return [helper.make_node("Identity", [self.name(self._graph.output)], [OUTPUT], name="identity")]
+    def begin(self, interface: Interface, left: Normalisation) -> list[onnx.ValueInfoProto]:
+        """Append what makes of the file's inputs those of the network; returns them."""
+        kind = TensorProto.UINT8 if interface.input == "uint8" else TensorProto.FLOAT
+        turned = interface.layout == "nhwc"
+        shapes = [(*shape[1:], shape[0]) if turned else shape for shape in self._graph.inputs]
+        inputs = [
+            helper.make_tensor_value_info(name, kind, [1, *shape])
+            for name, shape in zip(self._read, shapes, strict=True)
+        ]
+        for index in range(len(inputs)):
+            if turned:
+                self._step(index, "Transpose", perm=[0, 3, 1, 2])
+            if kind == TensorProto.UINT8:
+                self._step(index, "Cast", to=TensorProto.FLOAT)
+            for step, values in (("Mul", left.scale), ("Add", left.shift)):
+                if values is not None:
+                    name = f"{INPUT}_{step.lower()}.values"
+                    self._step(index, step, self._constant(name, values[:, None, None], np.float32))
+            if self._half:
+                self._step(index, "Cast", name="half", to=TensorProto.FLOAT16)
+        return inputs
+
+    def _step(self, index: int, kind: str, *more: str, name: str = "", **attributes: Any) -> None:
+        made = f"{INPUT}_{name or kind.lower()}{index or ''}"
+        self.nodes.append(helper.make_node(kind, [self._read[index], *more], [made], name=made, **attributes))
+        self._read[index] = made
+
+    def end(self, interface: Interface) -> onnx.ValueInfoProto:
+        """Append what makes of the network's output that of the file; returns it."""
+        channels, height, width = self._graph.output_shape
+        flat = self._graph.output in self._flat
+        name = self._made
+        if self._graph.output < len(self._graph.inputs):  # it is the input, or zero, and still needs a node
+            self.nodes.append(helper.make_node("Identity", [self.name(self._graph.output)], [name], name="identity"))
+        if self._half:
+            self.nodes.append(helper.make_node("Cast", [name], [OUTPUT], name=OUTPUT, to=TensorProto.FLOAT))
+            name = OUTPUT
+        if interface.output == "probabilities":
+            if not flat:
+                raise ExportError("probabilities are of classes, but the network ends in a map")
+            self.nodes.append(helper.make_node("Softmax", [name], [interface.output], name=_SOFTMAX, axis=1))
+            name = interface.output
+        return helper.make_tensor_value_info(
+            name, TensorProto.FLOAT, [1, channels] if flat else [1, channels, height, width]
+        )
 
     def write(self, node: Node, value: int) -> None:
         """Append the ONNX nodes of one primitive, whose result is `value`."""
@@ -154,8 +234,7 @@ class _Writer:
                     group=groups,
                 )
             case Linear():
-                flat = f"{node.name}.flatten"
-                self.nodes.append(helper.make_node("Flatten", inputs, [flat], name=flat, axis=1))
+                flat = self._flattened(node, inputs)
                 self._node("Gemm", [flat, *self._parameters(node)], node, value, transB=1)
                 self._flat.add(value)
             case GlobalPool():
@@ -183,8 +262,16 @@ class _Writer:
             case Activation("relu"):
                 self._node("Relu", inputs, node, value)
             case Activation("relu6"):
-                bounds = [self._constant(f"constant_{k}", np.array(k, np.float32)) for k in (0, 6)]
-                self._node("Clip", [*inputs, *bounds], node, value)
+                self._node("Clip", [*inputs, self._scalar(0), self._scalar(6)], node, value)
+            case Activation("hsigmoid" | "hswish" as fn) if self._plain_gates:
+                shifted, clipped = f"{node.name}.shifted", f"{node.name}.clipped"
+                self._plain("Add", [*inputs, self._scalar(3)], shifted)
+                self._plain("Clip", [shifted, self._scalar(0), self._scalar(6)], clipped)
+                gate = [clipped, self._scalar(1 / 6, "sixth")]
+                if fn == "hswish":
+                    self._plain("Mul", gate, f"{node.name}.gate")
+                    gate = [*inputs, f"{node.name}.gate"]
+                self._node("Mul", gate, node, value)
             case Activation("hsigmoid"):
                 self._node("HardSigmoid", inputs, node, value, alpha=1 / 6, beta=0.5)
             case Activation("hswish"):
@@ -204,13 +291,30 @@ class _Writer:
     def _node(self, kind: str, inputs: list[str], node: Node, value: int, **attributes: Any) -> None:
         self.nodes.append(helper.make_node(kind, inputs, [self.name(value)], name=node.name, **attributes))
 
+    def _plain(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> None:
+        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+
+    def _flattened(self, node: Node, inputs: list[str]) -> str:
+        """Core ML takes a Reshape; single ops keep the Flatten that tables were measured with (docs/decisions/0068)."""
+        if not self._reshape:
+            self._plain("Flatten", inputs, f"{node.name}.flatten", axis=1)
+            return f"{node.name}.flatten"
+        name = f"{node.name}.reshape"
+        shape = np.array((1, self._graph.shape(node.inputs[0])[0]), np.int64)
+        self._plain("Reshape", [*inputs, self._constant(f"{name}.shape", shape)], name)
+        return name
+
     def _parameters(self, node: Node) -> list[str]:
         weight, bias = self._constants[node.name]
-        names = [self._constant(f"{node.name}.weight", weight)]
-        return names if bias is None else [*names, self._constant(f"{node.name}.bias", bias)]
+        names = [self._constant(f"{node.name}.weight", weight, self._float)]
+        return names if bias is None else [*names, self._constant(f"{node.name}.bias", bias, self._float)]
 
-    def _constant(self, name: str, values: NDArray[Any]) -> str:
+    def _scalar(self, value: float, name: str = "") -> str:
+        return self._constant(f"constant_{name or value}", np.array(value), self._float)
+
+    def _constant(self, name: str, values: NDArray[Any], kind: type[np.generic] | None = None) -> str:
+        """The initialiser of this name, written once; of another type where `kind` says so."""
         if name not in self._written:
             self._written.add(name)
-            self.initializers.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
+            self.initializers.append(numpy_helper.from_array(np.asarray(values, kind, order="C"), name))
         return name

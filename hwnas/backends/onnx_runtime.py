@@ -14,10 +14,13 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _native
 
 from hwnas.errors import ExportError
 
-Run: TypeAlias = Callable[[bytes, NDArray[np.float32]], NDArray[np.float32]]
-"""Outputs of a model for inputs (n, C, H, W), computed one by one; several inputs come one after the other in C."""
+Run: TypeAlias = Callable[[bytes, NDArray[Any]], NDArray[np.float32]]
+"""Outputs of a model for inputs (n, C, H, W), computed one by one; several inputs come one after the other in C.
 
-Compute: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Inputs are real values, which the runtime gives to the model in its type and layout: pixels where it reads pixels.
+"""
+
+Compute: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float32]]
 """The same for a model that is open."""
 
 Opened: TypeAlias = Callable[[bytes], AbstractContextManager[Compute]]
@@ -43,7 +46,7 @@ def cpu_session(model: bytes | str) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def run_onnx(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_onnx(model: bytes, inputs: NDArray[Any]) -> NDArray[np.float32]:
     """First output of an ONNX model with a batch of one for each of `inputs`, computed by ONNX Runtime on one thread.
 
     Raises:
@@ -62,14 +65,35 @@ def open_onnx(model: bytes) -> Iterator[Compute]:
     """
     with _refused():
         session = cpu_session(model)
-        names = [node.name for node in session.get_inputs()]
+        feed = _feeder(session)
 
-    def compute(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def compute(inputs: NDArray[Any]) -> NDArray[np.float32]:
         with _refused():
-            parts = [np.split(x[None], len(names), axis=1) for x in inputs]
-            return np.concatenate([session.run(None, dict(zip(names, maps, strict=True)))[0] for maps in parts])
+            return np.concatenate([session.run(None, feed(x))[0] for x in inputs])
 
     yield compute
+
+
+def fed(model: bytes) -> Callable[[NDArray[Any]], dict[str, NDArray[Any]]]:
+    """What makes of real values (C, H, W) the inputs of a model, by name, in their type and layout.
+
+    Raises:
+        ExportError: ONNX Runtime refuses the model.
+    """
+    with _refused():
+        return _feeder(cpu_session(model))
+
+
+def _feeder(session: Any) -> Callable[[NDArray[Any]], dict[str, NDArray[Any]]]:
+    kinds = {one.name: np.uint8 if one.type == "tensor(uint8)" else np.float32 for one in session.get_inputs()}
+    turned = session.get_modelmeta().custom_metadata_map.get("hwnas.layout") == "nhwc"
+
+    def feed(x: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        maps = np.split(x[None], len(kinds), axis=1)
+        ordered = [one.transpose(0, 2, 3, 1) for one in maps] if turned else maps
+        return {name: np.ascontiguousarray(one, kinds[name]) for name, one in zip(kinds, ordered, strict=True)}
+
+    return feed
 
 
 def metadata_of(model: bytes) -> dict[str, str]:

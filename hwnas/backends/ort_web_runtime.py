@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from hwnas.backends.ort_web import OrtWeb
 from hwnas.errors import ExportError
 
 
-def run_ort_web(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_ort_web(model: bytes, inputs: NDArray[Any]) -> NDArray[np.float32]:
     """First output of an ONNX model with a batch of one for each of `inputs` (n, C, H, W), by onnxruntime-web.
 
     Raises:
@@ -47,10 +48,14 @@ def open_ort_web(model: bytes) -> Iterator[Compute]:
             except runtime.errors as error:
                 raise ExportError(f"onnxruntime-web refuses the model: {error}") from error
 
-        def compute(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        def compute(inputs: NDArray[Any]) -> NDArray[np.float32]:
             with refused():
                 parts = [np.split(x[None], len(known), axis=1) for x in inputs]
-                return np.concatenate([runtime.run(number, dict(zip(known, maps, strict=True)))[0] for maps in parts])
+                feeds = [
+                    {name: np.ascontiguousarray(one, known[name][0]) for name, one in zip(known, maps, strict=True)}
+                    for maps in parts
+                ]
+                return np.concatenate([runtime.run(number, one)[0] for one in feeds])
 
         try:
             with refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +14,15 @@ from torch import Tensor, nn
 
 from hwnas.arch.network import Network
 from hwnas.arch.primitives import Activation, Add, Conv, GlobalPool, Graph, Linear, Node, Primitive, ScaleShift
+from hwnas.backends.interface import Output
 from hwnas.backends.onnx_runtime import Run, run_onnx
 from hwnas.backends.torch import ConvNorm, Norm, load_weights, network_module
 from hwnas.backends.weights import Weights
 from hwnas.errors import ExportError
 
 TOLERANCE = 1e-4
+HALF_TOLERANCE = 2e-2
+"""Of files in float16, which has three decimal digits."""
 SMALLEST_DEVIATION = 1.0
 _BATCH = 16
 _LOGIT_DEVIATION = 3.0
@@ -53,12 +57,23 @@ class Parity:
 
 
 def compare(
-    network: Network, weights: Weights, model: bytes, inputs: NDArray[np.float32], run: Run = run_onnx
+    network: Network,
+    weights: Weights,
+    model: bytes,
+    inputs: NDArray[np.float32],
+    run: Run = run_onnx,
+    *,
+    read: NDArray[Any] | None = None,
+    output: Output = "logits",
+    tolerance: float = TOLERANCE,
 ) -> Parity:
     """Run `inputs` (n, C, H, W) through torch and, one by one, through `model`.
 
     Args:
         run: what runs the model: for ONNX files `run_onnx`, for LiteRT files `run_litert`.
+        read: what the model reads where that is not `inputs`: the same images as pixels.
+        output: what the model writes.
+        tolerance: what the limit is by, where that is not 1e-4.
 
     Raises:
         ExportError: the weights do not fit the network, the runtime refuses the model, or the outputs differ in shape.
@@ -66,13 +81,14 @@ def compare(
     module = network_module(network).eval()
     load_weights(module, weights)
     with torch.inference_mode():
-        expected = np.concatenate([module(torch.from_numpy(x[None])).numpy() for x in inputs])
-    actual = run(model, inputs)
+        logits = torch.cat([module(torch.from_numpy(x[None])) for x in inputs])
+        expected = (logits.softmax(1) if output == "probabilities" else logits).numpy()
+    actual = run(model, inputs if read is None else read)
     if actual.shape != expected.shape:
         raise ExportError(f"the model's outputs have shape {actual.shape}, the network's have {expected.shape}")
     return Parity(
         max_difference=float(np.max(np.abs(actual - expected))),
-        limit=TOLERANCE * max(1.0, float(np.max(np.abs(expected)))),
+        limit=tolerance * max(1.0, float(np.max(np.abs(expected)))),
         deviation=float(np.std(expected)),
     )
 
@@ -87,9 +103,9 @@ def trained_like(module: nn.Module, network: Network, seed: int) -> None:
 
     An untrained network has logits of 1e-6 and agrees with anything. Here every norm gets random scale, shift and
     statistics, by one pass over random inputs: the output of each op has a standard deviation between 0.5 and 2 (less
-    behind a hard sigmoid or a mean, more behind the norm of a mean), ReLU6 and the gates of squeeze-excite meet values beyond their bends, running
-    variances go down to 1e-3, as the norm's epsilon could not be seen otherwise, and logits have a standard deviation
-    of about 3. The module is left in eval mode.
+    behind a hard sigmoid or a mean, more behind the norm of a mean), ReLU6 and the gates of squeeze-excite meet values
+    beyond their bends, running variances go down to 1e-3, as the norm's epsilon could not be seen otherwise, and logits
+    have a standard deviation of about 3. The module is left in eval mode.
 
     Args:
         module: `network_module(network)`.

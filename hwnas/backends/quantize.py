@@ -17,32 +17,40 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from hwnas.backends.interface import Interface
+from hwnas.backends.onnx import around
+from hwnas.backends.onnx_runtime import fed
 from hwnas.errors import ExportError, InputError
 from hwnas.runtimes import Runtime
 
 _DEAD = 1e-6  # the largest value of an activation that is taken for zero
+_FLOAT_SCORES = [
+    {"regex": ".*", "operation": operation, "algorithm_key": "no_quantize"} for operation in ("SOFTMAX", "OUTPUT")
+]
+"""Rules of ai-edge-quantizer's: eight bits of a probability would be steps of 1/256."""
 
 
 def quantize_onnx(model: bytes, samples: NDArray[np.float32]) -> bytes:
-    """An ONNX model in QDQ form: uint8 activations, int8 weights with a scale per channel; input and output stay float.
+    """An ONNX model in QDQ form: uint8 activations, int8 weights with a scale per channel.
+
+    Input and output stay what they are, and what the file computes around the network stays float.
 
     Args:
-        samples: inputs (n, C, H, W) that the ranges of the activations are taken from.
+        samples: inputs of the model (n, C, H, W) that the ranges of the activations are taken from.
 
     Raises:
         ExportError: ONNX Runtime's quantiser refuses the model.
     """
     proto = onnx.load_from_string(model)
+    form = fed(model)
 
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Samples(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            names = [one.name for one in proto.graph.input]
-            parts = (np.split(sample[None], len(names), axis=1) for sample in samples)
-            self._left = iter(dict(zip(names, maps, strict=True)) for maps in parts)
+            self._left = map(form, samples)
 
-        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        def get_next(self) -> dict[str, NDArray[Any]] | None:
             return next(self._left, None)
 
     with tempfile.TemporaryDirectory(prefix="hwnas-") as folder, _quiet():
@@ -56,6 +64,7 @@ def quantize_onnx(model: bytes, samples: NDArray[np.float32]) -> bytes:
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                nodes_to_exclude=[node.name for node in proto.graph.node if around(node)],
             )
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
             raise ExportError(f"ONNX Runtime cannot quantise the model: {error}") from error
@@ -63,34 +72,47 @@ def quantize_onnx(model: bytes, samples: NDArray[np.float32]) -> bytes:
 
 
 def quantize_litert(model: bytes, samples: NDArray[np.float32]) -> bytes:
-    """A LiteRT model of int8 activations and weights, these with a scale per channel; input and output are int8, too.
+    """A LiteRT model of int8 activations and weights, these with a scale per channel.
+
+    Input and output are int8, too; of a model that reads pixels they are uint8, and the output stays float.
 
     Args:
-        samples: inputs (n, C, H, W) that the ranges of the activations are taken from.
+        samples: inputs of the model (n, C, H, W) that the ranges of the activations are taken from.
 
     Raises:
         InputError: LiteRT's quantiser is not installed.
         ExportError: it refuses the model.
     """
-    from hwnas.backends.litert import SIGNATURE, archived
-    from hwnas.backends.litert_runtime import interpreter, metadata_of
+    from hwnas.backends.litert import INPUT, SIGNATURE
+    from hwnas.backends.litert_metadata import archived, metadata_of
+    from hwnas.backends.litert_runtime import interpreter
+    from hwnas.backends.tflite_tables import packed, unpacked, with_uint8_input
 
     try:
         from ai_edge_quantizer import quantizer, recipe
     except ImportError as error:
         raise InputError("int8 models for LiteRT need ai-edge-quantizer", hint="pip install 'hwnas[litert]'") from error
+    metadata = metadata_of(model)
+    pixels = Interface.of_metadata(metadata).pixels
     names = sorted(interpreter(model).get_signature_runner(SIGNATURE).get_input_details())
-    maps = np.split(np.ascontiguousarray(samples.transpose(0, 2, 3, 1)), len(names), axis=3)
+    maps = np.split(np.ascontiguousarray(samples.transpose(0, 2, 3, 1), np.float32), len(names), axis=3)
     feeds = [{name: one[[k]] for name, one in zip(names, maps, strict=True)} for k in range(len(samples))]
     with _quiet():
         try:
             own = quantizer.Quantizer(bytearray(model))
-            own.load_quantization_recipe(recipe.static_wi8_ai8())
-            ranges = own.calibrate({SIGNATURE: feeds})
-            content = bytes(own.quantize(_without_dead(ranges)).quantized_model)
+            own.load_quantization_recipe([*recipe.static_wi8_ai8(), *(_FLOAT_SCORES if pixels else ())])
+            ranges = _without_dead(own.calibrate({SIGNATURE: feeds}))
+            if pixels:
+                ranges[INPUT] |= {
+                    key: np.full_like(ranges[INPUT][key], value) for key, value in (("min", 0.0), ("max", 255.0))
+                }
+            small = unpacked(bytes(own.quantize(ranges).quantized_model))
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
             raise ExportError(f"LiteRT's quantiser refuses the model: {error}") from error
-    return content + archived(metadata_of(model))
+    if pixels:
+        with_uint8_input(small)
+        metadata["hwnas.input"] = "uint8"
+    return packed(small) + archived(metadata)
 
 
 def _without_dead(ranges: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

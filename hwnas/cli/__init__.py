@@ -11,6 +11,7 @@ from hwnas.cli import console
 from hwnas.cli.adapt_command import adapt_device
 from hwnas.cli.configured import ConfiguredCommand
 from hwnas.cli.doctor import doctor
+from hwnas.cli.export_command import export
 from hwnas.cli.list_commands import devices, spaces, strategies
 from hwnas.cli.meta_command import meta_train
 from hwnas.cli.parents_commands import parents
@@ -50,6 +51,7 @@ app.command("adapt-device")(adapt_device)
 app.command("meta-train")(meta_train)
 app.command("verify")(verify)
 app.command("predict")(predict)
+app.command("export")(export)
 app.command("report")(report)
 app.command("doctor")(doctor)
 app.add_typer(devices, name="devices")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from hwnas.export.predict import Prediction
+    from hwnas.exporting.predict import Prediction
 
 RunPath = Annotated[Path, typer.Argument(help="Run directory, for example runs/digits-50pct-s0.")]
 

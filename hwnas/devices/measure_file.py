@@ -147,7 +147,8 @@ def measure_file(
         runtime: what runs the file; by default what its ending says.
         budget_ms: None measures only.
         shapes: of inputs by name; those that the file leaves open need one, but for the batch size, which is 1.
-        ranges: of random values by name of the input, both ends included.
+        ranges: of random values by name of the input, both ends included; files that say that they read pixels have
+            one from 0 to 255.
         arrays: inputs by name, or an .npz file that has them; in place of random values.
         stall_s: longest time that it may take to load, and for six calls or so, in seconds.
         memory_gb: the most memory that it may take with its runtime, in GiB.
@@ -165,7 +166,7 @@ def measure_file(
             raise InputError(f"{what} must be from {least:g} to a million, not {limit:g}")
     file = describe(path)
     device = reader(device, file, runtime)
-    values = input_values(file, ranges or {}, arrays)
+    values = input_values(file, (ranges or {}) if arrays else _of_pixels(file, device) | dict(ranges or {}), arrays)
     shapes = _with_arrays(shapes or {}, values)
     resolved, taken_as_one = input_shapes(file, shapes)
     _check_device(device, file, shapes, values)
@@ -235,6 +236,13 @@ def _refusal(error: DeviceError, device: Device, file: ModelFile) -> InputError 
         f"{device.runtime} on {device.id} does not run {file.path}: {shortened(reason)}",
         hint=hint_for(reason).replace("INPUT", integer),
     )
+
+
+def _of_pixels(file: ModelFile, device: Device) -> dict[str, tuple[float, float]]:
+    """The range of the input of a file that says that it reads pixels; benchmark_model takes none."""
+    if not file.pixels or (device.adb is not None and device.adb.runner is not None):
+        return {}
+    return {one.name: (0.0, 255.0) for one in file.inputs[:1] if one.dtype in ("float32", "uint8")}
 
 
 def _with_arrays(shapes: Shapes, values: InputValues) -> Shapes:

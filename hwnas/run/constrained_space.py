@@ -11,7 +11,7 @@ from hwnas.arch.costs import peak_bytes
 from hwnas.arch.space import SearchSpace
 from hwnas.config import Configuration
 from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError
-from hwnas.export.size import SizeModel, size_model
+from hwnas.exporting.size import SizeModel, size_model
 from hwnas.latency.model import LatencyModel
 from hwnas.nas.constraint import Constraint, latency_constraint
 from hwnas.nas.feasible_set import FeasibleSet, feasible_set

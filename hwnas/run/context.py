@@ -9,6 +9,7 @@ import torch
 
 from hwnas.arch.network import Network
 from hwnas.arch.space import Architecture
+from hwnas.backends.interface import Interface
 from hwnas.backends.model_format import ModelFormat, format_of
 from hwnas.data import Dataset
 from hwnas.events import Events
@@ -52,6 +53,11 @@ class RunContext:
     def model_format(self) -> ModelFormat:
         """Of the files that the device runs; what runs them here is the same runtime."""
         return format_of(self.plan.device.runtime, self.plan.device.precision)
+
+    @property
+    def interface(self) -> Interface:
+        """Of the files that ship, which are also those that are measured and judged."""
+        return self.model_format.app_interface(self.dataset.mean, self.dataset.std)
 
     def network(self, choices: tuple[int, ...]) -> Network:
         return self.plan.space.network(Architecture(self.plan.space.name, choices))

@@ -1,4 +1,4 @@
-"""Stage `export`: the model file of a trained network, with labels, metadata and its weights beside it."""
+"""Stage `export`: the model file of a trained network, with labels, metadata, model.json and its weights beside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from torch import nn
 from hwnas.arch.costs import peak_bytes
 from hwnas.backends.torch import export_weights
 from hwnas.errors import ExportError
-from hwnas.export.model_file import Exported, export_model
+from hwnas.exporting.description import description
+from hwnas.exporting.model_file import Exported, export_model
+from hwnas.files import write_json
 from hwnas.run.context import RunContext
 from hwnas.train import checkpoint
 
@@ -48,7 +50,9 @@ def exported_file(run: RunContext, choices: tuple[int, ...], module: nn.Module) 
         labels=run.folder.labels,
         max_drop=run.plan.config.target.max_drop,
         metric=run.plan.config.search.metric,
+        interface=run.interface,
     )
+    write_json(run.folder.description, description([exported.path]))
     broken = run.plan.constrained.broken(exported.size_bytes, peak_bytes(network.graph))
     if broken:
         raise ExportError(broken, hint="this is a defect of hwnas: please report it with the run's architecture.json")

@@ -11,7 +11,7 @@ from torch import nn
 from hwnas.backends.torch import export_weights
 from hwnas.devices.statistic import Statistic
 from hwnas.devices.verdict import MAX_PROCESSES, Verdict, measure_verdict
-from hwnas.export.model_file import Exported, calibration_inputs
+from hwnas.exporting.model_file import Exported, calibration_inputs
 from hwnas.files import write_bytes
 from hwnas.latency.measured_models import write_reference_model
 from hwnas.nas.engine import SearchOutcome
@@ -38,7 +38,7 @@ def checked(run: RunContext, found: SearchOutcome) -> tuple[int, ...]:
     for _ in range(_CHECKS if run.plan.device.reachable else 0):
         network = run.network(choices)
         model = run.folder.state / f"candidate{run.model_format.suffix}"
-        write_bytes(model, run.model_format.random_model(network))
+        write_bytes(model, run.model_format.random_model(network, run.interface))
         reference = write_reference_model(run.folder.state, run.plan.device)
         verdict = measure_verdict(
             run.plan.device,
@@ -84,9 +84,10 @@ def measured_verdicts(
     models = {"model": exported.path}
     if baseline is not None:
         models["baseline"] = run.folder.baseline(run.model_format.suffix)
-        content = run.model_format.model(run.network(random_choices), export_weights(baseline))
+        network = run.network(random_choices)
+        content = run.model_format.model(network, export_weights(baseline), interface=run.interface)
         if run.model_format.quantize is not None:
-            content = run.model_format.quantize(content, calibration_inputs(run.dataset))
+            content = run.model_format.quantize(content, calibration_inputs(run.dataset, run.interface))
         write_bytes(models["baseline"], content)
     return verdicts_of(run, models)
 

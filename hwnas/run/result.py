@@ -15,7 +15,7 @@ from hwnas.arch.costs import costs
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.devices.verdict import Verdict
 from hwnas.errors import BudgetMissedError, InputError, UndecidedError
-from hwnas.export.model_file import Exported, file_metrics
+from hwnas.exporting.model_file import Exported, file_metrics
 from hwnas.files import write_json, write_text
 from hwnas.metric_names import METRICS
 from hwnas.metrics import Metrics

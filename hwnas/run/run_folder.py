@@ -80,6 +80,7 @@ class RunFolder:
         self.onnx = path / "model.onnx"
         self.tflite = path / "model.tflite"
         self.labels = path / "labels.txt"
+        self.description = path / "model.json"
         self.result = path / "result.json"
         self.report = path / "report.html"
         self.state = path / "state"

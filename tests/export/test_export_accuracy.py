@@ -17,7 +17,7 @@ from hwnas.backends.torch import export_weights, network_module
 from hwnas.backends.weights import random_weights
 from hwnas.data import Dataset, Images
 from hwnas.errors import ExportError
-from hwnas.export.model_file import calibration_inputs, export_model, file_metrics, real_inputs
+from hwnas.exporting.model_file import calibration_inputs, export_model, file_metrics, real_inputs
 
 SPACE = space_instance("toy", width=1.0, resolution=8, channels=1, classes=4)
 NETWORK: Network = SPACE.network(SPACE.architecture((1, 0, 1, 2)))
@@ -62,7 +62,7 @@ def test_few_images_are_in_memory_at_a_time() -> None:
 
         yield compute
 
-    spied: ModelFormat = dataclasses.replace(format_of("onnxruntime"), opened=opened)
+    spied: ModelFormat = dataclasses.replace(format_of("onnxruntime"), opened=opened, metadata=lambda _: {})
     data = dataset(sorted_by_class(100, 100, 0, 0))
     assert file_metrics(spied, b"", data, data.test).accuracy == 0.5
     assert sum(seen) == 200
@@ -99,7 +99,9 @@ def test_the_drop_is_one_of_the_metric(metric: str, tmp_path: Path) -> None:
 
         yield compute
 
-    spied = dataclasses.replace(plain, opened=opened, quantize=lambda *_: b"int8", check=lambda _: None)
+    spied = dataclasses.replace(
+        plain, opened=opened, quantize=lambda *_: b"int8", check=lambda _: None, metadata=lambda _: {}
+    )
     exported = export_model(
         tmp_path / "model.onnx",
         spied,

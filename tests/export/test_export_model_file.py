@@ -24,8 +24,8 @@ from hwnas.backends.torch import export_weights, network_module
 from hwnas.data import Dataset, load_dataset, to_input
 from hwnas.data.reading import Reading
 from hwnas.errors import DataError, ExportError, InputError, StorageError
-from hwnas.export.model_file import Exported, export_model, real_inputs
-from hwnas.export.predict import predict
+from hwnas.exporting.model_file import Exported, export_model, real_inputs
+from hwnas.exporting.predict import predict
 
 FACTS = {"architecture": "[]", "device": "host", "budget_ms": "1.5"}
 
@@ -178,7 +178,7 @@ def test_predict_sees_what_torch_sees(made: Made, tmp_path: Path) -> None:
 
 
 def test_every_grey_stays_what_it_is(tmp_path: Path) -> None:
-    from hwnas.export.predict import _pixels
+    from hwnas.exporting.predict import _pixels
 
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     for mode in ("L", "RGB"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from hwnas.backends.model_format import format_of
 from hwnas.backends.parity import random_inputs
 from hwnas.backends.weights import random_weights
 from hwnas.data import Dataset, Images
-from hwnas.export.model_file import _metadata
-from hwnas.export.size import size_model
+from hwnas.exporting.model_metadata import file_metadata
+from hwnas.exporting.size import size_model
 
 LONGEST = -2.2250738585072014e-308
+DISTINCT = (0.3, 0.5, 0.7)
 
 
 def dataset(classes: tuple[str, ...], channels: int) -> Dataset:
@@ -76,9 +78,12 @@ def test_no_file_is_above_the_bound_and_all_are_close(
             "predicted_ms": f"{-1.2345678e-5:.6g}",
         }
         weights = random_weights(network.graph, 0)
-        content = model_format.model(network, weights, metadata=_metadata(data, network, model_format, facts))
+        interface = model_format.app_interface(data.mean, data.std)
+        metadata = file_metadata(data, network, interface, facts)
+        own = replace(interface, mean=DISTINCT[:channels], std=DISTINCT[:channels])
+        content = model_format.model(network, weights, metadata=metadata, interface=own)
         if model_format.quantize is not None:
-            content = model_format.quantize(content, random_inputs(network, 2, 0))
+            content = model_format.quantize(content, np.abs(100 * random_inputs(network, 2, 0)))
         real = len(content)
         assert real <= model.predict_bytes(choices) < real + slack_kb * 1024
     assert model.smallest_bytes <= model.predict_bytes(skips)

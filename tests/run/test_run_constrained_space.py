@@ -10,7 +10,7 @@ from run_fakes import SPACE, a_config, install, latencies, write_table
 
 from hwnas.arch.costs import peak_bytes
 from hwnas.errors import ExportError, InfeasibleBudgetError, InfeasibleLimitError, InputError
-from hwnas.export.size import size_model
+from hwnas.exporting.size import size_model
 from hwnas.progress import Silent
 from hwnas.run import produce
 from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
@@ -184,7 +184,7 @@ def test_an_interrupted_run_with_limits_goes_on_to_the_same_result(
 
 def test_an_exported_file_above_its_limit_is_an_error(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By construction there is none; if there were, it would not pass."""
-    monkeypatch.setattr("hwnas.export.size._FRAME_BYTES", {".onnx": -2000})
+    monkeypatch.setattr("hwnas.exporting.size._FRAME_BYTES", {".onnx": -2000})
     with pytest.raises(ExportError, match="the file of the exported network"):
         run(max_size_kb=min(SIZES_KB.values()) - 2.5)
 

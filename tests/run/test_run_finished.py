@@ -14,7 +14,7 @@ from run_fakes import FakeVerdicts, a_config, install, write_table
 import hwnas
 from hwnas.backends.model_format import format_of
 from hwnas.errors import InputError, UndecidedError
-from hwnas.export.predict import predict
+from hwnas.exporting.predict import predict
 from hwnas.report.earlier_results import current
 from hwnas.run import measured_check, search_stage
 from hwnas.run.pipeline import run_search

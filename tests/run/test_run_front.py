@@ -12,7 +12,7 @@ import pytest
 from run_fakes import SETTINGS, SPACE, FakeVerdicts, a_config, install, latencies, on_replace, write_table
 
 from hwnas.errors import InfeasibleBudgetError, InputError
-from hwnas.export.predict import predict
+from hwnas.exporting.predict import predict
 from hwnas.files import write_text
 from hwnas.report.page import is_front, write_front
 from hwnas.run import measured_check, produce, search_stage

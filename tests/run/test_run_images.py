@@ -14,7 +14,7 @@ from run_fakes import FakeVerdicts, install, write_table
 
 from hwnas.config import Configuration
 from hwnas.errors import DataError, UnreadableError
-from hwnas.export import predict as prediction
+from hwnas.exporting import predict as prediction
 from hwnas.progress import Silent
 from hwnas.run.clock import Clock
 from hwnas.run.forecast import forecast
@@ -76,7 +76,8 @@ def test_a_run_takes_what_its_plan_said_and_a_model_tells_how_images_are_read(
     assert (logged["fit"], logged["values"], logged["flip"]) == ("pad", [0, 255], False)
     assert json.loads((tmp_path / "run" / "images.json").read_text())["images"]["test"] == {"a": 3, "b": 3, "c": 3}
     assert sealed(tmp_path / "run").keys() == {
-        *("architecture.json", "evaluated.csv", "labels.txt", "model.onnx", "result.json", "weights.safetensors")
+        *("architecture.json", "evaluated.csv", "labels.txt", "model.json", "model.onnx", "result.json"),
+        "weights.safetensors",
     }, "what a resumed run writes again is not compared"
     kept = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["data"]
     assert (kept["fit"], kept["flip"], kept["skip_unreadable"]) == ("auto", "off", False)

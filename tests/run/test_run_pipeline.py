@@ -16,9 +16,10 @@ from run_fakes import SETTINGS, SPACE, FakeVerdicts, a_config, install, latencie
 
 from hwnas.arch.space import SearchSpace
 from hwnas.backends.model_format import format_of
-from hwnas.data import load_dataset, to_input
+from hwnas.backends.weights import random_weights
+from hwnas.data import load_dataset
 from hwnas.errors import DivergedError, ExportError, InfeasibleBudgetError, InputError
-from hwnas.export.predict import predict
+from hwnas.exporting.predict import predict
 from hwnas.latency.table import ColdCalibration, LatencyTable
 from hwnas.metrics import Metrics
 from hwnas.nas.decode import decode
@@ -113,7 +114,7 @@ def test_a_run_leaves_everything_it_promises(runs: Runs) -> None:
         "architecture.json",
         "weights.safetensors",
     }
-    assert files | {"model.onnx", "labels.txt", "result.json", "report.html", ".hwnas-run", "state"} == {
+    assert files | {"model.onnx", "model.json", "labels.txt", "result.json", "report.html", ".hwnas-run", "state"} == {
         path.name for path in (runs.root / "run").iterdir()
     }
     budget_ms = MODEL.smallest_ms + 0.6 * (MODEL.largest_ms - MODEL.smallest_ms)
@@ -325,7 +326,7 @@ def test_a_run_on_litert_leaves_a_file_for_litert(runs: Runs) -> None:
     (image,) = predict(folder.exported, [runs.images / "red" / "00.png"], top=1)
     assert image.classes[0][0] in ("red", "green", "blue")
     assert runs(force=True)["model"] == "model.onnx"
-    assert [path.name for path in folder.path.glob("model.*")] == ["model.onnx"]
+    assert sorted(path.name for path in folder.path.glob("model.*")) == ["model.json", "model.onnx"]
 
 
 def test_a_limit_on_the_size_is_one_on_the_file_for_litert(runs: Runs) -> None:
@@ -344,9 +345,9 @@ def test_an_int8_run_tells_what_its_file_can(runs: Runs, runtime: str, suffix: s
     assert (result["precision"], result["model"]) == ("int8", f"model.{suffix}")
     assert result["condition"].endswith("-int8")
     data = load_dataset(str(runs.images), resolution=8, seed=0)
-    inputs = to_input(torch.from_numpy(data.test.pixels), data.mean, data.std).contiguous().numpy()
-    logits = format_of(runtime).run(folder.exported.read_bytes(), inputs)
-    assert result["accuracy"]["test"] == (logits.argmax(1) == data.test.labels).mean()
+    scores = format_of(runtime).run(folder.exported.read_bytes(), data.test.pixels)
+    np.testing.assert_allclose(scores.sum(1), 1, atol=1e-5)
+    assert result["accuracy"]["test"] == (scores.argmax(1) == data.test.labels).mean()
     assert result["accuracy"].keys() == {"test", "val", "test_images", "float_test", "val_drop"}
     assert result["baseline_random"]["accuracy"] >= 0.0
 
@@ -357,7 +358,11 @@ def test_quantising_that_costs_too_much_is_refused(runs: Runs, monkeypatch: pyte
 
     def useless(model: bytes, samples: Any) -> bytes:
         network = SPACE.network(SPACE.architecture((0,) * len(SPACE.decisions)))
-        return model_format.random_model(network)
+        metadata, interface = model_format.metadata(model), model_format.app_interface((0.5,) * 3, (0.2,) * 3)
+        weights = random_weights(network.graph, 0)
+        content = model_format.model(network, weights, metadata=metadata, interface=interface)
+        assert model_format.quantize is not None
+        return model_format.quantize(content, samples)
 
     monkeypatch.setattr(context, "format_of", lambda *_: dataclasses.replace(model_format, quantize=useless))
     with pytest.raises(ExportError, match=r"quantising costs .* points") as caught:

@@ -17,7 +17,7 @@ from hwnas.arch import space_instance
 from hwnas.backends.model_format import format_of
 from hwnas.cli import app
 from hwnas.errors import DataError, InputError
-from hwnas.export.predict import predict
+from hwnas.exporting.predict import predict
 from hwnas.image_size import Size
 from hwnas.run import instance_choice
 from hwnas.run.instance import ChosenInstance

@@ -18,8 +18,9 @@ from hwnas.backends.model_format import format_of
 from hwnas.backends.onnx import INPUT, OUTPUT, onnx_model
 from hwnas.runtimes import DEFAULT, runtime_named
 
-_FRAME_BYTES = {".onnx": 1024, ".tflite": 2048}
-"""More than all that is neither an op nor counted by `size_model`: versions, input and output, names of metadata."""
+_FRAME_BYTES = {".onnx": 1600, ".tflite": 4096}
+"""More than all that is neither an op nor counted by `size_model`: versions, what is computed around the network, names
+of metadata, and how an app makes the input."""
 _EMPTY_BYTES = {".onnx": 0, ".tflite": 352}
 """No file is smaller: what the files of single ops have in common."""
 
@@ -68,13 +69,16 @@ def size_model(
     """
     suffix = runtime_named(runtime).suffix
     litert = suffix == ".tflite"
+    channels, _, width = space.input_shape
     fixed = _FRAME_BYTES[suffix] + _text_bytes(json.dumps(dict(enumerate(classes)), ensure_ascii=False), litert)
-    fixed += sum(_text_bytes(text, litert) for text in texts)
+    fixed += sum(_text_bytes(text, litert) for text in texts) + 8 * channels * (width if litert else 1)
+    if litert:  # the classes once more, as a file in its archive
+        fixed += sum(_text_bytes(f"{name}\n", False) for name in classes)
     exact = suffix == ".onnx" and precision == "fp32"
     costs = [[0] * len(decision.options) for decision in space.decisions]
     shared: dict[str, int] = {}  # constants that ops have in common are written once
     unread = {(d, off) for group in space.groups for d, off in zip(group.decisions, group.off, strict=True)}
-    longest = [len(INPUT)]  # names of values that each slot may write; the last one is the input's
+    longest = [len(f"{INPUT}_cast")]  # names of values that each slot may write; the last one is the input's
     for slot, places in zip(space.slots, space.sources, strict=True):
         reads = max(longest[place] for place in places)
         parts = [

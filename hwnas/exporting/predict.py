@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from hwnas.backends.model_facts import LARGEST_FILE
+from hwnas.backends.interface import Interface
+from hwnas.backends.model_facts import LARGEST_FILE, READERS
 from hwnas.backends.model_format import format_of
-from hwnas.data import image, to_input
+from hwnas.data import image
 from hwnas.data.encoded import reason_of
 from hwnas.data.image_bytes import read_bytes
 from hwnas.data.pixels import MOST_CHANNELS
 from hwnas.data.reading import Reading
 from hwnas.display import table_html
 from hwnas.errors import DataError, ExportError, InputError
-from hwnas.export.array_images import SUFFIXES, array_images
-from hwnas.export.image_paths import image_files
-from hwnas.export.model_file import CHANNELS_OF
+from hwnas.exporting.array_images import SUFFIXES, array_images
+from hwnas.exporting.image_paths import image_files
+from hwnas.exporting.model_file import input_values
+from hwnas.exporting.model_metadata import CHANNELS_OF
 from hwnas.image_size import LARGEST_SIDE, Size
-from hwnas.runtimes import RUNTIMES
 from hwnas.schema import json_as
 
 OnUnreadable: TypeAlias = Callable[[Path, DataError], None]
@@ -65,7 +65,7 @@ def predict(
         DataError: an image cannot be read.
         ExportError: the model computes what is no number.
     """
-    reader = _Reader(model)
+    reader = ModelReader(model)
 
     def unreadable(path: Path, error: DataError) -> None:
         if on_unreadable is None:
@@ -82,12 +82,12 @@ def predict(
     predictions: list[Prediction] = []
     pictures = read()
     while batch := list(itertools.islice(pictures, _AT_ONCE)):
-        rows = reader.logits([pixels for _, pixels in batch])
+        rows = reader.probabilities([pixels for _, pixels in batch])
         predictions += [reader.prediction(path, row, top) for (path, _), row in zip(batch, rows, strict=True)]
     return predictions
 
 
-class _Reader:
+class ModelReader:
     """An exported model, and what its metadata say.
 
     Raises:
@@ -96,19 +96,20 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.path, self.lacks = path, f"{path} lacks the metadata that hwnas writes:"
-        suffixes = dict.fromkeys(one.suffix for one in RUNTIMES.values())
-        if path.suffix not in suffixes:
-            raise InputError(f"{path} is no model file", hint=f"its name ends in {' or '.join(suffixes)}")
-        self.format = format_of(next(one.name for one in RUNTIMES.values() if one.suffix == path.suffix))
+        if path.suffix not in READERS:
+            raise InputError(f"{path} is no model file", hint=f"its name ends in {' or '.join(READERS)}")
+        self.format = format_of(READERS[path.suffix][0])
         self.content = _content(path)
         try:
-            self._read(self.format.metadata(self.content))
+            self.metadata = self.format.metadata(self.content)
+            self._read(self.metadata)
         except ExportError as error:
             raise InputError(f"cannot use the model {path}: {error}") from error
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise InputError(f"{self.lacks} {error}") from error
 
     def _read(self, metadata: Mapping[str, str]) -> None:
+        self.interface = Interface.of_metadata(metadata)
         numbered = json_as(metadata["names"], dict[str, str], f"{self.lacks} names")
         self.names = [numbered[str(k)] for k in range(len(numbered))]
         self.mean, self.std = (
@@ -145,20 +146,21 @@ class _Reader:
                 f"{self.size.width})",
             )
 
-    def logits(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Of shape (n, classes).
+    def probabilities(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Of the classes, shape (n, classes), by the interface that the file says it has.
 
         Raises:
             InputError: the model does not run, or has another number of outputs.
             ExportError: it computes what is no number.
         """
-        inputs = to_input(torch.from_numpy(np.stack(pixels)), self.mean, self.std).contiguous().numpy()
+        images = np.stack(pixels)
+        inputs = images if self.interface.pixels else input_values(images, self.mean, self.std)
         try:
             result = np.asarray(self.format.run(self.content, inputs), np.float32)
         except ExportError as error:
             raise InputError(f"cannot use the model {self.path}: {error}") from error
         except (IndexError, TypeError, ValueError) as error:
-            raise InputError(f"the model {self.path} computes no logits of classes: {error}") from error
+            raise InputError(f"the model {self.path} computes no scores of classes: {error}") from error
         if result.shape != (len(pixels), len(self.names)):
             shape = "×".join(map(str, result.shape[1:]))
             raise InputError(f"the model {self.path} names {len(self.names)} classes but computes {shape} numbers")
@@ -167,10 +169,9 @@ class _Reader:
                 f"the model {self.path} computes what is no number, so nothing can be said of images",
                 hint="its weights are damaged: export it again with hwnas search --resume",
             )
-        return result
+        return result if self.interface.output == "probabilities" else np.stack([_softmax(row) for row in result])
 
-    def prediction(self, path: Path, logits: NDArray[np.float32], top: int) -> Prediction:
-        probabilities = _softmax(logits)
+    def prediction(self, path: Path, probabilities: NDArray[np.float32], top: int) -> Prediction:
         best = np.argsort(-probabilities, kind="stable")[:top]
         return Prediction(path, tuple((self.names[k], float(probabilities[k])) for k in best))
 

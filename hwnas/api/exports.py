@@ -1,0 +1,110 @@
+"""`hwnas.export`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from hwnas.api.arguments import AtLeast0, PathArgument, checked
+from hwnas.backends.onnx import OPSET
+from hwnas.display import table_html
+from hwnas.errors import InputError
+from hwnas.events import Events, OnEvent
+from hwnas.exporting.file_kind import FileKind
+from hwnas.run.export_run import ExportedFile, export_run
+from hwnas.run.run_folder import RunFolder
+
+_FOLDER = "export"
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The files that a run was exported to.
+
+    Attributes:
+        folder: where they lie, with `labels.txt` and `model.json`.
+        files: one for each format and precision.
+    """
+
+    folder: Path
+    files: tuple[ExportedFile, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {"folder": str(self.folder), "files": [_facts(one) for one in self.files]}
+
+    def _repr_html_(self) -> str:
+        shown = {one.path.name: f"{one.size_bytes / 1024:.0f} KiB" for one in self.files}
+        return table_html(f"hwnas export: {self.folder}", shown)
+
+
+def _facts(one: ExportedFile) -> Mapping[str, Any]:
+    return {
+        "path": str(one.path),
+        "format": one.kind.format,
+        "precision": one.kind.precision,
+        "input": one.interface.input,
+        "layout": one.interface.layout,
+        "output": one.interface.output,
+        "bytes": one.size_bytes,
+        "parity": {"max_difference": one.parity.max_difference, "images": one.images},
+        "val_drop": one.drop,
+    }
+
+
+@checked
+def export(
+    run: PathArgument,
+    *,
+    formats: Sequence[str] | str = "onnx",
+    precisions: Sequence[str] | str = "fp32",
+    input: Literal["", "float", "uint8"] = "",
+    output: Literal["probabilities", "logits"] = "probabilities",
+    layout: Literal["", "nchw", "nhwc"] = "",
+    providers: Sequence[str] | str = (),
+    opset: int = OPSET,
+    ir_version: Annotated[int, AtLeast0] = 0,
+    max_drop: Annotated[float, AtLeast0] | None = None,
+    out: PathArgument | None = None,
+    on_event: OnEvent | Sequence[OnEvent] = (),
+) -> ExportResult:
+    """Write the network of a finished run to files of other formats and precisions, without another search.
+
+    Every file is compared with the trained network before it is written, on test images of the run where they are
+    there. What runs in the app is not measured: `hwnas.verify` does that.
+
+    Args:
+        run: the folder of a finished run.
+        formats: onnx, tflite and ort, one or several.
+        precisions: fp32, fp16 and int8, one or several; int8 needs the images of the run.
+        input: type of the pixels from 0 to 255; '' is uint8 for int8 and else float.
+        output: what the files end in.
+        layout: order of the input's axes; '' is nhwc for tflite and else nchw.
+        providers: nnapi and coreml, for .onnx and .ort files that these take as a whole.
+        opset, ir_version: of ONNX; an IR version of 0 is the oldest that goes with the opset, but at least 8.
+        max_drop: percentage points of the run's metric that int8 may cost; None is what the run allowed.
+        out: folder to write into; by default `export` in the run's.
+
+    Raises:
+        InputError: no finished run, an unknown format, or a folder with files of somebody else.
+        ExportError: a file computes something else than the network, or int8 costs too much.
+        StorageError: a file cannot be written.
+    """
+    wanted = [
+        FileKind(form, precision, input, output, layout, _several(providers), opset, ir_version)
+        for form in _several(formats)
+        for precision in _several(precisions)
+    ]
+    if not wanted:
+        raise InputError("an export takes a format and a precision, but none are given", hint='formats="onnx"')
+    folder = RunFolder(Path(run))
+    target = folder.path / _FOLDER if out is None else Path(out)
+    made = export_run(folder, wanted, target, max_drop=max_drop, events=Events.of(on_event))
+    return ExportResult(target, tuple(made))
+
+
+def _several(names: Sequence[str] | str) -> tuple[str, ...]:
+    """Each name once; one alone may be text."""
+    return tuple(dict.fromkeys((names,) if isinstance(names, str) else names))

@@ -1,0 +1,206 @@
+"""The network of a finished run in other formats, precisions and interfaces, without another search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwnas.arch.network import Network
+from hwnas.backends.interface import Interface
+from hwnas.backends.parity import HALF_TOLERANCE, TOLERANCE, Parity
+from hwnas.backends.weights import Weights
+from hwnas.config import Configuration, load_configuration
+from hwnas.data import Dataset
+from hwnas.errors import InputError
+from hwnas.events import Events
+from hwnas.exporting.description import FORMAT, NAME, description
+from hwnas.exporting.file_kind import FileKind
+from hwnas.exporting.model_file import faithful, input_values, quantised, real_images
+from hwnas.exporting.model_metadata import with_interface
+from hwnas.exporting.predict import ModelReader
+from hwnas.files import write_bytes, write_json, write_text
+from hwnas.report.run_files import optional, read_result
+from hwnas.run import run_marker
+from hwnas.run.images import images_of
+from hwnas.run.run_folder import RunFolder
+from hwnas.schema import read_json, read_json_as
+from hwnas.train import checkpoint
+
+_RANDOM_IMAGES = 16
+_AGAIN = "put it back from a copy, or start the run anew with --force"
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """A file that a run was exported to.
+
+    Attributes:
+        interface: what it computes around the network.
+        parity: of the file before any quantising: its logits against those of the trained network.
+        images: how many test images that was on; 0 where random pixels stood for them.
+        drop: what quantising costs of the run's metric on the validation images, 0..1; None where nothing was
+            quantised.
+    """
+
+    path: Path
+    kind: FileKind
+    interface: Interface
+    size_bytes: int
+    parity: Parity
+    images: int
+    drop: float | None
+
+
+def export_run(
+    folder: RunFolder, kinds: Sequence[FileKind], out: Path, *, max_drop: float | None = None, events: Events
+) -> list[ExportedFile]:
+    """Write a file of each kind, `labels.txt` and `model.json` into a folder; nothing unless all of them are right.
+
+    Args:
+        max_drop: percentage points of the metric that int8 may cost; None is what the run allowed.
+
+    Raises:
+        InputError: the folder holds no finished run, or the files to be written are somebody else's.
+        ExportError: a file does not compute what the network computes, or quantising costs too much.
+        StorageError: a file cannot be written.
+    """
+    check_finished(folder)
+    _check_out(out, [*(one.name for one in kinds), NAME])
+    run = _Run(folder, events)
+    made = []
+    with events.track("exporting", len(kinds)) as advance:
+        for kind in kinds:
+            made.append(_made(run, kind, out, max_drop))
+            advance()
+    for content, one in made:
+        write_bytes(one.path, content)
+    write_text(out / folder.labels.name, "".join(f"{name}\n" for name in run.reader.names))
+    write_json(out / NAME, description([one.path for _, one in made]))
+    return [one for _, one in made]
+
+
+def check_finished(folder: RunFolder) -> None:
+    """Refuse what is no run, or one that has not ended.
+
+    Raises:
+        InputError: it is that.
+    """
+    if not run_marker.is_run(folder.path):
+        raise InputError(
+            f"{folder.path} is no run of hwnas: it has no {run_marker.NAME}", hint="name the folder of a finished run"
+        )
+    result = read_result(folder)
+    if "front" in result:
+        names = [str(one.get("folder")) for one in result["front"] if isinstance(one, dict)]
+        raise InputError(
+            f"{folder.path} holds a run for several budgets, with a network for each",
+            hint=f"name the folder of one: {', '.join(str(folder.path / name) for name in names[:9])}",
+        )
+
+
+def _check_out(out: Path, names: Sequence[str]) -> None:
+    """Refuse to replace what `export_run` did not write.
+
+    Raises:
+        InputError: the folder is a run, or holds such files of somebody else.
+    """
+    if run_marker.is_run(out):
+        raise InputError(f"{out} is the folder of a run, whose files are kept as they are", hint="choose another --out")
+    there = [name for name in names if (out / name).exists()]
+    if there and optional(read_json, out / NAME).get("format") != FORMAT:
+        raise InputError(
+            f"{out / there[0]} is there already, and no {NAME} of hwnas beside it says that it may be replaced",
+            hint="choose another --out, or move the file away",
+        )
+
+
+@dataclass(frozen=True)
+class _Architecture:
+    """Of `architecture.json`."""
+
+    network: list[dict[str, Any]]
+
+
+class _Run:
+    """A finished run: its network, and how images become what that reads.
+
+    Raises:
+        InputError: one of its files is missing or damaged.
+    """
+
+    def __init__(self, folder: RunFolder, events: Events) -> None:
+        self._folder, self._events = folder, events
+        self.network = Network.from_json(read_json_as(folder.architecture, _Architecture, hint=_AGAIN).network)
+        tensors, _ = checkpoint.load(folder.weights, hint=_AGAIN)
+        self.weights: Weights = {name: tensor.numpy() for name, tensor in tensors.items()}
+        self.reader = ModelReader(folder.exported)
+        read = (self.reader.channels, *self.reader.size)
+        if self.network.input_shape != read:
+            raise InputError(
+                f"{folder.exported} reads images of {' × '.join(map(str, read))} values, but the network of "
+                f"{folder.architecture} those of {' × '.join(map(str, self.network.input_shape))}",
+                hint=_AGAIN,
+            )
+
+    @cached_property
+    def config(self) -> Configuration:
+        """Of a run for several budgets it lies in the folder above."""
+        own = self._folder.config
+        return load_configuration(own if own.is_file() else RunFolder(self._folder.path.resolve().parent).config)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The images of the run, with the mean and the deviation that its network was trained with.
+
+        Raises:
+            InputError: they are not there any more, or are others.
+        """
+        dataset = images_of(self.config, self.reader.size, counted=1, tell=self._events.say)
+        if list(dataset.classes) != self.reader.names or dataset.channels != self.reader.channels:
+            raise InputError(
+                f"{self.config.data.source} has other classes or channels than the run saw there",
+                hint="bring the images back as they were",
+            )
+        return replace(dataset, mean=tuple(self.reader.mean), std=tuple(self.reader.std))
+
+    @cached_property
+    def compared_on(self) -> tuple[NDArray[np.uint8], bool]:
+        """Pixels (n, C, H, W) of test images, or random ones where there are none, and whether they are real."""
+        try:
+            return real_images(self.dataset).pixels, True
+        except InputError as error:
+            self._events.say(f"{error}: files are compared with the trained network on random pixels instead")
+            shape = (_RANDOM_IMAGES, *self.network.input_shape)
+            return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8), False
+
+
+def _made(run: _Run, kind: FileKind, out: Path, max_drop: float | None) -> tuple[bytes, ExportedFile]:
+    """The content of one file, and what is known of it."""
+    reader, model_format = run.reader, kind.model_format()
+    dataset = run.dataset if kind.precision == "int8" else None
+    interface = kind.interface(reader.mean, reader.std)
+    metadata = with_interface(reader.metadata, interface) | {"hwnas.precision": kind.precision}
+    pixels, real = run.compared_on
+    content, parity = faithful(
+        model_format,
+        run.network,
+        run.weights,
+        metadata,
+        interface,
+        input_values(pixels, reader.mean, reader.std),
+        pixels,
+        HALF_TOLERANCE if kind.precision == "fp16" else TOLERANCE,
+    )
+    drop = None
+    if dataset is not None:
+        allowed = run.config.target.max_drop if max_drop is None else max_drop
+        content, drop = quantised(model_format, content, dataset, allowed, run.config.search.metric)
+    content = kind.finished(content, pixels)
+    images = len(pixels) if real else 0
+    return content, ExportedFile(out / kind.name, kind, interface, len(content), parity, images, drop)

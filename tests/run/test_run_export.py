@@ -1,0 +1,267 @@
+"""A finished run exported: every file against the network of the run, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+from run_fakes import a_config, install, write_table
+from typer.testing import CliRunner
+
+import hwnas
+from hwnas.api.exports import ExportResult
+from hwnas.arch import Network
+from hwnas.backends.model_format import format_of
+from hwnas.backends.torch import load_weights, network_module
+from hwnas.cli import app
+from hwnas.errors import HwnasError, InputError
+from hwnas.run.pipeline import run_search
+from hwnas.train import checkpoint
+
+FORMATS = ("onnx", "tflite", "ort")
+
+
+@pytest.fixture(scope="module")
+def run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nobody writes to it but into folders of their own."""
+    root = tmp_path_factory.mktemp("export")
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch.setattr)
+        run_search(a_config(images, epochs=4), root / "run", tables=write_table(root / "tables"))
+    return root / "run"
+
+
+@pytest.fixture(scope="module")
+def everything(run: Path) -> ExportResult:
+    return hwnas.export(
+        run, formats=FORMATS, precisions=("fp32", "fp16", "int8"), max_drop=100.0, out=run.parent / "everything"
+    )
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    if path.suffix == ".onnx":
+        return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    if path.suffix == ".tflite":
+        with zipfile.ZipFile(path) as archive:
+            return dict(json.loads(archive.read("metadata.json")))
+    return dict(format_of("onnxruntime").metadata(path.read_bytes()))
+
+
+def probabilities(run: Path, pixels: np.ndarray) -> np.ndarray:
+    """By torch, from the files of the run that tell network, weights and normalisation."""
+    network = Network.from_json(json.loads((run / "architecture.json").read_text())["network"])
+    module = network_module(network).eval()
+    tensors, _ = checkpoint.load(run / "weights.safetensors")
+    load_weights(module, {name: tensor.numpy() for name, tensor in tensors.items()})
+    facts = metadata_of(run / "model.onnx")
+    mean, std = (np.array(json.loads(facts[f"hwnas.{key}"]))[None, :, None, None] for key in ("mean", "std"))
+    with torch.inference_mode():
+        return module.double()(torch.from_numpy((pixels / 255 - mean) / std)).softmax(1).numpy()
+
+
+def real_pixels(images: Path) -> np.ndarray:
+    files = sorted(images.glob("*/1*.png"))
+    return np.stack([np.asarray(Image.open(one).resize((8, 8), Image.Resampling.BILINEAR)) for one in files]).transpose(
+        0, 3, 1, 2
+    )
+
+
+def test_every_file_computes_what_the_run_learned(run: Path, images: Path, everything: ExportResult) -> None:
+    assert [one.path.name for one in everything.files] == [
+        f"model{precision}.{form}" for form in FORMATS for precision in ("", "-fp16", "-int8")
+    ]
+    pixels = real_pixels(images)
+    wanted = probabilities(run, pixels)
+    for one in everything.files:
+        own = format_of("litert" if one.path.suffix == ".tflite" else "onnxruntime").run(one.path.read_bytes(), pixels)
+        limit = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.3}[one.kind.precision]
+        assert np.abs(own - wanted).max() < limit, one.path.name
+        assert (one.drop is None) == (one.kind.precision != "int8")
+        assert one.images == 9
+    assert np.ptp(wanted, axis=0).min() > 0.1
+
+
+def test_model_json_says_what_the_files_are(everything: ExportResult) -> None:
+    content = json.loads((everything.folder / "model.json").read_text())
+    assert content["labels"] == ["blue", "green", "red"]
+    assert (everything.folder / "labels.txt").read_text().splitlines() == content["labels"]
+    assert (content["format"], content["version"]) == ("hwnas model", 1)
+    for one in everything.files:
+        facts, name = content["files"][one.path.name], one.path.name
+        assert facts["sha256"] == sha256(one.path.read_bytes()).hexdigest()
+        assert (facts["bytes"], facts["precision"]) == (one.size_bytes, one.kind.precision)
+        shape = [1, 8, 8, 3] if name.endswith("tflite") else [1, 3, 8, 8]
+        dtype = "uint8" if "int8" in name else "float32"
+        assert facts["input"] == {"name": "input", "dtype": dtype, "shape": shape}
+        assert facts["output"] == {"name": "probabilities", "dtype": "float32", "shape": [1, 3]}
+        assert facts["preprocess"] == {
+            "resize": [8, 8],
+            "fit": "crop",
+            "interpolation": "bilinear",
+            "antialias": True,
+            "color": "rgb",
+            "scale": 1,
+            "mean": 0,
+            "std": 1,
+            "dtype": dtype,
+            "layout": "nhwc" if name.endswith("tflite") else "nchw",
+            "output": "probabilities",
+        }
+        metadata = metadata_of(one.path)
+        assert json.loads(metadata["hwnas.preprocess"]) == facts["preprocess"]
+        assert (metadata["stride"], metadata["channels"], metadata["task"]) == ("1", "3", "classify")
+        assert (metadata["batch"], metadata["imgsz"]) == ("1", "[8, 8]")
+
+
+def test_the_same_run_gives_the_same_bytes(run: Path, everything: ExportResult) -> None:
+    """But for .ort, of which ONNX Runtime writes one table in an order by chance."""
+    again = hwnas.export(run, formats=FORMATS[:2], precisions="int8", max_drop=100.0, out=run.parent / "again")
+    for one in again.files:
+        assert one.path.read_bytes() == (everything.folder / one.path.name).read_bytes()
+
+
+def test_predict_reads_all_of_them(images: Path, run: Path, everything: ExportResult) -> None:
+    files = sorted(images.glob("*/0*.png"))
+    best = [one.classes[0][0] for one in hwnas.predict(run, files)]
+    for one in everything.files:
+        found = hwnas.predict(one.path, files)
+        same = np.mean([own.classes[0][0] == name for own, name in zip(found, best, strict=True)])
+        assert same > (0.9 if one.kind.precision == "int8" else 0.99), one.path.name
+        assert all(abs(sum(dict(own.classes).values()) - 1) < 1e-4 for own in found)
+
+
+def test_a_run_ships_pixels_to_probabilities(run: Path, images: Path) -> None:
+    """Also what `hwnas search` leaves, whose latency is judged, is such a file."""
+    facts = json.loads((run / "model.json").read_text())["files"]["model.onnx"]
+    assert (facts["input"]["dtype"], facts["output"]["name"]) == ("float32", "probabilities")
+    pixels = real_pixels(images)
+    own = format_of("onnxruntime").run((run / "model.onnx").read_bytes(), pixels)
+    np.testing.assert_allclose(own, probabilities(run, pixels), atol=1e-4)
+
+
+def test_other_interfaces(run: Path, images: Path, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"input": "uint8", "output": "logits", "layout": "nhwc", "providers": ["nnapi", "coreml"]}
+    (one,) = hwnas.export(run, out=tmp_path, opset=21, **asked).files
+    model = onnx.load(one.path)
+    assert (model.ir_version, model.opset_import[0].version) == (10, 21)
+    assert [axis.dim_value for axis in model.graph.input[0].type.tensor_type.shape.dim] == [1, 8, 8, 3]
+    assert model.graph.output[0].name == "logits"
+    found = hwnas.predict(one.path, images / "red")
+    assert np.mean([own.classes[0][0] == "red" for own in found]) > 0.5
+
+
+def command(*words: object) -> Any:
+    return CliRunner().invoke(app, ["export", *map(str, words)])
+
+
+def test_the_command_writes_into_the_run(run: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(run, tmp_path / "run"))
+    done = command(own, "--format", "onnx,tflite", "--json")
+    assert done.exit_code == 0, done.output
+    files = json.loads(done.stdout)["files"]
+    assert [Path(one["path"]).relative_to(own).as_posix() for one in files] == [
+        "export/model.onnx",
+        "export/model.tflite",
+    ]
+    assert command(own, "--format", "onnx").exit_code == 0, "what it wrote itself is replaced"
+    assert {path.name for path in (own / "export").iterdir()} == {
+        *("model.onnx", "model.tflite", "labels.txt", "model.json")
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--format", "onnx,pb"], "the format of an exported file must be one of onnx, tflite, ort, not 'pb'"),
+        (["--format", ","], "an export takes a format and a precision"),
+        (["--precision", "fp8"], "must be one of fp32, fp16, int8, not 'fp8'"),
+        (["--input", "int8"], "input"),
+        (["--output", "scores"], "output"),
+        (["--layout", "chw"], "layout"),
+        (["--providers", "qnn"], "must be one of nnapi, coreml, not 'qnn'"),
+        (["--opset", "9"], "the ONNX opset must be from 14 to"),
+        (["--opset", "21", "--ir-version", "8"], "takes an IR version of at least 10, not 8"),
+        (["--format", "tflite", "--layout", "nchw"], "a .tflite file reads nhwc"),
+        (["--format", "tflite", "--precision", "int8", "--input", "float"], "take uint8 pixels, not float"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_message(words: list[str], said: str, run: Path, tmp_path: Path) -> None:
+    done = command(run, *words, "--out", tmp_path / "out", "--quiet")
+    assert done.exit_code == 2, done.output
+    assert said in done.stderr
+    assert done.stderr.count("error:") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_finished_run_is_one_message(run: Path, tmp_path: Path) -> None:
+    unfinished = Path(shutil.copytree(run, tmp_path / "unfinished"))
+    (unfinished / "result.json").unlink()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("text")
+    for path, said in (
+        (unfinished, "holds no finished run"),
+        (tmp_path / "empty", "is no run of hwnas"),
+        (tmp_path / "file", "is no run of hwnas"),
+        (tmp_path / "missing", "is no run of hwnas"),
+    ):
+        done = command(path, "--out", tmp_path / "out")
+        assert done.exit_code == 2, done.output
+        assert said in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_files_of_a_run_are_refused(run: Path, tmp_path: Path) -> None:
+    def spoiled(name: str, content: bytes) -> Path:
+        own = Path(shutil.copytree(run, tmp_path / f"{name}-{len(content)}"))
+        (own / name).write_bytes(content)
+        return own
+
+    network = json.loads((run / "architecture.json").read_text())
+    network["network"][0]["op"] = network["network"][0]["op"].replace("i3", "i4")
+    for path in (
+        spoiled("architecture.json", b"{}"),
+        spoiled("architecture.json", json.dumps(network).encode()),
+        spoiled("architecture.json", json.dumps(network | {"network": network["network"][1:]}).encode()),
+        spoiled("weights.safetensors", (run / "weights.safetensors").read_bytes()[:-1]),
+        spoiled("model.onnx", b"no model"),
+        spoiled("result.json", b"[]"),
+    ):
+        with pytest.raises(HwnasError) as caught:
+            hwnas.export(path, out=tmp_path / "out")
+        assert caught.value.exit_code in (2, 6), path.name
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_of_others_stay(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is the folder of a run"):
+        hwnas.export(run, out=run)
+    (tmp_path / "model.onnx").write_text("mine")
+    with pytest.raises(InputError, match=r"model\.onnx is there already"):
+        hwnas.export(run, out=tmp_path)
+    (tmp_path / "model.json").write_text('{"format": "other"}')
+    with pytest.raises(InputError, match="is there already"):
+        hwnas.export(run, out=tmp_path)
+    assert (tmp_path / "model.onnx").read_text() == "mine"
+
+
+def test_without_its_images_a_run_is_exported_all_the_same(run: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(run, tmp_path / "run"))
+    config = (own / "config.toml").read_text()
+    source = next(line for line in config.splitlines() if line.startswith("source"))
+    (own / "config.toml").write_text(config.replace(source, 'source = "nowhere/to/be/found"'))
+    said: list[str] = []
+    (one,) = hwnas.export(own, on_event=lambda event: said.append(str(event))).files
+    assert one.images == 0
+    assert one.path.read_bytes() == hwnas.export(run, out=tmp_path / "out").files[0].path.read_bytes()
+    assert any("random pixels" in text for text in said)
+    with pytest.raises(InputError, match="nowhere"):
+        hwnas.export(own, precisions="int8")

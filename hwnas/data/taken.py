@@ -70,6 +70,7 @@ def taken(
         unreadable=tuple(unreadable),
         listed_in="" if listed is None else str(listed),
         cautions=cautions(found, seen, kept, part_of_row),
+        grey=int(seen.grey.sum()),
     )
     return survey, kept
 

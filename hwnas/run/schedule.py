@@ -28,7 +28,9 @@ MOST_EPOCHS = 300
 HURRIED_SHARE = 0.2  # of the usual epochs of training; fewer are worth a word
 _FEWEST_EPOCHS, _FEWEST_STEPS = 6, 2  # of a search; epochs become shorter before they become fewer
 _FEWEST_TRAINING_EPOCHS = 10  # of whole length; below, shorter ones use up what whole ones would leave
-_FEWEST_SCORES, _FURTHER_SCORES = 3, 25  # of candidates; and at most, of neighbours and of what no budget would take
+_FEWEST_SCORES = 3
+FURTHER_SCORES = 25
+"""Beside those of candidates at most: of their neighbours, and of what no budget would take."""
 _SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers (docs/decisions/0028)
 _WARMUP_SHARE, _STARTED_WARMUP_SHARE = 0.35, 0.2  # of the epochs of a search, and of one from an initialisation
 _WANTED_SCORES, _FEWEST_SCORE_IMAGES = 6, 64  # scores of fewer images come before fewer scores
@@ -133,9 +135,9 @@ def _derived_settings(
             classes=classes,
         )
         part = whole.shortened(share)
-        return replace(part, lr=part.lr * fine_tuning(share)) if config.search.init else part
+        return replace(part, lr=part.lr * fine_tuning(share)) if config.started else part
     settings = overridden(SearchSettings.for_images(train_images), config.search)
-    if config.search.init:
+    if config.started:
         settings = settings.started()
     if strategy.replaces:
         limit = _REPLACED_SCORE_IMAGES if config.train.minutes else 0
@@ -164,13 +166,13 @@ def _derived_settings(
         settings, scoring_s = replace(settings, candidates=0), 0.0
     else:
         settings = replace(settings, score_images=limit)
-        scoring_s = min(scoring_s, (settings.candidates + _FURTHER_SCORES) * score_s)
+        scoring_s = min(scoring_s, (settings.candidates + FURTHER_SCORES) * score_s)
         if strategy.sampler is not None:
             candidates = max(_FEWEST_SCORES, min(settings.candidates, int(scoring_s / score_s)))
             settings = replace(settings, candidates=candidates)
     weights = searching - scoring
     weights_s = (available_s - scoring_s) * weights / (weights + training)
-    warmup_share = _STARTED_WARMUP_SHARE if config.search.init else _WARMUP_SHARE
+    warmup_share = _STARTED_WARMUP_SHARE if config.started else _WARMUP_SHARE
     mean_s = warmup_share * warm_s + (1.0 - warmup_share) * both_s
     fit = weights_s / mean_s
     all_steps = int(fit * train_images / settings.batch_size)
@@ -238,7 +240,7 @@ def final_recipe(
     cells = config.train.recipe == "cells" or (config.train.recipe == "auto" and config.space.name in _SPACES_OF_CELLS)
     wrapped = Recipe.for_cells if cells else lambda recipe: recipe
 
-    inherits = config.search.evaluator == "one-shot"
+    inherits = config.search.evaluator != "from-scratch"
 
     def lasting(epochs: int, steps: int = 0, *, share: float, gently: bool) -> Recipe:
         """Of so many epochs; learned weights are trained gently where they are few, or a parent's."""
@@ -250,7 +252,7 @@ def final_recipe(
 
     if config.train.epochs or not config.train.minutes:
         epochs = config.train.epochs or usual.epochs
-        return lasting(epochs, share=epochs / usual.epochs, gently=bool(config.search.init))
+        return lasting(epochs, share=epochs / usual.epochs, gently=config.started)
     epoch_s, left_s = timed(overridden(wrapped(usual), config.train))
     fit = left_s / max(1, trainings(config, budgets) if networks is None else networks) / epoch_s
     if fit >= _FEWEST_TRAINING_EPOCHS:
@@ -269,7 +271,7 @@ def hurried(config: Configuration, recipe: Recipe, train_images: int) -> str:
         return ""
     return (
         f"the search leaves time for {epochs:.3g} of the usual {usual} epochs of training: give more --minutes, a "
-        "smaller --width or --resolution, or a --strategy of lower cost (hwnas strategies list)"
+        "smaller --width or --resolution"
     )
 
 

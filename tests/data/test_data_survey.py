@@ -42,7 +42,7 @@ def root(tmp_path: Path) -> Path:
 def test_a_sound_set_has_no_warnings(root: Path) -> None:
     assert not warnings(root)
     lines = seen(root).lines()
-    assert lines["images"] == "56 train, 12 validation, 12 test: cat 28 + 6 + 6, dog 28 + 6 + 6"
+    assert lines["images"] == "56 train, 12 validation, 12 test; cat: 28 + 6 + 6, dog: 28 + 6 + 6"
     assert lines["sizes"] == "all 24 × 24 pixels"
     assert set(lines) == {"images", "sizes", "mirrored"}
 
@@ -117,6 +117,14 @@ def test_grey_among_colour(root: Path) -> None:
         save(root / "cat" / f"grey{index}.jpg", np.repeat(pixels(400 + index)[:, :, :1], 3, 2))
     text = warnings(root)["grey-among-colour"].text
     assert text == "20 of 100 images are grey among others in colour, from 0% of 'dog' to 33% of 'cat'"
+
+
+def test_grey_images_are_counted(root: Path) -> None:
+    for count, mostly in ((80, False), (81, True)):  # beside 80 in colour
+        for index in range(count):
+            save(root / "cat" / f"grey{index}.png", pixels(300 + index)[:, :, 0])
+        found = seen(root)
+        assert (found.grey, found.to_json()["grey"], found.mostly_grey) == (count, count, mostly)
 
 
 def test_small_classes(tmp_path: Path) -> None:

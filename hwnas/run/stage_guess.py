@@ -161,13 +161,16 @@ class Guesser:
         searched_epochs = part * settings.all_epochs
         if searched_epochs:
             batch_s = step / images * settings.batch_size
-            stages.append(Stage("search", search_s / 60, searched_epochs, self._searching_mib, step, batch_s))
+            memory = self._searching_mib(settings.batch_size)
+            stages.append(Stage("search", search_s / 60, searched_epochs, memory, step, batch_s))
         scratch = config.search.evaluator == "from-scratch"
-        stages.append(Stage("scores", scores_s / 60, memory_mib=self._training_mib if scratch else None))
+        memory = self._training_mib(score_recipe(config, images).batch_size) if scratch else None
+        stages.append(Stage("scores", scores_s / 60, memory_mib=memory))
         if count:
             name = "training" if count == 1 else f"{count} trainings"
             batch_s, all_s = epoch_s / images * recipe.batch_size, count * epochs * epoch_s
-            stages.append(Stage(name, all_s / 60, epochs, self._training_mib, epoch_s, batch_s, trains=True))
+            memory = self._training_mib(recipe.batch_size)
+            stages.append(Stage(name, all_s / 60, epochs, memory, epoch_s, batch_s, trains=True))
         stages.append(Stage("verdict and report", end_s / 60))
         usual, steps = Recipe.for_images(images).epochs, searched_epochs * images / settings.batch_size
         trained = not count or bool(config.train.epochs) or epochs >= min(MOST_EPOCHS, HURRIED_SHARE * usual)
@@ -215,19 +218,18 @@ class Guesser:
     def _work(self) -> AdaptationWork:
         return AdaptationWork.of(self._plan)
 
-    @cached_property
-    def _searching_mib(self) -> int | None:
+    def _searching_mib(self, batch_size: int) -> int | None:
         plan = self._plan
         if not plan.space.shares_weights or plan.config.search.evaluator == "from-scratch":
             return None
-        batch_size = plan.config.search.batch_size or SearchSettings.batch_size
         return self._memory_mib(loop_memory(plan.space, plan.strategy), batch_size)
 
+    def _training_mib(self, batch_size: int) -> int:
+        return self._memory_mib(self._training_memory, batch_size)
+
     @cached_property
-    def _training_mib(self) -> int:
-        recipe = Recipe.for_images(len(self._dataset.train))
-        batch_size = self._plan.config.train.batch_size or recipe.batch_size
-        return self._memory_mib(largest_training(self._plan.space, recipe), batch_size)
+    def _training_memory(self) -> StepMemory:
+        return largest_training(self._plan.space, Recipe.for_images(len(self._dataset.train)))
 
     @cached_property
     def _adapting_mib(self) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up_parents import WIDTH, elastic_space, made_up
+from made_up_parents import SIZE, WIDTH, elastic_space, made_up
 from PIL import Image
-from run_fakes import a_config, draw_images, install, row_ms, write_table
+from run_fakes import a_config, install, row_ms, write_table
 
 import hwnas
 from hwnas.config import Configuration, load_configuration
@@ -33,7 +33,7 @@ from hwnas.train import checkpoint
 LITE0, LITE1 = "efficientnet-lite0", "efficientnet-lite1"
 PHOTOS = ImageFacts(("cat", "dog"), 3, Size.square(64))
 PLAIN = Configuration.model_validate({"target": {"budget": "50%"}})
-SPACE = elastic_space(resolution=64, classes=3)
+SPACE = elastic_space(classes=3)
 
 
 @pytest.fixture
@@ -214,20 +214,21 @@ def test_a_run_that_started_from_a_file_is_not_resumed_without_naming_it(tmp_pat
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Configuration]:
-    """Configurations of a machine with colour photos and the weights of a narrow parent."""
+def runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Configuration]:
+    """Configurations of a machine with the weights of a narrow parent, where photos may be as small as 12 pixels."""
+    monkeypatch.setattr(automatic, "FEWEST_PIXELS", 12)
     monkeypatch.setenv("HWNAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(adaptation, "_USUAL_STEPS", 1)
     monkeypatch.setattr(adaptation, "_MOST_AT_ONCE", 4)
     install(monkeypatch.setattr)
-    images, weights = draw_images(tmp_path / "images", count=8, size=64), made_up()
+    weights = made_up()
     info = {"version": VERSION, "parent": LITE0, "width": WIDTH, "classes": weights.classes}
     info |= {"source": weights.source, "sha256": weights.sha256}
     checkpoint.save(kept_at(weights.parent, WIDTH), dict(weights.tensors), info)
     write_table(tmp_path / "tables", spaces=[SPACE])
 
     def config(**changes: Any) -> Configuration:
-        usual = {"init": "auto", "space": LITE0, "width": WIDTH, "resolution": 64, "train": False}
+        usual = {"init": "auto", "space": LITE0, "width": WIDTH, "resolution": SIZE, "train": False}
         return a_config(images, **(usual | changes))
 
     return config
@@ -245,11 +246,11 @@ def test_a_run_from_a_parent_that_nobody_named(runs: Callable[..., Configuration
     assert lines["start"].endswith("; --init none starts from random weights")
     assert facts["init_auto"]["parent"] == LITE0
     # The made-up machine adds up rows, so the whole parent takes the sum of its own ops.
-    network = made_up().parent.network(width=WIDTH, resolution=64, classes=3)
+    network = made_up().parent.network(width=WIDTH, resolution=SIZE, classes=3)
     expected = sum(row_ms(spec) for _, spec in network.ops)
     assert facts["parent"]["predicted_ms"] == pytest.approx(expected)
     assert facts["parent"]["own_ms"] is None
-    assert "at 64 pixels: predicted" in lines["parent"]
+    assert f"at {SIZE} pixels: predicted" in lines["parent"]
     assert "at its own 224: not in the table" in lines["parent"]
     write_table(tmp_path / "tables", spaces=[SPACE, elastic_space(resolution=224, classes=3)])
     own = plan_facts(make_plan(runs(), tmp_path / "tables"))["parent"]
@@ -262,7 +263,7 @@ def test_a_run_from_a_parent_that_nobody_named(runs: Callable[..., Configuration
     assert kept.search.init_sha256 == "0" * 64
     assert result["init"]["from"] == LITE0
     parent = result["parent"]
-    assert (parent["name"], parent["licence"], parent["pixels"]) == (LITE0, "Apache-2.0", "64")
+    assert (parent["name"], parent["licence"], parent["pixels"]) == (LITE0, "Apache-2.0", str(SIZE))
     assert parent["predicted_ms"] == pytest.approx(expected)
     options = result["architecture"]
     assert [(one["name"], one["chosen"]) for one in parent["blocks"]] == list(options.items())
@@ -283,8 +284,8 @@ def test_a_run_from_a_parent_that_nobody_named(runs: Callable[..., Configuration
 
 def assert_head(told: dict[str, Any], config: Configuration, run: Path) -> None:
     """What was told of the head is what it makes of the validation images, one by one."""
-    dataset = made_up().parent.prepared(images_of(config, Size.square(64)))
-    network = made_up().parent.network(width=WIDTH, resolution=64, classes=3)
+    dataset = made_up().parent.prepared(images_of(config, Size.square(SIZE)))
+    network = made_up().parent.network(width=WIDTH, resolution=SIZE, classes=3)
     found = features(trunk(network, inherit(made_up(), network)), dataset.val, dataset)
     head, _ = checkpoint.load(run / "state" / "head.safetensors")
     right = [int((head["weight"] @ one + head["bias"]).argmax()) for one in found] == dataset.val.labels
@@ -300,7 +301,7 @@ def test_random_weights_are_one_word_away(runs: Callable[..., Configuration], tm
 
 def test_a_data_set_from_python_starts_from_a_parent_too(runs: Callable[..., Configuration], tmp_path: Path) -> None:
     labels = np.arange(24) % 3
-    part = Images(np.random.default_rng(0).integers(0, 256, (24, 3, 64, 64), dtype=np.uint8), labels)
+    part = Images(np.random.default_rng(0).integers(0, 256, (24, 3, SIZE, SIZE), dtype=np.uint8), labels)
     photos = Dataset("mine", ("a", "b", "c"), part, part, part, (0.5,) * 3, (0.5,) * 3, flip=True)
     found = hwnas.plan_search(photos, config=runs(), tables=tmp_path / "tables")
     assert found.facts["init"]["from"] == LITE0
@@ -308,6 +309,3 @@ def test_a_data_set_from_python_starts_from_a_parent_too(runs: Callable[..., Con
     stages = [one["name"] for one in found.facts["minutes"]["stages"]]
     assert stages[1:4] == ["head on the parent's features", "options of the parent", "scores"]
     assert found.facts["config"]["search"]["init"] == LITE0
-    random = hwnas.plan_search(photos, config=runs(), tables=tmp_path / "tables", init="none")
-    assert random.facts["init"] is None
-    assert random.facts["config"]["search"]["init"] == ""

@@ -89,9 +89,13 @@ def forecast(plan: Plan, dataset: Dataset | None, clock: Clock) -> Forecast:
     if dataset is None:
         dataset = images_of(plan.config, resolution, counted=_COUNTED)
     dataset = plan.prepared(resized(dataset, resolution))
-    with training_session(compute.seed, compute.threads):
-        image_s = _image_s(plan, dataset)
-    guesser, minutes = Guesser(plan, dataset, image_s, clock.spent_s()), plan.config.train.minutes
+    with training_session(compute.seed, compute.threads):  # modules are made, which draw their weights
+        guesser = Guesser(plan, dataset, _image_s(plan, dataset), clock.spent_s())
+        return _told(plan, guesser)
+
+
+def _told(plan: Plan, guesser: Guesser) -> Forecast:
+    minutes = plan.config.train.minutes
     found = guesser.guess(minutes)
     if not minutes:
         return Forecast(minutes, found.stages, 0.0, _shorter(plan, guesser, found))

@@ -28,9 +28,7 @@ MOST_EPOCHS = 300
 HURRIED_SHARE = 0.2  # of the usual epochs of training; fewer are worth a word
 _FEWEST_EPOCHS, _FEWEST_STEPS = 6, 2  # of a search; epochs become shorter before they become fewer
 _FEWEST_TRAINING_EPOCHS = 10  # of whole length; below, shorter ones use up what whole ones would leave
-_FEWEST_SCORES = 3
-FURTHER_SCORES = 25
-"""Beside those of candidates at most: of their neighbours, and of what no budget would take."""
+_FEWEST_SCORES, _FURTHER_SCORES = 3, 25  # of candidates; and at most, of neighbours and of what no budget would take
 _SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers (docs/decisions/0028)
 _WARMUP_SHARE, _STARTED_WARMUP_SHARE = 0.35, 0.2  # of the epochs of a search, and of one from an initialisation
 _WANTED_SCORES, _FEWEST_SCORE_IMAGES = 6, 64  # scores of fewer images come before fewer scores
@@ -166,7 +164,7 @@ def _derived_settings(
         settings, scoring_s = replace(settings, candidates=0), 0.0
     else:
         settings = replace(settings, score_images=limit)
-        scoring_s = min(scoring_s, (settings.candidates + FURTHER_SCORES) * score_s)
+        scoring_s = min(scoring_s, (settings.candidates + _FURTHER_SCORES) * score_s)
         if strategy.sampler is not None:
             candidates = max(_FEWEST_SCORES, min(settings.candidates, int(scoring_s / score_s)))
             settings = replace(settings, candidates=candidates)

@@ -19,7 +19,6 @@ from hwnas.run.latency_stage import measuring_s
 from hwnas.run.plan import Plan
 from hwnas.run.schedule import (
     FORWARD_SHARE,
-    FURTHER_SCORES,
     HURRIED_SHARE,
     MOST_EPOCHS,
     adaptation_s,
@@ -36,6 +35,7 @@ from hwnas.train.step_memory import StepMemory
 _UNKNOWN_BUDGET_MS = 2.0  # taken for a share of the latency range
 _PROCESS_MIB = 300
 _FEWEST_SEARCH_STEPS = 60
+_FURTHER_SCORES = 8  # about, of what is near the best candidates, and of what no budget would take
 
 
 @dataclass(frozen=True)
@@ -199,15 +199,18 @@ class Guesser:
         return head_s, self._work.usual_s(usual_adaptation(self._dataset), self._image_s, scores=scores)
 
     def _scores_s(self, config: Configuration, settings: SearchSettings, left_s: float) -> float:
-        """Of all candidates; without minutes at most, as nobody knows how many neighbours are worth a look."""
+        """Of all candidates and, without minutes, of a few more."""
         budgets, strategy = len(self._plan.budgets), self._plan.strategy
-        usual = settings.candidates + (FURTHER_SCORES if strategy.sampler is None else 0)
+        usual = settings.candidates + (_FURTHER_SCORES if strategy.sampler is None else 0)
         if config.search.evaluator == "from-scratch":
             images = len(self._dataset.train) * score_recipe(config, len(self._dataset.train)).epochs
             return budgets * usual * images * self._image_s
         if not ((settings.all_epochs or strategy.replaces) and settings.candidates):
             return 0.0
-        images = images_a_score(len(self._dataset.val), settings.score_images, len(self._dataset.classes))
+        settled = self._plan.parent is not None and not settings.all_epochs
+        images = images_a_score(
+            len(self._dataset.val), settings.score_images, len(self._dataset.classes), settled=settled
+        )
         score_s = FORWARD_SHARE * self._image_s * images
         if config.train.minutes:
             most = most_scores(config, left_s=left_s, score_s=score_s, scored=2, budgets=budgets)

@@ -138,7 +138,7 @@ class SearchPlan:
     """A search before it is run.
 
     Attributes:
-        lines: for people, by label: data, space, device, table, budget, strategy.
+        lines: for people, by label: data, space, device, table, budget, start, strategy, time.
         facts: for programs, with the whole configuration.
     """
 

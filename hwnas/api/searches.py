@@ -16,7 +16,7 @@ from hwnas.config import Configuration, Target
 from hwnas.data import Dataset, from_torch
 from hwnas.events import Events, OnEvent
 from hwnas.run.clock import Clock
-from hwnas.run.data_stage import foreseen
+from hwnas.run.forecast import forecast
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
@@ -102,7 +102,8 @@ def plan_search(
     """The plan of `search` with the same arguments; nothing is trained, and nothing is written but caches.
 
     A budget in milliseconds without a width has the ends of a few instances measured, for some seconds; a message says
-    so before. With minutes, images are read and a few steps timed, and the plan says what the minutes are enough for.
+    so before. Images are read and a few steps timed, and the plan says how long the run takes, or what its minutes are
+    enough for.
 
     Raises:
         InputError, InfeasibleBudgetError, InfeasibleLimitError, TableError: as `search`, as far as is known already.
@@ -112,12 +113,11 @@ def plan_search(
     events, clock = Events.of(on_event), Clock(asked.train.minutes)
     folder = None if tables is None else Path(tables)
     plan = make_plan(asked, folder, dataset, any_table=any_table, progress=events)
-    facts, more = plan_facts(plan), dict[str, str]()
-    if plan.config.train.minutes:
-        events.say("reading the images, and timing a few steps, to tell what the minutes are enough for")
-    if (expected := foreseen(plan, dataset, clock)) is not None:
-        facts["minutes"] = expected.to_json()
-        more = {"minutes": str(expected)} | ({"advice": expected.advice} if expected.advice else {})
+    facts = plan_facts(plan)
+    events.say("reading the images, and timing a few steps, to tell how long the run takes")
+    expected = forecast(plan, dataset, clock)
+    facts["minutes"] = expected.to_json()
+    more = {"time": str(expected)} | ({"advice": expected.advice} if expected.advice else {})
     return SearchPlan(plan_lines(plan, facts) | more, facts | {"config": plan.config.to_json()})
 
 

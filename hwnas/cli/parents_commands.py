@@ -113,7 +113,6 @@ def _origin(found: ParentWeights) -> dict[str, Any]:
 
 def _where(parent: Parent, width: float = 1.0) -> str:
     """`here`, or the next step to get the weights."""
-    from hwnas.parents.parent_weights import how_to_get, kept_at, package_file
+    from hwnas.parents import how_to_get, is_here
 
-    packaged = width == 1 and package_file(parent) is not None
-    return "here" if packaged or kept_at(parent, width).is_file() else how_to_get(parent, width)
+    return "here" if is_here(parent, width) else how_to_get(parent, width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from hwnas.cli import console
 from hwnas.display import ms
 from hwnas.metric_names import NAMES
+from hwnas.report.disturbed import MUCH_DISTURBED, ONLY_SLOWS
 from hwnas.report.earlier_results import judged_ms
 from hwnas.report.untrained import never_predicted_text
 
@@ -31,6 +33,8 @@ def print_result(result: dict[str, Any], folder: Path) -> None:
             console.write(screen, f"[yellow]Not trained enough[/]: {escape(untrained)}.")
         console.write(screen, _verdict(result))
         console.write(screen, _binding(result))
+        if parent := _parent(result):
+            console.write(screen, parent)
         screen.print("")
         first = folder
         label, models = "model", [folder / result.get("model", "model.onnx")]
@@ -68,6 +72,12 @@ def _comparison(result: dict[str, Any]) -> Table:
     rival = result["baseline_random"]
     table = Table(box=None, pad_edge=False, header_style="bold")
     size, peak = _limits(result)
+    sizes: list[tuple[str, str, Callable[[int], str]]] = [  # of the random network, earlier versions do not tell them
+        ("MACs", "macs", lambda count: f"{count / 1e6:.2f} M"),
+        ("parameters", "params", lambda count: f"{count / 1e3:.0f} k"),
+        ("file size", "file_bytes", lambda count: _kib(count, size)),
+        *([("peak memory", "peak_bytes", lambda count: _kib(count, peak))] if peak else []),
+    ]
     table.add_column("")
     table.add_column("found", justify="right")
     if rival:
@@ -86,10 +96,10 @@ def _comparison(result: dict[str, Any]) -> Table:
             if result.get("metric", "accuracy") != "accuracy"
             else []
         ),
-        ("MACs", f"{result['macs'] / 1e6:.2f} M", ""),
-        ("parameters", f"{result['params'] / 1e3:.0f} k", ""),
-        ("file size", _kib(result["file_bytes"], size), ""),
-        *([("peak memory", _kib(result["peak_bytes"], peak), "")] if peak else []),
+        *[
+            (label, text(result[name]), text(rival[name]) if rival and name in rival else "")
+            for label, name, text in sizes
+        ],
     ):
         table.add_row(label, found, *([random] if rival else []))
     return table
@@ -125,7 +135,7 @@ def _interval(measured: dict[str, Any] | None) -> str:
 def _verdict(result: dict[str, Any]) -> str:
     """Whether the budget was met, and what to do where the device could not tell."""
     if result["budget_met"]:
-        return f"[green]Budget met[/], measured on {escape(result['device'])}."
+        return f"[green]Budget met[/], measured on {escape(result['device'])}.{_in_spite(result['measured_ms'])}"
     if result["measured_ms"] is None:
         return (
             f"[yellow]Not measured[/]: {escape(result['device'])} is known by an imported table alone, and nobody says "
@@ -138,6 +148,31 @@ def _verdict(result: dict[str, Any]) -> str:
         f"[yellow]Verdict unstable[/]: {escape(result['device'])} was too busy to tell whether the budget is met "
         f"({result['measured_ms']['rejected']:.0%} of the rounds were disturbed). Close other programs and run the "
         "same command with --resume: it measures again and keeps the trained model."
+    )
+
+
+def _in_spite(measured: dict[str, Any]) -> str:
+    """What is said of a budget that was met although most of the measurement was disturbed."""
+    rejected = measured.get("rejected", 0.0)
+    if rejected < MUCH_DISTURBED:
+        return ""
+    return f" Other work disturbed {rejected:.0%} of the rounds; {ONLY_SLOWS}."
+
+
+def _parent(result: dict[str, Any]) -> str:
+    """The network beside the parent that it was found in; empty where there is none."""
+    parent = result.get("parent")
+    if not parent:
+        return ""
+    name, head = _metric(result), parent["head"]
+    took = "" if parent["predicted_ms"] is None else f", predicted {ms(parent['predicted_ms'])} ms"
+    told = f"Found inside of {escape(parent['name'])}"
+    if head is None:
+        return f"{told}: the whole network at {parent['pixels']} pixels{took}."
+    own = result.get("score", result["accuracy"])["val"]
+    return (
+        f"{told}: validation {name} {own:.4f}; a head on the frozen features of the whole network at "
+        f"{parent['pixels']} pixels{took}: {head['score']:.4f}."
     )
 
 

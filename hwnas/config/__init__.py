@@ -7,8 +7,10 @@ from hwnas.config.option import Declared, Option
 from hwnas.config.read import configure, load_configuration
 from hwnas.config.section import Section
 from hwnas.config.sections import Data, Search, Space, Target, Train
+from hwnas.config.starts import AUTO
 
 __all__ = [
+    "AUTO",
     "PARENTS",
     "WITHOUT_SUPERNET",
     "Budget",

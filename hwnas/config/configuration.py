@@ -16,6 +16,7 @@ from hwnas.config.nearest import unknown_option, unknown_section
 from hwnas.config.option import Declared
 from hwnas.config.section import Section
 from hwnas.config.sections import Data, Search, Space, Target, Train
+from hwnas.config.starts import AUTO
 from hwnas.config.text import REFERENCE, shown
 from hwnas.errors import InputError
 from hwnas.files import write_text
@@ -32,15 +33,18 @@ PARENTS = (
 )
 """Pre-trained networks that a search can start from; each has an elastic space of its name."""
 
+_SPACE = "mobile"
+
 Content = dict[str, Any]
 
 
 class Configuration(Section):
     """Everything that decides the outcome of a run. Equal configurations give equal results on one machine.
 
-    Strategy and evaluator follow the space where they are empty: gumbel on a supernet, or metaqnn on trainings from
-    scratch for chains, which share no weights. From a parent, the space is the parent's where no other one is named,
-    and the strategy is replace.
+    Space, strategy and evaluator follow the start where they are empty. From a parent, the space is the parent's, and
+    the strategy is replace. Else the space is mobile, and the strategy gumbel on a supernet, or metaqnn on trainings
+    from scratch for chains, which share no weights. With `auto`, what is empty stays empty until a plan says what the
+    search starts from.
     """
 
     title: ClassVar[str] = "configuration"
@@ -73,6 +77,11 @@ class Configuration(Section):
     def from_parent(self) -> bool:
         """Whether the search starts from a pre-trained parent."""
         return self.search.init in PARENTS
+
+    @property
+    def started(self) -> bool:
+        """Whether the search starts from something that is named, and not from random weights."""
+        return self.search.init not in ("", AUTO)
 
     def changed(self, **sections: Mapping[str, Any]) -> Self:
         """A copy with other values, such as `changed(space={"width": 0.5})`.
@@ -118,15 +127,15 @@ class Configuration(Section):
 
     @model_validator(mode="after")
     def _settled(self) -> Self:
-        strategy, evaluator = (
-            ("metaqnn", "from-scratch") if self.space.name in WITHOUT_SUPERNET else ("gumbel", "one-shot")
-        )
         search = self.search
+        if search.init == AUTO:
+            return self
+        space = self.space.name or (search.init if self.from_parent else _SPACE)
+        strategy, evaluator = ("metaqnn", "from-scratch") if space in WITHOUT_SUPERNET else ("gumbel", "one-shot")
         if self.from_parent:
             strategy = "replace"
-            if "name" not in self.space.model_fields_set:
-                object.__setattr__(self, "space", self.space.model_copy(update={"name": search.init}))
         settled = {"strategy": search.strategy or strategy, "evaluator": search.evaluator or evaluator}
+        object.__setattr__(self, "space", self.space.model_copy(update={"name": space}))
         object.__setattr__(self, "search", search.model_copy(update=settled))
         return self
 

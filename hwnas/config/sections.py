@@ -16,6 +16,7 @@ from hwnas.config.micro_batch import MicroBatch
 from hwnas.config.option import Option
 from hwnas.config.section import Section
 from hwnas.config.share import parse_share
+from hwnas.config.starts import AUTO, init_value
 from hwnas.image_size import LARGEST_SIDE, SMALLEST_SIDE, Size, size_value
 from hwnas.metric_names import Metric
 
@@ -140,7 +141,12 @@ class Space(Section):
     title: ClassVar[str] = "space"
     about: ClassVar[str] = "The networks to choose from."
 
-    name: Annotated[str, Option("Search space (see `hwnas spaces list`).", flag="--space")] = "mobile"
+    name: Annotated[
+        str,
+        Option(
+            "Search space (see `hwnas spaces list`).", flag="--space", by_default="mobile; the parent's from a parent"
+        ),
+    ] = ""
     width: Annotated[
         float, Option("Channel multiplier of the search space; 0 follows the budget.", flag="--width", ge=0)
     ] = 0.0
@@ -216,13 +222,14 @@ class Search(Section):
     ] = "accuracy"
     init: Annotated[
         str,
+        BeforeValidator(init_value),
         Option(
             "Start from this: a pre-trained parent (see `hwnas parents list`), a file of `hwnas meta-train`, or the "
-            "folder of an earlier run.",
+            "folder of an earlier run; none is random weights. With auto, colour images of at least 64 pixels start "
+            "from a parent whose weights are on this machine, where no other option speaks against it.",
             flag="--init",
-            by_default="a random start",
         ),
-    ] = ""
+    ] = AUTO
     init_sha256: Annotated[
         str,
         Option("SHA-256 of what the search starts from, so that a run goes on with the same.", settable=False),

@@ -53,6 +53,7 @@ class Survey:
         unreadable: images that are left out because they cannot be read, each with the reason.
         listed_in: the file that lists those; empty without any.
         cautions: what may spoil a result.
+        grey: how many of the images that are kept have no colour.
     """
 
     classes: tuple[str, ...]
@@ -67,6 +68,12 @@ class Survey:
     unreadable: tuple[str, ...] = ()
     listed_in: str = ""
     cautions: tuple[Caution, ...] = ()
+    grey: int = 0
+
+    @property
+    def mostly_grey(self) -> bool:
+        """Whether more than half of the images have no colour."""
+        return 2 * self.grey > len(self.width)
 
     def to_json(self) -> dict[str, Any]:
         """All of it, ready for JSON, with the name of every image that something is said about."""
@@ -75,6 +82,7 @@ class Survey:
             "width": _spread(self.width),
             "height": _spread(self.height),
             "aspect": _spread(self._aspect),
+            "grey": self.grey,
             "fit": self.reading.fit,
             "values": [self.reading.low, self.reading.high],
             "flip": self.mirroring.flip,
@@ -110,7 +118,7 @@ class Survey:
         total = ", ".join(f"{int(self.counts[part].sum()):,} {names[part]}" for part in PARTS)
         each = [" + ".join(str(int(self.counts[part][k])) for part in PARTS) for k in range(len(self.classes))]
         if len(self.classes) <= _LISTED:
-            return f"{total}: {', '.join(f'{name} {count}' for name, count in zip(self.classes, each, strict=True))}"
+            return f"{total}; {', '.join(f'{name}: {count}' for name, count in zip(self.classes, each, strict=True))}"
         train = self.counts["train"]
         low, high = int(train.argmin()), int(train.argmax())
         return f"{total}; a class has from {each[low]} ({self.classes[low]}) to {each[high]} ({self.classes[high]})"

@@ -73,6 +73,7 @@ def taken(
         unreadable=tuple(unreadable),
         listed_in="" if listed is None else str(listed),
         cautions=(*cautions(found, seen, kept, part_of_row), *_thin(shape, options, reading)),
+        grey=int(seen.grey.sum()),
     )
     return survey, kept
 

@@ -143,10 +143,15 @@ def _recalibration_images(classes: int, most_images: int) -> int:
     return min(usual, most_images or usual)
 
 
-def images_a_score(val_images: int, most_images: int = 0, classes: int = 0) -> int:
-    """Images that pass through a network while `score` judges it, where there are so many validation images."""
+def images_a_score(val_images: int, most_images: int = 0, classes: int = 0, *, settled: bool = False) -> int:
+    """Images that pass through a network while `score` judges it, where there are so many validation images.
+
+    Args:
+        settled: whether the statistics of the supernet's norms are kept.
+    """
     judged = max(1, images_scored(val_images, classes, most_images))
-    return _recalibration_images(classes, most_images) + judged * (2 if most_images else 1 + _passes(judged))
+    estimated = 0 if settled else _recalibration_images(classes, most_images)
+    return estimated + judged * (2 if most_images else 1 + _passes(judged))
 
 
 def best(scored: Sequence[Scored], latency: Constraint) -> Scored:

@@ -3,7 +3,7 @@
 from hwnas.parents.catalogue import PARENTS, find_parent
 from hwnas.parents.inherit import inherit, inherited_start
 from hwnas.parents.parent import Parent, Preprocessing
-from hwnas.parents.parent_weights import ParentWeights, import_weights, weights_of
+from hwnas.parents.parent_weights import ParentWeights, how_to_get, import_weights, is_here, weights_of
 
 __all__ = [
     "PARENTS",
@@ -11,8 +11,10 @@ __all__ = [
     "ParentWeights",
     "Preprocessing",
     "find_parent",
+    "how_to_get",
     "import_weights",
     "inherit",
     "inherited_start",
+    "is_here",
     "weights_of",
 ]

@@ -69,6 +69,11 @@ def kept_at(parent: Parent, width: float = 1.0) -> Path:
     return cache_folder() / "parents" / f"{parent.name}-w{_text(width)}.safetensors"
 
 
+def is_here(parent: Parent, width: float = 1.0) -> bool:
+    """Whether a parent's weights are on this machine, imported or in a package; they are not read."""
+    return kept_at(parent, width).is_file() or (width == 1 and package_file(parent) is not None)
+
+
 def weights_of(parent: Parent, width: float = 1.0) -> ParentWeights:
     """The weights of a parent: those that were imported, or those of its package, kept where possible.
 

@@ -10,7 +10,9 @@ import jinja2
 from hwnas.errors import InputError
 from hwnas.files import write_bytes
 from hwnas.report.classes import class_table, metric_name
+from hwnas.report.disturbed import MUCH_DISTURBED, ONLY_SLOWS
 from hwnas.report.filters import FILTERS
+from hwnas.report.parent_section import parent_of, read_blocks
 from hwnas.report.run_files import (
     RunFiles,
     asked,
@@ -47,6 +49,9 @@ def write_report(files: RunFiles) -> None:
         metric=metric_name(result),
         classes=class_table(result),
         never_predicted=never_predicted_text(result),
+        only_slows=ONLY_SLOWS if (number(result, "measured_ms", "rejected") or 0.0) >= MUCH_DISTURBED else "",
+        parent=parent_of(result),
+        blocks=read_blocks(parent_of(result)),
         config=optional(asked, files.config),
         machine=optional(read_json, files.environment),
         layers=read_slots(architecture),

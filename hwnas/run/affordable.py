@@ -1,4 +1,4 @@
-"""The instance that the minutes can train: the largest one within a budget is worth little after a pass or two."""
+"""The instance that the minutes can train: the largest one within a budget is worth little after an epoch or two."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from hwnas.arch.costs import macs, written
-from hwnas.arch.network import Network
+from hwnas.arch.primitives import Graph
 from hwnas.arch.space import SearchSpace
 from hwnas.backends.torch import network_module
 from hwnas.config import Configuration
@@ -22,8 +22,8 @@ from hwnas.run.schedule import time_shares
 from hwnas.train import training_session
 from hwnas.train.timing import mean_step_s
 
-FEWEST_PASSES, FEWEST_STEPS = 8.0, 60.0
-"""Of each final training over the train images, and of a search: with fewer, a smaller instance is taken."""
+FEWEST_EPOCHS, FEWEST_STEPS = 8.0, 60.0
+"""Of each final training, and of a search: with fewer, a smaller instance is taken."""
 _LEFT = 0.75  # of the minutes, for search and training; measuring, verdict and report take the rest
 _WIDE, _SHARP = 0.5, 96  # width and pixels that are kept until there is nothing else to give up
 _VALUE = 20  # multiply-adds that take as long in training as writing a value, measured (docs/decisions/0058)
@@ -51,17 +51,17 @@ class Training:
 
 @dataclass(frozen=True)
 class Enough:
-    """How far the minutes go with an instance: passes of each final training, and steps of the search."""
+    """How far the minutes go with an instance: epochs of each final training, and steps of the search."""
 
-    passes: float
+    epochs: float
     steps: float
 
     def __bool__(self) -> bool:
-        return self.passes >= FEWEST_PASSES and self.steps >= FEWEST_STEPS
+        return self.epochs >= FEWEST_EPOCHS and self.steps >= FEWEST_STEPS
 
     def __str__(self) -> str:
-        if self.passes < FEWEST_PASSES or self.steps >= FEWEST_STEPS:
-            return f"{self.passes:.2g} passes"
+        if self.epochs < FEWEST_EPOCHS or self.steps >= FEWEST_STEPS:
+            return f"{self.epochs:.2g} epochs"
         return f"{self.steps:.2g} steps of search"
 
 
@@ -72,7 +72,7 @@ def affordable(
     instance: Callable[[float, int, Size], SearchSpace],
     training: Training,
 ) -> tuple[ChosenInstance, str]:
-    """The instance itself if the minutes train it for 8 passes, with 60 steps of search, or a smaller one that they do.
+    """The instance itself if the minutes train it for 8 epochs, with 60 steps of search, or a smaller one that they do.
 
     Width is given up first, down to 0.5, then pixels, down to 96, and then what is left of both, by the work; where
     nothing is small enough, the smallest. How long an instance takes follows from a few timed steps of `found` and from
@@ -100,7 +100,7 @@ def affordable(
         one for one in smaller if one[0] >= min(_WIDE, found.width) and one[2].side >= min(_SHARP, resolution.side)
     ]
     spaces = {one: instance(*one) for one in smaller}
-    rest = sorted(set(smaller) - set(first), key=lambda one: -_work(spaces[one]))
+    rest = sorted(set(smaller) - set(first), key=lambda one: -mean_work(spaces[one]))
     order = [*first, *rest]
     chosen = next((one for one in order if _enough(spaces[one], unit_s, training)), order[-1])
     (width, depth, other), minutes = chosen, training.config.train.minutes
@@ -113,14 +113,14 @@ def affordable(
 
 def _enough(space: SearchSpace, unit_s: float, training: Training) -> Enough:
     config = training.config
-    image_s = unit_s * _work(space)
+    image_s = unit_s * mean_work(space)
     left_s = 60.0 * _LEFT * config.train.minutes
     searching, each = time_shares(config, len(config.budgets))
     batch_size = config.search.batch_size or SearchSettings.batch_size
     step_s = 1.5 * batch_size * image_s * options_a_step(space, training.strategy)
     idle = config.search.share == 0
-    passes = left_s * each / image_s / training.images() if config.train.enabled else FEWEST_PASSES
-    return Enough(passes, FEWEST_STEPS if idle else left_s * searching / step_s)
+    epochs = left_s * each / image_s / training.images() if config.train.enabled else FEWEST_EPOCHS
+    return Enough(epochs, FEWEST_STEPS if idle else left_s * searching / step_s)
 
 
 def _seconds_of_work(space: SearchSpace, training: Training) -> float:
@@ -138,13 +138,14 @@ def _seconds_of_work(space: SearchSpace, training: Training) -> float:
                 loss.backward()  # type: ignore[no-untyped-call]
                 yield loss.item()
 
-        return mean_step_s(steps(), limit_s=_TIMED_S) / images / _network_work(network)
+        return mean_step_s(steps(), limit_s=_TIMED_S) / images / work(network.graph)
 
 
-def _work(space: SearchSpace) -> float:
-    """Of an image in a network of the space, on the mean."""
-    return sum(_network_work(extreme(space, pick)) for pick in (min, max)) / 2
+def mean_work(space: SearchSpace) -> float:
+    """Of an image in a network of the space, on the mean of the smallest and the largest."""
+    return sum(work(extreme(space, pick).graph) for pick in (min, max)) / 2
 
 
-def _network_work(network: Network) -> float:
-    return macs(network.graph) + _VALUE * written(network.graph)
+def work(graph: Graph) -> float:
+    """Of an image in a network or an op, in multiply-adds and what takes as long in training."""
+    return macs(graph) + _VALUE * written(graph)

@@ -36,6 +36,8 @@ class RunContext:
         progress: events, of which the records go to the log of `folder`.
         table_sha256: checksum of what `model` was made of; None where it is not known.
         clock: of the whole run.
+        whole: latencies of `plan.whole`; None where nobody asks for them.
+        shared: where the budgets of the run keep what they share; None where that is `folder`.
     """
 
     plan: Plan
@@ -48,6 +50,8 @@ class RunContext:
     progress: Events
     table_sha256: str | None = None
     clock: Clock = field(default_factory=Clock)
+    whole: LatencyModel | None = None
+    shared: RunFolder | None = None
 
     @property
     def model_format(self) -> ModelFormat:

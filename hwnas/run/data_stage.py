@@ -11,19 +11,15 @@ from hwnas.run.images import images_of, note_images
 from hwnas.run.plan import Plan
 from hwnas.run.plan_checks import uneven
 from hwnas.run.run_folder import RunFolder
-from hwnas.run.step_limit import check_memory
 
 
-def foreseen(plan: Plan, dataset: Dataset | None, clock: Clock) -> Forecast | None:
-    """What the minutes are enough for, if there are any; and a look at the memory of a step.
+def foreseen(plan: Plan, dataset: Dataset | None, clock: Clock, *, resume: bool) -> Forecast | None:
+    """How long the run takes; None where it is resumed, as it was told before.
 
     Raises:
         DataError, InputError: as `forecast`.
     """
-    if plan.config.train.minutes:
-        return forecast(plan, dataset, clock)
-    check_memory(plan)
-    return None
+    return None if resume else forecast(plan, dataset, clock)
 
 
 def images(plan: Plan, dataset: Dataset | None, folder: RunFolder, events: Events) -> Dataset:
@@ -44,7 +40,7 @@ def images(plan: Plan, dataset: Dataset | None, folder: RunFolder, events: Event
 
 
 def tell_of_images(plan: Plan, dataset: Dataset, folder: RunFolder, events: Events, expected: Forecast | None) -> None:
-    """Write what the images are like, and tell how uneven the classes are and what the minutes are enough for."""
+    """Write what the images are like, and tell how uneven the classes are and how long the run takes."""
     if plan.survey is not None:
         note_images(plan.survey, folder, events)
     if said := uneven(plan.config, dataset):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hwnas.config import Configuration
 from hwnas.data import Dataset, ReadOptions, Survey, class_names, load_dataset, native_shape, survey
@@ -15,6 +15,41 @@ from hwnas.progress import Progress, Silent
 from hwnas.run.run_folder import RunFolder
 
 _SILENT = Silent()
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What a plan knows of the images before it takes any.
+
+    Attributes:
+        classes: their names.
+        channels: of the images by nature, as `size` is.
+        survey: what they are like; None of sets that need no looking at.
+    """
+
+    classes: tuple[str, ...]
+    channels: int
+    size: Size
+    survey: Survey | None = None
+
+    @property
+    def in_colour(self) -> bool:
+        """Whether at least half of them have colours."""
+        return self.channels == 3 and not (self.survey is not None and self.survey.mostly_grey)
+
+
+def image_facts(config: Configuration, dataset: Dataset | None, progress: Progress) -> ImageFacts:
+    """Look at the images.
+
+    Args:
+        dataset: takes the place of the data source of the configuration.
+
+    Raises:
+        InputError: as `images_of`.
+    """
+    if dataset is not None:
+        return ImageFacts(dataset.classes, dataset.channels, dataset.size)
+    return ImageFacts(named_classes(config), *native(config), surveyed(config, progress))
 
 
 def read_options(config: Configuration) -> ReadOptions:

@@ -50,7 +50,7 @@ def initialised(config: Configuration) -> tuple[Configuration, Initialisation | 
     Raises:
         InputError: it cannot be read, or is of another space.
     """
-    if not config.search.init:
+    if not config.started:
         return config, None
     if config.from_parent:
         weights = _of_parent(config)
@@ -116,7 +116,7 @@ def check_start(config: Configuration, chosen: Strategy) -> None:
             f"without a search the architecture is decoded from α, and {config.search.init} has none for {chosen.name}",
             hint="--strategy replace, or a larger --search-share",
         )
-    if share is not None and not config.search.init:
+    if share is not None and not config.started:
         raise InputError(
             "a search that starts from nothing is done whole, but --search-share is given without --init",
             hint="leave out --search-share, or name with --init what to start from",

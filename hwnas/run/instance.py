@@ -101,9 +101,10 @@ def announcement(spaces: Sequence[SearchSpace], budgets_ms: Sequence[float], dev
     """One line that says, before instances are measured, which ones, on which device, about how long and why."""
     family, resolution = spaces[0].name.partition("@")[0], Size(*spaces[0].input_shape[1:])
     asked = " to ".join(f"{value:g}" for value in dict.fromkeys((budgets_ms[0], budgets_ms[-1])))
+    sizes, aim = (f"{len(spaces)} sizes of ", "choose a size for") if len(spaces) > 1 else ("", "see whether it fits")
     return (
-        f"measuring the smallest and the largest network of {len(spaces)} sizes of the space {family} at {resolution} "
-        f"pixels on {device.id}, for {_time(len(_ENDS) * len(spaces))}, to choose a size for {asked} ms"
+        f"measuring the smallest and the largest network of {sizes}the space {family} at {resolution} pixels on "
+        f"{device.id}, for {_time(len(_ENDS) * len(spaces))}, to {aim} {asked} ms"
     )
 
 
@@ -140,8 +141,8 @@ def _share(budget_ms: float, span: tuple[float, float]) -> float:
 def measured_ranges(instances: Sequence[SearchSpace], device: Device, *, progress: Progress) -> Ranges:
     """Undisturbed latency of the smallest and of the largest network of each instance, in milliseconds."""
     networks = {f"{end} {space.name}": extreme(space, pick) for space in instances for end, pick in _ENDS.items()}
-    label = f"measuring which of {len(instances)} sizes fits,"
-    floors_ms = floor_ms(networks, device, progress=progress, label=label)
+    which = f"which of {len(instances)} sizes fits" if len(instances) > 1 else f"the ends of {instances[0].name}"
+    floors_ms = floor_ms(networks, device, progress=progress, label=f"measuring {which},")
     return [(floors_ms[f"smallest {space.name}"], floors_ms[f"largest {space.name}"]) for space in instances]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
+
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
 from hwnas.config import Configuration
@@ -12,6 +14,7 @@ from hwnas.devices.device import Device
 from hwnas.errors import InfeasibleLimitError
 from hwnas.image_size import SMALLEST_SIDE, Size
 from hwnas.latency.table import LatencyTable
+from hwnas.nas.strategies import Strategy
 from hwnas.progress import Progress
 from hwnas.run.affordable import Training, affordable
 from hwnas.run.constrained_space import ConstrainedSpace
@@ -28,13 +31,16 @@ def chosen_instance(
     images: tuple[int, Size, int],
     constrain: Callable[[SearchSpace], ConstrainedSpace],
     progress: Progress,
-    training: Training,
+    *,
+    strategy: Strategy,
+    train_images: Callable[[], int],
+    accelerator: torch.device,
 ) -> ChosenInstance:
     """The instance that the configuration names, or that data, budget, constraints and minutes choose.
 
     Args:
         images: their channels, native size and number of classes.
-        training: what the minutes are spent on.
+        strategy, train_images, accelerator: what the minutes are spent on, on how many images, and where.
     """
     channels, native, classes = images
     resolution = config.space.size or default_resolution(native)
@@ -61,6 +67,7 @@ def chosen_instance(
     if not config.train.minutes:
         return found
     progress.say("timing a few steps of training, to tell what the minutes are enough for")
+    training = Training(config, strategy, train_images, accelerator)
     chosen, why = affordable(found, sizes, resolutions, instance, training)
     if not why:
         return found

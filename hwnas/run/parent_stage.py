@@ -23,6 +23,7 @@ from hwnas.parents.replacement import head_loss, replacement_scores
 from hwnas.progress import Silent
 from hwnas.run.adaptation import Adaptation, affordable_adaptation, usual_adaptation
 from hwnas.run.context import SearchContext
+from hwnas.run.head_accuracy import note_head
 from hwnas.run.schedule import kept_adaptation
 from hwnas.train import checkpoint as store
 
@@ -112,6 +113,7 @@ def _head(context: SearchContext, parent: ParentWeights, kept: Path) -> dict[str
     found = features(body, run.dataset.train, run.dataset, device=run.device, progress=context.progress)
     balanced = class_balanced(run.plan.config.search.metric)
     fitted = head(found, torch.from_numpy(run.dataset.train.labels), run.dataset, balanced=balanced)
+    note_head(context, body, fitted)
     store.save(kept, fitted, {})
     return fitted
 

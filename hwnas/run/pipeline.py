@@ -63,7 +63,7 @@ def run_search(
     clock = Clock(config.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0)
     plan = make_plan(settled, tables, dataset, any_table=any_table, progress=events)
     # Before the folder is claimed, which clears it: a run that is refused leaves what is there.
-    expected = None if resume else foreseen(plan, dataset, clock)
+    expected = foreseen(plan, dataset, clock, resume=resume)
     with folder.claimed(plan.config, resume=resume, force=force):
         if dataset is not None:
             folder.same_data(dataset.digest())
@@ -93,6 +93,8 @@ def run_search(
                     told.also(part.on_event),
                     table,
                     clock,
+                    whole,
+                    folder,
                 )
                 for budget, part in zip(plan.budgets, parts, strict=True)
             ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +22,9 @@ from hwnas.nas.start import Start
 from hwnas.nas.strategies import Strategy, strategy
 from hwnas.parents import ParentWeights
 from hwnas.progress import Progress, Silent
-from hwnas.run.affordable import Training
+from hwnas.run.automatic import Automatic, with_start
 from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
-from hwnas.run.images import data_texts, named_classes, native, surveyed, train_images
+from hwnas.run.images import ImageFacts, data_texts, image_facts, train_images
 from hwnas.run.init import Given, check_start, initialised, start_of
 from hwnas.run.instance_choice import chosen_instance, of_table
 from hwnas.run.plan_checks import check_latency, check_strategy
@@ -48,6 +50,7 @@ class Plan:
         start: weights, α and what samplers learned that the search begins with, and `reused`, how much of the
             initialisation they are; None for a random start.
         parent: what the start is made of slices of; None where it is not.
+        automatic: what `--init auto` came to; None where something else was asked for.
     """
 
     config: Configuration
@@ -66,6 +69,7 @@ class Plan:
     start: Start | None = None
     reused: Given | None = None
     parent: ParentWeights | None = None
+    automatic: Automatic | None = None
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -125,34 +129,67 @@ def make_plan(
         InfeasibleLimitError: a constraint on size or memory is below what the space offers.
         DeviceError: the device cannot measure.
     """
-    chosen = strategy(config.search.strategy)
-    check_strategy(config, chosen)
-    check_start(config, chosen)
-    config, init = initialised(config)
-    accelerator = resolve(config.compute.accelerator)
     if dataset is not None:
         config = config.changed(data={"source": dataset.name})
     device = device_or_imported(config.target.device, tables).with_runtime(
         config.target.runtime, config.target.precision
     )
     check_latency(config, device)
-    classes = named_classes(config) if dataset is None else dataset.classes
-    survey = surveyed(config, progress) if dataset is None else None
+
+    @functools.cache
+    def images(resolution: int | str) -> ImageFacts:
+        """Which part of each is seen depends on the resolution."""
+        return image_facts(config.changed(space={"resolution": resolution}), dataset, progress)
+
+    def make(settled: Configuration, automatic: Automatic | None) -> Plan:
+        return _planned(
+            settled, automatic, tables, device, images, dataset=dataset, any_table=any_table, progress=progress
+        )
+
+    return with_start(config, lambda: images(config.space.resolution), make)
+
+
+def _planned(
+    config: Configuration,
+    automatic: Automatic | None,
+    tables: Path | None,
+    device: Device,
+    images: Callable[[int | str], ImageFacts],
+    *,
+    dataset: Dataset | None,
+    any_table: bool,
+    progress: Progress,
+) -> Plan:
+    """The plan of a configuration that names its start; see `make_plan`."""
+    chosen = strategy(config.search.strategy)
+    check_strategy(config, chosen)
+    check_start(config, chosen)
+    config, init = initialised(config)
+    accelerator = resolve(config.compute.accelerator)
+    seen = images(config.space.resolution)
     if device.reachable and device.transport != "local":
         progress.say(f"asking {device.id}, over {device.transport}, for its CPU and its version of {device.runtime}")
     condition = condition_of(device)
-    texts = (*data_texts(config, survey), device.id, condition.folder.as_posix())
+    texts = (*data_texts(config, seen.survey), device.id, condition.folder.as_posix())
 
     def constrain(space: SearchSpace) -> ConstrainedSpace:
-        return constrained_space(config, space, classes, texts, device.runtime, device.precision)
+        return constrained_space(config, space, seen.classes, texts, device.runtime, device.precision)
 
-    channels, size = native(config) if dataset is None else (dataset.channels, dataset.size)
+    channels, classes = seen.channels, len(seen.classes)
     folder = table_folder(condition, tables)
     place = find_folder(condition, tables)
     table = open_table(device, place or folder)
-    config = config if device.reachable else of_table(config, table, channels, len(classes))
-    training = Training(config, chosen, lambda: train_images(config, survey, dataset), accelerator)
-    found = chosen_instance(config, device, (channels, size, len(classes)), constrain, progress, training)
+    config = config if device.reachable else of_table(config, table, channels, classes)
+    found = chosen_instance(
+        config,
+        device,
+        (channels, seen.size, classes),
+        constrain,
+        progress,
+        strategy=chosen,
+        train_images=lambda: train_images(config, seen.survey, dataset),
+        accelerator=accelerator,
+    )
     resolved = config.changed(space={"width": found.width, "depth": found.depth, "resolution": found.size.plain})
     if device.reachable:
         table, place = table_for(device, found.space, tables)
@@ -164,7 +201,9 @@ def make_plan(
     start, reused = None, None
     if init is not None:
         start, reused = start_of(config, left.space, init, chosen)
-        progress.say(f"starting from {config.search.init}: {reused}")
+        progress.say(f"starting from {config.search.init}: {reused}{f'; {automatic}' if automatic else ''}")
+    elif automatic is not None and automatic.reason:
+        progress.say(f"starting from random weights: {automatic}")
     return Plan(
         config=resolved,
         reason=found.reason,
@@ -178,8 +217,9 @@ def make_plan(
         missing=missing,
         accelerator=accelerator,
         any_table=any_table,
-        survey=survey,
+        survey=seen.survey,
         start=start,
         reused=reused,
         parent=init if isinstance(init, ParentWeights) else None,
+        automatic=automatic,
     )

@@ -7,6 +7,7 @@ from typing import Any
 from hwnas.display import ms
 from hwnas.latency.table_model import model_of, used_sha256
 from hwnas.run.latency_stage import check_budget
+from hwnas.run.parent_facts import parent_facts, parent_line
 from hwnas.run.plan import Plan
 
 _ROWS_A_MINUTE = 100  # on a machine that does nothing else
@@ -31,11 +32,12 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "rows_to_measure": len(plan.missing.rows),
         "strategy": plan.strategy.name,
         "init": None if plan.reused is None else plan.reused.to_json(plan.config.search.init),
+        "init_auto": None if plan.automatic is None else plan.automatic.to_json(),
     }
     facts["table_sha256"] = used_sha256(plan.table, plan.whole, cold=plan.cold) if plan.complete else None
     if plan.survey is not None:
         facts["data"] = plan.survey.to_json()
-    feasible = None
+    feasible, model = None, None
     if plan.complete:
         model = model_of(plan.table, plan.whole, any_table=plan.any_table, cold=plan.cold)
         facts["range_ms"] = [model.smallest_ms, model.largest_ms]
@@ -46,6 +48,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         check_budget(plan, model)
         restricted = model.restricted(plan.constrained.kept)
         feasible = plan.constrained.feasible_set(restricted, targets_ms[-1])
+    facts["parent"] = parent_facts(plan, model)
     facts["limits"] = {
         "max_size_kb": plan.constrained.max_size_kb or None,
         "max_peak_kb": plan.constrained.max_peak_kb or None,
@@ -90,7 +93,12 @@ def plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         if peak:
             lines["limits"] += f", {removed} of {removed + plan.constrained.options} options above the peak"
     if plan.reused is not None:
-        lines["start"] = f"{plan.config.search.init}: {plan.reused}"
+        chosen = f"; {plan.automatic}" if plan.automatic else ""
+        lines["start"] = f"{plan.config.search.init}: {plan.reused}{chosen}"
+    elif plan.automatic is not None and plan.automatic.reason:
+        lines["start"] = f"random weights: {plan.automatic}"
+    if facts["parent"] is not None:
+        lines["parent"] = parent_line(facts["parent"])
     return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}
 
 

@@ -22,6 +22,7 @@ from hwnas.metrics import Metrics
 from hwnas.nas.engine import SearchOutcome
 from hwnas.report.earlier_results import current, judged_ms
 from hwnas.run.context import RunContext
+from hwnas.run.parent_facts import parent_result
 from hwnas.run.rival import Rival
 from hwnas.run.training_stage import trained_from
 from hwnas.schema import checked, read_json_as
@@ -85,6 +86,7 @@ def result_of(
         "space": run.plan.space.name,
         "strategy": config.search.strategy,
         "init": None if run.plan.reused is None else run.plan.reused.to_json(config.search.init),
+        "parent": parent_result(run, choices),
         "seed": config.compute.seed,
         "table_sha256": run.table_sha256,
         "seconds": round(run.clock.spent_s(), 1) if len(run.plan.budgets) == 1 else run.folder.seconds(),
@@ -106,6 +108,7 @@ def _rival_result(
         metrics = evaluate(module, run.dataset.test, run.dataset, device=run.device).metrics
     else:
         metrics = _file_metrics(run, run.folder.baseline(run.model_format.suffix))
+    size = costs(run.network(rival.choices).graph)
     return {
         "accuracy": metrics.accuracy,
         "score": metrics.value(run.plan.config.search.metric),
@@ -115,6 +118,10 @@ def _rival_result(
         "matched": rival.near,
         "measured_ms": _milliseconds(verdict),
         "trained_from": trained_from(found),
+        "macs": size.macs,
+        "params": size.params,
+        "peak_bytes": size.peak_bytes,
+        "file_bytes": run.folder.baseline(run.model_format.suffix).stat().st_size,
         "choices": list(rival.choices),
     }
 

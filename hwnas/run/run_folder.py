@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-from hwnas.config import Configuration, load_configuration
+from hwnas.config import AUTO, Configuration, load_configuration
 from hwnas.errors import InputError
 from hwnas.events import Event
 from hwnas.files import open_to_append, remove_folder, remove_leftovers, storage_errors, write_json
@@ -123,7 +123,7 @@ class RunFolder:
             InputError: the folder is no run of hwnas and not empty, or holds none that could be continued, or holds one
                 and neither `resume` nor `force` is asked for.
         """
-        named = config.search.init and not config.from_parent
+        named = config.started and not config.from_parent
         if named and Path(config.search.init).resolve() == self.path.resolve():
             raise InputError(
                 f"a run cannot start from itself, but --init is {config.search.init}", hint="choose another --out"
@@ -188,17 +188,20 @@ class RunFolder:
             yield
 
     def remembered(self, config: Configuration) -> Configuration:
-        """`config` with the instance of the space that an interrupted run settled on, where it leaves that open.
+        """`config` with the start and the instance that an interrupted run settled on, where it leaves them open.
 
         Raises:
             InputError: the run's configuration is damaged.
         """
         if not self.config.exists():
             return config
-        before = load_configuration(self.config).space
+        before = load_configuration(self.config)
+        if config.search.init == AUTO and (before.from_parent or not before.started):
+            config = config.changed(search={"init": before.search.init})
         if config.space.width:
             return config
-        return config.changed(space={"width": before.width, "depth": before.depth, "resolution": before.resolution})
+        names = ("width", "depth", "resolution")
+        return config.changed(space={name: getattr(before.space, name) for name in names})
 
     def same_data(self, digest: str) -> None:
         """Note what the run works with, or compare: a run goes on with the images that it began with.
@@ -298,7 +301,7 @@ def default_folder(config: Configuration) -> Path:
     """The run directory when none is named, for example `runs/digits-50pct-s0`, or `runs/digits-50pct-litert-s0`."""
     target = config.target
     cold = "cold" if target.latency == "cold" else ""
-    variants = (target.runtime, target.precision, cold, "init" if config.search.init else "")
+    variants = (target.runtime, target.precision, cold, "init" if config.started else "")
     data, budget = Path(config.data.source).name or "data", target.budget.replace("%", "pct")
     name = "-".join([data, budget, *filter(None, variants), f"s{config.compute.seed}"])
     return Path("runs") / "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)

@@ -133,9 +133,9 @@ def _derived_settings(
             classes=classes,
         )
         part = whole.shortened(share)
-        return replace(part, lr=part.lr * fine_tuning(share)) if config.search.init else part
+        return replace(part, lr=part.lr * fine_tuning(share)) if config.started else part
     settings = overridden(SearchSettings.for_images(train_images), config.search)
-    if config.search.init:
+    if config.started:
         settings = settings.started()
     if strategy.replaces:
         limit = _REPLACED_SCORE_IMAGES if config.train.minutes else 0
@@ -170,7 +170,7 @@ def _derived_settings(
             settings = replace(settings, candidates=candidates)
     weights = searching - scoring
     weights_s = (available_s - scoring_s) * weights / (weights + training)
-    warmup_share = _STARTED_WARMUP_SHARE if config.search.init else _WARMUP_SHARE
+    warmup_share = _STARTED_WARMUP_SHARE if config.started else _WARMUP_SHARE
     mean_s = warmup_share * warm_s + (1.0 - warmup_share) * both_s
     fit = weights_s / mean_s
     all_steps = int(fit * train_images / settings.batch_size)
@@ -238,7 +238,7 @@ def final_recipe(
     cells = config.train.recipe == "cells" or (config.train.recipe == "auto" and config.space.name in _SPACES_OF_CELLS)
     wrapped = Recipe.for_cells if cells else lambda recipe: recipe
 
-    inherits = config.search.evaluator == "one-shot"
+    inherits = config.search.evaluator != "from-scratch"
 
     def lasting(epochs: int, steps: int = 0, *, share: float, gently: bool) -> Recipe:
         """Of so many epochs; learned weights are trained gently where they are few, or a parent's."""
@@ -250,7 +250,7 @@ def final_recipe(
 
     if config.train.epochs or not config.train.minutes:
         epochs = config.train.epochs or usual.epochs
-        return lasting(epochs, share=epochs / usual.epochs, gently=bool(config.search.init))
+        return lasting(epochs, share=epochs / usual.epochs, gently=config.started)
     epoch_s, left_s = timed(overridden(wrapped(usual), config.train))
     fit = left_s / max(1, trainings(config, budgets) if networks is None else networks) / epoch_s
     if fit >= _FEWEST_TRAINING_EPOCHS:
@@ -269,7 +269,7 @@ def hurried(config: Configuration, recipe: Recipe, train_images: int) -> str:
         return ""
     return (
         f"the search leaves time for {epochs:.3g} of the usual {usual} epochs of training: give more --minutes, a "
-        "smaller --width or --resolution, or a --strategy of lower cost (hwnas strategies list)"
+        "smaller --width or --resolution"
     )
 
 

@@ -49,23 +49,6 @@ def training_micro_batch(plan: Plan, recipe: Recipe, progress: Progress, *, proc
     return _at_once(plan, memory, recipe.batch_size, "training", progress, processes)
 
 
-def check_memory(plan: Plan) -> None:
-    """Whether a step of the usual batches fits into the memory that the configuration gives, if it gives any.
-
-    Raises:
-        InputError: not even two images do.
-    """
-    config = plan.config
-    if not config.compute.memory_gb:
-        return
-    limit = limit_bytes(plan)
-    if plan.space.shares_weights and config.search.evaluator == "one-shot":
-        batch_size = config.search.batch_size or SearchSettings.batch_size
-        loop_memory(plan.space, plan.strategy).at_once(batch_size, limit)
-    recipe = Recipe(batch_size=config.train.batch_size or Recipe.batch_size)
-    largest_training(plan.space, recipe).at_once(recipe.batch_size, limit)
-
-
 def largest_training(space: SearchSpace, recipe: Recipe) -> StepMemory:
     """What a step takes in the training of the network that writes the most."""
     return _counted(space, recipe)  # type: ignore[arg-type]  # spaces are hashed by their identity
@@ -83,8 +66,9 @@ def _at_once(
     found = memory.at_once(batch_size, limit)
     if found:
         progress.say(
-            f"{stage}: {found} of {batch_size} images of a batch at once, within {limit / 2**30:.2g} GiB; all "
-            f"would take {memory.total(batch_size) / 2**30:.2g}, and batch norm sees {found} at a time"
+            f"{stage}: {found} of {batch_size} images of a batch at once, so that a step stays within "
+            f"{limit / 2**30:.2g} GiB; with all it would take {memory.total(batch_size) / 2**30:.2g}, and batch norm "
+            f"sees {found} at a time"
         )
     return found
 

@@ -12,7 +12,7 @@ from hwnas.run.run_folder import RunFolder
 
 _SHARED = (
     *("range_ms", "device", "condition", "runtime", "precision", "data", "space", "strategy", "seed"),
-    *("metric", "table_sha256"),
+    *("metric", "table_sha256", "init"),
 )
 
 

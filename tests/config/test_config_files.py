@@ -234,7 +234,11 @@ def test_the_last_flat_file_is_read(tmp_path: Path) -> None:
 def test_what_earlier_flat_files_lack_is_as_it_was_then(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(BEFORE_RUNTIMES)
-    expected = {"target": {"budget": "5,10"}, "train": {"minutes": 30.0, "recipe": "default"}}
+    expected = {
+        "target": {"budget": "5,10"},
+        "search": {"init": "none"},
+        "train": {"minutes": 30.0, "recipe": "default"},
+    }
     assert load_configuration(path) == Configuration.model_validate(expected)
 
 
@@ -260,3 +264,27 @@ def test_flat_files_are_read_strictly(line: str, wrong: str, tmp_path: Path) -> 
     path.write_text(LAST_FLAT.replace(f"\n{line}\n", f"\n{wrong}\n"))
     with pytest.raises(InputError, match=r"config\.toml"):
         load_configuration(path)
+
+
+def test_a_start_from_random_weights_has_two_names(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[target]\nbudget = 20\n[search]\ninit = 'none'\n")
+    found = load_configuration(path)
+    assert found == PLAIN.changed(search={"init": ""})
+    assert not found.started
+    found.save(path)
+    assert load_configuration(path) == found
+
+
+def test_what_follows_an_automatic_start_waits_for_it() -> None:
+    """And survives every change until then."""
+    asked = PLAIN.changed(compute={"seed": 3})
+    assert (asked.search.init, asked.space.name, asked.search.strategy, asked.search.evaluator) == ("auto", "", "", "")
+    assert not asked.started
+    random, parent = (asked.changed(search={"init": init}) for init in ("", "efficientnet-lite1"))
+    assert (random.space.name, random.search.strategy, random.search.evaluator) == ("mobile", "gumbel", "one-shot")
+    assert (parent.space.name, parent.search.strategy) == ("efficientnet-lite1", "replace")
+    chosen = asked.changed(search={"strategy": "enas"}).changed(search={"init": "efficientnet-lite0"})
+    assert (chosen.space.name, chosen.search.strategy) == ("efficientnet-lite0", "enas")
+    chains = asked.changed(space={"name": "chain"}).changed(search={"init": ""})
+    assert (chains.search.strategy, chains.search.evaluator) == ("metaqnn", "from-scratch")

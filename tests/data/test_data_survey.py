@@ -42,7 +42,7 @@ def root(tmp_path: Path) -> Path:
 def test_a_sound_set_has_no_warnings(root: Path) -> None:
     assert not warnings(root)
     lines = seen(root).lines()
-    assert lines["images"] == "56 train, 12 validation, 12 test: cat 28 + 6 + 6, dog 28 + 6 + 6"
+    assert lines["images"] == "56 train, 12 validation, 12 test; cat: 28 + 6 + 6, dog: 28 + 6 + 6"
     assert lines["sizes"] == "all 24x24 pixels"
     assert set(lines) == {"images", "sizes", "mirrored"}
 
@@ -131,6 +131,12 @@ def test_of_very_long_images_padding_leaves_next_to_nothing(tmp_path: Path) -> N
     assert "very-long" not in {one.kind for one in seen(root, fit="squash").cautions}
     assert "very-long" not in {one.kind for one in seen(root, size=Size(8, 700)).cautions}
     load_dataset(str(root), resolution=32, seed=0)
+def test_grey_images_are_counted(root: Path) -> None:
+    for count, mostly in ((80, False), (81, True)):  # beside 80 in colour
+        for index in range(count):
+            save(root / "cat" / f"grey{index}.png", pixels(300 + index)[:, :, 0])
+        found = seen(root)
+        assert (found.grey, found.to_json()["grey"], found.mostly_grey) == (count, count, mostly)
 
 
 def test_small_classes(tmp_path: Path) -> None:

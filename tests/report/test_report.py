@@ -119,6 +119,27 @@ def a_result(**changes: Any) -> dict[str, Any]:
     return result | changes
 
 
+PARENT: dict[str, Any] = {
+    "name": "efficientnet-lite0",
+    "licence": "Apache-2.0",
+    "source": "https://example.org/lite",
+    "weights": "a package",
+    "pixels": "112",
+    "own_pixels": "224",
+    "predicted_ms": 2.72,
+    "own_ms": 5.41,
+    "macs": 97_000_000,
+    "params": 3_384_000,
+    "head": {"images": 341, "accuracy": 0.745, "score": 0.745},
+    "blocks": [
+        {"name": "s1b0", "parent": "k3e6", "chosen": "k3e4"},
+        {"name": "s1b1", "parent": "k5e6", "chosen": "skip"},
+        {"name": "s2b0", "parent": "k5e6", "chosen": "k5e6"},
+        {"name": "s3b0", "parent": "dw5-pw4", "chosen": "pw2"},
+    ],
+}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     """A finished run, as the pipeline leaves it."""
@@ -220,6 +241,61 @@ def test_a_run_of_an_earlier_version_has_no_classes(folder: RunFolder) -> None:
 @pytest.mark.parametrize("damage", [{"confusion": [[1]]}, {"confusion": [["a", 1], [1, 1]]}, {"classes": [1, 2]}])
 def test_damaged_classes_are_left_out(folder: RunFolder, damage: dict[str, Any]) -> None:
     assert "Class by class" not in page_of(folder, a_result(metrics=a_result()["metrics"] | damage)).text
+
+
+def test_what_is_left_of_the_parent(folder: RunFolder) -> None:
+    page = page_of(folder, a_result(parent=PARENT))
+    for expected in (
+        "Inside of efficientnet-lite0",
+        "under the licence Apache-2.0, published at example.org/lite, with the weights of a package",
+        "it at 112 pixels, with a head",
+        "At the 224 pixels of its own training it is predicted to run in 5.410 ms.",
+        "predicted, ms 1.900 2.720",
+        "validation accuracy 341 validation images 92.0 % 74.5 %",
+        "multiply-adds 4.71 M 97 M",
+        "parameters 344 k 3.38 M",
+        "3 of 4 blocks that could be replaced are other ones",
+        "s1b0 kernel 3 × 3, expansion 6 kernel 3 × 3, expansion 4",
+        "s1b1 kernel 5 × 5, expansion 6 skipped",
+        "s2b0 kernel 5 × 5, expansion 6 as it was",
+        "s3b0 dw5-pw4 pw2",
+    ):
+        assert expected in page.text, expected
+    assert "://" not in folder.report.read_text()
+    assert "Inside of" not in page_of(folder, a_result(parent=None)).text
+    early = page_of(folder, a_result(parent=PARENT | {"head": None, "own_ms": None, "blocks": []})).text
+    assert "not known validation images 92.0 % –" in early
+    assert "its own training" not in early
+    assert "Block by block" not in early
+
+
+@pytest.mark.parametrize("damage", [[], "text", [1, {"name": HOSTILE, "parent": [], "chosen": {}}]])
+def test_a_damaged_parent_breaks_no_page(folder: RunFolder, damage: Any) -> None:
+    for path in (folder.evaluated, folder.log_file):  # nothing to draw
+        path.unlink()
+    page = page_of(folder, a_result(parent=damage))
+    assert page.count("script") == 0
+    for name in ("name", "source", "predicted_ms", "head", "blocks"):
+        page = page_of(folder, a_result(parent=PARENT | {name: damage}))
+        assert page.count("script") == 0
+
+
+def test_sizes_of_the_random_network_stand_beside(folder: RunFolder) -> None:
+    rival = a_result()["baseline_random"] | {"macs": 4_500_000, "params": 300_000, "file_bytes": 1_200_000}
+    text = page_of(folder, a_result(baseline_random=rival)).text
+    for expected in ("multiply-adds 4.71 M 4.5 M", "parameters 344 k 300 k", "model file 1.31 MiB 1.14 MiB"):
+        assert expected in text
+    assert "multiply-adds 4.71 M" not in page_of(folder, a_result()).text
+
+
+@pytest.mark.parametrize(("rejected", "told"), [(1.0, True), (0.5, True), (0.49, False), (None, False), ("x", False)])
+def test_a_budget_that_was_met_on_a_busy_device_takes_a_word(folder: RunFolder, rejected: Any, told: bool) -> None:
+    for path in (folder.evaluated, folder.log_file):  # nothing to draw
+        path.unlink()
+    busy = a_result(measured_ms=milliseconds(1.95) | {"rejected": rejected})
+    said = "that only ever slows a call, so the model keeps its budget all the same"
+    assert (said in page_of(folder, busy).text) is told
+    assert said not in page_of(folder, busy | {"budget_met": None, "verdict": "unstable"}).text
 
 
 def test_page_loads_nothing(folder: RunFolder) -> None:
@@ -326,7 +402,7 @@ def test_wrong_types_never_break_the_page(folder: RunFolder, value: Any) -> None
     Events(folder.on_event).record({"event": "epoch", "epoch": value, "loss": value})
     Events(folder.on_event).record({"event": "end", "stage": value, "seconds": value})
     folder.architecture.write_text(json.dumps({"network": [value, {"name": value, "op": value}], "options": value}))
-    page_of(folder, dict.fromkeys(a_result(), value))
+    page_of(folder, dict.fromkeys([*a_result(), "parent"], value))
 
 
 def test_random_strategy_has_no_expected_latency(folder: RunFolder) -> None:

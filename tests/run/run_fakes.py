@@ -41,7 +41,7 @@ from hwnas.nas.from_scratch_messages import Job, Shared
 from hwnas.nas.from_scratch_worker import score_one
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.report import plots
-from hwnas.run import latency_stage, measured_check
+from hwnas.run import forecast, latency_stage, measured_check
 from hwnas.schema import read_json_as
 from hwnas.train import Recipe
 
@@ -77,9 +77,9 @@ def changed(config: Configuration, **changes: Any) -> Configuration:
 
 
 def a_config(images: Path, **changes: Any) -> Configuration:
-    """Of the made-up machine; changes are named as for `sections`."""
+    """Of the made-up machine, from random weights; changes are named as for `sections`."""
     usual = {"budget": "60%", "data": str(images), "space": "toy", "width": 1.0, "resolution": 8, "accelerator": "cpu"}
-    return Configuration.model_validate(sections(usual | changes))
+    return Configuration.model_validate(sections(usual | {"init": ""} | changes))
 
 
 def row_ms(spec: OpSpec) -> float:
@@ -136,7 +136,11 @@ class FakeVerdicts:
 
 
 def install(put: Callable[[object, str, object], None], measure_verdict: FakeVerdicts | None = None) -> None:
-    """Replace the clock by the made-up machine, long trainings by short ones, and the drawings of reports by none."""
+    """Replace the clock by the made-up machine, long trainings by short ones, and the drawings of reports by none.
+
+    An image takes a millisecond in a training there.
+    """
+    put(forecast, "_image_s", lambda *_: 0.001)
     put(plots, "svg", lambda *_: Markup("<svg></svg>"))
     put(latency_stage, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0))
     put(measured_check, "measure_verdict", measure_verdict or FakeVerdicts())

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from run_fakes import RECIPE, a_config, changed, install, write_table
+from run_fakes import RECIPE, SETTINGS, a_config, changed, install, write_table
 
 import hwnas
 from hwnas.errors import InputError, MissingRowsError
 from hwnas.events import Event
+from hwnas.image_size import Size
 from hwnas.nas.loop_memory import loop_memory
+from hwnas.nas.strategies import strategy
 from hwnas.progress import Silent
 from hwnas.run import clock, forecast, latency_stage, step_limit
 from hwnas.run.clock import Clock, ending_s, verdict_s
+from hwnas.run.images import images_of
 from hwnas.run.latency_stage import measuring_s, ready_model
 from hwnas.run.plan import make_plan
 from hwnas.run.run_folder import RunFolder
+from hwnas.run.stage_guess import Guesser
 from hwnas.run.step_limit import largest_training
 
 
@@ -61,8 +66,11 @@ def test_a_plan_says_whether_its_minutes_are_enough(
     few, many = facts(0.1), facts(60.0)
     assert few["enough"] > 0.1
     assert "0.1 minutes are too few: give about --minutes" in few["advice"]
-    for said in ("--width", "--resolution", "--strategy random", "--no-baseline"):
+    for said in ("--width", "--resolution", "--no-baseline"):
         assert said in few["advice"]
+    (training,) = (one for one in few["stages"] if one["trains"])
+    assert training["epochs"] < 2
+    assert f"each final training has {training['epochs']:.2g} epochs, 1 step: little to learn from" in few["advice"]
     assert many["advice"] == ""
     assert facts(few["enough"])["advice"] == ""
     assert facts(few["enough"] / 1.3)["advice"] != ""
@@ -74,6 +82,75 @@ def test_a_plan_says_whether_its_minutes_are_enough(
     training = stages["2 trainings"]
     assert training["epoch_s"] == pytest.approx(42 * 0.05)  # of 60 images, 42 train
     assert training["step_s"] == pytest.approx(16 * 0.05)
+
+
+def test_a_random_search_is_advised_only_where_it_is_cheaper(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that computes a path in a step is not; one that computes all options is, where it searches at all."""
+    install(monkeypatch.setattr)
+    monkeypatch.setattr(forecast, "_PROMISED", 100.0)
+    tables = write_table(tmp_path / "tables")
+    for name, cheaper in (("gumbel", False), ("darts", True), ("random", False)):
+        plan = make_plan(a_config(images, minutes=1.0, strategy=name, train=False), tables)
+        guesser = Guesser(plan, images_of(plan.config, Size.square(8)), 0.05, 0.0)
+        enough = forecast._enough_minutes(guesser, 1.0)
+        others = Guesser(replace(plan, strategy=strategy("random")), guesser._dataset, 0.05, 0.0)
+        assert (forecast._enough_minutes(others, 1.0) <= 0.8 * enough) is cheaper
+        advice = forecast._advice(plan, guesser, guesser.guess(1.0), 1.0, enough)
+        assert ("--strategy random" in advice) is cheaper
+
+
+def test_a_plan_without_minutes_says_how_long_it_takes(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    tables = write_table(tmp_path / "tables")
+
+    def planned(image_s: float, **changes: Any) -> hwnas.SearchPlan:
+        monkeypatch.setattr(forecast, "_image_s", lambda *_: image_s)
+        return hwnas.plan_search(config=a_config(images, **changes), tables=tables)
+
+    short = planned(0.05)
+    stages = {one["name"]: one for one in short.facts["minutes"]["stages"]}
+    train, epochs = 42, 2  # of 60 images, and as the recipe has it
+    assert stages["2 trainings"]["minutes"] == pytest.approx(2 * epochs * train * 0.05 / 60)
+    assert stages["2 trainings"]["epochs"] == epochs
+    searched = train * 0.05 * (3 + 2 / SETTINGS.arch_every)  # an epoch of warm-up, and two with steps on α
+    assert stages["search"]["minutes"] == pytest.approx(searched / 60)
+    takes = sum(one["minutes"] for one in stages.values())
+    assert short.facts["minutes"]["takes"] == pytest.approx(takes)
+    memory = max(one["memory_mib"] or 0 for one in stages.values())
+    assert short.lines["time"].startswith(f"about {takes:.2g} minutes, at most {memory:,} MiB of memory: so far")
+    assert f"process {stages['search']['memory_mib']:,} MiB" in short.lines["time"]
+    assert "advice" not in short.lines
+    alone = planned(0.05, train=False).facts["minutes"]["stages"]
+    assert [one["name"] for one in alone] == ["so far", "search", "scores", "verdict and report"]
+
+    long = planned(10.0)
+    assert long.facts["minutes"]["takes"] > 30
+    assert long.lines["advice"].startswith("that is long: --minutes ")
+    assert "of the 2 epochs of each final training at this size" in long.lines["advice"]
+    minutes = float(long.lines["advice"].split("--minutes ")[1].split()[0])
+    monkeypatch.setattr(forecast, "_PROMISED", 100.0)
+    given = planned(10.0, minutes=minutes).facts["minutes"]
+    assert sum(one["minutes"] for one in given["stages"]) <= 1.1 * minutes
+    (training,) = (one for one in given["stages"] if one["trains"])
+    assert f"would give {training['epochs']:.2g} of" in long.lines["advice"]
+
+
+def test_a_run_with_scores_by_training_says_how_long_it_takes(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    monkeypatch.setattr(forecast, "_image_s", lambda *_: 0.05)
+    config = a_config(images, strategy="evolution", scores="training", score_epochs=3)
+    facts = hwnas.plan_search(config=config, tables=write_table(tmp_path / "tables")).facts["minutes"]
+    stages = {one["name"]: one for one in facts["stages"]}
+    candidates = 5 * SETTINGS.candidates
+    assert stages["scores"]["minutes"] == pytest.approx(candidates * 3 * 42 * 0.05 / 60)
+    assert stages["scores"]["memory_mib"] == stages["2 trainings"]["memory_mib"]
+    assert "search" not in stages
 
 
 def test_a_run_that_cannot_end_within_its_minutes_is_refused(

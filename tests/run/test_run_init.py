@@ -204,4 +204,6 @@ def test_configurations_of_earlier_versions_have_no_start(images: Path, tmp_path
     a_config(images).save(tmp_path / "config.toml")
     lines = (tmp_path / "config.toml").read_text().splitlines()
     (tmp_path / "config.toml").write_text("\n".join(line for line in lines if not line.startswith("init")))
-    assert load_configuration(tmp_path / "config.toml") == a_config(images)
+    found = load_configuration(tmp_path / "config.toml")
+    assert not found.started
+    assert found.changed(search={"init": ""}) == a_config(images)

@@ -119,6 +119,26 @@ def test_nothing_is_measured_before_it_is_said(photos: Path, monkeypatch: pytest
         assert "for about 5 s, to choose a size for 2.5 ms" in said
 
 
+def test_one_size_is_not_called_several(small: Path) -> None:
+    labels: list[str] = []
+
+    def floor_ms(
+        networks: Mapping[str, Network], device: Device, *, progress: Progress, label: str
+    ) -> dict[str, float]:
+        labels.append(label)
+        return dict.fromkeys(networks, 1.0)
+
+    space, device = mobile(0.5, 2), load_device("host")
+    said = instance.announcement([space], [2.0], device)
+    assert said.startswith("measuring the smallest and the largest network of the space mobile at 32 pixels on host")
+    assert said.endswith("to see whether it fits 2 ms")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(instance, "floor_ms", floor_ms)
+        instance.measured_ranges([space], device, progress=Silent())
+        instance.measured_ranges([space, mobile(1.0, 2)], device, progress=Silent())
+    assert labels == ["measuring the ends of mobile@w0.5-d2-r32,", "measuring which of 2 sizes fits,"]
+
+
 def test_a_remote_device_is_not_asked_before_it_is_said(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,10 +312,10 @@ def test_the_minutes_choose_the_largest_instance_that_they_train(
         assert chosen == free
         assert plan.reason == longer.reason
         return
-    passes = each_s / 1000 / own_s
+    epochs = each_s / 1000 / own_s
     said = f"20 ms would fit width {free.width:g} at {free.resolution} px, but {minutes:g} minutes train it"
     assert said in plan.reason
-    assert f": width {chosen.width:g} at {chosen.resolution} px, {passes:.2g} passes" in plan.reason
+    assert f": width {chosen.width:g} at {chosen.resolution} px, {epochs:.2g} epochs" in plan.reason
     if not enough(own_s):
         assert (chosen.width, chosen.resolution) == (space_rungs("mobile")[0][0], 64)
         return

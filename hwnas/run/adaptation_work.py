@@ -1,0 +1,77 @@
+"""What it takes to adapt a parent, by arithmetic and by counting: time of an image, and memory of a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import mse_loss
+
+from hwnas.nas.supernet import Supernet
+from hwnas.parents import ParentWeights
+from hwnas.parents.blocks import ParentBlocks
+from hwnas.run.adaptation import Adaptation
+from hwnas.run.affordable import mean_work, work
+from hwnas.run.plan import Plan
+from hwnas.run.schedule import FORWARD_SHARE
+from hwnas.train.norms import train_with_kept_statistics
+from hwnas.train.step_memory import META, StepMemory, ghost_batch, step_memory
+
+
+@dataclass(frozen=True)
+class AdaptationWork:
+    """In units of what an image takes in a training, on the mean of the smallest and the largest network.
+
+    Attributes:
+        features: of an image for the head: once through the parent.
+        distilled: of an image in a step of distillation: once through the parent, and a training of every option.
+        scored: of an image in the scores of replacements.
+    """
+
+    features: float
+    distilled: float
+    scored: float
+
+    @classmethod
+    def of(cls, plan: Plan) -> AdaptationWork:
+        """What a plan that starts from a parent takes."""
+        slots = plan.space.slots
+        own = [work(slot.ops[0].graph) for slot in slots]
+        options, behind = 0.0, 0.0  # and what the rest of the parent takes behind each of them
+        for place, slot in enumerate(slots):
+            if slot.decision is not None:
+                options += sum(work(spec.graph) for spec in slot.ops[1:])
+                behind += (len(slot.ops) - 1) * sum(own[place + 1 :])
+        unit = mean_work(plan.space)
+        features = FORWARD_SHARE * sum(own) / unit
+        return cls(features, features + options / unit, FORWARD_SHARE * (options + behind) / unit)
+
+    def usual_s(self, usual: Adaptation, image_s: float, *, scores: bool) -> float:
+        """Seconds of distillation and scores where no minutes are given.
+
+        Args:
+            image_s: of an image in a training.
+            scores: whether replacements are scored.
+        """
+        images = usual.steps * usual.batch_size * self.distilled
+        return image_s * (images + scores * usual.score_images * self.scored)
+
+
+def adaptation_memory(plan: Plan, weights: ParentWeights) -> StepMemory:
+    """What a step of distillation takes: the maps between all blocks of the parent, and one option after the other."""
+    with torch.random.fork_rng(devices=[]):
+        blocks = ParentBlocks(Supernet(plan.space), weights, device=META)
+    learners = [blocks.option(place, option) for place, option in blocks.learners]
+    for learner in learners:
+        train_with_kept_statistics(learner)
+
+    def step(images: int) -> None:
+        x, _ = ghost_batch(images, plan.space.input_shape)
+        with torch.no_grad():
+            pairs = list(blocks.pairs(x))
+        for (place, _), learner in zip(blocks.learners, learners, strict=True):
+            read, target = pairs[place]
+            mse_loss(learner(read), target).backward()  # type: ignore[no-untyped-call]
+
+    parameters = [one for learner in learners for one in learner.parameters()]
+    return step_memory(step, parameters, plan.space.input_shape)

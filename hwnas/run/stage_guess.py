@@ -1,0 +1,249 @@
+"""How long the stages of a run take, by arithmetic alone, and how much memory the process has in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+from hwnas.config import Configuration
+from hwnas.data import Dataset
+from hwnas.nas.loop_memory import loop_memory
+from hwnas.nas.loop_times import options_a_step
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.select import images_a_score
+from hwnas.run.adaptation import usual_adaptation
+from hwnas.run.adaptation_work import AdaptationWork, adaptation_memory
+from hwnas.run.clock import Clock, ending_s
+from hwnas.run.latency_stage import measuring_s
+from hwnas.run.plan import Plan
+from hwnas.run.schedule import (
+    FORWARD_SHARE,
+    HURRIED_SHARE,
+    MOST_EPOCHS,
+    adaptation_s,
+    final_recipe,
+    most_scores,
+    score_recipe,
+    search_settings,
+    trainings,
+)
+from hwnas.run.step_limit import largest_training, limit_bytes
+from hwnas.train import Recipe
+from hwnas.train.step_memory import StepMemory
+
+_UNKNOWN_BUDGET_MS = 2.0  # taken for a share of the latency range
+_PROCESS_MIB = 300
+_FEWEST_SEARCH_STEPS = 60
+_FURTHER_SCORES = 8  # about, of what is near the best candidates, and of what no budget would take
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a run: how long it takes and, where it has them, epochs, their time, and the memory of the process.
+
+    Attributes:
+        trains: whether it is that of the final trainings.
+    """
+
+    name: str
+    minutes: float
+    epochs: float | None = None
+    memory_mib: int | None = None
+    epoch_s: float | None = None
+    step_s: float | None = None
+    trains: bool = False
+
+    def __str__(self) -> str:
+        epochs = "" if self.epochs is None else f"{self.epochs:.3g} epochs of {short(self.epoch_s)} s"
+        steps = "" if self.step_s is None else f"steps of {short(self.step_s)} s"
+        memory = "" if self.memory_mib is None else f"process {self.memory_mib:,} MiB"
+        more = ", ".join(filter(None, (epochs, steps, memory)))
+        return f"{self.name} {short(self.minutes)}" + (f" ({more})" if more else "")
+
+
+def short(value: float | None) -> str:
+    """A number with two digits, or whole ones from 100 on."""
+    return "?" if value is None else f"{value:.2g}" if value < 99.5 else f"{value:,.0f}"
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The stages of a run.
+
+    Attributes:
+        enough: whether search and training are not hurried.
+        steps: of each final training; 0 where nothing is trained.
+    """
+
+    stages: tuple[Stage, ...]
+    enough: bool
+    steps: float
+
+    @property
+    def minutes(self) -> float:
+        """All stages together."""
+        return sum(one.minutes for one in self.stages)
+
+    @property
+    def training_epochs(self) -> float | None:
+        """Of each final training; None where nothing is trained."""
+        return next((one.epochs for one in self.stages if one.trains), None)
+
+
+class Guesser:
+    """Guesses the stages of a plan, for any minutes."""
+
+    def __init__(self, plan: Plan, dataset: Dataset, image_s: float, spent_s: float) -> None:
+        """Prepare it.
+
+        Args:
+            dataset: the images of the plan.
+            image_s: what an image takes in a training, the mean of the smallest and of the largest network.
+            spent_s: what the run has taken so far.
+
+        Raises:
+            InputError: the process alone takes all the memory that it may.
+        """
+        self._plan, self._dataset, self._image_s, self._spent_s = plan, dataset, image_s, spent_s
+        known_ms = [budget.value for budget in plan.budgets if not budget.relative]
+        self._budgets_ms = known_ms or [_UNKNOWN_BUDGET_MS] * len(plan.budgets)
+        self._limit_bytes = limit_bytes(plan)
+        parts = (dataset.train, dataset.val, dataset.test)
+        self._images_mib = sum(prod(part.shape) for part in parts if part.in_memory) / 2**20
+
+    def of(self, plan: Plan) -> Guesser:
+        """The guesser of another plan with the same images and networks."""
+        return Guesser(plan, self._dataset, self._image_s, self._spent_s)
+
+    def guess(self, minutes: float) -> Guess:
+        """The stages of the run in so many minutes; 0 for what follows the size of the data.
+
+        Raises:
+            InputError: no step fits into the memory.
+        """
+        plan, dataset = self._plan, self._dataset
+        config = plan.config.changed(train={"minutes": minutes})
+        images, val_images, budgets = len(dataset.train), len(dataset.val), len(plan.budgets)
+        measuring, end_s = measuring_s(plan), self._end_s(config)
+        left_s = Clock(minutes, earlier_s=self._spent_s + measuring).left_s(end_s)
+        head_s, adapting_s = self._adapting_s(config, left_s)
+        left_s = max(0.0, left_s - head_s - adapting_s)
+        epoch_s = images * self._image_s
+        step = options_a_step(plan.space, plan.strategy) * epoch_s
+
+        def search_epoch_s(settings: SearchSettings) -> tuple[float, float]:
+            further = 1.0 / settings.arch_every if plan.strategy.relaxation is not None else 0.0
+            return step, step * (1.0 + further)
+
+        settings = search_settings(
+            config,
+            images,
+            plan.strategy,
+            val_images=val_images,
+            left_s=lambda _: left_s,
+            epoch_s=search_epoch_s,
+            budgets=budgets,
+            classes=len(dataset.classes),
+        )
+        part = min(1.0, (settings.epoch_steps * settings.batch_size or images) / images)
+        warm_s, both_s = search_epoch_s(settings)
+        search_s = part * (settings.warmup_epochs * warm_s + settings.epochs * both_s)
+        scores_s = self._scores_s(config, settings, max(0.0, left_s - search_s))
+        training_s = max(0.0, left_s - search_s - scores_s)
+        recipe = final_recipe(config, images, timed=lambda _: (epoch_s, training_s), budgets=budgets)
+        count, epochs = trainings(config, budgets), recipe.passes(images)
+        stages = [Stage("so far", self._spent_s / 60)]
+        stages += [Stage("measuring", measuring / 60)] if measuring else []
+        if plan.parent is not None:
+            stages.append(Stage("head on the parent's features", head_s / 60))
+            stages.append(Stage("options of the parent", adapting_s / 60, memory_mib=self._adapting_mib))
+        searched_epochs = part * settings.all_epochs
+        if searched_epochs:
+            batch_s = step / images * settings.batch_size
+            memory = self._searching_mib(settings.batch_size)
+            stages.append(Stage("search", search_s / 60, searched_epochs, memory, step, batch_s))
+        scratch = config.search.evaluator == "from-scratch"
+        memory = self._training_mib(score_recipe(config, images).batch_size) if scratch else None
+        stages.append(Stage("scores", scores_s / 60, memory_mib=memory))
+        if count:
+            name = "training" if count == 1 else f"{count} trainings"
+            batch_s, all_s = epoch_s / images * recipe.batch_size, count * epochs * epoch_s
+            memory = self._training_mib(recipe.batch_size)
+            stages.append(Stage(name, all_s / 60, epochs, memory, epoch_s, batch_s, trains=True))
+        stages.append(Stage("verdict and report", end_s / 60))
+        usual, steps = Recipe.for_images(images).epochs, searched_epochs * images / settings.batch_size
+        trained = not count or bool(config.train.epochs) or epochs >= min(MOST_EPOCHS, HURRIED_SHARE * usual)
+        searched = not settings.all_epochs or steps >= _FEWEST_SEARCH_STEPS or settings.all_epochs >= MOST_EPOCHS
+        fits = sum(one.minutes for one in stages) <= 1.05 * minutes
+        return Guess(tuple(stages), trained and searched and fits, epochs * images / recipe.batch_size if count else 0)
+
+    def _end_s(self, config: Configuration) -> float:
+        images = (1 + config.train.baseline) * len(self._dataset.test) + len(self._dataset.val)
+        return ending_s(
+            self._budgets_ms,
+            measured=self._plan.device.reachable,
+            baseline=config.train.baseline,
+            unchecked=True,
+            evaluation_s=FORWARD_SHARE * self._image_s * images,
+        )
+
+    def _adapting_s(self, config: Configuration, left_s: float) -> tuple[float, float]:
+        """Of a parent: the head, and the options with their scores; nothing without one."""
+        if self._plan.parent is None:
+            return 0.0, 0.0
+        scores = self._plan.strategy.replaces
+        head_s = self._image_s * self._work.features * (len(self._dataset.train) + len(self._dataset.val))
+        if config.train.minutes:
+            return head_s, adaptation_s(config, max(0.0, left_s - head_s))
+        return head_s, self._work.usual_s(usual_adaptation(self._dataset), self._image_s, scores=scores)
+
+    def _scores_s(self, config: Configuration, settings: SearchSettings, left_s: float) -> float:
+        """Of all candidates and, without minutes, of a few more."""
+        budgets, strategy = len(self._plan.budgets), self._plan.strategy
+        usual = settings.candidates + (_FURTHER_SCORES if strategy.sampler is None else 0)
+        if config.search.evaluator == "from-scratch":
+            images = len(self._dataset.train) * score_recipe(config, len(self._dataset.train)).epochs
+            return budgets * usual * images * self._image_s
+        if not ((settings.all_epochs or strategy.replaces) and settings.candidates):
+            return 0.0
+        settled = self._plan.parent is not None and not settings.all_epochs
+        images = images_a_score(
+            len(self._dataset.val), settings.score_images, len(self._dataset.classes), settled=settled
+        )
+        score_s = FORWARD_SHARE * self._image_s * images
+        if config.train.minutes:
+            most = most_scores(config, left_s=left_s, score_s=score_s, scored=2, budgets=budgets)
+            return budgets * score_s * min(most, settings.candidates)
+        return budgets * score_s * usual
+
+    @cached_property
+    def _work(self) -> AdaptationWork:
+        return AdaptationWork.of(self._plan)
+
+    def _searching_mib(self, batch_size: int) -> int | None:
+        plan = self._plan
+        if not plan.space.shares_weights or plan.config.search.evaluator == "from-scratch":
+            return None
+        return self._memory_mib(loop_memory(plan.space, plan.strategy), batch_size)
+
+    def _training_mib(self, batch_size: int) -> int:
+        return self._memory_mib(self._training_memory, batch_size)
+
+    @cached_property
+    def _training_memory(self) -> StepMemory:
+        return largest_training(self._plan.space, Recipe.for_images(len(self._dataset.train)))
+
+    @cached_property
+    def _adapting_mib(self) -> int:
+        assert self._plan.parent is not None
+        memory = adaptation_memory(self._plan, self._plan.parent)
+        return self._mib(memory.total(usual_adaptation(self._dataset).batch_size))
+
+    def _memory_mib(self, memory: StepMemory, batch_size: int) -> int:
+        """With a step within the limit, which splits batches."""
+        return self._mib(memory.total(batch_size, memory.at_once(batch_size, self._limit_bytes)))
+
+    def _mib(self, step_bytes: float) -> int:
+        """Of the process, with images and a step."""
+        return round(step_bytes / 2**20 + self._images_mib + _PROCESS_MIB)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,6 +50,7 @@ class Plan:
         start: weights, α and what samplers learned that the search begins with, and `reused`, how much of the
             initialisation they are; None for a random start.
         parent: what the start is made of slices of; None where it is not.
+        sizes: what was found at each input size, ready for JSON, where sizes were compared by quality.
     """
 
     config: Configuration
@@ -66,6 +69,7 @@ class Plan:
     start: Start | None = None
     reused: Given | None = None
     parent: ParentWeights | None = None
+    sizes: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -152,7 +156,9 @@ def make_plan(
     table = open_table(device, place or folder)
     config = config if device.reachable else of_table(config, table, channels, len(classes))
     training = Training(config, chosen, lambda: train_images(config, survey, dataset), accelerator)
-    found = chosen_instance(config, device, (channels, size, len(classes)), constrain, progress, training)
+    parent = init if isinstance(init, ParentWeights) else None
+    shape = (channels, size, len(classes))
+    found = chosen_instance(config, device, shape, constrain, progress, training, parent, dataset)
     resolved = config.changed(space={"width": found.width, "depth": found.depth, "resolution": found.size.plain})
     if device.reachable:
         table, place = table_for(device, found.space, tables)
@@ -181,5 +187,6 @@ def make_plan(
         survey=survey,
         start=start,
         reused=reused,
-        parent=init if isinstance(init, ParentWeights) else None,
+        parent=parent,
+        sizes=found.sizes,
     )

@@ -33,6 +33,8 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "init": None if plan.reused is None else plan.reused.to_json(plan.config.search.init),
     }
     facts["table_sha256"] = used_sha256(plan.table, plan.whole, cold=plan.cold) if plan.complete else None
+    if plan.sizes:
+        facts["input_sizes"] = list(plan.sizes)
     if plan.survey is not None:
         facts["data"] = plan.survey.to_json()
     feasible = None

@@ -24,10 +24,10 @@ from hwnas.parents import distil
 from hwnas.parents.parent_weights import VERSION, kept_at
 from hwnas.run import adaptation, search_stage
 from hwnas.run.adaptation import Adaptation, affordable_adaptation
-from hwnas.run.parent_stage import logits_of
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
+from hwnas.run.replacements import kept_candidates, logits_of
 from hwnas.train import checkpoint
 
 NAME = "efficientnet-lite0"
@@ -56,6 +56,7 @@ def runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     monkeypatch.setenv("HWNAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(adaptation, "_USUAL_STEPS", 2)
     monkeypatch.setattr(adaptation, "_MOST_AT_ONCE", 4)
+    monkeypatch.setattr(adaptation, "_CANDIDATES", 6)
     install(monkeypatch.setattr)
     return Runs(images, tmp_path)
 
@@ -114,9 +115,15 @@ def test_the_best_replacements_within_the_budget(runs: Runs, monkeypatch: pytest
     entries = [json.loads(line) for line in (runs.root / "run" / "log.jsonl").read_text().splitlines()]
     (told,) = (entry for entry in entries if entry["event"] == "replacements")
     assert kept.alpha is not None
-    for row, scores in zip(kept.alpha, told["scores"], strict=True):
-        assert scores[0] == 0
+    assert all(row[0] == 0 for row in told["scores"])
+    for row, scores in zip(kept.alpha, told["corrected"], strict=True):
         assert row[: len(scores)].argsort().tolist() == np.argsort(-np.array(scores), kind="stable").tolist()
+    scored = {tuple(one["choices"]): one["loss"] for one in told["candidates"]}
+    assert 4 <= len(scored) <= 6
+    for one in told["candidates"]:
+        assert one["sum"] == pytest.approx(sum(row[k] for row, k in zip(told["scores"], one["choices"], strict=True)))
+    evaluated = [one.architecture.choices for one in found.evaluated]
+    assert evaluated[:2] == sorted(scored, key=lambda one: scored[one])[:2]  # of the settings, two are scored
     supernet = found.supernet
     assert supernet is not None
     assert supernet.settled
@@ -164,6 +171,25 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(runs: Runs, monkeypatch
             assert (runs.root / file / name).read_bytes() == (runs.root / "whole" / name).read_bytes()
 
 
+def test_what_is_kept_of_candidates_is_checked(runs: Runs) -> None:
+    path = runs.root / "parent.safetensors"
+    kept = (0,) * len(SPACE.options)
+    assert kept_candidates({"candidates": [list(kept)]}, SPACE, path) == (kept,)
+    assert kept_candidates({}, SPACE, path) == ()  # of runs of earlier versions
+    for wrong in (kept[1:], (*kept[1:], 99), (*kept[1:], -1)):
+        with pytest.raises(InputError, match="candidates must be options of efficientnet-lite0"):
+            kept_candidates({"candidates": [list(wrong)]}, SPACE, path)
+    with pytest.raises(InputError, match="candidates"):
+        kept_candidates({"candidates": "all"}, SPACE, path)
+
+
+def test_a_run_without_a_supernet_is_no_start_and_names_its_parent(runs: Runs) -> None:
+    runs("run")
+    with pytest.raises(InputError, match="replaced blocks of efficientnet-lite0, and trained none") as caught:
+        make_plan(runs.config(init=str(runs.root / "run"), strategy="gumbel"), runs.tables)
+    assert caught.value.hint == "start from the same parent, with --init efficientnet-lite0"
+
+
 def test_other_strategies_start_from_the_options_and_the_head(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     starts: list[Start] = []
 
@@ -184,10 +210,10 @@ def test_other_strategies_start_from_the_options_and_the_head(runs: Runs, monkey
 
 
 def test_the_minutes_say_how_long_the_options_learn() -> None:
-    usual = Adaptation(400, 32, 256)
-    assert affordable_adaptation(usual, 400.0, [9.0, 1.0, 3.0]) == Adaptation(50, 32, 128)
-    assert affordable_adaptation(usual, 1e5, [9.0, 1.0]) == Adaptation(25000, 32, 256)
-    assert affordable_adaptation(usual, 0.0, [9.0, 1.0]) == Adaptation(1, 32, 16)
+    usual = Adaptation(400, 32, 256, 24)
+    assert affordable_adaptation(usual, 560.0, [9.0, 1.0, 3.0]) == Adaptation(70, 32, 128, 24)
+    assert affordable_adaptation(usual, 1e5, [9.0, 1.0]) == Adaptation(25000, 32, 256, 24)
+    assert affordable_adaptation(usual, 0.0, [9.0, 1.0]) == Adaptation(1, 32, 16, 24)
 
 
 def test_logits_prefer_what_costs_little() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,15 @@ def work(network: Network) -> float:
     return sum(macs(spec.graph) + written(spec.graph) for _, spec in network.ops)
 
 
+@cache
+def ends(space: SlotSpace) -> tuple[float, float]:
+    low, high = (work(instance.extreme(space, pick)) for pick in (min, max))
+    return low, high
+
+
 def latency_ms(space: SlotSpace, span_ms: tuple[float, float], choices: Sequence[int]) -> float:
     """Between the ends by the work of the whole network."""
-    low, high = (work(instance.extreme(space, pick)) for pick in (min, max))
+    low, high = ends(space)
     share = (work(space.network(space.architecture(choices))) - low) / (high - low)
     return span_ms[0] + share * (span_ms[1] - span_ms[0])
 

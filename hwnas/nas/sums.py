@@ -21,7 +21,9 @@ from hwnas.nas.select import candidates
 
 _SPREAD = 8.0  # of the preferences of a decision, in the middle: what α travels in a search
 _RIDGES = (10.0, 1.0, 0.1, 0.01)  # times the mean of what a network's features come to
+_LEAST_DEVIATION = 0.25  # of the middle score
 _FEWEST = 4  # networks that a correction is made from
+_ROUNDING = 1e-9  # of losses
 _ROUNDS = 3
 
 Choices = tuple[int, ...]
@@ -81,32 +83,33 @@ def preferences(losses: OptionTable) -> list[list[float]]:
 def corrected(scores: OptionTable, judged: Mapping[Choices, float]) -> Sums:
     """Sums of `scores` in the scale of the losses of whole networks, with what these say of options and neighbours.
 
-    The prior of an option's change has the deviation of its score, and that of a pair of neighbours twice the root of
-    the product of theirs, as if errors of logits added up. The ridge is the one with the least leave-one-out error;
-    where none has less than the scaled sums alone, these are kept.
+    The prior of an option's change has the deviation of its score and a quarter of the middle one, and that of a pair of
+    neighbours twice the root of the product of theirs, as if errors of logits added up. The ridge is the one with the
+    least leave-one-out error; where none has less than the scaled sums alone, these are kept.
 
     Args:
         scores: at least 0; 0 for what changes nothing.
         judged: losses of whole networks, best of some near the budget.
     """
-    taken = np.array(list(judged))
-    losses = np.array(list(judged.values()))
     if len(judged) < _FEWEST:
         return Sums(scores)
-    own = np.array([[row[choice] for row, choice in zip(scores, one, strict=True)] for one in judged])
-    sums = own.sum(axis=1)
+    networks, losses = list(judged), np.array(list(judged.values()))
+    sums = _taken(scores, networks).sum(axis=1)
     scale = float(sums @ losses) / max(float(sums @ sums), 1e-300)
     if scale <= 0.0:
         return Sums(scores)
-    dual = _dual(_kernel(taken, own), losses - scale * sums)
+    rest = losses - scale * sums
+    rest[np.abs(rest) < _ROUNDING * np.abs(losses).max()] = 0.0
+    deviations = _taken(_deviations(scores), networks)
+    dual = _dual(_kernel(np.array(networks), deviations), rest)
     table = [[scale * value for value in row] for row in scores]
     pairs: dict[tuple[tuple[int, int], tuple[int, int]], float] = defaultdict(float)
-    for weight, choices, lost in zip(dual, taken.tolist(), own, strict=True):
+    for weight, choices, own in zip(dual.tolist(), networks, deviations.tolist(), strict=True):
         for decision, option in enumerate(choices):
-            table[decision][option] += float(weight * lost[decision] ** 2)
+            table[decision][option] += weight * own[decision] ** 2
             if decision:
                 before = decision - 1, choices[decision - 1]
-                pairs[before, (decision, option)] += float(4.0 * weight * lost[decision - 1] * lost[decision])
+                pairs[before, (decision, option)] += 4.0 * weight * own[decision - 1] * own[decision]
     return Sums(table, {key: value for key, value in pairs.items() if value})
 
 
@@ -156,6 +159,18 @@ def _proposed(sums: Sums, feasible: FeasibleSet, count: int, seed: int, known: s
             known.add(found)
             left -= 1
             yield found
+
+
+def _taken(table: OptionTable, networks: Sequence[Choices]) -> NDArray[np.float64]:
+    """What the table has for the options of networks (n, decisions)."""
+    return np.array([[row[choice] for row, choice in zip(table, one, strict=True)] for one in networks])
+
+
+def _deviations(scores: OptionTable) -> OptionTable:
+    """How far off an option may be; what loses nothing is not."""
+    known = [value for row in scores for value in row if value > 0.0]
+    least = _LEAST_DEVIATION * float(np.median(known)) if known else 0.0
+    return [[value + least if value > 0.0 else 0.0 for value in row] for row in scores]
 
 
 def _kernel(taken: NDArray[np.int64], own: NDArray[np.float64]) -> NDArray[np.float64]:

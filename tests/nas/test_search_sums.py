@@ -17,7 +17,7 @@ from hwnas.nas.sums import Sums, corrected, judged_candidates, preferences
 
 OPTIONS = (3, 4, 4, 4, 3)
 LEFT, RIGHT = (1, 1), (2, 2)  # options of neighbours that lose more together than alone
-TOGETHER = 2.0
+TOGETHER = 1.0
 
 
 def limits(costs: OptionTable, budget: float, sizes: OptionTable | None = None, size: float = 0.0) -> AdditiveSet:
@@ -118,7 +118,7 @@ def test_where_the_sums_mislead_the_best_network_is_found_all_the_same(seed: int
     """What is cheap alone loses much together; budgets leave a third of all networks."""
     rng = np.random.default_rng(seed)
     scores = scores_of(rng)
-    scores[LEFT[0]][LEFT[1]] = scores[RIGHT[0]][RIGHT[1]] = 0.02
+    scores[LEFT[0]][LEFT[1]] = scores[RIGHT[0]][RIGHT[1]] = 0.1
     costs = [[2.0 - value for value in row] for row in random_table(rng, OPTIONS)]
     for decision, option in (LEFT, RIGHT):
         costs[decision][option] = min(costs[decision]) - 0.5  # tempting

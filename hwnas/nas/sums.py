@@ -83,9 +83,9 @@ def preferences(losses: OptionTable) -> list[list[float]]:
 def corrected(scores: OptionTable, judged: Mapping[Choices, float]) -> Sums:
     """Sums of `scores` in the scale of the losses of whole networks, with what these say of options and neighbours.
 
-    The prior of an option's change has the deviation of its score and a quarter of the middle one, and that of a pair of
-    neighbours twice the root of the product of theirs, as if errors of logits added up. The ridge is the one with the
-    least leave-one-out error; where none has less than the scaled sums alone, these are kept.
+    The prior of an option's change deviates by its score and a quarter of the middle one, and that of a pair of
+    neighbours by twice the root of the product of theirs, as if errors of logits added up. The ridge is the one with
+    the least leave-one-out error; where none has less than the scaled sums alone, these are kept.
 
     Args:
         scores: at least 0; 0 for what changes nothing.

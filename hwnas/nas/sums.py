@@ -24,7 +24,7 @@ _RIDGES = (10.0, 1.0, 0.1, 0.01)  # times the mean of what a network's features 
 _LEAST_DEVIATION = 0.25  # of the middle score
 _FEWEST = 4  # networks that a correction is made from
 _ROUNDING = 1e-9  # of losses
-_ROUNDS = 3
+_ROUNDS = 6
 
 Choices = tuple[int, ...]
 WholeLosses = Callable[[Sequence[Choices]], Sequence[float]]

@@ -119,9 +119,8 @@ def test_where_the_sums_mislead_the_best_network_is_found_all_the_same(seed: int
     rng = np.random.default_rng(seed)
     scores = scores_of(rng)
     scores[LEFT[0]][LEFT[1]] = scores[RIGHT[0]][RIGHT[1]] = 0.1
-    costs = [[2.0 - value for value in row] for row in random_table(rng, OPTIONS)]
-    for decision, option in (LEFT, RIGHT):
-        costs[decision][option] = min(costs[decision]) - 0.5  # tempting
+    costs = [[3.0, *rng.uniform(1.0, 2.0, count - 1).tolist()] for count in OPTIONS]
+    costs[LEFT[0]][LEFT[1]] = costs[RIGHT[0]][RIGHT[1]] = 0.5  # tempting
 
     def truth(choices: Sequence[int]) -> float:
         together = choices[LEFT[0]] == LEFT[1] and choices[RIGHT[0]] == RIGHT[1]

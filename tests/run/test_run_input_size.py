@@ -87,7 +87,7 @@ def chosen(side: int) -> ChosenInstance:
 def test_each_size_gets_the_best_network_within_the_budget_and_a_head_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spans = [(elastic_space(resolution=48), (1.0, 4.0)), (elastic_space(resolution=32), (0.5, 1.8))]
+    spans = [(elastic_space(resolution=48), (1.0, 2.1)), (elastic_space(resolution=32), (0.5, 1.8))]
     rng = np.random.default_rng(0)
     scores = [[0.0, *rng.uniform(0.1, 1.0, count - 1).tolist()] for count in spans[0][0].options]
     monkeypatch.setattr(input_size, "_scores", lambda *_: scores)
@@ -115,11 +115,13 @@ def test_each_size_gets_the_best_network_within_the_budget_and_a_head_of_its_own
     assert found[0].choices != found[1].choices == (0,) * len(spans[1][0].options)  # the whole parent fits there
 
 
-def test_scores_are_those_of_replacements_in_the_parent() -> None:
+def test_scores_are_those_of_replacements_in_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(input_size, "_SCORED", 8)
     scores = input_size._scores(elastic_space(resolution=32), judges(), Silent())
     assert [len(row) for row in scores] == list(elastic_space(resolution=32).options)
     assert all(row[0] == 0 for row in scores)
-    assert all(value > 0 for row in scores for value in row[1:])
+    assert all(max(row) > 1e-4 for row in scores)
+    assert all(value > -1e-6 for row in scores for value in row)
 
 
 def fake_machine(
@@ -204,7 +206,10 @@ class OfWork:
 def test_a_budget_chooses_among_sizes_and_twice_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instance, "floor_ms", OfWork())
     monkeypatch.setattr(instance_choice, "space_rungs", lambda _: ((WIDTH, 0),))
-    whole_ms = macs(instance.extreme(elastic_space(resolution=96), max).graph) / 1e6
+    monkeypatch.setattr(instance_choice, "LADDER", (64, 48, 32))
+    monkeypatch.setattr(instance_choice, "_SMALL_IMAGES", 32)
+    monkeypatch.setattr(input_size, "_SCORED", 8)
+    whole_ms = macs(instance.extreme(elastic_space(resolution=64), max).graph) / 1e6
     config = a_config(Path("none"), init=NAME, space=NAME, width=0.0, resolution=0, budget=f"{0.8 * whole_ms:.6f}")
     training = Training(config, strategy("replace"), lambda: 60, torch.device("cpu"))
 
@@ -212,20 +217,20 @@ def test_a_budget_chooses_among_sizes_and_twice_the_same(monkeypatch: pytest.Mon
         return instance_choice.chosen_instance(
             config.changed(**changes),
             DEVICE,
-            (3, Size(96, 96), CLASSES),
+            (3, Size(64, 64), CLASSES),
             constrain,
             Silent(),
             training,
             made_up(),
-            photos(96),
+            photos(64),
         )
 
     one = found()
-    assert [each["input"] for each in one.sizes] == [[96, 96], [80, 80]]  # of which the whole parent is fast enough
+    assert [each["input"] for each in one.sizes] == [[64, 64], [48, 48]]  # of which the whole parent is fast enough
     least = min(one.sizes, key=lambda each: each["validation_loss"])
     assert list(one.space.input_shape[1:]) == least["input"]
     assert found() == one
-    assert found(space={"resolution": 96}).sizes == ()
+    assert found(space={"resolution": 64}).sizes == ()
     assert found(target={"budget": f"{0.8 * whole_ms:.6f},{2 * whole_ms:.6f}"}).sizes == ()
 
 

@@ -184,7 +184,9 @@ def test_what_is_kept_of_candidates_is_checked(runs: Runs) -> None:
 
 
 def test_a_run_without_a_supernet_is_no_start_and_names_its_parent(runs: Runs) -> None:
-    runs("run")
+    (runs.root / "run" / "state").mkdir(parents=True)
+    (runs.root / "run" / "state" / "parent.safetensors").touch()
+    runs.config().save(runs.root / "run" / "config.toml")
     with pytest.raises(InputError, match="replaced blocks of efficientnet-lite0, and trained none") as caught:
         make_plan(runs.config(init=str(runs.root / "run"), strategy="gumbel"), runs.tables)
     assert caught.value.hint == "start from the same parent, with --init efficientnet-lite0"

@@ -28,7 +28,7 @@ def test_ranks_have_an_interval_that_holds_them() -> None:
     ranks = [np.argsort(np.argsort(each)) for each in (noisy, truth)]
     assert value == pytest.approx(np.corrcoef(*ranks)[0, 1])
     assert low < value < high
-    assert spearman(truth.tolist(), np.exp(truth).tolist()) == (1.0, 1.0, 1.0)
+    assert spearman(truth.tolist(), np.exp(truth).tolist()) == pytest.approx((1.0, 1.0, 1.0))
 
 
 def test_the_table_has_every_predictor_and_only_truths_that_are_known() -> None:

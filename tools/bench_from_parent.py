@@ -121,13 +121,13 @@ def main(
             folder = runs / f"{share}-s{seed}"
             for row in rows.split(","):
                 key = f"{row} {share} {seed}"
-                if one and key != one:
-                    continue
                 side = _side(row, latencies_ms, budget_ms, own_side, folder)
+                if side is None or (one and key != one):
+                    continue
                 if one:
                     result = searched(config, folder, tables) if row == "hwnas" else rival(row, config, side, memory_gb)
                     write_json(runs / "row.json", result)
-                elif side is not None and key not in kept["rows"]:
+                elif key not in kept["rows"]:
                     runs.mkdir(parents=True, exist_ok=True)
                     kept["rows"][key] = _in_a_process(key, runs) | {"budget_ms": budget_ms}
                     write_json(out, kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from made_up_parents import SIZE, WIDTH, elastic_space, made_up
 from run_fakes import a_config, install, on_replace, write_table
 
-from hwnas.arch import Architecture
+from hwnas.arch import Architecture, Network
+from hwnas.arch.costs import macs
 from hwnas.arch.spaces import parent_names
 from hwnas.backends.model_format import format_of
 from hwnas.config import PARENTS, Configuration, Target
@@ -22,7 +24,7 @@ from hwnas.nas.engine import SearchOutcome
 from hwnas.nas.start import Start
 from hwnas.parents import distil
 from hwnas.parents.parent_weights import VERSION, kept_at
-from hwnas.run import adaptation, search_stage
+from hwnas.run import adaptation, init, input_size, instance, instance_choice, search_stage
 from hwnas.run.adaptation import Adaptation, affordable_adaptation
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
@@ -80,6 +82,28 @@ def test_the_plan_tells_of_the_parent(runs: Runs) -> None:
         f"{NAME}: pre-trained, Apache-2.0, weights of made up; every option begins as a slice of it"
     )
     assert plan.config.search.init_sha256 == "0" * 64
+
+
+def test_a_plan_with_a_budget_in_milliseconds_compares_input_sizes(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the made-up parent in the place of the one of width 1."""
+
+    def floor_ms(networks: Mapping[str, Network], *_: object, **__: object) -> dict[str, float]:
+        return {name: macs(network.graph) / 1e6 for name, network in networks.items()}
+
+    monkeypatch.setattr(instance, "floor_ms", floor_ms)
+    monkeypatch.setattr(init, "weights_of", lambda *_: made_up())
+    monkeypatch.setattr(instance_choice, "space_rungs", lambda _: ((WIDTH, 0),))
+    monkeypatch.setattr(instance_choice, "LADDER", (24,))
+    monkeypatch.setattr(input_size, "_SCORED", 4)
+    whole_ms = macs(SPACE.network(SPACE.architecture([0] * len(SPACE.options))).graph) / 1e6
+    plan = make_plan(runs.config(width=0.0, resolution=0, budget=f"{0.9 * whole_ms:.6f}"), runs.tables)
+    facts = plan_facts(plan)
+    assert [one["input"] for one in facts["input_sizes"]] == [[32, 32], [24, 24]]
+    least = min(facts["input_sizes"], key=lambda one: one["validation_loss"])
+    assert list(plan.space.input_shape[1:]) == least["input"]
+    assert plan.config.space.resolution == least["input"][0]  # which a resumed run has in its configuration
+    assert "before any training" in plan_lines(plan, facts)["space"]
+    assert "input_sizes" not in plan_facts(make_plan(runs.config(), runs.tables))
 
 
 def test_what_does_not_go_with_a_parent_is_refused(runs: Runs) -> None:

@@ -7,17 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
+import parent_rivals
 from bench_additivity import drawn, spearman, table
-from bench_from_parent import _side, mean_and_error
-from parent_rivals import largest_side
+from bench_from_parent import _side, configuration, mean_and_error
+from made_up_parents import CLASSES, elastic_space, made_up
+from parent_rivals import fine_tuned, largest_side, random_member
 
 from hwnas.arch.choice_costs import AdditiveCosts
+from hwnas.data import Dataset, Images
+from hwnas.devices.device import load_device
 from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.constraint import Constraint
 from hwnas.nas.sums import Sums
+from hwnas.progress import Silent
+from hwnas.run.input_size import estimated_latency
 
 
 def test_ranks_have_an_interval_that_holds_them() -> None:
@@ -53,6 +60,34 @@ def test_networks_are_drawn_from_both_sides_and_never_known_ones() -> None:
     assert len(found) == len(set(found)) == 12
     assert all(map(feasible.keeps, found))
     assert best not in found[:6]
+
+
+def test_a_rival_is_within_the_budget_and_trained_for_its_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    space, span_ms = elastic_space(resolution=32), (1.0, 4.0)
+    monkeypatch.setattr(parent_rivals, "measured_ranges", lambda *_, **__: [span_ms])
+    network = random_member(space, 2.0, 0, load_device("host"), Silent())
+    options = {slot.name: (slot.decision, slot.ops) for slot in space.slots}
+    choices = [0] * len(space.options)
+    for name, spec in network.ops:
+        decision, ops = options[name]
+        if decision is not None:
+            choices[decision] = ops.index(spec)
+    kept = {name for name, _ in network.ops}
+    for name, (decision, ops) in options.items():
+        if decision is not None and name not in kept:
+            choices[decision] = next(place for place, spec in enumerate(ops) if spec.kind == "skip")
+    assert 1.0 <= estimated_latency(space, span_ms).predict_ms(choices) <= 2.0
+    labels = np.arange(20, dtype=np.int64) % CLASSES
+    levels = np.broadcast_to((40 * labels[:, None, None, None]).astype(np.uint8), (20, 3, 32, 32)).copy()
+    part = Images(levels, labels)
+    dataset = made_up().parent.prepared(Dataset("grey", tuple("abcde"), part, part, part, (0.5,) * 3, (0.2,) * 3, True))
+    config = configuration("grey", "efficientnet-lite0", 2.0, 0, 0.001, "host")
+    found = fine_tuned(
+        made_up(), network, dataset, config, memory_gb=1.0, device=torch.device("cpu"), progress=Silent()
+    )
+    assert 0.0 < found.passes <= 1.0
+    assert found.kept in ("start", "trained")
+    assert 0.2 <= found.accuracy == found.val_accuracy <= 1.0  # the parts are the same
 
 
 def test_the_parent_is_compared_where_it_is_fast_enough(tmp_path: Path) -> None:

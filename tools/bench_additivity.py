@@ -12,6 +12,7 @@ where it was stopped.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +46,7 @@ from hwnas.schema import read_json
 from hwnas.train import Recipe, evaluate, train, training_session
 
 _CPU = torch.device("cpu")
-_RATE = 8e-4
+_RATE, _BATCH = 8e-4, 32
 _RESAMPLED = 2000
 _PREDICTORS = {"sum": "the sum", "corrected": "the corrected sum", "scored": "itself, on the validation photos"}
 _TRUTHS = {"divergence": "divergence", "error": "error, not trained", "trained_error": "error, trained"}
@@ -80,7 +81,9 @@ class Bench:
     def trained_error(self, images: Images, choices: Choices, steps: int, checkpoint: Path) -> float:
         """The same after a short training."""
         module = self.supernet.extract(Architecture(self.supernet.space.name, choices))
-        recipe = Recipe(epochs=1, epoch_steps=steps, batch_size=32, lr=_RATE, warmup_epochs=0.1, keep_statistics=True)
+        epochs = math.ceil(steps * _BATCH / len(self.dataset.train))
+        recipe = Recipe(epochs, _BATCH, lr=_RATE, epoch_steps=math.ceil(steps / epochs), keep_statistics=True)
+        recipe = replace(recipe, warmup_epochs=0.1)
         progress = console.progress(quiet=False)
         train(module, self.dataset, recipe, seed=0, device=_CPU, checkpoint=checkpoint, progress=progress)
         return 1.0 - evaluate(module, images, self.dataset, device=_CPU).accuracy

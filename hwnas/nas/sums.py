@@ -128,7 +128,7 @@ def judged_candidates(
 
     Args:
         feasible: one for each budget; all share the candidates.
-        count: networks in all, about.
+        count: networks in all, at most.
 
     Returns:
         The corrected sums, and the losses of the networks, in the order in which they were scored.
@@ -138,8 +138,8 @@ def judged_candidates(
     for turn in range(_ROUNDS if count else 0):
         new: list[Choices] = []
         for within in feasible:
-            for found in _proposed(sums, within, each, seed + turn, {*judged, *new}):
-                new.append(found)
+            most = min(each, count - len(judged) - len(new))
+            new += _proposed(sums, within, most, seed + turn, {*judged, *new})
         if not new:
             break
         judged |= zip(new, whole(new), strict=True)
@@ -149,7 +149,7 @@ def judged_candidates(
 
 def _proposed(sums: Sums, feasible: FeasibleSet, count: int, seed: int, known: set[Choices]) -> Iterator[Choices]:
     """Up to `count` networks that are not known: the best one, and the best ones around it under noise."""
-    best = sums.best(feasible)
+    best = sums.best(feasible) if count > 0 else None
     if best is None:
         return
     noisy = candidates(preferences(sums.around(best)), feasible, count=count + len(known) + 1, seed=seed)

@@ -164,5 +164,9 @@ def test_several_budgets_share_their_candidates() -> None:
     assert sum(map(tight.keeps, judged)) >= 3
     assert not all(map(tight.keeps, judged))
     assert all(map(loose.keeps, judged))
+    _, few = judged_candidates(
+        scores, [tight, loose], lambda networks: [total(scores, one) for one in networks], count=5, seed=0
+    )
+    assert len(few) == 5
     none = judged_candidates(scores, [loose], lambda _: [], count=0, seed=0)
     assert none == (Sums(scores), {})

@@ -245,3 +245,15 @@ def test_the_minutes_say_how_long_the_options_learn() -> None:
 def test_logits_prefer_what_costs_little() -> None:
     alpha = logits_of(((0.0, 0.1, 0.4), (0.0, 0.2), (0.0, 0.0, -0.1)))
     assert torch.allclose(alpha, torch.tensor([[0.0, -4.0, -16.0], [0.0, -8.0, 0.0], [0.0, 0.0, 4.0]]))
+
+
+@pytest.mark.dear
+def test_several_budgets_share_what_replacements_cost(runs: Runs) -> None:
+    result = runs("run", budget="40%,80%")
+    assert [one["verdict"] for one in result["front"]] == ["met", "met"]
+    kept = load_initialisation(runs.root / "run" / "state" / "parent.safetensors")
+    entries = [json.loads(line) for line in (runs.root / "run" / "log.jsonl").read_text().splitlines()]
+    (told,) = (entry for entry in entries if entry["event"] == "replacements")
+    assert len(told["candidates"]) == 6
+    by_loss = sorted(told["candidates"], key=lambda one: one["loss"])
+    assert kept.method["candidates"] == [one["choices"] for one in by_loss]

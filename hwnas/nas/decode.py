@@ -15,7 +15,7 @@ from hwnas.arch.groups import Groups, Item, choices_of, items, pooled
 from hwnas.arch.groups import total as total
 from hwnas.errors import InputError
 from hwnas.nas.milp import OptionTable as OptionTable
-from hwnas.nas.milp import best_within_two
+from hwnas.nas.milp import best_within
 
 Second = tuple[OptionTable, float]
 """Costs and budget of a second constraint."""
@@ -34,7 +34,7 @@ def decode(
 
     A multiple-choice knapsack, solved exactly on real-valued costs: decisions are added one by one and only the
     non-dominated (cost, score) pairs are kept (Nemhauser and Ullmann, 1969). Ties go to the cheaper architecture.
-    With a second constraint, an integer programme does it (`best_within_two`), and which of equal scores it takes is
+    With a second constraint, an integer programme does it (`best_within`), and which of equal scores it takes is
     not said.
 
     Args:
@@ -60,7 +60,7 @@ def decode(
         leanest = decode(negative(second[0]), costs, budget)
         if leanest is None or total(second[0], leanest) > second[1]:
             return None
-        return best_within_two(scores, (costs, second[0]), (budget, second[1]), leanest)
+        return best_within(scores, (costs, second[0]), (budget, second[1]), leanest)
     rest_cost = _suffix([min(row) for row in costs])
     slack = 1e-9 * max(1.0, abs(budget))  # pruning may round differently from the sum that decides at the end
     cost, score = np.zeros(1), np.zeros(1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -126,7 +127,8 @@ def search(
             winner, preferences = _sampled(samplers[index], space, settings.candidates, within, comparison)
         else:
             assert loop is not None
-            winner, preferences = _decoded(loop, index, within, comparison, seed)
+            first = () if start is None else filter(within.keeps, start.candidates)
+            winner, preferences = _decoded(loop, index, within, comparison, seed, first)
         unbudgeted = comparison.unbudgeted(winner, preferences, within).architecture.choices
         supernet = None if loop is None else loop.supernet
         knows = exported_state(bare(samplers[index])) if samplers else None
@@ -165,13 +167,18 @@ def _proposed(loop: SearchLoop, index: int, feasible: FeasibleSet, seed: int) ->
 
 
 def _decoded(
-    loop: SearchLoop, index: int, feasible: FeasibleSet, comparison: Comparison, seed: int
+    loop: SearchLoop,
+    index: int,
+    feasible: FeasibleSet,
+    comparison: Comparison,
+    seed: int,
+    first: Iterable[tuple[int, ...]],
 ) -> tuple[Scored, OptionTable]:
-    """The best of what is decoded from the logits of a relaxation."""
+    """The best of what the search starts with, and of what is decoded from the logits of a relaxation."""
     space, count = loop.supernet.space, loop.settings.candidates
     preferences = kept_scores(log_probabilities(loop.unbudgeted), space.groups)
     held = kept_scores(log_probabilities(loop.constrained[index].relaxation.logits), space.groups)
-    comparison.score(_alternate(preferences, held, feasible, count, seed), count)
+    comparison.score(itertools.chain(first, _alternate(preferences, held, feasible, count, seed)), count)
     return comparison.spend(preferences, feasible), preferences
 
 

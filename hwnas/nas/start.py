@@ -21,12 +21,14 @@ class Start:
         alpha: (decisions, most options) finite logits; None where all options are equal.
         sampler_state: what the samplers start from (`hwnas.nas.strategies.warm_start`); None where they know nothing.
         settled: whether the classifier is of these images, and the norms' statistics hold for every network.
+        candidates: architectures that are scored before what α prefers, the most promising first.
     """
 
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     alpha: Tensor | None = None
     sampler_state: Mapping[str, Any] | None = None
     settled: bool = False
+    candidates: tuple[tuple[int, ...], ...] = ()
 
     def apply(self, supernet: Supernet, logits: Sequence[Tensor]) -> None:
         """Copy the weights into the supernet, and α into the logits of every relaxation where there is an option."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +60,13 @@ class ParentBlocks:
         for slot in self.space.slots[place + 1 : -1]:
             written = self._parent.get_submodule(slot.name)(written)
         return written.mean((2, 3))
+
+    def of_network(self, choices: Sequence[int], x: Tensor) -> Tensor:
+        """What the classifier reads (batch, D) of the network that takes these options, for images (batch, C, H, W)."""
+        for place, slot in enumerate(self.space.slots[:-1]):
+            own = self._parent.get_submodule(slot.name)
+            x = (own if slot.decision is None else self.option(place, choices[slot.decision]))(x)
+        return x.mean((2, 3))
 
     def option(self, place: int, option: int) -> nn.Module:
         """One option of slot `place`, of the supernet."""

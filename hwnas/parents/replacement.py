@@ -1,13 +1,14 @@
-"""What each option costs in quality when it alone takes the place of the parent's block.
+"""What each option costs in quality when it alone takes the place of the parent's block, and what whole networks do.
 
-Sums of these scores stand for whole networks, so that the exact decode finds the best one within a latency. Source:
-LANA (Molchanov et al., ECCV 2022).
+Sums of the scores of options stand for whole networks, so that the exact decode finds the best one within a latency;
+those of whole networks correct them (`hwnas.nas.sums`). Sources: LANA (Molchanov et al., ECCV 2022); of the divergence
+as a score, Puzzle (Bercovich et al., 2024).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -52,10 +53,32 @@ def replacement_scores(
     return blocks.of_decisions({key: value / len(images) for key, value in sums.items()})
 
 
-def feature_loss(features: Tensor) -> Loss:
-    """Squared error of features over their variance, which is that of the parent's `features` (N, D); mean over D."""
-    variance = features.var(0).clamp_min(1e-6)
-    return lambda found, own: ((found - own).square() / variance.to(found.device)).mean(1)
+def network_losses(
+    blocks: ParentBlocks,
+    images: Images,
+    dataset: Dataset,
+    loss: Loss,
+    networks: Sequence[Sequence[int]],
+    *,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+) -> tuple[float, ...]:
+    """Mean loss over `images` of whole networks, each by the options that it takes; in the unit of the scores.
+
+    Args:
+        dataset: with the parent's mean and deviation (`Parent.prepared`).
+    """
+    blocks.rest()
+    sums = [0.0] * len(networks)
+    stream = batches(images, dataset, batch_size=batch_size, device=blocks.device, generator=None, augment=False)
+    with torch.inference_mode(), (progress or Silent()).track("score networks", len(images)) as advance:
+        for x, _ in stream:
+            *_, (_, last) = blocks.pairs(x)
+            own = last.mean((2, 3))
+            for index, choices in enumerate(networks):
+                sums[index] += float(loss(blocks.of_network(choices, x), own).sum())
+            advance(len(x))
+    return tuple(one / len(images) for one in sums)
 
 
 def head_loss(head: Mapping[str, Tensor]) -> Loss:

@@ -24,6 +24,8 @@ from hwnas.train.timing import mean_step_s
 
 FEWEST_EPOCHS, FEWEST_STEPS = 8.0, 60.0
 """Of each final training, and of a search: with fewer, a smaller instance is taken."""
+FEWEST_PARENT_EPOCHS = 2.0
+"""The same of a training that begins with the weights of a parent."""
 _LEFT = 0.75  # of the minutes, for search and training; measuring, verdict and report take the rest
 _WIDE, _SHARP = 0.5, 96  # width and pixels that are kept until there is nothing else to give up
 _VALUE = 20  # multiply-adds that take as long in training as writing a value, measured (docs/decisions/0058)
@@ -55,12 +57,13 @@ class Enough:
 
     epochs: float
     steps: float
+    fewest_epochs: float = FEWEST_EPOCHS
 
     def __bool__(self) -> bool:
-        return self.epochs >= FEWEST_EPOCHS and self.steps >= FEWEST_STEPS
+        return self.epochs >= self.fewest_epochs and self.steps >= FEWEST_STEPS
 
     def __str__(self) -> str:
-        if self.epochs < FEWEST_EPOCHS or self.steps >= FEWEST_STEPS:
+        if self.epochs < self.fewest_epochs or self.steps >= FEWEST_STEPS:
             return f"{self.epochs:.2g} epochs"
         return f"{self.steps:.2g} steps of search"
 
@@ -74,6 +77,7 @@ def affordable(
 ) -> tuple[ChosenInstance, str]:
     """The instance itself if the minutes train it for 8 epochs, with 60 steps of search, or a smaller one that they do.
 
+    From a parent two epochs are enough, and where its blocks are replaced, nothing is searched by steps.
     Width is given up first, down to 0.5, then pixels, down to 96, and then what is left of both, by the work; where
     nothing is small enough, the smallest. How long an instance takes follows from a few timed steps of `found` and from
     multiply-adds and values written.
@@ -118,9 +122,10 @@ def _enough(space: SearchSpace, unit_s: float, training: Training) -> Enough:
     searching, each = time_shares(config, len(config.budgets))
     batch_size = config.search.batch_size or SearchSettings.batch_size
     step_s = 1.5 * batch_size * image_s * options_a_step(space, training.strategy)
-    idle = config.search.share == 0
+    idle = config.search.share == 0 or training.strategy.replaces
     epochs = left_s * each / image_s / training.images() if config.train.enabled else FEWEST_EPOCHS
-    return Enough(epochs, FEWEST_STEPS if idle else left_s * searching / step_s)
+    fewest = FEWEST_PARENT_EPOCHS if config.from_parent else FEWEST_EPOCHS
+    return Enough(epochs, FEWEST_STEPS if idle else left_s * searching / step_s, fewest)
 
 
 def _seconds_of_work(space: SearchSpace, training: Training) -> float:

@@ -43,6 +43,8 @@ def tell_of_images(plan: Plan, dataset: Dataset, folder: RunFolder, events: Even
     """Write what the images are like, and tell how uneven the classes are and how long the run takes."""
     if plan.survey is not None:
         note_images(plan.survey, folder, events)
+    if plan.sizes:
+        events.record({"event": "input sizes", "sizes": list(plan.sizes)})
     if said := uneven(plan.config, dataset):
         events.say(said)
     if expected is not None:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import parse_constants
-from hwnas.config import PARENTS, Configuration
+from hwnas.config import PARENTS, Configuration, load_configuration
 from hwnas.errors import InputError
 from hwnas.files import sha256
 from hwnas.meta.earlier import from_samplers, from_search
@@ -140,9 +140,20 @@ def _of_parent(config: Configuration) -> ParentWeights:
 
 
 def _of_run(folder: RunFolder, config: Configuration) -> tuple[Initialisation, list[Path]]:
-    """What an earlier run learned, and the files that say so."""
+    """What an earlier run learned, and the files that say so.
+
+    Raises:
+        InputError: it learned nothing that another run can start from.
+    """
     if config.search.evaluator == "from-scratch":
         return from_samplers(folder.sampler_state), [folder.sampler_state]
+    if not folder.search_state.exists() and (folder.state / "parent.safetensors").exists():
+        parent = load_configuration(folder.config).search.init
+        raise InputError(
+            f"a search can start from an earlier one only where that trained a supernet, but the one in {folder.path} "
+            f"replaced blocks of {parent}, and trained none",
+            hint=f"start from the same parent, with --init {parent}",
+        )
     init = from_search(folder.search_state)
     if not folder.sampler_state.is_file():
         return init, [folder.search_state]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from hwnas.arch.costs import macs, written
 from hwnas.arch.network import Network
@@ -31,12 +32,17 @@ Ranges = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class ChosenInstance:
-    """An instance with its constants, and why it was taken, in a phrase for the user."""
+    """An instance with its constants, and why it was taken, in a phrase for the user.
+
+    Attributes:
+        sizes: what was found at each input size, ready for JSON, where sizes were compared by quality.
+    """
 
     space: SearchSpace
     width: float
     depth: int
     reason: str
+    sizes: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def size(self) -> Size:
@@ -166,10 +172,10 @@ def floor_ms(
 
 def extreme(space: SearchSpace, pick: Callable[[list[float]], float]) -> Network:
     """The network of least (min) or of most (max) work."""
-    return space.network(space.architecture(space.costs(_work).extreme(pick)))
+    return space.network(space.architecture(space.costs(work).extreme(pick)))
 
 
-def _work(spec: OpSpec) -> int:
+def work(spec: OpSpec) -> int:
     """Multiply-adds and values written, so that of ops without multiply-adds a pool is more than a skip."""
     return macs(spec.graph) + written(spec.graph)
 

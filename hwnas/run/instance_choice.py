@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
 from hwnas.config import Configuration
+from hwnas.data import Dataset
 from hwnas.devices.device import Device
 from hwnas.errors import InfeasibleLimitError
 from hwnas.image_size import SMALLEST_SIDE, Size
 from hwnas.latency.table import LatencyTable
+from hwnas.metric_names import class_balanced
 from hwnas.nas.strategies import Strategy
+from hwnas.parents import ParentWeights
 from hwnas.progress import Progress
 from hwnas.run.affordable import Training, affordable
 from hwnas.run.constrained_space import ConstrainedSpace
+from hwnas.run.images import images_of
+from hwnas.run.input_size import LADDER, Judges, best_size, few_images
 from hwnas.run.instance import ChosenInstance, fit, measured_ranges
+from hwnas.train import training_session
 
 _SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224
 _SMALL_IMAGES = 64  # pixels; images up to this size are never made smaller than they are to meet a budget
 _RESOLUTIONS = (224, 192, 160, 128, 96, 64, 48, 32, 24, 16, 8)
+_COUNTED = 8  # images that mean and deviation are taken from, where a parent has its own
 
 
 def chosen_instance(
@@ -35,12 +43,17 @@ def chosen_instance(
     strategy: Strategy,
     train_images: Callable[[], int],
     accelerator: torch.device,
+    parent: ParentWeights | None = None,
+    dataset: Dataset | None = None,
 ) -> ChosenInstance:
     """The instance that the configuration names, or that data, budget, constraints and minutes choose.
+
+    From a parent, one budget chooses among input sizes by what networks of it are worth there (`best_size`).
 
     Args:
         images: their channels, native size and number of classes.
         strategy, train_images, accelerator: what the minutes are spent on, on how many images, and where.
+        dataset: takes the place of what the configuration names.
     """
     channels, native, classes = images
     resolution = config.space.size or default_resolution(native)
@@ -58,21 +71,36 @@ def chosen_instance(
     resolutions = [resolution]
     if not config.space.resolution:
         least = min(native.short, _SMALL_IMAGES)
-        sides = [side for side in _RESOLUTIONS if least <= side < resolution.short]
+        ladder = _RESOLUTIONS if parent is None else LADDER
+        sides = [side for side in ladder if least <= side < resolution.short]
         resolutions += [resolution.scaled(side / resolution.short) for side in sides]
     sizes = list(dict.fromkeys((width, config.space.depth or depth) for width, depth in rungs))
     sizes = _feasible_sizes(sizes, lambda width, depth: constrain(instance(width, depth, resolutions[-1])))
     values_ms = [budget.value for budget in config.budgets]
     found = fit(values_ms, sizes, instance, resolutions, device, progress=progress)
-    if not config.train.minutes:
+    if config.train.minutes:
+        progress.say("timing a few steps of training, to tell what the minutes are enough for")
+        training = Training(config, strategy, train_images, accelerator)
+        chosen, why = affordable(found, sizes, resolutions, instance, training)
+        if why:
+            ((low, high),) = measured_ranges([chosen.space], device, progress=progress)
+            reason = f"{low:.3g} to {high:.3g} ms on {device.id}: {values_ms[-1]:g} ms {why}"
+            found = replace(chosen, reason=reason)
+    if parent is None or len(values_ms) > 1:
         return found
-    progress.say("timing a few steps of training, to tell what the minutes are enough for")
-    training = Training(config, strategy, train_images, accelerator)
-    chosen, why = affordable(found, sizes, resolutions, instance, training)
-    if not why:
-        return found
-    ((low, high),) = measured_ranges([chosen.space], device, progress=progress)
-    return replace(chosen, reason=f"{low:.3g} to {high:.3g} ms on {device.id}: {values_ms[-1]:g} ms {why}")
+    smaller = [instance(found.width, found.depth, one) for one in resolutions if one.pixels < found.size.pixels]
+    judges = partial(_judges, config, parent, dataset, found.size, accelerator)
+    with training_session(config.compute.seed, config.compute.threads):
+        return best_size(found, smaller, values_ms[0], judges, constrain, device, progress)
+
+
+def _judges(
+    config: Configuration, parent: ParentWeights, dataset: Dataset | None, size: Size, device: torch.device
+) -> Judges:
+    """By what input sizes are compared; images are read at `size`, where they come from files."""
+    own = images_of(config, size, counted=_COUNTED) if dataset is None else dataset
+    few = few_images(parent.parent.prepared(own), config.train.minutes)
+    return Judges(parent, few, class_balanced(config.search.metric), device)
 
 
 def of_table(config: Configuration, table: LatencyTable, channels: int, classes: int) -> Configuration:

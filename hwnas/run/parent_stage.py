@@ -1,4 +1,7 @@
-"""Stage `search`, from a parent: a head for these images, options that learn from its blocks, and what each costs."""
+"""Stage `search`, from a parent: a head for these images, options that learn from its blocks, and what each costs.
+
+What options cost is added up, and corrected by whole networks, of which the best are the first candidates.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,20 @@ from torch import Tensor
 from hwnas.arch.origin import Origin
 from hwnas.meta.initialisation import Initialisation, load_initialisation
 from hwnas.metric_names import class_balanced
-from hwnas.nas.select import scored_images
 from hwnas.nas.start import Start
 from hwnas.nas.supernet import Supernet
 from hwnas.parents import ParentWeights, inherit
-from hwnas.parents.blocks import ParentBlocks, Scores
+from hwnas.parents.blocks import ParentBlocks
 from hwnas.parents.distil import DistilSettings, distil
 from hwnas.parents.frozen import features, head, trunk
-from hwnas.parents.replacement import head_loss, replacement_scores
 from hwnas.progress import Silent
 from hwnas.run.adaptation import Adaptation, affordable_adaptation, usual_adaptation
 from hwnas.run.context import SearchContext
 from hwnas.run.head_accuracy import note_head
+from hwnas.run.replacements import chosen_replacements, kept_candidates
 from hwnas.run.schedule import kept_adaptation
 from hwnas.train import checkpoint as store
 
-_SPREAD = 8.0  # of the logits of a decision, in the middle: what α travels in a search
 _TIMED_STEPS = 2
 _HINT = "start the run anew, with --force"
 
@@ -45,9 +46,10 @@ def adapted_start(context: SearchContext, parent: ParentWeights) -> Start:
         _adapt(context, parent, kept)
     (state / "distil.safetensors").unlink(missing_ok=True)
     found = load_initialisation(kept)
+    candidates = kept_candidates(found.method, run.plan.space, kept)
     start = run.plan.start
     assert start is not None
-    return replace(start, weights=found.weights, alpha=found.alpha, settled=True)
+    return replace(start, weights=found.weights, alpha=found.alpha, settled=True, candidates=candidates)
 
 
 def _adapt(context: SearchContext, parent: ParentWeights, kept: Path) -> None:
@@ -67,29 +69,14 @@ def _adapt(context: SearchContext, parent: ParentWeights, kept: Path) -> None:
         checkpoint=context.folder.state / "distil.safetensors",
         progress=context.progress,
     )
-    alpha = None
+    alpha: Tensor | None = None
+    candidates: list[tuple[int, ...]] = []
     if run.plan.strategy.replaces:
-        images = scored_images(run.dataset, settings.score_images)
-        loss, progress = head_loss(classifier), context.progress
-        scores = replacement_scores(
-            blocks, images, run.dataset, loss, batch_size=settings.batch_size, progress=progress
-        )
-        alpha = logits_of(scores)
-        context.progress.record({"event": "replacements", "images": len(images), "scores": scores})
+        alpha, candidates = chosen_replacements(context, blocks, classifier, settings)
     weights = {name: value.cpu() for name, value in supernet.state_dict().items()}
     place = f"{space.slots[-1].name}.0.linear"
     weights |= {f"{place}.{name}": value for name, value in classifier.items()}
-    Initialisation(Origin.of(space), weights, alpha).save(kept)
-
-
-def logits_of(scores: Scores) -> Tensor:
-    """α (decisions, most options) that prefer what costs little: the exact decode of both is the same."""
-    spreads = sorted(max(row) - min(row) for row in scores)
-    unit = _SPREAD / max(spreads[len(spreads) // 2], 1e-9) if spreads else 1.0
-    alpha = torch.zeros(len(scores), max(map(len, scores), default=0))
-    for row, values in zip(alpha, scores, strict=True):
-        row[: len(values)] = -unit * torch.tensor(values)
-    return alpha
+    Initialisation(Origin.of(space), weights, alpha, method={"candidates": candidates}).save(kept)
 
 
 def _supernet(context: SearchContext) -> Supernet:

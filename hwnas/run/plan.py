@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -51,6 +52,7 @@ class Plan:
             initialisation they are; None for a random start.
         parent: what the start is made of slices of; None where it is not.
         automatic: what `--init auto` came to; None where something else was asked for.
+        sizes: what was found at each input size, ready for JSON, where sizes were compared by quality.
     """
 
     config: Configuration
@@ -70,6 +72,7 @@ class Plan:
     reused: Given | None = None
     parent: ParentWeights | None = None
     automatic: Automatic | None = None
+    sizes: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -180,6 +183,7 @@ def _planned(
     place = find_folder(condition, tables)
     table = open_table(device, place or folder)
     config = config if device.reachable else of_table(config, table, channels, classes)
+    parent = init if isinstance(init, ParentWeights) else None
     found = chosen_instance(
         config,
         device,
@@ -189,6 +193,8 @@ def _planned(
         strategy=chosen,
         train_images=lambda: train_images(config, seen.survey, dataset),
         accelerator=accelerator,
+        parent=parent,
+        dataset=dataset,
     )
     resolved = config.changed(space={"width": found.width, "depth": found.depth, "resolution": found.size.plain})
     if device.reachable:
@@ -220,6 +226,7 @@ def _planned(
         survey=seen.survey,
         start=start,
         reused=reused,
-        parent=init if isinstance(init, ParentWeights) else None,
+        parent=parent,
         automatic=automatic,
+        sizes=found.sizes,
     )

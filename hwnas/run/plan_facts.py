@@ -35,6 +35,8 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "init_auto": None if plan.automatic is None else plan.automatic.to_json(),
     }
     facts["table_sha256"] = used_sha256(plan.table, plan.whole, cold=plan.cold) if plan.complete else None
+    if plan.sizes:
+        facts["input_sizes"] = list(plan.sizes)
     if plan.survey is not None:
         facts["data"] = plan.survey.to_json()
     feasible, model = None, None

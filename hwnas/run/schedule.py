@@ -33,6 +33,7 @@ _SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers
 _WARMUP_SHARE, _STARTED_WARMUP_SHARE = 0.35, 0.2  # of the epochs of a search, and of one from an initialisation
 _WANTED_SCORES, _FEWEST_SCORE_IMAGES = 6, 64  # scores of fewer images come before fewer scores
 _REPLACED_SCORE_IMAGES = 400  # where minutes are given
+_REPLACED_SCORING_PART, _FEWEST_REPLACED_SCORES = 0.12, 5  # of a search by replacements, which trains no supernet
 _FROM_PARENT_RATE = 0.1  # of the usual rates
 _SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation
 _SAMPLER_SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
@@ -194,8 +195,10 @@ def most_scores(config: Configuration, *, left_s: float, score_s: float, scored:
         score_s: what one takes.
         scored: how many were to measure with.
     """
-    share = _SCORING_PART / (_SCORING_PART + trainings(config, budgets) * _TRAINING_PART)
-    return max(_FEWEST_SCORES, scored + int(left_s * share / max(score_s, 1e-6) / budgets))
+    replaces = config.search.strategy == "replace"
+    part, fewest = (_REPLACED_SCORING_PART, _FEWEST_REPLACED_SCORES) if replaces else (_SCORING_PART, _FEWEST_SCORES)
+    share = part / (part + trainings(config, budgets) * _TRAINING_PART)
+    return max(fewest, scored + int(left_s * share / max(score_s, 1e-6) / budgets))
 
 
 def trainings(config: Configuration, budgets: int = 1) -> int:

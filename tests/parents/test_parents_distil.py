@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from hwnas.parents.blocks import ParentBlocks
 from hwnas.parents.distil import DistilSettings, block_errors, distil
 from hwnas.parents.frozen import features, trunk
 from hwnas.parents.inherit import module_with
-from hwnas.parents.replacement import feature_loss, head_loss, replacement_scores
+from hwnas.parents.replacement import head_loss, network_losses, replacement_scores
 from hwnas.train import checkpoint
 
 WHOLE = elastic_space()
@@ -133,21 +133,25 @@ def test_a_replacement_costs_what_the_whole_network_with_it_loses(images: Datase
     own, blocks = of_network(PARENT), of(supernet())
     torch.manual_seed(1)
     head = {"weight": torch.randn(5, own.shape[1]), "bias": torch.randn(5)}
-    by_features, by_head = (
-        replacement_scores(blocks, images.val, images, loss, batch_size=7)
-        for loss in (feature_loss(own), head_loss(head))
-    )
     target = torch.softmax(own @ head["weight"].T + head["bias"], 1)
+
+    def divergence(choices: Sequence[int]) -> float:
+        found = of_network(SPACE.network(SPACE.architecture(choices)))
+        other = torch.softmax(found @ head["weight"].T + head["bias"], 1)
+        return float((target * (target / other).log()).sum(1).mean())
+
+    scores = replacement_scores(blocks, images.val, images, head_loss(head), batch_size=7)
     for decision, option in SOME:
         choices = [0] * len(SPACE.decisions)
         choices[decision] = option
-        found = of_network(SPACE.network(SPACE.architecture(choices)))
-        error = float(((found - own).square() / own.var(0).clamp_min(1e-6)).mean())
-        other = torch.softmax(found @ head["weight"].T + head["bias"], 1)
-        divergence = float((target * (target / other).log()).sum(1).mean())
-        assert by_features[decision][option] == pytest.approx(error, rel=2e-3)
-        assert by_head[decision][option] == pytest.approx(divergence, rel=2e-2, abs=1e-5)
-    for scores in (by_features, by_head):
-        assert [len(row) for row in scores] == list(SPACE.options)
-        assert all(row[0] == 0 for row in scores)
-        assert all(value > 0 for place in FREE for value in scores[place][1:])
+        assert scores[decision][option] == pytest.approx(divergence(choices), rel=2e-2, abs=1e-5)
+    assert [len(row) for row in scores] == list(SPACE.options)
+    assert all(row[0] == 0 for row in scores)
+    assert all(value > 0 for place in FREE for value in scores[place][1:])
+    whole = [0] * len(SPACE.decisions)
+    for decision, option in SOME:
+        whole[decision] = option
+    networks = [whole, [0] * len(whole)]
+    together, parent = network_losses(blocks, images.val, images, head_loss(head), networks, batch_size=7)
+    assert together == pytest.approx(divergence(whole), rel=2e-2, abs=1e-5)
+    assert parent == pytest.approx(0.0, abs=1e-6)

@@ -211,7 +211,7 @@ def test_the_ends_of_chains_are_those_of_all_chains() -> None:
     for first, _, state in space.steps(space.start):
         for second, _, _ in space.steps(state):
             network = space.network(space.architecture((first, second)))
-            work[network] = sum(instance._work(spec) for _, spec in network.ops)
+            work[network] = sum(instance.work(spec) for _, spec in network.ops)
     assert len(work) == space.size
     for pick in (min, max):
         assert work[instance.extreme(space, pick)] == pick(work.values())

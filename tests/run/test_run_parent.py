@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from made_up_parents import SIZE, WIDTH, elastic_space, made_up
 from run_fakes import a_config, install, on_replace, write_table
 
-from hwnas.arch import Architecture
+from hwnas.arch import Architecture, Network
+from hwnas.arch.costs import macs
 from hwnas.arch.spaces import parent_names
 from hwnas.backends.model_format import format_of
 from hwnas.config import PARENTS, Configuration, Target
@@ -22,12 +24,12 @@ from hwnas.nas.engine import SearchOutcome
 from hwnas.nas.start import Start
 from hwnas.parents import distil
 from hwnas.parents.parent_weights import VERSION, kept_at
-from hwnas.run import adaptation, search_stage
+from hwnas.run import adaptation, init, input_size, instance, instance_choice, search_stage
 from hwnas.run.adaptation import Adaptation, affordable_adaptation
-from hwnas.run.parent_stage import logits_of
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
+from hwnas.run.replacements import kept_candidates, logits_of
 from hwnas.train import checkpoint
 
 NAME = "efficientnet-lite0"
@@ -56,6 +58,7 @@ def runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     monkeypatch.setenv("HWNAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(adaptation, "_USUAL_STEPS", 2)
     monkeypatch.setattr(adaptation, "_MOST_AT_ONCE", 4)
+    monkeypatch.setattr(adaptation, "_CANDIDATES", 6)
     install(monkeypatch.setattr)
     return Runs(images, tmp_path)
 
@@ -79,6 +82,28 @@ def test_the_plan_tells_of_the_parent(runs: Runs) -> None:
         f"{NAME}: pre-trained, Apache-2.0, weights of made up; every option begins as a slice of it"
     )
     assert plan.config.search.init_sha256 == "0" * 64
+
+
+def test_a_plan_with_a_budget_in_milliseconds_compares_input_sizes(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the made-up parent in the place of the one of width 1."""
+
+    def floor_ms(networks: Mapping[str, Network], *_: object, **__: object) -> dict[str, float]:
+        return {name: macs(network.graph) / 1e6 for name, network in networks.items()}
+
+    monkeypatch.setattr(instance, "floor_ms", floor_ms)
+    monkeypatch.setattr(init, "weights_of", lambda *_: made_up())
+    monkeypatch.setattr(instance_choice, "space_rungs", lambda _: ((WIDTH, 0),))
+    monkeypatch.setattr(instance_choice, "LADDER", (24,))
+    monkeypatch.setattr(input_size, "_SCORED", 4)
+    whole_ms = macs(SPACE.network(SPACE.architecture([0] * len(SPACE.options))).graph) / 1e6
+    plan = make_plan(runs.config(width=0.0, resolution=0, budget=f"{0.9 * whole_ms:.6f}"), runs.tables)
+    facts = plan_facts(plan)
+    assert [one["input"] for one in facts["input_sizes"]] == [[32, 32], [24, 24]]
+    least = min(facts["input_sizes"], key=lambda one: one["validation_loss"])
+    assert list(plan.space.input_shape[1:]) == least["input"]
+    assert plan.config.space.resolution == least["input"][0]  # which a resumed run has in its configuration
+    assert "before any training" in plan_lines(plan, facts)["space"]
+    assert "input_sizes" not in plan_facts(make_plan(runs.config(), runs.tables))
 
 
 def test_what_does_not_go_with_a_parent_is_refused(runs: Runs) -> None:
@@ -114,9 +139,15 @@ def test_the_best_replacements_within_the_budget(runs: Runs, monkeypatch: pytest
     entries = [json.loads(line) for line in (runs.root / "run" / "log.jsonl").read_text().splitlines()]
     (told,) = (entry for entry in entries if entry["event"] == "replacements")
     assert kept.alpha is not None
-    for row, scores in zip(kept.alpha, told["scores"], strict=True):
-        assert scores[0] == 0
+    assert all(row[0] == 0 for row in told["scores"])
+    for row, scores in zip(kept.alpha, told["corrected"], strict=True):
         assert row[: len(scores)].argsort().tolist() == np.argsort(-np.array(scores), kind="stable").tolist()
+    scored = {tuple(one["choices"]): one["loss"] for one in told["candidates"]}
+    assert 4 <= len(scored) <= 6
+    for one in told["candidates"]:
+        assert one["sum"] == pytest.approx(sum(row[k] for row, k in zip(told["scores"], one["choices"], strict=True)))
+    evaluated = [one.architecture.choices for one in found.evaluated]
+    assert evaluated[:2] == sorted(scored, key=lambda one: scored[one])[:2]  # of the settings, two are scored
     supernet = found.supernet
     assert supernet is not None
     assert supernet.settled
@@ -164,6 +195,27 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(runs: Runs, monkeypatch
             assert (runs.root / file / name).read_bytes() == (runs.root / "whole" / name).read_bytes()
 
 
+def test_what_is_kept_of_candidates_is_checked(runs: Runs) -> None:
+    path = runs.root / "parent.safetensors"
+    kept = (0,) * len(SPACE.options)
+    assert kept_candidates({"candidates": [list(kept)]}, SPACE, path) == (kept,)
+    assert kept_candidates({}, SPACE, path) == ()  # of runs of earlier versions
+    for wrong in (kept[1:], (*kept[1:], 99), (*kept[1:], -1)):
+        with pytest.raises(InputError, match="candidates must be options of efficientnet-lite0"):
+            kept_candidates({"candidates": [list(wrong)]}, SPACE, path)
+    with pytest.raises(InputError, match="candidates"):
+        kept_candidates({"candidates": "all"}, SPACE, path)
+
+
+def test_a_run_without_a_supernet_is_no_start_and_names_its_parent(runs: Runs) -> None:
+    (runs.root / "run" / "state").mkdir(parents=True)
+    (runs.root / "run" / "state" / "parent.safetensors").touch()
+    runs.config().save(runs.root / "run" / "config.toml")
+    with pytest.raises(InputError, match="replaced blocks of efficientnet-lite0, and trained none") as caught:
+        make_plan(runs.config(init=str(runs.root / "run"), strategy="gumbel"), runs.tables)
+    assert caught.value.hint == "start from the same parent, with --init efficientnet-lite0"
+
+
 def test_other_strategies_start_from_the_options_and_the_head(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     starts: list[Start] = []
 
@@ -184,12 +236,24 @@ def test_other_strategies_start_from_the_options_and_the_head(runs: Runs, monkey
 
 
 def test_the_minutes_say_how_long_the_options_learn() -> None:
-    usual = Adaptation(400, 32, 256)
-    assert affordable_adaptation(usual, 400.0, [9.0, 1.0, 3.0]) == Adaptation(50, 32, 128)
-    assert affordable_adaptation(usual, 1e5, [9.0, 1.0]) == Adaptation(25000, 32, 256)
-    assert affordable_adaptation(usual, 0.0, [9.0, 1.0]) == Adaptation(1, 32, 16)
+    usual = Adaptation(400, 32, 256, 24)
+    assert affordable_adaptation(usual, 560.0, [9.0, 1.0, 3.0]) == Adaptation(70, 32, 128, 24)
+    assert affordable_adaptation(usual, 1e5, [9.0, 1.0]) == Adaptation(25000, 32, 256, 24)
+    assert affordable_adaptation(usual, 0.0, [9.0, 1.0]) == Adaptation(1, 32, 16, 24)
 
 
 def test_logits_prefer_what_costs_little() -> None:
     alpha = logits_of(((0.0, 0.1, 0.4), (0.0, 0.2), (0.0, 0.0, -0.1)))
     assert torch.allclose(alpha, torch.tensor([[0.0, -4.0, -16.0], [0.0, -8.0, 0.0], [0.0, 0.0, 4.0]]))
+
+
+@pytest.mark.dear
+def test_several_budgets_share_what_replacements_cost(runs: Runs) -> None:
+    result = runs("run", budget="40%,80%")
+    assert [one["verdict"] for one in result["front"]] == ["met", "met"]
+    kept = load_initialisation(runs.root / "run" / "state" / "parent.safetensors")
+    entries = [json.loads(line) for line in (runs.root / "run" / "log.jsonl").read_text().splitlines()]
+    (told,) = (entry for entry in entries if entry["event"] == "replacements")
+    assert len(told["candidates"]) == 6
+    by_loss = sorted(told["candidates"], key=lambda one: one["loss"])
+    assert kept.method["candidates"] == [one["choices"] for one in by_loss]

@@ -1,0 +1,279 @@
+"""Which input size a search from a parent takes: of a few, the one whose best network within the budget sees most."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from made_up_parents import CLASSES, WIDTH, elastic_space, made_up
+from run_fakes import a_config
+
+from hwnas.arch import SlotSpace
+from hwnas.arch.costs import macs, written
+from hwnas.arch.network import Network
+from hwnas.arch.space import SearchSpace
+from hwnas.data import Dataset, Images
+from hwnas.devices.device import Device, load_device
+from hwnas.errors import InfeasibleLimitError
+from hwnas.image_size import Size
+from hwnas.nas.strategies import strategy
+from hwnas.parents import inherit
+from hwnas.parents.frozen import features, head, trunk
+from hwnas.progress import Progress, Silent
+from hwnas.run import input_size, instance, instance_choice
+from hwnas.run.affordable import Training, affordable
+from hwnas.run.constrained_space import ConstrainedSpace
+from hwnas.run.input_size import Judges, Trial, best_size, few_images, trials
+from hwnas.run.instance import ChosenInstance
+
+NAME = "efficientnet-lite0"
+DEVICE = load_device("host")
+FREE = (1, 3, 5)  # decisions with all their options
+BUDGET_MS = 2.0
+
+
+def photos(side: int, counts: tuple[int, int] = (60, 40)) -> Dataset:
+    """Five classes that differ in brightness and noise."""
+    rng = np.random.default_rng(0)
+
+    def images(count: int) -> Images:
+        labels = np.arange(count) % CLASSES
+        noise = rng.normal(0, 10 + 10 * labels[:, None, None, None], (count, 3, side, side))
+        pixels = np.clip(40 + 35 * labels[:, None, None, None] + noise, 0, 255).astype(np.uint8)
+        return Images(pixels, labels.astype(np.int64))
+
+    train, val = map(images, counts)
+    return Dataset("photos", tuple("abcde"), train, val, val, (0.4,) * 3, (0.2,) * 3, flip=True)
+
+
+def judges() -> Judges:
+    return Judges(made_up(), made_up().parent.prepared(photos(48)), balanced=False, device=torch.device("cpu"))
+
+
+def constrain(space: SearchSpace) -> ConstrainedSpace:
+    kept = tuple(tuple(range(n)) if place in FREE else (0,) for place, n in enumerate(space.options))
+    assert isinstance(space, SlotSpace)
+    return ConstrainedSpace(0.0, 0.0, kept, space.restricted(kept), None)
+
+
+def work(network: Network) -> float:
+    return sum(macs(spec.graph) + written(spec.graph) for _, spec in network.ops)
+
+
+@cache
+def ends(space: SlotSpace) -> tuple[float, float]:
+    low, high = (work(instance.extreme(space, pick)) for pick in (min, max))
+    return low, high
+
+
+def latency_ms(space: SlotSpace, span_ms: tuple[float, float], choices: Sequence[int]) -> float:
+    """Between the ends by the work of the whole network."""
+    low, high = ends(space)
+    share = (work(space.network(space.architecture(choices))) - low) / (high - low)
+    return span_ms[0] + share * (span_ms[1] - span_ms[0])
+
+
+def chosen(side: int) -> ChosenInstance:
+    return ChosenInstance(elastic_space(resolution=side), WIDTH, 0, "the largest")
+
+
+def test_each_size_gets_the_best_network_within_the_budget_and_a_head_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spans = [(elastic_space(resolution=48), (1.0, 2.1)), (elastic_space(resolution=32), (0.5, 1.8))]
+    rng = np.random.default_rng(0)
+    scores = [[0.0, *rng.uniform(0.1, 1.0, count - 1).tolist()] for count in spans[0][0].options]
+    monkeypatch.setattr(input_size, "_scores", lambda *_: scores)
+    asked = judges()
+    found = trials(spans, BUDGET_MS, asked, constrain, Silent())
+    for one, (space, (low, high)) in zip(found, spans, strict=True):
+        side = space.input_shape[1]
+        assert one.size == Size.square(side)
+        options = [range(count) if place in FREE else (0,) for place, count in enumerate(space.options)]
+        target_ms = BUDGET_MS if high <= BUDGET_MS else 0.95 * BUDGET_MS
+        within = {each: latency_ms(space, (low, high), each) for each in itertools.product(*options)}
+        inside = [each for each, value_ms in within.items() if value_ms <= target_ms]
+        best = min(inside, key=lambda each: sum(row[k] for row, k in zip(scores, each, strict=True)))
+        assert one.choices == best
+        assert one.network_ms == pytest.approx(within[best])
+        images = asked.at(one.size)
+        network = space.network(space.architecture(best))
+        body = trunk(network, inherit(made_up(), network))
+        train, val = (features(body, each, images) for each in (images.train, images.val))
+        own = head(train, torch.from_numpy(images.train.labels), images)
+        shares = torch.softmax(val @ own["weight"].T + own["bias"], 1).numpy()
+        labels = images.val.labels
+        assert one.loss == pytest.approx(float(-np.log(shares[np.arange(len(labels)), labels]).mean()), rel=1e-4)
+        assert one.accuracy == pytest.approx(float((shares.argmax(1) == labels).mean()))
+    assert found[0].choices != found[1].choices == (0,) * len(spans[1][0].options)  # the whole parent fits there
+
+
+def test_scores_are_those_of_replacements_in_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(input_size, "_SCORED", 8)
+    scores = input_size._scores(elastic_space(resolution=32), judges(), Silent())
+    assert [len(row) for row in scores] == list(elastic_space(resolution=32).options)
+    assert all(row[0] == 0 for row in scores)
+    assert all(max(row) > 1e-4 for row in scores)
+    assert all(value > -1e-6 for row in scores for value in row)
+
+
+def fake_machine(
+    monkeypatch: pytest.MonkeyPatch, highs_ms: Mapping[int, float], losses: Mapping[int, float]
+) -> list[int]:
+    """Known ranges, and known losses of what is judged; the sides that were."""
+    judged: list[int] = []
+
+    def ranges(spaces: Sequence[SearchSpace], device: Device, *, progress: Progress) -> list[tuple[float, float]]:
+        return [(0.3 * highs_ms[space.input_shape[1]], highs_ms[space.input_shape[1]]) for space in spaces]
+
+    def quality(space: SearchSpace, choices: Sequence[int], judges: Judges) -> tuple[float, float]:
+        judged.append(space.input_shape[1])
+        return losses[judged[-1]], 0.5
+
+    monkeypatch.setattr(input_size, "measured_ranges", ranges)
+    monkeypatch.setattr(input_size, "_judged", quality)
+    monkeypatch.setattr(input_size, "_scores", lambda space, *_: [[0.0] * count for count in space.options])
+    return judged
+
+
+@pytest.mark.parametrize(
+    ("highs_ms", "losses", "compared", "best"),
+    [
+        ({64: 4.0, 48: 2.5, 32: 1.8}, {64: 0.9, 48: 0.7, 32: 0.8}, [64, 48, 32], 48),
+        ({64: 4.0, 48: 2.5, 32: 1.8}, {64: 0.6, 48: 0.7, 32: 0.8}, [64, 48, 32], 64),
+        ({64: 4.0, 48: 1.9, 32: 0.9}, {64: 0.9, 48: 0.8, 32: 0.1}, [64, 48], 48),  # at 32 nothing is gained
+        ({64: 2.0, 48: 1.0, 32: 0.5}, {}, [], 64),
+    ],
+)
+def test_the_size_with_the_least_loss_is_taken(
+    highs_ms: dict[int, float],
+    losses: dict[int, float],
+    compared: list[int],
+    best: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged = fake_machine(monkeypatch, highs_ms, losses)
+    smaller = [elastic_space(resolution=side) for side in (48, 32)]
+    found = best_size(chosen(64), smaller, BUDGET_MS, judges, constrain, DEVICE, Silent())
+    assert judged == compared
+    assert found.space.input_shape[1] == best
+    assert [one["input"] for one in found.sizes] == [[side, side] for side in compared]
+    assert [one["validation_loss"] for one in found.sizes] == [losses[side] for side in compared]
+    if compared:
+        assert ", ".join(f"{losses[side]:.3f} at {side}" for side in compared) in found.reason
+        assert found.reason.startswith(f"{0.3 * highs_ms[best]:.3g} to {highs_ms[best]:.3g} ms on host")
+    else:
+        assert found == chosen(64)
+
+
+def test_a_size_at_which_other_limits_leave_nothing_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = fake_machine(monkeypatch, {64: 4.0, 48: 2.5}, {64: 0.1, 48: 0.9})
+
+    def limited(space: SearchSpace) -> ConstrainedSpace:
+        if space.input_shape[1] == 64:
+            raise InfeasibleLimitError("too large", limit="--max-peak-kb", smallest_kb=1.0)
+        return constrain(space)
+
+    found = best_size(chosen(64), [elastic_space(resolution=48)], BUDGET_MS, judges, limited, DEVICE, Silent())
+    assert judged == [48]
+    assert found.space.input_shape[1] == 48
+
+
+def test_few_minutes_compare_on_fewer_images() -> None:
+    many = photos(8, (1500, 900))
+    for minutes, counts in ((0.0, (400, 256)), (12.0, (400, 256)), (6.0, (200, 128)), (0.5, (100, 64))):
+        few = few_images(many, minutes)
+        assert (len(few.train), len(few.val)) == counts
+        assert set(few.val.labels.tolist()) == set(range(CLASSES))
+
+
+class OfWork:
+    """The made-up machine takes time by the multiply-adds."""
+
+    def __call__(
+        self, networks: Mapping[str, Network], device: Device, *, progress: Progress, label: str
+    ) -> dict[str, float]:
+        return {name: macs(network.graph) / 1e6 for name, network in networks.items()}
+
+
+def test_a_budget_chooses_among_sizes_and_twice_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instance, "floor_ms", OfWork())
+    monkeypatch.setattr(instance_choice, "space_rungs", lambda _: ((WIDTH, 0),))
+    monkeypatch.setattr(instance_choice, "LADDER", (64, 48, 32))
+    monkeypatch.setattr(instance_choice, "_SMALL_IMAGES", 32)
+    monkeypatch.setattr(input_size, "_SCORED", 8)
+    whole_ms = macs(instance.extreme(elastic_space(resolution=64), max).graph) / 1e6
+    config = a_config(Path("none"), init=NAME, space=NAME, width=0.0, resolution=0, budget=f"{0.8 * whole_ms:.6f}")
+
+    def found(**changes: Any) -> ChosenInstance:
+        return instance_choice.chosen_instance(
+            config.changed(**changes),
+            DEVICE,
+            (3, Size(64, 64), CLASSES),
+            constrain,
+            Silent(),
+            strategy=strategy("replace"),
+            train_images=lambda: 60,
+            accelerator=torch.device("cpu"),
+            parent=made_up(),
+            dataset=photos(64),
+        )
+
+    one = found()
+    assert [each["input"] for each in one.sizes] == [[64, 64], [48, 48]]  # of which the whole parent is fast enough
+    least = min(one.sizes, key=lambda each: each["validation_loss"])
+    assert list(one.space.input_shape[1:]) == least["input"]
+    assert found() == one
+    assert found(space={"resolution": 64}).sizes == ()
+    assert found(target={"budget": f"{0.8 * whole_ms:.6f},{2 * whole_ms:.6f}"}).sizes == ()
+
+
+def test_a_parent_needs_fewer_passes_and_no_steps_of_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    spaces = {side: elastic_space(resolution=side) for side in (64, 32)}
+    network = [instance.extreme(spaces[64], pick).graph for pick in (min, max)]
+    image_work = sum(macs(one) + 20 * written(one) for one in network) / 2
+    config = a_config(Path("none"), init=NAME, space=NAME, budget="20", minutes=1.0, baseline=False)
+    left_s = 0.75 * 60 * 0.5 / 0.72
+    for passes, side in ((2.1, 64), (1.9, 32)):
+        unit_s = left_s / (passes * 1000 * image_work)
+        monkeypatch.setattr("hwnas.run.affordable._seconds_of_work", lambda *_, unit_s=unit_s: unit_s)
+        training = Training(config, strategy("replace"), lambda: 1000, torch.device("cpu"))
+        taken, why = affordable(
+            ChosenInstance(spaces[64], WIDTH, 0, ""),
+            [(WIDTH, 0)],
+            [Size.square(64), Size.square(32)],
+            lambda width, depth, size: spaces[size.short],
+            training,
+        )
+        assert taken.size.short == side
+        assert bool(why) == (side == 32)
+        other = replace(training, config=a_config(Path("none"), budget="20", minutes=1.0, baseline=False))
+        assert (
+            affordable(
+                ChosenInstance(spaces[64], WIDTH, 0, ""),
+                [(WIDTH, 0)],
+                [Size.square(64), Size.square(32)],
+                lambda width, depth, size: spaces[size.short],
+                other,
+            )[0].size.short
+            == 32
+        )
+
+
+def test_a_trial_is_told_as_json() -> None:
+    trial = Trial(Size(96, 160), (1.0, 4.0), (0, 2), 1.9, 0.75, 0.5)
+    assert trial.to_json() == {
+        "input": [96, 160],
+        "range_ms": [1.0, 4.0],
+        "choices": [0, 2],
+        "estimated_ms": 1.9,
+        "validation_loss": 0.75,
+        "validation_accuracy": 0.5,
+    }

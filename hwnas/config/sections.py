@@ -16,6 +16,7 @@ from hwnas.config.micro_batch import MicroBatch
 from hwnas.config.option import Option
 from hwnas.config.section import Section
 from hwnas.config.share import parse_share
+from hwnas.config.teaching import TrainTeaching
 from hwnas.image_size import LARGEST_SIDE, Size, size_value
 from hwnas.metric_names import Metric
 
@@ -297,7 +298,7 @@ class Search(Section):
     micro_batch: MicroBatch = None
 
 
-class Train(TrainAugmentation):
+class Train(TrainAugmentation, TrainTeaching):
     title: ClassVar[str] = "train"
     about: ClassVar[str] = "The final trainings, of the winner and of a random network."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -35,6 +36,7 @@ class RunContext:
         progress: events, of which the records go to the log of `folder`.
         table_sha256: checksum of what `model` was made of; None where it is not known.
         clock: of the whole run.
+        common: where what all budgets share lies; None where that is `folder` itself.
     """
 
     plan: Plan
@@ -47,6 +49,12 @@ class RunContext:
     progress: Events
     table_sha256: str | None = None
     clock: Clock = field(default_factory=Clock)
+    common: RunFolder | None = None
+
+    @property
+    def shared_state(self) -> Path:
+        """The folder of files that `--resume` goes on from, of what all budgets share."""
+        return (self.common or self.folder).state
 
     @property
     def model_format(self) -> ModelFormat:

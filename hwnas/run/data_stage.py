@@ -20,10 +20,8 @@ def foreseen(plan: Plan, dataset: Dataset | None, clock: Clock) -> Forecast | No
     Raises:
         DataError, InputError: as `forecast`.
     """
-    if plan.config.train.minutes:
-        return forecast(plan, dataset, clock)
     check_memory(plan)
-    return None
+    return forecast(plan, dataset, clock) if plan.config.train.minutes else None
 
 
 def images(plan: Plan, dataset: Dataset | None, folder: RunFolder, events: Events) -> Dataset:

@@ -28,8 +28,11 @@ from hwnas.run.schedule import (
     adaptation_s,
     final_recipe,
     most_scores,
+    own_head_images,
     search_settings,
+    taught_s,
     trainings,
+    usual_recipe,
 )
 from hwnas.run.step_limit import largest_training, limit_bytes
 from hwnas.train import Recipe, training_session
@@ -175,9 +178,8 @@ class _Guess:
         searching = loop_memory(plan.space, plan.strategy) if shared else None
         batch_size = plan.config.search.batch_size or SearchSettings.batch_size
         self._searching = None if searching is None else self._memory_mib(searching, batch_size)
-        recipe = Recipe.for_images(len(dataset.train))
-        batch_size = plan.config.train.batch_size or recipe.batch_size
-        self._training = self._memory_mib(largest_training(plan.space, recipe), batch_size)
+        recipe = usual_recipe(plan.config, len(dataset.train))
+        self._training = self._memory_mib(largest_training(plan.space, recipe, plan.parent), recipe.batch_size)
 
     def _memory_mib(self, memory: StepMemory, batch_size: int) -> int:
         """Of the process, with images and a step within the limit."""
@@ -200,7 +202,7 @@ class _Guess:
             evaluation_s=FORWARD_SHARE * self._image_s * evaluated,
         )
         left_s = Clock(minutes, earlier_s=self._spent_s + measuring).left_s(end_s)
-        adapting_s = adaptation_s(config, left_s)
+        adapting_s = adaptation_s(config, left_s, images=images, image_s=self._image_s)
         left_s -= adapting_s
         step = options_a_step(plan.space, plan.strategy) * epoch_s
 
@@ -226,7 +228,9 @@ class _Guess:
         most = most_scores(config, left_s=max(0.0, left_s - search_s), score_s=score_s, scored=2, budgets=budgets)
         scores_s = budgets * score_s * min(most, settings.candidates)
         training_s = max(0.0, left_s - search_s - scores_s)
-        recipe = final_recipe(config, images, timed=lambda _: (epoch_s, training_s), budgets=budgets)
+        recipe = final_recipe(
+            config, images, timed=lambda recipe: (taught_s(recipe, epoch_s), training_s), budgets=budgets
+        )
         count, usual = trainings(config, budgets), Recipe.for_images(images).epochs
         passes = recipe.passes(images)
         stages = [Stage("so far", self._spent_s / 60)]
@@ -239,8 +243,10 @@ class _Guess:
         ]
         if count:
             name = "training" if count == 1 else f"{count} trainings"
-            batch_s, all_s = epoch_s / images * recipe.batch_size, count * passes * epoch_s
-            stages.append(Stage(name, all_s / 60, passes, self._training, epoch_s, batch_s))
+            own_s = taught_s(recipe, epoch_s)
+            head_s = FORWARD_SHARE * self._image_s * own_head_images(recipe, images) if config.from_parent else 0.0
+            batch_s, all_s = own_s / images * recipe.batch_size, count * (head_s + passes * own_s)
+            stages.append(Stage(name, all_s / 60, passes, self._training, own_s, batch_s))
         stages.append(Stage("verdict and report", end_s / 60))
         steps = searched_epochs * images / settings.batch_size
         trained = not count or bool(config.train.epochs) or passes >= min(MOST_EPOCHS, HURRIED_SHARE * usual)

@@ -93,6 +93,7 @@ def run_search(
                     told.also(part.on_event),
                     table,
                     clock,
+                    folder,
                 )
                 for budget, part in zip(plan.budgets, parts, strict=True)
             ]

@@ -83,7 +83,7 @@ def prepared(dataset: Dataset, weights: ParentWeights, share: float, steps: int,
         checkpoint.save(kept, state, {"scores": [list(row) for row in scores]})
     found, info = checkpoint.load(kept)
     classifier = {part: found.pop(f"head.{part}") for part in ("weight", "bias")}
-    supernet.load_state_dict(found)
+    checkpoint.copy_into(supernet.state_dict(), found, kept)
     model = latency_model(space, lambda spec: macs(spec.graph) / 1e6)
     limit = model.smallest_ms + share * (model.largest_ms - model.smallest_ms)
     choices = feasible_set(latency_constraint(model, limit)).decode([[-one for one in row] for row in info["scores"]])

@@ -177,7 +177,9 @@ def distil_memory(space: SearchSpace, weights: ParentWeights) -> StepMemory:
         InputError: the space is not that of the parent.
     """
     with torch.random.fork_rng(devices=[]):
-        blocks = ParentBlocks(Supernet(space).to(META), weights, device=META)
+        with META:
+            supernet = Supernet(space)
+        blocks = ParentBlocks(supernet, weights, device=META)
     learners = [blocks.option(place, option) for place, option in blocks.learners]
     for one in learners:
         train_with_kept_statistics(one)

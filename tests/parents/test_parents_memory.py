@@ -20,8 +20,8 @@ SPACE = elastic_space()
 
 
 def test_what_a_step_of_distillation_takes_grows_with_the_images_and_their_size() -> None:
-    state = torch.random.get_rng_state()
-    small, large = distil_memory(SPACE, made_up()), distil_memory(elastic_space(resolution=64), made_up())
+    weights, state = made_up(), torch.random.get_rng_state()
+    small, large = distil_memory(SPACE, weights), distil_memory(elastic_space(resolution=64), weights)
     assert torch.equal(state, torch.random.get_rng_state())
     assert large.image == pytest.approx(4 * small.image, rel=0.4)
     parts = ParentBlocks(Supernet(SPACE), made_up())

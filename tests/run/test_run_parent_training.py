@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,17 @@ from hwnas.train import Recipe, checkpoint
 TRAINED = {"train": True, "baseline": True}
 
 
+def prepare(patch: pytest.MonkeyPatch, root: Path) -> None:
+    """Short runs on the made-up machine, with a cache of their own."""
+    patch.setenv("HWNAS_CACHE", str(root / "cache"))
+    patch.setattr(adaptation, "_USUAL_STEPS", 2)
+    patch.setattr(adaptation, "_MOST_AT_ONCE", 4)
+    install(patch.setattr)
+
+
 @pytest.fixture
 def runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    monkeypatch.setenv("HWNAS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(adaptation, "_USUAL_STEPS", 2)
-    monkeypatch.setattr(adaptation, "_MOST_AT_ONCE", 4)
-    install(monkeypatch.setattr)
+    prepare(monkeypatch, tmp_path)
     return Runs(images, tmp_path)
 
 
@@ -68,57 +73,68 @@ class Watched:
         monkeypatch.setattr(training_stage, "_to_the_end", noted)
 
 
-def test_winner_and_rival_are_trained_alike_by_the_parent_with_its_head(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    watched = Watched(monkeypatch)
-    runs("run", **TRAINED)
-    state = runs.root / "run" / "state"
+@dataclass(frozen=True)
+class Trained:
+    """A run that has trained winner and rival, and what was watched on the way."""
+
+    folder: Path
+    watched: Watched
+    run: RunContext
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        return tuple(json.loads((self.folder / "architecture.json").read_text())["choices"])
+
+
+@pytest.fixture(scope="module")
+def trained(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        prepare(patch, root)
+        watched = Watched(patch)
+        Runs(images, root)("run", **TRAINED)
+    return Trained(root / "run", watched, watched.runs[-1])
+
+
+def test_winner_and_rival_are_trained_alike_by_the_parent_with_its_head(trained: Trained) -> None:
+    watched, run, weights = trained.watched, trained.run, made_up()
     rival, winner = watched.recipes
     assert rival == winner
     assert winner.distil_weight > 0
     assert winner.layer_decay < 1
     assert winner.keep_statistics
-    weights, run = made_up(), watched.runs[0]
     network = weights.network_for(SPACE)
     x, _ = next(batches(run.dataset.val, run.dataset, batch_size=9, device=run.device, generator=None, augment=False))
-    fitted, _ = checkpoint.load(state / "head.safetensors")
+    fitted, _ = checkpoint.load(trained.folder / "state" / "head.safetensors")
     with torch.no_grad():
         read = trunk(network, inherit(weights, network))(x).mean((2, 3))
         for teacher in watched.teachers:
             told = teacher(x)
             torch.testing.assert_close(told, read @ fitted["weight"].T + fitted["bias"], rtol=1e-4, atol=1e-4)
-    heads = logged(runs.root / "run", "head")
+    heads = logged(trained.folder, "head")
     assert [one["stage"] for one in heads] == ["train random baseline", "train"]
     for start, told in zip(watched.starts, heads, strict=True):
         begun = torch.equal(start["classifier.linear.weight"], fitted["weight"])
         assert begun is (told["own"] < told["parent"])
-
-
-def prepared(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> tuple[RunContext, tuple[int, ...], nn.Module]:
-    """A run that has trained, its winner, and that network with random weights."""
-    watched = Watched(monkeypatch)
-    runs("run", **TRAINED)
-    run = watched.runs[-1]
-    choices = tuple(json.loads(run.folder.architecture.read_text())["choices"])
-    for path in run.folder.state.glob("head-*"):
-        path.unlink()
-    torch.manual_seed(0)
-    return run, choices, network_module(run.network(choices))
+    assert teacher_of(run, Recipe(distil_weight=0.0)) is None
 
 
 def test_a_head_of_its_own_is_that_of_its_features_and_taken_only_if_it_validates_better(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, choices, module = prepared(runs, monkeypatch)
-    network, state = run.network(choices), {name: value.clone() for name, value in module.state_dict().items()}
+    run, choices = trained.run, trained.choices
+    kept = run.folder.state / f"head-{'-'.join(map(str, choices))}.safetensors"
+    kept.unlink()
+    torch.manual_seed(0)
+    network = run.network(choices)
+    module = network_module(network)
+    state = {name: value.clone() for name, value in module.state_dict().items()}
     found = features(trunk(network, state), run.dataset.train, run.dataset)
     expected = head(found, torch.from_numpy(run.dataset.train.labels), run.dataset)
     asked: dict[str, Any] = {"most": 10**6, "compared": 100, "label": "train"}
-    kept = run.folder.state / f"head-{'-'.join(map(str, choices))}.safetensors"
 
     fit_own_head(run, choices, module, **asked)  # a random head classifies by chance
-    after = module.state_dict()
+    after = {name: value.clone() for name, value in module.state_dict().items()}
     torch.testing.assert_close(after["classifier.linear.weight"], expected["weight"])
     torch.testing.assert_close(after["classifier.linear.bias"], expected["bias"])
     assert all(torch.equal(after[name], state[name]) for name in state if not name.startswith("classifier."))
@@ -136,20 +152,21 @@ def test_a_head_of_its_own_is_that_of_its_features_and_taken_only_if_it_validate
     assert torch.equal(module.state_dict()["classifier.linear.weight"], after["classifier.linear.weight"])
 
 
-def test_the_parent_itself_needs_no_other_head(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, _, _ = prepared(runs, monkeypatch)
-    own = (0,) * len(SPACE.decisions)
+def test_the_parent_itself_needs_no_other_head(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, own = trained.run, (0,) * len(SPACE.decisions)
     monkeypatch.setattr(parent_head, "features", None)
     module = network_module(run.network(own))
     fit_own_head(run, own, module, most=10**6, compared=100, label="train")
-    assert not list(run.folder.state.glob("head-*"))
-    info = {"images": 1}
-    fitted, _ = checkpoint.load(run.folder.state / "head.safetensors")
-    checkpoint.save(run.folder.state / "head.safetensors", fitted, info)
+    assert not (run.folder.state / f"head-{'-'.join(map(str, own))}.safetensors").exists()
+    kept = run.folder.state / "head.safetensors"
+    fitted, info = checkpoint.load(kept)
+    assert info == {"images": 42}
+    checkpoint.save(kept, fitted, {"images": 41})
     with pytest.raises(TypeError):  # of fewer images than there are: it is fitted anew
         fit_own_head(run, own, module, most=10**6, compared=100, label="train")
 
 
+@pytest.mark.dear
 def test_a_training_with_a_teacher_that_was_killed_goes_on_to_the_same_bytes(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,9 +187,7 @@ def test_a_training_with_a_teacher_that_was_killed_goes_on_to_the_same_bytes(
             assert (runs.root / file / name).read_bytes() == (runs.root / "whole" / name).read_bytes()
 
 
-def test_a_teacher_is_asked_for_by_the_recipe_and_needs_a_parent(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, _, _ = prepared(runs, monkeypatch)
-    assert teacher_of(run, Recipe(distil_weight=0.0)) is None
+def test_a_teacher_needs_a_parent(runs: Runs) -> None:
     with pytest.raises(InputError, match="starts from no parent") as caught:
         make_plan(runs.config(init="", space="toy").changed(train={"distil_weight": 0.5}), runs.tables)
     assert NAME in caught.value.hint
@@ -203,6 +218,7 @@ def test_what_the_minutes_are_enough_for_before_a_parent_s_networks_are_trained(
     assert adapted_s(100.0, 50.0) == pytest.approx(15 + 0.35 * 85)
 
 
+@pytest.mark.dear
 def test_hardly_anything_is_adapted_where_the_parent_keeps_every_budget(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,9 +227,10 @@ def test_hardly_anything_is_adapted_where_the_parent_keeps_every_budget(
     kept = json.loads((runs.root / "60" / "state" / "adaptation.json").read_text())
     assert (kept["steps"], kept["score_images"], kept["compared_images"]) == (1, 16, 0)
     assert kept["head_images"] >= 42
-    own = json.loads((runs.root / "60" / "architecture.json").read_text())["choices"]
-    assert own == [0] * len(SPACE.decisions)
-    assert (runs.root / "60" / "evaluated.csv").read_text().count("\n") <= 1
+    (told,) = logged(runs.root / "60", "replacements")
+    chosen = json.loads((runs.root / "60" / "architecture.json").read_text())["choices"]
+    lost = [row[option] for row, option in zip(told["scores"], chosen, strict=True)]
+    assert max(lost) == pytest.approx(0.0, abs=1e-5)  # on maps of one pixel a smaller kernel computes the same
 
 
 def test_the_memory_limits_the_options_that_learn(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,9 +239,6 @@ def test_the_memory_limits_the_options_that_learn(runs: Runs, monkeypatch: pytes
     memory = step_limit.distil_memory(plan.space, plan.parent)
     monkeypatch.setattr(step_limit, "step_limit_bytes", lambda *_: memory.total(8, 3) + memory.image / 2)
     assert step_limit.distillation_batch(plan, 8) == 3
-    runs("run")
-    kept = json.loads((runs.root / "run" / "state" / "adaptation.json").read_text())
-    assert kept["batch_size"] == 3
     monkeypatch.setattr(step_limit, "step_limit_bytes", lambda *_: memory.total(1))
     with pytest.raises(InputError, match="must stay within the memory"):
         step_limit.distillation_batch(plan, 8)

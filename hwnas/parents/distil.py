@@ -9,14 +9,16 @@ import itertools
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from hwnas.arch.costs import written
 from hwnas.arch.space import SearchSpace
 from hwnas.data import Dataset, Images, batches
 from hwnas.errors import InputError
@@ -145,7 +147,7 @@ class _Distillation:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr * 0.5 * (1.0 + math.cos(math.pi * step / self.settings.steps))
         self.optimizer.zero_grad(set_to_none=True)
-        total = _add_gradients(self.blocks, x)
+        total = _add_gradients(self.blocks, x, self.blocks.learners)
         self.optimizer.step()
         return float(total) / max(1, len(self.blocks.learners))
 
@@ -171,7 +173,7 @@ class _Distillation:
 
 
 def distil_memory(space: SearchSpace, weights: ParentWeights) -> StepMemory:
-    """What a step of the distillation takes, counted without computing it.
+    """What a step of the distillation takes, counted without computing it: of each slot by the option that writes most.
 
     Raises:
         InputError: the space is not that of the parent.
@@ -185,21 +187,27 @@ def distil_memory(space: SearchSpace, weights: ParentWeights) -> StepMemory:
         train_with_kept_statistics(one)
     parameters = [value for one in learners for value in one.parameters()]
 
+    def size(key: tuple[int, int]) -> int:
+        place, option = key
+        return written(space.slots[place].ops[option].graph)
+
+    largest = [max(keys, key=size) for _, keys in itertools.groupby(blocks.learners, key=itemgetter(0))]
+
     def step(images: int) -> None:
         x, _ = ghost_batch(images, space.input_shape)
-        _add_gradients(blocks, x)
+        _add_gradients(blocks, x, largest)
         for value in parameters:
             value.grad = None
 
     return step_memory(step, parameters, space.input_shape)
 
 
-def _add_gradients(blocks: ParentBlocks, x: Tensor) -> Tensor:
-    """Those of every option's error, for images (batch, C, H, W), one option after the other; the sum of the errors."""
+def _add_gradients(blocks: ParentBlocks, x: Tensor, learners: Sequence[tuple[int, int]]) -> Tensor:
+    """Those of errors of options, for images (batch, C, H, W), one option after the other; the sum of the errors."""
     with torch.no_grad():
         pairs = list(blocks.pairs(x))
     total = torch.zeros((), device=blocks.device)
-    for place, option in blocks.learners:
+    for place, option in learners:
         read, target = pairs[place]
         loss = mse_loss(blocks.option(place, option)(read), target) / _variance(target)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -159,6 +159,7 @@ class NetworkModule(nn.Module):
     Attributes:
         paths: names of ops that a sum could do without: all that an `add` reads, but for skips and zeros.
         two_thirds: name of the op, or of the end of the cell, at two thirds of the depth, and its number of channels.
+        stages: names of the ops of each stage; one begins with every op that writes another shape than it reads.
     """
 
     def __init__(self, network: Network) -> None:
@@ -176,6 +177,7 @@ class NetworkModule(nn.Module):
         ends = [one for one in network.ops if one[1].kind == "concat"] or network.ops[:-1] or network.ops
         name, spec = ends[2 * len(ends) // 3]
         self.two_thirds = (name, spec.cout)
+        self.stages = _stages(network)
         self._read = {len(network.ops) - 1}
         for place in reversed(range(len(network.ops))):
             self._read |= set(network.sources[place]) if place in self._read else set()
@@ -188,6 +190,14 @@ class NetworkModule(nn.Module):
                 maps = [made[read] for read in places] if place else x.chunk(self._inputs, 1)
                 made[place] = op(*maps, shared=shared)
         return made[len(self._sources) - 1]
+
+
+def _stages(network: Network) -> tuple[tuple[str, ...], ...]:
+    found: list[tuple[str, ...]] = []
+    for name, spec in network.ops:
+        same = found and spec.output_shape == spec.input_shape
+        found = [*found[:-1], (*found[-1], name)] if same else [*found, (name,)]
+    return tuple(found)
 
 
 def network_module(network: Network) -> NetworkModule:

@@ -41,8 +41,8 @@ class Compute(Section):
     memory_gb: Annotated[
         float,
         Option(
-            "GiB that the run may take of this machine's memory: steps of search and training are split until they do; "
-            "0 lets them take half of what is free.",
+            "GiB that the run may take of this machine's memory: steps of search, distillation and training are split "
+            "until they do; 0 lets them take half of what is free.",
             flag="--memory-gb",
             unit="GiB",
             ge=0,

@@ -17,6 +17,7 @@ from hwnas.config.option import Option
 from hwnas.config.section import Section
 from hwnas.config.share import parse_share
 from hwnas.config.starts import AUTO, init_value
+from hwnas.config.teaching import TrainTeaching
 from hwnas.image_size import LARGEST_SIDE, SMALLEST_SIDE, Size, size_value
 from hwnas.metric_names import Metric
 
@@ -304,7 +305,7 @@ class Search(Section):
     micro_batch: MicroBatch = None
 
 
-class Train(TrainAugmentation):
+class Train(TrainAugmentation, TrainTeaching):
     title: ClassVar[str] = "train"
     about: ClassVar[str] = "The final trainings, of the winner and of a random network."
 

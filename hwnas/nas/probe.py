@@ -53,11 +53,13 @@ def fit_classifier(
     return True
 
 
-def fitted(features: Tensor, labels: Tensor, class_weights: Tensor) -> tuple[Tensor, Tensor]:
+def fitted(features: Tensor, labels: Tensor, class_weights: Tensor, *, penalty: float = _L2) -> tuple[Tensor, Tensor]:
     """Weight (K, D) and bias (K,) of the logistic regression of labels (N,) on features (N, D), on the CPU.
 
-    The penalty is .01 of the squared weights of features that are scaled to mean 0 and deviation 1; labels are smoothed
-    by .1.
+    Labels are smoothed by .1.
+
+    Args:
+        penalty: of the squared weights of features that are scaled to mean 0 and deviation 1.
     """
     mean, deviation = features.mean(0), features.std(0).clamp_min(1e-4)
     scaled = (features - mean) / deviation
@@ -69,7 +71,7 @@ def fitted(features: Tensor, labels: Tensor, class_weights: Tensor) -> tuple[Ten
         optimizer.zero_grad()
         logits = scaled @ weight.T + bias
         loss = cross_entropy(logits, labels, weight=class_weights, label_smoothing=_SMOOTHING)
-        loss = loss + _L2 * weight.square().sum()
+        loss = loss + penalty * weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

@@ -9,21 +9,27 @@ import itertools
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from hwnas.arch.costs import written
+from hwnas.arch.space import SearchSpace
 from hwnas.data import Dataset, Images, batches
 from hwnas.errors import InputError
 from hwnas.files import sha256
+from hwnas.nas.supernet import Supernet
 from hwnas.parents.blocks import ParentBlocks, Scores
+from hwnas.parents.parent_weights import ParentWeights
 from hwnas.progress import Progress, Silent
 from hwnas.train import checkpoint as store
 from hwnas.train.norms import train_with_kept_statistics
+from hwnas.train.step_memory import META, StepMemory, ghost_batch, step_memory
 
 _KEPT_EVERY = 100  # steps
 
@@ -140,18 +146,10 @@ class _Distillation:
         """One step of all options, counted from 0; the mean of their errors."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr * 0.5 * (1.0 + math.cos(math.pi * step / self.settings.steps))
-        blocks = self.blocks
-        with torch.no_grad():
-            pairs = list(blocks.pairs(x))
         self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
-        for place, option in blocks.learners:
-            read, target = pairs[place]
-            loss = mse_loss(blocks.option(place, option)(read), target) / _variance(target)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
+        total = _add_gradients(self.blocks, x, self.blocks.learners)
         self.optimizer.step()
-        return total / max(1, len(blocks.learners))
+        return float(total) / max(1, len(self.blocks.learners))
 
     def digest(self) -> str:
         """Names this distillation: what was asked for, the data, and the options."""
@@ -172,6 +170,49 @@ class _Distillation:
         store.copy_into(self.tensors, stored, path)
         store.unpack_optimizer(self.optimizer, stored, "optimizer.")
         return int(done)
+
+
+def distil_memory(space: SearchSpace, weights: ParentWeights) -> StepMemory:
+    """What a step of the distillation takes, counted without computing it: of each slot by the option that writes most.
+
+    Raises:
+        InputError: the space is not that of the parent.
+    """
+    with torch.random.fork_rng(devices=[]):
+        with META:
+            supernet = Supernet(space)
+        blocks = ParentBlocks(supernet, weights, device=META)
+    learners = [blocks.option(place, option) for place, option in blocks.learners]
+    for one in learners:
+        train_with_kept_statistics(one)
+    parameters = [value for one in learners for value in one.parameters()]
+
+    def size(key: tuple[int, int]) -> int:
+        place, option = key
+        return written(space.slots[place].ops[option].graph)
+
+    largest = [max(keys, key=size) for _, keys in itertools.groupby(blocks.learners, key=itemgetter(0))]
+
+    def step(images: int) -> None:
+        x, _ = ghost_batch(images, space.input_shape)
+        _add_gradients(blocks, x, largest)
+        for value in parameters:
+            value.grad = None
+
+    return step_memory(step, parameters, space.input_shape)
+
+
+def _add_gradients(blocks: ParentBlocks, x: Tensor, learners: Sequence[tuple[int, int]]) -> Tensor:
+    """Those of errors of options, for images (batch, C, H, W), one option after the other; the sum of the errors."""
+    with torch.no_grad():
+        pairs = list(blocks.pairs(x))
+    total = torch.zeros((), device=blocks.device)
+    for place, option in learners:
+        read, target = pairs[place]
+        loss = mse_loss(blocks.option(place, option)(read), target) / _variance(target)
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    return total
 
 
 def _variance(target: Tensor) -> Tensor:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from hwnas.arch.network import Network
 from hwnas.arch.primitives import NORM_EPSILON
+from hwnas.arch.space import SearchSpace
 from hwnas.errors import InputError, StorageError
 from hwnas.files import cache_folder, sha256_of
-from hwnas.image_size import SizeLike
+from hwnas.image_size import Size, SizeLike
 from hwnas.parents.checkpoint_file import read_checkpoint
 from hwnas.parents.parent import Parent
 from hwnas.schema import Rule, checked
@@ -50,6 +51,13 @@ class ParentWeights:
     def network(self, *, resolution: SizeLike | None = None) -> Network:
         """The network that the weights fit, for colour images."""
         return self.parent.network(width=self.width, resolution=resolution, classes=self.classes)
+
+    def network_for(self, space: SearchSpace) -> Network:
+        """The same network for the images and the classes of a space."""
+        channels, height, width = space.input_shape
+        return self.parent.network(
+            width=self.width, resolution=Size(height, width), channels=channels, classes=space.classes
+        )
 
 
 @dataclass(frozen=True)

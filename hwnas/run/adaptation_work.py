@@ -1,21 +1,13 @@
-"""What it takes to adapt a parent, by arithmetic and by counting: time of an image, and memory of a step."""
+"""What it takes to adapt a parent, by arithmetic."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch.nn.functional import mse_loss
-
-from hwnas.nas.supernet import Supernet
-from hwnas.parents import ParentWeights
-from hwnas.parents.blocks import ParentBlocks
 from hwnas.run.adaptation import Adaptation
 from hwnas.run.affordable import mean_work, work
 from hwnas.run.plan import Plan
 from hwnas.run.schedule import FORWARD_SHARE
-from hwnas.train.norms import train_with_kept_statistics
-from hwnas.train.step_memory import META, StepMemory, ghost_batch, step_memory
 
 
 @dataclass(frozen=True)
@@ -55,23 +47,3 @@ class AdaptationWork:
         """
         images = usual.steps * usual.batch_size * self.distilled
         return image_s * (images + scores * usual.score_images * self.scored)
-
-
-def adaptation_memory(plan: Plan, weights: ParentWeights) -> StepMemory:
-    """What a step of distillation takes: the maps between all blocks of the parent, and one option after the other."""
-    with torch.random.fork_rng(devices=[]):
-        blocks = ParentBlocks(Supernet(plan.space), weights, device=META)
-    learners = [blocks.option(place, option) for place, option in blocks.learners]
-    for learner in learners:
-        train_with_kept_statistics(learner)
-
-    def step(images: int) -> None:
-        x, _ = ghost_batch(images, plan.space.input_shape)
-        with torch.no_grad():
-            pairs = list(blocks.pairs(x))
-        for (place, _), learner in zip(blocks.learners, learners, strict=True):
-            read, target = pairs[place]
-            mse_loss(learner(read), target).backward()  # type: ignore[no-untyped-call]
-
-    parameters = [one for learner in learners for one in learner.parameters()]
-    return step_memory(step, parameters, plan.space.input_shape)

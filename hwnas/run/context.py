@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -52,6 +53,11 @@ class RunContext:
     clock: Clock = field(default_factory=Clock)
     whole: LatencyModel | None = None
     shared: RunFolder | None = None
+
+    @property
+    def shared_state(self) -> Path:
+        """The folder of files that `--resume` goes on from, of what all budgets share."""
+        return (self.shared or self.folder).state
 
     @property
     def model_format(self) -> ModelFormat:

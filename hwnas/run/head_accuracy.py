@@ -12,7 +12,7 @@ from hwnas.files import write_json
 from hwnas.metric_names import NAMES
 from hwnas.metrics import Tally
 from hwnas.parents.frozen import features
-from hwnas.run.context import SearchContext
+from hwnas.run.context import RunContext
 from hwnas.run.run_folder import RunFolder
 from hwnas.schema import read_json_as
 
@@ -31,7 +31,7 @@ class HeadAccuracy:
     score: float
 
 
-def note_head(context: SearchContext, body: nn.Module, fitted: Mapping[str, Tensor]) -> None:
+def note_head(run: RunContext, body: nn.Module, fitted: Mapping[str, Tensor]) -> None:
     """Measure the head, say it, and keep it.
 
     Args:
@@ -41,15 +41,15 @@ def note_head(context: SearchContext, body: nn.Module, fitted: Mapping[str, Tens
     Raises:
         StorageError: it cannot be written.
     """
-    run, metric = context.first, context.first.plan.config.search.metric
-    found = features(body, run.dataset.val, run.dataset, device=run.device, progress=context.progress)
+    metric = run.plan.config.search.metric
+    found = features(body, run.dataset.val, run.dataset, device=run.device, progress=run.progress)
     tally = Tally(len(run.dataset.classes))
     tally.add((found @ fitted["weight"].T + fitted["bias"]).numpy(), run.dataset.val.labels)
     metrics = tally.metrics()
     noted = HeadAccuracy(metrics.n, metrics.accuracy, metrics.value(metric))
-    write_json(_kept(context.folder), asdict(noted))
-    context.progress.record({"event": "head", "metric": metric} | asdict(noted))
-    context.progress.say(
+    write_json(_kept(run.shared or run.folder), asdict(noted))
+    run.progress.record({"event": "head", "metric": metric} | asdict(noted))
+    run.progress.say(
         f"a head on the frozen features of {run.plan.config.search.init}: validation {NAMES[metric]} {noted.score:.3f}"
     )
 

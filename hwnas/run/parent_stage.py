@@ -5,7 +5,6 @@ What options cost is added up, and corrected by whole networks, of which the bes
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,23 +13,15 @@ from torch import Tensor
 
 from hwnas.arch.origin import Origin
 from hwnas.meta.initialisation import Initialisation, load_initialisation
-from hwnas.metric_names import class_balanced
 from hwnas.nas.start import Start
 from hwnas.nas.supernet import Supernet
-from hwnas.parents import ParentWeights, inherit
+from hwnas.parents import ParentWeights
 from hwnas.parents.blocks import ParentBlocks
 from hwnas.parents.distil import DistilSettings, distil
-from hwnas.parents.frozen import features, head, trunk
-from hwnas.progress import Silent
-from hwnas.run.adaptation import Adaptation, affordable_adaptation, usual_adaptation
 from hwnas.run.context import SearchContext
-from hwnas.run.head_accuracy import note_head
+from hwnas.run.parent_head import parent_head
+from hwnas.run.parent_time import settled_adaptation
 from hwnas.run.replacements import chosen_replacements, kept_candidates
-from hwnas.run.schedule import kept_adaptation
-from hwnas.train import checkpoint as store
-
-_TIMED_STEPS = 2
-_HINT = "start the run anew, with --force"
 
 
 def adapted_start(context: SearchContext, parent: ParentWeights) -> Start:
@@ -55,8 +46,8 @@ def adapted_start(context: SearchContext, parent: ParentWeights) -> Start:
 def _adapt(context: SearchContext, parent: ParentWeights, kept: Path) -> None:
     """Write an initialisation of the space with the parent's weights as they fit the images."""
     run, space = context.first, context.first.plan.space
-    classifier = _head(context, parent, context.folder.state / "head.safetensors")
-    settings = kept_adaptation(context.folder.state / "adaptation.json", lambda: _settings(context, parent))
+    settings = settled_adaptation(context, parent, lambda: ParentBlocks(_supernet(context), parent, device=run.device))
+    classifier = parent_head(run, parent, settings.head_images)
     supernet = _supernet(context)
     blocks = ParentBlocks(supernet, parent, device=run.device)
     asked = DistilSettings(steps=settings.steps, batch_size=settings.batch_size)
@@ -87,36 +78,3 @@ def _supernet(context: SearchContext) -> Supernet:
     assert plan.start is not None
     plan.start.apply(supernet, [])
     return supernet
-
-
-def _head(context: SearchContext, parent: ParentWeights, kept: Path) -> dict[str, Tensor]:
-    """Weight and bias of the classifier of the parent, and of all networks inside of it."""
-    if kept.exists():
-        return store.load(kept, hint=_HINT)[0]
-    run = context.first
-    size, channels = run.dataset.size, run.dataset.channels
-    network = parent.parent.network(width=parent.width, resolution=size, channels=channels, classes=parent.classes)
-    body = trunk(network, inherit(parent, network))
-    found = features(body, run.dataset.train, run.dataset, device=run.device, progress=context.progress)
-    balanced = class_balanced(run.plan.config.search.metric)
-    fitted = head(found, torch.from_numpy(run.dataset.train.labels), run.dataset, balanced=balanced)
-    note_head(context, body, fitted)
-    store.save(kept, fitted, {})
-    return fitted
-
-
-def _settings(context: SearchContext, parent: ParentWeights) -> Adaptation:
-    """How many steps and images the minutes leave, or the usual ones."""
-    run = context.first
-    usual = usual_adaptation(run.dataset)
-    if not run.plan.config.train.minutes:
-        return usual
-    blocks = ParentBlocks(_supernet(context), parent, device=run.device)
-    times_s = []
-    with context.progress.track("time a few steps of distillation", _TIMED_STEPS) as advance:
-        for _ in range(_TIMED_STEPS):
-            began = time.monotonic()
-            distil(blocks, run.dataset, seed=0, settings=DistilSettings(1, usual.batch_size), progress=Silent())
-            times_s.append(time.monotonic() - began)
-            advance()
-    return affordable_adaptation(usual, context.left_s(unchecked=True), times_s)

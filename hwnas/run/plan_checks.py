@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from hwnas.config import WITHOUT_SUPERNET, Configuration
+from hwnas.config import PARENTS, WITHOUT_SUPERNET, Configuration
 from hwnas.data import Dataset
 from hwnas.devices.device import Device
 from hwnas.devices.statistic import Statistic
@@ -27,6 +27,11 @@ def check_strategy(config: Configuration, chosen: Strategy) -> None:
     _check_scores(config, chosen)
     _check_reward(config, chosen)
     _check_settings(config)
+    if config.train.distil_weight and not config.from_parent:
+        raise InputError(
+            "train.distil_weight is that of a parent's predictions, but the search starts from no parent",
+            hint=f"name one, such as --init {PARENTS[0]}, or leave train.distil_weight out",
+        )
 
 
 def uneven(config: Configuration, dataset: Dataset) -> str:

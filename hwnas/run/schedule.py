@@ -19,7 +19,7 @@ from hwnas.metric_names import class_balanced
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.nas.strategies import Strategy
-from hwnas.run.adaptation import ADAPTATION_SHARE, Adaptation
+from hwnas.run.adaptation import Adaptation
 from hwnas.schema import read_json_as
 from hwnas.train import Recipe, fine_tuning
 
@@ -32,12 +32,13 @@ _FEWEST_SCORES, _FURTHER_SCORES = 3, 25  # of candidates; and at most, of neighb
 _SPACES_OF_CELLS = ("darts",)  # whose paper trains final networks with wrappers (docs/decisions/0028)
 _WARMUP_SHARE, _STARTED_WARMUP_SHARE = 0.35, 0.2  # of the epochs of a search, and of one from an initialisation
 _WANTED_SCORES, _FEWEST_SCORE_IMAGES = 6, 64  # scores of fewer images come before fewer scores
-_REPLACED_SCORE_IMAGES = 400  # where minutes are given
 _REPLACED_SCORING_PART, _FEWEST_REPLACED_SCORES = 0.12, 5  # of a search by replacements, which trains no supernet
-_FROM_PARENT_RATE = 0.1  # of the usual rates
+_MOST_COMPARED = 400  # images of candidates from replacements, where minutes are given
+_HEAD_SHARE = 0.4  # of a training that is short, for a head of its own on frozen features; and at most one pass of them
 _SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation
 _SAMPLER_SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
 FORWARD_SHARE = 1 / 3  # of what a training step takes
+_LARGEST = 2.0  # times a mean network takes the largest one, such as a parent; about
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def search_settings(
     epoch_s: Callable[[SearchSettings], tuple[float, float]],
     budgets: int = 1,
     classes: int = 0,
+    compared_images: int = _MOST_COMPARED,
 ) -> SearchSettings:
     """Settings of the search; those that the configuration sets are as it says, and the others are derived.
 
@@ -93,6 +95,8 @@ def search_settings(
         epoch_s: measures seconds of an epoch of warm-up and of one of search.
         budgets: for how many of them there are candidates and trainings.
         classes: of the images, of each of which scores read some.
+        compared_images: validation images that candidates from replacements are compared on where minutes are given;
+            0 where there is no time for that.
     """
     derived = _derived_settings(
         config,
@@ -103,6 +107,7 @@ def search_settings(
         epoch_s=epoch_s,
         budgets=budgets,
         classes=classes,
+        compared_images=compared_images,
     )
     return overridden(derived, config.search)
 
@@ -117,6 +122,7 @@ def _derived_settings(
     epoch_s: Callable[[SearchSettings], tuple[float, float]],
     budgets: int,
     classes: int,
+    compared_images: int,
 ) -> SearchSettings:
     share = config.search.share
     if share == 0:
@@ -132,6 +138,7 @@ def _derived_settings(
             epoch_s=epoch_s,
             budgets=budgets,
             classes=classes,
+            compared_images=compared_images,
         )
         part = whole.shortened(share)
         return replace(part, lr=part.lr * fine_tuning(share)) if config.started else part
@@ -139,8 +146,10 @@ def _derived_settings(
     if config.started:
         settings = settings.started()
     if strategy.replaces:
-        limit = _REPLACED_SCORE_IMAGES if config.train.minutes else 0
-        return replace(settings, warmup_epochs=0, epochs=0, score_images=limit)
+        settings = replace(settings, warmup_epochs=0, epochs=0)
+        if not config.train.minutes:
+            return settings
+        return replace(settings, score_images=compared_images, candidates=settings.candidates if compared_images else 0)
     relaxed_candidates = settings.candidates
     if strategy.sampler is not None and config.search.candidates is None:
         guiding = strategy.guides and config.search.evaluator == "one-shot"
@@ -206,9 +215,9 @@ def trainings(config: Configuration, budgets: int = 1) -> int:
     return budgets * config.train.enabled * (1 + config.train.baseline)
 
 
-def adaptation_s(config: Configuration, left_s: float) -> float:
-    """Of the seconds that are left, how many a parent is adapted for; none without one."""
-    return ADAPTATION_SHARE * left_s if config.from_parent else 0.0
+def taught_s(recipe: Recipe, epoch_s: float) -> float:
+    """Seconds of an epoch with the teacher that a recipe asks for, from those without, in a mean network."""
+    return epoch_s * (1.0 + _LARGEST * FORWARD_SHARE * (recipe.distil_weight > 0))
 
 
 def time_shares(config: Configuration, budgets: int = 1) -> tuple[float, float]:
@@ -237,31 +246,54 @@ def final_recipe(
         networks: how many are still to be trained, where that is not all.
         most_epochs: that fit in any minutes.
     """
-    usual = replace(Recipe.for_images(train_images), class_balanced=_balanced(config))
-    cells = config.train.recipe == "cells" or (config.train.recipe == "auto" and config.space.name in _SPACES_OF_CELLS)
-    wrapped = Recipe.for_cells if cells else lambda recipe: recipe
-
+    usual = _sized_recipe(config, train_images)
     inherits = config.search.evaluator != "from-scratch"
 
     def lasting(epochs: int, steps: int = 0, *, share: float, gently: bool) -> Recipe:
-        """Of so many epochs; learned weights are trained gently where they are few, or a parent's."""
-        rate = usual.lr * (fine_tuning(share) if gently and inherits else 1.0)
-        rate = usual.lr * _FROM_PARENT_RATE if config.from_parent else rate
-        kept = config.search.strategy == "replace"
-        asked = replace(usual, epochs=epochs, epoch_steps=steps, lr=rate, keep_statistics=kept)
-        return overridden(wrapped(asked), config.train)
+        """Of so many epochs; learned weights are trained gently where they are few."""
+        rate = usual.lr * (fine_tuning(share) if gently and inherits and not config.from_parent else 1.0)
+        return _finished(config, replace(usual, epochs=epochs, epoch_steps=steps, lr=rate))
 
     if config.train.epochs or not config.train.minutes:
         epochs = config.train.epochs or usual.epochs
         return lasting(epochs, share=epochs / usual.epochs, gently=config.started)
-    epoch_s, left_s = timed(overridden(wrapped(usual), config.train))
+    asked = _finished(config, usual)
+    epoch_s, left_s = timed(asked)
     fit = left_s / max(1, trainings(config, budgets) if networks is None else networks) / epoch_s
+    if config.from_parent:
+        fit -= min(_HEAD_SHARE * fit, FORWARD_SHARE)
     if fit >= _FEWEST_TRAINING_EPOCHS:
         epochs = min(most_epochs, int(fit))
         return lasting(epochs, share=epochs / usual.epochs, gently=True)
     epochs = max(1, math.ceil(fit))
-    steps = max(1, int(fit / epochs * train_images / usual.batch_size))
+    steps = max(1, int(fit / epochs * train_images / asked.batch_size))
     return lasting(epochs, steps, share=fit / usual.epochs, gently=True)
+
+
+def usual_recipe(config: Configuration, train_images: int) -> Recipe:
+    """Recipe of the final trainings where nothing is short."""
+    return _finished(config, _sized_recipe(config, train_images))
+
+
+def _sized_recipe(config: Configuration, train_images: int) -> Recipe:
+    return replace(Recipe.for_images(train_images), class_balanced=_balanced(config))
+
+
+def _finished(config: Configuration, recipe: Recipe) -> Recipe:
+    """The recipe with what the space, the start and the configuration make of it."""
+    if config.from_parent:
+        recipe = recipe.from_parent(keep_statistics=config.search.strategy == "replace")
+    cells = config.train.recipe == "cells" or (config.train.recipe == "auto" and config.space.name in _SPACES_OF_CELLS)
+    return overridden(recipe.for_cells() if cells else recipe, config.train)
+
+
+def own_head_images(recipe: Recipe, train_images: int) -> int:
+    """How many train images a head of its own is fitted on before a training: as many as its share of the time takes.
+
+    Of a training that sees half of the images or more, they are all.
+    """
+    short = _HEAD_SHARE / (1.0 - _HEAD_SHARE) / FORWARD_SHARE * recipe.passes(train_images)
+    return min(train_images, max(1, round(short * train_images)))
 
 
 def hurried(config: Configuration, recipe: Recipe, train_images: int) -> str:

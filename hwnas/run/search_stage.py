@@ -19,6 +19,7 @@ from hwnas.plugins import contained
 from hwnas.progress import Silent
 from hwnas.run.context import SearchContext
 from hwnas.run.parent_stage import adapted_start
+from hwnas.run.parent_time import kept_in
 from hwnas.run.result import write_evaluated
 from hwnas.run.schedule import kept_recipe, kept_scores, kept_settings, most_scores, score_recipe, search_settings
 from hwnas.run.step_limit import search_micro_batch, training_micro_batch
@@ -123,6 +124,7 @@ def _settings(context: SearchContext, feasible: Sequence[FeasibleSet]) -> Search
         return seconds
 
     def decided() -> SearchSettings:
+        parent = {} if plan.parent is None else {"compared_images": kept_in(context).compared_images}
         return search_settings(
             plan.config,
             len(run.dataset.train),
@@ -132,6 +134,7 @@ def _settings(context: SearchContext, feasible: Sequence[FeasibleSet]) -> Search
             epoch_s=epoch_s,
             budgets=len(context.runs),
             classes=len(run.dataset.classes),
+            **parent,
         )
 
     return kept_settings(context.folder.state / "search.json", lambda: within_memory(decided()))

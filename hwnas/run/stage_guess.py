@@ -12,8 +12,10 @@ from hwnas.nas.loop_memory import loop_memory
 from hwnas.nas.loop_times import options_a_step
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
-from hwnas.run.adaptation import usual_adaptation
-from hwnas.run.adaptation_work import AdaptationWork, adaptation_memory
+from hwnas.parents.distil import distil_memory
+from hwnas.parents.frozen import MOST_IMAGES
+from hwnas.run.adaptation import adapted_s, usual_adaptation
+from hwnas.run.adaptation_work import AdaptationWork
 from hwnas.run.clock import Clock, ending_s
 from hwnas.run.latency_stage import measuring_s
 from hwnas.run.plan import Plan
@@ -21,12 +23,14 @@ from hwnas.run.schedule import (
     FORWARD_SHARE,
     HURRIED_SHARE,
     MOST_EPOCHS,
-    adaptation_s,
     final_recipe,
     most_scores,
+    own_head_images,
     score_recipe,
     search_settings,
+    taught_s,
     trainings,
+    usual_recipe,
 )
 from hwnas.run.step_limit import largest_training, limit_bytes
 from hwnas.train import Recipe
@@ -151,7 +155,9 @@ class Guesser:
         search_s = part * (settings.warmup_epochs * warm_s + settings.epochs * both_s)
         scores_s = self._scores_s(config, settings, max(0.0, left_s - search_s))
         training_s = max(0.0, left_s - search_s - scores_s)
-        recipe = final_recipe(config, images, timed=lambda _: (epoch_s, training_s), budgets=budgets)
+        recipe = final_recipe(
+            config, images, timed=lambda recipe: (taught_s(recipe, epoch_s), training_s), budgets=budgets
+        )
         count, epochs = trainings(config, budgets), recipe.passes(images)
         stages = [Stage("so far", self._spent_s / 60)]
         stages += [Stage("measuring", measuring / 60)] if measuring else []
@@ -168,9 +174,10 @@ class Guesser:
         stages.append(Stage("scores", scores_s / 60, memory_mib=memory))
         if count:
             name = "training" if count == 1 else f"{count} trainings"
-            batch_s, all_s = epoch_s / images * recipe.batch_size, count * epochs * epoch_s
+            own_s, own_head_s = taught_s(recipe, epoch_s), self._own_head_s(recipe)
+            batch_s, all_s = own_s / images * recipe.batch_size, count * (own_head_s + epochs * own_s)
             memory = self._training_mib(recipe.batch_size)
-            stages.append(Stage(name, all_s / 60, epochs, memory, epoch_s, batch_s, trains=True))
+            stages.append(Stage(name, all_s / 60, epochs, memory, own_s, batch_s, trains=True))
         stages.append(Stage("verdict and report", end_s / 60))
         usual, steps = Recipe.for_images(images).epochs, searched_epochs * images / settings.batch_size
         trained = not count or bool(config.train.epochs) or epochs >= min(MOST_EPOCHS, HURRIED_SHARE * usual)
@@ -193,10 +200,17 @@ class Guesser:
         if self._plan.parent is None:
             return 0.0, 0.0
         scores = self._plan.strategy.replaces
-        head_s = self._image_s * self._work.features * (len(self._dataset.train) + len(self._dataset.val))
+        images = min(len(self._dataset.train), MOST_IMAGES) + len(self._dataset.val)
+        head_s = self._image_s * self._work.features * images
         if config.train.minutes:
-            return head_s, adaptation_s(config, max(0.0, left_s - head_s))
+            return adapted_s(left_s, head_s)
         return head_s, self._work.usual_s(usual_adaptation(self._dataset), self._image_s, scores=scores)
+
+    def _own_head_s(self, recipe: Recipe) -> float:
+        """Of a network from a parent, for the head on its own features."""
+        if self._plan.parent is None:
+            return 0.0
+        return FORWARD_SHARE * self._image_s * own_head_images(recipe, len(self._dataset.train))
 
     def _scores_s(self, config: Configuration, settings: SearchSettings, left_s: float) -> float:
         """Of all candidates and, without minutes, of a few more."""
@@ -232,13 +246,14 @@ class Guesser:
 
     @cached_property
     def _training_memory(self) -> StepMemory:
-        return largest_training(self._plan.space, Recipe.for_images(len(self._dataset.train)))
+        recipe = usual_recipe(self._plan.config, len(self._dataset.train))
+        return largest_training(self._plan.space, recipe, self._plan.parent)
 
     @cached_property
     def _adapting_mib(self) -> int:
         assert self._plan.parent is not None
-        memory = adaptation_memory(self._plan, self._plan.parent)
-        return self._mib(memory.total(usual_adaptation(self._dataset).batch_size))
+        memory = distil_memory(self._plan.space, self._plan.parent)
+        return self._memory_mib(memory, usual_adaptation(self._dataset).batch_size)
 
     def _memory_mib(self, memory: StepMemory, batch_size: int) -> int:
         """With a step within the limit, which splits batches."""

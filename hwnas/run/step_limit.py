@@ -12,10 +12,15 @@ from hwnas.errors import InputError
 from hwnas.nas.arch_parts import has_own_gradient
 from hwnas.nas.loop_memory import loop_memory
 from hwnas.nas.search_settings import SearchSettings
+from hwnas.parents import ParentWeights
+from hwnas.parents.distil import distil_memory
 from hwnas.progress import Progress
 from hwnas.run.plan import Plan
 from hwnas.train import Recipe, step_limit_bytes
 from hwnas.train.step_memory import StepMemory, training_memory
+
+_FROZEN_BYTES, _FROZEN_AT_ONCE = 1 << 30, 4
+"""Of a step that is split without loss: so many bytes, but at least so many images at once."""
 
 
 def search_micro_batch(plan: Plan, settings: SearchSettings, progress: Progress) -> int:
@@ -45,30 +50,62 @@ def training_micro_batch(plan: Plan, recipe: Recipe, progress: Progress, *, proc
     """
     if recipe.micro_batch:
         return recipe.micro_batch
-    memory = largest_training(plan.space, recipe)
-    return _at_once(plan, memory, recipe.batch_size, "training", progress, processes)
+    memory = largest_training(plan.space, recipe, plan.parent)
+    return _at_once(plan, memory, recipe.batch_size, "training", progress, processes, frozen=recipe.keep_statistics)
 
 
-def largest_training(space: SearchSpace, recipe: Recipe) -> StepMemory:
-    """What a step takes in the training of the network that writes the most."""
-    return _counted(space, recipe)  # type: ignore[arg-type]  # spaces are hashed by their identity
+def distillation_batch(plan: Plan, batch_size: int) -> int:
+    """Images of a step in which the options of a parent learn: fewer where a whole batch does not fit.
+
+    Raises:
+        InputError: not even two fit.
+    """
+    assert plan.parent is not None
+    memory = distil_memory(plan.space, plan.parent)
+    return memory.at_once(batch_size, limit_bytes(plan)) or batch_size
+
+
+def largest_training(space: SearchSpace, recipe: Recipe, parent: ParentWeights | None = None) -> StepMemory:
+    """What a step takes in the training of the network that writes the most.
+
+    Args:
+        parent: that teaches where the recipe asks for a teacher.
+    """
+    teacher = parent.network_for(space) if parent is not None and recipe.distil_weight else None
+    return _counted(space, recipe, teacher)  # type: ignore[arg-type]  # spaces are hashed by their identity
 
 
 @lru_cache(maxsize=4)
-def _counted(space: SearchSpace, recipe: Recipe) -> StepMemory:
-    return training_memory(network_module(_widest(space)), recipe, tuple(space.input_shape), space.classes)
+def _counted(space: SearchSpace, recipe: Recipe, teacher: Network | None) -> StepMemory:
+    taught = None if teacher is None else network_module(teacher)
+    return training_memory(network_module(_widest(space)), recipe, tuple(space.input_shape), space.classes, taught)
 
 
 def _at_once(
-    plan: Plan, memory: StepMemory, batch_size: int, stage: str, progress: Progress, processes: int = 1
+    plan: Plan,
+    memory: StepMemory,
+    batch_size: int,
+    stage: str,
+    progress: Progress,
+    processes: int = 1,
+    *,
+    frozen: bool = False,
 ) -> int:
+    """Images at once.
+
+    Args:
+        frozen: whether norms keep their statistics, so that parts compute the gradient of the whole: then a step on a
+            CPU stays within a size at which the process takes about 2 GiB, although no limit is given.
+    """
     limit = limit_bytes(plan) / processes
+    if frozen and not plan.config.compute.memory_gb and plan.accelerator.type == "cpu":
+        limit = min(limit, max(_FROZEN_BYTES, memory.total(batch_size, _FROZEN_AT_ONCE)))
     found = memory.at_once(batch_size, limit)
     if found:
+        seen = "" if frozen else f", and batch norm sees {found} at a time"
         progress.say(
             f"{stage}: {found} of {batch_size} images of a batch at once, so that a step stays within "
-            f"{limit / 2**30:.2g} GiB; with all it would take {memory.total(batch_size) / 2**30:.2g}, and batch norm "
-            f"sees {found} at a time"
+            f"{limit / 2**30:.2g} GiB; with all it would take {memory.total(batch_size) / 2**30:.2g}{seen}"
         )
     return found
 

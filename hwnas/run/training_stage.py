@@ -19,7 +19,8 @@ from hwnas.nas.select import SCORED_IMAGES, scored_images
 from hwnas.progress import Progress, Silent
 from hwnas.run.clock import verdict_s
 from hwnas.run.context import PROBE_SHARE, RunContext, SearchContext
-from hwnas.run.schedule import FORWARD_SHARE, final_recipe, hurried, kept_recipe
+from hwnas.run.parent_head import fit_own_head, teacher_of
+from hwnas.run.schedule import FORWARD_SHARE, final_recipe, hurried, kept_recipe, own_head_images
 from hwnas.run.step_limit import training_micro_batch
 from hwnas.train import Recipe, evaluate, recalibrate, train
 from hwnas.train.timing import seconds_an_epoch
@@ -44,11 +45,15 @@ def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> 
 
     def timed(recipe: Recipe) -> tuple[float, float]:
         times_s, recipe = [], within_memory(recipe, Silent())
+        teacher = teacher_of(run, recipe)
         with context.progress.track("time a few steps of training", len(chosen)) as advance:
             for choices in chosen:
                 module = network_module(run.network(choices))
                 limit_s = context.probe_s()
-                times_s.append(seconds_an_epoch(module, run.dataset, recipe, device=run.device, limit_s=limit_s))
+                epoch_s = seconds_an_epoch(
+                    module, run.dataset, recipe, device=run.device, limit_s=limit_s, teacher=teacher
+                )
+                times_s.append(epoch_s)
                 advance()
         image_s = FORWARD_SHARE * mean(times_s) / images
         return mean(times_s), context.left_s(unchecked=False, image_s=image_s)
@@ -85,7 +90,8 @@ def repair_recipe(run: RunContext, choices: tuple[int, ...], recipe: Recipe) -> 
         with run.progress.track("time a few steps of training", 1) as advance:
             module = network_module(run.network(choices))
             few = replace(usual, micro_batch=recipe.micro_batch)
-            epoch_s = seconds_an_epoch(module, run.dataset, few, device=run.device, limit_s=limit_s)
+            teacher = teacher_of(run, few)
+            epoch_s = seconds_an_epoch(module, run.dataset, few, device=run.device, limit_s=limit_s, teacher=teacher)
             advance()
         verdict = verdict_s(1 + config.train.baseline, run.budget_ms)
         return epoch_s, run.clock.left_s(verdict - REPAIR_SHARE * 60.0 * config.train.minutes)
@@ -125,8 +131,9 @@ def trained(
 ) -> nn.Module:
     """The network with its final weights: trained from those that the supernet gives it (docs/decisions/0010).
 
-    Where there is no supernet, it is trained from random ones. Inherited weights that the validation images find better
-    than the trained ones are kept, unless a number of epochs is asked for (docs/decisions/0050).
+    Where there is no supernet, it is trained from random ones. From a parent it first gets a head of its own, and the
+    parent teaches it (docs/decisions/0065). Inherited weights that the validation images find better than the trained
+    ones are kept, unless a number of epochs is asked for (docs/decisions/0050).
 
     Args:
         winner: the network that it is trained beside; by default it is that one itself.
@@ -141,6 +148,9 @@ def trained(
         if found.supernet is None or not found.supernet.settled:
             recalibrate(module, run.dataset.train, run.dataset, device=run.device)
         return module
+    if run.plan.parent is not None and found.supernet is not None and found.supernet.settled:
+        most, compared = own_head_images(recipe, len(run.dataset.train)), _compared_images(run, recipe)
+        fit_own_head(run, choices, module, most=most, compared=compared, label=label)
     start = None
     if found.supernet is not None and not config.train.epochs:
         start = _start(run, module, recipe, settled=found.supernet.settled)
@@ -181,6 +191,7 @@ def _to_the_end(run: RunContext, module: nn.Module, kept: Path, recipe: Recipe, 
         checkpoint=kept,
         progress=run.progress,
         label=label,
+        teacher=teacher_of(run, recipe),
     )
     return module
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import re
@@ -38,13 +39,18 @@ def keep_freed_memory() -> None:
 def give_back_freed_memory() -> None:
     """Undo `keep_freed_memory`: glibc's thresholds are its defaults again, and free pages go back to the system."""
     try:
-        library = ctypes.CDLL(None)
-        mallopt, trim = library.mallopt, library.malloc_trim
+        mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return
     mallopt(_MMAP_THRESHOLD, _DEFAULT_THRESHOLD)
     mallopt(_TRIM_THRESHOLD, _DEFAULT_THRESHOLD)
-    trim(0)
+    _trim()
+
+
+def _trim() -> None:
+    """Hand free pages of glibc's heaps to the system."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def free_bytes(device: torch.device) -> float:
@@ -73,7 +79,11 @@ def taken_bytes(device: torch.device) -> float:
 
 
 def step_limit_bytes(memory_gb: float, device: torch.device) -> float:
-    """Bytes that a step may take: what the process leaves of `memory_gb` GiB; with 0, half of what is free."""
+    """Bytes that a step may take: what the process leaves of `memory_gb` GiB; with 0, half of what is free.
+
+    What the process has freed is given back first: it is there for the step.
+    """
+    _trim()
     return memory_gb * 2**30 - taken_bytes(device) if memory_gb else free_bytes(device) / 2
 
 

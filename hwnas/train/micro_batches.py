@@ -28,6 +28,14 @@ def micro_batches(
         yield part_x, part_y, _weight(part_y, class_weights) / whole
 
 
+def image_shares(y: Tensor, class_weights: Tensor) -> Tensor:
+    """What each image counts in the cross entropy of a batch (B,), of labels (B,) or mixed ones (B, K)."""
+    if y.ndim == 1:
+        weights = class_weights[y]
+        return weights / weights.sum()
+    return y @ class_weights / len(y)
+
+
 def _weight(y: Tensor, class_weights: Tensor) -> Tensor:
     """What cross entropy divides by: of mixed labels (B, K) it is their number."""
     return class_weights[y].sum() if y.ndim == 1 else class_weights.new_tensor(len(y))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from hwnas.data.photo_augment import Augmentation
@@ -12,7 +12,10 @@ from hwnas.errors import InputError
 _MANY_IMAGES = 20_000
 _AVERAGED_SHARE = 0.03
 _EACH = ("crop_scale", "color_jitter", "trivial_augment", "random_erasing")
-_LATER = ("epoch_steps", "micro_batch", "keep_statistics", *_EACH, "mixup", "cutmix")  # than the first checkpoints
+_TAUGHT = ("distil_weight", "distil_temperature", "layer_decay")
+_LATER = ("epoch_steps", "micro_batch", "keep_statistics", *_EACH, "mixup", "cutmix", *_TAUGHT)  # than the first
+_PARENT_RATE, _PARENT_LAYER_DECAY, _PARENT_WARMUP, _PARENT_BATCH = 0.1, 0.75, 0.1, 32  # docs/decisions/0065
+_PARENT_DISTIL_WEIGHT, _PARENT_TEMPERATURE = 0.5, 2.0
 _CELL_EPOCHS, _CELL_DROP_PATH, _CELL_CUTOUT, _CELL_AUXILIARY = 600, 0.2, 0.5, 0.4  # DARTS on CIFAR-10
 
 
@@ -42,6 +45,9 @@ class Recipe:
         micro_batch: images of a batch that are computed at once, at most; their gradients add up to those of the batch.
             0 for all of them.
         keep_statistics: whether batch norms keep the statistics that they begin with, as those of a parent.
+        distil_weight: of the divergence from a teacher's predictions in the loss, see `Teacher`; labels have the rest.
+        distil_temperature: that both predictions are softened by.
+        layer_decay: what the rate is multiplied by with each stage before the last one; see `rate_groups`.
     """
 
     epochs: int = 25
@@ -66,6 +72,9 @@ class Recipe:
     random_erasing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    distil_weight: float = 0.0
+    distil_temperature: float = 2.0
+    layer_decay: float = 1.0
 
     @classmethod
     def for_images(cls, train_images: int) -> Recipe:
@@ -86,6 +95,26 @@ class Recipe:
         """
         share = min(1.0, self.epochs / _CELL_EPOCHS)
         return replace(self, cutout=share * _CELL_CUTOUT, drop_path=share * _CELL_DROP_PATH, auxiliary=_CELL_AUXILIARY)
+
+    def from_parent(self, *, keep_statistics: bool) -> Recipe:
+        """The same for weights of a pre-trained parent, which teaches: gently, and the first stages most of all.
+
+        A tenth of the rate and of the epochs as warm-up, so that few steps suffice; smaller batches, as more steps on
+        the same images are worth more. See docs/decisions/0065.
+
+        Args:
+            keep_statistics: whether those of batch norms are the parent's still.
+        """
+        return replace(
+            self,
+            batch_size=min(self.batch_size, _PARENT_BATCH),
+            lr=_PARENT_RATE * self.lr,
+            warmup_epochs=_PARENT_WARMUP * self.epochs,
+            keep_statistics=keep_statistics,
+            distil_weight=_PARENT_DISTIL_WEIGHT,
+            distil_temperature=_PARENT_TEMPERATURE,
+            layer_decay=_PARENT_LAYER_DECAY,
+        )
 
     @property
     def augmentation(self) -> Augmentation:
@@ -112,6 +141,9 @@ class Recipe:
             "cutmix": ("0 or more", 0 <= self.cutmix < math.inf),
             "drop_path": ("from 0 up to, not including, 1", 0 <= self.drop_path < 1),
             "auxiliary": ("0 or more", 0 <= self.auxiliary < math.inf),
+            "distil_weight": ("from 0 to 1", 0 <= self.distil_weight <= 1),
+            "distil_temperature": ("a positive number", 0 < self.distil_temperature < math.inf),
+            "layer_decay": ("above 0, and at most 1", 0 < self.layer_decay <= 1),
         }
         for name, (rule, holds) in rules.items():
             if not holds:
@@ -122,7 +154,8 @@ class Recipe:
 
     def identity(self) -> dict[str, Any]:
         """The settings, ready for JSON; without those of later versions that change nothing."""
-        return {name: value for name, value in asdict(self).items() if value or name not in _LATER}
+        usual = {one.name: one.default for one in fields(self)}
+        return {name: value for name, value in asdict(self).items() if name not in _LATER or value != usual[name]}
 
     def passes(self, train_images: int) -> float:
         """How often every train image is seen, on the mean."""

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from hwnas.errors import InputError
 from hwnas.train.recipe import Recipe
 from hwnas.train.regularizers import Regularizers
+from hwnas.train.teacher import Teacher
 
 META = torch.device("meta")
 FEWEST_AT_ONCE = 2
@@ -81,15 +82,22 @@ def step_memory(
     return StepMemory(_GAPS * image, loaded, float(_COPIES * sum(one.nbytes for one in parameters)))
 
 
-def training_memory(model: nn.Module, recipe: Recipe, image_shape: Sequence[int], classes: int) -> StepMemory:
-    """What a step of `train` takes; `model` is left as it is."""
+def training_memory(
+    model: nn.Module, recipe: Recipe, image_shape: Sequence[int], classes: int, teacher: nn.Module | None = None
+) -> StepMemory:
+    """What a step of `train` takes; `model` and `teacher` are left as they are."""
     ghost = copy.deepcopy(model).to(META).train()
     around = Regularizers(ghost, recipe, classes, 0, META)
     parameters = [*ghost.parameters(), *around.parameters()]
+    taught = None if teacher is None or not recipe.distil_weight else Teacher(teacher, recipe, META)
 
     def step(images: int) -> None:
         x, y = ghost_batch(images, image_shape)
-        loss = cross_entropy(ghost(x), y)
+        told = None if taught is None else taught.logits(x)
+        logits = ghost(x)
+        loss = cross_entropy(logits, y)
+        if taught is not None and told is not None:
+            loss = taught.mixed(loss, logits, told, x.new_ones(images))
         loss = loss + around.loss(lambda logits: cross_entropy(logits, y))
         loss.backward()  # type: ignore[no-untyped-call]
         for one in parameters:

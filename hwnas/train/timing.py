@@ -24,15 +24,22 @@ _LEAST_S, _MOST_STEPS = 0.5, 40  # steps that are short are timed for so long, u
 
 
 def seconds_an_epoch(
-    model: nn.Module, dataset: Dataset, recipe: Recipe, *, device: torch.device, limit_s: float = math.inf
+    model: nn.Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    device: torch.device,
+    limit_s: float = math.inf,
+    teacher: nn.Module | None = None,
 ) -> float:
     """Seconds of an epoch of `train` with its checkpoint, from a few steps on a copy of `model`.
 
     Args:
         limit_s: steps are taken for about so many seconds, but at least two.
+        teacher: as for `train`.
     """
     recipe = replace(recipe, batch_size=timed_batch(recipe.batch_size, dataset.resolution, recipe.micro_batch))
-    run = Training(copy.deepcopy(model), dataset, recipe, 0, device)
+    run = Training(copy.deepcopy(model), dataset, recipe, 0, device, teacher)
     epochs = itertools.chain.from_iterable(run.epoch(0) for _ in itertools.count())
     return mean_step_s(epochs, limit_s=limit_s) * run.steps + saving_s(lambda path: run.save(path, 1))
 

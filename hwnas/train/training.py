@@ -18,11 +18,13 @@ from hwnas.files import sha256
 from hwnas.progress import Progress, Silent
 from hwnas.train import checkpoint as store
 from hwnas.train.ema import ModelEma
-from hwnas.train.micro_batches import micro_batches
+from hwnas.train.micro_batches import image_shares, micro_batches
 from hwnas.train.mixing import Mixing
 from hwnas.train.norms import train_with_kept_statistics
+from hwnas.train.rates import rate_groups
 from hwnas.train.recipe import Recipe
 from hwnas.train.regularizers import Regularizers
+from hwnas.train.teacher import Teacher
 
 REPORT_EVERY = 50
 _SILENT = Silent()
@@ -38,6 +40,7 @@ def train(
     checkpoint: Path | None = None,
     progress: Progress = _SILENT,
     label: str = "train",
+    teacher: nn.Module | None = None,
 ) -> None:
     """Train `model` in place, on `device`; it stays there, in eval mode, with its averaged weights and buffers.
 
@@ -46,12 +49,16 @@ def train(
     the same arguments, on the CPU with the same thread count, the result is the same to the bit. Progress counts
     batches.
 
+    Args:
+        teacher: whose predictions are learned as well, as far as the recipe weighs them (`distil_weight`).
+
     Raises:
         DivergedError: the loss or its gradient is not a finite number.
-        InputError: the checkpoint is damaged or belongs to another run.
+        InputError: the checkpoint is damaged or belongs to another run; the recipe asks for a teacher, or for rates by
+            stage, and there is none, or no stages.
         StorageError: the checkpoint cannot be written.
     """
-    run = Training(model, dataset, recipe, seed, device)
+    run = Training(model, dataset, recipe, seed, device, teacher)
     done = run.restore(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
     with progress.track(label, recipe.epochs * run.steps, done=done * run.steps) as advance:
         for epoch in range(done, recipe.epochs):
@@ -74,7 +81,17 @@ def train(
 class Training:
     """The state of one training: the network, its optimizer and its average."""
 
-    def __init__(self, model: nn.Module, dataset: Dataset, recipe: Recipe, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: Dataset,
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+        teacher: nn.Module | None = None,
+    ) -> None:
+        if recipe.distil_weight and teacher is None:
+            raise InputError("a recipe with distil_weight needs a teacher, but there is none", hint="set it to 0")
         model.to(device)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model, self.dataset, self.recipe, self.seed, self.device = model, dataset, recipe, seed, device
@@ -83,15 +100,10 @@ class Training:
         self.steps = min(whole, recipe.epoch_steps or whole)
         self.class_weights = torch.tensor(dataset.class_weights(balanced=recipe.class_balanced), device=device)
         self.regularizers = Regularizers(model, recipe, len(dataset.classes), seed, device)
+        self.teacher = Teacher(teacher, recipe, device) if teacher is not None and recipe.distil_weight else None
         self.parameters = [p for p in model.parameters() if p.requires_grad] + self.regularizers.parameters()
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in self.parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-                {"params": [p for p in self.parameters if p.ndim <= 1], "weight_decay": 0.0},
-            ],
-            lr=recipe.lr,
-            fused=device.type != "mps",
-        )
+        groups = rate_groups(model, recipe, self.regularizers.parameters())
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, fused=device.type != "mps")
         self.average = ModelEma(model, recipe.ema_decay)
 
     def epoch(self, epoch: int) -> Iterator[float]:
@@ -120,7 +132,7 @@ class Training:
         # The first step has a rate above zero, the last one ends just above it.
         rate = self.recipe.learning_rate(epoch + (step + 0.5) / self.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         self.optimizer.zero_grad()
         loss = torch.zeros((), device=self.device)
         for part_x, part_y, share in micro_batches(x, y, self.recipe.micro_batch, self.class_weights):
@@ -139,11 +151,18 @@ class Training:
         return loss.item()
 
     def _part_loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        loss = self.loss(self.model(x), x, y)
-        return loss + self.regularizers.loss(lambda logits: self.loss(logits, x, y))
+        told = None if self.teacher is None else self.teacher.logits(x)  # before the student's maps take memory
+
+        def loss(logits: torch.Tensor) -> torch.Tensor:
+            labelled = self.loss(logits, x, y)
+            if self.teacher is None or told is None:
+                return labelled
+            return self.teacher.mixed(labelled, logits, told, image_shares(y, self.class_weights))
+
+        return loss(self.model(x)) + self.regularizers.loss(loss)
 
     def loss(self, logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """What is minimised, of logits (B, K) for inputs (B, C, H, W) and labels (B,), or (B, K) mixed; a scalar."""
+        """The loss of labels (B,), or (B, K) mixed, of logits (B, K) for inputs (B, C, H, W); a scalar."""
         return cross_entropy(logits, y, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing)
 
     def digest(self) -> str:

@@ -131,6 +131,8 @@ def test_of_very_long_images_padding_leaves_next_to_nothing(tmp_path: Path) -> N
     assert "very-long" not in {one.kind for one in seen(root, fit="squash").cautions}
     assert "very-long" not in {one.kind for one in seen(root, size=Size(8, 700)).cautions}
     load_dataset(str(root), resolution=32, seed=0)
+
+
 def test_grey_images_are_counted(root: Path) -> None:
     for count, mostly in ((80, False), (81, True)):  # beside 80 in colour
         for index in range(count):

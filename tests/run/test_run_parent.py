@@ -25,7 +25,7 @@ from hwnas.nas.start import Start
 from hwnas.parents import distil
 from hwnas.parents.parent_weights import VERSION, kept_at
 from hwnas.run import adaptation, init, input_size, instance, instance_choice, search_stage
-from hwnas.run.adaptation import Adaptation, affordable_adaptation
+from hwnas.run.adaptation import Adaptation, StepTimes, affordable_adaptation
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
@@ -237,9 +237,10 @@ def test_other_strategies_start_from_the_options_and_the_head(runs: Runs, monkey
 
 def test_the_minutes_say_how_long_the_options_learn() -> None:
     usual = Adaptation(400, 32, 256, 24)
-    assert affordable_adaptation(usual, 560.0, [9.0, 1.0, 3.0]) == Adaptation(70, 32, 128, 24)
-    assert affordable_adaptation(usual, 1e5, [9.0, 1.0]) == Adaptation(25000, 32, 256, 24)
-    assert affordable_adaptation(usual, 0.0, [9.0, 1.0]) == Adaptation(1, 32, 16, 24)
+    few, quick = StepTimes([9.0, 1.0, 3.0]), StepTimes([9.0, 1.0])
+    assert affordable_adaptation(usual, 560.0, few, train_images=0) == Adaptation(70, 32, 128, 24)
+    assert affordable_adaptation(usual, 1e5, quick, train_images=0) == Adaptation(25000, 32, 256, 24)
+    assert affordable_adaptation(usual, 0.0, quick, train_images=0) == Adaptation(1, 32, 16, 24)
 
 
 def test_logits_prefer_what_costs_little() -> None:

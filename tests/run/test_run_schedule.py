@@ -24,8 +24,11 @@ from hwnas.run.schedule import (
     kept_scores,
     kept_settings,
     most_scores,
+    own_head_images,
     score_recipe,
     search_settings,
+    taught_s,
+    usual_recipe,
 )
 from hwnas.train import Recipe
 
@@ -300,3 +303,32 @@ def test_from_a_parent_nothing_is_trained_before_the_scores_and_little_changes_a
     asked = parent.changed(search={"epochs": 3})
     settings = search_settings(asked, IMAGES, strategy("replace"), val_images=VAL, left_s=lambda _: 0.0, epoch_s=never)
     assert (settings.warmup_epochs, settings.epochs) == (0, 3)
+
+
+@pytest.mark.parametrize(("fit", "heads"), [(0.1, 0.12), (0.5, 0.6), (5.0, 1.0), (40.0, 1.0)])
+def test_a_head_of_its_own_takes_a_part_of_a_training_from_a_parent(fit: float, heads: float) -> None:
+    """Features of an image take a third of a step; together they take the time there is."""
+    parent = a_config(
+        Path("images"), init="efficientnet-lite0", space="efficientnet-lite0", minutes=5.0, baseline=False
+    )
+    recipe = final_recipe(parent, IMAGES, timed=lambda _: (10.0, 10.0 * fit))
+    share = own_head_images(recipe, IMAGES) / IMAGES
+    assert share == pytest.approx(heads, rel=0.1)
+    assert recipe.passes(IMAGES) + share / 3 == pytest.approx(fit, rel=0.02 if fit < 10 else 0.03)
+    assert (
+        final_recipe(CONFIG.changed(train={"minutes": 5.0}), IMAGES, timed=lambda _: (10.0, 100.0)).distil_weight == 0
+    )
+
+
+def test_a_teacher_is_timed_with_the_training() -> None:
+    asked: list[Recipe] = []
+
+    def timed(recipe: Recipe) -> tuple[float, float]:
+        asked.append(recipe)
+        return 10.0, 100.0
+
+    parent = a_config(Path("images"), init="efficientnet-lite0", space="efficientnet-lite0", minutes=5.0)
+    found = final_recipe(parent, IMAGES, timed=timed)
+    assert asked[0].distil_weight == found.distil_weight == usual_recipe(parent, IMAGES).distil_weight
+    assert taught_s(replace(found, distil_weight=0.0), 9.0) == 9.0
+    assert taught_s(replace(found, distil_weight=0.5), 9.0) == pytest.approx(15.0)

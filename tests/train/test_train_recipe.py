@@ -32,7 +32,8 @@ def test_a_recipe_is_json() -> None:
     "setting",
     [{"epochs": 0}, {"batch_size": 1}, {"lr": math.nan}, {"lr": 0}, {"weight_decay": -1}, {"clip": math.inf},
      {"crop_scale": 1.1}, {"color_jitter": -0.1}, {"random_erasing": 2}, {"mixup": -1}, {"cutmix": math.inf},
-     {"label_smoothing": 1}, {"warmup_epochs": -1}, {"ema_decay": 1}],
+     {"label_smoothing": 1}, {"warmup_epochs": -1}, {"ema_decay": 1}, {"distil_weight": 1.1},
+     {"distil_temperature": 0}, {"layer_decay": 0}, {"layer_decay": 1.5}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(setting: dict[str, float]) -> None:
     (name,) = setting
@@ -49,7 +50,7 @@ def test_settings_of_later_versions_are_named_only_where_they_change_something()
     }  # fmt: skip
     assert Recipe().identity().keys() == first
     later = {"epoch_steps": 3, "crop_scale": 0.5, "color_jitter": 0.1, "trivial_augment": True, "random_erasing": 0.1}
-    later |= {"mixup": 0.2, "cutmix": 1.0}
+    later |= {"mixup": 0.2, "cutmix": 1.0, "distil_weight": 0.5, "distil_temperature": 3.0, "layer_decay": 0.5}
     for name, value in later.items():
         assert Recipe(**{name: value}).identity() == Recipe().identity() | {name: value}
 
@@ -60,3 +61,14 @@ def test_the_recipe_follows_the_number_of_images(images: int, epochs: int, batch
     assert (recipe.epochs, recipe.batch_size) == (epochs, batch_size)
     steps = epochs * images / batch_size
     assert recipe.ema_decay == pytest.approx(max(0.98, 1 - 1 / (0.03 * steps)))
+
+
+def test_a_parent_s_weights_are_trained_gently_with_a_short_warm_up() -> None:
+    usual = Recipe(epochs=20)
+    found = usual.from_parent(keep_statistics=True)
+    assert found.lr == pytest.approx(0.1 * usual.lr)
+    assert found.warmup_epochs == pytest.approx(0.1 * found.epochs)
+    assert found.keep_statistics
+    assert found.layer_decay < 1
+    assert found.distil_weight > 0
+    assert not usual.from_parent(keep_statistics=False).keep_statistics

@@ -56,7 +56,7 @@ class Distilled(Training):
 
     def __init__(self, *known: Any, teacher: nn.Module, weight: float, cached: bool) -> None:
         super().__init__(*known)
-        self.teacher, self.weight = teacher, weight
+        self.told_by, self.weight = teacher, weight
         train = self.dataset.train
         # What comes as labels are the places of the images, by which both kinds of label are looked up.
         self.labels = torch.from_numpy(train.labels)
@@ -66,7 +66,7 @@ class Distilled(Training):
     def loss(self, logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
         labels = self.labels[y]
         with torch.no_grad():
-            soft = self.teacher(x).softmax(1) if self.soft is None else self.soft[y]
+            soft = self.told_by(x).softmax(1) if self.soft is None else self.soft[y]
         share = self.class_weights[labels]
         distilled = (cross_entropy(logits, soft, reduction="none") * share).sum() / share.sum()
         return (1 - self.weight) * super().loss(logits, x, labels) + self.weight * distilled
@@ -74,7 +74,7 @@ class Distilled(Training):
     @torch.no_grad()
     def _soft_labels(self, images: Images) -> Any:
         for x, _ in batches(images, self.dataset, batch_size=128, device=_CPU, generator=None, augment=False):
-            yield self.teacher(x).softmax(1)
+            yield self.told_by(x).softmax(1)
 
 
 def trained(run: Training, dataset: Dataset, started_s: float) -> dict[str, float]:

@@ -112,7 +112,7 @@ def test_winner_and_rival_are_trained_alike_by_the_parent_with_its_head(trained:
         for teacher in watched.teachers:
             told = teacher(x)
             torch.testing.assert_close(told, read @ fitted["weight"].T + fitted["bias"], rtol=1e-4, atol=1e-4)
-    heads = logged(trained.folder, "head")
+    heads = logged(trained.folder, "own head")
     assert [one["stage"] for one in heads] == ["train random baseline", "train"]
     for start, told in zip(watched.starts, heads, strict=True):
         begun = torch.equal(start["classifier.linear.weight"], fitted["weight"])

@@ -68,14 +68,6 @@ def test_scores_are_those_of_a_training_in_this_process(kept: tuple[Path, list[A
     assert len({one.loss for one in kept[1]}) == len(CHOICES)
 
 
-def test_one_worker_gives_what_two_give_in_another_order(kept: tuple[Path, list[Any]], tmp_path: Path) -> None:
-    with scores(tmp_path) as evaluator:
-        again = {one.architecture.choices: one for one in evaluator(CHOICES[::-1])}
-    for one in kept[1]:
-        assert again[one.architecture.choices].accuracy == one.accuracy
-        assert np.array_equal(again[one.architecture.choices].losses, one.losses)
-
-
 def test_finished_scores_are_not_made_again(kept: tuple[Path, list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, before = kept
     monkeypatch.setattr(from_scratch.subprocess, "Popen", forbidden)
@@ -86,14 +78,19 @@ def test_finished_scores_are_not_made_again(kept: tuple[Path, list[Any]], monkey
         list(other(CHOICES))
 
 
-def test_a_worker_that_dies_is_one_error_and_what_was_done_stays(tmp_path: Path) -> None:
+def test_one_worker_gives_what_two_give_in_another_order_and_what_it_did_stays_when_it_dies(
+    kept: tuple[Path, list[Any]], tmp_path: Path
+) -> None:
     with scores(tmp_path) as evaluator:
-        list(evaluator(CHOICES[:1]))
+        again = {one.architecture.choices: one for one in evaluator(CHOICES[::-1])}
         os.kill(evaluator._processes[0]._process.pid, signal.SIGKILL)
         with pytest.raises(InputError, match="exit code -9") as caught:
-            list(evaluator(CHOICES))
+            list(evaluator([*CHOICES, (2, 2, 2, 2)]))
     assert "--resume" in caught.value.hint
-    assert len(list(tmp_path.glob("*-0-0-0-0.json"))) == 1
+    assert len(list(tmp_path.glob("*-?-?-?-?.json"))) == len(again) == len(CHOICES)
+    for one in kept[1]:
+        assert again[one.architecture.choices].accuracy == one.accuracy
+        assert np.array_equal(again[one.architecture.choices].losses, one.losses)
 
 
 def test_a_training_that_diverges_is_the_error_that_it_is(tmp_path: Path) -> None:

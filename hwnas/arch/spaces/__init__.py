@@ -107,7 +107,7 @@ _FAMILIES = {
     "toy": _Family("81 networks, for tests", toy),
     **{
         name: _Family(
-            f"what is inside of {name}: kernel, expansion, depth",
+            f"the networks inside of {name}: kernel, expansion, depth",
             partial(_elastic, name),
             rungs=((1.0, 0),),
             usual=(1.0, Size.square(_SIDES.get(name, 224))),

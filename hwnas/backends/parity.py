@@ -87,9 +87,9 @@ def trained_like(module: nn.Module, network: Network, seed: int) -> None:
 
     An untrained network has logits of 1e-6 and agrees with anything. Here every norm gets random scale, shift and
     statistics, by one pass over random inputs: the output of each op has a standard deviation between 0.5 and 2 (less
-    behind a hard sigmoid or a mean, more behind the norm of a mean), ReLU6 and the gates of squeeze-excite meet values beyond their bends, running
-    variances go down to 1e-3, as the norm's epsilon could not be seen otherwise, and logits have a standard deviation
-    of about 3. The module is left in eval mode.
+    behind a hard sigmoid or a mean, more behind the norm of a mean), ReLU6 and the gates of squeeze-excite meet values
+    beyond their bends, running variances go down to 1e-3, as the norm's epsilon could not be seen otherwise, and logits
+    have a standard deviation of about 3. The module is left in eval mode.
 
     Args:
         module: `network_module(network)`.

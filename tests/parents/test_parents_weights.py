@@ -246,6 +246,32 @@ def test_a_linear_layer_is_a_convolution_of_one_pixel(tmp_path: Path) -> None:
         import_weights(tmp_path / "b.pth", parent, WIDTH)
 
 
+def test_names_of_once_for_all_are_those_of_its_modules() -> None:
+    """Of a block that is always the same, of one that is cut and has squeeze-excite, and of what is around them."""
+    parent = find_parent("ofa-mobilenet-v3")
+    network = parent.network()
+    names = {*parent.namings[0].names(network, parent.shapes(network)).values()}
+    assert len({name.split(".")[1] for name in names if name.startswith("blocks.")}) == 21
+    norm = ("weight", "bias", "running_mean", "running_var")
+
+    def of_block(index: int) -> set[str]:
+        prefix = f"blocks.{index}.mobile_inverted_conv."
+        return {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+
+    parts = ("depth_conv", "point_linear")
+    expected = {f"{part}.conv.weight" for part in parts} | {f"{part}.bn.{one}" for part in parts for one in norm}
+    assert of_block(0) == expected
+    parts = ("inverted_bottleneck", *parts)
+    expected = {f"{part}.conv.conv.weight" for part in parts}
+    expected |= {f"{part}.bn.bn.{one}" for part in parts for one in norm}
+    expected |= {f"depth_conv.se.fc.{part}.{one}" for part in ("reduce", "expand") for one in ("weight", "bias")}
+    assert of_block(5) == expected | {"depth_conv.conv.7to5_matrix", "depth_conv.conv.5to3_matrix"}
+    around = {f"{op}.conv.weight" for op in ("first_conv", "final_expand_layer", "feature_mix_layer")}
+    around |= {f"{op}.bn.{one}" for op in ("first_conv", "final_expand_layer") for one in norm}
+    around |= {"classifier.linear.weight", "classifier.linear.bias"}
+    assert {name for name in names if not name.startswith("blocks.")} == around
+
+
 def test_a_supernets_checkpoint_brings_its_transforms(tmp_path: Path) -> None:
     made, parent = made_up("ofa-mobilenet-v3"), find_parent("ofa-mobilenet-v3")
     state = checkpoint(made, parent.namings[0])

@@ -64,7 +64,7 @@ def _options(spec: OpSpec) -> dict[str, OpSpec]:
 def _kernels(spec: OpSpec) -> list[tuple[int, int]]:
     """Kernels before and behind the expansion, those of the block first; 1 is no convolution.
 
-    Where there are two, they shrink together, or one of them goes: all pairs would be twice as many.
+    Where there are two, they shrink together, or one of them goes, not in all pairs: each is measured and trained.
     """
     start, kernel = spec.start, spec.kernel
     smaller = [(min(size, start), size) for size in _KERNELS if size < kernel]

@@ -21,6 +21,7 @@ import hwnas
 from hwnas.api.exports import ExportResult
 from hwnas.arch import Network
 from hwnas.backends.model_format import format_of
+from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import load_weights, network_module
 from hwnas.cli import app
 from hwnas.errors import HwnasError, InputError
@@ -146,6 +147,24 @@ def test_a_run_ships_pixels_to_probabilities(run: Path, images: Path) -> None:
     pixels = real_pixels(images)
     own = format_of("onnxruntime").run((run / "model.onnx").read_bytes(), pixels)
     np.testing.assert_allclose(own, probabilities(run, pixels), atol=1e-4)
+
+
+def test_runs_of_earlier_versions_are_read_and_exported(run: Path, images: Path, tmp_path: Path) -> None:
+    """Whose model is the network alone, on normalised values and up to logits."""
+    own = Path(shutil.copytree(run, tmp_path / "run"))
+    facts = metadata_of(run / "model.onnx")
+    new = ("stride", "channels", "hwnas.input", "hwnas.output", "hwnas.layout", "hwnas.preprocess")
+    earlier = {name: text for name, text in facts.items() if name not in new} | {"hwnas.layout": "nchw"}
+    network = Network.from_json(json.loads((run / "architecture.json").read_text())["network"])
+    weights = {name: one.numpy() for name, one in checkpoint.load(run / "weights.safetensors")[0].items()}
+    (own / "model.onnx").write_bytes(onnx_model(network, weights, metadata=earlier))
+    (own / "model.json").unlink()
+    assert onnx.load(own / "model.onnx").graph.output[0].name == "logits"
+    files = sorted(images.glob("*/0*.png"))
+    for before, now in zip(hwnas.predict(own, files), hwnas.predict(run, files), strict=True):
+        assert dict(before.classes) == pytest.approx(dict(now.classes), abs=1e-4)
+    exported = [hwnas.export(one, out=tmp_path / one.parent.name).files[0].path.read_bytes() for one in (own, run)]
+    assert exported[0] == exported[1]
 
 
 def test_other_interfaces(run: Path, images: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class Teacher:
     def logits(self, x: Tensor) -> Tensor:
         """Of inputs (B, C, H, W) as the student sees them: (B, K), for `mixed`."""
         with torch.inference_mode():
-            found = self._network(x).float()
+            found: Tensor = self._network(x).float()
         return found.clone()  # which a backward pass may use
 
     def mixed(self, labelled: Tensor, logits: Tensor, told: Tensor, image_weights: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ class Training:
         self.steps = min(whole, recipe.epoch_steps or whole)
         self.class_weights = torch.tensor(dataset.class_weights(balanced=recipe.class_balanced), device=device)
         self.regularizers = Regularizers(model, recipe, len(dataset.classes), seed, device)
-        self.teacher = Teacher(teacher, recipe, device) if teacher is not None and recipe.distil_weight else None
+        self._teacher = Teacher(teacher, recipe, device) if teacher is not None and recipe.distil_weight else None
         self.parameters = [p for p in model.parameters() if p.requires_grad] + self.regularizers.parameters()
         groups = rate_groups(model, recipe, self.regularizers.parameters())
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, fused=device.type != "mps")
@@ -151,13 +151,13 @@ class Training:
         return loss.item()
 
     def _part_loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        told = None if self.teacher is None else self.teacher.logits(x)  # before the student's maps take memory
+        told = None if self._teacher is None else self._teacher.logits(x)  # before the student's maps take memory
 
         def loss(logits: torch.Tensor) -> torch.Tensor:
             labelled = self.loss(logits, x, y)
-            if self.teacher is None or told is None:
+            if self._teacher is None or told is None:
                 return labelled
-            return self.teacher.mixed(labelled, logits, told, image_shares(y, self.class_weights))
+            return self._teacher.mixed(labelled, logits, told, image_shares(y, self.class_weights))
 
         return loss(self.model(x)) + self.regularizers.loss(loss)
 

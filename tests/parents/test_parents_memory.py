@@ -42,7 +42,7 @@ def test_the_memory_of_a_step_is_that_of_a_real_one() -> None:
     real = peak_bytes(lambda: distil(blocks, dataset, seed=0, settings=settings))
     memory = distil_memory(SPACE, made_up())
     weights = memory.fixed / 5  # which are there before
-    assert real <= memory.total(16) - weights <= 2 * real
+    assert real <= memory.total(16) - weights <= 2.2 * real
 
 
 def test_the_parent_is_one_architecture_of_its_space_where_nothing_of_it_is_left_out() -> None:

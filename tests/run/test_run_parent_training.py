@@ -211,7 +211,7 @@ def test_what_the_minutes_are_enough_for_before_a_parent_s_networks_are_trained(
     # 50 s for the head; of the other 350 s a quarter for steps of 1 s, a tenth for scores and for 3 candidates twice.
     assert of(400.0) == replace(usual, steps=87, score_images=160, compared_images=116)
     # 15 s for the head, and of 85 s a tenth would be 28 images for each candidate, so none is scored.
-    assert of(100.0) == replace(usual, steps=21, score_images=54, head_images=300, compared_images=0)
+    assert of(100.0) == replace(usual, steps=21, score_images=38, head_images=300, compared_images=0)
     assert of(0.0) == replace(usual, steps=1, score_images=16, head_images=64, compared_images=0)
     assert of(100.0, idle=True) == replace(usual, steps=1, score_images=16, compared_images=0)
     assert of(60.0, idle=True).head_images == 600

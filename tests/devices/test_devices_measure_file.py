@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from hwnas.arch import space_instance
 from hwnas.backends.model_facts import ModelFile, Tensor, describe
 from hwnas.backends.model_format import format_of
+from hwnas.backends.ort_format import ort_model
 from hwnas.backends.weights import random_weights
 from hwnas.devices import measure_file as module
 from hwnas.devices.device import Device, load_device
@@ -50,6 +51,24 @@ def written(path: Path, runtime: str) -> Path:
     network = TOY.network(next(iter(TOY.enumerate())))
     path.write_bytes(format_of(runtime).model(network, random_weights(network.graph, 0)))
     return path
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".ort", ".tflite"])
+def test_files_that_read_pixels_are_given_pixels(suffix: str, tmp_path: Path) -> None:
+    network = TOY.network(next(iter(TOY.enumerate())))
+    model_format = format_of("litert" if suffix == ".tflite" else "onnxruntime")
+    interface = model_format.app_interface((0.5,) * 3, (0.2,) * 3)
+    content = model_format.model(network, random_weights(network.graph, 0), interface=interface)
+    path = tmp_path / f"pixels{suffix}"
+    path.write_bytes(ort_model(content) if suffix == ".ort" else content)
+    stream = Rounds(lambda turn: 900.0)
+    assert measured(path, HOST, stream=stream).values.to_json() == {"input": {"range": [0.0, 255.0]}}
+    own = measured(path, HOST, ranges={"input": (0.0, 1.0)}, stream=stream)
+    assert own.values.to_json() == {"input": {"range": [0.0, 1.0]}}
+    array = np.zeros((1, 8, 8, 3) if suffix == ".tflite" else (1, 3, 8, 8), np.float32)
+    assert measured(path, HOST, arrays={"input": array}, stream=stream).values.ranges == {}
+    plain = written(tmp_path / f"plain{model_format.suffix}", "litert" if suffix == ".tflite" else "onnxruntime")
+    assert measured(plain, HOST, stream=stream).values.ranges == {}
 
 
 def made(path: Path, shape: Any, kind: int = TensorProto.FLOAT, op: str = "Relu", domain: str = "") -> Path:

@@ -167,6 +167,18 @@ def test_runs_of_earlier_versions_are_read_and_exported(run: Path, images: Path,
     assert exported[0] == exported[1]
 
 
+def test_one_of_several_budgets_has_its_configuration_above(run: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(run, tmp_path / "front" / "5ms"))
+    (own / "config.toml").rename(own.parent / "config.toml")
+    (one,) = hwnas.export(own, precisions="int8", max_drop=100.0).files
+    assert (one.images, one.drop is None) == (9, False)
+    (own.parent / "result.json").write_text(json.dumps({"front": [{"folder": "5ms"}]}))
+    shutil.copy(own / ".hwnas-run", own.parent)
+    with pytest.raises(InputError, match="for several budgets") as caught:
+        hwnas.export(own.parent)
+    assert str(own) in caught.value.hint
+
+
 def test_other_interfaces(run: Path, images: Path, tmp_path: Path) -> None:
     asked: dict[str, Any] = {"input": "uint8", "output": "logits", "layout": "nhwc", "providers": ["nnapi", "coreml"]}
     (one,) = hwnas.export(run, out=tmp_path, opset=21, **asked).files

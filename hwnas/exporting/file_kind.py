@@ -68,6 +68,11 @@ class FileKind:
             raise InputError("a .tflite file reads nhwc, not nchw", hint="leave out --layout, or ask for --format onnx")
         if self.format == "tflite" and (self.precision, self.input) == ("int8", "float"):
             raise InputError(f"{_WHOLE_NUMBERS}, not float", hint="leave out --input, or ask for --precision fp32")
+        if (self.format, self.precision) == ("ort", "fp16"):
+            raise InputError(
+                "an .ort file is fp32 or int8, not fp16: ONNX Runtime, which writes it, expands fp16 for its CPU",
+                hint="ask for --format onnx with --precision fp16",
+            )
         oldest = onnx.oldest_ir_version(self.opset)
         if self.ir_version and self.ir_version < oldest:
             raise InputError(

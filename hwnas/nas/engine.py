@@ -81,7 +81,7 @@ def search(
 
     With settings of no epochs, nothing is trained for a relaxation: its α is that of `start`. Unless it is of scores of
     replacements, nothing is scored either, and the winner is what α prefers within the constraints. With settings of no
-    candidates, nothing is scored.
+    candidates, nothing is scored, and the first candidate of `start` is taken, if there is one.
 
     Args:
         feasible: one for each budget, the tightest first.
@@ -111,8 +111,9 @@ def search(
         raise InputError(f"{strategy.name} is trained with shared weights, so it cannot be told other scores")
     found: list[SearchOutcome] = []
     for index, within in enumerate(feasible):
+        first = () if start is None else tuple(filter(within.keeps, start.candidates))
         if loop is not None and not ((settings.all_epochs or strategy.replaces) and settings.candidates):
-            found.append(_preferred(loop, within) if loop.constrained else _proposed(loop, index, within, seed))
+            found.append(_preferred(loop, within, first) if loop.constrained else _proposed(loop, index, within, seed))
             continue
         before = {one.architecture.choices: one for other in found for one in other.evaluated}
         comparison = Comparison(
@@ -127,7 +128,6 @@ def search(
             winner, preferences = _sampled(samplers[index], space, settings.candidates, within, comparison)
         else:
             assert loop is not None
-            first = () if start is None else filter(within.keeps, start.candidates)
             winner, preferences = _decoded(loop, index, within, comparison, seed, first)
         unbudgeted = comparison.unbudgeted(winner, preferences, within).architecture.choices
         supernet = None if loop is None else loop.supernet
@@ -140,11 +140,12 @@ def search(
     return tuple(found)
 
 
-def _preferred(loop: SearchLoop, feasible: FeasibleSet) -> SearchOutcome:
-    """What the α of a search that was never trained prefer: exactly decoded, and not scored."""
+def _preferred(loop: SearchLoop, feasible: FeasibleSet, first: Sequence[tuple[int, ...]]) -> SearchOutcome:
+    """What the start of a search finds most promising, or else what α prefer, exactly decoded; it is not scored."""
     space = loop.supernet.space
     preferences = kept_scores(log_probabilities(loop.unbudgeted), space.groups)
-    choices, unbudgeted = feasible.decode(preferences), feasible.without_latency.decode(preferences)
+    unbudgeted = feasible.without_latency.decode(preferences)
+    choices = first[0] if first else feasible.decode(preferences)
     assert choices is not None
     assert unbudgeted is not None
     winner = Scored(Architecture(space.name, choices), math.nan, math.nan, np.array([math.nan]))

@@ -21,6 +21,7 @@ from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.engine import search
 from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.start import Start
 from hwnas.nas.strategies import strategies, strategy
 from hwnas.nas.strategies.base import Relaxation, soft_gates
 from hwnas.nas.strategies.darts import DARTS
@@ -62,6 +63,31 @@ def test_a_search_moves_the_logits_and_ends_within_the_budget(
     start, *_, end = [facts["expected_ms"] for facts in log]
     assert start != end
     assert all(np.ptp(row) > 0 for row in found.preferences)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_candidates_of_the_start_come_first(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those within the budget, scored or not; α, which is even, would take another network."""
+    monkeypatch.setattr("hwnas.nas.select._passes", lambda images: 1)
+    slowest = tuple(int(np.argmax(row)) for row in MODEL.costs.table)
+    kept = [each for each in itertools.product(*map(range, TOY.options)) if LIMITS.keeps(each)]
+    given = max(kept, key=LIMITS.cost)
+    (found,) = search(
+        TOY,
+        [LIMITS],
+        strategy("replace"),
+        noise(),
+        SearchSettings(warmup_epochs=0, epochs=0, candidates=count),
+        seed=0,
+        device=torch.device("cpu"),
+        checkpoint=tmp_path / "search.safetensors",
+        progress=Silent(),
+        log=lambda _: None,
+        start=Start(settled=True, candidates=(slowest, given)),
+    )
+    assert LIMITS.decode([[0.0] * n for n in TOY.options]) != given
+    first = found.evaluated[0].architecture.choices if count else found.best.architecture.choices
+    assert first == given
 
 
 def test_darts_weights_every_option_with_its_softmax() -> None:

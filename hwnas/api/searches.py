@@ -114,7 +114,8 @@ def plan_search(
     folder = None if tables is None else Path(tables)
     plan = make_plan(asked, folder, dataset, any_table=any_table, progress=events)
     facts = plan_facts(plan)
-    events.say("reading the images, and timing a few steps, to tell how long the run takes")
+    if plan.config.train.minutes:
+        events.say("reading the images, and timing a few steps, to tell what the minutes are enough for")
     expected = forecast(plan, dataset, clock)
     facts["minutes"] = expected.to_json()
     more = {"time": str(expected)} | ({"advice": expected.advice} if expected.advice else {})

@@ -34,6 +34,6 @@ class TrainTeaching(Section):
             "Layer decay: what the learning rate is multiplied by with each stage before the last one.",
             gt=0,
             le=1,
-            by_default="follows the start: 1, or 0.75 from a parent",
+            by_default="follows the start",
         ),
     ] = None

@@ -38,6 +38,7 @@ _HEAD_SHARE = 0.4  # of a training that is short, for a head of its own on froze
 _SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation
 _SAMPLER_SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
 FORWARD_SHARE = 1 / 3  # of what a training step takes
+_FEWEST_TAUGHT = 100  # train images; a parent's head that saw fewer is no help as a teacher (docs/decisions/0065)
 _LARGEST = 2.0  # times a mean network takes the largest one, such as a parent; about
 
 
@@ -252,12 +253,12 @@ def final_recipe(
     def lasting(epochs: int, steps: int = 0, *, share: float, gently: bool) -> Recipe:
         """Of so many epochs; learned weights are trained gently where they are few."""
         rate = usual.lr * (fine_tuning(share) if gently and inherits and not config.from_parent else 1.0)
-        return _finished(config, replace(usual, epochs=epochs, epoch_steps=steps, lr=rate))
+        return _finished(config, replace(usual, epochs=epochs, epoch_steps=steps, lr=rate), train_images)
 
     if config.train.epochs or not config.train.minutes:
         epochs = config.train.epochs or usual.epochs
         return lasting(epochs, share=epochs / usual.epochs, gently=config.started)
-    asked = _finished(config, usual)
+    asked = _finished(config, usual, train_images)
     epoch_s, left_s = timed(asked)
     fit = left_s / max(1, trainings(config, budgets) if networks is None else networks) / epoch_s
     if config.from_parent:
@@ -272,17 +273,18 @@ def final_recipe(
 
 def usual_recipe(config: Configuration, train_images: int) -> Recipe:
     """Recipe of the final trainings where nothing is short."""
-    return _finished(config, _sized_recipe(config, train_images))
+    return _finished(config, _sized_recipe(config, train_images), train_images)
 
 
 def _sized_recipe(config: Configuration, train_images: int) -> Recipe:
     return replace(Recipe.for_images(train_images), class_balanced=_balanced(config))
 
 
-def _finished(config: Configuration, recipe: Recipe) -> Recipe:
+def _finished(config: Configuration, recipe: Recipe, train_images: int) -> Recipe:
     """The recipe with what the space, the start and the configuration make of it."""
     if config.from_parent:
-        recipe = recipe.from_parent(keep_statistics=config.search.strategy == "replace")
+        settled, taught = config.search.strategy == "replace", train_images >= _FEWEST_TAUGHT
+        recipe = recipe.from_parent(keep_statistics=settled, taught=taught)
     cells = config.train.recipe == "cells" or (config.train.recipe == "auto" and config.space.name in _SPACES_OF_CELLS)
     return overridden(recipe.for_cells() if cells else recipe, config.train)
 

@@ -96,14 +96,15 @@ class Recipe:
         share = min(1.0, self.epochs / _CELL_EPOCHS)
         return replace(self, cutout=share * _CELL_CUTOUT, drop_path=share * _CELL_DROP_PATH, auxiliary=_CELL_AUXILIARY)
 
-    def from_parent(self, *, keep_statistics: bool) -> Recipe:
-        """The same for weights of a pre-trained parent, which teaches: gently, and the first stages most of all.
+    def from_parent(self, *, keep_statistics: bool, taught: bool = True) -> Recipe:
+        """The same for weights of a pre-trained parent: gently, and the first stages most of all.
 
         A tenth of the rate and of the epochs as warm-up, so that few steps suffice; smaller batches, as more steps on
         the same images are worth more. See docs/decisions/0065.
 
         Args:
             keep_statistics: whether those of batch norms are the parent's still.
+            taught: whether the parent teaches.
         """
         return replace(
             self,
@@ -111,7 +112,7 @@ class Recipe:
             lr=_PARENT_RATE * self.lr,
             warmup_epochs=_PARENT_WARMUP * self.epochs,
             keep_statistics=keep_statistics,
-            distil_weight=_PARENT_DISTIL_WEIGHT,
+            distil_weight=_PARENT_DISTIL_WEIGHT if taught else 0.0,
             distil_temperature=_PARENT_TEMPERATURE,
             layer_decay=_PARENT_LAYER_DECAY,
         )

@@ -19,7 +19,7 @@ from hwnas.data import Dataset, batches
 from hwnas.errors import InputError
 from hwnas.parents import inherit
 from hwnas.parents.frozen import features, head, trunk
-from hwnas.run import adaptation, forecast, parent_head, step_limit, training_stage
+from hwnas.run import adaptation, forecast, parent_head, schedule, step_limit, training_stage
 from hwnas.run.adaptation import Adaptation, StepTimes, adapted_s, affordable_adaptation
 from hwnas.run.clock import Clock
 from hwnas.run.context import RunContext
@@ -36,6 +36,7 @@ def prepare(patch: pytest.MonkeyPatch, root: Path) -> None:
     patch.setenv("HWNAS_CACHE", str(root / "cache"))
     patch.setattr(adaptation, "_USUAL_STEPS", 2)
     patch.setattr(adaptation, "_MOST_AT_ONCE", 4)
+    patch.setattr(schedule, "_FEWEST_TAUGHT", 1)
     install(patch.setattr)
 
 

@@ -329,6 +329,8 @@ def test_a_teacher_is_timed_with_the_training() -> None:
 
     parent = a_config(Path("images"), init="efficientnet-lite0", space="efficientnet-lite0", minutes=5.0)
     found = final_recipe(parent, IMAGES, timed=timed)
+    assert final_recipe(parent, 50, timed=timed).distil_weight == 0
+    assert asked.pop().distil_weight == 0
     assert asked[0].distil_weight == found.distil_weight == usual_recipe(parent, IMAGES).distil_weight
     assert taught_s(replace(found, distil_weight=0.0), 9.0) == 9.0
     assert taught_s(replace(found, distil_weight=0.5), 9.0) == pytest.approx(15.0)

@@ -38,6 +38,7 @@ _HEAD_SHARE = 0.4  # of a training that is short, for a head of its own on froze
 _SAMPLER_CANDIDATES, _GUIDING_CANDIDATES = 5, 2  # times those of a relaxation
 _SAMPLER_SCORING_SHARE = 0.5  # of the time of a sampler's search, at most
 FORWARD_SHARE = 1 / 3  # of what a training step takes
+_FEWEST_OWN_HEAD = 256  # train images, whatever the time: on 64 a head of its own was worse than the parent's
 _FEWEST_TAUGHT = 100  # train images; a parent's head that saw fewer is no help as a teacher (docs/decisions/0065)
 _LARGEST = 2.0  # times a mean network takes the largest one, such as a parent; about
 
@@ -295,7 +296,7 @@ def own_head_images(recipe: Recipe, train_images: int) -> int:
     Of a training that sees half of the images or more, they are all.
     """
     short = _HEAD_SHARE / (1.0 - _HEAD_SHARE) / FORWARD_SHARE * recipe.passes(train_images)
-    return min(train_images, max(1, round(short * train_images)))
+    return min(train_images, max(_FEWEST_OWN_HEAD, round(short * train_images)))
 
 
 def hurried(config: Configuration, recipe: Recipe, train_images: int) -> str:

@@ -102,5 +102,5 @@ def check_paths(asked: Configuration) -> None:
         InputError: they are not.
     """
     source_path(asked.data.source)
-    if asked.search.init and not asked.from_parent:
+    if asked.started and not asked.from_parent:
         check_there(Path(asked.search.init), hint=_INIT)

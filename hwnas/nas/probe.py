@@ -56,12 +56,14 @@ def fit_classifier(
 def fitted(features: Tensor, labels: Tensor, class_weights: Tensor, *, penalty: float = _L2) -> tuple[Tensor, Tensor]:
     """Weight (K, D) and bias (K,) of the logistic regression of labels (N,) on features (N, D), on the CPU.
 
-    Labels are smoothed by .1.
+    Labels are smoothed by .1. A feature that varies less than half of them is scaled by the median deviation of all:
+    its own may be rounding, or the chance of a few images, and would make its weight large (docs/decisions/0065).
 
     Args:
-        penalty: of the squared weights of features that are scaled to mean 0 and deviation 1.
+        penalty: of the squared weights of features that are scaled to mean 0 and, at most, deviation 1.
     """
-    mean, deviation = features.mean(0), features.std(0).clamp_min(1e-4)
+    mean, deviation = features.mean(0), features.std(0)
+    deviation = deviation.clamp_min(max(1e-4, float(deviation.median())))
     scaled = (features - mean) / deviation
     weight = torch.zeros(len(class_weights), features.shape[1], requires_grad=True)
     bias = torch.zeros(len(class_weights), requires_grad=True)

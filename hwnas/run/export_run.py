@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -71,7 +72,7 @@ def export_run(
         StorageError: a file cannot be written.
     """
     check_finished(folder)
-    _check_out(out, [*(one.name for one in kinds), NAME])
+    _check_out(out, [*(one.name for one in kinds), folder.labels.name, NAME])
     run = _Run(folder, events)
     made = []
     with events.track("exporting", len(kinds)) as advance:
@@ -96,12 +97,16 @@ def check_finished(folder: RunFolder) -> None:
             f"{folder.path} is no run of hwnas: it has no {run_marker.NAME}", hint="name the folder of a finished run"
         )
     result = read_result(folder)
-    if "front" in result:
-        names = [str(one.get("folder")) for one in result["front"] if isinstance(one, dict)]
+    if isinstance(front := result.get("front"), list):
+        names = [str(one.get("folder")) for one in front if isinstance(one, dict)]
         raise InputError(
             f"{folder.path} holds a run for several budgets, with a network for each",
             hint=f"name the folder of one: {', '.join(str(folder.path / name) for name in names[:9])}",
         )
+    needed = (folder.architecture, folder.weights, folder.exported, folder.result)
+    changed = sorted({path.name for path in needed} & {*run_marker.holes(folder.path)})
+    if changed:
+        raise InputError(f"{folder.path / changed[0]} is not as the run left it", hint=_AGAIN)
 
 
 def _check_out(out: Path, names: Sequence[str]) -> None:
@@ -112,7 +117,7 @@ def _check_out(out: Path, names: Sequence[str]) -> None:
     """
     if run_marker.is_run(out):
         raise InputError(f"{out} is the folder of a run, whose files are kept as they are", hint="choose another --out")
-    there = [name for name in names if (out / name).exists()]
+    there = [name for name in names if os.path.lexists(out / name)]
     if there and optional(read_json, out / NAME).get("format") != FORMAT:
         raise InputError(
             f"{out / there[0]} is there already, and no {NAME} of hwnas beside it says that it may be replaced",

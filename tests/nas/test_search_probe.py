@@ -27,6 +27,7 @@ def test_the_probe_is_where_the_gradient_of_its_loss_is_zero() -> None:
     features, labels = clusters(0)
     weight, bias = fitted(features, labels, torch.tensor([1.0, 2.0, 0.5]))
     mean, deviation = features.double().mean(0), features.double().std(0)
+    deviation = deviation.clamp_min(deviation.median())
     own = (weight.double() * deviation).requires_grad_()
     moved = (bias.double() + weight.double() @ mean).requires_grad_()
     logits = (features.double() - mean) / deviation @ own.T + moved

@@ -24,6 +24,7 @@ from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import load_weights, network_module
 from hwnas.cli import app
 from hwnas.errors import HwnasError, InputError
+from hwnas.run import run_marker
 from hwnas.run.export_run import ExportedFile
 from hwnas.run.pipeline import run_search
 from hwnas.train import checkpoint
@@ -165,6 +166,7 @@ def test_runs_of_earlier_versions_are_read_and_exported(run: Path, images: Path,
     weights = {name: one.numpy() for name, one in checkpoint.load(run / "weights.safetensors")[0].items()}
     (own / "model.onnx").write_bytes(onnx_model(network, weights, metadata=earlier))
     (own / "model.json").unlink()
+    run_marker.seal(own, [own / "model.onnx"])
     assert onnx.load(own / "model.onnx").graph.output[0].name == "logits"
     files = sorted(images.glob("*/0*.png"))
     for before, now in zip(hwnas.predict(own, files), hwnas.predict(run, files), strict=True):
@@ -272,11 +274,23 @@ def test_damaged_files_of_a_run_are_refused(run: Path, tmp_path: Path) -> None:
         spoiled("weights.safetensors", (run / "weights.safetensors").read_bytes()[:-1]),
         spoiled("model.onnx", b"no model"),
         spoiled("result.json", b"[]"),
+        spoiled("result.json", b"{ }"),
+        spoiled("result.json", b'{"front": 3}'),
+        spoiled("model.onnx", other_names(run / "model.onnx")),
     ):
         with pytest.raises(HwnasError) as caught:
             hwnas.export(path, out=tmp_path / "out")
         assert caught.value.exit_code in (2, 6), path.name
     assert not (tmp_path / "out").exists()
+
+
+def other_names(path: Path) -> bytes:
+    """The model with other class names in its metadata: it computes the same."""
+    model = onnx.load(path)
+    for entry in model.metadata_props:
+        entry.value = entry.value.replace("red", "blue")
+    assert model != onnx.load(path)
+    return bytes(model.SerializeToString())
 
 
 def test_files_of_others_stay(run: Path, tmp_path: Path) -> None:
@@ -289,6 +303,10 @@ def test_files_of_others_stay(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is there already"):
         hwnas.export(run, out=tmp_path)
     assert (tmp_path / "model.onnx").read_text() == "mine"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "labels.txt").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"labels\.txt is there already"):
+        hwnas.export(run, out=tmp_path / "own")
 
 
 def test_without_its_images_a_run_is_exported_all_the_same(run: Path, tmp_path: Path) -> None:

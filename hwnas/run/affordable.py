@@ -24,8 +24,8 @@ from hwnas.train.timing import mean_step_s
 
 FEWEST_EPOCHS, FEWEST_STEPS = 8.0, 60.0
 """Of each final training, and of a search: with fewer, a smaller instance is taken."""
-FEWEST_PARENT_EPOCHS = 2.0
-"""The same of a training that begins with the weights of a parent."""
+FEWEST_PARENT_EPOCHS = 0.5
+"""The same from a parent, where a head on frozen features is worth more than epochs (docs/decisions/0066)."""
 _LEFT = 0.75  # of the minutes, for search and training; measuring, verdict and report take the rest
 _WIDE, _SHARP = 0.5, 96  # width and pixels that are kept until there is nothing else to give up
 _VALUE = 20  # multiply-adds that take as long in training as writing a value, measured (docs/decisions/0058)
@@ -77,7 +77,7 @@ def affordable(
 ) -> tuple[ChosenInstance, str]:
     """The instance itself if the minutes train it for 8 epochs, with 60 steps of search, or a smaller one that they do.
 
-    From a parent two epochs are enough, and where its blocks are replaced, nothing is searched by steps.
+    From a parent half an epoch is enough, and where its blocks are replaced, nothing is searched by steps.
     Width is given up first, down to 0.5, then pixels, down to 96, and then what is left of both, by the work; where
     nothing is small enough, the smallest. How long an instance takes follows from a few timed steps of `found` and from
     multiply-adds and values written.

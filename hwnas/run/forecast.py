@@ -163,7 +163,8 @@ def _advice(plan: Plan, guesser: Guesser, found: Guess, minutes: float, enough: 
     if plan.missing:
         cheaper.append("the table measured before, by hwnas profile-device")
     advice = f"{minutes:g} minutes are too few: give about --minutes {short(enough)}, or {', or '.join(cheaper)}"
-    if (epochs := found.training_epochs) is None or epochs >= _FEWEST_EPOCHS or config.train.epochs:
+    settled = config.train.epochs or config.from_parent  # whose heads have learned before
+    if (epochs := found.training_epochs) is None or epochs >= _FEWEST_EPOCHS or settled:
         return advice
     steps = max(1, round(found.steps))
     counted = f"{epochs:.2g} epochs, {steps} {'step' if steps == 1 else 'steps'}"

@@ -241,7 +241,7 @@ def test_a_parent_needs_fewer_passes_and_no_steps_of_search(monkeypatch: pytest.
     image_work = sum(macs(one) + 20 * written(one) for one in network) / 2
     config = a_config(Path("none"), init=NAME, space=NAME, budget="20", minutes=1.0, baseline=False)
     left_s = 0.75 * 60 * 0.5 / 0.72
-    for passes, side in ((2.1, 64), (1.9, 32)):
+    for passes, side in ((0.55, 64), (0.45, 32)):
         unit_s = left_s / (passes * 1000 * image_work)
         monkeypatch.setattr("hwnas.run.affordable._seconds_of_work", lambda *_, unit_s=unit_s: unit_s)
         training = Training(config, strategy("replace"), lambda: 1000, torch.device("cpu"))

@@ -17,7 +17,7 @@ from hwnas.backends.parity import HALF_TOLERANCE, TOLERANCE, Parity
 from hwnas.backends.weights import Weights
 from hwnas.config import Configuration, load_configuration
 from hwnas.data import Dataset
-from hwnas.errors import InputError
+from hwnas.errors import ExportError, InputError
 from hwnas.events import Events
 from hwnas.exporting.description import FORMAT, NAME, description
 from hwnas.exporting.file_kind import FileKind
@@ -33,6 +33,7 @@ from hwnas.schema import read_json, read_json_as
 from hwnas.train import checkpoint
 
 _RANDOM_IMAGES = 16
+_COSTS_TOO_MUCH = "allow more with --max-drop, or leave int8 out of --precision"
 _AGAIN = "put it back from a copy, or start the run anew with --force"
 
 
@@ -76,7 +77,10 @@ def export_run(
     made = []
     with events.track("exporting", len(kinds)) as advance:
         for kind in kinds:
-            made.append(_made(run, kind, out, max_drop))
+            try:
+                made.append(_made(run, kind, out, max_drop))
+            except ExportError as error:
+                raise ExportError(f"{kind.name}: {error}; no file was written", hint=error.hint) from error
             advance()
     for content, one in made:
         write_bytes(one.path, content)
@@ -200,7 +204,9 @@ def _made(run: _Run, kind: FileKind, out: Path, max_drop: float | None) -> tuple
     drop = None
     if dataset is not None:
         allowed = run.config.target.max_drop if max_drop is None else max_drop
-        content, drop = quantised(model_format, content, dataset, allowed, run.config.search.metric)
+        content, drop = quantised(
+            model_format, content, dataset, allowed, run.config.search.metric, hint=_COSTS_TOO_MUCH
+        )
     content = kind.finished(content, pixels)
     images = len(pixels) if real else 0
     return content, ExportedFile(out / kind.name, kind, interface, len(content), parity, images, drop)

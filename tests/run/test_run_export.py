@@ -24,6 +24,7 @@ from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import load_weights, network_module
 from hwnas.cli import app
 from hwnas.errors import HwnasError, InputError
+from hwnas.metrics import Metrics
 from hwnas.run.export_run import ExportedFile
 from hwnas.run.pipeline import run_search
 from hwnas.train import checkpoint
@@ -237,6 +238,21 @@ def test_what_cannot_be_asked_is_one_message(words: list[str], said: str, run: P
     assert done.exit_code == 2, done.output
     assert said in done.stderr
     assert done.stderr.count("error:") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_int8_that_costs_too_much_names_the_file_and_what_to_do(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter((0.9, 0.8))
+    monkeypatch.setattr(Metrics, "value", lambda *_: next(scores))
+    done = command(run, "--precision", "fp32,int8", "--max-drop", "5", "--out", tmp_path / "out", "--quiet")
+    assert done.exit_code == 6, done.output
+    said = " ".join(done.stderr.split())
+    assert "model-int8.onnx: quantising costs 10 points" in said
+    assert "no file was written" in said
+    assert "--max-drop" in said
+    assert "--resume" not in said, "which only the search has"
     assert not (tmp_path / "out").exists()
 
 

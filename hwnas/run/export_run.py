@@ -24,7 +24,7 @@ from hwnas.exporting.file_kind import FileKind
 from hwnas.exporting.model_file import faithful, input_values, quantised, real_images
 from hwnas.exporting.model_metadata import with_interface
 from hwnas.exporting.predict import ModelReader
-from hwnas.files import write_bytes, write_json, write_text
+from hwnas.files import sha256_of, write_bytes, write_json, write_text
 from hwnas.report.run_files import optional, read_result
 from hwnas.run import run_marker
 from hwnas.run.images import images_of
@@ -85,7 +85,9 @@ def export_run(
     for content, one in made:
         write_bytes(one.path, content)
     write_text(out / folder.labels.name, "".join(f"{name}\n" for name in run.reader.names))
-    write_json(out / NAME, description([one.path for _, one in made]))
+    weights = sha256_of(folder.weights)
+    own = description([one.path for _, one in made])
+    write_json(out / NAME, own | {"weights": weights, "files": _earlier(out, weights) | own["files"]})
     return [one for _, one in made]
 
 
@@ -122,6 +124,20 @@ def _check_out(out: Path, names: Sequence[str]) -> None:
             f"{out / there[0]} is there already, and no {NAME} of hwnas beside it says that it may be replaced",
             hint="choose another --out, or move the file away",
         )
+
+
+def _earlier(out: Path, weights: str) -> dict[str, Any]:
+    """What `model.json` says of the files of earlier exports of these weights, as far as they are there unchanged."""
+    said = optional(read_json, out / NAME)
+    files = said.get("files")
+    if said.get("weights") != weights or not isinstance(files, dict):
+        return {}
+    there = {path.name: path for path in out.iterdir()}
+    return {
+        name: facts
+        for name, facts in files.items()
+        if name in there and isinstance(facts, dict) and facts.get("sha256") == sha256_of(there[name])
+    }
 
 
 @dataclass(frozen=True)

@@ -216,6 +216,31 @@ def test_the_command_writes_into_the_run(run: Path, tmp_path: Path) -> None:
     }
 
 
+def test_model_json_keeps_the_files_of_earlier_exports_that_are_there(run: Path, tmp_path: Path) -> None:
+    def listed() -> set[str]:
+        return set(json.loads((tmp_path / "out/model.json").read_text())["files"])
+
+    own, out = Path(shutil.copytree(run, tmp_path / "run")), tmp_path / "out"
+    hwnas.export(own, formats=FORMATS, out=out)
+    before = json.loads((out / "model.json").read_text())["files"]["model.tflite"]
+    hwnas.export(own, precisions="fp16", out=out)
+    assert listed() == {"model.onnx", "model.tflite", "model.ort", "model-fp16.onnx"}
+    assert json.loads((out / "model.json").read_text())["files"]["model.tflite"] == before
+    (out / "model.tflite").unlink()
+    (out / "model.ort").write_bytes(b"of somebody else")
+    hwnas.export(own, out=out)
+    assert listed() == {"model.onnx", "model-fp16.onnx"}
+    tensors, facts = checkpoint.load(own / "weights.safetensors")
+    checkpoint.save(own / "weights.safetensors", {name: 2 * one for name, one in tensors.items()}, facts)
+    hwnas.export(own, out=out)
+    assert listed() == {"model.onnx"}, "the other is of a network that is no more"
+    damaged = {"format": "hwnas model", "weights": sha256((own / "weights.safetensors").read_bytes()).hexdigest()}
+    for files in (3, {"labels.txt": 1, "model.tflite": {}, "..": {"sha256": ""}, "\0": {"sha256": ""}}):
+        (out / "model.json").write_text(json.dumps(damaged | {"files": files}))
+        hwnas.export(own, out=out)
+        assert listed() == {"model.onnx"}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

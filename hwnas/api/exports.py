@@ -41,6 +41,7 @@ class ExportResult:
 
 
 def _facts(one: ExportedFile) -> Mapping[str, Any]:
+    """An int8 file has no difference, only a drop: `parity` is of the network before it was quantised."""
     return {
         "path": str(one.path),
         "format": one.kind.format,
@@ -49,7 +50,7 @@ def _facts(one: ExportedFile) -> Mapping[str, Any]:
         "layout": one.interface.layout,
         "output": one.interface.output,
         "bytes": one.size_bytes,
-        "parity": {"max_difference": one.parity.max_difference, "images": one.images},
+        "parity": {"max_difference": one.parity.max_difference if one.drop is None else None, "images": one.images},
         "val_drop": one.drop,
     }
 

@@ -278,6 +278,18 @@ def test_int8_that_costs_too_much_names_the_file_and_what_to_do(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_int8_file_shows_what_it_costs_not_how_far_the_float_graph_is_off(run: Path, tmp_path: Path) -> None:
+    words = (run, "--precision", "fp32,int8", "--max-drop", "100", "--out", tmp_path)
+    plain, int8 = json.loads(command(*words, "--json").stdout)["files"]
+    assert 0 <= plain["parity"]["max_difference"] < 1e-3
+    assert plain["val_drop"] is None
+    assert int8["parity"]["max_difference"] is None
+    assert int8["val_drop"] is not None
+    shown = command(*words, "--quiet").stdout.splitlines()
+    cells = {name: next(row.split() for row in shown if row.startswith(name)) for name in ("model.onnx", "model-int8")}
+    assert [len(row) for row in cells.values()] == [7, 6]
+
+
 def test_the_one_kind_that_there_is_not_is_left_out_with_a_notice(run: Path, tmp_path: Path) -> None:
     done = command(run, "--format", "ort,onnx", "--precision", "fp16", "--out", tmp_path)
     assert done.exit_code == 0, done.output

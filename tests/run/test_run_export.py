@@ -24,6 +24,7 @@ from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import load_weights, network_module
 from hwnas.cli import app
 from hwnas.errors import HwnasError, InputError
+from hwnas.exporting.model_metadata import INSIDE
 from hwnas.metrics import Metrics
 from hwnas.run.export_run import ExportedFile
 from hwnas.run.pipeline import run_search
@@ -65,7 +66,8 @@ def probabilities(run: Path, pixels: np.ndarray) -> np.ndarray:
     tensors, _ = checkpoint.load(run / "weights.safetensors")
     load_weights(module, {name: tensor.numpy() for name, tensor in tensors.items()})
     facts = metadata_of(run / "model.onnx")
-    mean, std = (np.array(json.loads(facts[f"hwnas.{key}"]))[None, :, None, None] for key in ("mean", "std"))
+    inside = json.loads(facts[INSIDE])
+    mean, std = (np.array(inside[key])[None, :, None, None] for key in ("mean", "std"))
     with torch.inference_mode():
         return module.double()(torch.from_numpy((pixels / 255 - mean) / std)).softmax(1).numpy()
 
@@ -121,6 +123,7 @@ def test_model_json_says_what_the_files_are(everything: tuple[ExportedFile, ...]
         }
         metadata = metadata_of(one.path)
         assert json.loads(metadata["hwnas.preprocess"]) == facts["preprocess"]
+        assert not {"hwnas.mean", "hwnas.std"} & metadata.keys(), "an app would do it once more"
         assert (metadata["stride"], metadata["channels"], metadata["task"]) == ("1", "3", "classify")
         assert (metadata["batch"], metadata["imgsz"]) == ("1", "[8, 8]")
 
@@ -157,14 +160,21 @@ def test_runs_of_earlier_versions_are_read_and_exported(run: Path, images: Path,
     """Whose model is the network alone, on normalised values and up to logits."""
     own = Path(shutil.copytree(run, tmp_path / "run"))
     facts = metadata_of(run / "model.onnx")
-    new = ("stride", "channels", "hwnas.input", "hwnas.output", "hwnas.layout", "hwnas.preprocess")
-    earlier = {name: text for name, text in facts.items() if name not in new} | {"hwnas.layout": "nchw"}
+    new = ("stride", "channels", "hwnas.input", "hwnas.output", "hwnas.layout", "hwnas.preprocess", INSIDE)
+    scale = {f"hwnas.{key}": json.dumps(one) for key, one in json.loads(facts[INSIDE]).items()}
+    earlier = {name: text for name, text in facts.items() if name not in new} | scale | {"hwnas.layout": "nchw"}
     network = Network.from_json(json.loads((run / "architecture.json").read_text())["network"])
     weights = {name: one.numpy() for name, one in checkpoint.load(run / "weights.safetensors")[0].items()}
     (own / "model.onnx").write_bytes(onnx_model(network, weights, metadata=earlier))
     (own / "model.json").unlink()
     assert onnx.load(own / "model.onnx").graph.output[0].name == "logits"
+    last = onnx.load(run / "model.onnx")
+    onnx.helper.set_model_props(last, {name: text for name, text in facts.items() if name != INSIDE} | scale)
+    onnx.save(last, tmp_path / "last.onnx")
     files = sorted(images.glob("*/0*.png"))
+    assert [one.classes for one in hwnas.predict(tmp_path / "last.onnx", files)] == [
+        one.classes for one in hwnas.predict(run, files)
+    ]
     for before, now in zip(hwnas.predict(own, files), hwnas.predict(run, files), strict=True):
         assert dict(before.classes) == pytest.approx(dict(now.classes), abs=1e-4)
     exported = [hwnas.export(one, out=tmp_path / one.parent.name).files[0].path.read_bytes() for one in (own, run)]

@@ -84,7 +84,7 @@ def predict(rng: random.Random, folder: Path, base: Base) -> list[str]:
         model.write_bytes(flipped(rng, model.read_bytes(), rng.choice((1, 5, 50))))
     elif how == 2:
         content = model.read_bytes()
-        start = max(0, content.find(rng.choice((b"names", b"hwnas.mean", b"hwnas.std", b"imgsz", b"hwnas.color"))))
+        start = max(0, content.find(rng.choice((b"names", b"hwnas.normalised_inside", b"imgsz", b"hwnas.color"))))
         model.write_bytes(content[:start] + flipped(rng, content[start : start + 60], 3) + content[start + 60 :])
     else:
         image = "one.png"

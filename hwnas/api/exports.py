@@ -12,7 +12,7 @@ from hwnas.backends.onnx import OPSET
 from hwnas.display import table_html
 from hwnas.errors import InputError
 from hwnas.events import Events, OnEvent
-from hwnas.exporting.file_kind import FileKind
+from hwnas.exporting.file_kind import UNWRITTEN, FileKind
 from hwnas.run.export_run import ExportedFile, export_run
 from hwnas.run.run_folder import RunFolder
 
@@ -41,6 +41,7 @@ class ExportResult:
 
 
 def _facts(one: ExportedFile) -> Mapping[str, Any]:
+    """An int8 file has no difference, only a drop: `parity` is of the network before it was quantised."""
     return {
         "path": str(one.path),
         "format": one.kind.format,
@@ -49,7 +50,7 @@ def _facts(one: ExportedFile) -> Mapping[str, Any]:
         "layout": one.interface.layout,
         "output": one.interface.output,
         "bytes": one.size_bytes,
-        "parity": {"max_difference": one.parity.max_difference, "images": one.images},
+        "parity": {"max_difference": one.parity.max_difference if one.drop is None else None, "images": one.images},
         "val_drop": one.drop,
     }
 
@@ -78,7 +79,8 @@ def export(
     Args:
         run: the folder of a finished run.
         formats: onnx, tflite and ort, one or several.
-        precisions: fp32, fp16 and int8, one or several; int8 needs the images of the run.
+        precisions: fp32, fp16 and int8, one or several, of each format but for .ort in fp16, which is left out; int8
+            needs the images of the run.
         input: type of the pixels from 0 to 255; '' is uint8 for int8 and else float.
         output: what the files end in.
         layout: order of the input's axes; '' is nhwc for tflite and else nchw.
@@ -92,16 +94,18 @@ def export(
         ExportError: a file computes something else than the network, or int8 costs too much.
         StorageError: a file cannot be written.
     """
-    wanted = [
-        FileKind(form, precision, input, output, layout, _several(providers), opset, ir_version)
-        for form in _several(formats)
-        for precision in _several(precisions)
-    ]
+    events = Events.of(on_event)
+    pairs = [(form, precision) for form in _several(formats) for precision in _several(precisions)]
+    written = [pair for pair in pairs if pair not in UNWRITTEN] or pairs
+    wanted = [FileKind(*pair, input, output, layout, _several(providers), opset, ir_version) for pair in written]
+    for pair in pairs:
+        if pair not in written:
+            events.say(f"left out: {UNWRITTEN[pair]}")
     if not wanted:
         raise InputError("an export takes a format and a precision, but none are given", hint='formats="onnx"')
     folder = RunFolder(Path(run))
     target = folder.path / _FOLDER if out is None else Path(out)
-    made = export_run(folder, wanted, target, max_drop=max_drop, events=Events.of(on_event))
+    made = export_run(folder, wanted, target, max_drop=max_drop, events=events)
     return ExportResult(target, tuple(made))
 
 

@@ -20,6 +20,10 @@ from hwnas.errors import ExportError, InputError
 FORMATS: Mapping[str, str] = {"onnx": "onnxruntime", "tflite": "litert", "ort": "onnxruntime"}
 """The runtime that reads each."""
 PRECISIONS = ("fp32", "fp16", "int8")
+UNWRITTEN: Mapping[tuple[str, str], str] = {
+    ("ort", "fp16"): "an .ort file is fp32 or int8, not fp16: ONNX Runtime, which writes it, expands fp16 for its CPU"
+}
+"""The formats and precisions that do not go together, and why."""
 PIXELS = ("float", "uint8")
 PROVIDERS = ("nnapi", "coreml")
 _WHOLE_NUMBERS = "int8 files for LiteRT take uint8 pixels"
@@ -68,11 +72,8 @@ class FileKind:
             raise InputError("a .tflite file reads nhwc, not nchw", hint="leave out --layout, or ask for --format onnx")
         if self.format == "tflite" and (self.precision, self.input) == ("int8", "float"):
             raise InputError(f"{_WHOLE_NUMBERS}, not float", hint="leave out --input, or ask for --precision fp32")
-        if (self.format, self.precision) == ("ort", "fp16"):
-            raise InputError(
-                "an .ort file is fp32 or int8, not fp16: ONNX Runtime, which writes it, expands fp16 for its CPU",
-                hint="ask for --format onnx with --precision fp16",
-            )
+        if reason := UNWRITTEN.get((self.format, self.precision)):
+            raise InputError(reason, hint="ask for --format onnx with --precision fp16")
         oldest = onnx.oldest_ir_version(self.opset)
         if self.ir_version and self.ir_version < oldest:
             raise InputError(

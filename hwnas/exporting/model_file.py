@@ -24,6 +24,7 @@ from hwnas.metric_names import NAMES, Metric
 from hwnas.metrics import Metrics, Tally, class_balanced_choice
 
 _IMAGES, _CALIBRATION_IMAGES, _AT_ONCE = 64, 256, 32
+_COSTS_TOO_MUCH = "allow more with --max-drop and --resume, train longer, or stay with --precision fp32"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def export_model(
     content, parity = faithful(model_format, network, weights, metadata, interface, inputs, read)
     drop = None
     if model_format.quantize is not None:
-        content, drop = quantised(model_format, content, dataset, max_drop, metric)
+        content, drop = quantised(model_format, content, dataset, max_drop, metric, hint=_COSTS_TOO_MUCH)
     model_format.check(content)
     write_bytes(path, content)
     write_text(labels, "\n".join(dataset.classes) + "\n")
@@ -120,9 +121,12 @@ def faithful(
 
 
 def quantised(
-    model_format: ModelFormat, float_model: bytes, dataset: Dataset, max_drop: float, metric: Metric
+    model_format: ModelFormat, float_model: bytes, dataset: Dataset, max_drop: float, metric: Metric, *, hint: str
 ) -> tuple[bytes, float]:
     """The model in int8, and what that costs of the metric on the validation images, 0..1.
+
+    Args:
+        hint: what to do where it costs too much.
 
     Raises:
         ExportError: it costs more than `max_drop` percentage points.
@@ -136,7 +140,7 @@ def quantised(
         raise ExportError(
             f"quantising costs {drop * 100:.2g} points of {NAMES[metric]} on the validation images; at most "
             f"{max_drop:g} are allowed",
-            hint="allow more with --max-drop and --resume, train longer, or stay with --precision fp32",
+            hint=hint,
         )
     return content, drop
 

@@ -11,9 +11,13 @@ from hwnas.arch.network import Network
 from hwnas.backends.interface import Interface
 from hwnas.data import Dataset
 from hwnas.data.reading import PADDING, Reading
+from hwnas.schema import json_as
 
 CHANNELS_OF = {"gray": 1, "rgb": 3}
 """By `hwnas.color`; other models have "none", and as many as there are means."""
+INSIDE = "hwnas.normalised_inside"
+"""Mean and deviation of a file that reads pixels: not `hwnas.mean` and `hwnas.std`, which invite doing it once more."""
+_NORMALISATION = ("hwnas.mean", "hwnas.std", INSIDE)
 
 
 def file_metadata(dataset: Dataset, network: Network, interface: Interface, facts: Mapping[str, str]) -> dict[str, str]:
@@ -49,17 +53,38 @@ def with_interface(metadata: Mapping[str, str], interface: Interface) -> dict[st
     Raises:
         ValueError, KeyError: the metadata are not those that `file_metadata` makes.
     """
+    mean, std = normalisation(metadata)
+    inside = {INSIDE: json.dumps({"mean": mean, "std": std})}
     about = {
         "stride": "1",  # Ultralytics' loader rounds sizes to multiples of it
-        "channels": str(len(json.loads(metadata["hwnas.mean"]))),
+        "channels": str(len(mean)),
+        **(inside if interface.pixels else {"hwnas.mean": json.dumps(mean), "hwnas.std": json.dumps(std)}),
         "hwnas.input": interface.input,
         "hwnas.output": interface.output,
         "hwnas.layout": interface.layout,
+        "hwnas.preprocess": json.dumps(_preprocess(metadata, interface, mean, std)),
     }
-    return dict(metadata) | about | {"hwnas.preprocess": json.dumps(preprocess(metadata, interface))}
+    return {name: text for name, text in metadata.items() if name not in {*about, *_NORMALISATION}} | about
 
 
-def preprocess(metadata: Mapping[str, str], interface: Interface) -> dict[str, Any]:
+def normalisation(
+    metadata: Mapping[str, str], source: str = "the model's metadata:"
+) -> tuple[list[float], list[float]]:
+    """Mean and deviation per channel that the network was trained with, wherever it is that they are applied.
+
+    Raises:
+        InputError, KeyError: they are not there.
+    """
+    if INSIDE in metadata:
+        found = json_as(metadata[INSIDE], dict[str, list[float]], f"{source} {INSIDE}")
+        return found["mean"], found["std"]
+    mean, std = (json_as(metadata[f"hwnas.{key}"], list[float], f"{source} {key}") for key in ("mean", "std"))
+    return mean, std
+
+
+def _preprocess(
+    metadata: Mapping[str, str], interface: Interface, mean: list[float], std: list[float]
+) -> dict[str, Any]:
     """How an app makes of a picture what the file reads: (pixel · scale - mean) / std of the fitted picture."""
     height, width = json.loads(metadata["imgsz"])
     reading = Reading.of_metadata({name.removeprefix("hwnas."): text for name, text in metadata.items()})
@@ -67,7 +92,6 @@ def preprocess(metadata: Mapping[str, str], interface: Interface) -> dict[str, A
     deep = {"values": [reading.low, reading.high]} if (reading.low, reading.high) != (0.0, 65535.0) else {}
     left: dict[str, Any] = {"scale": 1, "mean": 0, "std": 1}
     if not interface.pixels:
-        mean, std = (json.loads(metadata[f"hwnas.{name}"]) for name in ("mean", "std"))
         left = {"scale": 1 / 255, "mean": mean, "std": std}
     return {
         "resize": [height, width],

@@ -25,7 +25,7 @@ from hwnas.errors import DataError, ExportError, InputError
 from hwnas.exporting.array_images import SUFFIXES, array_images
 from hwnas.exporting.image_paths import image_files
 from hwnas.exporting.model_file import input_values
-from hwnas.exporting.model_metadata import CHANNELS_OF
+from hwnas.exporting.model_metadata import CHANNELS_OF, normalisation
 from hwnas.image_size import LARGEST_SIDE, Size
 from hwnas.schema import json_as
 
@@ -112,9 +112,7 @@ class ModelReader:
         self.interface = Interface.of_metadata(metadata)
         numbered = json_as(metadata["names"], dict[str, str], f"{self.lacks} names")
         self.names = [numbered[str(k)] for k in range(len(numbered))]
-        self.mean, self.std = (
-            json_as(metadata[f"hwnas.{key}"], list[float], f"{self.lacks} {key}") for key in ("mean", "std")
-        )
+        self.mean, self.std = normalisation(metadata, self.lacks)
         height, width = json_as(metadata["imgsz"], list[int], f"{self.lacks} imgsz")
         self.size = Size(height, width)
         color = metadata["hwnas.color"]

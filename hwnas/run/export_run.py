@@ -18,14 +18,14 @@ from hwnas.backends.parity import HALF_TOLERANCE, TOLERANCE, Parity
 from hwnas.backends.weights import Weights
 from hwnas.config import Configuration, load_configuration
 from hwnas.data import Dataset
-from hwnas.errors import InputError
+from hwnas.errors import ExportError, InputError
 from hwnas.events import Events
 from hwnas.exporting.description import FORMAT, NAME, description
 from hwnas.exporting.file_kind import FileKind
 from hwnas.exporting.model_file import faithful, input_values, quantised, real_images
 from hwnas.exporting.model_metadata import with_interface
 from hwnas.exporting.predict import ModelReader
-from hwnas.files import write_bytes, write_json, write_text
+from hwnas.files import sha256_of, write_bytes, write_json, write_text
 from hwnas.report.run_files import optional, read_result
 from hwnas.run import run_marker
 from hwnas.run.images import images_of
@@ -34,6 +34,7 @@ from hwnas.schema import read_json, read_json_as
 from hwnas.train import checkpoint
 
 _RANDOM_IMAGES = 16
+_COSTS_TOO_MUCH = "allow more with --max-drop, or leave int8 out of --precision"
 _AGAIN = "put it back from a copy, or start the run anew with --force"
 
 
@@ -77,12 +78,17 @@ def export_run(
     made = []
     with events.track("exporting", len(kinds)) as advance:
         for kind in kinds:
-            made.append(_made(run, kind, out, max_drop))
+            try:
+                made.append(_made(run, kind, out, max_drop))
+            except ExportError as error:
+                raise ExportError(f"{kind.name}: {error}; no file was written", hint=error.hint) from error
             advance()
     for content, one in made:
         write_bytes(one.path, content)
     write_text(out / folder.labels.name, "".join(f"{name}\n" for name in run.reader.names))
-    write_json(out / NAME, description([one.path for _, one in made]))
+    weights = sha256_of(folder.weights)
+    own = description([one.path for _, one in made])
+    write_json(out / NAME, own | {"weights": weights, "files": _earlier(out, weights) | own["files"]})
     return [one for _, one in made]
 
 
@@ -123,6 +129,20 @@ def _check_out(out: Path, names: Sequence[str]) -> None:
             f"{out / there[0]} is there already, and no {NAME} of hwnas beside it says that it may be replaced",
             hint="choose another --out, or move the file away",
         )
+
+
+def _earlier(out: Path, weights: str) -> dict[str, Any]:
+    """What `model.json` says of the files of earlier exports of these weights, as far as they are there unchanged."""
+    said = optional(read_json, out / NAME)
+    files = said.get("files")
+    if said.get("weights") != weights or not isinstance(files, dict):
+        return {}
+    there = {path.name: path for path in out.iterdir()}
+    return {
+        name: facts
+        for name, facts in files.items()
+        if name in there and isinstance(facts, dict) and facts.get("sha256") == sha256_of(there[name])
+    }
 
 
 @dataclass(frozen=True)
@@ -205,7 +225,9 @@ def _made(run: _Run, kind: FileKind, out: Path, max_drop: float | None) -> tuple
     drop = None
     if dataset is not None:
         allowed = run.config.target.max_drop if max_drop is None else max_drop
-        content, drop = quantised(model_format, content, dataset, allowed, run.config.search.metric)
+        content, drop = quantised(
+            model_format, content, dataset, allowed, run.config.search.metric, hint=_COSTS_TOO_MUCH
+        )
     content = kind.finished(content, pixels)
     images = len(pixels) if real else 0
     return content, ExportedFile(out / kind.name, kind, interface, len(content), parity, images, drop)

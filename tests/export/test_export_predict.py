@@ -67,6 +67,9 @@ def test_a_model_that_computes_no_numbers_is_refused(runtime: str, tmp_path: Pat
         ({"imgsz": "[-8, 8]"}, "imgsz must be from 1"),
         ({"hwnas.mean": "[0.5]"}, "mean must be 3 finite numbers"),
         ({"hwnas.std": "[0.2, 0.0, 0.2]"}, "above 0"),
+        ({"hwnas.normalised_inside": '{"mean": [0.5], "std": [0.2]}'}, "mean must be 3 finite numbers"),
+        ({"hwnas.normalised_inside": '{"mean": [0.5, 0.5, 0.5]}'}, "lacks the metadata that hwnas writes: 'std'"),
+        ({"hwnas.normalised_inside": "[0.5]"}, "lacks the metadata that hwnas writes: hwnas.normalised_inside"),
         ({"imgsz": "[16, 16]"}, "cannot use the model"),
     ],
 )

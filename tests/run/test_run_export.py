@@ -24,6 +24,8 @@ from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import load_weights, network_module
 from hwnas.cli import app
 from hwnas.errors import HwnasError, InputError
+from hwnas.exporting.model_metadata import INSIDE
+from hwnas.metrics import Metrics
 from hwnas.run import run_marker
 from hwnas.run.export_run import ExportedFile
 from hwnas.run.pipeline import run_search
@@ -44,12 +46,9 @@ def run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def everything(run: Path) -> tuple[ExportedFile, ...]:
-    """In two folders, as .ort files are not in fp16."""
-    most = hwnas.export(
-        run, formats=FORMATS[:2], precisions=("fp32", "fp16", "int8"), max_drop=100.0, out=run.parent / "everything"
-    )
-    of_ort = hwnas.export(run, formats="ort", precisions=("fp32", "int8"), max_drop=100.0, out=run.parent / "ort")
-    return most.files + of_ort.files
+    """But for .ort in fp16, which is left out."""
+    precisions, out = ("fp32", "fp16", "int8"), run.parent / "everything"
+    return hwnas.export(run, formats=FORMATS, precisions=precisions, max_drop=100.0, out=out).files
 
 
 def metadata_of(path: Path) -> dict[str, str]:
@@ -68,7 +67,8 @@ def probabilities(run: Path, pixels: np.ndarray) -> np.ndarray:
     tensors, _ = checkpoint.load(run / "weights.safetensors")
     load_weights(module, {name: tensor.numpy() for name, tensor in tensors.items()})
     facts = metadata_of(run / "model.onnx")
-    mean, std = (np.array(json.loads(facts[f"hwnas.{key}"]))[None, :, None, None] for key in ("mean", "std"))
+    inside = json.loads(facts[INSIDE])
+    mean, std = (np.array(inside[key])[None, :, None, None] for key in ("mean", "std"))
     with torch.inference_mode():
         return module.double()(torch.from_numpy((pixels / 255 - mean) / std)).softmax(1).numpy()
 
@@ -124,6 +124,7 @@ def test_model_json_says_what_the_files_are(everything: tuple[ExportedFile, ...]
         }
         metadata = metadata_of(one.path)
         assert json.loads(metadata["hwnas.preprocess"]) == facts["preprocess"]
+        assert not {"hwnas.mean", "hwnas.std"} & metadata.keys(), "an app would do it once more"
         assert (metadata["stride"], metadata["channels"], metadata["task"]) == ("1", "3", "classify")
         assert (metadata["batch"], metadata["imgsz"]) == ("1", "[8, 8]")
 
@@ -160,15 +161,22 @@ def test_runs_of_earlier_versions_are_read_and_exported(run: Path, images: Path,
     """Whose model is the network alone, on normalised values and up to logits."""
     own = Path(shutil.copytree(run, tmp_path / "run"))
     facts = metadata_of(run / "model.onnx")
-    new = ("stride", "channels", "hwnas.input", "hwnas.output", "hwnas.layout", "hwnas.preprocess")
-    earlier = {name: text for name, text in facts.items() if name not in new} | {"hwnas.layout": "nchw"}
+    new = ("stride", "channels", "hwnas.input", "hwnas.output", "hwnas.layout", "hwnas.preprocess", INSIDE)
+    scale = {f"hwnas.{key}": json.dumps(one) for key, one in json.loads(facts[INSIDE]).items()}
+    earlier = {name: text for name, text in facts.items() if name not in new} | scale | {"hwnas.layout": "nchw"}
     network = Network.from_json(json.loads((run / "architecture.json").read_text())["network"])
     weights = {name: one.numpy() for name, one in checkpoint.load(run / "weights.safetensors")[0].items()}
     (own / "model.onnx").write_bytes(onnx_model(network, weights, metadata=earlier))
     (own / "model.json").unlink()
     run_marker.seal(own, [own / "model.onnx"])
     assert onnx.load(own / "model.onnx").graph.output[0].name == "logits"
+    last = onnx.load(run / "model.onnx")
+    onnx.helper.set_model_props(last, {name: text for name, text in facts.items() if name != INSIDE} | scale)
+    onnx.save(last, tmp_path / "last.onnx")
     files = sorted(images.glob("*/0*.png"))
+    assert [one.classes for one in hwnas.predict(tmp_path / "last.onnx", files)] == [
+        one.classes for one in hwnas.predict(run, files)
+    ]
     for before, now in zip(hwnas.predict(own, files), hwnas.predict(run, files), strict=True):
         assert dict(before.classes) == pytest.approx(dict(now.classes), abs=1e-4)
     exported = [hwnas.export(one, out=tmp_path / one.parent.name).files[0].path.read_bytes() for one in (own, run)]
@@ -217,6 +225,31 @@ def test_the_command_writes_into_the_run(run: Path, tmp_path: Path) -> None:
     }
 
 
+def test_model_json_keeps_the_files_of_earlier_exports_that_are_there(run: Path, tmp_path: Path) -> None:
+    def listed() -> set[str]:
+        return set(json.loads((tmp_path / "out/model.json").read_text())["files"])
+
+    own, out = Path(shutil.copytree(run, tmp_path / "run")), tmp_path / "out"
+    hwnas.export(own, formats=FORMATS, out=out)
+    before = json.loads((out / "model.json").read_text())["files"]["model.tflite"]
+    hwnas.export(own, precisions="fp16", out=out)
+    assert listed() == {"model.onnx", "model.tflite", "model.ort", "model-fp16.onnx"}
+    assert json.loads((out / "model.json").read_text())["files"]["model.tflite"] == before
+    (out / "model.tflite").unlink()
+    (out / "model.ort").write_bytes(b"of somebody else")
+    hwnas.export(own, out=out)
+    assert listed() == {"model.onnx", "model-fp16.onnx"}
+    tensors, facts = checkpoint.load(own / "weights.safetensors")
+    checkpoint.save(own / "weights.safetensors", {name: 2 * one for name, one in tensors.items()}, facts)
+    hwnas.export(own, out=out)
+    assert listed() == {"model.onnx"}, "the other is of a network that is no more"
+    damaged = {"format": "hwnas model", "weights": sha256((own / "weights.safetensors").read_bytes()).hexdigest()}
+    for files in (3, {"labels.txt": 1, "model.tflite": {}, "..": {"sha256": ""}, "\0": {"sha256": ""}}):
+        (out / "model.json").write_text(json.dumps(damaged | {"files": files}))
+        hwnas.export(own, out=out)
+        assert listed() == {"model.onnx"}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -229,7 +262,7 @@ def test_the_command_writes_into_the_run(run: Path, tmp_path: Path) -> None:
         (["--providers", "qnn"], "must be one of nnapi, coreml, not 'qnn'"),
         (["--opset", "9"], "the ONNX opset must be from 14 to"),
         (["--opset", "21", "--ir-version", "8"], "takes an IR version of at least 10, not 8"),
-        (["--format", "onnx,ort", "--precision", "fp16"], "an .ort file is fp32 or int8, not fp16"),
+        (["--format", "ort", "--precision", "fp16"], "an .ort file is fp32 or int8, not fp16"),
         (["--format", "tflite", "--layout", "nchw"], "a .tflite file reads nhwc"),
         (["--format", "tflite", "--precision", "int8", "--input", "float"], "take uint8 pixels, not float"),
     ],
@@ -240,6 +273,40 @@ def test_what_cannot_be_asked_is_one_message(words: list[str], said: str, run: P
     assert said in done.stderr
     assert done.stderr.count("error:") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_int8_that_costs_too_much_names_the_file_and_what_to_do(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter((0.9, 0.8))
+    monkeypatch.setattr(Metrics, "value", lambda *_: next(scores))
+    done = command(run, "--precision", "fp32,int8", "--max-drop", "5", "--out", tmp_path / "out", "--quiet")
+    assert done.exit_code == 6, done.output
+    said = " ".join(done.stderr.split())
+    assert "model-int8.onnx: quantising costs 10 points" in said
+    assert "no file was written" in said
+    assert "--max-drop" in said
+    assert "--resume" not in said, "which only the search has"
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_int8_file_shows_what_it_costs_not_how_far_the_float_graph_is_off(run: Path, tmp_path: Path) -> None:
+    words = (run, "--precision", "fp32,int8", "--max-drop", "100", "--out", tmp_path)
+    plain, int8 = json.loads(command(*words, "--json").stdout)["files"]
+    assert 0 <= plain["parity"]["max_difference"] < 1e-3
+    assert plain["val_drop"] is None
+    assert int8["parity"]["max_difference"] is None
+    assert int8["val_drop"] is not None
+    shown = command(*words, "--quiet").stdout.splitlines()
+    cells = {name: next(row.split() for row in shown if row.startswith(name)) for name in ("model.onnx", "model-int8")}
+    assert [len(row) for row in cells.values()] == [7, 6]
+
+
+def test_the_one_kind_that_there_is_not_is_left_out_with_a_notice(run: Path, tmp_path: Path) -> None:
+    done = command(run, "--format", "ort,onnx", "--precision", "fp16", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "left out: an .ort file is fp32 or int8" in " ".join(done.stderr.split())
+    assert {path.name for path in tmp_path.iterdir()} == {"model-fp16.onnx", "model.json", "labels.txt"}
 
 
 def test_what_is_no_finished_run_is_one_message(run: Path, tmp_path: Path) -> None:

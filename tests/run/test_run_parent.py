@@ -164,8 +164,8 @@ def test_the_best_replacements_within_the_budget(runs: Runs, monkeypatch: pytest
     assert all(torch.equal(shipped[name], value) for name, value in expected.items())
     assert not (runs.root / "run" / "state" / "distil.safetensors").exists()
     metadata = format_of("onnxruntime", "fp32").metadata((runs.root / "run" / "model.onnx").read_bytes())
-    assert json.loads(metadata["hwnas.mean"]) == list(made_up().parent.preprocessing.mean)
-    assert json.loads(metadata["hwnas.std"]) == list(made_up().parent.preprocessing.std)
+    seen = made_up().parent.preprocessing
+    assert json.loads(metadata["hwnas.normalised_inside"]) == {"mean": list(seen.mean), "std": list(seen.std)}
 
 
 def _of_option(name: str, option: int) -> str:

@@ -74,7 +74,7 @@ def test_a_run_from_arrays_to_predictions(arrays: Path, tmp_path: Path, monkeypa
     metadata = format_of(runtime, "fp32").metadata(model.read_bytes())
     assert json.loads(metadata["imgsz"]) == [height, width]
     assert metadata["hwnas.color"] == {1: "gray", 4: "none"}[channels]
-    assert len(json.loads(metadata["hwnas.mean"])) == channels
+    assert len(json.loads(metadata["hwnas.normalised_inside"])["mean"]) == channels
 
     pixels, labels = levels(30, channels, height, width)
     np.savez(tmp_path / "new.npz", x=pixels, y=labels)

@@ -303,6 +303,11 @@ def test_search_says_which_weights_ship(capsys: pytest.CaptureFixture[str]) -> N
     assert "trained alike" not in out
 
 
+def test_further_lines_of_a_fact_are_below_its_first(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_facts([("time", "in all 2\nsearch [1]")])
+    assert capsys.readouterr().out == "time      in all 2\n          search [1]\n"
+
+
 def test_a_front_is_one_table_with_a_row_for_each_budget(capsys: pytest.CaptureFixture[str]) -> None:
     parts = [
         a_result(folder="2ms", model="model.onnx", verdict="met"),

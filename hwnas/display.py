@@ -11,10 +11,14 @@ _SHOWN = 5
 def table_html(title: str, facts: Mapping[str, object]) -> str:
     """A small table of facts, for `_repr_html_`; all text is escaped."""
     rows = "".join(
-        f'<tr><th style="text-align:left">{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>'
+        f'<tr><th style="text-align:left">{html.escape(name)}</th><td>{_escaped(value)}</td></tr>'
         for name, value in facts.items()
     )
     return f"<table><caption>{html.escape(title)}</caption>{rows}</table>"
+
+
+def _escaped(value: object) -> str:
+    return html.escape(str(value)).replace("\n", "<br>")
 
 
 def ms(value: float) -> str:

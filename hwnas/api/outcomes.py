@@ -138,7 +138,8 @@ class SearchPlan:
     """A search before it is run.
 
     Attributes:
-        lines: for people, by label: data, space, device, table, budget, start, strategy, time.
+        lines: for people, by label: data, space, device, table, budget, start, strategy, time; the last has a
+            line for each stage.
         facts: for programs, with the whole configuration.
     """
 

@@ -118,7 +118,7 @@ def plan_search(
         events.say("reading the images, and timing a few steps, to tell what the minutes are enough for")
     expected = forecast(plan, dataset, clock)
     facts["minutes"] = expected.to_json()
-    more = {"time": str(expected)} | ({"advice": expected.advice} if expected.advice else {})
+    more = {"time": expected.table} | ({"advice": expected.advice} if expected.advice else {})
     return SearchPlan(plan_lines(plan, facts) | more, facts | {"config": plan.config.to_json()})
 
 

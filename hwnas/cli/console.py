@@ -125,9 +125,9 @@ def write(console: Console, markup: str) -> None:
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """On stdout, each fact in a paragraph after its label."""
+    """On stdout, each fact in a paragraph after its label; further lines of it are below its first."""
     for label, text in facts:
-        write(out(), f"[bold]{label:<9}[/] {escape(text)}")
+        write(out(), f"[bold]{label:<9}[/] {escape(text)}".replace("\n", f"\n{' ' * 10}"))
 
 
 def print_json(content: Any) -> None:

@@ -14,6 +14,7 @@ from hwnas.display import ms
 from hwnas.metric_names import NAMES
 from hwnas.report.disturbed import MUCH_DISTURBED, ONLY_SLOWS
 from hwnas.report.earlier_results import judged_ms
+from hwnas.report.shipped_weights import shipped, weights_text
 from hwnas.report.untrained import never_predicted_text
 
 
@@ -33,6 +34,8 @@ def print_result(result: dict[str, Any], folder: Path) -> None:
             console.write(screen, f"[yellow]Not trained enough[/]: {escape(untrained)}.")
         console.write(screen, _verdict(result))
         console.write(screen, _binding(result))
+        if weights := weights_text(result):
+            console.write(screen, f"{weights}.")
         if parent := _parent(result):
             console.write(screen, parent)
         screen.print("")
@@ -81,7 +84,8 @@ def _comparison(result: dict[str, Any]) -> Table:
     table.add_column("")
     table.add_column("found", justify="right")
     if rival:
-        table.add_column("random, trained alike" if result["trained"] else "random, same supernet", justify="right")
+        alike = "random" if "start" in shipped(result) else "random, trained alike"
+        table.add_column(alike if result["trained"] else "random, same supernet", justify="right")
     for label, found, random in (
         ("budget, ms", ms(result["budget_ms"]), ms(result["budget_ms"])),
         ("predicted, ms", ms(result["predicted_ms"]), ms(rival["predicted_ms"]) if rival else ""),

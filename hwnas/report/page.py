@@ -24,6 +24,7 @@ from hwnas.report.run_files import (
     seconds_of_stages,
     winner,
 )
+from hwnas.report.shipped_weights import weights_text
 from hwnas.report.slots import read_slots
 from hwnas.report.untrained import never_predicted_text
 from hwnas.schema import read_json
@@ -49,6 +50,7 @@ def write_report(files: RunFiles) -> None:
         metric=metric_name(result),
         classes=class_table(result),
         never_predicted=never_predicted_text(result),
+        weights=weights_text(result),
         only_slows=ONLY_SLOWS if (number(result, "measured_ms", "rejected") or 0.0) >= MUCH_DISTURBED else "",
         parent=parent_of(result),
         blocks=read_blocks(parent_of(result)),

@@ -56,11 +56,26 @@ class Forecast:
         """Most that the process takes, about."""
         return max((one.memory_mib or 0 for one in self.stages), default=0)
 
+    @property
+    def table(self) -> str:
+        """For people: a line for the whole run, and an aligned one for each stage."""
+        names, times = [one.name for one in self.stages], [short(one.minutes) for one in self.stages]
+        wide, high = (max(map(len, column), default=0) for column in (names, times))
+        rows = (
+            f"{name:<{wide}}  {time:>{high}}  {one.details}".rstrip()
+            for name, time, one in zip(names, times, self.stages, strict=True)
+        )
+        return "\n".join([self._whole, *rows])
+
     def __str__(self) -> str:
+        return f"{self._whole}: {', '.join(map(str, self.stages))}"
+
+    @property
+    def _whole(self) -> str:
         takes = f"about {short(self.takes_minutes)}"
         takes = f"of {self.minutes:g} minutes {takes}" if self.minutes else f"{takes} minutes"
         memory = f", at most {self.memory_mib:,} MiB of memory" if self.memory_mib else ""
-        return f"{takes}{memory}: {', '.join(map(str, self.stages))}"
+        return f"{takes}{memory}"
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON; every time is in minutes, memory is that of the process."""

@@ -2,16 +2,21 @@
 
 Larger inputs show more, and leave less of the parent within a budget. At each size the sums of replacement scores are
 decoded under latencies that are estimated from the measured ends of the range. What is cut out of the parent there is
-not trained: it is judged by a new head on its frozen features, on a few of the images.
+not trained: it is judged by a new head on its frozen features, on a few of the images. That is noisy, so a smaller
+input has to be better beyond the noise.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import mean
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from hwnas.arch.space import SearchSpace
@@ -25,7 +30,7 @@ from hwnas.nas.decode import OptionTable, negative
 from hwnas.nas.supernet import Supernet
 from hwnas.parents import ParentWeights, inherited_start
 from hwnas.parents.blocks import ParentBlocks
-from hwnas.parents.frozen import features, head, trunk
+from hwnas.parents.frozen import PENALTY, features, head, trunk
 from hwnas.parents.inherit import inherit
 from hwnas.parents.replacement import head_loss, replacement_scores
 from hwnas.progress import Progress
@@ -40,6 +45,8 @@ _OF_A_CLASS = 4
 _ENOUGH_MINUTES, _LEAST_SHARE = 12.0, 0.25
 _TARGET = 0.95  # of the budget, as latencies are estimates
 _BATCH = 16  # of replacement scores
+_PENALTIES = (PENALTY, 10 * PENALTY, 100 * PENALTY)  # of a head on few images, the one that validates best
+_NOISE = 2.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,8 @@ class Trial:
     Attributes:
         range_ms: measured, of the smallest and of the largest network.
         network_ms: estimated, of this one.
-        loss: cross entropy on validation images of a head on its frozen features, in nats.
+        losses: cross entropy in nats of a head on its frozen features, for each validation image; by their mean it is
+            judged.
         accuracy: of the same, 0 to 1.
     """
 
@@ -78,8 +86,13 @@ class Trial:
     range_ms: tuple[float, float]
     choices: tuple[int, ...]
     network_ms: float
-    loss: float
+    losses: tuple[float, ...]
     accuracy: float
+
+    @property
+    def loss(self) -> float:
+        """The mean of the losses."""
+        return mean(self.losses)
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -115,6 +128,8 @@ def best_size(
 ) -> ChosenInstance:
     """`largest`, or an instance of a smaller input whose best network within the budget is better before any training.
 
+    Where the noise does not tell them apart, it is the largest of those.
+
     Sizes are compared down to the first one at which the whole parent is within the budget: below, nothing is gained.
     """
     spaces = [largest.space, *smaller][:MOST_SIZES]
@@ -131,11 +146,11 @@ def best_size(
     found = trials(spans, budget_ms, judges(), constrain, progress) if len(spans) > 1 else []
     if not found:
         return largest
-    best = min(found, key=lambda one: one.loss)
+    best, why = preferred(found, math.log(largest.space.classes))
     told = ", ".join(f"{one.loss:.3f} at {one.size}" for one in found)
     reason = (
         f"{best.range_ms[0]:.3g} to {best.range_ms[1]:.3g} ms on {device.id}: validation losses of the best networks "
-        f"within {budget_ms:g} ms, before any training, are {told} pixels"
+        f"within {budget_ms:g} ms, before any training, are {told} pixels{why}"
     )
     space = next(space for space, _ in spans if _size(space) == best.size)
     return replace(largest, space=space, reason=reason, sizes=tuple(one.to_json() for one in found))
@@ -175,6 +190,31 @@ def trials(
     return found
 
 
+def preferred(found: Sequence[Trial], chance: float) -> tuple[Trial, str]:
+    """The largest input that none is better than beyond the noise, and what has to be said of that.
+
+    A loss above chance tells no more than that the network knows nothing: it counts as chance.
+
+    Args:
+        found: from the largest input to the smallest.
+        chance: the loss of a network that knows nothing, in nats.
+    """
+
+    def told(one: Trial) -> NDArray[np.float64]:
+        return np.array(one.losses) if one.loss < chance else np.full(len(one.losses), chance)
+
+    def noise(one: Trial) -> float:
+        return float(_NOISE * (told(one) - told(best)).std() / math.sqrt(len(one.losses)))
+
+    best = min(found, key=lambda one: told(one).mean())
+    taken = next(one for one in found if told(one).mean() - told(best).mean() <= noise(one))
+    unknowing = ", ".join(str(one.size) for one in found if one.loss >= chance)
+    why = f"; at {unknowing} it is no better than chance, {chance:.3f}, and says nothing" if unknowing else ""
+    if taken is not best:
+        why += f"; {best.size} is better by less than the noise, {noise(taken):.3f}, so the larger input is taken"
+    return taken, why
+
+
 def estimated_latency(space: SearchSpace, range_ms: tuple[float, float]) -> AdditiveLatency:
     """Latencies between the measured ends of an instance, as its networks are between these by their work."""
     costs = space.costs(work)
@@ -197,14 +237,16 @@ def _scores(space: SearchSpace, judges: Judges, progress: Progress) -> OptionTab
     return replacement_scores(blocks, images, dataset, head_loss(own), batch_size=_BATCH, progress=progress)
 
 
-def _judged(space: SearchSpace, choices: Sequence[int], judges: Judges) -> tuple[float, float]:
-    """Validation loss and accuracy of a head on the frozen features of a network."""
+def _judged(space: SearchSpace, choices: Sequence[int], judges: Judges) -> tuple[tuple[float, ...], float]:
+    """Validation losses and accuracy of a head on the frozen features of a network; see `Trial`."""
     dataset = judges.at(_size(space))
     network = space.network(space.architecture(choices))
     body = trunk(network, inherit(judges.parent, network))
     train, val = (features(body, one, dataset, device=judges.device) for one in (dataset.train, dataset.val))
-    own = head(train, torch.from_numpy(dataset.train.labels), dataset, balanced=judges.balanced)
-    return head_quality(val, torch.from_numpy(dataset.val.labels), own, dataset, balanced=judges.balanced)
+    labels, seen = (torch.from_numpy(one.labels) for one in (dataset.train, dataset.val))
+    heads = (head(train, labels, dataset, balanced=judges.balanced, penalty=penalty) for penalty in _PENALTIES)
+    found = [head_quality(val, seen, own, dataset, balanced=judges.balanced) for own in heads]
+    return min(found, key=lambda one: mean(one[0]))
 
 
 def head_quality(
@@ -214,11 +256,17 @@ def head_quality(
     dataset: Dataset,
     *,
     balanced: bool,
-) -> tuple[float, float]:
-    """Cross entropy in nats and accuracy of a head on features (N, D) with labels (N,)."""
+) -> tuple[tuple[float, ...], float]:
+    """Cross entropy in nats of each image, with the weight of its class, and accuracy of a head.
+
+    Args:
+        found: features (N, D), with labels (N,).
+    """
     logits = found @ own["weight"].T + own["bias"]
     weights = torch.tensor(dataset.class_weights(balanced=balanced))
-    return float(cross_entropy(logits, labels, weight=weights)), float((logits.argmax(1) == labels).float().mean())
+    shares = weights[labels] / weights[labels].mean()
+    losses = shares * cross_entropy(logits, labels, reduction="none")
+    return tuple(losses.tolist()), float((logits.argmax(1) == labels).float().mean())
 
 
 def _size(space: SearchSpace) -> Size:

@@ -97,8 +97,9 @@ def plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
     if plan.reused is not None:
         chosen = f"; {plan.automatic}" if plan.automatic else ""
         lines["start"] = f"{plan.config.search.init}: {plan.reused}{chosen}"
-    elif plan.automatic is not None and plan.automatic.reason:
-        lines["start"] = f"random weights: {plan.automatic}"
+    else:
+        why = f": {plan.automatic}" if plan.automatic is not None and plan.automatic.reason else ""
+        lines["start"] = f"random weights{why}"
     if facts["parent"] is not None:
         lines["parent"] = parent_line(facts["parent"])
     return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}

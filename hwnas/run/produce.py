@@ -38,11 +38,12 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
             with run.progress.stage("train baseline"), mixed_precision(run.device, on=on):
                 baseline = trained(run, found, rival.choices, own, "train random baseline", choices)
         with run.progress.stage("train"), mixed_precision(run.device, on=on):
-            module = trained(run, found, choices, own, "train")
-            save_weights(run, module)
+            final = trained(run, found, choices, own, "train")
+            save_weights(run, final.module)
         with run.progress.stage("export and verify"):
-            exported = exported_file(run, choices, module)
-            verdicts = measured_verdicts(run, exported, rival.choices if rival else (), baseline)
+            exported = exported_file(run, choices, final.module)
+            random = baseline.module if baseline else None
+            verdicts = measured_verdicts(run, exported, rival.choices if rival else (), random)
         verdict = verdicts.get("model")
         repaired = faster(run, found, choices, verdict) if verdict is not None and repair < _REPAIRS else None
         if verdict is None or repaired is None:
@@ -52,7 +53,7 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
         own = repair_recipe(run, choices, recipe)
         write_architecture(run, choices)
     beside = None if rival is None or baseline is None else (rival, baseline)
-    result = result_of(run, found, choices, module, exported, verdicts, beside, own)
+    result = result_of(run, found, choices, final, exported, verdicts, beside, own)
     write_json(run.folder.result, result)
     write_report(run.folder)
     run_marker.seal(run.folder.path, run.folder.shipped())

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from hwnas.arch.costs import costs
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.devices.verdict import Verdict
@@ -24,7 +22,7 @@ from hwnas.report.earlier_results import current, judged_ms
 from hwnas.run.context import RunContext
 from hwnas.run.parent_facts import parent_result
 from hwnas.run.rival import Rival
-from hwnas.run.training_stage import trained_from
+from hwnas.run.training_stage import Final, trained_from
 from hwnas.schema import checked, read_json_as
 from hwnas.train import Recipe, evaluate
 
@@ -33,21 +31,21 @@ def result_of(
     run: RunContext,
     found: SearchOutcome,
     choices: tuple[int, ...],
-    module: nn.Module,
+    final: Final,
     exported: Exported,
     verdicts: Mapping[str, Verdict],
-    rival: tuple[Rival, nn.Module] | None,
+    rival: tuple[Rival, Final] | None,
     recipe: Recipe,
 ) -> dict[str, Any]:
     """What `result.json` holds, once everything is trained, exported and judged.
 
     Args:
         verdicts: on the model and the baseline; empty where there is no way to the device.
-        rival: the random network and its trained module; None where there is none.
+        rival: the random network with its final weights; None where there is none.
     """
     config, verdict, metric = run.plan.config, verdicts.get("model"), run.plan.config.search.metric
-    test = evaluate(module, run.dataset.test, run.dataset, device=run.device)
-    val = evaluate(module, run.dataset.val, run.dataset, device=run.device)
+    test = evaluate(final.module, run.dataset.test, run.dataset, device=run.device)
+    val = evaluate(final.module, run.dataset.val, run.dataset, device=run.device)
     found_metrics, quantised = test.metrics, {}
     if exported.drop is not None:
         found_metrics = _file_metrics(run, exported.path)
@@ -75,6 +73,7 @@ def result_of(
         "baseline_random": _rival_result(run, found, *rival, verdicts.get("baseline")) if rival else None,
         "trained": config.train.enabled,
         "trained_from": trained_from(found),
+        "weights": final.weights,
         "epochs": recipe.epochs if config.train.enabled else 0,
         "macs": size.macs,
         "params": size.params,
@@ -101,11 +100,11 @@ def _binds(run: RunContext, found: SearchOutcome) -> bool | None:
 
 
 def _rival_result(
-    run: RunContext, found: SearchOutcome, rival: Rival, module: nn.Module, verdict: Verdict | None
+    run: RunContext, found: SearchOutcome, rival: Rival, final: Final, verdict: Verdict | None
 ) -> dict[str, Any]:
     """Of the random network; as a file where that was quantised."""
     if run.model_format.quantize is None:
-        metrics = evaluate(module, run.dataset.test, run.dataset, device=run.device).metrics
+        metrics = evaluate(final.module, run.dataset.test, run.dataset, device=run.device).metrics
     else:
         metrics = _file_metrics(run, run.folder.baseline(run.model_format.suffix))
     size = costs(run.network(rival.choices).graph)
@@ -118,6 +117,7 @@ def _rival_result(
         "matched": rival.near,
         "measured_ms": _milliseconds(verdict),
         "trained_from": trained_from(found),
+        "weights": final.weights,
         "macs": size.macs,
         "params": size.params,
         "peak_bytes": size.peak_bytes,

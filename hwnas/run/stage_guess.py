@@ -58,12 +58,16 @@ class Stage:
     step_s: float | None = None
     trains: bool = False
 
-    def __str__(self) -> str:
+    @property
+    def details(self) -> str:
+        """What is known but its name and its minutes; may be empty."""
         epochs = "" if self.epochs is None else f"{self.epochs:.3g} epochs of {short(self.epoch_s)} s"
         steps = "" if self.step_s is None else f"steps of {short(self.step_s)} s"
         memory = "" if self.memory_mib is None else f"process {self.memory_mib:,} MiB"
-        more = ", ".join(filter(None, (epochs, steps, memory)))
-        return f"{self.name} {short(self.minutes)}" + (f" ({more})" if more else "")
+        return ", ".join(filter(None, (epochs, steps, memory)))
+
+    def __str__(self) -> str:
+        return f"{self.name} {short(self.minutes)}" + (f" ({self.details})" if self.details else "")
 
 
 def short(value: float | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -28,6 +29,17 @@ from hwnas.train.timing import seconds_an_epoch
 REPAIR_SHARE = 0.15
 """Of the minutes: how much longer a run may take where a network has to be repaired."""
 _COMPARED_SHARE, _FEWEST_COMPARED = 0.1, 64  # of the images that a training sees
+
+
+class Final(NamedTuple):
+    """A network with its final weights.
+
+    Attributes:
+        weights: whether these are what a training ended with, or what it began with, or would have.
+    """
+
+    module: nn.Module
+    weights: Literal["trained", "start"]
 
 
 def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> Recipe:
@@ -128,7 +140,7 @@ def trained(
     recipe: Recipe,
     label: str,
     winner: tuple[int, ...] | None = None,
-) -> nn.Module:
+) -> Final:
     """The network with its final weights: trained from those that the supernet gives it (docs/decisions/0010).
 
     Where there is no supernet, it is trained from random ones. From a parent it first gets a head of its own, and the
@@ -147,7 +159,7 @@ def trained(
     if not config.train.enabled:
         if found.supernet is None or not found.supernet.settled:
             recalibrate(module, run.dataset.train, run.dataset, device=run.device)
-        return module
+        return Final(module, "start")
     if run.plan.parent is not None and found.supernet is not None and found.supernet.settled:
         most, compared = own_head_images(recipe, len(run.dataset.train)), _compared_images(run, recipe)
         fit_own_head(run, choices, module, most=most, compared=compared, label=label)
@@ -155,7 +167,9 @@ def trained(
     if found.supernet is not None and not config.train.epochs:
         start = _start(run, module, recipe, settled=found.supernet.settled)
     module = _to_the_end(run, module, kept_training(run, choices, winner), recipe, label)
-    return module if start is None else _better(run, start, module, recipe, label)
+    if start is not None:
+        module = _better(run, start, module, recipe, label)
+    return Final(module, "start" if module is start else "trained")
 
 
 def kept_training(run: RunContext, choices: tuple[int, ...], winner: tuple[int, ...] | None = None) -> Path:

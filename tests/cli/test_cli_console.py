@@ -279,6 +279,7 @@ def a_result(**changes: Any) -> dict[str, Any]:
         ({"budget_met": None, "verdict": "too close"}, ["Too close to tell"]),
         ({"budget_met": None, "verdict": "unstable"}, ["Verdict unstable", "60%", "--resume"]),
         ({"trained": False}, ["same supernet"]),
+        ({"weights": "start"}, ["trained alike"]),  # damaged: of the random network nothing is told
     ],
 )
 def test_search_says_what_came_out(
@@ -290,6 +291,21 @@ def test_search_says_what_came_out(
     assert out.splitlines()[-1] == "Next: hwnas predict runs/[a] IMAGE"
     for words in (*expected, "runs/[a]/model.onnx", "runs/[a]/report.html"):
         assert words in out
+
+
+def test_search_says_which_weights_ship(capsys: pytest.CaptureFixture[str]) -> None:
+    result = a_result()
+    print_result(
+        result | {"weights": "start", "baseline_random": result["baseline_random"] | {"weights": "trained"}}, Path()
+    )
+    out = capsys.readouterr().out
+    assert "The network found ships the weights that its training began with, which validate better; the random" in out
+    assert "trained alike" not in out
+
+
+def test_further_lines_of_a_fact_are_below_its_first(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_facts([("time", "in all 2\nsearch [1]")])
+    assert capsys.readouterr().out == "time      in all 2\n          search [1]\n"
 
 
 def test_a_front_is_one_table_with_a_row_for_each_budget(capsys: pytest.CaptureFixture[str]) -> None:

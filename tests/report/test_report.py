@@ -218,6 +218,20 @@ def test_page_of_another_metric_and_of_a_rival_that_is_near(folder: RunFolder) -
     )
 
 
+def test_page_says_which_weights_ship(folder: RunFolder) -> None:
+    for own, other, said, how in (
+        ("trained", "trained", "Both networks ship the weights that their trainings ended with.", "trained alike"),
+        ("start", "start", "trainings began with, which validate better.", "trained by the same recipe"),
+        ("trained", "start", "ended with; the random one those that its training began with", "trained by the same"),
+    ):
+        rival = a_result()["baseline_random"] | {"weights": other}
+        text = page_of(folder, a_result(weights=own, baseline_random=rival)).text
+        assert said in text
+        assert how in text
+    text = page_of(folder, a_result(weights="start", baseline_random=None)).text
+    assert "The network found ships the weights that its training began with, which validate better." in text
+
+
 def test_of_many_classes_the_worst_are_shown_and_no_matrix(folder: RunFolder) -> None:
     right = np.arange(60) % 10 + 1
     confusion = np.diag(right) + np.roll(np.diag(11 - right), 1, axis=1)

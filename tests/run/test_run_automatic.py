@@ -84,7 +84,7 @@ def test_photos_without_colour_are_none_for_a_parent(tmp_path: Path, here: Calla
     plan = make_plan(PLAIN.changed(data={"source": str(tmp_path)}, space={"resolution": 32}), tmp_path / "tables")
     assert plan.automatic == Automatic()
     assert (plan.whole.name, plan.config.search.init, plan.strategy.name) == ("mobile@w0.5-r32", "", "gumbel")
-    assert "start" not in plan_lines(plan, plan_facts(plan))
+    assert plan_lines(plan, plan_facts(plan))["start"] == "random weights"
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def assert_head(told: dict[str, Any], config: Configuration, run: Path) -> None:
 def test_random_weights_are_one_word_away(runs: Callable[..., Configuration], tmp_path: Path) -> None:
     plan = make_plan(runs(init="none"), tmp_path / "tables")
     assert (plan.automatic, plan.parent, plan.strategy.name) == (None, None, "gumbel")
-    assert "start" not in plan_lines(plan, plan_facts(plan))
+    assert plan_lines(plan, plan_facts(plan))["start"] == "random weights"
     assert plan_facts(plan)["init_auto"] is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,12 @@ def test_a_plan_without_minutes_says_how_long_it_takes(
     takes = sum(one["minutes"] for one in stages.values())
     assert short.facts["minutes"]["takes"] == pytest.approx(takes)
     memory = max(one["memory_mib"] or 0 for one in stages.values())
-    assert short.lines["time"].startswith(f"about {takes:.2g} minutes, at most {memory:,} MiB of memory: so far")
+    whole, *rows = short.lines["time"].splitlines()
+    assert whole == f"about {takes:.2g} minutes, at most {memory:,} MiB of memory"
+    assert [row.split("  ")[0] for row in rows] == list(stages)
+    ends = {len(re.match(r".*?  +[\d.e+]+", row)[0]) for row in rows}
+    assert len(ends) == 1  # aligned
+    assert short.lines["start"] == "random weights"
     assert f"process {stages['search']['memory_mib']:,} MiB" in short.lines["time"]
     assert "advice" not in short.lines
     alone = planned(0.05, train=False).facts["minutes"]["stages"]

@@ -95,13 +95,14 @@ def test_a_plan_with_a_budget_in_milliseconds_compares_input_sizes(runs: Runs, m
     monkeypatch.setattr(instance_choice, "space_rungs", lambda _: ((WIDTH, 0),))
     monkeypatch.setattr(instance_choice, "LADDER", (24,))
     monkeypatch.setattr(input_size, "_SCORED", 4)
+    monkeypatch.setattr(input_size, "_NOISE", 0.0)
     whole_ms = macs(SPACE.network(SPACE.architecture([0] * len(SPACE.options))).graph) / 1e6
     plan = make_plan(runs.config(width=0.0, resolution=0, budget=f"{0.9 * whole_ms:.6f}"), runs.tables)
     facts = plan_facts(plan)
     assert [one["input"] for one in facts["input_sizes"]] == [[32, 32], [24, 24]]
     least = min(facts["input_sizes"], key=lambda one: one["validation_loss"])
     assert list(plan.space.input_shape[1:]) == least["input"]
-    assert plan.config.space.resolution == least["input"][0]  # which a resumed run has in its configuration
+    assert plan.config.space.resolution == plan.space.input_shape[1]  # which a resumed run has in its configuration
     assert "before any training" in plan_lines(plan, facts)["space"]
     assert "input_sizes" not in plan_facts(make_plan(runs.config(), runs.tables))
 

@@ -454,7 +454,8 @@ def test_weights_that_training_made_worse_do_not_ship(
 
     monkeypatch.setattr(training_stage, "train", spoilt)
     monkeypatch.setattr(training_stage, "evaluate", sharp)
-    runs(**changes, baseline=False)
+    result = runs(**changes, baseline=False)
+    assert result["weights"] == ("start" if kept else "trained")
     weights, _ = checkpoint.load(runs.root / "run" / "weights.safetensors")
     assert any(bool(value.any()) for name, value in weights.items() if name.endswith(".weight")) is kept
     entries = [(one["weights"], one["start"], one["trained"]) for one in runs.events("kept")]
@@ -485,15 +486,17 @@ def test_weights_that_training_began_with_are_not_made_up_from_its_end(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training_stage, "_better", lambda run, start, *_: start)
-    runs(baseline=False)
+    first = runs()
+    assert first["weights"] == first["baseline_random"]["weights"] == "start"
     path = runs.root / "run" / "weights.safetensors"
     weights = path.read_bytes()
     path.unlink()
     with pytest.raises(InputError, match=r"weights\.safetensors is missing") as caught:
-        runs(baseline=False, resume=True)
+        runs(resume=True)
     assert "delete it and result.json" in caught.value.hint
     (runs.root / "run" / "result.json").unlink()
-    runs(baseline=False, resume=True)
+    again = runs(resume=True)
+    assert again["weights"] == again["baseline_random"]["weights"] == "start"
     assert path.read_bytes() == weights
 
 

@@ -241,6 +241,7 @@ def test_model_json_keeps_the_files_of_earlier_exports_that_are_there(run: Path,
     assert listed() == {"model.onnx", "model-fp16.onnx"}
     tensors, facts = checkpoint.load(own / "weights.safetensors")
     checkpoint.save(own / "weights.safetensors", {name: 2 * one for name, one in tensors.items()}, facts)
+    run_marker.seal(own, [own / name for name in ("weights.safetensors", "model.onnx")])
     hwnas.export(own, out=out)
     assert listed() == {"model.onnx"}, "the other is of a network that is no more"
     damaged = {"format": "hwnas model", "weights": sha256((own / "weights.safetensors").read_bytes()).hexdigest()}

@@ -2,8 +2,7 @@
 
 Larger inputs show more, and leave less of the parent within a budget. At each size the sums of replacement scores are
 decoded under latencies that are estimated from the measured ends of the range. What is cut out of the parent there is
-not trained: it is judged by a new head on its frozen features, on a few of the images. That is noisy, so a smaller
-input has to be better beyond the noise.
+not trained: it is judged by a new head on its frozen features, on a few of the images.
 """
 
 from __future__ import annotations
@@ -14,9 +13,7 @@ from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from hwnas.arch.space import SearchSpace
@@ -46,7 +43,6 @@ _ENOUGH_MINUTES, _LEAST_SHARE = 12.0, 0.25
 _TARGET = 0.95  # of the budget, as latencies are estimates
 _BATCH = 16  # of replacement scores
 _PENALTIES = (PENALTY, 10 * PENALTY, 100 * PENALTY)  # of a head on few images, the one that validates best
-_NOISE = 2.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -128,8 +124,6 @@ def best_size(
 ) -> ChosenInstance:
     """`largest`, or an instance of a smaller input whose best network within the budget is better before any training.
 
-    Where the noise does not tell them apart, it is the largest of those.
-
     Sizes are compared down to the first one at which the whole parent is within the budget: below, nothing is gained.
     """
     spaces = [largest.space, *smaller][:MOST_SIZES]
@@ -191,7 +185,7 @@ def trials(
 
 
 def preferred(found: Sequence[Trial], chance: float) -> tuple[Trial, str]:
-    """The largest input that none is better than beyond the noise, and what has to be said of that.
+    """The input of the least loss, the largest of equal ones, and what has to be said of it.
 
     A loss above chance tells no more than that the network knows nothing: it counts as chance.
 
@@ -199,19 +193,9 @@ def preferred(found: Sequence[Trial], chance: float) -> tuple[Trial, str]:
         found: from the largest input to the smallest.
         chance: the loss of a network that knows nothing, in nats.
     """
-
-    def told(one: Trial) -> NDArray[np.float64]:
-        return np.array(one.losses) if one.loss < chance else np.full(len(one.losses), chance)
-
-    def noise(one: Trial) -> float:
-        return float(_NOISE * (told(one) - told(best)).std() / math.sqrt(len(one.losses)))
-
-    best = min(found, key=lambda one: told(one).mean())
-    taken = next(one for one in found if told(one).mean() - told(best).mean() <= noise(one))
+    taken = min(found, key=lambda one: min(one.loss, chance))
     unknowing = ", ".join(str(one.size) for one in found if one.loss >= chance)
     why = f"; at {unknowing} it is no better than chance, {chance:.3f}, and says nothing" if unknowing else ""
-    if taken is not best:
-        why += f"; {best.size} is better by less than the noise, {noise(taken):.3f}, so the larger input is taken"
     return taken, why
 
 

@@ -277,20 +277,12 @@ def a_trial(side: int, *losses: float) -> Trial:
     ("found", "side", "why"),
     [
         ([a_trial(80, 1.0, 1.2, 1.1), a_trial(64, 0.5, 0.7, 0.6)], 64, ""),
-        (
-            [a_trial(80, 1.0, 0.2, 1.1), a_trial(64, 0.5, 0.9, 0.6)],
-            80,
-            "; 64 is better by less than the noise, 0.653, so the larger input is taken",
-        ),
-        (
-            [a_trial(96, 1.6, 1.8, 1.7), a_trial(80, 1.0, 0.2, 1.1), a_trial(64, 0.5, 0.9, 0.6)],
-            80,
-            "; 64 is better by less than the noise, 0.653, so the larger input is taken",
-        ),
+        ([a_trial(80, 1.0, 0.2, 1.1), a_trial(64, 0.5, 0.9, 0.6)], 64, ""),
+        ([a_trial(80, 0.5, 0.6), a_trial(64, 0.6, 0.5)], 80, ""),
         (
             [a_trial(80, 9.0, 1.0, 1.0), a_trial(64, 1.7, 1.8, 1.8)],  # 3.7 nats are no worse than chance
-            80,
-            "; at 80 it is no better than chance, 1.792, and says nothing; 64 is better by less than the noise",
+            64,
+            "; at 80 it is no better than chance, 1.792, and says nothing",
         ),
         (
             [a_trial(80, 9.0, 1.0, 1.0), a_trial(64, 1.9, 1.8, 1.8)],
@@ -300,7 +292,7 @@ def a_trial(side: int, *losses: float) -> Trial:
         ([a_trial(80, 1.2, 1.0, 1.0), a_trial(64, 9.0, 0.0, 0.1)], 80, "; at 64 it is no better than chance, 1.792"),
     ],
 )
-def test_a_smaller_input_has_to_be_better_beyond_the_noise(found: list[Trial], side: int, why: str) -> None:
+def test_the_least_loss_below_chance_takes_the_input(found: list[Trial], side: int, why: str) -> None:
     taken, said = input_size.preferred(found, float(np.log(6)))
     assert taken.size == Size.square(side)
     assert said.startswith(why)

@@ -169,11 +169,6 @@ def calibration_inputs(dataset: Dataset, interface: Interface = BARE) -> NDArray
     return as_read(dataset.train.subset(chosen), dataset, interface)
 
 
-def real_inputs(dataset: Dataset) -> NDArray[np.float32]:
-    """Up to 64 test images, evenly picked, as the network reads them: (n, C, H, W)."""
-    return as_read(real_images(dataset), dataset, BARE)
-
-
 def real_images(dataset: Dataset) -> Images:
     """Up to 64 test images, evenly picked."""
     chosen = np.linspace(0, len(dataset.test) - 1, min(_IMAGES, len(dataset.test))).astype(np.int64)

@@ -17,7 +17,7 @@ from hwnas.backends.torch import export_weights, network_module
 from hwnas.backends.weights import random_weights
 from hwnas.data import Dataset, Images
 from hwnas.errors import ExportError
-from hwnas.exporting.model_file import calibration_inputs, export_model, file_metrics, real_inputs
+from hwnas.exporting.model_file import calibration_inputs, export_model, file_metrics, real_images
 
 SPACE = space_instance("toy", width=1.0, resolution=8, channels=1, classes=4)
 NETWORK: Network = SPACE.network(SPACE.architecture((1, 0, 1, 2)))
@@ -139,4 +139,4 @@ def test_the_same_network_gives_the_same_file(tmp_path: Path) -> None:
         export_model(file, model_format, NETWORK, export_weights(module), data, {}, labels=file.with_name("labels.txt"))
     assert files[0].read_bytes() == files[1].read_bytes()
     assert "date" not in model_format.metadata(files[0].read_bytes())
-    assert len(real_inputs(data)) == 36
+    assert len(real_images(data)) == 36

@@ -19,12 +19,13 @@ from PIL import Image
 from torch import nn
 
 from hwnas.arch import Network, SlotSpace, space_instance
+from hwnas.backends.interface import BARE
 from hwnas.backends.model_format import format_of
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.data import Dataset, load_dataset, to_input
 from hwnas.data.reading import Reading
 from hwnas.errors import DataError, ExportError, InputError, StorageError
-from hwnas.exporting.model_file import Exported, export_model, real_inputs
+from hwnas.exporting.model_file import Exported, as_read, export_model, real_images
 from hwnas.exporting.predict import predict
 
 FACTS = {"architecture": "[]", "device": "host", "budget_ms": "1.5"}
@@ -101,7 +102,7 @@ def with_litert(path: Path, inputs: np.ndarray) -> np.ndarray:
 
 def test_the_file_computes_what_torch_computes(made: Made) -> None:
     exported = made.export()
-    inputs = real_inputs(made.dataset)
+    inputs = as_read(real_images(made.dataset), made.dataset, BARE)
     own = (with_onnxruntime if made.model_format.suffix == ".onnx" else with_litert)(made.path, inputs)
     with torch.no_grad():
         expected = made.module(torch.from_numpy(inputs)).numpy()

@@ -95,7 +95,6 @@ def test_a_plan_with_a_budget_in_milliseconds_compares_input_sizes(runs: Runs, m
     monkeypatch.setattr(instance_choice, "space_rungs", lambda _: ((WIDTH, 0),))
     monkeypatch.setattr(instance_choice, "LADDER", (24,))
     monkeypatch.setattr(input_size, "_SCORED", 4)
-    monkeypatch.setattr(input_size, "_NOISE", 0.0)
     whole_ms = macs(SPACE.network(SPACE.architecture([0] * len(SPACE.options))).graph) / 1e6
     plan = make_plan(runs.config(width=0.0, resolution=0, budget=f"{0.9 * whole_ms:.6f}"), runs.tables)
     facts = plan_facts(plan)

@@ -13,10 +13,12 @@ from hwnas.devices.estimate import REFERENCE_DRIFT, accepted, by_name, disagreem
 from hwnas.devices.rounds import Round
 from hwnas.errors import MissingRowsError
 from hwnas.latency.calibrate import VERDICT_ROUNDS
+from hwnas.latency.model import margin
 from hwnas.latency.table import LatencyTable, Noise
 
 _PROCESSES = 2
 _MOST_OF = 0.9
+_STEADY = 0.015  # repeatability of whole networks on a machine that does nothing else: three times the usual 0.5 %
 
 
 def noise_of(rounds: Sequence[Round]) -> Noise:
@@ -33,8 +35,8 @@ def noise_of(rounds: Sequence[Round]) -> Noise:
 
 
 def load_warning(table: LatencyTable, space: SearchSpace) -> str:
-    """What to tell people of a table that was mostly measured for `space` under load, or drifted meanwhile."""
-    noise = table.noise.get(space.signature)
+    """What to tell people of a table that was measured for `space` under load, or drifted, or has a wide margin."""
+    noise, own = table.noise.get(space.signature), table.validations.get(space.signature)
     if noise is None:
         return ""
     again = f"and run hwnas profile-device --again {instance_options(space)}"
@@ -48,6 +50,12 @@ def load_warning(table: LatencyTable, space: SearchSpace) -> str:
             f"warning: the reference model was {abs(noise.drift):.0%} {'slower' if noise.drift > 0 else 'faster'} at "
             f"the end than at the beginning while {space.name} was measured, so its latencies mix both: let the device "
             f"cool, or set its governor, {again}"
+        )
+    if own is not None and own.repeatability > _STEADY and margin(own.sigma) > 2 * margin(own.mape):
+        return (
+            f"warning: other work disturbed whole networks of {space.name} while they were measured: twice, they "
+            f"differed by {own.repeatability:.1%}, so searches leave {margin(own.sigma):.0%} of a budget, and not the "
+            f"{margin(own.mape):.0%} that the error of predictions asks for: close other programs {again}"
         )
     return ""
 

@@ -22,7 +22,7 @@ from hwnas.latency import build, journal
 from hwnas.latency.build import complete
 from hwnas.latency.missing_rows import lacking, open_table
 from hwnas.latency.noise import load_warning, noise_of, refuse_too_few
-from hwnas.latency.table import LatencyTable, Noise
+from hwnas.latency.table import LatencyTable, Noise, Validation
 from hwnas.latency.table_files import load_table, save_table
 from hwnas.progress import Silent
 
@@ -137,6 +137,22 @@ def test_a_drift_while_measuring_is_told() -> None:
     assert load_warning(table, TOY) == ""
     table.noise[TOY.signature] = replace(noise, load=0.9)
     assert "other work took 90%" in load_warning(table, TOY)
+
+
+def test_a_margin_that_other_work_made_wide_is_told() -> None:
+    table = table_of()
+    table.noise[TOY.signature] = Noise(0.5)
+    disturbed = Validation(24, 1.0, 1.0, 0.007, 1.0, 1.0, 0.056, 0.035)
+    table.validations[TOY.signature] = disturbed
+    share = 1 - 1 / (1 + 0.056 * 1.749 / 0.789)  # one prediction more after 24 networks, without their largest tenth
+    assert f"searches leave {share:.0%} of a budget" in load_warning(table, TOY)
+    for quiet in (
+        replace(disturbed, repeatability=0.005),
+        replace(disturbed, mape=0.05),
+        replace(disturbed, sigma=0.01),
+    ):
+        table.validations[TOY.signature] = quiet
+        assert load_warning(table, TOY) == ""
 
 
 def test_a_second_space_leaves_the_reference_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

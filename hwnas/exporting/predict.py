@@ -25,14 +25,13 @@ from hwnas.errors import DataError, ExportError, InputError
 from hwnas.exporting.array_images import SUFFIXES, array_images
 from hwnas.exporting.image_paths import image_files
 from hwnas.exporting.model_file import input_values
-from hwnas.exporting.model_metadata import CHANNELS_OF, normalisation
+from hwnas.exporting.model_metadata import CHANNELS_OF, LUMA, normalisation
 from hwnas.image_size import LARGEST_SIDE, Size
 from hwnas.schema import json_as
 
 OnUnreadable: TypeAlias = Callable[[Path, DataError], None]
 """Is told of an image that cannot be read."""
 
-_LUMA = np.array([0.299, 0.587, 0.114])
 _AT_ONCE = 256  # images that are held in memory
 
 
@@ -196,12 +195,12 @@ def _pixels(path: Path, size: Size, *, gray: bool, reading: Reading) -> NDArray[
     data = BytesIO()
     try:
         data = BytesIO(read_bytes(path))
-        pixels = image.read(data, resolution=size, reading=reading)
+        pixels = image.read(data, resolution=size, reading=reading, whole=True)
     except image.UNREADABLE as error:
         reason = (isinstance(error, OSError) and error.strerror) or reason_of(error, data)
         raise DataError(f"cannot read the image {path}: {reason}", hint=f"accepted are {image.KINDS}") from error
     if gray:
-        return np.round(np.tensordot(_LUMA, pixels, 1)[None]).astype(np.uint8)
+        return np.round(np.tensordot(np.array(LUMA), pixels, 1)[None]).astype(np.uint8)
     return pixels
 
 

@@ -110,6 +110,9 @@ def test_model_json_says_what_the_files_are(everything: tuple[ExportedFile, ...]
         assert facts["input"] == {"name": "input", "dtype": dtype, "shape": shape}
         assert facts["output"] == {"name": "probabilities", "dtype": "float32", "shape": [1, 3]}
         assert facts["preprocess"] == {
+            "decode": "whole",
+            "orientation": "exif",
+            "transparent": "white",
             "resize": [8, 8],
             "fit": "crop",
             "interpolation": "bilinear",

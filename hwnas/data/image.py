@@ -58,7 +58,7 @@ UNREADABLE = (
 """What Pillow raises on a damaged or hostile file."""
 
 _SPARE = 4
-"""A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as each side keeps so many times what is wanted of it."""
+"""A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size where each side keeps so many times the pixels wanted of it."""
 
 _ORIENTATION = 0x0112  # in EXIF; from 5 on, width and height change places
 

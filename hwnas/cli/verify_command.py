@@ -15,6 +15,7 @@ from hwnas.asked_paths import is_missing, missing_model
 from hwnas.cli import console, options
 from hwnas.display import ms
 from hwnas.errors import INTERRUPTED_EXIT_CODE, BudgetMissedError, InputError, UndecidedError
+from hwnas.report.disturbed import in_spite_text
 
 if TYPE_CHECKING:
     from hwnas.devices.measure_file import Verification
@@ -316,7 +317,8 @@ def _told(run: Sustained) -> list[str]:
 def _verdict(result: Verification) -> str:
     where, one = escape(result.device.id), result.verdict
     if result.budget_met:
-        return f"[green]Budget met[/], measured on {where}."
+        spite = in_spite_text(one.rejected)
+        return f"[green]Budget met[/], measured on {where}. {spite}".rstrip()
     if one.state == "no budget":
         return f"Measured on {where}; no budget was given."
     if one.state == "met":

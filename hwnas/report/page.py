@@ -10,7 +10,7 @@ import jinja2
 from hwnas.errors import InputError
 from hwnas.files import write_bytes
 from hwnas.report.classes import class_table, metric_name
-from hwnas.report.disturbed import MUCH_DISTURBED, ONLY_SLOWS
+from hwnas.report.disturbed import in_spite_text
 from hwnas.report.filters import FILTERS
 from hwnas.report.parent_section import parent_of, read_blocks
 from hwnas.report.run_files import (
@@ -26,7 +26,7 @@ from hwnas.report.run_files import (
 )
 from hwnas.report.shipped_weights import weights_text
 from hwnas.report.slots import read_slots
-from hwnas.report.untrained import never_predicted_text
+from hwnas.report.untrained import is_untrained, never_predicted_text
 from hwnas.schema import read_json
 
 
@@ -51,7 +51,8 @@ def write_report(files: RunFiles) -> None:
         classes=class_table(result),
         never_predicted=never_predicted_text(result),
         weights=weights_text(result),
-        only_slows=ONLY_SLOWS if (number(result, "measured_ms", "rejected") or 0.0) >= MUCH_DISTURBED else "",
+        untrained=is_untrained(result),
+        in_spite=in_spite_text(number(result, "measured_ms", "rejected")),
         parent=parent_of(result),
         blocks=read_blocks(parent_of(result)),
         config=optional(asked, files.config),

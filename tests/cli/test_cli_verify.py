@@ -66,6 +66,17 @@ def sustained(monkeypatch: pytest.MonkeyPatch, last_us: float, ended: str = "") 
     monkeypatch.setattr(module, "run_sustained", lambda *_, **__: found)
 
 
+def test_a_budget_that_is_met_without_a_quiet_round_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = Verdict(0.9, 1.0, (None, 0.95), 0, 1.0, 0.9, "met", rounds=60, processes=5)
+    monkeypatch.setattr(module, "measure_verdict", lambda device, models, *_, **__: dict.fromkeys(models, verdict))
+    done = hwnas(made(), "--budget-ms", 1, "--quiet")
+    assert done.exit_code == 0
+    assert (
+        "Budget met, measured on host. Other work disturbed 100% of the rounds; that only ever slows a call, so the "
+        "model keeps its budget all the same."
+    ) in done.stdout
+
+
 @pytest.mark.parametrize(
     ("state", "code", "said", "upcoming"),
     [

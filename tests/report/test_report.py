@@ -312,6 +312,17 @@ def test_a_budget_that_was_met_on_a_busy_device_takes_a_word(folder: RunFolder, 
     assert said not in page_of(folder, busy | {"budget_met": None, "verdict": "unstable"}).text
 
 
+def test_a_network_that_says_one_class_alone_is_no_success(folder: RunFolder) -> None:
+    for path in (folder.evaluated, folder.log_file):
+        path.unlink()
+    one = Metrics(np.array([[120, 0], [80, 0]]), 0).to_json(("cat", "dog"))
+    page = page_of(folder, a_result(metrics=one))
+    assert "Budget met, but not trained enough" in page.text
+    assert "every test image is taken for 'cat'; give more --minutes or --epochs" in page.text
+    assert ("header", {"class": "unstable"}) in page.tags
+    assert ("header", {"class": "met"}) in page_of(folder, a_result()).tags
+
+
 def test_page_loads_nothing(folder: RunFolder) -> None:
     page = page_of(folder, a_result())
     assert "://" not in folder.report.read_text()

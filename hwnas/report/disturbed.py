@@ -11,6 +11,6 @@ def in_spite_text(rejected: float | None) -> str:
     if rejected is None or rejected < _MUCH:
         return ""
     return (
-        f"Other work disturbed {rejected:.0%} of the rounds; that only ever slows a call, so the model keeps its budget "
-        "all the same."
+        f"Other work disturbed {rejected:.0%} of the rounds; that only ever slows a call, so the model keeps its "
+        "budget all the same."
     )

@@ -9,6 +9,7 @@ import jinja2
 
 from hwnas.errors import InputError
 from hwnas.files import write_bytes
+from hwnas.report.asked import asked_words
 from hwnas.report.classes import class_table, metric_name
 from hwnas.report.disturbed import in_spite_text
 from hwnas.report.filters import FILTERS
@@ -43,6 +44,7 @@ def write_report(files: RunFiles) -> None:
     architecture = optional(read_json, files.architecture)
     events = read_events(files.log_file)
     budget_ms = number(result, "budget_ms")
+    config = optional(asked, files.config)
     _write(
         files,
         "report.html.j2",
@@ -55,7 +57,8 @@ def write_report(files: RunFiles) -> None:
         in_spite=in_spite_text(number(result, "measured_ms", "rejected")),
         parent=parent_of(result),
         blocks=read_blocks(parent_of(result)),
-        config=optional(asked, files.config),
+        config=config,
+        asked=asked_words(config),
         machine=optional(read_json, files.environment),
         layers=read_slots(architecture),
         stages=seconds_of_stages(events),

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from hwnas.asked_paths import is_missing, missing_model
 from hwnas.cli import console, options
-from hwnas.display import ms
+from hwnas.display import counted, ms
 from hwnas.errors import INTERRUPTED_EXIT_CODE, BudgetMissedError, InputError, UndecidedError
 from hwnas.report.disturbed import in_spite_text
 
@@ -217,7 +217,7 @@ def _print(result: Verification, plot: Path | None, *, of_run: bool) -> None:
 
     file, one, screen = result.file, result.verdict, console.out()
     facts = [f"{file.size_bytes / 1024:,.0f} KiB"]
-    facts += [] if file.operators is None else [f"{file.operators} operators"]
+    facts += [] if file.operators is None else [counted(file.operators, "operator")]
     facts += [] if file.opset is None else [f"opset {file.opset}, IR {file.ir_version}"]
     facts += [] if file.precision is None else [file.precision]
     facts += [f"by {file.producer}"] if file.producer else []
@@ -253,7 +253,10 @@ def _print(result: Verification, plot: Path | None, *, of_run: bool) -> None:
     table.add_row(f"{one.statistic.label}: at least, at most (95 % each), ms", f"{low}, {high}")
     table.add_row("90th percentile, ms", ms(one.p90_ms))
     table.add_row("99th percentile, ms", "too few calls" if one.p99_ms is None else ms(one.p99_ms))
-    table.add_row("rounds accepted, rejected", f"{one.n}, {one.rounds - one.n} in {one.processes} processes")
+    table.add_row(
+        "rounds accepted, rejected",
+        f"{one.n}, {one.rounds - one.n} in {counted(one.processes, 'process', 'processes')}",
+    )
     screen.print(table)
     if result.sustained is not None:
         _print_sustained(result.sustained, plot)

@@ -20,7 +20,7 @@ from hwnas.data.encoded import reason_of
 from hwnas.data.image_bytes import read_bytes
 from hwnas.data.pixels import MOST_CHANNELS
 from hwnas.data.reading import Reading
-from hwnas.display import table_html
+from hwnas.display import counted, table_html
 from hwnas.errors import DataError, ExportError, InputError
 from hwnas.exporting.array_images import SUFFIXES, array_images
 from hwnas.exporting.image_paths import image_files
@@ -160,7 +160,10 @@ class ModelReader:
             raise InputError(f"the model {self.path} computes no scores of classes: {error}") from error
         if result.shape != (len(pixels), len(self.names)):
             shape = "×".join(map(str, result.shape[1:]))
-            raise InputError(f"the model {self.path} names {len(self.names)} classes but computes {shape} numbers")
+            raise InputError(
+                f"the model {self.path} names {counted(len(self.names), 'class', 'classes')} but computes "
+                f"{counted(shape, 'number')}"
+            )
         if not np.isfinite(result).all():
             raise ExportError(
                 f"the model {self.path} computes what is no number, so nothing can be said of images",

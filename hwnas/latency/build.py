@@ -20,6 +20,7 @@ from hwnas.devices.estimate import REFERENCE_DRIFT, Estimate, estimate, estimate
 from hwnas.devices.link import link_to
 from hwnas.devices.measure import measure
 from hwnas.devices.rounds import Round
+from hwnas.display import counted
 from hwnas.files import storage_errors
 from hwnas.latency.calibrate import (
     CALIBRATION_NETWORKS,
@@ -150,6 +151,7 @@ def _complete(
         rows = {spec.key: Network.single(spec) for spec in missing.rows}
         models = write_models(Path(temporary), rows | networks, device)
         reference = write_reference_model(Path(temporary), device)
+        parts = [counted(len(rows), "row")] * bool(rows) + [counted(len(networks), "whole network")] * bool(networks)
         rounds = kept_rounds(
             journal,
             device,
@@ -157,7 +159,7 @@ def _complete(
             reference,
             seed,
             progress,
-            label=f"measuring {len(rows)} rows and {len(networks)} whole networks",
+            label=f"measuring {' and '.join(parts)}",
             started=started,
             max_minutes=max_minutes,
         )
@@ -238,7 +240,7 @@ def measure_networks(
     with tempfile.TemporaryDirectory() as temporary:
         models = write_models(Path(temporary), networks, device)
         reference = write_reference_model(Path(temporary), device)
-        label = f"measuring {len(networks)} whole networks"
+        label = f"measuring {counted(len(networks), 'whole network')}"
         return kept_rounds(journal, device, models, reference, seed, progress, label=label)
 
 

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from hwnas.api.arguments import AtLeast0, AtLeast1, PathArgument, checked
+from hwnas.api.arguments import AtLeast0, AtLeast1, Milliseconds, PathArgument, checked
 from hwnas.devices.device import load_device
 from hwnas.devices.measure_file import MEMORY_GB, STALL_S, Verification, measure_file
 from hwnas.devices.statistic import Statistic
@@ -22,7 +22,7 @@ def verify(
     model: PathArgument,
     *,
     device: str | PathLike[str] | None = None,
-    budget_ms: float | None = None,
+    budget_ms: Milliseconds = None,
     sustained_s: Annotated[float, AtLeast0] = 0.0,
     runtime: str = "",
     shapes: Mapping[str, Sequence[int]] | None = None,

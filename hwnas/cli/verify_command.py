@@ -34,7 +34,9 @@ def verify(
         str,
         typer.Option(help="Device id (see `hwnas devices list`), or a TOML file. [default: host, or that of the run]"),
     ] = "",
-    budget_ms: Annotated[float | None, typer.Option(help="Milliseconds that one call may take.")] = None,
+    budget: Annotated[
+        str, typer.Option("--budget-ms", metavar="FLOAT", help="Milliseconds that one call may take.")
+    ] = "",
     sustained: Annotated[
         str, typer.Option(help="Then run it without pause for so long, such as 10m or 90s, and see how it slows down.")
     ] = "",
@@ -78,6 +80,7 @@ def verify(
     """
     if is_missing(model):
         raise missing_model(model)
+    budget_ms = _milliseconds(budget) if budget else None
     import hwnas
 
     sustained_s = _seconds(sustained) if sustained else 0.0
@@ -137,6 +140,22 @@ def _seconds(text: str) -> float:
     if match is None or not float(match[1]):
         raise InputError(f"--sustained {text!r} is not a duration", hint="for example 10m, 90s or 1h")
     return float(match[1]) * _UNITS_S[match[2]]
+
+
+def _milliseconds(text: str) -> float:
+    """Of a budget."""
+    if text.strip().endswith("%"):
+        raise InputError(
+            f"--budget-ms {text!r} is a share of a range, which a search space has and a model file has not",
+            hint="give milliseconds, for example --budget-ms 5",
+        )
+    try:
+        budget_ms = float(text)
+    except ValueError:
+        budget_ms = math.nan
+    if not 0 < budget_ms < math.inf:
+        raise InputError(f"--budget-ms is milliseconds above 0, not {text!r}", hint="for example --budget-ms 5")
+    return budget_ms
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:

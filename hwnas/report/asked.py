@@ -22,9 +22,7 @@ def asked_words(options: Mapping[str, Any]) -> dict[str, Any]:
             continue
         value = options[one.place]
         if one.place in _ALWAYS or value != one.default:
-            found[_word(one, value)] = (
-                value is not one.default if one.kind == "switch" else "none" if value == "" else value
-            )
+            found[_word(one, value)] = True if one.kind == "switch" else "none" if value == "" else value
     return found
 
 

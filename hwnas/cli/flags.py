@@ -28,5 +28,6 @@ def _flags(command: Callable[..., Any]) -> dict[str, str]:
         for info in getattr(hint, "__metadata__", ()):
             if isinstance(info, OptionInfo):
                 declared = [one for one in info.param_decls or () if one.startswith("--")]
-                found[name.rstrip("_")] = declared[0] if declared else f"--{name.rstrip('_').replace('_', '-')}"
+                flag = declared[0] if declared else f"--{name.rstrip('_').replace('_', '-')}"
+                found |= {name.rstrip("_"): flag, flag.removeprefix("--").replace("-", "_"): flag}
     return found

@@ -118,7 +118,7 @@ def verify(
         ending = {} if missed is None else console.failed(missed)
         console.print_json(result.to_json() | ending | ({"exit_code": code} if code else {}))
     else:
-        _print(result, plot, of_run=model.is_dir())
+        _print(result, plot, of_run=(model / "result.json").exists())
         if missed is not None and not interrupted:
             raise missed
         if not code:

@@ -420,6 +420,43 @@ def test_a_run_that_starts_anew_takes_its_exports_with_it(run: Path, tmp_path: P
     assert not (whole / "export").exists()
 
 
+def test_of_several_models_in_a_folder_one_is_chosen(everything: tuple[ExportedFile, ...], images: Path) -> None:
+    def predict(*words: object) -> Any:
+        return CliRunner().invoke(app, ["predict", *map(str, words), "--json"])
+
+    folder, image = everything[0].path.parent, images / "red" / "00.png"
+    several = predict(folder, image)
+    assert several.exit_code == 2
+    assert "holds several models: model-fp16.onnx, model-fp16.tflite, model-int8.onnx" in several.stderr
+    assert f"name one, as in hwnas predict {folder}/model-fp16.onnx, or choose it by --format" in several.stderr
+    assert "/model-int8.onnx" in predict(folder, image, "--precision", "int8").stderr
+    for one in everything:
+        words = ("--format", one.kind.format, "--precision", one.kind.precision)
+        assert predict(folder, image, *words).stdout == predict(one.path, image).stdout
+        assert predict(one.path, image, *words).exit_code == 0
+    wrong = predict(everything[0].path, image, "--format", "tflite")
+    assert "holds no .tflite model, but model.onnx" in wrong.stderr
+    assert (
+        "--precision must be one of 'fp32', 'fp16', 'int8', not 'fp8'"
+        in predict(folder, image, "--precision", "fp8").stderr
+    )
+    verify = CliRunner().invoke(app, ["verify", str(folder)])
+    assert verify.exit_code == 2
+    assert f"name one, as in hwnas verify {folder}/model-fp16.onnx" in verify.stderr
+
+
+def test_the_only_model_of_a_folder_needs_no_choice(run: Path, images: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(run, tmp_path / "run"))
+    hwnas.export(own, formats="tflite")
+    assert hwnas.predict(own / "export", images / "red") == hwnas.predict(own / "export/model.tflite", images / "red")
+    assert hwnas.predict(own, images / "red") == hwnas.predict(own / "model.onnx", images / "red")
+    parts = tmp_path / "front"
+    for name in ("5ms", "9ms"):
+        shutil.copytree(run, parts / name)
+    with pytest.raises(InputError, match=r"holds several models: 5ms/model\.onnx, 9ms/model\.onnx"):
+        hwnas.predict(parts, images / "red")
+
+
 def test_files_of_others_stay(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is the folder of a run"):
         hwnas.export(run, out=run)

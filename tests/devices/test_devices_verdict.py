@@ -214,7 +214,7 @@ def test_files_that_read_pixels_are_measured_with_pixels(
         models[name].write_bytes(model_format.random_model(network, interface))
     told, stream = [], FakeStream(lambda name, turn: 100.0)
 
-    def streamed(*args: Any, inputs: Any, **options: Any) -> Any:
+    def streamed(*args: Any, inputs: Any, singles: bool, cold: bool, **options: Any) -> Any:
         told.append({name: dict(one.ranges) for name, one in inputs.items()})
         return stream(*args, **options)
 

@@ -31,9 +31,9 @@ def versions(opset: int = OPSET, ir_version: int = 0) -> tuple[int, int]:
             f"opset {opset} takes an IR version of at least {oldest}, not {ir_version}",
             hint="leave out --ir-version, or ask for an older --opset",
         )
-    if ir_version > (newest := _newest_ir_version()):
+    if ir_version > IR_VERSION and ir_version > _newest_ir_version():
         raise InputError(
-            f"the IR version of ONNX must be from {oldest} to {newest} for opset {opset}, not {ir_version}",
+            f"the IR version of opset {opset} must be from {oldest} to {_newest_ir_version()}, not {ir_version}",
             hint="leave out --ir-version: the oldest is what most apps read",
         )
     return opset, ir_version
@@ -45,10 +45,9 @@ def oldest_ir_version(opset: int) -> int:
     Raises:
         InputError: there is no such opset, or it is too old.
     """
-    newest = _newest_opset()
-    if not OLDEST_OPSET <= opset <= newest:
+    if opset < OLDEST_OPSET or (opset > OPSET and opset > _newest_opset()):
         raise InputError(
-            f"the ONNX opset must be from {OLDEST_OPSET} to {newest}, not {opset}",
+            f"the ONNX opset must be from {OLDEST_OPSET} to {_newest_opset()}, not {opset}",
             hint=f"leave out --opset: {OPSET} is what most apps read",
         )
     return max(IR_VERSION, int(helper.find_min_ir_version_for([helper.make_opsetid("", opset)])))

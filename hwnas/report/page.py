@@ -77,12 +77,15 @@ def write_front(files: RunFiles) -> None:
     from hwnas.report.plots import front_plot
 
     result = read_result(files)
+    parts = [one for one in result["front"] if isinstance(one, dict)]
     _write(
         files,
         "front.html.j2",
         result=result,
         metric=metric_name(result),
         plot=front_plot(result["front"], metric_name(result)),
+        never_predicted=[(one.get("folder"), never_predicted_text(one)) for one in parts],
+        untrained=any(map(is_untrained, parts)),
     )
 
 

@@ -20,7 +20,6 @@ from hwnas.devices.estimate import REFERENCE_DRIFT, Estimate, estimate, estimate
 from hwnas.devices.link import link_to
 from hwnas.devices.measure import measure
 from hwnas.devices.rounds import Round
-from hwnas.display import counted
 from hwnas.files import storage_errors
 from hwnas.latency.calibrate import (
     CALIBRATION_NETWORKS,
@@ -33,7 +32,7 @@ from hwnas.latency.calibrate import (
     spread_architectures,
     validate,
 )
-from hwnas.latency.journal import kept_rounds
+from hwnas.latency.journal import kept_rounds, measuring
 from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.latency.missing_rows import MissingRows, open_table
 from hwnas.latency.noise import noise_of, refuse_too_few
@@ -151,7 +150,6 @@ def _complete(
         rows = {spec.key: Network.single(spec) for spec in missing.rows}
         models = write_models(Path(temporary), rows | networks, device)
         reference = write_reference_model(Path(temporary), device)
-        parts = [counted(len(rows), "row")] * bool(rows) + [counted(len(networks), "whole network")] * bool(networks)
         rounds = kept_rounds(
             journal,
             device,
@@ -159,7 +157,7 @@ def _complete(
             reference,
             seed,
             progress,
-            label=f"measuring {' and '.join(parts)}",
+            label=measuring(len(rows), len(networks)),
             started=started,
             max_minutes=max_minutes,
         )
@@ -240,7 +238,7 @@ def measure_networks(
     with tempfile.TemporaryDirectory() as temporary:
         models = write_models(Path(temporary), networks, device)
         reference = write_reference_model(Path(temporary), device)
-        label = f"measuring {counted(len(networks), 'whole network')}"
+        label = measuring(0, len(networks))
         return kept_rounds(journal, device, models, reference, seed, progress, label=label)
 
 

@@ -9,7 +9,7 @@ import jinja2
 
 from hwnas.errors import InputError
 from hwnas.files import write_bytes
-from hwnas.report.asked import asked_words
+from hwnas.report.asked_for import asked_words
 from hwnas.report.classes import class_table, metric_name
 from hwnas.report.disturbed import in_spite_text
 from hwnas.report.filters import FILTERS

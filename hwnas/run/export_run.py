@@ -28,7 +28,6 @@ from hwnas.exporting.predict import ModelReader
 from hwnas.files import sha256_of, write_bytes, write_json, write_text
 from hwnas.report.run_files import optional, read_result
 from hwnas.run import run_marker
-from hwnas.run.export_folder import EXPORT
 from hwnas.run.images import images_of
 from hwnas.run.run_folder import RunFolder
 from hwnas.schema import read_json, read_json_as
@@ -125,9 +124,9 @@ def _check_out(out: Path, names: Sequence[str]) -> None:
     if run_marker.is_run(out):
         raise InputError(f"{out} is the folder of a run, whose files are kept as they are", hint="choose another --out")
     run = next(filter(run_marker.is_run, out.resolve().parents), None)
-    if run is not None and out.resolve() != run / EXPORT:
+    if run is not None and out.resolve() != RunFolder(run).exports:
         raise InputError(
-            f"{out} is in the folder of a run, {run}, where exported files go into {EXPORT} alone",
+            f"{out} is in the folder of a run, {run}, where exported files go into {RunFolder(run).exports.name} alone",
             hint="leave out --out for that folder, or choose one outside of the run's",
         )
     there = [name for name in names if os.path.lexists(out / name)]

@@ -65,8 +65,8 @@ def verify(
         path, target, precision = own.path, own.target, own.target.precision
         budget_ms = own.budget_ms if budget_ms is None else budget_ms
         device, runtime, latency = device or target.device, runtime or target.runtime, latency or target.latency
-    elif (found := _chosen(path)).exists():
-        path = found
+    else:
+        path = _chosen(path)
     return measure_file(
         path,
         load_device(str(device or "host")).with_runtime(precision=precision),
@@ -87,8 +87,9 @@ def verify(
 
 
 def _chosen(path: Path) -> Path:
-    """The only model file of a folder that is no run's; the path itself where it is none."""
+    """The only model file of a folder that is no run's; the path itself of what is none."""
     try:
-        return model_in(path, command="hwnas verify")
+        found = model_in(path, command="hwnas verify")
+        return found if found.exists() else path
     except OSError:  # a name that is too long; whoever reads the file says so
         return path

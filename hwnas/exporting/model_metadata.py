@@ -15,8 +15,8 @@ from hwnas.schema import json_as
 
 CHANNELS_OF = {"gray": 1, "rgb": 3}
 """By `hwnas.color`; other models have "none", and as many as there are means."""
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in the grey of a picture."""
+LUMA = (299, 587, 114)
+"""Thousandths of red, green and blue in the grey of a picture; whole numbers are the same everywhere."""
 INSIDE = "hwnas.normalised_inside"
 """Mean and deviation of a file that reads pixels: not `hwnas.mean` and `hwnas.std`, which invite doing it once more."""
 _NORMALISATION = ("hwnas.mean", "hwnas.std", INSIDE)

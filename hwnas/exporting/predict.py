@@ -203,7 +203,7 @@ def _pixels(path: Path, size: Size, *, gray: bool, reading: Reading) -> NDArray[
         reason = (isinstance(error, OSError) and error.strerror) or reason_of(error, data)
         raise DataError(f"cannot read the image {path}: {reason}", hint=f"accepted are {image.KINDS}") from error
     if gray:
-        return np.round(np.tensordot(np.array(LUMA), pixels, 1)[None]).astype(np.uint8)
+        return ((np.tensordot(np.array(LUMA), pixels, 1)[None] + 500) // 1000).astype(np.uint8)
     return pixels
 
 

@@ -101,7 +101,7 @@ def test_a_model_that_computes_no_numbers_is_refused(runtime: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"names": '{"0": "a"}'}, "names 1 classes but computes 3 numbers"),
+        ({"names": '{"0": "a"}'}, "names 1 class but computes 3 numbers"),
         ({"imgsz": "[1000000, 8]"}, "imgsz must be from 1 to 2048"),
         ({"imgsz": "[-8, 8]"}, "imgsz must be from 1"),
         ({"hwnas.mean": "[0.5]"}, "mean must be 3 finite numbers"),

@@ -26,6 +26,16 @@ def ms(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
 
 
+def counted(number: object, noun: str, several: str = "") -> str:
+    """So many of a thing, such as '1 image' and '2 images'.
+
+    Args:
+        number: a count, or the text of any number.
+        several: the plural, where it is not the noun and an s.
+    """
+    return f"{number} {noun if str(number) == '1' else several or f'{noun}s'}"
+
+
 def few(items: list[str]) -> str:
     """The first few of the items, and how many more there are."""
     more = f", and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""

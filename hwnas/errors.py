@@ -2,6 +2,7 @@
 
     HwnasError                      1   a defect: please report it
     ├── InputError                  2   usage or bad input
+    │   ├── ArgumentError           2   an argument of a function that is of another type, or out of bounds
     │   ├── DataError               2   images that cannot be used
     │   │   └── UnreadableError     2   images that cannot be read
     │   └── TableError              2   a latency table that is missing, corrupt or stale
@@ -46,6 +47,19 @@ class InputError(HwnasError):
     """Usage or bad input."""
 
     exit_code = 2
+
+
+class ArgumentError(InputError):
+    """An argument of a function of hwnas that is of another type, or outside its bounds.
+
+    Attributes:
+        argument: its name.
+        rule: what it must be and is not, which goes after the name.
+    """
+
+    def __init__(self, message: str, *, argument: str, rule: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.argument, self.rule = argument, rule
 
 
 class DataError(InputError):

@@ -10,9 +10,9 @@ from os import PathLike, fspath
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import annotated_types
-from pydantic import AfterValidator, ConfigDict, ValidationError, validate_call
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, ValidationError, validate_call
 
-from hwnas.errors import InputError
+from hwnas.errors import ArgumentError, InputError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,7 +32,21 @@ def _path(value: str | PathLike[str]) -> str | PathLike[str]:
     return value
 
 
+def _no_share(value: object) -> object:
+    """A budget, which is no share of a range.
+
+    Raises:
+        ValueError: it is.
+    """
+    if isinstance(value, str) and value.strip().endswith("%"):
+        raise ValueError(
+            "must be milliseconds: a share needs a range, which a search space has and a model file has not"
+        )
+    return value
+
+
 PathArgument = Annotated[str | PathLike[str], AfterValidator(_path)]
+Milliseconds = Annotated[Annotated[float, annotated_types.Gt(0)] | None, BeforeValidator(_no_share)]
 AtLeast0 = annotated_types.Ge(0)
 AtLeast1 = annotated_types.Ge(1)
 
@@ -72,10 +86,15 @@ def _refusal(function: str, error: ValidationError, annotations: dict[str, Any])
     if first["type"].startswith("missing"):
         return InputError(f"hwnas.{function} needs {name}", hint=f"help(hwnas.{function}) says what it is")
     rule = first["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
-    if len(first["loc"]) > 1 and first["type"] != "value_error":  # one of several types, or something inside
+    if first["type"] == "literal_error":
+        rule = f"must be one of {first['ctx']['expected'].removeprefix(repr('') + ', ').replace(' or ', ', ')}"
+    elif len(first["loc"]) > 1 and first["type"] != "value_error":  # one of several types, or something inside
         rule = f"must be {annotations.get(name, 'of another type')}"
-    return InputError(
-        f"hwnas.{function}: {name} {rule}, not {reprlib.repr(first['input'])}",
+    rule += f", not {reprlib.repr(first['input'])}"
+    return ArgumentError(
+        f"hwnas.{function}: {name} {rule}",
+        argument=name,
+        rule=rule,
         hint=f"help(hwnas.{function}) describes every argument",
     )
 

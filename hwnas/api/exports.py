@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hwnas.api.arguments import AtLeast0, PathArgument, checked
-from hwnas.backends.onnx import OPSET
+from hwnas.backends.onnx_versions import OPSET
 from hwnas.display import table_html
 from hwnas.errors import InputError
 from hwnas.events import Events, OnEvent
 from hwnas.exporting.file_kind import UNWRITTEN, FileKind
 from hwnas.run.export_run import ExportedFile, export_run
 from hwnas.run.run_folder import RunFolder
-
-_FOLDER = "export"
 
 
 @dataclass(frozen=True)
@@ -103,10 +101,38 @@ def export(
             events.say(f"left out: {UNWRITTEN[pair]}")
     if not wanted:
         raise InputError("an export takes a format and a precision, but none are given", hint='formats="onnx"')
+    _check_used(
+        wanted,
+        onnx={"--providers": bool(providers), "--opset": opset != OPSET, "--ir-version": ir_version != 0},
+        int8={"--max-drop": max_drop is not None},
+    )
     folder = RunFolder(Path(run))
-    target = folder.path / _FOLDER if out is None else Path(out)
+    target = folder.exports if out is None else Path(out)
     made = export_run(folder, wanted, target, max_drop=max_drop, events=events)
     return ExportResult(target, tuple(made))
+
+
+def _check_used(wanted: Sequence[FileKind], *, onnx: Mapping[str, bool], int8: Mapping[str, bool]) -> None:
+    """Refuse options that no file would follow.
+
+    Args:
+        onnx, int8: options of such files alone, each with whether it is given.
+
+    Raises:
+        InputError: one is given, and no such file is asked for.
+    """
+    for option, given in onnx.items():
+        if given and all(one.format == "tflite" for one in wanted):
+            raise InputError(
+                f"{option} is for .onnx and .ort files, but only .tflite is asked for",
+                hint=f"leave out {option}, or ask for --format onnx too",
+            )
+    for option, given in int8.items():
+        if given and all(one.precision != "int8" for one in wanted):
+            raise InputError(
+                f"{option} is for int8 files, but none is asked for",
+                hint=f"leave out {option}, or ask for --precision int8 too",
+            )
 
 
 def _several(names: Sequence[str] | str) -> tuple[str, ...]:

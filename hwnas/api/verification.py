@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from hwnas.api.arguments import AtLeast0, AtLeast1, PathArgument, checked
+from hwnas.api.arguments import AtLeast0, AtLeast1, Milliseconds, PathArgument, checked
 from hwnas.devices.device import load_device
 from hwnas.devices.measure_file import MEMORY_GB, STALL_S, Verification, measure_file
 from hwnas.devices.statistic import Statistic
@@ -15,6 +15,7 @@ from hwnas.devices.verdict import MAX_PROCESSES
 from hwnas.events import Events, OnEvent
 from hwnas.latency.known_reference import known_reference
 from hwnas.run.exported import exported_model
+from hwnas.run.model_choice import model_in
 
 
 @checked
@@ -22,7 +23,7 @@ def verify(
     model: PathArgument,
     *,
     device: str | PathLike[str] | None = None,
-    budget_ms: float | None = None,
+    budget_ms: Milliseconds = None,
     sustained_s: Annotated[float, AtLeast0] = 0.0,
     runtime: str = "",
     shapes: Mapping[str, Sequence[int]] | None = None,
@@ -40,7 +41,7 @@ def verify(
 
     Args:
         model: an .onnx, .ort or .tflite file, whoever made it, or the folder of a finished run: then what is not given
-            is that of the run.
+            is that of the run. Any other folder means the only model in it.
         device: id of a device, or the path of its TOML file; None for this machine.
         budget_ms: milliseconds that one call may take; None measures only.
         sustained_s: seconds to run it without pause after that, to see how it slows down.
@@ -64,6 +65,8 @@ def verify(
         path, target, precision = own.path, own.target, own.target.precision
         budget_ms = own.budget_ms if budget_ms is None else budget_ms
         device, runtime, latency = device or target.device, runtime or target.runtime, latency or target.latency
+    else:
+        path = _chosen(path)
     return measure_file(
         path,
         load_device(str(device or "host")).with_runtime(precision=precision),
@@ -81,3 +84,12 @@ def verify(
         seed=seed,
         progress=events,
     )
+
+
+def _chosen(path: Path) -> Path:
+    """The only model file of a folder that is no run's; the path itself of what is none."""
+    try:
+        found = model_in(path, command="hwnas verify")
+        return found if found.exists() else path
+    except OSError:  # a name that is too long; whoever reads the file says so
+        return path

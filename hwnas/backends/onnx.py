@@ -27,13 +27,11 @@ from hwnas.arch.primitives import (
     Slice,
 )
 from hwnas.backends.interface import BARE, Interface, Normalisation, normalised
+from hwnas.backends.onnx_versions import IR_VERSION, OLDEST_OPSET, OPSET
 from hwnas.backends.weights import Affine, Weights, fold, random_weights
-from hwnas.errors import ExportError, InputError
+from hwnas.errors import ExportError
 from hwnas.files import sha256
 
-OPSET = 18
-OLDEST_OPSET = 14
-IR_VERSION = 8  # ONNX Runtime 1.14 and later read it; a newer one is refused outright by older apps
 INPUT, OUTPUT = "input", "logits"
 _SOFTMAX = "softmax"
 
@@ -109,36 +107,6 @@ def check(model: bytes) -> None:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"the exported model is not valid ONNX: {error}") from error
-
-
-def oldest_ir_version(opset: int) -> int:
-    """The IR version that an opset takes at least, but none older than `IR_VERSION`.
-
-    Raises:
-        InputError: there is no such opset, or it is too old.
-    """
-    newest = onnx.defs.onnx_opset_version()
-    if not OLDEST_OPSET <= opset <= newest:
-        raise InputError(f"the ONNX opset must be from {OLDEST_OPSET} to {newest}, not {opset}")
-    return max(IR_VERSION, int(helper.find_min_ir_version_for([helper.make_opsetid("", opset)])))
-
-
-def check_versions(model: bytes, opset: int, ir_version: int) -> None:
-    """Whether a file is what runtimes of these versions read: ONNX's own operators, and all weights within.
-
-    Raises:
-        ExportError: it is something else.
-    """
-    proto = onnx.load_from_string(model)
-    domains = {one.domain: one.version for one in proto.opset_import}
-    beside = [one.name for one in proto.graph.initializer if one.data_location == TensorProto.EXTERNAL]
-    foreign = [node.op_type for node in proto.graph.node if node.domain not in ("", "ai.onnx")]
-    if (domains.get(""), proto.ir_version) != (opset, ir_version) or beside or foreign:
-        raise ExportError(
-            f"the file must be of opset {opset} and IR version {ir_version}, without weights beside it and without "
-            f"operators of others, but has opset {domains.get('')}, IR version {proto.ir_version}, {len(beside)} "
-            f"weights beside it and {len(foreign)} such operators"
-        )
 
 
 def around(node: onnx.NodeProto) -> bool:

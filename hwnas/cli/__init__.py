@@ -12,6 +12,7 @@ from hwnas.cli.adapt_command import adapt_device
 from hwnas.cli.configured import ConfiguredCommand
 from hwnas.cli.doctor import doctor
 from hwnas.cli.export_command import export
+from hwnas.cli.flags import Program
 from hwnas.cli.list_commands import devices, spaces, strategies
 from hwnas.cli.meta_command import meta_train
 from hwnas.cli.parents_commands import parents
@@ -23,6 +24,7 @@ from hwnas.cli.verify_command import verify
 
 app = typer.Typer(
     name="hwnas",
+    cls=Program,
     help="Hardware-aware neural architecture search: from images, a device and a budget in milliseconds to a model "
     "file that was measured on that device.",
     no_args_is_help=True,

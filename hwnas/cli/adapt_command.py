@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from hwnas.cli import console, options
+from hwnas.display import counted
 
 
 @console.verb
@@ -67,8 +68,8 @@ def adapt_device(
     screen = console.out()
     console.write(screen, f"[bold]{escape(str(result.folder))}[/]")
     screen.print(
-        f"{result.rows} rows of {result.space} predicted in {result.seconds} s from {samples} measured networks and "
-        f"{len(result.sources)} tables: {', '.join(result.sources)}"
+        f"{counted(result.rows, 'row')} of {result.space} predicted in {result.seconds} s from {samples} measured "
+        f"networks and {counted(len(result.sources), 'table')}: {', '.join(result.sources)}"
     )
     screen.print(
         f"each of these networks predicted from the others: error {result.validation.mape:.1%} on average; "

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, ParamSpec, TextIO
 from rich.console import Console
 from rich.markup import escape
 
-from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError, StorageError
+from hwnas.errors import INTERRUPTED_EXIT_CODE, ArgumentError, HwnasError, StorageError
 from hwnas.events import Events, OnEvent
 
 _P = ParamSpec("_P")
@@ -149,6 +149,10 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
         try:
             function(*args, **kwargs)
         except HwnasError as error:
+            if isinstance(error, ArgumentError):
+                from hwnas.cli.flags import as_option
+
+                error = as_option(error, function)
             _fail(str(error), error.hint, error.exit_code, as_json=as_json, facts=error.facts())
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:

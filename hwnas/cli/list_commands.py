@@ -15,8 +15,12 @@ spaces = typer.Typer(help="Search spaces.", no_args_is_help=True)
 strategies = typer.Typer(help="Search strategies.", no_args_is_help=True)
 
 
-def print_rows(rows: list[dict[str, str]]) -> None:
-    """Rows with equal keys as a table on stdout."""
+def print_rows(rows: list[dict[str, str]], *, wide: bool = False) -> None:
+    """Rows with equal keys as a table on stdout.
+
+    Args:
+        wide: no cell is wrapped, so that commands and addresses can be copied.
+    """
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -24,7 +28,7 @@ def print_rows(rows: list[dict[str, str]]) -> None:
         table.add_column(column)
     for row in rows:
         table.add_row(*row.values())
-    console.out().print(table)
+    console.out(wide=wide).print(table)
 
 
 @devices.command("list")

@@ -19,6 +19,9 @@ parents = typer.Typer(
     help="Pre-trained networks to start from.", epilog="Next: hwnas parents list", no_args_is_help=True
 )
 
+_USED: dict[str, Any] = {"interpolation": "bilinear", "crop": 1.0}
+"""How hwnas makes images fit, whatever the parent's training did (`hwnas.data.image`)."""
+
 Name = Annotated[str, typer.Argument(help="Name of a parent (see `hwnas parents list`).")]
 Width = Annotated[float, typer.Option(min=0.05, max=8.0, help="Channel multiplier of the network.")]
 
@@ -36,7 +39,13 @@ def parents_list(json_: options.Json = False, quiet: options.Quiet = False) -> N
     if json_:
         console.print_json({"parents": rows})
     else:
-        print_rows([{name: str(value) for name, value in row.items()} for row in rows])
+        missing = {str(row["weights"]) for row in rows} - {"here"}
+        shown = [row | {"weights": "here" if row["weights"] == "here" else "missing"} for row in rows]
+        print_rows([{name: str(value) for name, value in row.items()} for row in shown])
+        if missing:
+            console.out().print("\nWhere weights are missing, with a checkpoint of one of the libraries:")
+        for command in sorted(missing, key=lambda one: not one.startswith("pip")):
+            console.out().print(f"  {command.replace(', of ', '  # of ')}")
         console.out().print("\nNext: hwnas parents show efficientnet-lite0")
 
 
@@ -60,6 +69,7 @@ def parents_show(name: Name, width: Width = 1.0, json_: options.Json = False, qu
         "std": list(seen.std),
         "interpolation": seen.interpolation,
         "crop": seen.crop,
+        "used": _USED,
         "licence": parent.licence,
         "source": parent.source,
         "checkpoints": list(parent.libraries),
@@ -73,7 +83,9 @@ def parents_show(name: Name, width: Width = 1.0, json_: options.Json = False, qu
     shown = facts | {"macs": f"{spent.macs / 1e6:.1f} M", "params": f"{spent.params / 1e6:.2f} M"}
     shown |= {key: " ".join(f"{value:.4g}" for value in facts[key]) for key in ("mean", "std")}
     shown["checkpoints"] = ", ".join(facts["checkpoints"])
-    print_rows([{"": key, "value": str(value)} for key, value in shown.items()])
+    del shown["interpolation"], shown["crop"], shown["used"]
+    shown["images"] = f"published with {_seen(seen.interpolation, seen.crop)}; hwnas uses {_seen(**_USED)}"
+    print_rows([{"": key, "value": str(value)} for key, value in shown.items()], wide=True)
     if facts["weights"] != "here":
         console.out().print(f"\nNext: {facts['weights']}")
         return
@@ -105,6 +117,11 @@ def parents_import(
     console.out().print(f"{name}: {len(found.tensors)} tensors, {found.classes} classes, SHA-256 {found.sha256}")
     console.out().print(f"kept in {escape(str(place))}")
     console.out().print(f"\nNext: hwnas parents show {name}")
+
+
+def _seen(interpolation: str, crop: float) -> str:
+    """How images are made to fit, in words."""
+    return f"{interpolation} resizing of the centre square{'' if crop == 1 else f', {crop:.1%} of the shorter side'}"
 
 
 def _origin(found: ParentWeights) -> dict[str, Any]:

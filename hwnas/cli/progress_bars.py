@@ -18,6 +18,7 @@ from hwnas.cli.time_left import TimeLeft
 from hwnas.events import Event
 
 _LINE_EVERY_S = 10.0
+_SHORT_S = 10.0  # a task that is shorter, of a label that was told as done before, is not told again
 _SILENCE_S = 30.0  # after which a line says what is at work, although nothing was finished
 
 
@@ -60,7 +61,7 @@ def _columns() -> tuple[ProgressColumn, ...]:
 
 @dataclass
 class _Timed:
-    """A task: when it began, how far it is, and when a line was last printed for it."""
+    """A task: when it began, how far it is, and when and of what a line was last printed for it."""
 
     label: str
     total: int
@@ -68,15 +69,22 @@ class _Timed:
     started: float
     printed: float
     left: TimeLeft
+    note: str = ""
+    told: tuple[int, str] = (-1, "")
     stopped: threading.Event = field(default_factory=threading.Event)
 
 
 class LineProgress:
-    """For logs: how far, the time left and a note, at most every ten seconds; after a silence, what is at work."""
+    """For logs: how far, the time left and a note, at most every ten seconds; after a silence, what is at work.
+
+    No line says again what the last one of its task said. Tasks of one name that follow each other are told once, but
+    for long ones.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._tasks: dict[int, _Timed] = {}
+        self._ended: set[str] = set()
         self._spoke = time.monotonic()
 
     def __call__(self, event: Event) -> None:
@@ -89,18 +97,20 @@ class LineProgress:
             threading.Thread(target=self._watch, args=(task,), daemon=True).start()
         elif event.kind == "advance":
             task = self._tasks[event.task]
-            task.done = event.done
+            task.done, task.note = event.done, event.note
             task.left.add(now, event.done)
-            if now - task.printed >= _LINE_EVERY_S:
+            if now - task.printed >= _LINE_EVERY_S and (event.done, event.note) != task.told:
                 left_s = task.left.seconds(event.total)
                 left_text = "" if left_s is None else f", {_duration(left_s)} left"
                 note = f", {event.note}" if event.note else ""
                 self._say(f"{event.label}: {event.done} of {event.total}{left_text}{note}")
-                task.printed = now
+                task.printed, task.told = now, (event.done, event.note)
         elif event.kind == "end":
             task = self._tasks.pop(event.task)
             task.stopped.set()
-            if event.record["completed"]:
+            short = now - task.started < _SHORT_S and event.label in self._ended
+            if event.record["completed"] and event.total and not short:
+                self._ended.add(event.label)
                 note = f" ({event.note})" if event.note else ""
                 self._say(f"{event.label}: done in {_duration(now - task.started)}{note}")
 
@@ -109,7 +119,8 @@ class LineProgress:
         while not task.stopped.wait(_SILENCE_S / 3):
             now = time.monotonic()
             if now - self._spoke >= _SILENCE_S:
-                self._say(f"{task.label}: {task.done} of {task.total}, for {_duration(now - task.started)} so far")
+                state = f"{task.done} of {task.total}" if task.done < task.total else task.note or "almost done"
+                self._say(f"{task.label}: {state}, for {_duration(now - task.started)} so far")
 
     def _say(self, message: str) -> None:
         self._spoke = time.monotonic()

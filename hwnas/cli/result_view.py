@@ -12,10 +12,10 @@ from rich.table import Table
 from hwnas.cli import console
 from hwnas.display import ms
 from hwnas.metric_names import NAMES
-from hwnas.report.disturbed import MUCH_DISTURBED, ONLY_SLOWS
+from hwnas.report.disturbed import in_spite_text
 from hwnas.report.earlier_results import judged_ms
 from hwnas.report.shipped_weights import shipped, weights_text
-from hwnas.report.untrained import never_predicted_text
+from hwnas.report.untrained import is_untrained, never_predicted_text
 
 
 def print_result(result: dict[str, Any], folder: Path) -> None:
@@ -23,15 +23,14 @@ def print_result(result: dict[str, Any], folder: Path) -> None:
     screen = console.out()
     screen.print(result_table(result))
     screen.print("")
+    found = result.get("front", [result])
     if "front" in result:
-        for one in result["front"]:
+        for one in found:
             if not one["budget_met"]:
                 console.write(screen, f"{escape(one['folder'])}: {_verdict(one)}")
-        first = folder / result["front"][0]["folder"]
-        label, models = "models", [folder / one["folder"] / one["model"] for one in result["front"]]
+        first = folder / found[0]["folder"]
+        label, models = "models", [folder / one["folder"] / one["model"] for one in found]
     else:
-        if untrained := never_predicted_text(result):
-            console.write(screen, f"[yellow]Not trained enough[/]: {escape(untrained)}.")
         console.write(screen, _verdict(result))
         console.write(screen, _binding(result))
         if weights := weights_text(result):
@@ -44,7 +43,14 @@ def print_result(result: dict[str, Any], folder: Path) -> None:
     facts = {label: ", ".join(map(str, models)), "report": str(folder / "report.html")}
     console.print_facts((facts | {"time": f"{result['seconds']:.0f} s in all"}).items())
     screen.print("")
-    console.write(screen, f"Next: hwnas predict {escape(str(first))} IMAGE")
+    for one in found:
+        if untrained := never_predicted_text(one):
+            of = f"{escape(one['folder'])}: " if "front" in result else ""
+            console.write(screen, f"{of}[yellow]Not trained enough[/]: {escape(untrained)}.")
+    if any(map(is_untrained, found)):
+        console.write(screen, "Next: the same command with more --minutes or --epochs, and --force")
+    else:
+        console.write(screen, f"Next: hwnas predict {escape(str(first))} IMAGE")
 
 
 def result_table(result: dict[str, Any]) -> Table:
@@ -139,7 +145,9 @@ def _interval(measured: dict[str, Any] | None) -> str:
 def _verdict(result: dict[str, Any]) -> str:
     """Whether the budget was met, and what to do where the device could not tell."""
     if result["budget_met"]:
-        return f"[green]Budget met[/], measured on {escape(result['device'])}.{_in_spite(result['measured_ms'])}"
+        colour = "yellow" if is_untrained(result) else "green"
+        spite = in_spite_text(result["measured_ms"].get("rejected"))
+        return f"[{colour}]Budget met[/], measured on {escape(result['device'])}. {spite}".rstrip()
     if result["measured_ms"] is None:
         return (
             f"[yellow]Not measured[/]: {escape(result['device'])} is known by an imported table alone, and nobody says "
@@ -153,14 +161,6 @@ def _verdict(result: dict[str, Any]) -> str:
         f"({result['measured_ms']['rejected']:.0%} of the rounds were disturbed). Close other programs and run the "
         "same command with --resume: it measures again and keeps the trained model."
     )
-
-
-def _in_spite(measured: dict[str, Any]) -> str:
-    """What is said of a budget that was met although most of the measurement was disturbed."""
-    rejected = measured.get("rejected", 0.0)
-    if rejected < MUCH_DISTURBED:
-        return ""
-    return f" Other work disturbed {rejected:.0%} of the rounds; {ONLY_SLOWS}."
 
 
 def _parent(result: dict[str, Any]) -> str:

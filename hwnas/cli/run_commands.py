@@ -29,10 +29,14 @@ def predict(
         list[Path], typer.Argument(help="Image files, or folders of them; also .npy and .npz files of arrays.")
     ],
     top: Annotated[int, typer.Option(min=1, help="Classes to show per image.")] = 3,
+    form: Annotated[
+        str, typer.Option("--format", help="Of the model, where a folder holds several: onnx, ort or tflite.")
+    ] = "",
+    precision: Annotated[str, typer.Option(help="Likewise: fp32, fp16 or int8.")] = "",
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Classify images with the model of a run.
+    """Classify images with the model of a run, or of a folder that it was exported to.
 
     Images that cannot be read are told and left out; then the exit code is 2.
     """
@@ -43,7 +47,14 @@ def predict(
         import hwnas
 
         errors = []
-        predictions = hwnas.predict(run, images, top=top, on_unreadable=lambda *one: errors.append(one))
+        predictions = hwnas.predict(
+            run,
+            images,
+            top=top,
+            format=form,  # type: ignore[arg-type]
+            precision=precision,  # type: ignore[arg-type]
+            on_unreadable=lambda *one: errors.append(one),
+        )
     failed = None
     if errors:
         count = "an image" if len(errors) == 1 else f"{len(errors)} images"

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from hwnas.asked_paths import check_there
 from hwnas.cli import console, options
+from hwnas.display import counted
 
 if TYPE_CHECKING:
     from rich.table import Table as Grid
@@ -177,14 +178,14 @@ def table_diff(
         return
     screen = console.out()
     sides = (("before", one, paths[0]), ("after", other, paths[1]))
-    console.print_facts((label, f"{path}, {len(side.rows)} rows") for label, side, path in sides)
+    console.print_facts((label, f"{path}, {counted(len(side.rows), 'row')}") for label, side, path in sides)
     if (one.device, one.condition) != (other.device, other.condition):
         _warn(f"two conditions: {one.device}/{one.condition} and {other.device}/{other.condition}")
     if found.median is not None and found.largest is not None:
         slower = sum(change.change > 0 for change in found.changes)
         screen.print(
-            f"{len(found.changes)} rows in both, {slower} of them slower: median difference {found.median:.1%}, "
-            f"largest {found.largest:.1%}"
+            f"{counted(len(found.changes), 'row')} in both, {slower} of them slower: median difference "
+            f"{found.median:.1%}, largest {found.largest:.1%}"
         )
         shown = found.changes[: rows or None]
         lines = [
@@ -204,7 +205,7 @@ def table_diff(
         screen.print("no row is in both")
     for label, keys in (("before", found.only_before), ("after", found.only_after)):
         if keys:
-            screen.print(f"{len(keys)} rows only {label}, the first is {keys[0]}")
+            screen.print(f"{counted(len(keys), 'row')} only {label}, the first is {keys[0]}")
     screen.print("\nNext: hwnas table validate")
 
 
@@ -249,13 +250,13 @@ def table_import(
         console.print_json(facts | {"left_out": dict(found.left_out), "validated": False})
         return
     screen = console.out()
-    console.write(screen, f"[bold]{escape(str(folder))}[/], {len(found.table.rows)} rows, not validated")
+    console.write(screen, f"[bold]{escape(str(folder))}[/], {counted(len(found.table.rows), 'row')}, not validated")
     for name in spaces:
         constant_ms = found.table.calibrations[name].intercept_us / 1e3
         ops = len(found.table.folded[name])
-        screen.print(f"{name}: {constant_ms:.4g} ms for what the file does not tell apart ({ops} ops)")
+        screen.print(f"{name}: {constant_ms:.4g} ms for what the file does not tell apart ({counted(ops, 'op')})")
     for reason, count in found.left_out.items():
-        _warn(f"{count} rows were left out, as hwnas has no op for them: {reason}")
+        _warn(f"{counted(count, 'row was', 'rows were')} left out, as hwnas has no op for them: {reason}")
     screen.print(f"\nNext: hwnas table show {folder}")
 
 
@@ -283,7 +284,7 @@ def _folder_of(device: str, runtime: str, precision: str, tables: Path | None) -
 
 def _origin(found: LatencyTable, facts: dict[str, Any]) -> dict[str, str]:
     """Where the rows come from, in lines of text."""
-    lines = {"table": f"{facts['table']}, {found.kind}, {len(found.rows)} rows"}
+    lines = {"table": f"{facts['table']}, {found.kind}, {counted(len(found.rows), 'row')}"}
     first, last = facts["measured_from"], facts["measured_to"]
     if last is not None:
         verb = "measured" if found.kind == "measured" else found.kind
@@ -307,7 +308,7 @@ def _age(date: str) -> str:
         hours = (datetime.now(UTC) - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds() / 3600
     except (ValueError, OverflowError):
         return date
-    return f"{hours:.0f} hours ago" if hours < 48 else f"{hours / 24:.0f} days ago"
+    return f"{counted(f'{hours:.0f}', 'hour') if hours < 48 else counted(f'{hours / 24:.0f}', 'day')} ago"
 
 
 def _trust(entry: dict[str, Any]) -> str:

@@ -13,8 +13,9 @@ from rich.markup import escape
 
 from hwnas.asked_paths import is_missing, missing_model
 from hwnas.cli import console, options
-from hwnas.display import ms
+from hwnas.display import counted, ms
 from hwnas.errors import INTERRUPTED_EXIT_CODE, BudgetMissedError, InputError, UndecidedError
+from hwnas.report.disturbed import in_spite_text
 
 if TYPE_CHECKING:
     from hwnas.devices.measure_file import Verification
@@ -33,7 +34,9 @@ def verify(
         str,
         typer.Option(help="Device id (see `hwnas devices list`), or a TOML file. [default: host, or that of the run]"),
     ] = "",
-    budget_ms: Annotated[float | None, typer.Option(help="Milliseconds that one call may take.")] = None,
+    budget: Annotated[
+        str, typer.Option("--budget-ms", metavar="FLOAT", help="Milliseconds that one call may take.")
+    ] = "",
     sustained: Annotated[
         str, typer.Option(help="Then run it without pause for so long, such as 10m or 90s, and see how it slows down.")
     ] = "",
@@ -77,6 +80,7 @@ def verify(
     """
     if is_missing(model):
         raise missing_model(model)
+    budget_ms = _milliseconds(budget) if budget else None
     import hwnas
 
     sustained_s = _seconds(sustained) if sustained else 0.0
@@ -114,7 +118,7 @@ def verify(
         ending = {} if missed is None else console.failed(missed)
         console.print_json(result.to_json() | ending | ({"exit_code": code} if code else {}))
     else:
-        _print(result, plot, of_run=model.is_dir())
+        _print(result, plot, of_run=(model / "result.json").exists())
         if missed is not None and not interrupted:
             raise missed
         if not code:
@@ -136,6 +140,22 @@ def _seconds(text: str) -> float:
     if match is None or not float(match[1]):
         raise InputError(f"--sustained {text!r} is not a duration", hint="for example 10m, 90s or 1h")
     return float(match[1]) * _UNITS_S[match[2]]
+
+
+def _milliseconds(text: str) -> float:
+    """Of a budget."""
+    if text.strip().endswith("%"):
+        raise InputError(
+            f"--budget-ms {text!r} is a share of a range, which a search space has and a model file has not",
+            hint="give milliseconds, for example --budget-ms 5",
+        )
+    try:
+        budget_ms = float(text)
+    except ValueError:
+        budget_ms = math.nan
+    if not 0 < budget_ms < math.inf:
+        raise InputError(f"--budget-ms is milliseconds above 0, not {text!r}", hint="for example --budget-ms 5")
+    return budget_ms
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -216,7 +236,7 @@ def _print(result: Verification, plot: Path | None, *, of_run: bool) -> None:
 
     file, one, screen = result.file, result.verdict, console.out()
     facts = [f"{file.size_bytes / 1024:,.0f} KiB"]
-    facts += [] if file.operators is None else [f"{file.operators} operators"]
+    facts += [] if file.operators is None else [counted(file.operators, "operator")]
     facts += [] if file.opset is None else [f"opset {file.opset}, IR {file.ir_version}"]
     facts += [] if file.precision is None else [file.precision]
     facts += [f"by {file.producer}"] if file.producer else []
@@ -252,7 +272,10 @@ def _print(result: Verification, plot: Path | None, *, of_run: bool) -> None:
     table.add_row(f"{one.statistic.label}: at least, at most (95 % each), ms", f"{low}, {high}")
     table.add_row("90th percentile, ms", ms(one.p90_ms))
     table.add_row("99th percentile, ms", "too few calls" if one.p99_ms is None else ms(one.p99_ms))
-    table.add_row("rounds accepted, rejected", f"{one.n}, {one.rounds - one.n} in {one.processes} processes")
+    table.add_row(
+        "rounds accepted, rejected",
+        f"{one.n}, {one.rounds - one.n} in {counted(one.processes, 'process', 'processes')}",
+    )
     screen.print(table)
     if result.sustained is not None:
         _print_sustained(result.sustained, plot)
@@ -316,7 +339,8 @@ def _told(run: Sustained) -> list[str]:
 def _verdict(result: Verification) -> str:
     where, one = escape(result.device.id), result.verdict
     if result.budget_met:
-        return f"[green]Budget met[/], measured on {where}."
+        spite = in_spite_text(one.rejected)
+        return f"[green]Budget met[/], measured on {where}. {spite}".rstrip()
     if one.state == "no budget":
         return f"Measured on {where}; no budget was given."
     if one.state == "met":

@@ -15,6 +15,7 @@ from hwnas.data.read_ahead import in_small_batches, read_ahead
 from hwnas.data.reading import COUNTED, Reading
 from hwnas.data.resize import LARGEST_BYTES
 from hwnas.data.stores import ArrayStore, Store
+from hwnas.display import counted
 from hwnas.errors import DataError
 from hwnas.image_size import Size, SizeLike
 
@@ -238,8 +239,8 @@ def divided(
         smallest = int(counts.argmin())
         use = "" if "test" in missing else " to train and validate with"
         raise DataError(
-            f"a class needs at least {1 + len(missing)} images{use}, but class {classes[smallest]!r} of {name} has "
-            f"{counts[smallest]}",
+            f"a class needs at least {counted(1 + len(missing), 'image')}{use}, but class {classes[smallest]!r} of "
+            f"{name} has {counts[smallest]}",
             hint="add images to the class, or leave it out",
         )
     shares = {"val": _VALIDATION if "test" in labels else _HELD_OUT, "test": _HELD_OUT}

@@ -22,7 +22,7 @@ from hwnas.data import image
 from hwnas.data.image_bytes import read_bytes
 from hwnas.data.reading import Fit, Reading
 from hwnas.data.resize import room
-from hwnas.display import few
+from hwnas.display import counted, few
 from hwnas.errors import DataError
 from hwnas.image_size import Size
 
@@ -127,7 +127,9 @@ def median_shape(files: Sequence[Path | BytesIO], *, where: Path) -> Shape:
                 width, height = image.shown_size(data)
                 sizes.append(Size(height, width))
     if not sizes:
-        raise DataError(f"none of {len(files)} images tried in {where} can be read", hint=f"accepted are {image.KINDS}")
+        raise DataError(
+            f"none of {counted(len(files), 'image')} tried in {where} can be read", hint=f"accepted are {image.KINDS}"
+        )
     return Shape(tuple(sizes))
 
 

@@ -25,6 +25,7 @@ from hwnas.data.record_file import RecordFile
 from hwnas.data.stores import FileStore, loader_threads
 from hwnas.data.survey import Survey
 from hwnas.data.taken import kept_ranges, taken
+from hwnas.display import counted
 from hwnas.errors import DataError
 from hwnas.image_size import Size
 from hwnas.progress import Progress, Silent
@@ -137,8 +138,8 @@ class EncodedSource:
         low, high = float(seen.low[seen.deep].min()), float(seen.high[seen.deep].max())
         reading = Reading(fit, *window(low, high))
         return reading, [
-            f"{int(seen.deep.sum())} images have more than 8 bits, with values from {low:g} to {high:g}; "
-            f"{reading.low:g} to {reading.high:g} become 0 to 255"
+            f"{counted(int(seen.deep.sum()), 'image has', 'images have')} more than 8 bits, with values from {low:g} "
+            f"to {high:g}; {reading.low:g} to {reading.high:g} become 0 to 255"
         ]
 
 

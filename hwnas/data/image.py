@@ -57,6 +57,9 @@ UNREADABLE = (
 )
 """What Pillow raises on a damaged or hostile file."""
 
+_SPARE = 4
+"""A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size where each side keeps so many times the pixels wanted of it."""
+
 _ORIENTATION = 0x0112  # in EXIF; from 5 on, width and height change places
 
 # Of damaged EXIF data in an image that can be read. Filters are of the process, and images are read by threads.
@@ -101,7 +104,9 @@ def _is_turned(image: Image.Image) -> bool:
     return image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
 
 
-def read(file: Path | BytesIO, *, resolution: SizeLike, reading: Reading | None = None) -> NDArray[np.uint8]:
+def read(
+    file: Path | BytesIO, *, resolution: SizeLike, reading: Reading | None = None, whole: bool = False
+) -> NDArray[np.uint8]:
     """Pixels of shape (3, height, width), resized (bilinear, antialiased).
 
     By default it is the centre of the image in the shape of `resolution`. That is the same as resizing the whole and
@@ -110,15 +115,17 @@ def read(file: Path | BytesIO, *, resolution: SizeLike, reading: Reading | None 
 
     Args:
         reading: the fit, and the range of images of more than 8 bits.
+        whole: decode large JPEGs at their own size, as apps do; without it they are decoded smaller, which is faster
+            and gives nearly the same pixels (docs/decisions/0075).
 
     Raises:
         one of `UNREADABLE`: the file is not an image, is damaged, or has more pixels than Pillow's limit.
     """
     reading, size = reading or Reading(), Size.of(resolution)
     with Image.open(file, formats=FORMATS) as image:
-        # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the resolution is enough for the resize.
-        enough = (2 * size.width, 2 * size.height)
-        image.draft(None, enough[::-1] if _is_turned(image) else enough)
+        if not whole:
+            enough = (_SPARE * size.width, _SPARE * size.height)
+            image.draft(None, enough[::-1] if _is_turned(image) else enough)
         pixels = _fitted(as_rgb(ImageOps.exif_transpose(image), reading), size, reading)
     return np.ascontiguousarray(np.asarray(pixels).transpose(2, 0, 1))
 

@@ -19,7 +19,7 @@ SCALES: tuple[Scale, ...] = ("0..1", "0..255")
 COUNTED = 4096
 """Of image files, mean and deviation are taken from so many at most, evenly spread."""
 
-VERSION = 2
+VERSION = 3
 """To be raised whenever the same file would be read to other pixels."""
 
 PADDING = 128

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hwnas.data.found import PARTS, Ignored
 from hwnas.data.mirror import Mirroring
 from hwnas.data.reading import Reading
+from hwnas.display import counted
 
 _LISTED = 12  # classes whose counts are told one by one
 
@@ -104,7 +105,9 @@ class Survey:
         if self.ignored:
             lines["ignored"] = ignored_text(self.ignored)
         if self.unreadable:
-            lines["left out"] = f"{len(self.unreadable)} images that cannot be read, listed in {self.listed_in}"
+            lines["left out"] = (
+                f"{counted(len(self.unreadable), 'image')} that cannot be read, listed in {self.listed_in}"
+            )
         for number, one in enumerate(self.cautions, 1):
             lines[f"warning {number}" if len(self.cautions) > 1 else "warning"] = f"{one.text}. {one.remedy}"
         return lines

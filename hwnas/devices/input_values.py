@@ -14,7 +14,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from hwnas.backends.model_facts import ModelFile, Tensor, shape_text
+from hwnas.backends.model_facts import ModelFile, Tensor, describe, shape_text
+from hwnas.devices.device import Device
+from hwnas.devices.job import Inputs
 from hwnas.devices.runner_aid import FLOATS, INTEGERS
 from hwnas.errors import InputError
 from hwnas.files import storage_errors
@@ -80,6 +82,23 @@ def input_values(file: ModelFile, ranges: Ranges, arrays: Path | str | Mapping[s
             raise InputError(f"the input {name!r} is given an array and a range", hint="leave out one of them")
         _check_array(file, known[name], found[name].dtype, found[name].shape)
     return InputValues(own, found, source)
+
+
+def pixel_ranges(file: ModelFile, device: Device) -> dict[str, tuple[float, float]]:
+    """The range of the input of a file that says that it reads pixels; benchmark_model takes none."""
+    if not file.pixels or (device.adb is not None and device.adb.runner is not None):
+        return {}
+    return {one.name: (0.0, 255.0) for one in file.inputs[:1] if one.dtype in ("float32", "uint8")}
+
+
+def pixel_inputs(models: Mapping[str, Path], device: Device) -> dict[str, Inputs]:
+    """By name, the inputs of those of the models that say that they read pixels; the others have usual random values.
+
+    Raises:
+        InputError: a file is no model.
+    """
+    ranges = {name: pixel_ranges(describe(path), device) for name, path in models.items()}
+    return {name: Inputs(ranges=own) for name, own in ranges.items() if own}
 
 
 def _input(file: ModelFile, name: str) -> Tensor:

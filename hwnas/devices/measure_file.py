@@ -12,7 +12,7 @@ from typing import Any
 from hwnas.backends.model_facts import READERS, ModelFile, describe, shape_text
 from hwnas.devices.device import Condition, Device
 from hwnas.devices.input_shapes import Shapes, input_shapes
-from hwnas.devices.input_values import InputValues, Ranges, input_values
+from hwnas.devices.input_values import InputValues, Ranges, input_values, pixel_ranges
 from hwnas.devices.job import Inputs
 from hwnas.devices.link import condition_of
 from hwnas.devices.measure import Stream, stream_rounds
@@ -166,7 +166,7 @@ def measure_file(
             raise InputError(f"{what} must be from {least:g} to a million, not {limit:g}")
     file = describe(path)
     device = reader(device, file, runtime)
-    values = input_values(file, (ranges or {}) if arrays else _of_pixels(file, device) | dict(ranges or {}), arrays)
+    values = input_values(file, (ranges or {}) if arrays else pixel_ranges(file, device) | dict(ranges or {}), arrays)
     shapes = _with_arrays(shapes or {}, values)
     resolved, taken_as_one = input_shapes(file, shapes)
     _check_device(device, file, shapes, values)
@@ -236,13 +236,6 @@ def _refusal(error: DeviceError, device: Device, file: ModelFile) -> InputError 
         f"{device.runtime} on {device.id} does not run {file.path}: {shortened(reason)}",
         hint=hint_for(reason).replace("INPUT", integer),
     )
-
-
-def _of_pixels(file: ModelFile, device: Device) -> dict[str, tuple[float, float]]:
-    """The range of the input of a file that says that it reads pixels; benchmark_model takes none."""
-    if not file.pixels or (device.adb is not None and device.adb.runner is not None):
-        return {}
-    return {one.name: (0.0, 255.0) for one in file.inputs[:1] if one.dtype in ("float32", "uint8")}
 
 
 def _with_arrays(shapes: Shapes, values: InputValues) -> Shapes:

@@ -20,6 +20,7 @@ import numpy as np
 
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import accepted, by_name, reference_floor_us
+from hwnas.devices.input_values import pixel_inputs
 from hwnas.devices.measure import ROUND_MS, Stream, stream_rounds
 from hwnas.devices.rounds import Round
 from hwnas.devices.sequential_median import FEWEST, lower_bound, upper_bound
@@ -151,7 +152,8 @@ def measure_verdict(
     """Measure models side by side and judge each against the budget.
 
     Every model is measured for 12 rounds in each of 5 fresh processes; what is undecided after that is measured in
-    more, until 12 of its processes were undisturbed, or `processes` were started in all.
+    more, until 12 of its processes were undisturbed, or `processes` were started in all. Files that say that they read
+    pixels are given numbers from 0 to 255.
 
     Args:
         models: name to model file: candidates and baselines alike, interleaved in the same processes.
@@ -173,7 +175,10 @@ def measure_verdict(
         raise InputError(f"a verdict needs at least {MIN_PROCESSES} processes, not {processes}")
     statistic.check(device)
     stream = stream or functools.partial(
-        stream_rounds, singles=statistic.percentile != 50, cold=statistic.told_by(device)
+        stream_rounds,
+        singles=statistic.percentile != 50,
+        cold=statistic.told_by(device),
+        inputs=pixel_inputs(models, device),
     )
     judge = functools.partial(
         verdicts, budget_ms=budget_ms, reference_us=reference_us, statistic=statistic, judged=judged

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import partial
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.backends import onnx
+from hwnas.backends import onnx_versions
 from hwnas.backends.interface import LAYOUTS, OUTPUTS, Input, Interface, Layout, Output
 from hwnas.backends.model_format import ModelFormat, format_of
 from hwnas.backends.ort_format import ort_model
@@ -26,6 +27,11 @@ UNWRITTEN: Mapping[tuple[str, str], str] = {
 """The formats and precisions that do not go together, and why."""
 PIXELS = ("float", "uint8")
 PROVIDERS = ("nnapi", "coreml")
+_HINTS: Mapping[str, str] = {
+    "format": "onnx is for ONNX Runtime, ort for its reduced builds, tflite for LiteRT and MediaPipe",
+    "precision": "of 8 bits there is int8, of 16 bits fp16",
+}
+"""What to choose, where a value is wrong."""
 _WHOLE_NUMBERS = "int8 files for LiteRT take uint8 pixels"
 
 
@@ -52,7 +58,7 @@ class FileKind:
     output: str = "probabilities"
     layout: str = ""
     providers: tuple[str, ...] = ()
-    opset: int = onnx.OPSET
+    opset: int = onnx_versions.OPSET
     ir_version: int = 0
 
     def __post_init__(self) -> None:
@@ -65,8 +71,10 @@ class FileKind:
             *(("provider", one, PROVIDERS) for one in self.providers),
         ):
             if value not in known:
+                near = get_close_matches(value.lower(), filter(None, known), 1)
                 raise InputError(
-                    f"the {name} of an exported file must be one of {', '.join(filter(None, known))}, not {value!r}"
+                    f"the {name} of an exported file must be one of {', '.join(filter(None, known))}, not {value!r}",
+                    hint=_HINTS.get(name) or (f"did you mean {near[0]}?" if near else ""),
                 )
         if self.format == "tflite" and self.layout == "nchw":
             raise InputError("a .tflite file reads nhwc, not nchw", hint="leave out --layout, or ask for --format onnx")
@@ -74,12 +82,7 @@ class FileKind:
             raise InputError(f"{_WHOLE_NUMBERS}, not float", hint="leave out --input, or ask for --precision fp32")
         if reason := UNWRITTEN.get((self.format, self.precision)):
             raise InputError(reason, hint="ask for --format onnx with --precision fp16")
-        oldest = onnx.oldest_ir_version(self.opset)
-        if self.ir_version and self.ir_version < oldest:
-            raise InputError(
-                f"opset {self.opset} takes an IR version of at least {oldest}, not {self.ir_version}",
-                hint="leave out --ir-version, or ask for an older --opset",
-            )
+        _ = self.versions
 
     @property
     def name(self) -> str:
@@ -89,7 +92,7 @@ class FileKind:
     @property
     def versions(self) -> tuple[int, int]:
         """Opset and IR version."""
-        return self.opset, self.ir_version or onnx.oldest_ir_version(self.opset)
+        return onnx_versions.versions(self.opset, self.ir_version)
 
     def interface(self, mean: Sequence[float], std: Sequence[float]) -> Interface:
         """For a network with this mean and deviation per channel, of pixels scaled to 0..1."""
@@ -124,7 +127,7 @@ class FileKind:
         model_format.check(content)
         if self.format == "tflite":
             return content
-        onnx.check_versions(content, *self.versions)
+        onnx_versions.check_versions(content, *self.versions)
         if self.format == "onnx":
             return content
         own = ort_model(content)

@@ -17,6 +17,7 @@ from hwnas.backends.model_format import ModelFormat
 from hwnas.backends.parity import TOLERANCE, Parity, compare
 from hwnas.backends.weights import Weights
 from hwnas.data import Dataset, Images, to_input
+from hwnas.display import counted
 from hwnas.errors import ExportError
 from hwnas.exporting.model_metadata import file_metadata
 from hwnas.files import write_bytes, write_text
@@ -113,7 +114,7 @@ def faithful(
         if not own.agrees:
             raise ExportError(
                 f"the exported model differs from the trained network by {own.max_difference:.3g} in its {output} on "
-                f"{len(inputs)} images; at most {own.limit:.3g} is allowed",
+                f"{counted(len(inputs), 'image')}; at most {own.limit:.3g} is allowed",
                 hint="please report this with the run's architecture.json",
             )
         found.append(own)

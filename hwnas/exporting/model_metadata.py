@@ -15,6 +15,8 @@ from hwnas.schema import json_as
 
 CHANNELS_OF = {"gray": 1, "rgb": 3}
 """By `hwnas.color`; other models have "none", and as many as there are means."""
+LUMA = (299, 587, 114)
+"""Thousandths of red, green and blue in the grey of a picture; whole numbers are the same everywhere."""
 INSIDE = "hwnas.normalised_inside"
 """Mean and deviation of a file that reads pixels: not `hwnas.mean` and `hwnas.std`, which invite doing it once more."""
 _NORMALISATION = ("hwnas.mean", "hwnas.std", INSIDE)
@@ -93,13 +95,18 @@ def _preprocess(
     left: dict[str, Any] = {"scale": 1, "mean": 0, "std": 1}
     if not interface.pixels:
         left = {"scale": 1 / 255, "mean": mean, "std": std}
+    color = metadata["hwnas.color"]
+    picture = {"decode": "whole", "orientation": "exif", "transparent": "white"} if color in CHANNELS_OF else {}
+    gray = {"luma": LUMA} if color == "gray" else {}
     return {
+        **picture,
         "resize": [height, width],
         "fit": reading.fit,
         **beside,
         "interpolation": "bilinear",
         "antialias": True,
-        "color": metadata["hwnas.color"],
+        "color": color,
+        **gray,
         **deep,
         **left,
         "dtype": "uint8" if interface.input == "uint8" else "float32",

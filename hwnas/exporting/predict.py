@@ -20,19 +20,18 @@ from hwnas.data.encoded import reason_of
 from hwnas.data.image_bytes import read_bytes
 from hwnas.data.pixels import MOST_CHANNELS
 from hwnas.data.reading import Reading
-from hwnas.display import table_html
+from hwnas.display import counted, table_html
 from hwnas.errors import DataError, ExportError, InputError
 from hwnas.exporting.array_images import SUFFIXES, array_images
 from hwnas.exporting.image_paths import image_files
 from hwnas.exporting.model_file import input_values
-from hwnas.exporting.model_metadata import CHANNELS_OF, normalisation
+from hwnas.exporting.model_metadata import CHANNELS_OF, LUMA, normalisation
 from hwnas.image_size import LARGEST_SIDE, Size
 from hwnas.schema import json_as
 
 OnUnreadable: TypeAlias = Callable[[Path, DataError], None]
 """Is told of an image that cannot be read."""
 
-_LUMA = np.array([0.299, 0.587, 0.114])
 _AT_ONCE = 256  # images that are held in memory
 
 
@@ -161,7 +160,10 @@ class ModelReader:
             raise InputError(f"the model {self.path} computes no scores of classes: {error}") from error
         if result.shape != (len(pixels), len(self.names)):
             shape = "×".join(map(str, result.shape[1:]))
-            raise InputError(f"the model {self.path} names {len(self.names)} classes but computes {shape} numbers")
+            raise InputError(
+                f"the model {self.path} names {counted(len(self.names), 'class', 'classes')} but computes "
+                f"{counted(shape, 'number')}"
+            )
         if not np.isfinite(result).all():
             raise ExportError(
                 f"the model {self.path} computes what is no number, so nothing can be said of images",
@@ -196,12 +198,12 @@ def _pixels(path: Path, size: Size, *, gray: bool, reading: Reading) -> NDArray[
     data = BytesIO()
     try:
         data = BytesIO(read_bytes(path))
-        pixels = image.read(data, resolution=size, reading=reading)
+        pixels = image.read(data, resolution=size, reading=reading, whole=True)
     except image.UNREADABLE as error:
         reason = (isinstance(error, OSError) and error.strerror) or reason_of(error, data)
         raise DataError(f"cannot read the image {path}: {reason}", hint=f"accepted are {image.KINDS}") from error
     if gray:
-        return np.round(np.tensordot(_LUMA, pixels, 1)[None]).astype(np.uint8)
+        return ((np.tensordot(np.array(LUMA), pixels, 1)[None] + 500) // 1000).astype(np.uint8)
     return pixels
 
 

@@ -32,7 +32,7 @@ from hwnas.latency.calibrate import (
     spread_architectures,
     validate,
 )
-from hwnas.latency.journal import kept_rounds
+from hwnas.latency.journal import kept_rounds, measuring
 from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.latency.missing_rows import MissingRows, open_table
 from hwnas.latency.noise import noise_of, refuse_too_few
@@ -157,7 +157,7 @@ def _complete(
             reference,
             seed,
             progress,
-            label=f"measuring {len(rows)} rows and {len(networks)} whole networks",
+            label=measuring(len(rows), len(networks)),
             started=started,
             max_minutes=max_minutes,
         )
@@ -238,7 +238,7 @@ def measure_networks(
     with tempfile.TemporaryDirectory() as temporary:
         models = write_models(Path(temporary), networks, device)
         reference = write_reference_model(Path(temporary), device)
-        label = f"measuring {len(networks)} whole networks"
+        label = measuring(0, len(networks))
         return kept_rounds(journal, device, models, reference, seed, progress, label=label)
 
 

@@ -17,6 +17,7 @@ from hwnas.devices.measure import stream_rounds
 from hwnas.devices.profile import profile_rounds
 from hwnas.devices.rounds import Round
 from hwnas.devices.statistic import COLD_CALLS, EVICTING_MS, Statistic
+from hwnas.display import counted
 from hwnas.errors import TableError
 from hwnas.latency.build import measuring_into, whole_networks
 from hwnas.latency.calibrate import CALIBRATION_NETWORKS, VALIDATION_NETWORKS, predict, robust, row_sum, trimmed_rms
@@ -90,7 +91,7 @@ def calibrate_cold(
         stream = functools.partial(stream_rounds, cold=True)
         rounds: list[Round] = []
         total = _PROCESSES * _ROUNDS * len(models)
-        with progress.track(f"measuring {len(models)} whole networks cold on {device.id}", total) as advance:
+        with progress.track(f"measuring {counted(len(models), 'whole network')} cold on {device.id}", total) as advance:
             within = Within(progress, advance, total, kind="measuring", beyond="again after a cut")
             for process in range(_PROCESSES):
                 rounds = profile_rounds(

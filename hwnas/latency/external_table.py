@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hwnas.arch.op import OpSpec
+from hwnas.arch.op import OpSpec, kinds
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import space_instance
 from hwnas.errors import InputError
@@ -22,6 +22,7 @@ from hwnas.schema import json_as
 
 _LATENCY_COLUMNS = {"latency_us": "us", "median_us": "us", "latency_ms": "ms"}
 _CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
+_REASONS, _LONGEST_KIND = 9, 40  # that are told apart, and letters of a kind that are told
 _SHAPE = r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})x([1-9][0-9]{0,4})"
 _OFA_MEAN = re.compile(r"""(?<![^\s{,])["']?mean["']?:\s+([^\s,}]{1,40})""")
 _OFA_KEY = re.compile(
@@ -55,11 +56,14 @@ class ExternalTable:
 def read_csv(text: str) -> ExternalTable:
     """Columns `key`, the key of an op, and one of `latency_us`, `median_us`, `latency_ms`; others are ignored.
 
+    Rows whose key names no op of hwnas are counted and left out.
+
     Raises:
-        InputError: there are no such columns, or a line is broken or names no op.
+        InputError: there are no such columns, or a line is broken.
     """
     reader = csv.DictReader(io.StringIO(text), strict=True)
     rows: list[tuple[OpSpec, Any, str]] = []
+    left_out: Counter[str] = Counter()
     try:
         columns = list(reader.fieldnames or [])
         named = [name for name in columns if name in _LATENCY_COLUMNS]
@@ -71,10 +75,24 @@ def read_csv(text: str) -> ExternalTable:
         for line in reader:
             if None in line or None in line.values():
                 raise InputError(f"line {reader.line_num} does not have {len(columns)} fields")
-            rows.append((OpSpec.parse(line["key"]), line[named[0]], f"line {reader.line_num}"))
+            try:
+                rows.append((OpSpec.parse(line["key"]), line[named[0]], f"line {reader.line_num}"))
+            except InputError:
+                kind = _kind_of(line["key"])
+                _leave_out(left_out, f"keys of {kind} that are none of hwnas" if kind in kinds() else f"{kind!r} ops")
     except csv.Error as error:
         raise InputError(f"line {reader.line_num} is not CSV: {error}") from error
-    return ExternalTable(_LATENCY_COLUMNS[named[0]], rows)
+    return ExternalTable(_LATENCY_COLUMNS[named[0]], rows, left_out)
+
+
+def _kind_of(key: str) -> str:
+    """What a key begins with."""
+    return key.partition("-")[0][:_LONGEST_KIND]
+
+
+def _leave_out(left_out: Counter[str], reason: str) -> None:
+    """Count a row; of reasons there are few."""
+    left_out[reason if reason in left_out or len(left_out) < _REASONS else "others"] += 1
 
 
 def read_fbnet(text: str, *, entry: str, width: float, resolution: int, channels: int, classes: int) -> ExternalTable:
@@ -183,12 +201,13 @@ def read_ofa(text: str) -> ExternalTable:
     for key, entry in found.items():
         match, means = _OFA_KEY.fullmatch(key), _OFA_MEAN.findall(entry)
         if match is None:
-            raise InputError(f"{key!r} does not name a layer as ProxylessNAS and Once-for-All do")
+            _leave_out(left_out, f"{_kind_of(key)!r} layers")
+            continue
         if len(means) != 1:
             raise InputError(f"{key} has {len(means)} means, not one")
         spec = _ofa_op(key, match, v3=v3)
         if isinstance(spec, str):
-            left_out[spec] += 1
+            _leave_out(left_out, spec)
         else:
             rows.append((spec, means[0], key))
     return ExternalTable("ms", rows, left_out)
@@ -211,10 +230,8 @@ def _ofa_op(key: str, match: re.Match[str], *, v3: bool) -> OpSpec | str:
     else:
         needed = {"expand", "kernel", "stride", "idskip"} | ({"se", "hs"} if v3 else set())
         if fields.keys() != needed:
-            raise InputError(f"{key} has {', '.join(fields)}, not {', '.join(sorted(needed))}")
+            return f"blocks whose fields are not {', '.join(sorted(needed))}"
         number = {name: int(value) for name, value in fields.items()}
-        if v3 and number["expand"] % cin:
-            return "blocks whose expansion is no whole number"
         spec = OpSpec(
             "mbconv",
             cin,
@@ -223,10 +240,9 @@ def _ofa_op(key: str, match: re.Match[str], *, v3: bool) -> OpSpec | str:
             width,
             number["kernel"],
             number["stride"],
-            number["expand"] // cin if v3 else number["expand"],
             se=4 if number.get("se") else 0,
             act=("hswish" if number["hs"] else "relu") if v3 else act,
-        )
+        ).with_inner(number["expand"] if v3 else number["expand"] * cin)
         residual = spec.input_shape == shape
         if number["idskip"] and not residual:
             raise InputError(f"{key} changes its shape, so it cannot have idskip 1")

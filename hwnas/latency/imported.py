@@ -107,7 +107,8 @@ def _table(external: ExternalTable, device: str, unit: str) -> LatencyTable:
             raise InputError(f"{where}: {spec.key} computes nothing, so it has no latency")
         found[spec].append((_us(value, factor, where), where))
     if not found:
-        raise InputError("it holds no row for an op of hwnas")
+        others = ", ".join(f"{count} of {reason}" for reason, count in external.left_out.items())
+        raise InputError(f"it holds no row for an op of hwnas{others and f', but {others}'}")
     for spec, rows in found.items():
         (low, first), (high, second) = min(rows), max(rows)
         if high > low * (1 + _SAME):

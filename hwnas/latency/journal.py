@@ -12,6 +12,7 @@ from typing import Any
 from hwnas.devices.device import Device
 from hwnas.devices.profile import profile_rounds
 from hwnas.devices.rounds import Round
+from hwnas.display import counted
 from hwnas.errors import InputError
 from hwnas.files import sha256, storage_errors, write_text
 from hwnas.latency.calibrate import VERDICT_ROUNDS
@@ -22,6 +23,12 @@ _ROUNDS_PER_PROCESS = 5
 _PROCESSES = 2
 _MOST_PASSES = 6  # over the models that ran in a burst, or are not settled
 _SETTLED = 0.02  # by which the two fastest processes may differ; undisturbed ones do by 0.4 to 1.7 %
+
+
+def measuring(rows: int, networks: int) -> str:
+    """What the measurement of so many rows and whole networks is called in progress."""
+    parts = [counted(rows, "row")] * bool(rows) + [counted(networks, "whole network")] * bool(networks)
+    return f"measuring {' and '.join(parts)}"
 
 
 def kept_rounds(

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from hwnas.arch.op import OpSpec
 from hwnas.devices.device import Condition
 from hwnas.devices.estimate import LOADED
+from hwnas.display import counted
 from hwnas.errors import MissingRowsError
 from hwnas.schema import POSITIVE, at_least, matching
 
@@ -186,7 +187,7 @@ def missing_rows_error(
 ) -> MissingRowsError:
     """The error that names the first of the lacking rows and the command that measures them."""
     return MissingRowsError(
-        f"the latency table {table.device}/{table.condition} lacks {len(specs)} rows or holds stale ones, "
+        f"the latency table {table.device}/{table.condition} lacks {counted(len(specs), 'row')} or holds stale ones, "
         f"the first is {specs[0].key}",
         keys=tuple(spec.key for spec in specs),
         hint=_import_hint(table) if table.kind == "imported" else f"measure them with: {command}",

@@ -19,6 +19,9 @@ from hwnas.data import Dataset, Images, batches
 from hwnas.parents.blocks import ParentBlocks, Scores
 from hwnas.progress import Progress, Silent
 
+SCORING = "score networks"
+"""What that is called in progress."""
+
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Of the features (batch, D) of a changed network and of the parent: a number for each image (batch,)."""
 
@@ -71,13 +74,14 @@ def network_losses(
     blocks.rest()
     sums = [0.0] * len(networks)
     stream = batches(images, dataset, batch_size=batch_size, device=blocks.device, generator=None, augment=False)
-    with torch.inference_mode(), (progress or Silent()).track("score networks", len(images)) as advance:
+    steps = len(images) * len(networks)
+    with torch.inference_mode(), (progress or Silent()).track(SCORING, steps) as advance:
         for x, _ in stream:
             *_, (_, last) = blocks.pairs(x)
             own = last.mean((2, 3))
             for index, choices in enumerate(networks):
                 sums[index] += float(loss(blocks.of_network(choices, x), own).sum())
-            advance(len(x))
+            advance(len(x) * len(networks))
     return tuple(one / len(images) for one in sums)
 
 

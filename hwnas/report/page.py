@@ -9,8 +9,9 @@ import jinja2
 
 from hwnas.errors import InputError
 from hwnas.files import write_bytes
+from hwnas.report.asked_for import asked_words
 from hwnas.report.classes import class_table, metric_name
-from hwnas.report.disturbed import MUCH_DISTURBED, ONLY_SLOWS
+from hwnas.report.disturbed import in_spite_text
 from hwnas.report.filters import FILTERS
 from hwnas.report.parent_section import parent_of, read_blocks
 from hwnas.report.run_files import (
@@ -26,7 +27,7 @@ from hwnas.report.run_files import (
 )
 from hwnas.report.shipped_weights import weights_text
 from hwnas.report.slots import read_slots
-from hwnas.report.untrained import never_predicted_text
+from hwnas.report.untrained import is_untrained, never_predicted_text
 from hwnas.schema import read_json
 
 
@@ -43,6 +44,7 @@ def write_report(files: RunFiles) -> None:
     architecture = optional(read_json, files.architecture)
     events = read_events(files.log_file)
     budget_ms = number(result, "budget_ms")
+    config = optional(asked, files.config)
     _write(
         files,
         "report.html.j2",
@@ -51,10 +53,12 @@ def write_report(files: RunFiles) -> None:
         classes=class_table(result),
         never_predicted=never_predicted_text(result),
         weights=weights_text(result),
-        only_slows=ONLY_SLOWS if (number(result, "measured_ms", "rejected") or 0.0) >= MUCH_DISTURBED else "",
+        untrained=is_untrained(result),
+        in_spite=in_spite_text(number(result, "measured_ms", "rejected")),
         parent=parent_of(result),
         blocks=read_blocks(parent_of(result)),
-        config=optional(asked, files.config),
+        config=config,
+        asked=asked_words(config),
         machine=optional(read_json, files.environment),
         layers=read_slots(architecture),
         stages=seconds_of_stages(events),
@@ -73,12 +77,15 @@ def write_front(files: RunFiles) -> None:
     from hwnas.report.plots import front_plot
 
     result = read_result(files)
+    parts = [one for one in result["front"] if isinstance(one, dict)]
     _write(
         files,
         "front.html.j2",
         result=result,
         metric=metric_name(result),
         plot=front_plot(result["front"], metric_name(result)),
+        never_predicted=[(one.get("folder"), never_predicted_text(one)) for one in parts],
+        untrained=any(map(is_untrained, parts)),
     )
 
 

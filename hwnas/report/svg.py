@@ -23,7 +23,7 @@ _VARIABLES = {
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hwnas",
-    "font.size": 9,
+    "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": LINE,
     "axes.labelcolor": MUTED,

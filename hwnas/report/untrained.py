@@ -7,20 +7,36 @@ from typing import Any
 
 from hwnas.display import few
 
+_REMEDY = "give more --minutes or --epochs, or more images"
+
+
+def is_untrained(result: Mapping[str, Any]) -> bool:
+    """Whether every test image is taken for one class: such a file is fast, and of no use."""
+    absent, names = _absent(result)
+    return bool(absent) and len(set(names) - set(absent)) == 1
+
 
 def never_predicted_text(result: Mapping[str, Any]) -> str:
     """That test images are never taken for some classes, in a sentence without a full stop; empty if they are for all.
 
     Results of earlier versions do not tell, and what is damaged says nothing.
     """
+    absent, names = _absent(result)
+    if not absent:
+        return ""
+    if is_untrained(result):
+        (left,) = set(names) - set(absent)
+        return f"every test image is taken for {left!r}; {_REMEDY}"
+    return (
+        f"no test image is taken for {len(absent)} of {len(names)} classes: {few(list(map(repr, absent)))}; {_REMEDY}"
+    )
+
+
+def _absent(result: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The classes that no test image is taken for, and all; none of either where the result does not tell."""
     metrics = result.get("metrics")
     content = metrics if isinstance(metrics, dict) else {}
     absent, classes = content.get("never_predicted"), content.get("classes")
-    if not isinstance(absent, list) or not absent or not isinstance(classes, list):
-        return ""
-    names = [str(one.get("name")) for one in classes if isinstance(one, dict)]
-    left = [name for name in names if name not in absent]
-    remedy = "give more --minutes or --epochs, or more images"
-    if len(left) == 1:
-        return f"every test image is taken for {left[0]!r}; {remedy}"
-    return f"no test image is taken for {len(absent)} of {len(names)} classes, {few(list(map(repr, absent)))}; {remedy}"
+    if not isinstance(absent, list) or not isinstance(classes, list):
+        return [], []
+    return list(map(str, absent)), [str(one.get("name")) for one in classes if isinstance(one, dict)]

@@ -13,6 +13,7 @@ from hwnas.arch.primitives import Graph
 from hwnas.arch.space import SearchSpace
 from hwnas.backends.torch import network_module
 from hwnas.config import Configuration
+from hwnas.display import counted
 from hwnas.image_size import Size
 from hwnas.nas.loop_times import options_a_step
 from hwnas.nas.search_settings import SearchSettings
@@ -64,8 +65,8 @@ class Enough:
 
     def __str__(self) -> str:
         if self.epochs < self.fewest_epochs or self.steps >= FEWEST_STEPS:
-            return f"{self.epochs:.2g} epochs"
-        return f"{self.steps:.2g} steps of search"
+            return counted(f"{self.epochs:.2g}", "epoch")
+        return counted(f"{self.steps:.2g}", "step of search", "steps of search")
 
 
 def affordable(
@@ -109,7 +110,8 @@ def affordable(
     chosen = next((one for one in order if _enough(spaces[one], unit_s, training)), order[-1])
     (width, depth, other), minutes = chosen, training.config.train.minutes
     said = (
-        f"would fit width {found.width:g} at {resolution} px, but {minutes:g} minutes train it for {here}: "
+        f"would fit width {found.width:g} at {resolution} px, but "
+        f"{counted(f'{minutes:g}', 'minute trains', 'minutes train')} it for {here}: "
         f"width {width:g} at {other} px, {_enough(spaces[chosen], unit_s, training)}"
     )
     return ChosenInstance(spaces[chosen], width, depth, ""), said

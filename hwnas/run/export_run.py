@@ -119,10 +119,16 @@ def _check_out(out: Path, names: Sequence[str]) -> None:
     """Refuse to replace what `export_run` did not write.
 
     Raises:
-        InputError: the folder is a run, or holds such files of somebody else.
+        InputError: the folder is a run or in one, or holds such files of somebody else.
     """
     if run_marker.is_run(out):
         raise InputError(f"{out} is the folder of a run, whose files are kept as they are", hint="choose another --out")
+    run = next(filter(run_marker.is_run, out.resolve().parents), None)
+    if run is not None and out.resolve() != RunFolder(run).exports:
+        raise InputError(
+            f"{out} is in the folder of a run, {run}, where exported files go into {RunFolder(run).exports.name} alone",
+            hint="leave out --out for that folder, or choose one outside of the run's",
+        )
     there = [name for name in names if os.path.lexists(out / name)]
     if there and optional(read_json, out / NAME).get("format") != FORMAT:
         raise InputError(

@@ -8,6 +8,7 @@ from typing import Any
 
 from hwnas.arch.costs import macs
 from hwnas.devices.measure import ROUND_MS
+from hwnas.display import counted
 from hwnas.errors import InfeasibleBudgetError, MissingRowsError
 from hwnas.files import write_json
 from hwnas.latency.build import complete, drifted
@@ -140,7 +141,7 @@ def _measured_model(plan: Plan, progress: Progress, left_s: float) -> tuple[Late
         if not plan.budgets[0].relative:
             _refuse_hopeless(plan, progress)
         if lacks:
-            progress.say(f"measuring {lacks} {'row' if lacks == 1 else 'rows'} that the latency table lacks")
+            progress.say(f"measuring {counted(lacks, 'row')} that the latency table lacks")
         _complete(replace(plan, missing=missing), left_s, progress)
         plan = replace(plan, table=open_table(plan.device, plan.folder))
         if warning := load_warning(plan.table, plan.whole):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwnas.display import ms
+from hwnas.display import counted, ms
 from hwnas.latency.table_model import model_of, used_sha256
 from hwnas.run.latency_stage import check_budget
 from hwnas.run.parent_facts import parent_facts, parent_line
@@ -75,7 +75,11 @@ def plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
     }
     if not plan.complete:
         rows = len(plan.missing.rows)
-        time = "in under a minute" if rows <= _ROWS_A_MINUTE else f"in about {rows / _ROWS_A_MINUTE:.0f} minutes"
+        time = (
+            "in under a minute"
+            if rows <= _ROWS_A_MINUTE
+            else f"in about {counted(f'{rows / _ROWS_A_MINUTE:.0f}', 'minute')}"
+        )
         lines["table"] = f"{rows} of {len(plan.whole.ops)} rows to measure first, {time}"
         if not plan.missing:
             lines["table"] = "whole networks to measure cold first, in about a minute"

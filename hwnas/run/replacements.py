@@ -16,7 +16,8 @@ from hwnas.nas.decode import OptionTable
 from hwnas.nas.select import scored_images
 from hwnas.nas.sums import Choices, Sums, judged_candidates, preferences
 from hwnas.parents.blocks import ParentBlocks
-from hwnas.parents.replacement import head_loss, network_losses, replacement_scores
+from hwnas.parents.replacement import SCORING, head_loss, network_losses, replacement_scores
+from hwnas.progress import Within
 from hwnas.run.adaptation import Adaptation
 from hwnas.run.context import SearchContext
 from hwnas.schema import checked
@@ -50,12 +51,16 @@ def chosen_replacements(
     at_once = settings.batch_size
     scores = replacement_scores(blocks, images, run.dataset, loss, batch_size=at_once, progress=progress)
 
-    def whole(networks: Sequence[Choices]) -> Sequence[float]:
-        return network_losses(blocks, images, run.dataset, loss, networks, batch_size=at_once, progress=progress)
-
     feasible = [one.feasible_set() for one in context.runs]
     seed = run.plan.config.compute.seed
-    sums, judged = judged_candidates(scores, feasible, whole, count=settings.candidates, seed=seed)
+    total = settings.candidates * len(images)
+    with progress.track(SCORING, total) as advance:  # one task for all rounds
+        within = Within(progress, advance, total, kind=SCORING, beyond="")
+
+        def whole(networks: Sequence[Choices]) -> Sequence[float]:
+            return network_losses(blocks, images, run.dataset, loss, networks, batch_size=at_once, progress=within)
+
+        sums, judged = judged_candidates(scores, feasible, whole, count=settings.candidates, seed=seed)
     ranked = sorted(judged, key=judged.__getitem__)
     near = next(filter(feasible[0].keeps, ranked), None)
     table = sums.table if near is None else sums.around(near)

@@ -16,6 +16,7 @@ from hwnas.events import Event
 from hwnas.files import open_to_append, remove_folder, remove_leftovers, storage_errors, write_json
 from hwnas.locks import held
 from hwnas.run import run_marker
+from hwnas.run.export_folder import EXPORT, remove_exported
 from hwnas.schema import json_as, lines_of, one_of, read_json_as
 
 
@@ -92,6 +93,11 @@ class RunFolder:
     def baseline(self, suffix: str) -> Path:
         """The file of the random network, in the format whose names end so."""
         return self.state / f"baseline{suffix}"
+
+    @property
+    def exports(self) -> Path:
+        """The folder of files that the run is exported to afterwards."""
+        return self.path / EXPORT
 
     @property
     def exported(self) -> Path:
@@ -291,6 +297,7 @@ class RunFolder:
             if path not in (self.path, self.state, self.marker):
                 with storage_errors(path):
                     path.unlink(missing_ok=True)
+        remove_exported(self.exports)
         if self.state.is_dir() and not self.state.is_symlink():
             for path in self.state.iterdir():
                 if path.name != "lock":

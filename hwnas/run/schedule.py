@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hwnas.config import Configuration, Section
+from hwnas.display import counted
 from hwnas.errors import InputError
 from hwnas.files import write_json
 from hwnas.metric_names import class_balanced
@@ -306,8 +307,8 @@ def hurried(config: Configuration, recipe: Recipe, train_images: int) -> str:
     if not asked.enabled or asked.epochs or not asked.minutes or epochs >= min(MOST_EPOCHS, HURRIED_SHARE * usual):
         return ""
     return (
-        f"the search leaves time for {epochs:.3g} of the usual {usual} epochs of training: give more --minutes, a "
-        "smaller --width or --resolution"
+        f"the search leaves time for {epochs:.3g} of the usual {counted(usual, 'epoch')} of training: give "
+        "more --minutes, a smaller --width or --resolution"
     )
 
 

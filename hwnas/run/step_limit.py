@@ -8,6 +8,7 @@ from hwnas.arch.costs import written
 from hwnas.arch.network import Network
 from hwnas.arch.space import SearchSpace
 from hwnas.backends.torch import network_module
+from hwnas.display import counted
 from hwnas.errors import InputError
 from hwnas.nas.arch_parts import has_own_gradient
 from hwnas.nas.loop_memory import loop_memory
@@ -35,7 +36,9 @@ def search_micro_batch(plan: Plan, settings: SearchSettings, progress: Progress)
     if found and plan.strategy.relaxation is not None:
         relaxation = plan.strategy.relaxation(plan.space.options, plan.accelerator)
         if has_own_gradient(relaxation):
-            progress.say(f"gradients of {plan.strategy.name} do not add up, so its steps on α see {found} images each")
+            progress.say(
+                f"gradients of {plan.strategy.name} do not add up, so its steps on α see {counted(found, 'image')} each"
+            )
     return found
 
 

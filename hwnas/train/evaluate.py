@@ -97,8 +97,8 @@ def recalibrate(
     batch_size = batch_size or evaluated_at_once(dataset.resolution)
     if min(len(images), max_images, batch_size) < 2:
         raise DataError(
-            f"batch statistics need at least two images per batch, but there are {len(images)} images, at most "
-            f"{max_images} of them used, in batches of {batch_size}",
+            f"batch statistics need at least two images per batch, but of {len(images)} images at most "
+            f"{max_images} are used, in batches of {batch_size}",
             hint="use the train images",
         )
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None]

@@ -27,8 +27,9 @@ from hwnas.backends.interface import BARE, Interface, Normalisation, normalised
 from hwnas.backends.litert import litert_model
 from hwnas.backends.litert_runtime import interpreter, run_litert, runs_as_one_delegate
 from hwnas.backends.model_format import ModelFormat, format_of
-from hwnas.backends.onnx import check_versions, micro_model, oldest_ir_version, onnx_model
+from hwnas.backends.onnx import micro_model, onnx_model
 from hwnas.backends.onnx_runtime import run_onnx
+from hwnas.backends.onnx_versions import check_versions, oldest_ir_version
 from hwnas.backends.ort_format import ort_model
 from hwnas.backends.torch import load_weights, network_module
 from hwnas.backends.weights import fold

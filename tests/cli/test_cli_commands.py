@@ -298,3 +298,22 @@ def test_the_version_is_that_of_the_package() -> None:
     import hwnas as package
 
     assert hwnas("--version").stdout == f"{package.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["export", "run", "--max-drop", "nan"], "'--max-drop': it must be at least 0, not 'nan'"),
+        (["search", "--seed", "x"], "'--seed': it must be a whole number, not 'x'"),
+        (["predict", "run", "a.png", "--top", "0"], "'--top': it must be at least 1, not '0'"),
+        (["profile-device", "--width", "wide"], "'--width': it must be a number, not 'wide'"),
+        (["parents", "show", "mobilenet-v2", "--width", "9"], "'--width': it must be at most 8, not '9'"),
+    ],
+)
+def test_values_are_refused_in_words(words: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in those of the library that reads them."""
+    monkeypatch.setenv("COLUMNS", "200")
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert said in " ".join(done.stderr.split())
+    assert "Input should" not in done.stderr

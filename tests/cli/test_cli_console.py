@@ -17,6 +17,7 @@ from rich.console import Console
 from hwnas.cli import console, progress_bars
 from hwnas.cli.result_view import print_result
 from hwnas.cli.time_left import TimeLeft
+from hwnas.display import counted
 from hwnas.errors import (
     BudgetMissedError,
     DataError,
@@ -32,6 +33,7 @@ from hwnas.errors import (
     TableError,
     UnreadableError,
 )
+from hwnas.events import Event
 
 ERRORS = [
     (HwnasError("rule [red]x[/]", hint="do [that]"), 1),
@@ -200,6 +202,61 @@ def test_a_silence_is_broken(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     with console.progress(quiet=False).track("score candidates", 12):
         time.sleep(0.3)
     assert "score candidates: 0 of 12, for 0." in capsys.readouterr().err
+
+
+def test_no_line_says_again_what_the_last_one_said(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """Work beyond the steps that were foreseen changes nothing but the time."""
+    with console.progress(quiet=False).track("measuring", 3) as advance:
+        for steps, note in ((3, ""), (0, "again"), (0, "again"), (0, "again"), (0, "once more")):
+            clock.now += 11.0
+            advance(steps, note)
+    assert capsys.readouterr().err.splitlines() == [
+        *("measuring: 3 of 3", "measuring: 3 of 3, again", "measuring: 3 of 3, once more"),
+        "measuring: done in 55 s (once more)",
+    ]
+
+
+def test_short_tasks_of_one_name_are_told_once(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = console.progress(quiet=False)
+    for label, seconds, total in (
+        ("score", 1, 2),
+        ("score", 2, 2),
+        ("nothing", 1, 0),
+        ("train", 3, 2),
+        ("score", 20, 2),
+    ):
+        with progress.track(label, total):
+            clock.now += seconds
+    assert capsys.readouterr().err.splitlines() == [
+        *("score: done in 1.0 s", "train: done in 3.0 s", "score: done in 20 s"),
+    ]
+
+
+def test_a_silence_after_the_last_step_tells_what_is_done(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    class Once:
+        """Not set when it is first waited for."""
+
+        waits = iter((False, True))
+
+        def wait(self, timeout: float) -> bool:
+            return next(self.waits)
+
+    progress = progress_bars.LineProgress(console.err())
+    progress(Event("begin", 1, "measuring", 1))
+    progress(Event("advance", 1, "measuring", 1, 1, "again what was disturbed"))
+    clock.now += 40.0
+    task: Any = progress._tasks[1]
+    task.stopped.set()
+    task.stopped = Once()
+    progress._watch(task)
+    assert capsys.readouterr().err == "measuring: again what was disturbed, for 40 s so far\n"
+
+
+def test_things_are_counted_in_their_number() -> None:
+    assert counted(1, "image") == "1 image"
+    assert counted("1", "class", "classes") == "1 class"
+    assert counted("1.5", "epoch") == "1.5 epochs"
+    assert counted(0, "process", "processes") == "0 processes"
 
 
 def test_work_that_fails_is_not_called_done(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

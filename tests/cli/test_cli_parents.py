@@ -51,6 +51,28 @@ def test_parents_are_listed_and_shown_for_people(checkpoint: Path) -> None:
         assert "Apache-2.0" in done.stdout
 
 
+def test_commands_and_addresses_can_be_copied(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stands in one line, however narrow the terminal is."""
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = CliRunner().invoke(app, ["parents", "list"]).stdout.splitlines()
+    assert "  hwnas parents import mobilenet-v2 CHECKPOINT  # of torchvision or timm" in lines
+    (row,) = [line for line in lines if line.startswith("mobilenet-v2 ")]
+    assert row.rstrip().endswith("missing")
+    shown = CliRunner().invoke(app, ["parents", "show", "mobilenet-v2"]).stdout
+    assert find_parent("mobilenet-v2").source in shown
+
+
+def test_a_parent_says_how_images_were_made_and_how_hwnas_makes_them(checkpoint: Path) -> None:
+    seen = output("show", "efficientnet-lite0")
+    assert (seen["interpolation"], seen["crop"]) == ("bicubic", 0.875)
+    assert seen["used"] == {"interpolation": "bilinear", "crop": 1.0}
+    shown = CliRunner().invoke(app, ["parents", "show", "efficientnet-lite0"]).stdout
+    assert (
+        "published with bicubic resizing of the centre square, 87.5% of the shorter side; hwnas uses bilinear resizing "
+        "of the centre square"
+    ) in shown
+
+
 def test_each_command_names_the_next_step(checkpoint: Path) -> None:
     def told(*arguments: str) -> str:
         done = CliRunner().invoke(app, ["parents", *arguments])

@@ -72,6 +72,26 @@ def test_a_budget_that_was_met_on_a_busy_device_takes_a_word(rejected: float, to
     assert "Budget met" in text
 
 
+def never(*absent: str) -> dict[str, Any]:
+    return {"classes": [{"name": name} for name in ("cat", "[dog]", "bird")], "never_predicted": list(absent)}
+
+
+def test_of_a_network_that_says_one_class_alone_the_last_words_are_to_train_it(printed: Any) -> None:
+    """Not to classify images with it; also of one of several budgets."""
+    single = a_result(metrics=never("cat", "bird"))
+    front = [a_result(), single]
+    for index, one in enumerate(front):
+        one |= {"folder": f"{index}ms", "model": "model.onnx", "metric": "accuracy", "score": {"test": 0.3}}
+    for text in (printed(metrics=never("cat", "bird")), printed(front=front)):
+        assert "Not trained enough: every test image is taken for '[dog]'; give more --minutes or --epochs" in text
+        assert text.endswith("Next: the same command with more --minutes or --epochs, and --force")
+    assert "1ms: Not trained enough" in text
+    assert "0ms: Not trained enough" not in text
+    some = printed(metrics=never("cat"))
+    assert "Not trained enough: no test image is taken for 1 of 3 classes: 'cat'; give more" in some
+    assert some.endswith("Next: hwnas predict runs/demo IMAGE")
+
+
 def test_the_network_stands_beside_its_parent(printed: Any) -> None:
     parent = {"name": "efficientnet-lite0", "pixels": "112", "predicted_ms": 2.72, "head": {"score": 0.745}}
     assert (

@@ -66,6 +66,17 @@ def sustained(monkeypatch: pytest.MonkeyPatch, last_us: float, ended: str = "") 
     monkeypatch.setattr(module, "run_sustained", lambda *_, **__: found)
 
 
+def test_a_budget_that_is_met_without_a_quiet_round_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = Verdict(0.9, 1.0, (None, 0.95), 0, 1.0, 0.9, "met", rounds=60, processes=5)
+    monkeypatch.setattr(module, "measure_verdict", lambda device, models, *_, **__: dict.fromkeys(models, verdict))
+    done = hwnas(made(), "--budget-ms", 1, "--quiet")
+    assert done.exit_code == 0
+    assert (
+        "Budget met, measured on host. Other work disturbed 100% of the rounds; that only ever slows a call, so the "
+        "model keeps its budget all the same."
+    ) in done.stdout
+
+
 @pytest.mark.parametrize(
     ("state", "code", "said", "upcoming"),
     [
@@ -244,7 +255,10 @@ def test_without_pause(last_us: float, ended: str, code: int, said: str, monkeyp
         (["model.onnx", "--runtime", "litert"], "a .onnx file, which litert does not run"),
         (["model.onnx", "--runtime", "abacus"], "abacus"),
         (["model.onnx", "--device", "no-such-device"], "no-such-device"),
-        (["model.onnx", "--budget-ms", "-1"], "-1"),
+        (["model.onnx", "--budget-ms", "-1"], "--budget-ms is milliseconds above 0, not '-1'"),
+        (["model.onnx", "--budget-ms", "fast"], "--budget-ms is milliseconds above 0, not 'fast'"),
+        (["model.onnx", "--budget-ms", "50%"], "--budget-ms '50%' is a share of a range, which a search space has"),
+        (["model.onnx", "--stall-s", "nan"], "--stall-s must be a finite number, not nan"),
         (["model.onnx", "--budget-ms", "nan"], "nan"),
         (["model.onnx", "--sustained", "soon"], "'soon' is not a duration"),
         (["model.onnx", "--sustained", "0.1s"], "at least 1 s"),

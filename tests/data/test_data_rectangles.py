@@ -41,7 +41,7 @@ def with_grey(whole: Image.Image, width: int, height: int) -> Image.Image:
 def test_fits_are_those_of_pillow(tmp_path: Path, width: int, height: int, suffix: str) -> None:
     path = save(tmp_path / f"a{suffix}", pixels(3, width=width, height=height))
     with Image.open(path) as opened:
-        opened.draft(None, (320, 192))
+        opened.draft(None, (640, 384))
         whole = opened.convert("RGB")
     expected = {
         "crop": ImageOps.fit(whole, (160, 96), Image.Resampling.BILINEAR),
@@ -53,6 +53,20 @@ def test_fits_are_those_of_pillow(tmp_path: Path, width: int, height: int, suffi
         assert found.shape == (3, 96, 160)
         difference = np.abs(found.astype(int) - np.asarray(picture).transpose(2, 0, 1))
         assert not difference.any()
+
+
+def test_jpegs_that_are_decoded_smaller_are_nearly_those_decoded_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    y, x = np.mgrid[0:1600, 0:2000] / 40
+    waves = np.stack([np.sin(x * y / 9), np.cos(x - y), np.sin(x + 2 * y)], 2)
+    Image.fromarray((127.5 + 120 * waves).astype(np.uint8)).save(path, quality=90)
+    with Image.open(path) as opened:
+        expected = ImageOps.fit(opened.convert("RGB"), (160, 96), Image.Resampling.BILINEAR)
+    whole, smaller = (image.read(path, resolution=Size(96, 160), whole=one) for one in (True, False))
+    assert np.array_equal(whole, np.asarray(expected).transpose(2, 0, 1))
+    difference = np.abs(smaller.astype(int) - whole)
+    assert 0 < difference.max() < 8
+    assert difference.mean() < 1
 
 
 def test_a_photo_on_its_side_is_upright_before_it_is_fitted(tmp_path: Path) -> None:

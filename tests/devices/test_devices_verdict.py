@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from device_models import HOST, FakeStream, a_round
 
+from hwnas.arch import space_instance
+from hwnas.backends.interface import BARE
+from hwnas.backends.model_format import format_of
+from hwnas.devices import verdict as module
 from hwnas.devices.rounds import Round
 from hwnas.devices.statistic import Statistic
 from hwnas.devices.verdict import MOST_UNDISTURBED, ROUNDS, measure_verdict, verdicts
@@ -194,3 +199,26 @@ def test_bounds_only_become_tighter() -> None:
     found = [verdicts(processes(*values[:count]), budget_ms=None)["a"].bounds_ms for count in range(5, 13)]
     assert all((one[0] or 0) <= (other[0] or 0) for one, other in pairwise(found))
     assert all((one[1] or 9e9) >= (other[1] or 9e9) for one, other in pairwise(found))
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
+def test_files_that_read_pixels_are_measured_with_pixels(
+    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a file takes is the file's to say; what reads normalised values is given those."""
+    space = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)
+    network, model_format = space.network(next(iter(space.enumerate()))), format_of(runtime)
+    interfaces = {"pixels": model_format.app_interface((0.5,) * 3, (0.2,) * 3), "bare": BARE}
+    models = {name: tmp_path / f"{name}{model_format.suffix}" for name in interfaces}
+    for name, interface in interfaces.items():
+        models[name].write_bytes(model_format.random_model(network, interface))
+    told, stream = [], FakeStream(lambda name, turn: 100.0)
+
+    def streamed(*args: Any, inputs: Any, singles: bool, cold: bool, **options: Any) -> Any:
+        told.append({name: dict(one.ranges) for name, one in inputs.items()})
+        return stream(*args, **options)
+
+    monkeypatch.setattr(module, "stream_rounds", streamed)
+    measure_verdict(HOST, models, REFERENCE_MODEL, budget_ms=1)
+    assert told
+    assert all(one == {"pixels": {"input": (0.0, 255.0)}} for one in told)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,13 @@ from typer.testing import CliRunner, Result
 
 import hwnas
 from hwnas.arch import space_instance
+from hwnas.backends.interface import Interface
 from hwnas.backends.model_format import format_of
 from hwnas.backends.weights import random_weights
 from hwnas.cli import app
 from hwnas.errors import DataError, ExportError, InputError
+from hwnas.exporting.model_metadata import with_interface
+from hwnas.exporting.predict import ModelReader
 
 CLASSES = ("[red]", "q[/b]", ":cat:")
 METADATA = {"names": json.dumps(dict(enumerate(CLASSES))), "imgsz": "[8, 8]", "hwnas.color": "rgb"}
@@ -46,6 +51,40 @@ def run(*words: object) -> Result:
     return CliRunner().invoke(app, ["predict", *map(str, words)])
 
 
+def documented() -> Callable[[Path, dict[str, Any]], np.ndarray]:
+    """`read` of docs/export.md."""
+    text = (Path(hwnas.__file__).parents[1] / "docs/export.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    return names["read"]
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+@pytest.mark.parametrize(("color", "channels"), [("rgb", 3), ("gray", 1)])
+def test_an_app_that_does_what_is_documented_gets_the_same_pixels(
+    fit: str, color: str, channels: int, tmp_path: Path
+) -> None:
+    said = {"hwnas.color": color, "hwnas.fit": fit, "imgsz": "[24, 40]"}
+    scale = {"hwnas.mean": json.dumps([0.5] * channels), "hwnas.std": json.dumps([0.2] * channels)}
+    metadata = with_interface(METADATA | said | scale, Interface("float", "probabilities", "nhwc"))
+    space = space_instance("toy", width=1.0, resolution="24x40", channels=channels, classes=3)
+    network, onnx = space.network(next(iter(space.enumerate()))), format_of("onnxruntime")
+    model = tmp_path / "model.onnx"
+    model.write_bytes(onnx.model(network, random_weights(network.graph, 0), metadata=metadata))
+    reader, read = ModelReader(model), documented()
+    noise = np.random.default_rng(0).integers(0, 256, (333, 507, 4), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise[..., :3]).save(tmp_path / "turned.jpg", exif=exif)
+    Image.fromarray(noise[:65, :42]).save(tmp_path / "transparent.png")
+    for name in ("turned.jpg", "transparent.png"):
+        ((_, found),) = reader.images(tmp_path / name)
+        wanted = read(tmp_path / name, json.loads(metadata["hwnas.preprocess"]))
+        assert (wanted.shape, wanted.dtype) == ((1, 24, 40, channels), np.float32)
+        assert np.array_equal(wanted[0].transpose(2, 0, 1), found)
+
+
 @pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
 def test_a_model_that_computes_no_numbers_is_refused(runtime: str, tmp_path: Path) -> None:
     model, image = exported(tmp_path, runtime, damaged=True), picture(tmp_path / "a.png")
@@ -62,7 +101,7 @@ def test_a_model_that_computes_no_numbers_is_refused(runtime: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"names": '{"0": "a"}'}, "names 1 classes but computes 3 numbers"),
+        ({"names": '{"0": "a"}'}, "names 1 class but computes 3 numbers"),
         ({"imgsz": "[1000000, 8]"}, "imgsz must be from 1 to 2048"),
         ({"imgsz": "[-8, 8]"}, "imgsz must be from 1"),
         ({"hwnas.mean": "[0.5]"}, "mean must be 3 finite numbers"),

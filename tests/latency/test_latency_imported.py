@@ -251,7 +251,7 @@ def test_a_table_of_hwnas_is_such_a_csv_and_is_searched_as_it_is(tmp_path: Path)
         rows = [row_us(spec.key) for _, spec in TOY.network(architecture).ops if spec.kind != "skip"]
         assert model.predict_ms(architecture.choices) == pytest.approx(sum(rows) / 1e3, rel=1e-12)
     del found.rows[TOY.ops[2].key]
-    with pytest.raises(MissingRowsError, match="lacks 1 rows") as caught:
+    with pytest.raises(MissingRowsError, match="lacks 1 row or") as caught:
         model_of(found, TOY)
     assert caught.value.keys == (TOY.ops[2].key,)
 
@@ -278,6 +278,16 @@ BAD_CSVS = {
     "NUL bytes": (f"key,latency_us\n{KEY},1\x00\n", "line 2"),
     "a quote that never ends": ('key,latency_us\n"' + "x" * 200_000, "line"),
 }
+
+
+def test_rows_of_ops_that_hwnas_does_not_know_are_counted_and_left_out(tmp_path: Path) -> None:
+    """Refused is only a file without any row that it knows."""
+    lines = [f"{KEY},50", "attention-i8-o8-h8-w8,60", "attention-i8-o8-h4-w4,9", "conv-i8-o8-h8-w8-q7,5", ",1"]
+    found = import_table(written(tmp_path, "\n".join(["key,latency_us", *lines]) + "\n"), "csv", "board")
+    assert list(found.table.rows) == [KEY]
+    assert found.left_out == {"'attention' ops": 2, "keys of conv that are none of hwnas": 1, "'' ops": 1}
+    with pytest.raises(TableError, match="no row for an op of hwnas, but 2 of 'attention' ops, 1 of keys of conv"):
+        import_table(written(tmp_path, "\n".join(["key,latency_us", *lines[1:]]) + "\n"), "csv", "board")
 
 
 @pytest.mark.parametrize("case", BAD_CSVS)

@@ -65,10 +65,27 @@ def test_rows_of_once_for_all_become_ops(tmp_path: Path) -> None:
         "conv-i3-o16-h224-w224-k3-s2-hswish": 2500.0,
         "mbconv-i16-o24-h112-w112-k3-s2-e4-relu": 4500.0,
         "mbconv-i40-o40-h28-w28-k5-e6-se4-hswish": 3500.0,
+        OpSpec("mbconv", 40, 40, 28, 28, kernel=5, se=4, act="hswish", mid=144).key: 3000.0,
         "conv-i960-o1280-h1-w1-hswish": 750.0,
         "classifier-i1280-o1000-h1-w1": 500.0,
     }
-    assert found.left_out == {"AvgPool2D layers": 1, "blocks whose expansion is no whole number": 1}
+    assert found.left_out == {"AvgPool2D layers": 1}
+
+
+def test_layers_that_hwnas_does_not_know_are_counted_and_left_out(tmp_path: Path) -> None:
+    names = ("something", "Attention-heads:8", ROW.replace("-idskip:1", ""), f"{ROW}-ca:1")
+    strange = "".join(f"{name}: {{mean: 1.0}}\n" for name in names)
+    found = import_table(written(tmp_path, PROXYLESS + strange), "ofa", "board")
+    assert len(found.table.rows) == 6
+    assert found.left_out == {
+        "blocks of one shape without a residual": 1,
+        "'something' layers": 1,
+        "'Attention' layers": 1,
+        "blocks whose fields are not expand, idskip, kernel, stride": 2,
+    }
+    many = "".join(f"Layer{index}: {{mean: 1.0}}\n" for index in range(50))
+    few = import_table(written(tmp_path, PROXYLESS + many), "ofa", "board").left_out
+    assert (len(few), few["others"], few.total()) == (10, 42, 51)
 
 
 @pytest.mark.parametrize("width", [0.35, 1.0])
@@ -96,11 +113,11 @@ ROW = "expanded_conv-input:56x56x24-output:56x56x24-expand:6-kernel:5-stride:1-i
 BAD_YAMLS = {
     "empty": ("", "no row"),
     "a list": ("- 1\n- 2\n", "line 1"),
-    "a flow that never ends": ("a: " + "[" * 50_000, "does not name"),
+    "a flow that never ends": ("a: " + "[" * 50_000, "no row .*, but 1 of 'a' layers"),
     "a long word": ("a" * 1_000_000, "line 1"),
     "an object of Python": ("!!python/object/apply:os.system ['true']\n", "line 1"),
     "an indented start": ("  mean: 1.0\n", "line 1"),
-    "an unknown name": ("something: {mean: 1.0}\n", "something"),
+    "an unknown name": ("something: {mean: 1.0}\n", "but 1 of 'something' layers"),
     "no mean": (f"{ROW}: {{median: 1.0}}\n", "0 means"),
     "a mean of another name": (f"{ROW}: {{geomean: 1.0}}\n", "0 means"),
     "two means": (f"{ROW}: {{mean: 1.0, mean: 2.0}}\n", "2 means"),
@@ -114,7 +131,7 @@ BAD_YAMLS = {
     "a shape that contradicts its stride": (ROW.replace("stride:1", "stride:2") + ": {mean: 1.0}\n", "would write"),
     "a residual where there can be none": (ROW.replace("x24-e", "x40-e") + ": {mean: 1.0}\n", "idskip 1"),
     "an even kernel": (ROW.replace("kernel:5", "kernel:4") + ": {mean: 1.0}\n", "odd"),
-    "no pixels": (ROW.replace("56x56x24-o", "0x56x24-o") + ": {mean: 1.0}\n", "does not name"),
+    "no pixels": (ROW.replace("56x56x24-o", "0x56x24-o") + ": {mean: 1.0}\n", "but 1 of 'expanded_conv' layers"),
     "nothing that hwnas has": ("AvgPool2D-input:7x7x960-output:1x1x960: {mean: 1.0}\n", "no row"),
 }
 

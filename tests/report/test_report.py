@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -312,6 +313,17 @@ def test_a_budget_that_was_met_on_a_busy_device_takes_a_word(folder: RunFolder, 
     assert said not in page_of(folder, busy | {"budget_met": None, "verdict": "unstable"}).text
 
 
+def test_a_network_that_says_one_class_alone_is_no_success(folder: RunFolder) -> None:
+    for path in (folder.evaluated, folder.log_file):
+        path.unlink()
+    one = Metrics(np.array([[120, 0], [80, 0]]), 0).to_json(("cat", "dog"))
+    page = page_of(folder, a_result(metrics=one))
+    assert "Budget met, but not trained enough" in page.text
+    assert "every test image is taken for 'cat'; give more --minutes or --epochs" in page.text
+    assert ("header", {"class": "unstable"}) in page.tags
+    assert ("header", {"class": "met"}) in page_of(folder, a_result()).tags
+
+
 def test_page_loads_nothing(folder: RunFolder) -> None:
     page = page_of(folder, a_result())
     assert "://" not in folder.report.read_text()
@@ -382,6 +394,37 @@ COLD = {
 )
 def test_headline_follows_the_result(folder: RunFolder, changes: dict[str, Any], expected: str) -> None:
     assert expected in page_of(folder, a_result(**changes)).text
+
+
+def test_what_was_asked_for_is_in_the_words_of_the_command_line(folder: RunFolder) -> None:
+    for path in (folder.evaluated, folder.log_file):
+        path.unlink()
+    search = {"init": "", "init_sha256": "a"}
+    asked = {"train": {"enabled": False, "lr": 0.01}, "target": {"budget": "5,10"}, "search": search}
+    Configuration.model_validate({"data": {"source": "my_photos"}} | asked).save(folder.config)
+    text = page_of(folder, a_result()).text
+    assert "--data my_photos" in text
+    assert "--budgets-ms 5,10" in text
+    assert "--no-train yes" in text
+    assert "--set train.lr 0.01" in text
+    assert "--init none" in text
+    for word in ("init_sha256", "init sha256", "--fit", "data.source"):
+        assert word not in text
+
+
+def test_wide_tables_scroll_in_a_narrow_window(folder: RunFolder) -> None:
+    page_of(folder, a_result())
+    text = folder.report.read_text()
+    assert text.count("<table") == text.count('<div class="scroll"><table') > 1
+
+
+def test_letters_of_plots_can_be_read_on_a_phone(folder: RunFolder) -> None:
+    page_of(folder, a_result())
+    for svg in re.findall(r"<svg.*?</svg>", folder.report.read_text(), re.DOTALL):
+        width = float(re.findall(r'viewBox="0 0 ([\d.]+)', svg)[0])
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?: (?:[\w ]*?)([\d.]+)px", svg)]
+        assert sizes
+        assert min(sizes) * 360 / width >= 11.5
 
 
 def test_text_is_escaped_wherever_it_comes_from(folder: RunFolder) -> None:

@@ -21,7 +21,7 @@ def test_a_network_that_says_one_class_alone_is_not_trained() -> None:
 
 
 def test_classes_that_are_never_said_are_named() -> None:
-    assert said([[2, 1, 0], [3, 4, 0], [1, 0, 0]]).startswith("no test image is taken for 1 of 3 classes, 'c'; ")
+    assert said([[2, 1, 0], [3, 4, 0], [1, 0, 0]]).startswith("no test image is taken for 1 of 3 classes: 'c'; ")
 
 
 def test_classes_without_images_are_not_missed() -> None:

@@ -241,6 +241,8 @@ def test_wrong_arguments_are_one_clear_error(here: Path, arguments: dict[str, An
         (lambda: hwnas.profile_device(width="1"), "width must be a valid number"),
         (lambda: hwnas.profile_device(max_minutes=float("nan")), "finite number"),
         (lambda: hwnas.verify("m.onnx", budget_ms="20"), "budget_ms"),
+        (lambda: hwnas.verify("m.onnx", budget_ms="50%"), "budget_ms must be milliseconds: a share needs a range"),
+        (lambda: hwnas.export("run", layout="chw"), "layout must be one of 'nchw', 'nhwc', not 'chw'"),
         (lambda: hwnas.verify("m.onnx", shapes={"input": 5}), "shapes"),
         (lambda: hwnas.predict("m.onnx", ["a.png"], top=-1), "top"),
         (lambda: hwnas.meta_train("x.safetensors", minutes=float("nan")), "minutes"),

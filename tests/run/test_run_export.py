@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from hashlib import sha256
@@ -23,12 +24,14 @@ from hwnas.backends.model_format import format_of
 from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import load_weights, network_module
 from hwnas.cli import app
+from hwnas.config import load_configuration
 from hwnas.errors import HwnasError, InputError
 from hwnas.exporting.model_metadata import INSIDE
 from hwnas.metrics import Metrics
 from hwnas.run import run_marker
 from hwnas.run.export_run import ExportedFile
 from hwnas.run.pipeline import run_search
+from hwnas.run.run_folder import RunFolder
 from hwnas.train import checkpoint
 
 FORMATS = ("onnx", "tflite", "ort")
@@ -110,6 +113,9 @@ def test_model_json_says_what_the_files_are(everything: tuple[ExportedFile, ...]
         assert facts["input"] == {"name": "input", "dtype": dtype, "shape": shape}
         assert facts["output"] == {"name": "probabilities", "dtype": "float32", "shape": [1, 3]}
         assert facts["preprocess"] == {
+            "decode": "whole",
+            "orientation": "exif",
+            "transparent": "white",
             "resize": [8, 8],
             "fit": "crop",
             "interpolation": "bilinear",
@@ -257,12 +263,20 @@ def test_model_json_keeps_the_files_of_earlier_exports_that_are_there(run: Path,
         (["--format", "onnx,pb"], "the format of an exported file must be one of onnx, tflite, ort, not 'pb'"),
         (["--format", ","], "an export takes a format and a precision"),
         (["--precision", "fp8"], "must be one of fp32, fp16, int8, not 'fp8'"),
-        (["--input", "int8"], "input"),
+        (["--precision", "fp8"], "of 8 bits there is int8, of 16 bits fp16"),
+        (["--output", "logit"], "--output must be one of 'probabilities', 'logits', not 'logit'"),
+        (["--input", "int8"], "error: --input must be one of 'float', 'uint8', not 'int8'"),
         (["--output", "scores"], "output"),
         (["--layout", "chw"], "layout"),
         (["--providers", "qnn"], "must be one of nnapi, coreml, not 'qnn'"),
         (["--opset", "9"], "the ONNX opset must be from 14 to"),
         (["--opset", "21", "--ir-version", "8"], "takes an IR version of at least 10, not 8"),
+        (["--ir-version", "99"], "the IR version of opset 18 must be from 8 to"),
+        (["--opset", "99"], "hint: leave out --opset: 18 is what most apps read"),
+        (["--format", "tflite", "--opset", "17"], "--opset is for .onnx and .ort files, but only .tflite is asked for"),
+        (["--format", "tflite", "--ir-version", "9"], "--ir-version is for .onnx and .ort files"),
+        (["--format", "tflite", "--providers", "nnapi"], "--providers is for .onnx and .ort files"),
+        (["--max-drop", "1"], "--max-drop is for int8 files, but none is asked for"),
         (["--format", "ort", "--precision", "fp16"], "an .ort file is fp32 or int8, not fp16"),
         (["--format", "tflite", "--layout", "nchw"], "a .tflite file reads nhwc"),
         (["--format", "tflite", "--precision", "int8", "--input", "float"], "take uint8 pixels, not float"),
@@ -271,7 +285,7 @@ def test_model_json_keeps_the_files_of_earlier_exports_that_are_there(run: Path,
 def test_what_cannot_be_asked_is_one_message(words: list[str], said: str, run: Path, tmp_path: Path) -> None:
     done = command(run, *words, "--out", tmp_path / "out", "--quiet")
     assert done.exit_code == 2, done.output
-    assert said in done.stderr
+    assert said in " ".join(done.stderr.split())
     assert done.stderr.count("error:") == 1
     assert not (tmp_path / "out").exists()
 
@@ -359,6 +373,87 @@ def other_names(path: Path) -> bytes:
         entry.value = entry.value.replace("red", "blue")
     assert model != onnx.load(path)
     return bytes(model.SerializeToString())
+
+
+def test_every_version_in_the_range_that_a_refusal_names_is_written(run: Path, tmp_path: Path) -> None:
+    for option, fixed in (("ir_version", {}), ("opset", {"ir_version": 0})):
+        with pytest.raises(InputError) as caught:
+            hwnas.export(run, out=tmp_path / "out", **fixed | {option: 99})
+        oldest, newest = map(int, re.findall(r"from (\d+) to (\d+)", str(caught.value))[0])
+        for version in (oldest, newest):
+            (one,) = hwnas.export(run, out=tmp_path / "out", **fixed | {option: version}).files
+            model = onnx.load(one.path)
+            found = {"ir_version": model.ir_version, "opset": model.opset_import[0].version}
+            assert found[option] == version
+
+
+def test_an_export_stays_out_of_the_other_folders_of_a_run(run: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(run, tmp_path / "run"))
+    for out in (own / "state", own / "mine", own / "export" / "deeper"):
+        with pytest.raises(InputError, match="is in the folder of a run"):
+            hwnas.export(own, out=out)
+        with pytest.raises(InputError, match="is in the folder of a run"):
+            hwnas.export(run, out=out)
+    assert hwnas.export(own, out=own / "export").folder == own / "export"
+
+
+def test_a_run_that_starts_anew_takes_its_exports_with_it(run: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(run, tmp_path / "run"))
+    made = hwnas.export(own, formats=["onnx", "tflite"])
+    changed = made.folder / "model.tflite"
+    changed.write_bytes(changed.read_bytes() + b"mine")
+    (made.folder / "notes.txt").write_text("mine")
+    folder = RunFolder(own)
+    with folder.claimed(load_configuration(folder.config), resume=False, force=True):
+        assert sorted(path.name for path in made.folder.iterdir()) == ["model.tflite", "notes.txt"]
+    shutil.rmtree(made.folder)
+    again = Path(shutil.copytree(run, tmp_path / "again"))
+    hwnas.export(again)
+    (again / "export").rename(tmp_path / "elsewhere")
+    (again / "export").symlink_to(tmp_path / "elsewhere")
+    RunFolder(again).remove()
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 3, "links are not followed"
+    whole = Path(shutil.copytree(run, tmp_path / "whole"))
+    hwnas.export(whole)
+    RunFolder(whole).remove()
+    assert not (whole / "export").exists()
+
+
+def test_of_several_models_in_a_folder_one_is_chosen(everything: tuple[ExportedFile, ...], images: Path) -> None:
+    def predict(*words: object) -> Any:
+        return CliRunner().invoke(app, ["predict", *map(str, words), "--json"])
+
+    folder, image = everything[0].path.parent, images / "red" / "00.png"
+    several = predict(folder, image)
+    assert several.exit_code == 2
+    assert "holds several models: model-fp16.onnx, model-fp16.tflite, model-int8.onnx" in several.stderr
+    assert f"name one, as in hwnas predict {folder}/model-fp16.onnx, or choose it by --format" in several.stderr
+    assert "/model-int8.onnx" in predict(folder, image, "--precision", "int8").stderr
+    for one in everything:
+        words = ("--format", one.kind.format, "--precision", one.kind.precision)
+        assert predict(folder, image, *words).stdout == predict(one.path, image).stdout
+        assert predict(one.path, image, *words).exit_code == 0
+    wrong = predict(everything[0].path, image, "--format", "tflite")
+    assert "holds no .tflite model, but model.onnx" in wrong.stderr
+    assert (
+        "--precision must be one of 'fp32', 'fp16', 'int8', not 'fp8'"
+        in predict(folder, image, "--precision", "fp8").stderr
+    )
+    verify = CliRunner().invoke(app, ["verify", str(folder)])
+    assert verify.exit_code == 2
+    assert f"name one, as in hwnas verify {folder}/model-fp16.onnx" in verify.stderr
+
+
+def test_the_only_model_of_a_folder_needs_no_choice(run: Path, images: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(run, tmp_path / "run"))
+    hwnas.export(own, formats="tflite")
+    assert hwnas.predict(own / "export", images / "red") == hwnas.predict(own / "export/model.tflite", images / "red")
+    assert hwnas.predict(own, images / "red") == hwnas.predict(own / "model.onnx", images / "red")
+    parts = tmp_path / "front"
+    for name in ("5ms", "9ms"):
+        shutil.copytree(run, parts / name)
+    with pytest.raises(InputError, match=r"holds several models: 5ms/model\.onnx, 9ms/model\.onnx"):
+        hwnas.predict(parts, images / "red")
 
 
 def test_files_of_others_stay(run: Path, tmp_path: Path) -> None:

@@ -26,6 +26,18 @@ def ms(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
 
 
+def steps_text(steps: float) -> str:
+    """A number of steps in words; at least one."""
+    count = max(1, round(steps))
+    return f"{count:,} {'step' if count == 1 else 'steps'}"
+
+
+def epochs_text(epochs: float, steps: float) -> str:
+    """A number of epochs in words; as so many steps where it is less than one."""
+    shown = f"{epochs:.3g}"
+    return steps_text(steps) if epochs < 1.0 else "1 epoch" if shown == "1" else f"{shown} epochs"
+
+
 def few(items: list[str]) -> str:
     """The first few of the items, and how many more there are."""
     more = f", and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""

@@ -140,7 +140,7 @@ def header(kind: Callable[[Path], Any]) -> Callable[[Path], Any]:
     def read(folder: Path) -> Any:
         text = (folder / "info.json").read_bytes().decode()
         plain = {"alpha.0": torch.zeros(len(SPACE.decisions), max(SPACE.options))} if kind is from_search else {}
-        content = {"hwnas": f"{store._digest(plain, text)} {text}"}
+        content = {"hwnas": f"{store.digest(plain, text)} {text}"}
         (folder / "file").write_bytes(store.safetensors.torch.save(plain, content))
         return kind(folder / "file")
 

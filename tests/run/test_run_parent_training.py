@@ -245,7 +245,7 @@ def test_the_memory_limits_the_options_that_learn(runs: Runs, monkeypatch: pytes
     with pytest.raises(InputError, match="must stay within the memory"):
         step_limit.distillation_batch(plan, 8)
     with pytest.raises(InputError, match="must stay within the memory"):
-        forecast.forecast(plan, None, Clock(0.0))
+        forecast.limited(plan, None, Clock(0.0))
 
 
 def test_steps_of_kept_statistics_are_split_on_a_cpu_without_any_limit(

@@ -53,8 +53,9 @@ def feasible_plan(
     for space in _smaller(config, plan):
         other = make(config.changed(space=space))
         if refusal(other) is None:
-            progress.say(f"taking {other.whole.name}, as of {plan.whole.name} {error}")
-            return replace(other, reason=f"of {plan.whole.name} {error}", sizes=plan.sizes)
+            reason = f"{plan.whole.name} is too slow: {error}"
+            progress.say(f"{reason}; taking {other.whole.name}")
+            return replace(other, reason=reason, sizes=plan.sizes)
     if plan.automatic is None or not plan.automatic.parent:
         return plan
     found = out_of_reach(plan.automatic.parent, error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,20 +61,20 @@ def run_search(
     clock = Clock(settled.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0)
     asked = _Asked(folder, told, events, clock, resume=resume, force=force, workers=workers, dataset=dataset)
 
-    def planned() -> Plan:
-        return feasible_plan(settled, tables, dataset, any_table=any_table, progress=events)
+    def planned(config: Configuration) -> Plan:
+        return feasible_plan(config, tables, dataset, any_table=any_table, progress=events)
 
-    plan = planned()
+    plan = planned(settled)
     while True:
         try:
             return _run(plan, asked)
         except InfeasibleBudgetError:  # as a table says that was measured just now: a smaller instance may do
-            if refusal(plan) is not None:
+            if refusal(plan) is not None and not asked.resume:
                 raise
-            other = planned()
+            other = planned(config)
             if other.whole.signature == plan.whole.signature:
                 raise
-            plan = other
+            plan, asked = other, replace(asked, resume=False)  # the folder was cleared
 
 
 @dataclass(frozen=True)

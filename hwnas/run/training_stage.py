@@ -163,6 +163,7 @@ def trained(
         recalibrate(module, run.dataset.train, run.dataset, device=run.device)
     if config.train.enabled and run.plan.parent is not None and (settled or not started):
         most, compared = own_head_images(recipe, images, alone=not started), _compared_images(run, recipe)
+        compared = compared if started else max(compared, int(_COMPARED_SHARE * most))
         fit_own_head(run, choices, module, most=most, compared=compared, label=label)
     if not started:
         return Final(module, "start")

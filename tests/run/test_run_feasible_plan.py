@@ -21,7 +21,7 @@ from hwnas.run.feasible_plan import feasible_plan
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 
-BUDGET_MS = 1.0
+BUDGET_MS = 2.0
 
 
 def mobile(width: float, depth: int) -> SlotSpace:

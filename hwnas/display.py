@@ -36,6 +36,18 @@ def counted(number: object, noun: str, several: str = "") -> str:
     return f"{number} {noun if str(number) == '1' else several or f'{noun}s'}"
 
 
+def steps_text(steps: float) -> str:
+    """A number of steps in words; at least one."""
+    count = max(1, round(steps))
+    return counted(f"{count:,}", "step")
+
+
+def epochs_text(epochs: float, steps: float) -> str:
+    """A number of epochs in words; as so many steps where it is less than one."""
+    shown = f"{epochs:.3g}"
+    return steps_text(steps) if epochs < 1.0 else counted(shown, "epoch")
+
+
 def few(items: list[str]) -> str:
     """The first few of the items, and how many more there are."""
     more = f", and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""

@@ -37,10 +37,11 @@ from hwnas.meta.earlier import from_samplers, from_search, write_sampler_state
 from hwnas.meta.initialisation import load_initialisation
 from hwnas.nas.from_scratch_messages import Answer, Job, Score, Shared
 from hwnas.nas.search_settings import SearchSettings
+from hwnas.run.adaptation import Adaptation
 from hwnas.run.latency_stage import _KeptModel
 from hwnas.run.result import read_architecture, read_result
 from hwnas.run.run_folder import RunFolder
-from hwnas.run.schedule import kept_recipe, kept_settings
+from hwnas.run.schedule import kept_adaptation, kept_recipe, kept_settings
 from hwnas.schema import DEEPEST, POSITIVE, between, checked, json_as, one_of, read_json_as, toml_as
 from hwnas.train import Recipe
 from hwnas.train import checkpoint as store
@@ -140,7 +141,7 @@ def header(kind: Callable[[Path], Any]) -> Callable[[Path], Any]:
     def read(folder: Path) -> Any:
         text = (folder / "info.json").read_bytes().decode()
         plain = {"alpha.0": torch.zeros(len(SPACE.decisions), max(SPACE.options))} if kind is from_search else {}
-        content = {"hwnas": f"{store._digest(plain, text)} {text}"}
+        content = {"hwnas": f"{store.digest(plain, text)} {text}"}
         (folder / "file").write_bytes(store.safetensors.torch.save(plain, content))
         return kind(folder / "file")
 
@@ -217,6 +218,11 @@ KINDS = [
     Kind("latency of chains", as_json(model_of(CHAIN), "latency.json"), read_model(CHAIN)),
     Kind("search", as_json(asdict(SearchSettings())), lambda path: kept_settings(path / "file.json", SearchSettings)),
     Kind("recipe", as_json(asdict(Recipe())), lambda path: kept_recipe(path / "file.json", Recipe)),
+    Kind(
+        "adaptation",
+        as_json(asdict(Adaptation(4, 2, 16))),
+        lambda path: kept_adaptation(path / "file.json", lambda: Adaptation(4, 2, 16)),
+    ),
     Kind("data", as_json({"sha256": "x"}, "state/data.json"), lambda folder: RunFolder(folder).same_data("x")),
     Kind("log", log, lambda folder: RunFolder(folder).seconds()),
     Kind(

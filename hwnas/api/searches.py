@@ -16,9 +16,9 @@ from hwnas.config import Configuration, Target
 from hwnas.data import Dataset, from_torch
 from hwnas.events import Events, OnEvent
 from hwnas.run.clock import Clock
-from hwnas.run.forecast import forecast
+from hwnas.run.feasible_plan import feasible_plan
+from hwnas.run.forecast import limited
 from hwnas.run.pipeline import run_search
-from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
 from hwnas.run.run_folder import default_folder
 
@@ -112,11 +112,11 @@ def plan_search(
     asked, dataset = _asked(data, budget_ms, target, config, settings, options)
     events, clock = Events.of(on_event), Clock(asked.train.minutes)
     folder = None if tables is None else Path(tables)
-    plan = make_plan(asked, folder, dataset, any_table=any_table, progress=events)
+    plan = feasible_plan(asked, folder, dataset, any_table=any_table, progress=events)
     facts = plan_facts(plan)
     if plan.config.train.minutes:
         events.say("reading the images, and timing a few steps, to tell what the minutes are enough for")
-    expected = forecast(plan, dataset, clock)
+    plan, expected = limited(plan, dataset, clock)
     facts["minutes"] = expected.to_json()
     more = {"time": expected.table} | ({"advice": expected.advice} if expected.advice else {})
     return SearchPlan(plan_lines(plan, facts) | more, facts | {"config": plan.config.to_json()})

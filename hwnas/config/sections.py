@@ -323,7 +323,8 @@ class Train(TrainAugmentation, TrainTeaching):
     minutes: Annotated[
         float,
         Option(
-            "How long the whole run may take, measuring included; 0 follows the size of the data.",
+            "How long the whole run may take, measuring included; 0 follows the size of the data, and is 40 from a "
+            "parent where that would take longer than 45.",
             flag="--minutes",
             unit="minutes",
             ge=0,

@@ -16,6 +16,7 @@ from hwnas.data.image_folder import find
 from hwnas.data.jpeg_npz import found_in
 from hwnas.data.known import cifar10, mnist, omniglot
 from hwnas.data.labels_csv import TABLE_SUFFIXES, from_csv
+from hwnas.data.normalisation import Normalisation
 from hwnas.data.npz import Archive
 from hwnas.data.reading import ReadOptions
 from hwnas.data.source import Source
@@ -27,6 +28,7 @@ from hwnas.progress import Progress, Silent
 __all__ = [
     "Dataset",
     "Images",
+    "Normalisation",
     "ReadOptions",
     "Survey",
     "batches",

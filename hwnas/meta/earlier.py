@@ -12,6 +12,7 @@ import torch
 
 from hwnas.arch.origin import Origin
 from hwnas.arch.space import SearchSpace
+from hwnas.data import Normalisation
 from hwnas.errors import InputError
 from hwnas.files import write_text
 from hwnas.meta.initialisation import Initialisation
@@ -24,9 +25,10 @@ _SUPERNET, _ALPHA = "supernet.", "alpha."
 
 @dataclass(frozen=True)
 class _Info:
-    """Of what a checkpoint says: the space."""
+    """Of what a checkpoint says: the space and, but for earlier versions, mean and deviation of the images."""
 
     space: Origin
+    normalisation: Normalisation | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def from_search(checkpoint: Path) -> Initialisation:
         )
     tensors, info = store.load(checkpoint, hint="search again, or give another folder")
     hint = "it is of an earlier hwnas: search again"
-    origin = checked(info, _Info, checkpoint, hint=hint, largest_integer=store.LARGEST_INTEGER).space
+    kept = checked(info, _Info, checkpoint, hint=hint, largest_integer=store.LARGEST_INTEGER)
     try:
         alphas = sorted((int(name.removeprefix(_ALPHA)), name) for name in tensors if name.startswith(_ALPHA))
     except ValueError as error:
@@ -62,7 +64,7 @@ def from_search(checkpoint: Path) -> Initialisation:
     alpha = tensors[alphas[-1][1]] if alphas else None
     if alpha is not None:
         alpha = torch.where(torch.isfinite(alpha), alpha, 0.0)
-    return Initialisation(origin, weights, alpha)
+    return Initialisation(kept.space, weights, alpha, normalisation=kept.normalisation)
 
 
 def write_sampler_state(

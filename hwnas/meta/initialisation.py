@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hwnas.arch.origin import Origin
+from hwnas.data import Normalisation
 from hwnas.errors import InputError
 from hwnas.nas.strategies import ALIASES
 from hwnas.schema import Rule, checked
@@ -34,6 +35,7 @@ class Initialisation:
         tasks: what it was learned on: images, classes, those held out.
         devices: whose costs the tasks had, as DEVICE/CONDITION.
         metrics: how well it adapts.
+        normalisation: of the images that the weights were trained on; None where nobody noted it.
     """
 
     origin: Origin
@@ -44,6 +46,7 @@ class Initialisation:
     tasks: Mapping[str, Any] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    normalisation: Normalisation | None = None
 
     def save(self, path: Path) -> None:
         """Write one safetensors file with all else as JSON in its header; equal contents give equal bytes.
@@ -62,6 +65,7 @@ class Initialisation:
             "devices": list(self.devices),
             "metrics": self.metrics,
         }
+        info |= {} if self.normalisation is None else {"normalisation": asdict(self.normalisation)}
         store.save(path, tensors, info)
 
 
@@ -76,30 +80,44 @@ class _Info:
     tasks: dict[str, Any]
     devices: tuple[str, ...]
     metrics: dict[str, Any]
+    normalisation: Normalisation | None = None
 
 
-def load_initialisation(path: Path) -> Initialisation:
+def load_initialisation(path: Path, *, hint: str = _HINT) -> Initialisation:
     """Read what `Initialisation.save` wrote.
+
+    Args:
+        hint: what to do about a file that is damaged or none of this kind.
 
     Raises:
         InputError: the file cannot be read, is damaged, of a later version, or no initialisation.
     """
-    tensors, info = store.load(path, hint=_HINT)
+    tensors, info = store.load(path, hint=hint)
     version = info.get("version")
     if type(version) is int and version > VERSION:
         raise InputError(
             f"{path} is an initialisation of version {version}, and this hwnas knows up to {VERSION}",
             hint="use a newer hwnas",
         )
-    kept = checked(info, _Info, path, extra="forbid", hint=_HINT, largest_integer=store.LARGEST_INTEGER)
+    kept = checked(info, _Info, path, extra="forbid", hint=hint, largest_integer=store.LARGEST_INTEGER)
     alpha = tensors.pop(_ALPHA, None)
     try:
         _check_tensors(kept.space, tensors, alpha)
     except ValueError as error:
-        raise InputError(f"{path} is not an initialisation: {error}", hint=_HINT) from error
+        raise InputError(f"{path} is not an initialisation: {error}", hint=hint) from error
     weights = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items()}
     strategies = {ALIASES.get(name, name): state for name, state in kept.strategies.items()}
-    return Initialisation(kept.space, weights, alpha, strategies, kept.method, kept.tasks, kept.devices, kept.metrics)
+    return Initialisation(
+        kept.space,
+        weights,
+        alpha,
+        strategies,
+        kept.method,
+        kept.tasks,
+        kept.devices,
+        kept.metrics,
+        kept.normalisation,
+    )
 
 
 def _check_tensors(origin: Origin, tensors: Mapping[str, Tensor], alpha: Tensor | None) -> None:

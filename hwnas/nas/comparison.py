@@ -40,7 +40,7 @@ class Evaluator(Protocol):
 
 
 class OneShotEvaluator:
-    """Scores with the weights of a supernet."""
+    """Scores with the weights of a supernet; the attributes are those that `score` is called with."""
 
     at_once = 1
 
@@ -52,19 +52,20 @@ class OneShotEvaluator:
         metric: Metric = "accuracy",
         most_images: int = 0,
     ) -> None:
-        self._supernet, self._dataset, self._device = supernet, dataset, device
-        self._metric, self._most_images = metric, most_images
+        self.supernet, self.dataset, self.device = supernet, dataset, device
+        self.metric: Metric = metric
+        self.most_images = most_images
 
     def __call__(self, batch: Sequence[tuple[int, ...]]) -> Iterator[Scored]:
         for choices in batch:
-            architecture = Architecture(self._supernet.space.name, choices)
+            architecture = Architecture(self.supernet.space.name, choices)
             yield score(
-                self._supernet,
+                self.supernet,
                 architecture,
-                self._dataset,
-                device=self._device,
-                metric=self._metric,
-                most_images=self._most_images,
+                self.dataset,
+                device=self.device,
+                metric=self.metric,
+                most_images=self.most_images,
             )
 
 
@@ -192,6 +193,6 @@ class Comparison:
             if choices not in self._known:
                 began = time.monotonic()
                 self._known[choices] = next(scores)
-                self._seconds += time.monotonic() - began
+                self._seconds += max(time.monotonic() - began, self._known[choices].seconds)
                 self._new += 1
             yield choices

@@ -20,6 +20,7 @@ from hwnas.metric_names import class_balanced
 from hwnas.nas.comparison import Comparison, Evaluator, MostScores, OneShotEvaluator
 from hwnas.nas.decode import OptionTable, kept_scores
 from hwnas.nas.feasible_set import FeasibleSet, proposable
+from hwnas.nas.kept_scores import KeptScores
 from hwnas.nas.objective import ConstraintPenalty
 from hwnas.nas.probe import fit_classifier
 from hwnas.nas.reward import Rewarded, bare
@@ -73,6 +74,7 @@ def search(
     reward: str = "filter",
     start: Start | None = None,
     most_scores: MostScores | None = None,
+    scored: Path | None = None,
 ) -> tuple[SearchOutcome, ...]:
     """Find the most accurate architecture of `space` within each of several feasible sets, with one supernet.
 
@@ -89,6 +91,7 @@ def search(
         reward: what a sampler is told; one of `hwnas.nas.reward.REWARDS`.
         start: weights and α to begin with, in place of random ones, and what samplers begin with.
         most_scores: where time is limited, how many may be scored for each budget; see `Comparison`.
+        scored: file that keeps scores with the weights of the supernet, for a search that is interrupted.
 
     Raises:
         InputError: a feasible set is empty, the networks of the space cannot share weights, or the
@@ -102,7 +105,8 @@ def search(
         )
         if settings.all_epochs:
             loop.run(checkpoint=checkpoint, progress=progress, log=log)
-        evaluator = OneShotEvaluator(loop.supernet, dataset, device, settings.metric, settings.score_images)
+        shared = OneShotEvaluator(loop.supernet, dataset, device, settings.metric, settings.score_images)
+        evaluator = shared if scored is None else KeptScores(shared, scored)
     sampler_state = None if start is None else start.sampler_state
     samplers = (
         tuple(make_samplers(strategy, feasible, reward, seed, sampler_state, space)) if loop is None else loop.samplers

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 from hwnas.metric_names import Metric
+from hwnas.schema import at_least
 
 _ARCH_STEPS = 400  # on α, at most about so many
 
@@ -36,22 +37,22 @@ class SearchSettings:
         micro_batch: images of a batch that are computed at once, at most, in steps on weights and on α; 0 for all.
     """
 
-    warmup_epochs: int = 10
-    epochs: int = 15
-    epoch_steps: int = 0
-    batch_size: int = 64
+    warmup_epochs: Annotated[int, at_least(0)] = 10
+    epochs: Annotated[int, at_least(0)] = 15
+    epoch_steps: Annotated[int, at_least(0)] = 0
+    batch_size: Annotated[int, at_least(2)] = 64
     lr: float = 4e-3
     weight_decay: float = 0.02
     arch_lr: float = 0.05
     arch_travel: float = 8.0
-    arch_every: int = 2
+    arch_every: Annotated[int, at_least(1)] = 2
     beta_decay: float = 1.0
     label_smoothing: float = 0.1
     clip: float = 5.0
-    candidates: int = 12
+    candidates: Annotated[int, at_least(0)] = 12
     metric: Metric = "accuracy"
-    score_images: int = 0
-    micro_batch: int = 0
+    score_images: Annotated[int, at_least(0)] = 0
+    micro_batch: Annotated[int, at_least(0)] = 0
 
     @classmethod
     def for_images(cls, train_images: int) -> SearchSettings:

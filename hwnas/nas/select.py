@@ -39,12 +39,14 @@ class Scored:
         losses: cross entropy on augmented ones, in nats, of each image: it tells networks apart that are all nearly
             right. The images are the same ones for every network. Where the metric counts every class the same, those
             of an image are weighted so that their mean does, too (docs/decisions/0047).
+        seconds: that it took, where it was scored before; else 0.
     """
 
     architecture: Architecture
     accuracy: float
     score: float
     losses: NDArray[np.float64] = field(repr=False, compare=False)
+    seconds: float = field(default=0.0, repr=False, compare=False)
 
     @property
     def loss(self) -> float:

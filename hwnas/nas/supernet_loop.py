@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from hwnas.arch.origin import Origin
-from hwnas.data import Dataset, Images, batches
+from hwnas.data import Dataset, Images, Normalisation, batches
 from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
 from hwnas.metric_names import class_balanced
@@ -340,6 +340,7 @@ class SearchLoop:
         info = {
             "run": self._digest(),
             "space": asdict(Origin.of(self.supernet.space)),
+            "normalisation": asdict(Normalisation.of(self.dataset)),
             "epochs_done": epochs_done,
             "multipliers": [penalty.multiplier for penalty in self._penalties],
             "samplers": [one.state() for one in self.samplers],

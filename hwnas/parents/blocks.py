@@ -76,13 +76,6 @@ class ParentBlocks:
         """Put all options in evaluation mode."""
         self._supernet.eval()
 
-    @property
-    def own_choices(self) -> tuple[int, ...] | None:
-        """The architecture that is the parent itself; None where the space lacks an option of it."""
-        found = {self.space.slots[place].decision: option for place, option in self.own}
-        choices = tuple(found[place] for place in range(len(self.space.decisions)) if place in found)
-        return choices if len(choices) == len(self.space.decisions) else None
-
     def of_decisions(self, values: dict[tuple[int, int], float]) -> Scores:
         """Numbers by (slot, option) as a table by decision and option; slots of one decision add up."""
         table = [[0.0] * count for count in self.space.options]

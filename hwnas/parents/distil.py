@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -31,7 +32,7 @@ from hwnas.train import checkpoint as store
 from hwnas.train.norms import train_with_kept_statistics
 from hwnas.train.step_memory import META, StepMemory, ghost_batch, step_memory
 
-_KEPT_EVERY = 100  # steps
+_KEPT_EVERY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ def distil(
 
     The input of an option is what the parent's block reads, its target what that writes, so no option depends on
     another. Norms keep their statistics; the parent's own blocks stay as they are. Where `checkpoint` names a file, the
-    state is kept there every 100 steps, and what finds it goes on from it: with the same arguments and threads the
-    result is the same to the bit.
+    state is kept there every 30 seconds and at the end, and what finds it goes on from it: with the same arguments and
+    threads the result is the same to the bit.
 
     Args:
         blocks: whose options are slices of the parent (`inherited_start`).
@@ -80,12 +81,15 @@ def distil(
     """
     run = _Distillation(blocks, dataset, seed, settings)
     done = run.restore(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
+    kept = time.monotonic()
     try:
         with (progress or Silent()).track("distilling", settings.steps, done=done) as advance:
             for step, x in enumerate(itertools.islice(run.inputs(), done, None), done):
                 error = run.step(step, x)
-                if checkpoint is not None and (step + 1) % _KEPT_EVERY == 0:
+                due = step + 1 == settings.steps or time.monotonic() - kept >= _KEPT_EVERY_S
+                if checkpoint is not None and due:
                     run.save(checkpoint, step + 1)
+                    kept = time.monotonic()
                 advance(1, f"error {error:.3f}")
     finally:
         blocks.rest()

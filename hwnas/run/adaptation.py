@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, replace
-from statistics import mean
+from typing import Annotated
 
 from hwnas.data import Dataset
 from hwnas.parents.frozen import MOST_IMAGES
+from hwnas.schema import at_least
 
 _USUAL_STEPS, _USUAL_SCORE_IMAGES, _FEWEST_SCORE_IMAGES, _FEWEST_HEAD_IMAGES = 400, 256, 16, 64
 _AT_ONCE_PIXELS = 32 * 160**2  # of a step: the maps between all blocks are kept during it
@@ -16,6 +17,8 @@ _CANDIDATES = 24
 _SCORE_STEPS = 7.0  # steps that take as long for an image as its scores of all options and candidates (0062, 0066)
 _HEAD_SHARE, _IDLE_HEAD_SHARE = 0.15, 0.5  # of the minutes that are left, at most; then of the rest:
 _DISTIL_SHARE, _SCORE_SHARE, _COMPARED_SHARE = 0.25, 0.1, 0.1
+_WHOLE_CUT = 0.5  # of the latency range: where less has to go, distillation gets less in proportion (0071)
+_FEWEST_DISTIL_STEPS = 8  # fewer are left out
 _MOST_COMPARED, _FEWEST_COMPARED, _COMPARED_PASSES = 400, 32, 6  # images of a candidate; passes: three of them, twice
 
 
@@ -34,12 +37,12 @@ class Adaptation:
             of replacements prefer is taken.
     """
 
-    steps: int
-    batch_size: int
-    score_images: int
-    candidates: int = 0
-    head_images: int = MOST_IMAGES
-    compared_images: int = _MOST_COMPARED
+    steps: Annotated[int, at_least(0)]
+    batch_size: Annotated[int, at_least(1)]
+    score_images: Annotated[int, at_least(1)]
+    candidates: Annotated[int, at_least(0)] = 0
+    head_images: Annotated[int, at_least(1)] = MOST_IMAGES
+    compared_images: Annotated[int, at_least(0)] = _MOST_COMPARED
 
 
 @dataclass(frozen=True)
@@ -47,60 +50,84 @@ class StepTimes:
     """Seconds that tell how much the minutes are enough for.
 
     Attributes:
-        distil_s: of a few steps of distillation, of which the first one takes longer; none where options are idle.
+        distil_s: of a step of distillation.
         frozen_s: of an image in the parent without gradients.
+        trainings_s: of the final trainings, where each takes the fewest steps that are worth it.
     """
 
-    distil_s: Sequence[float]
+    distil_s: float
     frozen_s: float = 0.0
+    trainings_s: float = 0.0
 
 
-def usual_adaptation(dataset: Dataset) -> Adaptation:
-    """Where no minutes are given; fewer images at once where they are large."""
+def usual_adaptation(dataset: Dataset, cut: float = 1.0) -> Adaptation:
+    """Where no minutes are given; fewer images at once where they are large, and fewer steps where little has to go.
+
+    Args:
+        cut: see `hwnas.run.parent_cut`.
+    """
     height, width = dataset.size
     batch_size = max(_FEWEST_AT_ONCE, min(_MOST_AT_ONCE, _AT_ONCE_PIXELS // (height * width)))
-    return Adaptation(_USUAL_STEPS, min(batch_size, len(dataset.train)), _USUAL_SCORE_IMAGES, _CANDIDATES)
+    steps = math.ceil(_USUAL_STEPS * min(1.0, cut / _WHOLE_CUT))
+    return Adaptation(steps, min(batch_size, len(dataset.train)), _USUAL_SCORE_IMAGES, _CANDIDATES)
 
 
-def adapted_s(left_s: float, head_s: float) -> tuple[float, float]:
+def distil_steps(left_s: float, times: StepTimes, cut: float) -> int:
+    """Steps of distillation, of the seconds that are left after the head of the parent.
+
+    They take a quarter where half of the latency range or more has to go, and less in proportion where less has to.
+    The final trainings come first: what their fewest steps, the scores and the comparison take is not spent. Few steps
+    are none (docs/decisions/0071).
+
+    Args:
+        cut: see `hwnas.run.parent_cut`.
+    """
+    share = _DISTIL_SHARE * min(1.0, cut / _WHOLE_CUT)
+    room_s = (1.0 - _SCORE_SHARE - _COMPARED_SHARE) * left_s - times.trainings_s
+    steps = int(max(0.0, min(share * left_s, room_s)) / times.distil_s)
+    return steps if steps >= _FEWEST_DISTIL_STEPS else 0
+
+
+def adapted_s(left_s: float, head_s: float, times: StepTimes, cut: float) -> tuple[float, float]:
     """Seconds for the head of a parent, and for its options and their scores, of those that are left.
 
     Args:
         head_s: that the features of all train images take.
+        cut: see `hwnas.run.parent_cut`.
     """
-    head_s = min(_HEAD_SHARE * left_s, head_s)
-    return head_s, (_DISTIL_SHARE + _SCORE_SHARE) * (left_s - head_s)
+    head_s = min((_HEAD_SHARE if cut else _IDLE_HEAD_SHARE) * left_s, head_s)
+    left_s -= head_s
+    return head_s, distil_steps(left_s, times, cut) * times.distil_s + _SCORE_SHARE * left_s if cut else 0.0
 
 
 def affordable_adaptation(
-    usual: Adaptation, left_s: float, times: StepTimes, *, train_images: int, idle: bool = False
+    usual: Adaptation, left_s: float, times: StepTimes, *, train_images: int, cut: float = 1.0
 ) -> Adaptation:
     """As many steps and images as the time that is left is enough for.
 
-    The head takes 15 % at most; of the rest, steps take a quarter, and scores and the comparison of candidates a tenth
-    each. Where the comparison would see a few images only, there is none.
+    The head takes 15 % at most; of the rest, steps of distillation take a quarter at most (`distil_steps`), and scores
+    and the comparison of candidates a tenth each. Where the comparison would see a few images only, there is none.
 
     Args:
-        idle: whether the parent itself keeps every budget. Then it is the winner, and half of the time may go to its
-            head, as options learn for the random network alone.
+        cut: see `hwnas.run.parent_cut`. At 0 the parent itself is the winner, and half of the time may go to its head,
+            as options are for the random network alone, and do not learn.
     """
-    share = _IDLE_HEAD_SHARE if idle else _HEAD_SHARE
+    share = _HEAD_SHARE if cut else _IDLE_HEAD_SHARE
     head_images = min(train_images, usual.head_images)
     if head_images * times.frozen_s > share * left_s:
         head_images = max(_FEWEST_HEAD_IMAGES, int(share * left_s / times.frozen_s))
         usual = replace(usual, head_images=head_images)
-    if idle:
-        return replace(usual, steps=1, score_images=_FEWEST_SCORE_IMAGES, candidates=0, compared_images=0)
+    if not cut:
+        return replace(usual, steps=0, score_images=_FEWEST_SCORE_IMAGES, candidates=0, compared_images=0)
     left_s = max(0.0, left_s - head_images * times.frozen_s)
-    step_s = mean(times.distil_s[1:])
-    image_s = _SCORE_STEPS * step_s / usual.batch_size
+    image_s = _SCORE_STEPS * times.distil_s / usual.batch_size
     images = min(usual.score_images, int(_SCORE_SHARE * left_s / image_s))
     compared = usual.compared_images
     if times.frozen_s:
         compared = min(compared, int(_COMPARED_SHARE * left_s / _COMPARED_PASSES / times.frozen_s))
     return replace(
         usual,
-        steps=max(1, int(_DISTIL_SHARE * left_s / step_s)),
+        steps=distil_steps(left_s, times, cut),
         score_images=max(_FEWEST_SCORE_IMAGES, images),
         compared_images=compared if compared >= _FEWEST_COMPARED else 0,
     )

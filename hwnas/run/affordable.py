@@ -13,13 +13,13 @@ from hwnas.arch.primitives import Graph
 from hwnas.arch.space import SearchSpace
 from hwnas.backends.torch import network_module
 from hwnas.config import Configuration
-from hwnas.display import counted
+from hwnas.display import counted, epochs_text
 from hwnas.image_size import Size
 from hwnas.nas.loop_times import options_a_step
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import Strategy
 from hwnas.run.instance import ChosenInstance, extreme
-from hwnas.run.schedule import time_shares
+from hwnas.run.schedule import time_shares, usual_recipe
 from hwnas.train import training_session
 from hwnas.train.timing import mean_step_s
 
@@ -54,10 +54,15 @@ class Training:
 
 @dataclass(frozen=True)
 class Enough:
-    """How far the minutes go with an instance: epochs of each final training, and steps of the search."""
+    """How far the minutes go with an instance: epochs of each final training, and steps of the search.
+
+    Attributes:
+        trained_steps: of each final training.
+    """
 
     epochs: float
     steps: float
+    trained_steps: float = 0.0
     fewest_epochs: float = FEWEST_EPOCHS
 
     def __bool__(self) -> bool:
@@ -65,7 +70,7 @@ class Enough:
 
     def __str__(self) -> str:
         if self.epochs < self.fewest_epochs or self.steps >= FEWEST_STEPS:
-            return counted(f"{self.epochs:.2g}", "epoch")
+            return epochs_text(self.epochs, self.trained_steps)
         return counted(f"{self.steps:.2g}", "step of search", "steps of search")
 
 
@@ -125,9 +130,11 @@ def _enough(space: SearchSpace, unit_s: float, training: Training) -> Enough:
     batch_size = config.search.batch_size or SearchSettings.batch_size
     step_s = 1.5 * batch_size * image_s * options_a_step(space, training.strategy)
     idle = config.search.share == 0 or training.strategy.replaces
-    epochs = left_s * each / image_s / training.images() if config.train.enabled else FEWEST_EPOCHS
+    images = training.images() if config.train.enabled else 0
+    epochs = left_s * each / image_s / images if images else FEWEST_EPOCHS
     fewest = FEWEST_PARENT_EPOCHS if config.from_parent else FEWEST_EPOCHS
-    return Enough(epochs, FEWEST_STEPS if idle else left_s * searching / step_s, fewest)
+    trained_steps = epochs * images / usual_recipe(config, images).batch_size
+    return Enough(epochs, FEWEST_STEPS if idle else left_s * searching / step_s, trained_steps, fewest)
 
 
 def _seconds_of_work(space: SearchSpace, training: Training) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hwnas.config import AUTO, Configuration
-from hwnas.errors import InfeasibleBudgetError, InfeasibleLimitError, InputError, MissingRowsError
+from hwnas.errors import HwnasError, InfeasibleBudgetError, InfeasibleLimitError, InputError, MissingRowsError
 from hwnas.nas.strategies import strategy
 from hwnas.parents import PARENTS, Parent, how_to_get, is_here, weights_of
 from hwnas.run.images import ImageFacts
@@ -69,10 +69,13 @@ def with_start(
         except (InfeasibleBudgetError, InfeasibleLimitError, MissingRowsError) as error:
             if asked.replaces:
                 raise
-            found = Automatic(
-                reason=f"{found.parent} is out of reach: {error}", remedy="a larger budget or limit would start from it"
-            )
+            found = out_of_reach(found.parent, error)
     return make(plain, found)
+
+
+def out_of_reach(parent: str, error: HwnasError) -> Automatic:
+    """A random start in place of a parent of which nothing keeps the budgets and limits."""
+    return Automatic(reason=f"{parent} is out of reach: {error}", remedy="a larger budget or limit would start from it")
 
 
 def automatic(config: Configuration, images: ImageFacts) -> Automatic:

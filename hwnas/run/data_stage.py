@@ -6,20 +6,20 @@ from hwnas.data import Dataset, resized
 from hwnas.events import Events
 from hwnas.image_size import Size
 from hwnas.run.clock import Clock
-from hwnas.run.forecast import Forecast, forecast
+from hwnas.run.forecast import Forecast, limited
 from hwnas.run.images import images_of, note_images
 from hwnas.run.plan import Plan
 from hwnas.run.plan_checks import uneven
 from hwnas.run.run_folder import RunFolder
 
 
-def foreseen(plan: Plan, dataset: Dataset | None, clock: Clock, *, resume: bool) -> Forecast | None:
-    """How long the run takes; None where it is resumed, as it was told before.
+def foreseen(plan: Plan, dataset: Dataset | None, clock: Clock, *, resume: bool) -> tuple[Plan, Forecast | None]:
+    """The plan, with minutes where it needs some, and how long the run takes; None where it is resumed.
 
     Raises:
-        DataError, InputError: as `forecast`.
+        DataError, InputError: as `limited`.
     """
-    return None if resume else forecast(plan, dataset, clock)
+    return (plan, None) if resume else limited(plan, dataset, clock)
 
 
 def images(plan: Plan, dataset: Dataset | None, folder: RunFolder, events: Events) -> Dataset:

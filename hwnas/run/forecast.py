@@ -8,6 +8,7 @@ from typing import Any
 
 from hwnas.backends.torch import network_module
 from hwnas.data import Dataset, resized
+from hwnas.display import epochs_text, steps_text
 from hwnas.errors import InputError
 from hwnas.image_size import Size
 from hwnas.nas.strategies import strategy
@@ -27,6 +28,7 @@ _COUNTED = 64  # images that mean and deviation are taken from, where nothing is
 _PROMISED = 1.2  # times the minutes, that a run may take (docs/decisions/0049)
 _LONG, _SHORTER = 30.0, 12.0  # minutes: a run without any that is longer is told what so many would give
 _FEWEST_EPOCHS = 2.0  # of a final training; less is said in so many words
+_LONGEST_DEFAULT, _DEFAULT = 45.0, 40.0  # minutes of a search from a parent, where nobody says how long it may take
 _CHEAPER = 0.8  # of the minutes that are enough: a strategy that needs no more of them is worth a word
 
 
@@ -35,7 +37,7 @@ class Forecast:
     """How long a run takes.
 
     Attributes:
-        minutes: that were asked for; 0 for none.
+        minutes: that were asked for, or are taken where nobody asked; 0 for none.
         enough_minutes: with so many, search and training are no longer hurried; about. 0 where none were asked for.
         advice: what to give up where the minutes are too few, or which ones to give where the run is long without
             any; else empty.
@@ -89,8 +91,11 @@ class Forecast:
         }
 
 
-def forecast(plan: Plan, dataset: Dataset | None, clock: Clock) -> Forecast:
-    """How long the stages of a plan take, from a few steps of its smallest and of its largest network.
+def limited(plan: Plan, dataset: Dataset | None, clock: Clock) -> tuple[Plan, Forecast]:
+    """The plan and how long its stages take, from a few steps of its smallest and of its largest network.
+
+    A search from a parent of which nobody says how long it may take gets minutes where it would take long: 40, or more
+    where it cannot end in them.
 
     Args:
         dataset: takes the place of the data source of the plan, whose images are read otherwise.
@@ -100,13 +105,29 @@ def forecast(plan: Plan, dataset: Dataset | None, clock: Clock) -> Forecast:
         DataError: the images cannot be used.
         InputError: what cannot be shortened takes longer than the minutes, or no step fits into the memory.
     """
+    guesser, found = _foreseen(plan, dataset, clock)
+    asked = plan.config.train
+    if plan.parent is None or asked.minutes or asked.epochs or found.takes_minutes <= _LONGEST_DEFAULT:
+        return plan, found
+    minutes = _enough_to_end(guesser, _DEFAULT, found.takes_minutes)
+    if minutes >= found.takes_minutes:
+        return plan, found
+    advice = (
+        f"--minutes {minutes:g} is taken, as the search would take about {short(found.takes_minutes)} minutes by "
+        "default: give more --minutes, or --epochs, for a longer one"
+    )
+    told = Forecast(minutes, guesser.guess(minutes).stages, 0.0, advice)
+    return replace(plan, config=plan.config.changed(train={"minutes": minutes})), told
+
+
+def _foreseen(plan: Plan, dataset: Dataset | None, clock: Clock) -> tuple[Guesser, Forecast]:
     compute, resolution = plan.config.compute, Size(*plan.space.input_shape[1:])
     if dataset is None:
         dataset = images_of(plan.config, resolution, counted=_COUNTED)
     dataset = plan.prepared(resized(dataset, resolution))
     with training_session(compute.seed, compute.threads):  # modules are made, which draw their weights
         guesser = Guesser(plan, dataset, _image_s(plan, dataset), clock.spent_s())
-        return _told(plan, guesser)
+        return guesser, _told(plan, guesser)
 
 
 def _told(plan: Plan, guesser: Guesser) -> Forecast:
@@ -147,6 +168,13 @@ def _enough_minutes(guesser: Guesser, minutes: float) -> float:
     return minutes
 
 
+def _enough_to_end(guesser: Guesser, minutes: float, longest: float) -> float:
+    """The fewest minutes, from `minutes` on, in which a run ends, however hurried; about."""
+    while guesser.guess(minutes).minutes > 1.05 * minutes and minutes < longest:
+        minutes *= _ROOMIER
+    return minutes
+
+
 def _shorter(plan: Plan, guesser: Guesser, found: Guess) -> str:
     """What makes a run without any minutes shorter where it takes long; empty where it does not."""
     if found.minutes <= _LONG:
@@ -155,14 +183,14 @@ def _shorter(plan: Plan, guesser: Guesser, found: Guess) -> str:
         return "that is long: fewer --evaluator-epochs and --epochs make it shorter"
     if plan.config.train.epochs:
         return "that is long: fewer --epochs make it shorter"
-    minutes = _SHORTER
-    while (other := guesser.guess(minutes)).minutes > 1.05 * minutes and minutes < found.minutes:
-        minutes *= _ROOMIER
+    minutes = _enough_to_end(guesser, _SHORTER, found.minutes)
+    other = guesser.guess(minutes)
     given = f"that is long: --minutes {short(minutes)} would"
     if found.training_epochs is None or other.training_epochs is None:
         return f"{given} shorten the search"
-    few, usual = other.training_epochs, found.training_epochs
-    return f"{given} give {few:.2g} of the {usual:.3g} epochs of each final training at this size"
+    few = f"{other.training_epochs:.2g}" if other.training_epochs >= 1.0 else steps_text(other.steps)
+    usual = epochs_text(found.training_epochs, found.steps)
+    return f"{given} give {few} of the {usual} of each final training at this size"
 
 
 def _advice(plan: Plan, guesser: Guesser, found: Guess, minutes: float, enough: float) -> str:
@@ -178,12 +206,13 @@ def _advice(plan: Plan, guesser: Guesser, found: Guess, minutes: float, enough: 
     if plan.missing:
         cheaper.append("the table measured before, by hwnas profile-device")
     advice = f"{minutes:g} minutes are too few: give about --minutes {short(enough)}, or {', or '.join(cheaper)}"
+    if found.heads_alone:
+        return f"{advice}; as it is, no final training is started, and networks get heads of their own alone"
     settled = config.train.epochs or config.from_parent  # whose heads have learned before
     if (epochs := found.training_epochs) is None or epochs >= _FEWEST_EPOCHS or settled:
         return advice
-    steps = max(1, round(found.steps))
-    counted = f"{epochs:.2g} epochs, {steps} {'step' if steps == 1 else 'steps'}"
-    return f"{advice}; as it is, each final training has {counted}: little to learn from"
+    counted = dict.fromkeys((epochs_text(epochs, found.steps), steps_text(found.steps)))
+    return f"{advice}; as it is, each final training has {', '.join(counted)}: little to learn from"
 
 
 def _random_is_cheaper(plan: Plan, guesser: Guesser, minutes: float, enough: float) -> bool:

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import parse_constants
-from hwnas.config import PARENTS, Configuration, load_configuration
+from hwnas.config import PARENTS, Configuration
+from hwnas.data import Normalisation
 from hwnas.errors import InputError
 from hwnas.files import sha256
 from hwnas.meta.earlier import from_samplers, from_search
@@ -94,6 +95,16 @@ def start_of(
     return replace(start, sampler_state=sampler_state), replace(reused, sampler=sampler)
 
 
+def normalisation_of(config: Configuration, init: Initialisation | ParentWeights | None) -> Normalisation | None:
+    """Mean and deviation that the images need for a start that descends from a parent and is none; else None.
+
+    Norms of such a start are made for what the parent saw, through any number of runs.
+    """
+    if not isinstance(init, Initialisation) or config.space.name not in PARENTS:
+        return None
+    return init.normalisation
+
+
 def check_start(config: Configuration, chosen: Strategy) -> None:
     """Whether the start of a search and the share of it that is done go with the rest of a configuration.
 
@@ -147,13 +158,9 @@ def _of_run(folder: RunFolder, config: Configuration) -> tuple[Initialisation, l
     """
     if config.search.evaluator == "from-scratch":
         return from_samplers(folder.sampler_state), [folder.sampler_state]
-    if not folder.search_state.exists() and (folder.state / "parent.safetensors").exists():
-        parent = load_configuration(folder.config).search.init
-        raise InputError(
-            f"a search can start from an earlier one only where that trained a supernet, but the one in {folder.path} "
-            f"replaced blocks of {parent}, and trained none",
-            hint=f"start from the same parent, with --init {parent}",
-        )
+    replaced = folder.state / "parent.safetensors"
+    if not folder.search_state.exists() and replaced.exists():  # blocks of a parent, and no supernet was trained
+        return load_initialisation(replaced, hint=f"delete {folder.path}, or leave out --init"), [replaced]
     init = from_search(folder.search_state)
     if not folder.sampler_state.is_file():
         return init, [folder.search_state]

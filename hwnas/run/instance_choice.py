@@ -71,8 +71,7 @@ def chosen_instance(
     resolutions = [resolution]
     if not config.space.resolution:
         least = min(native.short, _SMALL_IMAGES)
-        ladder = _RESOLUTIONS if parent is None else LADDER
-        sides = [side for side in ladder if least <= side < resolution.short]
+        sides = smaller_sides(resolution.short, least, from_parent=parent is not None)
         resolutions += [resolution.scaled(side / resolution.short) for side in sides]
     sizes = list(dict.fromkeys((width, config.space.depth or depth) for width, depth in rungs))
     sizes = _feasible_sizes(sizes, lambda width, depth: constrain(instance(width, depth, resolutions[-1])))
@@ -92,6 +91,11 @@ def chosen_instance(
     judges = partial(_judges, config, parent, dataset, found.size, accelerator)
     with training_session(config.compute.seed, config.compute.threads):
         return best_size(found, smaller, values_ms[0], judges, constrain, device, progress)
+
+
+def smaller_sides(short: int, least: int = _SMALL_IMAGES, *, from_parent: bool) -> list[int]:
+    """Shorter sides of inputs that a budget may make smaller than they are, in pixels, from large to small."""
+    return [side for side in (LADDER if from_parent else _RESOLUTIONS) if least <= side < short]
 
 
 def _judges(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hwnas.arch.origin import Origin
+from hwnas.data import Normalisation
 from hwnas.meta.initialisation import Initialisation, load_initialisation
 from hwnas.nas.start import Start
 from hwnas.nas.supernet import Supernet
@@ -21,7 +22,7 @@ from hwnas.parents.distil import DistilSettings, distil
 from hwnas.run.context import SearchContext
 from hwnas.run.parent_head import parent_head
 from hwnas.run.parent_time import settled_adaptation
-from hwnas.run.replacements import chosen_replacements, kept_candidates
+from hwnas.run.replacements import KEPT_HINT, chosen_replacements, kept_candidates
 
 
 def adapted_start(context: SearchContext, parent: ParentWeights) -> Start:
@@ -36,7 +37,7 @@ def adapted_start(context: SearchContext, parent: ParentWeights) -> Start:
     if not kept.exists():
         _adapt(context, parent, kept)
     (state / "distil.safetensors").unlink(missing_ok=True)
-    found = load_initialisation(kept)
+    found = load_initialisation(kept, hint=KEPT_HINT)
     candidates = kept_candidates(found.method, run.plan.space, kept)
     start = run.plan.start
     assert start is not None
@@ -52,14 +53,9 @@ def _adapt(context: SearchContext, parent: ParentWeights, kept: Path) -> None:
     blocks = ParentBlocks(supernet, parent, device=run.device)
     asked = DistilSettings(steps=settings.steps, batch_size=settings.batch_size)
     seed = run.plan.config.compute.seed
-    distil(
-        blocks,
-        run.dataset,
-        seed=seed,
-        settings=asked,
-        checkpoint=context.folder.state / "distil.safetensors",
-        progress=context.progress,
-    )
+    if asked.steps:
+        kept_steps = context.folder.state / "distil.safetensors"
+        distil(blocks, run.dataset, seed=seed, settings=asked, checkpoint=kept_steps, progress=context.progress)
     alpha: Tensor | None = None
     candidates: list[tuple[int, ...]] = []
     if run.plan.strategy.replaces:
@@ -67,7 +63,8 @@ def _adapt(context: SearchContext, parent: ParentWeights, kept: Path) -> None:
     weights = {name: value.cpu() for name, value in supernet.state_dict().items()}
     place = f"{space.slots[-1].name}.0.linear"
     weights |= {f"{place}.{name}": value for name, value in classifier.items()}
-    Initialisation(Origin.of(space), weights, alpha, method={"candidates": candidates}).save(kept)
+    seen = Normalisation.of(run.dataset)
+    Initialisation(Origin.of(space), weights, alpha, method={"candidates": candidates}, normalisation=seen).save(kept)
 
 
 def _supernet(context: SearchContext) -> Supernet:

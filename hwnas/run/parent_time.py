@@ -12,9 +12,11 @@ from hwnas.parents.blocks import ParentBlocks
 from hwnas.parents.distil import DistilSettings, distil
 from hwnas.progress import Silent
 from hwnas.run.adaptation import Adaptation, StepTimes, affordable_adaptation, usual_adaptation
+from hwnas.run.adaptation_work import AdaptationWork
 from hwnas.run.context import SearchContext
+from hwnas.run.parent_cut import parent_cut
 from hwnas.run.parent_head import frozen_s
-from hwnas.run.schedule import kept_adaptation
+from hwnas.run.schedule import kept_adaptation, least_trainings_s
 from hwnas.run.step_limit import distillation_batch
 
 _TIMED_STEPS = 2
@@ -47,26 +49,33 @@ def _path(context: SearchContext) -> Path:
 
 def _adaptation(context: SearchContext, parent: ParentWeights, blocks: Callable[[], ParentBlocks]) -> Adaptation:
     run = context.first
-    usual = usual_adaptation(run.dataset)
+    cut = parent_cut(run.plan, run.model, [one.budget_ms for one in context.runs])
+    usual = usual_adaptation(run.dataset, cut)
     usual = replace(usual, batch_size=distillation_batch(run.plan, usual.batch_size))
     if not run.plan.config.train.minutes:
         return usual
-    parts = blocks()
-    own = parts.own_choices
-    idle = own is not None and all(one.feasible_set().keeps(own) for one in context.runs)
-    times = StepTimes(() if idle else _step_times_s(context, parts, usual.batch_size), frozen_s(run, parent))
-    left_s, images = context.left_s(unchecked=True), len(run.dataset.train)
-    return affordable_adaptation(usual, left_s, times, train_images=images, idle=idle)
+    told, images = frozen_s(run, parent), len(run.dataset.train)
+    work = AdaptationWork.of(run.plan)
+    image_s = told / work.features
+    trainings_s = least_trainings_s(run.plan.config, images, image_s, budgets=len(context.runs))
+
+    def affordable(distil_s: float) -> Adaptation:
+        times = StepTimes(distil_s, told, trainings_s)
+        return affordable_adaptation(usual, context.left_s(unchecked=True), times, train_images=images, cut=cut)
+
+    # Steps take seconds, so they are timed only where by their work some can be afforded.
+    found = affordable(usual.batch_size * work.distilled * image_s)
+    return affordable(_step_s(context, blocks(), usual.batch_size)) if found.steps else found
 
 
-def _step_times_s(context: SearchContext, blocks: ParentBlocks, batch_size: int) -> list[float]:
-    """Seconds of a few steps of distillation, which change the options."""
-    times_s = []
+def _step_s(context: SearchContext, blocks: ParentBlocks, batch_size: int) -> float:
+    """Seconds of a step of distillation, from a few, which change the options; the first one takes longer."""
+    seconds = 0.0
     with context.progress.track("time a few steps of distillation", _TIMED_STEPS) as advance:
         for _ in range(_TIMED_STEPS):
             began = time.monotonic()
             settings = DistilSettings(1, batch_size)
             distil(blocks, context.first.dataset, seed=0, settings=settings, progress=Silent())
-            times_s.append(time.monotonic() - began)
+            seconds = time.monotonic() - began
             advance()
-    return times_s
+    return seconds

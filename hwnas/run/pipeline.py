@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,12 @@ from hwnas.run.clock import Clock
 from hwnas.run.context import RunContext, SearchContext
 from hwnas.run.data_stage import foreseen, images, tell_of_images
 from hwnas.run.environment import write_environment
-from hwnas.run.finished import damaged, has_verdict, mend, result_if_whole, results_again
+from hwnas.run.feasible_plan import feasible_plan, refusal
+from hwnas.run.finished import result_if_whole, results_again
 from hwnas.run.latency_stage import kept_table, ready_model
-from hwnas.run.measured_check import checked
-from hwnas.run.plan import Plan, make_plan
-from hwnas.run.produce import produced
-from hwnas.run.result import read_result
+from hwnas.run.new_results import new_results
+from hwnas.run.plan import Plan
 from hwnas.run.run_folder import RunFolder
-from hwnas.run.search_stage import searched
-from hwnas.run.training_stage import shared_recipe
 from hwnas.run.whole_result import whole_result
 from hwnas.train import training_session
 
@@ -60,11 +58,46 @@ def run_search(
     events = told.also(folder.on_event)
     folder.check(config, resume=resume, force=force)
     settled = folder.remembered(config) if resume else config
-    clock = Clock(config.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0)
-    plan = make_plan(settled, tables, dataset, any_table=any_table, progress=events)
+    clock = Clock(settled.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0)
+    asked = _Asked(folder, told, events, clock, resume=resume, force=force, workers=workers, dataset=dataset)
+
+    def planned(config: Configuration) -> Plan:
+        return feasible_plan(config, tables, dataset, any_table=any_table, progress=events)
+
+    plan = planned(settled)
+    while True:
+        try:
+            return _run(plan, asked)
+        except InfeasibleBudgetError:  # as a table says that was measured just now: a smaller instance may do
+            if refusal(plan) is not None and not asked.resume:
+                raise
+            other = planned(config)
+            if other.whole.signature == plan.whole.signature:
+                raise
+            plan, asked = other, replace(asked, resume=False)  # the folder was cleared
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a run is beside its plan; see `run_search`."""
+
+    folder: RunFolder
+    told: Events
+    events: Events
+    clock: Clock
+    resume: bool
+    force: bool
+    workers: int
+    dataset: Dataset | None
+
+
+def _run(plan: Plan, asked: _Asked) -> dict[str, Any]:
+    """The run of one plan."""
+    folder, events, told, dataset, resume = asked.folder, asked.events, asked.told, asked.dataset, asked.resume
     # Before the folder is claimed, which clears it: a run that is refused leaves what is there.
-    expected = foreseen(plan, dataset, clock, resume=resume)
-    with folder.claimed(plan.config, resume=resume, force=force):
+    plan, expected = foreseen(plan, dataset, asked.clock, resume=resume)
+    config, clock = plan.config, Clock(plan.config.train.minutes, earlier_s=asked.clock.spent_s())
+    with folder.claimed(config, resume=resume, force=asked.force):
         if dataset is not None:
             folder.same_data(dataset.digest())
         parts = _parts(plan, folder)
@@ -98,8 +131,8 @@ def run_search(
                 )
                 for budget, part in zip(plan.budgets, parts, strict=True)
             ]
-            context = SearchContext(folder, runs, events, workers)
-            return whole_result(plan, folder, (results_again(context) if resume else None) or _results(context))
+            context = SearchContext(folder, runs, events, asked.workers)
+            return whole_result(plan, folder, (results_again(context) if resume else None) or new_results(context))
 
 
 def _parts(plan: Plan, folder: RunFolder) -> list[RunFolder]:
@@ -118,25 +151,3 @@ def _latencies(plan: Plan, folder: RunFolder, events: Events, clock: Clock) -> L
 
 def _kept_latencies(folder: RunFolder) -> Path:
     return folder.state / "latency.json"
-
-
-def _results(context: SearchContext) -> list[dict[str, Any]]:
-    """The results for every budget, from one search."""
-    with context.progress.stage("search"), context.precision():
-        outcomes = searched(context)
-    chosen = []
-    for run, outcome in zip(context.runs, outcomes, strict=True):
-        with run.progress.stage("check"):
-            chosen.append(checked(run, outcome))
-    with context.precision():
-        recipe = shared_recipe(context, chosen)
-    results = []
-    for run, outcome, choices in zip(context.runs, outcomes, chosen, strict=True):
-        if len(context.runs) > 1 and has_verdict(run.folder):
-            mend(context, run, choices, chosen, damaged(run.plan, run.folder))
-            results.append(read_result(run.folder.result))
-            continue
-        if len(context.runs) > 1:
-            run.progress.say(f"within {run.budget_ms:.4g} ms: {run.folder.path}")
-        results.append(produced(run, outcome, choices, recipe))
-    return results

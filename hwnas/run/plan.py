@@ -12,7 +12,7 @@ import torch
 
 from hwnas.arch.space import SearchSpace
 from hwnas.config import Budget, Configuration
-from hwnas.data import Dataset, Survey
+from hwnas.data import Dataset, Normalisation, Survey
 from hwnas.devices.device import Condition, Device
 from hwnas.devices.link import condition_of
 from hwnas.latency.find import device_or_imported, find_folder, say_if_here, table_folder
@@ -26,7 +26,7 @@ from hwnas.progress import Progress, Silent
 from hwnas.run.automatic import Automatic, with_start
 from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
 from hwnas.run.images import ImageFacts, data_texts, image_facts, train_images
-from hwnas.run.init import Given, check_start, initialised, start_of
+from hwnas.run.init import Given, check_start, initialised, normalisation_of, start_of
 from hwnas.run.instance_choice import chosen_instance, of_table
 from hwnas.run.plan_checks import check_latency, check_strategy
 from hwnas.train import resolve
@@ -53,6 +53,7 @@ class Plan:
         parent: what the start is made of slices of; None where it is not.
         automatic: what `--init auto` came to; None where something else was asked for.
         sizes: what was found at each input size, ready for JSON, where sizes were compared by quality.
+        normalisation: of the images that the start was trained on, where it descends from a parent, and is none.
     """
 
     config: Configuration
@@ -73,6 +74,7 @@ class Plan:
     parent: ParentWeights | None = None
     automatic: Automatic | None = None
     sizes: tuple[Mapping[str, Any], ...] = ()
+    normalisation: Normalisation | None = None
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -95,12 +97,14 @@ class Plan:
         return not self.missing and not (self.cold and self.whole.signature not in self.table.cold)
 
     def prepared(self, dataset: Dataset) -> Dataset:
-        """The images with the mean and the deviation that a parent expects, or else with their own.
+        """The images with the mean and the deviation that a parent or what is left of it expects, or with their own.
 
         Raises:
             InputError: the parent does not read such images.
         """
-        return dataset if self.parent is None else self.parent.parent.prepared(dataset)
+        if self.parent is not None:
+            return self.parent.parent.prepared(dataset)
+        return dataset if self.normalisation is None else self.normalisation.given(dataset)
 
     def targets_ms(self, model: LatencyModel) -> tuple[float, ...]:
         """The budgets less the table's margin; shares are of the range of the whole space, not of what is left."""
@@ -229,4 +233,5 @@ def _planned(
         parent=parent,
         automatic=automatic,
         sizes=found.sizes,
+        normalisation=normalisation_of(config, init),
     )

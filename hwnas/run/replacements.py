@@ -22,7 +22,8 @@ from hwnas.run.adaptation import Adaptation
 from hwnas.run.context import SearchContext
 from hwnas.schema import checked
 
-_HINT = "start the run anew, with --force"
+KEPT_HINT = "delete that file, and --resume adapts the parent again; or start the run anew, with --force"
+"""What to do about the damaged file of a start."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,10 @@ def kept_candidates(method: Mapping[str, Any], space: SearchSpace, path: Path) -
     Raises:
         InputError: they are none of the space.
     """
-    candidates = checked(method, _Method, path, hint=_HINT).candidates
+    candidates = checked(method, _Method, path, hint=KEPT_HINT).candidates
     for one in candidates:
         if len(one) != len(space.options) or not all(0 <= k < n for k, n in zip(one, space.options, strict=True)):
-            raise InputError(f"{path}: candidates must be options of {space.name}, not {one}", hint=_HINT)
+            raise InputError(f"{path}: candidates must be options of {space.name}, not {one}", hint=KEPT_HINT)
     return candidates
 
 

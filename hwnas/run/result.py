@@ -22,6 +22,7 @@ from hwnas.report.earlier_results import current, judged_ms
 from hwnas.run.context import RunContext
 from hwnas.run.parent_facts import parent_result
 from hwnas.run.rival import Rival
+from hwnas.run.schedule import starts
 from hwnas.run.training_stage import Final, trained_from
 from hwnas.schema import checked, read_json_as
 from hwnas.train import Recipe, evaluate
@@ -44,6 +45,7 @@ def result_of(
         rival: the random network with its final weights; None where there is none.
     """
     config, verdict, metric = run.plan.config, verdicts.get("model"), run.plan.config.search.metric
+    started = starts(config, recipe, len(run.dataset.train))
     test = evaluate(final.module, run.dataset.test, run.dataset, device=run.device)
     val = evaluate(final.module, run.dataset.val, run.dataset, device=run.device)
     found_metrics, quantised = test.metrics, {}
@@ -71,10 +73,10 @@ def result_of(
         "accuracy": {"test": found_metrics.accuracy, "val": val.accuracy, "test_images": test.n} | quantised,
         "metrics": found_metrics.to_json(run.dataset.classes),
         "baseline_random": _rival_result(run, found, *rival, verdicts.get("baseline")) if rival else None,
-        "trained": config.train.enabled,
+        "trained": started,
         "trained_from": trained_from(found),
         "weights": final.weights,
-        "epochs": recipe.epochs if config.train.enabled else 0,
+        "epochs": recipe.epochs if started else 0,
         "macs": size.macs,
         "params": size.params,
         "peak_bytes": size.peak_bytes,

@@ -194,7 +194,7 @@ class RunFolder:
             yield
 
     def remembered(self, config: Configuration) -> Configuration:
-        """`config` with the start and the instance that an interrupted run settled on, where it leaves them open.
+        """`config` with what an interrupted run settled on, where it leaves that open: start, instance, and minutes.
 
         Raises:
             InputError: the run's configuration is damaged.
@@ -204,6 +204,8 @@ class RunFolder:
         before = load_configuration(self.config)
         if config.search.init == AUTO and (before.from_parent or not before.started):
             config = config.changed(search={"init": before.search.init})
+        if config.from_parent and not (config.train.minutes or config.train.epochs):
+            config = config.changed(train={"minutes": before.train.minutes})
         if config.space.width:
             return config
         names = ("width", "depth", "resolution")

@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from hwnas.config import Configuration, Section
-from hwnas.display import counted
+from hwnas.display import counted, steps_text
 from hwnas.errors import InputError
 from hwnas.files import write_json
 from hwnas.metric_names import class_balanced
@@ -21,7 +21,7 @@ from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.nas.strategies import Strategy
 from hwnas.run.adaptation import Adaptation
-from hwnas.schema import read_json_as
+from hwnas.schema import at_least, read_json_as
 from hwnas.train import Recipe, fine_tuning
 
 _WEIGHTS_PART, _SCORING_PART, _TRAINING_PART = 0.16, 0.06, 0.5  # of what is left of the minutes, and of each training
@@ -42,13 +42,14 @@ FORWARD_SHARE = 1 / 3  # of what a training step takes
 _FEWEST_OWN_HEAD = 256  # train images, whatever the time: on 64 a head of its own was worse than the parent's
 _FEWEST_TAUGHT = 100  # train images; a parent's head that saw fewer is no help as a teacher (docs/decisions/0065)
 _LARGEST = 2.0  # times a mean network takes the largest one, such as a parent; about
+_FEWEST_PARENT_STEPS, _FEWEST_PARENT_EPOCHS = 16, 0.5  # of a final training from a parent: with fewer of both, none
 
 
 @dataclass(frozen=True)
 class _Scores:
     """How many architectures are scored for each budget, at most."""
 
-    most: int
+    most: Annotated[int, at_least(0)]
 
 
 _Settings = TypeVar("_Settings", SearchSettings, Recipe)
@@ -291,12 +292,39 @@ def _finished(config: Configuration, recipe: Recipe, train_images: int) -> Recip
     return overridden(recipe.for_cells() if cells else recipe, config.train)
 
 
-def own_head_images(recipe: Recipe, train_images: int) -> int:
+def starts(config: Configuration, recipe: Recipe, train_images: int) -> bool:
+    """Whether a final training is started.
+
+    From a parent none is that the minutes cut to fewer than 16 steps and half an epoch: a network learns more from a
+    head of its own in that time (docs/decisions/0071).
+    """
+    asked, passes = config.train, recipe.passes(train_images)
+    if not asked.enabled or asked.epochs or not (config.from_parent and asked.minutes):
+        return asked.enabled
+    return passes >= _FEWEST_PARENT_EPOCHS or passes * train_images >= _FEWEST_PARENT_STEPS * recipe.batch_size
+
+
+def least_trainings_s(config: Configuration, train_images: int, image_s: float, *, budgets: int = 1) -> float:
+    """Seconds of final trainings from a parent of as few steps as are started, and of heads before them.
+
+    Args:
+        image_s: of an image in a training, in a mean network, without a teacher.
+    """
+    recipe = usual_recipe(config, train_images)
+    images = config.train.epochs * train_images or _FEWEST_PARENT_STEPS * recipe.batch_size
+    return trainings(config, budgets) * images * taught_s(recipe, image_s) / (1.0 - _HEAD_SHARE)
+
+
+def own_head_images(recipe: Recipe, train_images: int, *, alone: bool = False) -> int:
     """How many train images a head of its own is fitted on before a training: as many as its share of the time takes.
 
     Of a training that sees half of the images or more, they are all.
+
+    Args:
+        alone: whether the training is not started, and its time goes to the head.
     """
-    short = _HEAD_SHARE / (1.0 - _HEAD_SHARE) / FORWARD_SHARE * recipe.passes(train_images)
+    share = 1.0 if alone else _HEAD_SHARE
+    short = share / (1.0 - _HEAD_SHARE) / FORWARD_SHARE * recipe.passes(train_images)
     return min(train_images, max(_FEWEST_OWN_HEAD, round(short * train_images)))
 
 
@@ -306,10 +334,16 @@ def hurried(config: Configuration, recipe: Recipe, train_images: int) -> str:
     asked, epochs = config.train, recipe.passes(train_images)
     if not asked.enabled or asked.epochs or not asked.minutes or epochs >= min(MOST_EPOCHS, HURRIED_SHARE * usual):
         return ""
-    return (
-        f"the search leaves time for {epochs:.3g} of the usual {counted(usual, 'epoch')} of training: give "
-        "more --minutes, a smaller --width or --resolution"
+    steps = steps_text(epochs * train_images / recipe.batch_size)
+    more = "give more --minutes, a smaller --width or --resolution"
+    if not starts(config, recipe, train_images):
+        return f"{steps} of training are all that the search leaves time for: none is started, and heads get it; {more}"
+    left = (
+        f"{epochs:.3g} of the usual {counted(usual, 'epoch')}"
+        if epochs >= 1.0
+        else f"{steps}, not for the usual {counted(usual, 'epoch')},"
     )
+    return f"the search leaves time for {left} of training: {more}"
 
 
 def score_recipe(config: Configuration, train_images: int) -> Recipe:

@@ -54,6 +54,7 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
             seed=config.compute.seed,
             device=run.device,
             checkpoint=context.folder.search_state,
+            scored=context.folder.state / "scored.safetensors",
             progress=context.progress,
             log=context.progress.record,
             evaluator=evaluator,

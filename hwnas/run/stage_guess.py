@@ -8,26 +8,30 @@ from math import prod
 
 from hwnas.config import Configuration
 from hwnas.data import Dataset
+from hwnas.display import epochs_text, steps_text
 from hwnas.nas.loop_memory import loop_memory
 from hwnas.nas.loop_times import options_a_step
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.parents.distil import distil_memory
 from hwnas.parents.frozen import MOST_IMAGES
-from hwnas.run.adaptation import adapted_s, usual_adaptation
+from hwnas.run.adaptation import StepTimes, adapted_s, usual_adaptation
 from hwnas.run.adaptation_work import AdaptationWork
 from hwnas.run.clock import Clock, ending_s
 from hwnas.run.latency_stage import measuring_s
+from hwnas.run.parent_cut import expected_cut
 from hwnas.run.plan import Plan
 from hwnas.run.schedule import (
     FORWARD_SHARE,
     HURRIED_SHARE,
     MOST_EPOCHS,
     final_recipe,
+    least_trainings_s,
     most_scores,
     own_head_images,
     score_recipe,
     search_settings,
+    starts,
     taught_s,
     trainings,
     usual_recipe,
@@ -47,7 +51,8 @@ class Stage:
     """A stage of a run: how long it takes and, where it has them, epochs, their time, and the memory of the process.
 
     Attributes:
-        trains: whether it is that of the final trainings.
+        trains: whether it is that of the final networks.
+        steps: of all epochs.
     """
 
     name: str
@@ -57,12 +62,18 @@ class Stage:
     epoch_s: float | None = None
     step_s: float | None = None
     trains: bool = False
+    steps: float | None = None
 
     @property
     def details(self) -> str:
         """What is known but its name and its minutes; may be empty."""
-        epochs = "" if self.epochs is None else f"{self.epochs:.3g} epochs of {short(self.epoch_s)} s"
-        steps = "" if self.step_s is None else f"steps of {short(self.step_s)} s"
+        epochs, steps = "", ""
+        if self.epochs is not None:
+            epochs, steps = f"of {short(self.epoch_s)} s", f"of {short(self.step_s)} s"
+            if self.epochs < 1.0:
+                epochs, steps = f"{steps_text(self.steps or 0.0)} {steps}", f"an epoch takes {short(self.epoch_s)} s"
+            else:
+                epochs, steps = f"{epochs_text(self.epochs, 0.0)} {epochs}", f"steps {steps}"
         memory = "" if self.memory_mib is None else f"process {self.memory_mib:,} MiB"
         return ", ".join(filter(None, (epochs, steps, memory)))
 
@@ -82,11 +93,13 @@ class Guess:
     Attributes:
         enough: whether search and training are not hurried.
         steps: of each final training; 0 where nothing is trained.
+        heads_alone: whether networks get heads of their own in place of final trainings, which are too short to start.
     """
 
     stages: tuple[Stage, ...]
     enough: bool
     steps: float
+    heads_alone: bool = False
 
     @property
     def minutes(self) -> float:
@@ -139,6 +152,7 @@ class Guesser:
         left_s = max(0.0, left_s - head_s - adapting_s)
         epoch_s = images * self._image_s
         step = options_a_step(plan.space, plan.strategy) * epoch_s
+        idle = {"compared_images": 0} if plan.parent is not None and not self._cut else {}
 
         def search_epoch_s(settings: SearchSettings) -> tuple[float, float]:
             further = 1.0 / settings.arch_every if plan.strategy.relaxation is not None else 0.0
@@ -153,6 +167,7 @@ class Guesser:
             epoch_s=search_epoch_s,
             budgets=budgets,
             classes=len(dataset.classes),
+            **idle,
         )
         part = min(1.0, (settings.epoch_steps * settings.batch_size or images) / images)
         warm_s, both_s = search_epoch_s(settings)
@@ -167,27 +182,36 @@ class Guesser:
         stages += [Stage("measuring", measuring / 60)] if measuring else []
         if plan.parent is not None:
             stages.append(Stage("head on the parent's features", head_s / 60))
-            stages.append(Stage("options of the parent", adapting_s / 60, memory_mib=self._adapting_mib))
+            if adapting_s:
+                stages.append(Stage("options of the parent", adapting_s / 60, memory_mib=self._adapting_mib))
         searched_epochs = part * settings.all_epochs
         if searched_epochs:
             batch_s = step / images * settings.batch_size
             memory = self._searching_mib(settings.batch_size)
-            stages.append(Stage("search", search_s / 60, searched_epochs, memory, step, batch_s))
+            steps = searched_epochs * images / settings.batch_size
+            stages.append(Stage("search", search_s / 60, searched_epochs, memory, step, batch_s, steps=steps))
         scratch = config.search.evaluator == "from-scratch"
         memory = self._training_mib(score_recipe(config, images).batch_size) if scratch else None
         stages.append(Stage("scores", scores_s / 60, memory_mib=memory))
-        if count:
+        started = starts(config, recipe, images)
+        steps = epochs * images / recipe.batch_size if started else 0.0
+        if started:
             name = "training" if count == 1 else f"{count} trainings"
             own_s, own_head_s = taught_s(recipe, epoch_s), self._own_head_s(recipe)
             batch_s, all_s = own_s / images * recipe.batch_size, count * (own_head_s + epochs * own_s)
             memory = self._training_mib(recipe.batch_size)
-            stages.append(Stage(name, all_s / 60, epochs, memory, own_s, batch_s, trains=True))
+            stages.append(Stage(name, all_s / 60, epochs, memory, own_s, batch_s, trains=True, steps=steps))
+        elif count:
+            name = "head of its own" if count == 1 else f"{count} heads of their own"
+            stages.append(Stage(name, count * self._own_head_s(recipe, alone=True) / 60, trains=True))
         stages.append(Stage("verdict and report", end_s / 60))
-        usual, steps = Recipe.for_images(images).epochs, searched_epochs * images / settings.batch_size
+        usual, searched_steps = Recipe.for_images(images).epochs, searched_epochs * images / settings.batch_size
         trained = not count or bool(config.train.epochs) or epochs >= min(MOST_EPOCHS, HURRIED_SHARE * usual)
-        searched = not settings.all_epochs or steps >= _FEWEST_SEARCH_STEPS or settings.all_epochs >= MOST_EPOCHS
+        searched = (
+            not settings.all_epochs or searched_steps >= _FEWEST_SEARCH_STEPS or settings.all_epochs >= MOST_EPOCHS
+        )
         fits = sum(one.minutes for one in stages) <= 1.05 * minutes
-        return Guess(tuple(stages), trained and searched and fits, epochs * images / recipe.batch_size if count else 0)
+        return Guess(tuple(stages), trained and searched and fits, steps, heads_alone=bool(count) and not started)
 
     def _end_s(self, config: Configuration) -> float:
         images = (1 + config.train.baseline) * len(self._dataset.test) + len(self._dataset.val)
@@ -206,15 +230,19 @@ class Guesser:
         scores = self._plan.strategy.replaces
         images = min(len(self._dataset.train), MOST_IMAGES) + len(self._dataset.val)
         head_s = self._image_s * self._work.features * images
-        if config.train.minutes:
-            return adapted_s(left_s, head_s)
-        return head_s, self._work.usual_s(usual_adaptation(self._dataset), self._image_s, scores=scores)
+        usual = usual_adaptation(self._dataset, self._cut)
+        if not config.train.minutes:
+            return head_s, self._work.usual_s(usual, self._image_s, scores=scores)
+        budgets = len(self._plan.budgets)
+        trainings_s = least_trainings_s(config, len(self._dataset.train), self._image_s, budgets=budgets)
+        times = StepTimes(usual.batch_size * self._work.distilled * self._image_s, trainings_s=trainings_s)
+        return adapted_s(left_s, head_s, times, self._cut)
 
-    def _own_head_s(self, recipe: Recipe) -> float:
+    def _own_head_s(self, recipe: Recipe, *, alone: bool = False) -> float:
         """Of a network from a parent, for the head on its own features."""
         if self._plan.parent is None:
             return 0.0
-        return FORWARD_SHARE * self._image_s * own_head_images(recipe, len(self._dataset.train))
+        return FORWARD_SHARE * self._image_s * own_head_images(recipe, len(self._dataset.train), alone=alone)
 
     def _scores_s(self, config: Configuration, settings: SearchSettings, left_s: float) -> float:
         """Of all candidates and, without minutes, of a few more."""
@@ -234,6 +262,10 @@ class Guesser:
             most = most_scores(config, left_s=left_s, score_s=score_s, scored=2, budgets=budgets)
             return budgets * score_s * min(most, settings.candidates)
         return budgets * score_s * usual
+
+    @cached_property
+    def _cut(self) -> float:
+        return expected_cut(self._plan)
 
     @cached_property
     def _work(self) -> AdaptationWork:

@@ -21,7 +21,7 @@ from hwnas.progress import Progress, Silent
 from hwnas.run.clock import verdict_s
 from hwnas.run.context import PROBE_SHARE, RunContext, SearchContext
 from hwnas.run.parent_head import fit_own_head, teacher_of
-from hwnas.run.schedule import FORWARD_SHARE, final_recipe, hurried, kept_recipe, own_head_images
+from hwnas.run.schedule import FORWARD_SHARE, final_recipe, hurried, kept_recipe, own_head_images, starts
 from hwnas.run.step_limit import training_micro_batch
 from hwnas.train import Recipe, evaluate, recalibrate, train
 from hwnas.train.timing import seconds_an_epoch
@@ -144,28 +144,32 @@ def trained(
     """The network with its final weights: trained from those that the supernet gives it (docs/decisions/0010).
 
     Where there is no supernet, it is trained from random ones. From a parent it first gets a head of its own, and the
-    parent teaches it (docs/decisions/0065). Inherited weights that the validation images find better than the trained
-    ones are kept, unless a number of epochs is asked for (docs/decisions/0050).
+    parent teaches it (docs/decisions/0065); where the minutes are too few for that, the head is all. Inherited weights
+    that the validation images find better than the trained ones are kept, unless a number of epochs is asked for
+    (docs/decisions/0050).
 
     Args:
         winner: the network that it is trained beside; by default it is that one itself.
     """
-    config = run.plan.config
+    config, images = run.plan.config, len(run.dataset.train)
+    started = starts(config, recipe, images)
     if found.supernet is None:
         torch.manual_seed(config.compute.seed)
         module: nn.Module = network_module(run.network(choices))
     else:
         module = found.supernet.extract(Architecture(run.plan.space.name, choices))
-    if not config.train.enabled:
-        if found.supernet is None or not found.supernet.settled:
-            recalibrate(module, run.dataset.train, run.dataset, device=run.device)
-        return Final(module, "start")
-    if run.plan.parent is not None and found.supernet is not None and found.supernet.settled:
-        most, compared = own_head_images(recipe, len(run.dataset.train)), _compared_images(run, recipe)
+    settled = found.supernet is not None and found.supernet.settled
+    if not (started or settled):
+        recalibrate(module, run.dataset.train, run.dataset, device=run.device)
+    if config.train.enabled and run.plan.parent is not None and (settled or not started):
+        most, compared = own_head_images(recipe, images, alone=not started), _compared_images(run, recipe)
+        compared = compared if started else max(compared, int(_COMPARED_SHARE * most))
         fit_own_head(run, choices, module, most=most, compared=compared, label=label)
+    if not started:
+        return Final(module, "start")
     start = None
     if found.supernet is not None and not config.train.epochs:
-        start = _start(run, module, recipe, settled=found.supernet.settled)
+        start = _start(run, module, recipe, settled=settled)
     module = _to_the_end(run, module, kept_training(run, choices, winner), recipe, label)
     if start is not None:
         module = _better(run, start, module, recipe, label)

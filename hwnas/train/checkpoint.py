@@ -36,7 +36,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
     }
     text = json.dumps(info, sort_keys=True, allow_nan=False)
     # One entry: several would come in an order of their own each time.
-    write_bytes(path, safetensors.torch.save(plain, {"hwnas": f"{_digest(plain, text)} {text}"}))
+    write_bytes(path, safetensors.torch.save(plain, {"hwnas": f"{digest(plain, text)} {text}"}))
 
 
 def load(path: Path, *, hint: str = _START_AGAIN) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -51,8 +51,8 @@ def load(path: Path, *, hint: str = _START_AGAIN) -> tuple[dict[str, Tensor], di
     try:
         header = _header(path)
         tensors = safetensors.torch.load(path.read_bytes())
-        digest, _, text = header["__metadata__"]["hwnas"].partition(" ")
-        if digest != _digest(tensors, text):
+        told, _, text = header["__metadata__"]["hwnas"].partition(" ")
+        if told != digest(tensors, text):
             raise ValueError("its contents do not match its checksum")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}", hint="check the path") from error
@@ -154,11 +154,11 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Ten
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+def digest(tensors: Mapping[str, Tensor], text: str) -> str:
     """SHA-256 over the names, types, shapes and bytes of contiguous CPU tensors, and over `text`."""
-    digest = hashlib.sha256(text.encode())
+    found = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
-        digest.update(f"\n{name}\n{tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        found.update(f"\n{name}\n{tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

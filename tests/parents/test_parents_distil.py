@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,7 +107,7 @@ def test_distillation_that_was_killed_goes_on_to_the_same_bits(
     images: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept, settings = tmp_path / "kept.safetensors", DistilSettings(5, 10)
-    monkeypatch.setattr(distil_module, "_KEPT_EVERY", 3)
+    monkeypatch.setattr(distil_module, "_KEPT_EVERY_S", 0.0)
     whole, cut, resumed = supernet(), supernet(), supernet()
     distil(of(whole), images, seed=0, settings=settings)
     save = checkpoint.save
@@ -124,6 +126,16 @@ def test_distillation_that_was_killed_goes_on_to_the_same_bits(
     expected = whole.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in resumed.state_dict().items())
     assert not all(torch.equal(value, expected[name]) for name, value in cut.state_dict().items())
+
+
+def test_the_state_is_kept_every_30_seconds_and_at_the_end(
+    images: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, kept = itertools.count(0, 16), list[int]()
+    monkeypatch.setattr(distil_module, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr(checkpoint, "save", lambda _path, _tensors, info: kept.append(info["steps_done"]))
+    distil(of(supernet()), images, seed=0, settings=DistilSettings(5, 10), checkpoint=tmp_path / "kept.safetensors")
+    assert kept == [2, 4, 5]
 
 
 def test_a_replacement_costs_what_the_whole_network_with_it_loses(images: Dataset) -> None:

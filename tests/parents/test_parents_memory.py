@@ -11,7 +11,6 @@ from made_up_parents import CLASSES, SIZE, elastic_space, made_up
 
 from hwnas.data import Dataset, Images
 from hwnas.nas.supernet import Supernet
-from hwnas.parents import inherited_start
 from hwnas.parents.blocks import ParentBlocks
 from hwnas.parents.distil import DistilSettings, distil, distil_memory
 from hwnas.parents.frozen import MOST_IMAGES, features, head, head_images, trunk, with_head
@@ -43,19 +42,6 @@ def test_the_memory_of_a_step_is_that_of_a_real_one() -> None:
     memory = distil_memory(SPACE, made_up())
     weights = memory.fixed / 5  # which are there before
     assert real <= memory.total(16) - weights <= 2.2 * real
-
-
-def test_the_parent_is_one_architecture_of_its_space_where_nothing_of_it_is_left_out() -> None:
-    def own(space: object) -> tuple[int, ...] | None:
-        made = Supernet(space)  # type: ignore[arg-type]
-        inherited_start(made_up(), space).apply(made, [])  # type: ignore[arg-type]
-        return ParentBlocks(made, made_up()).own_choices
-
-    assert own(SPACE) == (0,) * len(SPACE.decisions)
-    without = SPACE.restricted(
-        [range(1, count) if place == 3 else range(count) for place, count in enumerate(SPACE.options)]
-    )
-    assert own(without) is None
 
 
 def test_a_head_is_fitted_on_images_of_every_class(dataset: Callable[..., Dataset]) -> None:

@@ -23,6 +23,7 @@ from hwnas.parents.frozen import features, trunk
 from hwnas.parents.parent_weights import VERSION, is_here, kept_at
 from hwnas.run import adaptation, automatic
 from hwnas.run.automatic import Automatic, with_start
+from hwnas.run.feasible_plan import feasible_plan
 from hwnas.run.images import ImageFacts, images_of
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
@@ -290,6 +291,18 @@ def assert_head(told: dict[str, Any], config: Configuration, run: Path) -> None:
     head, _ = checkpoint.load(run / "state" / "head.safetensors")
     right = [int((head["weight"] @ one + head["bias"]).argmax()) for one in found] == dataset.val.labels
     assert told == {"images": len(right), "accuracy": float(right.mean()), "score": float(right.mean())}
+
+
+def test_a_parent_that_cannot_keep_the_budget_with_the_margin_makes_way(
+    runs: Callable[..., Configuration], tmp_path: Path
+) -> None:
+    """As its complete table knows, and not the ends that were measured."""
+    plan = feasible_plan(runs(budget="0.5"), tmp_path / "tables")
+    assert plan.parent is None
+    assert plan.automatic is not None
+    assert plan.automatic.reason.startswith(f"{LITE0} is out of reach: no network of this space is predicted")
+    named = feasible_plan(runs(budget="0.5", init=LITE0), tmp_path / "tables")
+    assert named.parent is not None
 
 
 def test_random_weights_are_one_word_away(runs: Callable[..., Configuration], tmp_path: Path) -> None:

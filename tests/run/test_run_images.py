@@ -17,7 +17,7 @@ from hwnas.errors import DataError, UnreadableError
 from hwnas.exporting import predict as prediction
 from hwnas.progress import Silent
 from hwnas.run.clock import Clock
-from hwnas.run.forecast import forecast
+from hwnas.run.forecast import limited
 from hwnas.run.images import surveyed
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
@@ -106,7 +106,7 @@ def test_images_that_a_run_would_refuse_are_refused_by_its_plan(wide: Path, tabl
     assert plan.survey is not None
     assert sum(map(sum, plan.survey.counts.values())) == 59
     timed = make_plan(plan.config.changed(train={"minutes": 1.0}), tables)
-    assert forecast(timed, None, Clock(1.0)).minutes == 1.0, "the images that the plan left out are left out here too"
+    assert limited(timed, None, Clock(1.0))[1].minutes == 1.0, "the images that the plan left out are left out here too"
 
 
 def test_a_class_that_is_too_small_is_refused_by_the_plan(wide: Path) -> None:

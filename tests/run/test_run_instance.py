@@ -315,7 +315,8 @@ def test_the_minutes_choose_the_largest_instance_that_they_train(
     epochs = each_s / 1000 / own_s
     said = f"20 ms would fit width {free.width:g} at {free.resolution} px, but {minutes:g} minutes train it"
     assert said in plan.reason
-    assert f": width {chosen.width:g} at {chosen.resolution} px, {epochs:.2g} epochs" in plan.reason
+    told = f"{epochs:.3g} epochs" if epochs >= 1.0 else f"{round(epochs * 1000 / 64)} step"
+    assert f": width {chosen.width:g} at {chosen.resolution} px, {told}" in plan.reason
     if not enough(own_s):
         assert (chosen.width, chosen.resolution) == (space_rungs("mobile")[0][0], 64)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,29 @@ from run_fakes import a_config, install, on_replace, write_table
 
 from hwnas.arch import Architecture, Network
 from hwnas.arch.costs import macs
+from hwnas.arch.origin import Origin
 from hwnas.arch.spaces import parent_names
 from hwnas.backends.model_format import format_of
 from hwnas.config import PARENTS, Configuration, Target
 from hwnas.errors import InputError
+from hwnas.files import write_json
+from hwnas.image_size import Size
 from hwnas.meta.initialisation import load_initialisation
+from hwnas.nas import comparison
 from hwnas.nas.engine import SearchOutcome
+from hwnas.nas.select import Scored
 from hwnas.nas.start import Start
+from hwnas.nas.supernet import Supernet
 from hwnas.parents import distil
 from hwnas.parents.parent_weights import VERSION, kept_at
 from hwnas.run import adaptation, init, input_size, instance, instance_choice, search_stage
 from hwnas.run.adaptation import Adaptation, StepTimes, affordable_adaptation
+from hwnas.run.images import images_of
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
 from hwnas.run.replacements import kept_candidates, logits_of
+from hwnas.run.schedule import kept_adaptation
 from hwnas.train import checkpoint
 
 NAME = "efficientnet-lite0"
@@ -178,18 +187,37 @@ class Killed(BaseException):
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_bytes(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distil, "_KEPT_EVERY", 1)
+    monkeypatch.setattr(distil, "_KEPT_EVERY_S", 0.0)
+    scored, score = list[tuple[int, ...]](), comparison.score
+
+    def counted(supernet: Supernet, architecture: Architecture, *values: Any, **named: Any) -> Scored:
+        scored.append(architecture.choices)
+        return score(supernet, architecture, *values, **named)
+
+    monkeypatch.setattr(comparison, "score", counted)
 
     def die() -> None:
         raise Killed
 
     runs("whole")
-    for file in ("distil.safetensors", "parent.safetensors"):
+    candidates = scored.copy()
+    assert len(set(candidates)) == len(candidates) > 1
+    for file in ("distil.safetensors", "parent.safetensors", "scored.safetensors"):
+        scored.clear()
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", on_replace(die, "after", file, 1))
             with pytest.raises(Killed):
                 runs(file)
+        if file == "parent.safetensors":
+            damaged = runs.root / file / "state" / file
+            damaged.write_bytes(damaged.read_bytes()[:-1])
+            with pytest.raises(InputError, match="is damaged") as caught:
+                runs(file, resume=True)
+            assert "delete that file" in caught.value.hint
+            assert "--force" in caught.value.hint
+            damaged.unlink()
         runs(file, resume=True)
+        assert scored == candidates  # each once, before or after
         assert not (runs.root / file / "state" / "distil.safetensors").exists()
         for name in ("weights.safetensors", "architecture.json", "state/parent.safetensors", "evaluated.csv"):
             assert (runs.root / file / name).read_bytes() == (runs.root / "whole" / name).read_bytes()
@@ -207,13 +235,35 @@ def test_what_is_kept_of_candidates_is_checked(runs: Runs) -> None:
         kept_candidates({"candidates": "all"}, SPACE, path)
 
 
-def test_a_run_without_a_supernet_is_no_start_and_names_its_parent(runs: Runs) -> None:
-    (runs.root / "run" / "state").mkdir(parents=True)
-    (runs.root / "run" / "state" / "parent.safetensors").touch()
-    runs.config().save(runs.root / "run" / "config.toml")
-    with pytest.raises(InputError, match="replaced blocks of efficientnet-lite0, and trained none") as caught:
-        make_plan(runs.config(init=str(runs.root / "run"), strategy="gumbel"), runs.tables)
-    assert caught.value.hint == "start from the same parent, with --init efficientnet-lite0"
+def test_a_run_that_starts_from_what_is_left_of_a_parent_sees_images_as_the_parent_does(runs: Runs) -> None:
+    """From blocks that were replaced, and from a supernet that was trained; of others the images' own are taken."""
+    runs("replaced")
+    kept = load_initialisation(runs.root / "replaced" / "state" / "parent.safetensors")
+    assert kept.alpha is not None
+    own = images_of(runs.config(), Size.square(SIZE))
+    seen = made_up().parent.prepared(own)
+    assert seen.mean != own.mean
+    trained = {f"supernet.{name}": value for name, value in kept.weights.items()} | {"alpha.0": kept.alpha}
+    spaces = {"space": asdict(Origin.of(SPACE))}
+    told = {"normalisation": {"mean": seen.mean, "std": seen.std}}
+    for name, info, expected in (("replaced", {}, seen), ("gumbel", told, seen), ("earlier", {}, own)):
+        if name != "replaced":
+            checkpoint.save(runs.root / name / "state" / "search.safetensors", trained, spaces | info)
+        plan = make_plan(runs.config(init=str(runs.root / name), strategy="gumbel"), runs.tables)
+        assert plan.start is not None
+        assert all(torch.equal(plan.start.weights[key], value) for key, value in kept.weights.items())
+        prepared = plan.prepared(own)
+        assert (prepared.mean, prepared.std) == (expected.mean, expected.std)
+        assert plan.start.alpha is not None
+
+
+def test_what_is_kept_of_an_adaptation_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "adaptation.json"
+    for name in ("batch_size", "score_images", "steps"):
+        write_json(path, asdict(Adaptation(4, 2, 16)) | {name: -1 if name == "steps" else 0})
+        with pytest.raises(InputError, match=f"{name} must be a number of at least") as caught:
+            kept_adaptation(path, lambda: Adaptation(4, 2, 16))
+        assert caught.value.hint == "start the run anew, with --force"
 
 
 def test_other_strategies_start_from_the_options_and_the_head(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,10 +287,10 @@ def test_other_strategies_start_from_the_options_and_the_head(runs: Runs, monkey
 
 def test_the_minutes_say_how_long_the_options_learn() -> None:
     usual = Adaptation(400, 32, 256, 24)
-    few, quick = StepTimes([9.0, 1.0, 3.0]), StepTimes([9.0, 1.0])
+    few, quick = StepTimes(2.0), StepTimes(1.0)
     assert affordable_adaptation(usual, 560.0, few, train_images=0) == Adaptation(70, 32, 128, 24)
     assert affordable_adaptation(usual, 1e5, quick, train_images=0) == Adaptation(25000, 32, 256, 24)
-    assert affordable_adaptation(usual, 0.0, quick, train_images=0) == Adaptation(1, 32, 16, 24)
+    assert affordable_adaptation(usual, 0.0, quick, train_images=0) == Adaptation(0, 32, 16, 24)
 
 
 def test_logits_prefer_what_costs_little() -> None:

@@ -206,18 +206,20 @@ def test_options_of_a_teacher_reach_the_training(runs: Runs) -> None:
 def test_what_the_minutes_are_enough_for_before_a_parent_s_networks_are_trained() -> None:
     usual = Adaptation(400, 32, 256)
 
-    def of(left_s: float, *, idle: bool = False) -> Adaptation:
-        return affordable_adaptation(usual, left_s, StepTimes([9.0, 1.0], 0.05), train_images=1000, idle=idle)
+    def of(left_s: float, cut: float = 1.0) -> Adaptation:
+        return affordable_adaptation(usual, left_s, StepTimes(1.0, 0.05), train_images=1000, cut=cut)
 
     # 50 s for the head; of the other 350 s a quarter for steps of 1 s, a tenth for scores and for 3 candidates twice.
     assert of(400.0) == replace(usual, steps=87, score_images=160, compared_images=116)
     # 15 s for the head, and of 85 s a tenth would be 28 images for each candidate, so none is scored.
     assert of(100.0) == replace(usual, steps=21, score_images=38, head_images=300, compared_images=0)
-    assert of(0.0) == replace(usual, steps=1, score_images=16, head_images=64, compared_images=0)
-    assert of(100.0, idle=True) == replace(usual, steps=1, score_images=16, compared_images=0)
-    assert of(60.0, idle=True).head_images == 600
-    assert adapted_s(400.0, 50.0) == pytest.approx((50, 0.35 * 350))
-    assert adapted_s(100.0, 50.0) == pytest.approx((15, 0.35 * 85))
+    assert of(0.0) == replace(usual, steps=0, score_images=16, head_images=64, compared_images=0)
+    assert of(100.0, cut=0.0) == replace(usual, steps=0, score_images=16, compared_images=0)
+    assert of(60.0, cut=0.0).head_images == 600
+    for left_s, head_s in ((400.0, 50.0), (100.0, 15.0)):  # as it is planned, of which the comparison is no part
+        steps = of(left_s).steps
+        assert adapted_s(left_s, 50.0, StepTimes(1.0), 1.0) == pytest.approx((head_s, steps + 0.1 * (left_s - head_s)))
+    assert adapted_s(80.0, 50.0, StepTimes(1.0), 0.0) == (40.0, 0.0)
 
 
 @pytest.mark.dear
@@ -227,7 +229,7 @@ def test_hardly_anything_is_adapted_where_the_parent_keeps_every_budget(
     monkeypatch.setattr(forecast, "_PROMISED", 100.0)
     runs("60", budget="60", minutes=5.0)
     kept = json.loads((runs.root / "60" / "state" / "adaptation.json").read_text())
-    assert (kept["steps"], kept["score_images"], kept["compared_images"]) == (1, 16, 0)
+    assert (kept["steps"], kept["score_images"], kept["compared_images"]) == (0, 16, 0)
     assert kept["head_images"] >= 42
     (told,) = logged(runs.root / "60", "replacements")
     chosen = json.loads((runs.root / "60" / "architecture.json").read_text())["choices"]
@@ -245,7 +247,7 @@ def test_the_memory_limits_the_options_that_learn(runs: Runs, monkeypatch: pytes
     with pytest.raises(InputError, match="must stay within the memory"):
         step_limit.distillation_batch(plan, 8)
     with pytest.raises(InputError, match="must stay within the memory"):
-        forecast.forecast(plan, None, Clock(0.0))
+        forecast.limited(plan, None, Clock(0.0))
 
 
 def test_steps_of_kept_statistics_are_split_on_a_cpu_without_any_limit(

@@ -125,6 +125,9 @@ def test_a_run_leaves_everything_it_promises(runs: Runs) -> None:
     assert result["baseline_random"]["predicted_ms"] <= MODEL.target_ms(budget_ms) * (1 + 1e-9)
     assert (result["budget_met"], result["verdict"], result["device"], result["trained"]) == (True, "met", "host", True)
     assert (result["space"], result["strategy"], result["seed"]) == (SPACE.name, "gumbel", 0)
+    metadata = format_of("onnxruntime", "fp32").metadata((runs.root / "run" / "model.onnx").read_bytes())
+    _, kept = checkpoint.load(runs.root / "run" / "state" / "search.safetensors")
+    assert kept["normalisation"] == json.loads(metadata["hwnas.normalised_inside"])
     assert [event["stage"] for event in runs.events("end")] == [
         "data", "measure", "search", "check", "train baseline", "train", "export and verify"
     ]  # fmt: skip

@@ -184,6 +184,10 @@ def test_little_training_in_few_minutes_is_said() -> None:
     assert "--minutes" in said
     assert hurried(timed, replace(few, epochs=few.epochs + 1), IMAGES) == ""
     assert hurried(timed, Recipe(epochs=usual, epoch_steps=10), IMAGES)
+    for steps, told in ((1, "time for 1 step, not for the usual"), (7, "time for 7 steps, not for the usual")):
+        said = hurried(timed, Recipe(epochs=1, epoch_steps=steps), IMAGES)
+        assert told in said
+        assert "0." not in said
     for quiet in (changed(timed, train=False), changed(timed, epochs=1), changed(timed, minutes=0.0)):
         assert hurried(quiet, few, IMAGES) == ""
 

@@ -13,7 +13,8 @@ from hwnas.arch.costs import costs
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.devices.verdict import Verdict
 from hwnas.errors import BudgetMissedError, InputError, UndecidedError
-from hwnas.exporting.model_file import Exported, file_metrics
+from hwnas.exporting.file_images import file_metrics
+from hwnas.exporting.model_file import Exported
 from hwnas.files import write_json, write_text
 from hwnas.metric_names import METRICS
 from hwnas.metrics import Metrics
@@ -47,9 +48,9 @@ def result_of(
     test = evaluate(final.module, run.dataset.test, run.dataset, device=run.device)
     val = evaluate(final.module, run.dataset.val, run.dataset, device=run.device)
     found_metrics, quantised = test.metrics, {}
-    if exported.drop is not None:
+    if exported.int8 is not None:
         found_metrics = _file_metrics(run, exported.path)
-        quantised = {"float_test": test.accuracy, "val_drop": exported.drop}
+        quantised = {"float_test": test.accuracy, "val_drop": exported.int8.taken.drop}
     size = costs(run.network(choices).graph)
     unbudgeted_ms = run.model.predict_ms(found.unbudgeted)
     return {
@@ -80,6 +81,7 @@ def result_of(
         "peak_bytes": size.peak_bytes,
         "file_bytes": exported.size_bytes,
         "parity": {"max_difference": exported.parity.max_difference, "images": exported.images},
+        "int8": None if exported.int8 is None else exported.int8.to_json(),
         "architecture": run.plan.space.describe(Architecture(run.plan.space.name, choices)),
         "data": config.data.source,
         "space": run.plan.space.name,
@@ -103,7 +105,7 @@ def _rival_result(
     run: RunContext, found: SearchOutcome, rival: Rival, final: Final, verdict: Verdict | None
 ) -> dict[str, Any]:
     """Of the random network; as a file where that was quantised."""
-    if run.model_format.quantize is None:
+    if run.model_format.calibrate is None:
         metrics = evaluate(final.module, run.dataset.test, run.dataset, device=run.device).metrics
     else:
         metrics = _file_metrics(run, run.folder.baseline(run.model_format.suffix))

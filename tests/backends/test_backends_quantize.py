@@ -142,6 +142,6 @@ def test_quantising_leaves_logging_as_it_was(monkeypatch: pytest.MonkeyPatch) ->
     """A quantiser that logs a warning would install a handler, and that one would write into a closed file later."""
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
-    with quantize._quiet():
+    with quantize.quiet():
         logging.warning("as the quantisers do")
     assert root.handlers == []

@@ -25,6 +25,7 @@ from hwnas.backends.onnx import onnx_model
 from hwnas.backends.torch import load_weights, network_module
 from hwnas.cli import app
 from hwnas.errors import HwnasError, InputError
+from hwnas.exporting import quantise_aware
 from hwnas.exporting.model_metadata import INSIDE
 from hwnas.metrics import Metrics
 from hwnas.run import run_marker
@@ -282,6 +283,7 @@ def test_int8_that_costs_too_much_names_the_file_and_all_that_was_tried(
 ) -> None:
     scores = itertools.chain((0.9,), itertools.repeat(0.8))
     monkeypatch.setattr(Metrics, "value", lambda *_: next(scores))
+    monkeypatch.setattr(quantise_aware, "_STEPS", 4)
     done = command(run, "--precision", "fp32,int8", "--max-drop", "5", "--out", tmp_path / "out", "--quiet")
     assert done.exit_code == 6, done.output
     said = " ".join(done.stderr.split())
@@ -294,7 +296,7 @@ def test_int8_that_costs_too_much_names_the_file_and_all_that_was_tried(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_int8_file_shows_what_it_costs_and_how_far_it_is_off(run: Path, images: Path, tmp_path: Path) -> None:
+def test_an_int8_file_shows_what_it_costs_and_how_far_it_is_off(run: Path, tmp_path: Path) -> None:
     words = (run, "--precision", "fp32,int8", "--max-drop", "100", "--out", tmp_path)
     done = command(*words, "--json")
     plain, int8 = json.loads(done.stdout)["files"]

@@ -61,7 +61,7 @@ class Calibrated(Protocol):
         ...
 
 
-def settings(*calibrations: str) -> tuple[Setting, ...]:
+def settings_of(*calibrations: str) -> tuple[Setting, ...]:
     """With each of the calibrations: first with a scale per channel, which costs nothing, then with one for all."""
     return tuple(Setting(per_channel, one) for per_channel in (True, False) for one in calibrations)
 

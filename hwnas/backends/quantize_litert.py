@@ -14,7 +14,7 @@ from hwnas.backends.interface import Interface
 from hwnas.backends.litert import INPUT, SIGNATURE
 from hwnas.backends.litert_metadata import archived, metadata_of
 from hwnas.backends.litert_runtime import interpreter
-from hwnas.backends.quantize import Setting, layers_of, quiet, settings
+from hwnas.backends.quantize import Setting, layers_of, quiet, settings_of
 from hwnas.backends.tflite_tables import packed, schema, unpacked, with_named_output, with_uint8_input
 from hwnas.errors import ExportError, InputError
 
@@ -43,7 +43,7 @@ class CalibratedLitert:
         ExportError: the model is damaged.
     """
 
-    settings = settings(_AVERAGE, _MIN_MAX, _PERCENTILE)
+    settings = settings_of(_AVERAGE, _MIN_MAX, _PERCENTILE)
 
     def __init__(self, model: bytes, samples: NDArray[Any]) -> None:
         """Take them.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hwnas.backends.onnx import around
 from hwnas.backends.onnx_runtime import fed
-from hwnas.backends.quantize import Setting, layers_of, quiet, settings
+from hwnas.backends.quantize import Setting, layers_of, quiet, settings_of
 from hwnas.errors import ExportError
 
 _WEIGHTED = ("Conv", "Gemm")
@@ -33,7 +33,7 @@ class CalibratedOnnx:
         ExportError: ONNX Runtime refuses the model.
     """
 
-    settings = settings(_MIN_MAX, _PERCENTILE)
+    settings = settings_of(_MIN_MAX, _PERCENTILE)
 
     def __init__(self, model: bytes, samples: NDArray[Any]) -> None:
         """Take them.

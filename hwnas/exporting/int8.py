@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,12 +14,13 @@ from hwnas.backends.interface import Interface
 from hwnas.backends.model_format import ModelFormat
 from hwnas.backends.quantize import Setting
 from hwnas.backends.weights import Weights
-from hwnas.data import Dataset, Images
+from hwnas.data import Dataset
 from hwnas.errors import ExportError
 from hwnas.exporting.file_images import calibration_inputs, file_metrics
 from hwnas.exporting.int8_ways import Attempt, attempts, divergence, ranking
 from hwnas.exporting.quantise_aware import tuned_weights
 from hwnas.metric_names import NAMES, Metric
+from hwnas.metrics import Metrics
 from hwnas.progress import Progress, Silent
 
 _RANKED_ON = 64  # calibration images that layers are ranked on
@@ -90,16 +91,18 @@ class Int8:
 
     Attributes:
         tried: in order; the one that was taken is among them.
-        test_drop: what the file costs of the metric on the test images, 0..1.
+        test: what the file makes of the test images; None where they were not read.
+        test_drop: what it costs of the metric on them, 0..1.
     """
 
     tried: tuple[Attempt, ...]
     taken: Attempt
-    test_drop: float
+    test: Metrics | None = None
+    test_drop: float | None = None
 
     @property
     def drop(self) -> float:
-        """The same on the validation images."""
+        """What it costs of the metric on the validation images, 0..1."""
         return self.taken.drop
 
     def to_json(self) -> dict[str, Any]:
@@ -136,13 +139,13 @@ def int8_file(source: Source, how: Quantising) -> tuple[bytes, Int8]:
     """
     allowed, dataset, progress = how.allowed, how.dataset, how.progress
 
-    def value(content: bytes, images: Images) -> float:
-        return file_metrics(source.model_format, content, dataset, images).value(allowed.metric)
+    def value(content: bytes) -> float:
+        return file_metrics(source.model_format, content, dataset, dataset.val).value(allowed.metric)
 
-    before = value(source.content, dataset.val)
+    before = value(source.content)
     tried: list[Attempt] = []
     taken, content = None, b""
-    for one, made in _every(source, how, lambda made: before - value(made, dataset.val)):
+    for one, made in _every(source, how, lambda made: before - value(made)):
         progress.record({"event": "int8", "of": how.label, **one.to_json()})
         tried.append(one)
         if taken is None or allowed.takes(one) or allowed.badness(one) < allowed.badness(taken):
@@ -151,8 +154,15 @@ def int8_file(source: Source, how: Quantising) -> tuple[bytes, Int8]:
             break
     assert taken is not None
     progress.say(f"{how.label}: {taken}")
-    test_drop = value(source.content, dataset.test) - value(content, dataset.test)
-    return content, Int8(tuple(tried), taken, test_drop)
+    return content, Int8(tuple(tried), taken)
+
+
+def tested(source: Source, content: bytes, how: Quantising, found: Int8) -> Int8:
+    """The same, with what the chosen file makes of the test images."""
+    before, after = (
+        file_metrics(source.model_format, one, how.dataset, how.dataset.test) for one in (source.content, content)
+    )
+    return replace(found, test=after, test_drop=before.value(how.allowed.metric) - after.value(how.allowed.metric))
 
 
 def _every(source: Source, how: Quantising, drop: Callable[[bytes], float]) -> Iterator[tuple[Attempt, bytes]]:

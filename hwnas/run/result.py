@@ -17,7 +17,6 @@ from hwnas.exporting.file_images import file_metrics
 from hwnas.exporting.model_file import Exported
 from hwnas.files import write_json, write_text
 from hwnas.metric_names import METRICS
-from hwnas.metrics import Metrics
 from hwnas.nas.engine import SearchOutcome
 from hwnas.report.earlier_results import current, judged_ms
 from hwnas.run.context import RunContext
@@ -48,8 +47,8 @@ def result_of(
     test = evaluate(final.module, run.dataset.test, run.dataset, device=run.device)
     val = evaluate(final.module, run.dataset.val, run.dataset, device=run.device)
     found_metrics, quantised = test.metrics, {}
-    if exported.int8 is not None:
-        found_metrics = _file_metrics(run, exported.path)
+    if exported.int8 is not None and exported.int8.test is not None:
+        found_metrics = exported.int8.test
         quantised = {"float_test": test.accuracy, "val_drop": exported.int8.taken.drop}
     size = costs(run.network(choices).graph)
     unbudgeted_ms = run.model.predict_ms(found.unbudgeted)
@@ -108,7 +107,8 @@ def _rival_result(
     if run.model_format.calibrate is None:
         metrics = evaluate(final.module, run.dataset.test, run.dataset, device=run.device).metrics
     else:
-        metrics = _file_metrics(run, run.folder.baseline(run.model_format.suffix))
+        content = run.folder.baseline(run.model_format.suffix).read_bytes()
+        metrics = file_metrics(run.model_format, content, run.dataset, run.dataset.test)
     size = costs(run.network(rival.choices).graph)
     return {
         "accuracy": metrics.accuracy,
@@ -126,10 +126,6 @@ def _rival_result(
         "file_bytes": run.folder.baseline(run.model_format.suffix).stat().st_size,
         "choices": list(rival.choices),
     }
-
-
-def _file_metrics(run: RunContext, model: Path) -> Metrics:
-    return file_metrics(run.model_format, model.read_bytes(), run.dataset, run.dataset.test)
 
 
 def judgement(verdict: Verdict | None) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from hwnas.arch import Network, OpSpec
 from hwnas.backends.fake_quantize import fake_quantise, plain, rounded
 from hwnas.backends.model_format import format_of
 from hwnas.backends.parity import trained_like
-from hwnas.backends.quantize import Setting, settings
+from hwnas.backends.quantize import Setting, settings_of
 from hwnas.backends.torch import export_weights, load_weights, network_module
 from hwnas.backends.weights import Weights
 from hwnas.data import Dataset, Images, to_input
 from hwnas.errors import ExportError
 from hwnas.exporting import int8, quantise_aware
-from hwnas.exporting.int8 import Allowed, Quantising, Source, int8_file
+from hwnas.exporting.int8 import Allowed, Quantising, Source, int8_file, tested
 from hwnas.exporting.int8_ways import Attempt, attempts, divergence, most_floats, ranking
 from hwnas.train import Recipe
 
@@ -40,7 +40,7 @@ NETWORK = Network(
 class Known:
     """A network whose files say themselves how they were made."""
 
-    settings = settings("min-max", "percentile")
+    settings = settings_of("min-max", "percentile")
 
     def __init__(self, layers: int) -> None:
         self.layers = tuple(f"layer{k}" for k in range(layers))
@@ -201,7 +201,11 @@ def test_the_one_layer_that_eight_bits_cannot_hold_stays_float(
     assert heard.said == [f"int8: {last.setting}, 1 of 4 layers in float: drop {100 * last.drop:.2g} points"]
     model_format = format_of(runtime, "int8")
     right = model_format.run(content, data.test.pixels).argmax(1) == data.test.labels
-    assert found.test_drop == pytest.approx(1 - right.mean())
+    reported = tested(source(weights, data, runtime), content, Quantising(data), found)
+    assert (reported.tried, reported.taken) == (found.tried, found.taken)
+    assert reported.test is not None
+    assert reported.test.accuracy == pytest.approx(right.mean())
+    assert reported.test_drop == pytest.approx(1 - right.mean())
 
 
 def test_the_images_that_choose_are_not_those_that_report(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,8 +221,12 @@ def test_the_images_that_choose_are_not_those_that_report(monkeypatch: pytest.Mo
         return original(model_format, model, dataset, images)
 
     monkeypatch.setattr(int8, "file_metrics", counted)
-    _, found = int8_file(source(weights, data), Quantising(data, Allowed(max_drop=10.0)))
-    assert read == [80] * (1 + len(found.tried)) + [20] * 2
+    own, how = source(weights, data), Quantising(data, Allowed(max_drop=10.0))
+    content, found = int8_file(own, how)
+    assert read == [80] * (1 + len(found.tried))
+    assert found.test is None
+    tested(own, content, how, found)
+    assert read[-2:] == [20, 20]
 
 
 def test_a_file_that_is_too_large_does_not_do() -> None:
@@ -277,7 +285,7 @@ class Falling:
 def test_int8_tells_all_of_it_in_json() -> None:
     one = Attempt(Setting(True, "percentile"), ("a", "b"), 31, False, 0.004, 1000)
     assert str(one) == "per-channel, percentile, 2 of 31 layers in float: drop 0.4 points"
-    content = int8.Int8((one,), one, 0.002).to_json()
+    content = int8.Int8((one,), one, None, 0.002).to_json()
     assert content == {
         "weights": "per-channel",
         "calibration": "percentile",

@@ -157,7 +157,7 @@ def int8_file(source: Source, how: Quantising) -> tuple[bytes, Int8]:
     return content, Int8(tuple(tried), taken)
 
 
-def tested(source: Source, content: bytes, how: Quantising, found: Int8) -> Int8:
+def with_test_images(source: Source, content: bytes, how: Quantising, found: Int8) -> Int8:
     """The same, with what the chosen file makes of the test images."""
     before, after = (
         file_metrics(source.model_format, one, how.dataset, how.dataset.test) for one in (source.content, content)

@@ -17,7 +17,7 @@ from hwnas.backends.parity import TOLERANCE, Parity, compare
 from hwnas.backends.weights import Weights
 from hwnas.errors import ExportError
 from hwnas.exporting.file_images import as_read, real_images
-from hwnas.exporting.int8 import Int8, Quantising, Source, int8_file, tested
+from hwnas.exporting.int8 import Int8, Quantising, Source, int8_file, with_test_images
 from hwnas.exporting.model_metadata import file_metadata
 from hwnas.files import write_bytes, write_text
 
@@ -126,7 +126,7 @@ def written(
     content, found = int8_file(source, quantising)
     found.check(quantising.allowed, hint)
     own = compare(network, weights, content, inputs, model_format.run, read=read, output=interface.output)
-    return Written(content, own, tested(source, content, quantising, found))
+    return Written(content, own, with_test_images(source, content, quantising, found))
 
 
 def faithful(

@@ -289,16 +289,17 @@ def test_the_first_setting_is_the_one_that_tables_were_measured_with() -> None:
     own = quantizer.Quantizer(bytearray(litert_model))
     own.load_quantization_recipe(recipe.static_wi8_ai8())
     feeds = {"serving_default": [{"input": one[None].transpose(0, 2, 3, 1).copy()} for one in samples]}
-    values = schema.ModelT.InitFromPackedBuf(bytes(own.quantize(own.calibrate(feeds)).quantized_model))
+    reference = schema.ModelT.InitFromPackedBuf(bytes(own.quantize(own.calibrate(feeds)).quantized_model))
     made = calibrated("onnxruntime", network, weights, samples)
     for again in range(2):
         assert made.quantised(made.settings[0]) == expected, f"{again}: also from ranges that are kept"
     lite = calibrated("litert", network, weights, samples)
     found = schema.ModelT.InitFromPackedBuf(lite.quantised(lite.settings[0]))
-    for mine, theirs in zip(found.subgraphs[0].tensors, values.subgraphs[0].tensors, strict=True):
+    for mine, theirs in zip(found.subgraphs[0].tensors, reference.subgraphs[0].tensors, strict=True):
         assert (mine.name, mine.type) == (theirs.name, theirs.type)
         for field in ("scale", "zeroPoint"):
-            np.testing.assert_array_equal(getattr(mine.quantization, field), getattr(theirs.quantization, field))
+            values = [getattr(one.quantization, field, None) for one in (mine, theirs)]
+            np.testing.assert_array_equal(*values)
 
 
 def test_an_int8_litert_file_that_ends_in_logits_names_them_so() -> None:

@@ -22,7 +22,7 @@ from hwnas.backends.weights import Weights
 from hwnas.data import Dataset, Images, to_input
 from hwnas.errors import ExportError
 from hwnas.exporting import int8, quantise_aware
-from hwnas.exporting.int8 import Allowed, Quantising, Source, int8_file, tested
+from hwnas.exporting.int8 import Allowed, Quantising, Source, int8_file, with_test_images
 from hwnas.exporting.int8_ways import Attempt, attempts, divergence, most_floats, ranking
 from hwnas.train import Recipe
 
@@ -108,25 +108,43 @@ def test_divergence_is_that_of_the_formula() -> None:
     assert divergence(scores, others, "logits") == np.inf
 
 
-def dataset(weights: Weights, count: int = 160) -> Dataset:
-    """Images that the network itself has named, in float: it is right on all of them."""
+def images(count: int = 160) -> torch.Tensor:
+    """Smooth ones (n, 3, 8, 8)."""
     coarse = np.random.default_rng(0).uniform(0, 255, (count, 3, 3, 3))
     pixels = torch.nn.functional.interpolate(torch.from_numpy(coarse), (8, 8), mode="bilinear")
-    pixels = pixels.round().to(torch.uint8)
+    return pixels.round().to(torch.uint8)
+
+
+def logits(weights: Weights, pixels: torch.Tensor) -> torch.Tensor:
     module = network_module(NETWORK).eval()
     load_weights(module, weights)
     with torch.inference_mode():
-        labels = module(to_input(pixels, (0.5,) * 3, (0.25,) * 3)).argmax(1).numpy()
+        return module(to_input(pixels, (0.5,) * 3, (0.25,) * 3))
+
+
+def dataset(weights: Weights, count: int = 160) -> Dataset:
+    """Images that the network itself has named, in float: it is right on all of them."""
+    pixels = images(count)
+    labels = logits(weights, pixels).argmax(1).numpy()
+    assert np.bincount(labels, minlength=4).min() > count / 10
     parts = [Images(pixels.numpy()[k::2], labels[k::2]) for k in range(2)]
     return Dataset("noise", CLASSES, parts[0], parts[1], parts[0], (0.5,) * 3, (0.25,) * 3, flip=False)
 
 
+def telling_apart(weights: dict[str, Any]) -> dict[str, Any]:
+    """The same with a last layer whose logits are centred, and have a deviation of 3 for each class."""
+    found = logits(weights, images()).numpy()
+    scale = 3 / found.std(0)
+    weights["last.linear.weight"] *= scale[:, None]
+    weights["last.linear.bias"] = (weights["last.linear.bias"] - found.mean(0)) * scale
+    return weights
+
+
 def sound(seed: int = 0) -> dict[str, Any]:
     """Weights as after a training, that quantise well."""
-    torch.manual_seed(seed)
     module = network_module(NETWORK)
     trained_like(module, NETWORK, seed)
-    return export_weights(module)
+    return telling_apart(export_weights(module))
 
 
 def broken(name: str) -> dict[str, Any]:
@@ -139,7 +157,7 @@ def broken(name: str) -> dict[str, Any]:
     before = names[names.index(name) - 1]
     weights[f"{before}.conv.norm.bias"][0] = -1e3
     weights[f"{name}.conv.weight"][:, 0] = 1e3 * np.abs(weights[f"{name}.conv.weight"]).max()
-    return weights
+    return telling_apart(weights)
 
 
 def source(weights: Weights, data: Dataset, runtime: str = "onnxruntime") -> Source:
@@ -201,7 +219,7 @@ def test_the_one_layer_that_eight_bits_cannot_hold_stays_float(
     assert heard.said == [f"int8: {last.setting}, 1 of 4 layers in float: drop {100 * last.drop:.2g} points"]
     model_format = format_of(runtime, "int8")
     right = model_format.run(content, data.test.pixels).argmax(1) == data.test.labels
-    reported = tested(source(weights, data, runtime), content, Quantising(data), found)
+    reported = with_test_images(source(weights, data, runtime), content, Quantising(data), found)
     assert (reported.tried, reported.taken) == (found.tried, found.taken)
     assert reported.test is not None
     assert reported.test.accuracy == pytest.approx(right.mean())
@@ -225,7 +243,7 @@ def test_the_images_that_choose_are_not_those_that_report(monkeypatch: pytest.Mo
     content, found = int8_file(own, how)
     assert read == [80] * (1 + len(found.tried))
     assert found.test is None
-    tested(own, content, how, found)
+    with_test_images(own, content, how, found)
     assert read[-2:] == [20, 20]
 
 

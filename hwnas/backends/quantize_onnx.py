@@ -8,8 +8,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from hwnas.backends.onnx import around
 from hwnas.backends.onnx_runtime import fed
@@ -80,6 +82,8 @@ class CalibratedOnnx:
             stride = max(k for k in range(1, _AT_ONCE + 1) if count % k == 0)  # it must divide their number
             options = {"CalibTensorRangeSymmetric": False, "CalibPercentile": _KEPT_SHARE, "CalibStridedMinMax": stride}
         excluded = [*self._around, *(name for layer in floats for name in self._nodes[layer])]
+        proto = onnx.load_from_string(self._model)
+        excluded += _kept_float(proto, {*excluded})
         with tempfile.TemporaryDirectory(prefix="hwnas-") as folder, quiet():
             path, ranges = Path(folder, "int8.onnx"), Path(folder, "ranges.json")
             kept: dict[str, Any] = {}
@@ -89,7 +93,7 @@ class CalibratedOnnx:
                     ranges.write_bytes(self._ranges[setting.calibration])
             try:
                 quantise(
-                    onnx.load_from_string(self._model),
+                    proto,
                     path,
                     Samples(self._fed, self._samples),
                     quant_format=QuantFormat.QDQ,
@@ -106,3 +110,25 @@ class CalibratedOnnx:
             if kept and setting.calibration not in self._ranges:
                 self._ranges[setting.calibration] = ranges.read_bytes()
             return path.read_bytes()
+
+
+def _kept_float(proto: onnx.ModelProto, excluded: set[str]) -> list[str]:
+    """Put a Clip that changes nothing before every float layer whose input is quantised; returns their names.
+
+    ONNX Runtime quantises the weights of a convolution between a DequantizeLinear and a QuantizeLinear when it loads a
+    file, whatever the file says. The Clip keeps it from that.
+    """
+    nodes, names = list(proto.graph.node), list[str]()
+    quantised = {name for node in nodes if node.name not in excluded for name in (*node.input, *node.output)}
+    for node in nodes:
+        if node.op_type in _WEIGHTED and node.name in excluded and node.input[0] in quantised:
+            name = f"{node.name}.float"
+            read = [node.input[0], "float_least", "float_most"]
+            node.input[0] = name
+            proto.graph.node.insert(list(proto.graph.node).index(node), helper.make_node("Clip", read, [name], name))
+            names.append(name)
+    if names:
+        least, most = np.finfo(np.float32).min, np.finfo(np.float32).max
+        for name, value in (("float_least", least), ("float_most", most)):
+            proto.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
+    return names

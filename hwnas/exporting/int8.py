@@ -24,6 +24,7 @@ from hwnas.metrics import Metrics
 from hwnas.progress import Progress, Silent
 
 _RANKED_ON = 64  # calibration images that layers are ranked on
+_REFUSED = "stay with --precision fp32"
 _CPU, _SILENT = torch.device("cpu"), Silent()
 
 
@@ -134,7 +135,7 @@ def int8_file(source: Source, how: Quantising) -> tuple[bytes, Int8]:
     more.
 
     Raises:
-        ExportError: the quantiser refuses the network.
+        ExportError: the quantiser or the runtime refuses every file.
         DivergedError: the loss of the training is no number.
     """
     allowed, dataset, progress = how.allowed, how.dataset, how.progress
@@ -152,7 +153,8 @@ def int8_file(source: Source, how: Quantising) -> tuple[bytes, Int8]:
             taken, content = one, made
         if allowed.takes(one):
             break
-    assert taken is not None
+    if taken is None or taken.refused:
+        raise ExportError(f"no int8 file of the network runs. Tried: {'; '.join(map(str, tried))}", hint=_REFUSED)
     progress.say(f"{how.label}: {taken}")
     return content, Int8(tuple(tried), taken)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from hwnas.backends.interface import Output
 from hwnas.backends.quantize import Calibrated, Setting
+from hwnas.errors import ExportError
 
 _FLOAT_SHARE, _FEWEST_FLOATS = 4, 2  # one layer in so many stays float at most, or so many in all
 _SMALLEST = 1e-9  # probability
@@ -25,7 +27,8 @@ class Attempt:
         floats: layers that stay float, the costliest first.
         layers: how many there are that could.
         tuned: whether the weights were trained for it.
-        drop: of the metric on the validation images, 0..1; below 0 where the file is better than the float one.
+        drop: of the metric on the validation images, 0..1; below 0 where the file is better than the float one, and
+            infinite where the quantiser or the runtime refuses it.
     """
 
     setting: Setting
@@ -40,7 +43,12 @@ class Attempt:
         words = [str(self.setting), *(["fine-tuned"] if self.tuned else ())]
         if self.floats:
             words.append(f"{len(self.floats)} of {self.layers} layers in float")
-        return f"{', '.join(words)}: drop {100 * self.drop:.2g} points"
+        return f"{', '.join(words)}: {'refused' if self.refused else f'drop {100 * self.drop:.2g} points'}"
+
+    @property
+    def refused(self) -> bool:
+        """There is no such file."""
+        return self.drop == math.inf
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -50,7 +58,7 @@ class Attempt:
             "float_layers": list(self.floats),
             "layers": self.layers,
             "tuned": self.tuned,
-            "val_drop": self.drop,
+            "val_drop": None if self.refused else self.drop,
             "bytes": self.size_bytes,
         }
 
@@ -65,7 +73,7 @@ def attempts(
     """Every way with its file, made as it is asked for: the settings, then the best of them with layers in float.
 
     Args:
-        drop: what a file costs, 0..1.
+        drop: what a file costs, 0..1; raises ExportError where the runtime refuses it.
         rank: the layers, those that cost most with this setting first.
         tuned: whether the weights were trained for it.
     """
@@ -73,8 +81,11 @@ def attempts(
     layers = len(calibrated.layers)
 
     def attempt(setting: Setting, floats: tuple[str, ...]) -> tuple[Attempt, bytes]:
-        made = calibrated.quantised(setting, floats)
-        return Attempt(setting, floats, layers, tuned, drop(made), len(made)), made
+        made, lost = b"", math.inf
+        with contextlib.suppress(ExportError):
+            made = calibrated.quantised(setting, floats)
+            lost = drop(made)
+        return Attempt(setting, floats, layers, tuned, lost, len(made)), made
 
     whole: list[Attempt] = []
     for setting in calibrated.settings:
@@ -104,13 +115,15 @@ def ranking(
     Source: Wu et al., Integer Quantization for Deep Learning Inference, 2020, section 5 (partial quantization).
 
     Args:
-        cost: of a file.
+        cost: of a file; raises ExportError where the runtime refuses it, which is the dearest.
         advance: is called after each layer.
     """
     costs: dict[str, float] = {}
     for layer in calibrated.layers:
         others = [other for other in calibrated.layers if other != layer]
-        costs[layer] = cost(calibrated.quantised(setting, others))
+        costs[layer] = math.inf
+        with contextlib.suppress(ExportError):
+            costs[layer] = cost(calibrated.quantised(setting, others))
         advance()
     return sorted(costs, key=lambda layer: -costs[layer])
 

@@ -18,7 +18,7 @@ from hwnas.train import Recipe, train
 from hwnas.train.evaluate import evaluated_at_once
 
 _STEPS, _EPOCHS, _BATCH = 300, 3, 32
-_RATE, _TEACHER_WEIGHT, _WARMUP = 0.05, 0.5, 0.1  # of the usual rate, of the loss, of the epochs
+_RATE, _WARMUP = 0.05, 0.1  # of the usual rate, of the epochs
 
 
 def tuned_weights(
@@ -33,8 +33,9 @@ def tuned_weights(
 ) -> Weights:
     """Weights that lose less when they are quantised, from trained ones.
 
-    About 300 steps on the train images, whatever the data, with rounding in the forward pass. Labels and the network as
-    it was teach; norms keep their statistics, which is what a file has in its weights.
+    About 300 steps on the train images, whatever the data, with rounding in the forward pass. The network as it was
+    teaches, and labels do not: it is to become what it was, and few images would be learned by heart. Norms keep their
+    statistics, which is what a file has in its weights.
 
     Raises:
         DivergedError: the loss is no number.
@@ -71,5 +72,5 @@ def tuning_recipe(images: int, resolution: int, *, balanced: bool) -> Recipe:
         ema_decay=0.0,
         keep_statistics=True,
         class_balanced=balanced,
-        distil_weight=_TEACHER_WEIGHT,
+        distil_weight=1.0,
     )

@@ -33,7 +33,7 @@ def baseline_file(run: RunContext, choices: tuple[int, ...], module: nn.Module) 
     """The file of the random network, quantised as that of the winner is, whatever that costs.
 
     Raises:
-        ExportError: the quantiser refuses it.
+        ExportError: it cannot be quantised.
     """
     network, weights, model_format = run.network(choices), export_weights(module), run.model_format
 

@@ -24,7 +24,9 @@ from hwnas.errors import ExportError
 from hwnas.exporting import int8, quantise_aware
 from hwnas.exporting.int8 import Allowed, Quantising, Source, int8_file, with_test_images
 from hwnas.exporting.int8_ways import Attempt, attempts, divergence, most_floats, ranking
+from hwnas.progress import Silent
 from hwnas.train import Recipe
+from hwnas.train.norms import train_with_kept_statistics
 
 CLASSES = tuple("abcd")
 NETWORK = Network(
@@ -140,8 +142,9 @@ def telling_apart(weights: dict[str, Any]) -> dict[str, Any]:
     return weights
 
 
-def sound(seed: int = 0) -> dict[str, Any]:
+def sound(seed: int = 1) -> dict[str, Any]:
     """Weights as after a training, that quantise well."""
+    torch.manual_seed(seed)
     module = network_module(NETWORK)
     trained_like(module, NETWORK, seed)
     return telling_apart(export_weights(module))
@@ -190,12 +193,12 @@ class Heard:
 def test_a_sound_network_is_quantised_at_once(runtime: str) -> None:
     weights, heard = sound(), Heard()
     data = dataset(weights)
-    content, found = int8_file(source(weights, data, runtime), heard.quantising(data, Allowed(max_drop=10.0)))
+    content, found = int8_file(source(weights, data, runtime), heard.quantising(data, Allowed(max_drop=20.0)))
     assert found.tried == (found.taken,)
     assert found.taken.floats == ()
     assert found.taken.setting.per_channel
     assert found.taken.size_bytes == len(content)
-    assert found.drop <= 0.1
+    assert found.drop <= 0.2
     (said,) = heard.said
     assert said == f"int8: {found.taken}"
 
@@ -208,14 +211,14 @@ def test_the_one_layer_that_eight_bits_cannot_hold_stays_float(
     monkeypatch.setattr(int8, "tuned_weights", None)  # which it does not come to
     weights, heard = broken(name), Heard()
     data = dataset(weights)
-    content, found = int8_file(source(weights, data, runtime), heard.quantising(data, Allowed(max_drop=10.0)))
+    content, found = int8_file(source(weights, data, runtime), heard.quantising(data, Allowed(max_drop=20.0)))
     assert found.taken.floats == (f"{name}.conv",)
     *before, last = found.tried
     assert last is found.taken
     assert len(before) == len({one.setting for one in before})
-    assert all(one.drop > 0.2 and one.floats == () for one in before)
+    assert all(one.drop > 0.3 and one.floats == () for one in before)
     assert last.setting == min(before, key=lambda one: one.drop).setting
-    assert last.drop <= 0.1
+    assert last.drop <= 0.2
     assert heard.said == [f"int8: {last.setting}, 1 of 4 layers in float: drop {100 * last.drop:.2g} points"]
     model_format = format_of(runtime, "int8")
     right = model_format.run(content, data.test.pixels).argmax(1) == data.test.labels
@@ -239,7 +242,7 @@ def test_the_images_that_choose_are_not_those_that_report(monkeypatch: pytest.Mo
         return original(model_format, model, dataset, images)
 
     monkeypatch.setattr(int8, "file_metrics", counted)
-    own, how = source(weights, data), Quantising(data, Allowed(max_drop=10.0))
+    own, how = source(weights, data), Quantising(data, Allowed(max_drop=20.0))
     content, found = int8_file(own, how)
     assert read == [80] * (1 + len(found.tried))
     assert found.test is None
@@ -251,15 +254,15 @@ def test_a_file_that_is_too_large_does_not_do() -> None:
     """Layers in float are four times as large; a limit on the size holds for them, too."""
     weights = broken("second")
     data = dataset(weights)
-    _, free = int8_file(source(weights, data), Quantising(data, Allowed(max_drop=10.0)))
-    limit = free.taken.size_bytes - 1
+    _, free = int8_file(source(weights, data), Quantising(data, Allowed(max_drop=20.0)))
+    limit = max(one.size_bytes for one in free.tried if not one.floats)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(int8, "tuned_weights", lambda network, weights, *_, **__: weights)
-        content, found = int8_file(source(weights, data), Quantising(data, Allowed(10.0, max_bytes=limit)))
+        content, found = int8_file(source(weights, data), Quantising(data, Allowed(20.0, max_bytes=limit)))
     assert len(content) == found.taken.size_bytes <= limit
-    assert any(one.size_bytes > limit and one.drop <= 0.1 for one in found.tried)
+    assert any(one.size_bytes > limit and one.drop <= 0.2 for one in found.tried)
     with pytest.raises(ExportError, match=r"are allowed\. Tried: .*\(too large\)"):
-        found.check(Allowed(10.0, max_bytes=limit), "hint")
+        found.check(Allowed(20.0, max_bytes=limit), "hint")
 
 
 def test_where_nothing_helps_the_gate_fires_with_all_that_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,6 +303,47 @@ class Falling:
         return type("Metrics", (), {"value": lambda self, metric: value})()
 
 
+def test_a_file_that_the_runtime_refuses_does_not_do() -> None:
+    """It counts as the dearest, and the others are tried; where none is left, all are named."""
+    weights = sound()
+    data = dataset(weights)
+    own = source(weights, data)
+
+    def opened(model: bytes) -> Any:
+        if (model != own.content) and refuse(model):
+            raise ExportError("refused")
+        return format_of("onnxruntime").opened(model)
+
+    picky = dataclasses.replace(own, model_format=dataclasses.replace(own.model_format, opened=opened))
+    seen: list[bytes] = []
+
+    def refuse(model: bytes) -> bool:
+        seen.append(model)
+        return len(seen) < 3
+
+    _, found = int8_file(picky, Quantising(data, Allowed(max_drop=20.0)))
+    assert [one.refused for one in found.tried] == [True, True, False]
+    assert found.tried[0].to_json()["val_drop"] is None
+    assert str(found.tried[0]) == "per-channel, min-max: refused"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ExportError, match="no int8 file of the network runs"):
+        patch.setattr(int8, "tuned_weights", lambda network, weights, *_, **__: weights)
+        int8_file(
+            dataclasses.replace(picky, model_format=dataclasses.replace(own.model_format, opened=never(own))),
+            Quantising(data),
+        )
+
+
+def never(own: Source) -> Any:
+    """Opens the float file alone."""
+
+    def opened(model: bytes) -> Any:
+        if model == own.content:
+            return format_of("onnxruntime").opened(model)
+        raise ExportError("refused")
+
+    return opened
+
+
 def test_int8_tells_all_of_it_in_json() -> None:
     one = Attempt(Setting(True, "percentile"), ("a", "b"), 31, False, 0.004, 1000)
     assert str(one) == "per-channel, percentile, 2 of 31 layers in float: drop 0.4 points"
@@ -324,27 +368,26 @@ def module_of(weights: Weights) -> Any:
 
 
 def test_a_network_in_training_computes_nearly_what_its_int8_file_computes() -> None:
-    """Against the file that ONNX Runtime's quantiser makes of the same weights."""
+    """Against the file that ONNX Runtime's quantiser makes of the same weights, which rounds its input as well."""
     weights = sound()
     data = dataset(weights)
-    inputs = to_input(torch.from_numpy(data.train.pixels), data.mean, data.std)
+    inputs = to_input(torch.from_numpy(data.train.pixels), data.mean, data.std).contiguous()
     module = module_of(weights)
+    scale = float(inputs.max() - inputs.min()) / 255
+    rounded_inputs = torch.fake_quantize_per_tensor_affine(inputs, scale, round(-inputs.min().item() / scale), 0, 255)
     with torch.inference_mode():
         exact = module.eval()(inputs).numpy()
     fake_quantise(module, NETWORK)
-    for part in module.train().modules():
-        if isinstance(part, torch.nn.BatchNorm2d):
-            part.eval()
+    train_with_kept_statistics(module)
     with torch.inference_mode():
-        module(inputs)
-        found = module.eval()(inputs).numpy()
+        module(rounded_inputs)
+        found = module.eval()(rounded_inputs).numpy()
     model_format = format_of("onnxruntime", "int8")
     assert model_format.quantize is not None
-    values = inputs.contiguous().numpy()
-    content = model_format.quantize(model_format.model(NETWORK, weights), values)
-    file = model_format.run(content, values)
-    assert np.abs(found - file).mean() < 0.5 * np.abs(exact - file).mean()
-    assert np.abs(found - exact).max() > 0
+    content = model_format.quantize(model_format.model(NETWORK, weights), inputs.numpy())
+    file = model_format.run(content, inputs.numpy())
+    assert np.abs(exact - file).mean() > 0.01
+    assert np.abs(found - file).mean() < 0.4 * np.abs(exact - file).mean()
 
 
 def test_all_weights_learn_and_keep_their_names() -> None:
@@ -368,34 +411,26 @@ def test_activations_that_are_computed_with_a_layer_are_rounded_behind_it() -> N
 
 
 def test_a_training_for_int8_recovers_and_is_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network with ranges that eight bits hold badly, whose labels are what it says itself in float."""
-    monkeypatch.setattr(quantise_aware, "_STEPS", 90)
-    weights = sound(1)
-    weights["first.conv.norm.weight"][0] *= 60  # a channel of activations as loud as all others together
-    data = dataset(weights, 240)
+    """A network with a channel so loud that eight bits leave little for all others."""
+    monkeypatch.setattr(quantise_aware, "_STEPS", 60)
+    weights = sound()
+    weights["first.conv.norm.weight"][0] *= 1000
+    data = dataset(telling_apart(weights), 240)
 
     def right(weights: Weights) -> float:
         own = source(weights, data)
-        assert own.model_format.quantize is not None
-        return float(int8.file_metrics(own.model_format, quantised(own), data, data.train).accuracy)
-
-    def quantised(own: Source) -> bytes:
         assert own.model_format.calibrate is not None
         made = own.model_format.calibrate(own.content, data.train.pixels)
-        return made.quantised(Setting(False, "min-max"))
+        content = made.quantised(Setting(False, "min-max"))
+        return float(int8.file_metrics(own.model_format, content, data, data.val).accuracy)
 
-    options: Any = {
-        "metric": "accuracy",
-        "seed": 0,
-        "device": torch.device("cpu"),
-        "progress": Heard().quantising(data, Allowed()).progress,
-    }
+    options: Any = {"metric": "accuracy", "seed": 0, "device": torch.device("cpu"), "progress": Silent()}
     found = [quantise_aware.tuned_weights(NETWORK, weights, data, **options) for _ in range(2)]
     assert all((found[0][name] == found[1][name]).all() for name in weights)
     assert found[0].keys() == weights.keys()
     before, after = right(weights), right(found[0])
-    assert before < 0.95
-    assert after > before + 0.5 * (1 - before)
+    assert before < 0.9
+    assert after > before + 0.4 * (1 - before)
 
 
 @given(st.integers(2, 200_000), st.sampled_from([32, 224]))

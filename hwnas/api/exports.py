@@ -39,7 +39,6 @@ class ExportResult:
 
 
 def _facts(one: ExportedFile) -> Mapping[str, Any]:
-    """An int8 file has no difference, only a drop: `parity` is of the network before it was quantised."""
     return {
         "path": str(one.path),
         "format": one.kind.format,
@@ -48,8 +47,9 @@ def _facts(one: ExportedFile) -> Mapping[str, Any]:
         "layout": one.interface.layout,
         "output": one.interface.output,
         "bytes": one.size_bytes,
-        "parity": {"max_difference": one.parity.max_difference if one.drop is None else None, "images": one.images},
-        "val_drop": one.drop,
+        "parity": {"max_difference": one.parity.max_difference, "images": one.images},
+        "val_drop": None if one.int8 is None else one.int8.taken.drop,
+        "int8": None if one.int8 is None else one.int8.to_json(),
     }
 
 

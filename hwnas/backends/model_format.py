@@ -20,11 +20,15 @@ from hwnas.runtimes import Runtime, runtime_named
 
 if TYPE_CHECKING:
     from hwnas.backends.onnx_runtime import Opened, Run
+    from hwnas.backends.quantize import Calibrated
 
 _SAMPLES = 4  # random inputs that a random model is quantised with
 
 Quantize: TypeAlias = Callable[[bytes, NDArray[Any]], bytes]
 """Quantises a model, given inputs of it (n, C, H, W): pixels where it reads pixels."""
+
+Calibrate: TypeAlias = "Callable[[bytes, NDArray[Any]], Calibrated]"
+"""The same in several ways."""
 
 
 class WriteModel(Protocol):
@@ -56,7 +60,7 @@ class ModelFormat:
         opened: the same for more inputs than fit into memory at once.
         check: raises ExportError where the file breaks a rule of its format.
         metadata: what `model` was given; raises ExportError where the file is damaged.
-        quantize: what is done to a model in the end, if it is not to stay float32.
+        calibrate: what quantises a model in the end, if it is not to stay float32.
     """
 
     suffix: str
@@ -67,7 +71,12 @@ class ModelFormat:
     opened: Opened
     check: Callable[[bytes], None]
     metadata: Callable[[bytes], Mapping[str, str]]
-    quantize: Quantize | None = None
+    calibrate: Calibrate | None = None
+
+    @property
+    def quantize(self) -> Quantize | None:
+        """Quantises in the first of the ways, by which tables are measured; None where nothing is quantised."""
+        return None if self.calibrate is None else partial(_quantised, self.calibrate)
 
     def app_interface(self, mean: Sequence[float], std: Sequence[float]) -> Interface:
         """Of the files that ship: pixels from 0 to 255 to probabilities; in int8 pixels are bytes.
@@ -143,14 +152,33 @@ _FLOAT: dict[str, Callable[[Runtime], ModelFormat]] = {".onnx": _onnx, ".tflite"
 
 def _int8(model_format: ModelFormat, runtime: Runtime) -> ModelFormat:
     """A model is written in float32 and then quantised, so an op is known by its float model and the quantiser."""
-    from hwnas.backends.quantize import quantiser, quantize_litert, quantize_onnx
+    from hwnas.backends.quantize import quantiser
 
     def fingerprint(spec: OpSpec) -> str:
         return sha256(f"{model_format.fingerprint(spec)} int8 {quantiser(runtime)}".encode())[:16]
 
-    quantize = {".onnx": quantize_onnx, ".tflite": quantize_litert}[model_format.suffix]
-    model = _float_input(model_format.model) if model_format.suffix == ".tflite" else model_format.model
-    return replace(model_format, model=model, fingerprint=fingerprint, quantize=quantize)
+    litert = model_format.suffix == ".tflite"
+    model = _float_input(model_format.model) if litert else model_format.model
+    return replace(
+        model_format, model=model, fingerprint=fingerprint, calibrate=_calibrated_litert if litert else _calibrated_onnx
+    )
+
+
+def _calibrated_onnx(model: bytes, samples: NDArray[Any]) -> Calibrated:
+    from hwnas.backends.quantize_onnx import CalibratedOnnx
+
+    return CalibratedOnnx(model, samples)
+
+
+def _calibrated_litert(model: bytes, samples: NDArray[Any]) -> Calibrated:
+    from hwnas.backends.quantize_litert import CalibratedLitert
+
+    return CalibratedLitert(model, samples)
+
+
+def _quantised(calibrate: Calibrate, model: bytes, samples: NDArray[Any]) -> bytes:
+    calibrated = calibrate(model, samples)
+    return calibrated.quantised(calibrated.settings[0])
 
 
 def _float_input(write: WriteModel) -> WriteModel:

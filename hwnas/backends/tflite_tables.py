@@ -16,7 +16,17 @@ try:
 except ImportError as error:
     raise InputError("LiteRT needs the package ai-edge-litert", hint="pip install ai-edge-litert") from error
 
-__all__ = ["Buffer", "as_they_are", "flatbuffers", "packed", "schema", "table", "unpacked", "with_uint8_input"]
+__all__ = [
+    "Buffer",
+    "as_they_are",
+    "flatbuffers",
+    "packed",
+    "schema",
+    "table",
+    "unpacked",
+    "with_named_output",
+    "with_uint8_input",
+]
 
 _DAMAGED = (ValueError, TypeError, IndexError, AttributeError, KeyError, OverflowError, MemoryError, struct.error)
 
@@ -101,3 +111,18 @@ def with_uint8_input(model: Any) -> None:
     graph.operators.insert(0, step)
     graph.inputs = step.inputs
     signature.inputs[0].tensorIndex = step.inputs[0]
+
+
+def with_named_output(model: Any) -> None:
+    """Give the float output of a quantised `Model` the name that its signature has for it.
+
+    The quantiser leaves that name with the values of eight bits, and calls what it makes of them by another one.
+    """
+    (graph,), (signature,) = model.subgraphs, model.signatureDefs
+    outer, name = graph.tensors[graph.outputs[0]], signature.outputs[0].name
+    if outer.name == name:
+        return
+    for inner in graph.tensors:
+        if inner.name == name:
+            inner.name += b"_int8"
+    outer.name = name

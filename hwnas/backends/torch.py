@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from functools import cache, partial
 from typing import cast
@@ -146,11 +146,32 @@ class GraphModule(nn.Module):
             values[value] = compute(*read) if shared is None or not of_inputs else shared(compute, *read)
         return values[self._output]
 
+    def pass_through(self, parts: Mapping[int, nn.Module]) -> None:
+        """Pass what nodes give through modules, which become parts of this one.
+
+        Args:
+            parts: by the place of the node in the graph.
+        """
+        for place, part in parts.items():
+            compute, inputs = self._plan[place]
+            self.add_module(f"through_{place}", part)
+            self._plan[place] = (_Through(compute, part), inputs)
+
     def start_as_identity(self) -> None:
         """Zero the scale of the norm that ends each residual branch: it adds nothing yet (Goyal et al., 2017)."""
         for compute in self._ends_of_residuals:
             if isinstance(compute, ConvNorm):
                 nn.init.zeros_(compute.norm.weight)
+
+
+class _Through:
+    """What a node computes, passed through a module."""
+
+    def __init__(self, compute: Callable[..., Tensor], part: nn.Module) -> None:
+        self._compute, self._part = compute, part
+
+    def __call__(self, *maps: Tensor) -> Tensor:
+        return cast(Tensor, self._part(self._compute(*maps)))
 
 
 class NetworkModule(nn.Module):

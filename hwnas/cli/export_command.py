@@ -85,13 +85,12 @@ def _table(files: list[dict[str, Any]]) -> Table:
         table.add_column(column, justify="left" if column in ("file", "input", "output") else "right")
     for one in files:
         drop, parity = one["val_drop"], one["parity"]
-        off = parity["max_difference"]
         table.add_row(
             Path(one["path"]).name,
             f"{one['input']} {one['layout']}",
             one["output"],
             f"{one['bytes'] / 1024:.0f}",
-            *(("", "") if off is None else (f"{off:.2g}", str(parity["images"]))),
+            *((f"{parity['max_difference']:.2g}", str(parity["images"])) if drop is None else ("", "")),
             "" if drop is None else f"{100 * drop:.2f}",
         )
     return table

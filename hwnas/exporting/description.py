@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ from hwnas.files import sha256
 NAME, FORMAT, VERSION = "model.json", "hwnas model", 1
 
 
-def description(files: Sequence[Path]) -> dict[str, Any]:
+def description(files: Sequence[Path], quantised: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Of files of one network that hwnas exported: the classes, and by name what each reads and writes.
+
+    Args:
+        quantised: how files came to be int8, by their names.
 
     Raises:
         InputError: one of them cannot be read.
@@ -27,7 +30,7 @@ def description(files: Sequence[Path]) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "labels": [names[str(index)] for index in range(len(names))],
-        "files": {path.name: _file(path, facts[path.name]) for path in files},
+        "files": {path.name: _file(path, facts[path.name], quantised.get(path.name)) for path in files},
     }
 
 
@@ -35,7 +38,7 @@ def _metadata(path: Path) -> dict[str, str]:
     return dict(format_of(READERS[path.suffix][0]).metadata(path.read_bytes()))
 
 
-def _file(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+def _file(path: Path, metadata: dict[str, str], int8: Mapping[str, Any] | None) -> dict[str, Any]:
     found = describe(path)
     (given,), (made,) = found.inputs, found.outputs
     own = {name.removeprefix("hwnas."): text for name, text in metadata.items() if name.startswith("hwnas.")}
@@ -47,6 +50,7 @@ def _file(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
         "output": _tensor(made),
         "preprocess": json.loads(own["preprocess"]),
         "hwnas_version": own["version"],
+        **({} if int8 is None else {"int8": int8}),
     }
 
 

@@ -15,7 +15,7 @@ from hwnas.backends import onnx_versions
 from hwnas.backends.interface import LAYOUTS, OUTPUTS, Input, Interface, Layout, Output
 from hwnas.backends.model_format import ModelFormat, format_of
 from hwnas.backends.ort_format import ort_model
-from hwnas.backends.parity import TOLERANCE
+from hwnas.backends.parity import HALF_TOLERANCE, TOLERANCE
 from hwnas.errors import ExportError, InputError
 
 FORMATS: Mapping[str, str] = {"onnx": "onnxruntime", "tflite": "litert", "ort": "onnxruntime"}
@@ -93,6 +93,11 @@ class FileKind:
     def versions(self) -> tuple[int, int]:
         """Opset and IR version."""
         return onnx_versions.versions(self.opset, self.ir_version)
+
+    @property
+    def tolerance(self) -> float:
+        """How far outputs may be from those of the network, as a share of the largest; see `Parity.limit`."""
+        return HALF_TOLERANCE if self.precision == "fp16" else TOLERANCE
 
     def interface(self, mean: Sequence[float], std: Sequence[float]) -> Interface:
         """For a network with this mean and deviation per channel, of pixels scaled to 0..1."""

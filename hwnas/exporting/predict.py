@@ -23,8 +23,8 @@ from hwnas.data.reading import Reading
 from hwnas.display import counted, table_html
 from hwnas.errors import DataError, ExportError, InputError
 from hwnas.exporting.array_images import SUFFIXES, array_images
+from hwnas.exporting.file_images import input_values
 from hwnas.exporting.image_paths import image_files
-from hwnas.exporting.model_file import input_values
 from hwnas.exporting.model_metadata import CHANNELS_OF, LUMA, normalisation
 from hwnas.image_size import LARGEST_SIDE, Size
 from hwnas.schema import json_as

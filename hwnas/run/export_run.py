@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.arch.network import Network
 from hwnas.backends.interface import Interface
-from hwnas.backends.parity import HALF_TOLERANCE, TOLERANCE, Parity
-from hwnas.backends.weights import Weights
 from hwnas.config import Configuration, load_configuration
 from hwnas.data import Dataset
 from hwnas.errors import ExportError, InputError
 from hwnas.events import Events
 from hwnas.exporting.description import FORMAT, NAME, description
+from hwnas.exporting.file_images import input_values, real_images
 from hwnas.exporting.file_kind import FileKind
-from hwnas.exporting.model_file import faithful, input_values, quantised, real_images
+from hwnas.exporting.int8 import Allowed, Int8, Quantising
+from hwnas.exporting.model_file import written
 from hwnas.exporting.model_metadata import with_interface
 from hwnas.exporting.predict import ModelReader
 from hwnas.files import sha256_of, write_bytes, write_json, write_text
@@ -32,6 +32,9 @@ from hwnas.run.images import images_of
 from hwnas.run.run_folder import RunFolder
 from hwnas.schema import read_json, read_json_as
 from hwnas.train import checkpoint
+
+if TYPE_CHECKING:
+    from hwnas.backends.parity import Parity
 
 _RANDOM_IMAGES = 16
 _COSTS_TOO_MUCH = "allow more with --max-drop, or leave int8 out of --precision"
@@ -44,10 +47,9 @@ class ExportedFile:
 
     Attributes:
         interface: what it computes around the network.
-        parity: of the file before any quantising: its logits against those of the trained network.
+        parity: of the file against the trained network: its logits, or what an int8 file ends in.
         images: how many test images that was on; 0 where random pixels stood for them.
-        drop: what quantising costs of the run's metric on the validation images, 0..1; None where nothing was
-            quantised.
+        int8: how it was quantised, and what that costs of the run's metric; None where nothing was quantised.
     """
 
     path: Path
@@ -56,7 +58,7 @@ class ExportedFile:
     size_bytes: int
     parity: Parity
     images: int
-    drop: float | None
+    int8: Int8 | None
 
 
 def export_run(
@@ -87,7 +89,9 @@ def export_run(
         write_bytes(one.path, content)
     write_text(out / folder.labels.name, "".join(f"{name}\n" for name in run.reader.names))
     weights = sha256_of(folder.weights)
-    own = description([one.path for _, one in made])
+    own = description(
+        [one.path for _, one in made], {one.path.name: one.int8.to_json() for _, one in made if one.int8 is not None}
+    )
     write_json(out / NAME, own | {"weights": weights, "files": _earlier(out, weights) | own["files"]})
     return [one for _, one in made]
 
@@ -169,7 +173,7 @@ class _Run:
         self._folder, self._events = folder, events
         self.network = Network.from_json(read_json_as(folder.architecture, _Architecture, hint=_AGAIN).network)
         tensors, _ = checkpoint.load(folder.weights, hint=_AGAIN)
-        self.weights: Weights = {name: tensor.numpy() for name, tensor in tensors.items()}
+        self.weights = {name: tensor.numpy() for name, tensor in tensors.items()}
         self.reader = ModelReader(folder.exported)
         read = (self.reader.channels, *self.reader.size)
         if self.network.input_shape != read:
@@ -200,6 +204,16 @@ class _Run:
             )
         return replace(dataset, mean=tuple(self.reader.mean), std=tuple(self.reader.std))
 
+    def quantising(self, max_drop: float | None) -> Quantising:
+        """What int8 may cost: by default what the run allowed.
+
+        Raises:
+            InputError: the images are not there any more, or are others.
+        """
+        config = self.config
+        allowed = Allowed(config.target.max_drop if max_drop is None else max_drop, config.search.metric)
+        return Quantising(self.dataset, allowed, config.compute.seed, progress=self._events)
+
     @cached_property
     def compared_on(self) -> tuple[NDArray[np.uint8], bool]:
         """Pixels (n, C, H, W) of test images, or random ones where there are none, and whether they are real."""
@@ -214,11 +228,11 @@ class _Run:
 def _made(run: _Run, kind: FileKind, out: Path, max_drop: float | None) -> tuple[bytes, ExportedFile]:
     """The content of one file, and what is known of it."""
     reader, model_format = run.reader, kind.model_format()
-    dataset = run.dataset if kind.precision == "int8" else None
     interface = kind.interface(reader.mean, reader.std)
     metadata = with_interface(reader.metadata, interface) | {"hwnas.precision": kind.precision}
+    quantising = run.quantising(max_drop) if kind.precision == "int8" else None
     pixels, real = run.compared_on
-    content, parity = faithful(
+    made = written(
         model_format,
         run.network,
         run.weights,
@@ -226,14 +240,10 @@ def _made(run: _Run, kind: FileKind, out: Path, max_drop: float | None) -> tuple
         interface,
         input_values(pixels, reader.mean, reader.std),
         pixels,
-        HALF_TOLERANCE if kind.precision == "fp16" else TOLERANCE,
+        quantising=quantising,
+        hint=_COSTS_TOO_MUCH,
+        tolerance=kind.tolerance,
     )
-    drop = None
-    if dataset is not None:
-        allowed = run.config.target.max_drop if max_drop is None else max_drop
-        content, drop = quantised(
-            model_format, content, dataset, allowed, run.config.search.metric, hint=_COSTS_TOO_MUCH
-        )
-    content = kind.finished(content, pixels)
+    content = kind.finished(made.content, pixels)
     images = len(pixels) if real else 0
-    return content, ExportedFile(out / kind.name, kind, interface, len(content), parity, images, drop)
+    return content, ExportedFile(out / kind.name, kind, interface, len(content), made.parity, images, made.int8)

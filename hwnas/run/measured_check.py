@@ -8,14 +8,14 @@ from pathlib import Path
 
 from torch import nn
 
-from hwnas.backends.torch import export_weights
 from hwnas.devices.statistic import Statistic
 from hwnas.devices.verdict import MAX_PROCESSES, Verdict, measure_verdict
-from hwnas.exporting.model_file import Exported, calibration_inputs
+from hwnas.exporting.model_file import Exported
 from hwnas.files import write_bytes
 from hwnas.latency.measured_models import write_reference_model
 from hwnas.nas.engine import SearchOutcome
 from hwnas.run.context import RunContext
+from hwnas.run.export_stage import baseline_file
 from hwnas.run.latency_stage import reference_us
 from hwnas.run.result import read_architecture, write_architecture
 
@@ -84,11 +84,7 @@ def measured_verdicts(
     models = {"model": exported.path}
     if baseline is not None:
         models["baseline"] = run.folder.baseline(run.model_format.suffix)
-        network = run.network(random_choices)
-        content = run.model_format.model(network, export_weights(baseline), interface=run.interface)
-        if run.model_format.quantize is not None:
-            content = run.model_format.quantize(content, calibration_inputs(run.dataset, run.interface))
-        write_bytes(models["baseline"], content)
+        write_bytes(models["baseline"], baseline_file(run, random_choices, baseline))
     return verdicts_of(run, models)
 
 

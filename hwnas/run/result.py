@@ -13,10 +13,10 @@ from hwnas.arch.costs import costs
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.devices.verdict import Verdict
 from hwnas.errors import BudgetMissedError, InputError, UndecidedError
-from hwnas.exporting.model_file import Exported, file_metrics
+from hwnas.exporting.file_images import file_metrics
+from hwnas.exporting.model_file import Exported
 from hwnas.files import write_json, write_text
 from hwnas.metric_names import METRICS
-from hwnas.metrics import Metrics
 from hwnas.nas.engine import SearchOutcome
 from hwnas.report.earlier_results import current, judged_ms
 from hwnas.run.context import RunContext
@@ -49,9 +49,9 @@ def result_of(
     test = evaluate(final.module, run.dataset.test, run.dataset, device=run.device)
     val = evaluate(final.module, run.dataset.val, run.dataset, device=run.device)
     found_metrics, quantised = test.metrics, {}
-    if exported.drop is not None:
-        found_metrics = _file_metrics(run, exported.path)
-        quantised = {"float_test": test.accuracy, "val_drop": exported.drop}
+    if exported.int8 is not None and exported.int8.test is not None:
+        found_metrics = exported.int8.test
+        quantised = {"float_test": test.accuracy, "val_drop": exported.int8.taken.drop}
     size = costs(run.network(choices).graph)
     unbudgeted_ms = run.model.predict_ms(found.unbudgeted)
     return {
@@ -82,6 +82,7 @@ def result_of(
         "peak_bytes": size.peak_bytes,
         "file_bytes": exported.size_bytes,
         "parity": {"max_difference": exported.parity.max_difference, "images": exported.images},
+        "int8": None if exported.int8 is None else exported.int8.to_json(),
         "architecture": run.plan.space.describe(Architecture(run.plan.space.name, choices)),
         "data": config.data.source,
         "space": run.plan.space.name,
@@ -105,10 +106,11 @@ def _rival_result(
     run: RunContext, found: SearchOutcome, rival: Rival, final: Final, verdict: Verdict | None
 ) -> dict[str, Any]:
     """Of the random network; as a file where that was quantised."""
-    if run.model_format.quantize is None:
+    if run.model_format.calibrate is None:
         metrics = evaluate(final.module, run.dataset.test, run.dataset, device=run.device).metrics
     else:
-        metrics = _file_metrics(run, run.folder.baseline(run.model_format.suffix))
+        content = run.folder.baseline(run.model_format.suffix).read_bytes()
+        metrics = file_metrics(run.model_format, content, run.dataset, run.dataset.test)
     size = costs(run.network(rival.choices).graph)
     return {
         "accuracy": metrics.accuracy,
@@ -126,10 +128,6 @@ def _rival_result(
         "file_bytes": run.folder.baseline(run.model_format.suffix).stat().st_size,
         "choices": list(rival.choices),
     }
-
-
-def _file_metrics(run: RunContext, model: Path) -> Metrics:
-    return file_metrics(run.model_format, model.read_bytes(), run.dataset, run.dataset.test)
 
 
 def judgement(verdict: Verdict | None) -> dict[str, Any]:

@@ -5,19 +5,28 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from networks import SPECS, cells, random_network, space
+from ai_edge_quantizer import quantizer, recipe
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import SPECS, cells, chain, random_network, space
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from hwnas.arch import Network, OpSpec, mobilenet_v2
 from hwnas.backends import quantize
+from hwnas.backends.interface import Interface
 from hwnas.backends.litert_runtime import interpreter
 from hwnas.backends.model_format import format_of
 from hwnas.backends.parity import random_inputs
+from hwnas.backends.quantize import Calibrated, Setting, layers_of
 from hwnas.backends.weights import random_weights
 
 RUNTIMES = ["onnxruntime", "litert"]
@@ -142,6 +151,171 @@ def test_quantising_leaves_logging_as_it_was(monkeypatch: pytest.MonkeyPatch) ->
     """A quantiser that logs a warning would install a handler, and that one would write into a closed file later."""
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
-    with quantize._quiet():
+    with quantize.quiet():
         logging.warning("as the quantisers do")
     assert root.handlers == []
+
+
+SMALL = chain(OpSpec("conv", 2, 8, 16, 16, act="relu"), OpSpec("classifier", 8, 4, 16, 16))
+
+
+def calibrated(runtime: str, network: Network, weights: Any, samples: np.ndarray, **interface: Any) -> Calibrated:
+    model_format = format_of(runtime, "int8")
+    assert model_format.calibrate is not None
+    return model_format.calibrate(
+        model_format.model(network, weights, interface=Interface(layout=model_format.layout, **interface)), samples
+    )
+
+
+def errors(runtime: str, made: Calibrated, settings: list[Setting], weights: Any, inputs: np.ndarray) -> list[float]:
+    """Mean squared error of int8 files of `SMALL`, as a share of the variance of the float outputs."""
+    model_format = format_of(runtime)
+    wanted = model_format.run(model_format.model(SMALL, weights), inputs)
+    return [
+        float(((model_format.run(made.quantised(one), inputs) - wanted) ** 2).mean() / wanted.var()) for one in settings
+    ]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_scale_per_channel_mends_a_weight_that_is_much_larger_than_all_others(runtime: str) -> None:
+    """It reads what is always zero, so that it changes nothing but the scale that it shares with other channels."""
+    weights = random_weights(SMALL.graph, 0)
+    (name,) = [name for name in weights if name.startswith("op0.") and weights[name].ndim == 4]
+    weights[name][0, 1] = 1000.0
+    samples, inputs = random_inputs(SMALL, 32, 1), random_inputs(SMALL, 32, 2)
+    samples[:, 1] = inputs[:, 1] = 0
+    made = calibrated(runtime, SMALL, weights, samples)
+    first = made.settings[0]
+    own, shared = errors(runtime, made, [first, Setting(False, first.calibration)], weights, inputs)
+    assert own < 0.01
+    assert shared > 0.3
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_percentile_mends_a_value_that_is_much_larger_than_all_others(runtime: str) -> None:
+    weights, samples, inputs = random_weights(SMALL.graph, 0), random_inputs(SMALL, 128, 1), random_inputs(SMALL, 32, 2)
+    samples[7, 0, 3, 3] = 1000.0
+    made = calibrated(runtime, SMALL, weights, samples)
+    narrow, wide = errors(runtime, made, [Setting(True, "percentile"), Setting(True, "min-max")], weights, inputs)
+    assert narrow < 0.02
+    assert wide > 0.1
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_all_settings_quantise_nearly_as_well_where_nothing_is_odd(runtime: str) -> None:
+    weights, inputs = random_weights(SMALL.graph, 0), random_inputs(SMALL, 32, 2)
+    made = calibrated(runtime, SMALL, weights, random_inputs(SMALL, 64, 1))
+    assert len({*made.settings}) == len(made.settings) >= 4
+    assert max(errors(runtime, made, [*made.settings], weights, inputs)) < 0.05
+
+
+def pixels(network: Network, count: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, *network.input_shape), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("network", NETWORKS[:2])
+def test_with_all_layers_in_float_the_file_computes_what_the_float_file_computes(
+    network: Network, runtime: str
+) -> None:
+    weights, model_format, images = random_weights(network.graph, 0), format_of(runtime, "int8"), pixels(network, 8)
+    scale = {"mean": (0.5,) * network.input_shape[0], "std": (0.25,) * network.input_shape[0]}
+    made = calibrated(runtime, network, weights, images, input="uint8", **scale)
+    interface = Interface("uint8", "logits", model_format.layout, **scale)
+    wanted = model_format.run(model_format.model(network, weights, interface=interface), images)
+    found = model_format.run(made.quantised(made.settings[0], made.layers), images)
+    assert np.abs(found - wanted).max() < 1e-4 * max(1.0, np.abs(wanted).max())
+    assert np.abs(model_format.run(made.quantised(made.settings[0]), images) - wanted).max() > 1e-3
+
+
+def test_a_layer_in_float_is_the_only_one() -> None:
+    network = NETWORKS[0]
+    made = calibrated("onnxruntime", network, random_weights(network.graph, 0), random_inputs(network, 4, 0))
+    layer = made.layers[2]
+    model = onnx.load_from_string(made.quantised(made.settings[0], [layer]))
+    constants = {one.name for one in model.graph.initializer}
+    convs = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert [node.name for node in convs if node.input[1] in constants] == [layer]
+    assert len(convs) == len(made.layers)
+
+
+def test_a_layer_in_float_is_the_only_one_in_a_litert_file() -> None:
+    network = NETWORKS[0]
+    made = calibrated("litert", network, random_weights(network.graph, 0), random_inputs(network, 4, 0))
+    layer = made.layers[2]
+    model = schema.ModelT.InitFromPackedBuf(made.quantised(made.settings[0], [layer]))
+    (graph,) = model.subgraphs
+    kinds = [getattr(schema.BuiltinOperator, name) for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")]
+    convs = [one for one in graph.operators if model.operatorCodes[one.opcodeIndex].builtinCode in kinds]
+    floats = [one for one in convs if graph.tensors[one.inputs[1]].type == schema.TensorType.FLOAT32]
+    assert [graph.tensors[one.outputs[0]].name.decode() for one in floats] == [layer]
+    assert len(convs) == len(made.layers)
+
+
+@given(st.lists(st.booleans(), max_size=20))
+def test_every_node_is_in_one_layer(weighted: list[bool]) -> None:
+    nodes = [(f"node{place}", one) for place, one in enumerate(weighted)]
+    layers = layers_of(nodes)
+    assert [*layers] == [name for name, one in nodes if one]
+    assert all(name in names for name, names in layers.items())
+    found = [name for names in layers.values() for name in names]
+    assert found == ([name for name, _ in nodes] if any(weighted) else [])
+
+
+class Samples(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, inputs: np.ndarray) -> None:
+        self._left = iter(inputs)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(({"input": one[None]} for one in self._left), None)
+
+
+def test_the_first_setting_is_the_one_that_tables_were_measured_with() -> None:
+    """Each as its library quantises when it is called as before there were settings, to the byte."""
+    network = NETWORKS[0]
+    weights, samples = random_weights(network.graph, 0), random_inputs(network, 8, 1)
+    onnx_model, litert_model = (format_of(one).model(network, weights) for one in RUNTIMES)
+    with tempfile.TemporaryDirectory() as folder:
+        quantize_static(
+            onnx.load_from_string(onnx_model),
+            Path(folder, "int8.onnx"),
+            Samples(samples),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        expected = Path(folder, "int8.onnx").read_bytes()
+    own = quantizer.Quantizer(bytearray(litert_model))
+    own.load_quantization_recipe(recipe.static_wi8_ai8())
+    feeds = {"serving_default": [{"input": one[None].transpose(0, 2, 3, 1).copy()} for one in samples]}
+    reference = schema.ModelT.InitFromPackedBuf(bytes(own.quantize(own.calibrate(feeds)).quantized_model))
+    made = calibrated("onnxruntime", network, weights, samples)
+    for again in range(2):
+        assert made.quantised(made.settings[0]) == expected, f"{again}: also from ranges that are kept"
+    lite = calibrated("litert", network, weights, samples)
+    found = schema.ModelT.InitFromPackedBuf(lite.quantised(lite.settings[0]))
+    for mine, theirs in zip(found.subgraphs[0].tensors, reference.subgraphs[0].tensors, strict=True):
+        assert (mine.name, mine.type) == (theirs.name, theirs.type)
+        for field in ("scale", "zeroPoint"):
+            values = [getattr(one.quantization, field, None) for one in (mine, theirs)]
+            np.testing.assert_array_equal(*values)
+
+
+def test_an_int8_litert_file_that_ends_in_logits_names_them_so() -> None:
+    network = NETWORKS[0]
+    made = calibrated(
+        "litert",
+        network,
+        random_weights(network.graph, 0),
+        pixels(network, 4),
+        input="uint8",
+        mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+    )
+    content = made.quantised(made.settings[0])
+    loaded = interpreter(content)
+    ((one,),) = (loaded.get_output_details(),)
+    assert (one["name"], one["dtype"]) == ("logits", np.float32)
+    names = [tensor.name for tensor in schema.ModelT.InitFromPackedBuf(content).subgraphs[0].tensors]
+    assert len({*names}) == len(names)

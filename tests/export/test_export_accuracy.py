@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,17 @@ import pytest
 import torch
 
 from hwnas.arch import Network, space_instance
+from hwnas.backends.interface import BARE
 from hwnas.backends.model_format import ModelFormat, format_of
+from hwnas.backends.quantize import Setting
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.backends.weights import random_weights
 from hwnas.data import Dataset, Images
 from hwnas.errors import ExportError
-from hwnas.exporting.model_file import calibration_inputs, export_model, file_metrics, real_images
+from hwnas.exporting import int8
+from hwnas.exporting.file_images import as_read, calibration_inputs, file_metrics, real_images
+from hwnas.exporting.int8 import Allowed, Quantising
+from hwnas.exporting.model_file import Exported, export_model
 
 SPACE = space_instance("toy", width=1.0, resolution=8, channels=1, classes=4)
 NETWORK: Network = SPACE.network(SPACE.architecture((1, 0, 1, 2)))
@@ -81,13 +86,24 @@ def test_calibration_sees_every_class() -> None:
     assert (inputs == calibration_inputs(dataset(images))).all()
 
 
+class Fixed:
+    """One way to quantise, which gives one file."""
+
+    settings = (Setting(True, "min-max"),)
+    layers = ()
+
+    def quantised(self, setting: Setting, floats: Collection[str] = ()) -> bytes:
+        return b"int8"
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "balanced"])
-def test_the_drop_is_one_of_the_metric(metric: str, tmp_path: Path) -> None:
+def test_the_drop_is_one_of_the_metric(metric: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quantised file that loses a class of one image in ten loses half of the balanced accuracy."""
     torch.manual_seed(0)
     module = network_module(NETWORK).eval()
     data = dataset(sorted_by_class(90, 10, 0, 0))
     plain = format_of("onnxruntime")
+    monkeypatch.setattr(int8, "tuned_weights", lambda network, weights, *_, **__: weights)
 
     @contextlib.contextmanager
     def opened(model: bytes) -> Iterator[object]:
@@ -99,33 +115,33 @@ def test_the_drop_is_one_of_the_metric(metric: str, tmp_path: Path) -> None:
 
         yield compute
 
-    spied = dataclasses.replace(
-        plain, opened=opened, quantize=lambda *_: b"int8", check=lambda _: None, metadata=lambda _: {}
+    def run(model: bytes, inputs: np.ndarray) -> np.ndarray:
+        return np.zeros((len(inputs), 4), np.float32) if model == b"int8" else plain.run(model, inputs)
+
+    spied: ModelFormat = dataclasses.replace(
+        plain, opened=opened, run=run, calibrate=lambda *_: Fixed(), check=lambda _: None, metadata=lambda _: {}
     )
-    exported = export_model(
-        tmp_path / "model.onnx",
-        spied,
-        NETWORK,
-        export_weights(module),
-        data,
-        {},
-        labels=tmp_path / "labels.txt",
-        max_drop=100.0,
-        metric=metric,  # type: ignore[arg-type]
-    )
-    assert exported.drop == pytest.approx({"accuracy": 0.1, "balanced": 0.5}[metric])
-    with pytest.raises(ExportError, match={"accuracy": "points of accuracy", "balanced": "balanced accuracy"}[metric]):
-        export_model(
+
+    def export(max_drop: float) -> Exported:
+        return export_model(
             tmp_path / "model.onnx",
             spied,
             NETWORK,
             export_weights(module),
-            data,
+            Quantising(data, Allowed(max_drop, metric)),  # type: ignore[arg-type]
             {},
             labels=tmp_path / "labels.txt",
-            max_drop=5.0,
-            metric=metric,  # type: ignore[arg-type]
         )
+
+    exported = export(100.0)
+    assert exported.int8 is not None
+    assert exported.int8.drop == pytest.approx({"accuracy": 0.1, "balanced": 0.5}[metric])
+    real = as_read(real_images(data), data, BARE)
+    with torch.inference_mode():
+        largest = module(torch.from_numpy(real)).abs().max().item()
+    assert exported.parity.max_difference == pytest.approx(largest), "that of the int8 file, which says 0"
+    with pytest.raises(ExportError, match={"accuracy": "points of accuracy", "balanced": "balanced accuracy"}[metric]):
+        export(5.0)
 
 
 def test_the_same_network_gives_the_same_file(tmp_path: Path) -> None:
@@ -136,7 +152,8 @@ def test_the_same_network_gives_the_same_file(tmp_path: Path) -> None:
     )
     files = [tmp_path / name / "model.tflite" for name in ("one", "two")]
     for file in files:
-        export_model(file, model_format, NETWORK, export_weights(module), data, {}, labels=file.with_name("labels.txt"))
+        labels, weights = file.with_name("labels.txt"), export_weights(module)
+        export_model(file, model_format, NETWORK, weights, Quantising(data), {}, labels=labels)
     assert files[0].read_bytes() == files[1].read_bytes()
     assert "date" not in model_format.metadata(files[0].read_bytes())
     assert len(real_images(data)) == 36

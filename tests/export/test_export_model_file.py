@@ -25,7 +25,9 @@ from hwnas.backends.torch import export_weights, network_module
 from hwnas.data import Dataset, load_dataset, to_input
 from hwnas.data.reading import Reading
 from hwnas.errors import DataError, ExportError, InputError, StorageError
-from hwnas.exporting.model_file import Exported, as_read, export_model, real_images
+from hwnas.exporting.file_images import as_read, real_images
+from hwnas.exporting.int8 import Quantising
+from hwnas.exporting.model_file import Exported, export_model
 from hwnas.exporting.predict import predict
 
 FACTS = {"architecture": "[]", "device": "host", "budget_ms": "1.5"}
@@ -72,7 +74,7 @@ class Made:
     def export(self) -> Exported:
         weights: Mapping[str, Any] = export_weights(self.module)
         return export_model(
-            self.path, self.model_format, self.network, weights, self.dataset, FACTS, labels=self.labels
+            self.path, self.model_format, self.network, weights, Quantising(self.dataset), FACTS, labels=self.labels
         )
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:

@@ -16,7 +16,9 @@ from hwnas.backends.litert_runtime import run_litert
 from hwnas.backends.onnx import onnx_model
 from hwnas.backends.onnx_runtime import Run, run_onnx
 from hwnas.backends.parity import compare, random_inputs, trained_like
-from hwnas.backends.quantize import quantize_litert, quantize_onnx
+from hwnas.backends.quantize import Calibrated
+from hwnas.backends.quantize_litert import CalibratedLitert
+from hwnas.backends.quantize_onnx import CalibratedOnnx
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.backends.weights import Weights
 from hwnas.latency.trust import space_of
@@ -50,10 +52,12 @@ def test_int8_files_of_members_are_close(name: str, runtime: str) -> None:
     network, weights = member(2, elastic_space(name, resolution=40))
     samples = random_inputs(network, 12, 0)
     run: Run
+    made: Calibrated
     if runtime == "onnxruntime":
-        model, run = quantize_onnx(onnx_model(network, weights), samples), run_onnx
+        made, run = CalibratedOnnx(onnx_model(network, weights), samples), run_onnx
     else:
-        model, run = quantize_litert(litert_model(network, weights), samples), run_litert
+        made, run = CalibratedLitert(litert_model(network, weights), samples), run_litert
+    model = made.quantised(made.settings[0])
     result = compare(network, weights, model, samples[:4], run)
     assert 0 < result.max_difference < 3 * result.deviation
 

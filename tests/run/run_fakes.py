@@ -32,6 +32,7 @@ from hwnas.data.saved import load_images
 from hwnas.devices.device import load_device
 from hwnas.devices.link import condition_of
 from hwnas.devices.verdict import MIN_PROCESSES, State, Verdict
+from hwnas.exporting import quantise_aware
 from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
@@ -152,6 +153,7 @@ def install_short(put: Callable[[object, str, object], None]) -> None:
     put(measured_check, "_CHECK_PROCESSES", MIN_PROCESSES)
     put(measured_check, "_VERDICT_PROCESSES", MIN_PROCESSES)
     put(select, "_passes", lambda images: 1)
+    put(quantise_aware, "_STEPS", 4)
     put(SearchSettings, "for_images", classmethod(lambda cls, images: SETTINGS))
     put(Recipe, "for_images", classmethod(lambda cls, images: RECIPE))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -26,6 +27,7 @@ from hwnas.backends.torch import load_weights, network_module
 from hwnas.cli import app
 from hwnas.config import load_configuration
 from hwnas.errors import HwnasError, InputError
+from hwnas.exporting import quantise_aware
 from hwnas.exporting.model_metadata import INSIDE
 from hwnas.metrics import Metrics
 from hwnas.run import run_marker
@@ -94,7 +96,7 @@ def test_every_file_computes_what_the_run_learned(
         own = format_of("litert" if one.path.suffix == ".tflite" else "onnxruntime").run(one.path.read_bytes(), pixels)
         limit = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.3}[one.kind.precision]
         assert np.abs(own - wanted).max() < limit, one.path.name
-        assert (one.drop is None) == (one.kind.precision != "int8")
+        assert (one.int8 is None) == (one.kind.precision != "int8")
         assert one.images == 9
     assert np.ptp(wanted, axis=0).min() > 0.1
 
@@ -193,7 +195,7 @@ def test_one_of_several_budgets_has_its_configuration_above(run: Path, tmp_path:
     own = Path(shutil.copytree(run, tmp_path / "front" / "5ms"))
     (own / "config.toml").rename(own.parent / "config.toml")
     (one,) = hwnas.export(own, precisions="int8", max_drop=100.0).files
-    assert (one.images, one.drop is None) == (9, False)
+    assert (one.images, one.int8 is None) == (9, False)
     (own.parent / "result.json").write_text(json.dumps({"front": [{"folder": "5ms"}]}))
     shutil.copy(own / ".hwnas-run", own.parent)
     with pytest.raises(InputError, match="for several budgets") as caught:
@@ -290,30 +292,40 @@ def test_what_cannot_be_asked_is_one_message(words: list[str], said: str, run: P
     assert not (tmp_path / "out").exists()
 
 
-def test_int8_that_costs_too_much_names_the_file_and_what_to_do(
+def test_int8_that_costs_too_much_names_the_file_and_all_that_was_tried(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = iter((0.9, 0.8))
+    scores = itertools.chain((0.9,), itertools.repeat(0.8))
     monkeypatch.setattr(Metrics, "value", lambda *_: next(scores))
+    monkeypatch.setattr(quantise_aware, "_STEPS", 4)
     done = command(run, "--precision", "fp32,int8", "--max-drop", "5", "--out", tmp_path / "out", "--quiet")
     assert done.exit_code == 6, done.output
     said = " ".join(done.stderr.split())
     assert "model-int8.onnx: quantising costs 10 points" in said
     assert "no file was written" in said
+    for tried in ("per-tensor, percentile: drop", "layers in float: drop 10 points", "fine-tuned: drop 10 points"):
+        assert tried in said
     assert "--max-drop" in said
     assert "--resume" not in said, "which only the search has"
     assert not (tmp_path / "out").exists()
 
 
-def test_an_int8_file_shows_what_it_costs_not_how_far_the_float_graph_is_off(run: Path, tmp_path: Path) -> None:
+def test_an_int8_file_shows_what_it_costs_and_how_far_it_is_off(run: Path, tmp_path: Path) -> None:
     words = (run, "--precision", "fp32,int8", "--max-drop", "100", "--out", tmp_path)
-    plain, int8 = json.loads(command(*words, "--json").stdout)["files"]
+    done = command(*words, "--json")
+    plain, int8 = json.loads(done.stdout)["files"]
     assert 0 <= plain["parity"]["max_difference"] < 1e-3
-    assert plain["val_drop"] is None
-    assert int8["parity"]["max_difference"] is None
-    assert int8["val_drop"] is not None
-    shown = command(*words, "--quiet").stdout.splitlines()
-    cells = {name: next(row.split() for row in shown if row.startswith(name)) for name in ("model.onnx", "model-int8")}
+    assert (plain["val_drop"], plain["int8"]) == (None, None)
+    assert int8["parity"]["max_difference"] > 1e-3, "of the int8 file"
+    assert int8["val_drop"] == int8["int8"]["val_drop"]
+    assert [one["val_drop"] for one in int8["int8"]["tried"]] == [int8["val_drop"]]
+    described = json.loads((tmp_path / "model.json").read_text())["files"]
+    assert described["model-int8.onnx"]["int8"] == int8["int8"]
+    assert "int8" not in described["model.onnx"]
+    shown = command(*words)
+    assert f"int8: per-channel, min-max: drop {100 * int8['val_drop']:.2g} points" in shown.stderr
+    rows = shown.stdout.splitlines()
+    cells = {name: next(row.split() for row in rows if row.startswith(name)) for name in ("model.onnx", "model-int8")}
     assert [len(row) for row in cells.values()] == [7, 6]
 
 

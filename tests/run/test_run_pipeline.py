@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,15 @@ import pytest
 import torch
 from run_fakes import SETTINGS, SPACE, FakeVerdicts, a_config, install, latencies, write_table
 
+from hwnas.arch import Network
 from hwnas.arch.space import SearchSpace
 from hwnas.backends.model_format import format_of
+from hwnas.backends.quantize import Setting
+from hwnas.backends.torch import network_module
 from hwnas.backends.weights import random_weights
-from hwnas.data import load_dataset
+from hwnas.data import Dataset, load_dataset, to_input
 from hwnas.errors import DivergedError, ExportError, InfeasibleBudgetError, InputError
+from hwnas.exporting.file_images import real_images
 from hwnas.exporting.predict import predict
 from hwnas.latency.table import ColdCalibration, LatencyTable
 from hwnas.metrics import Metrics
@@ -340,6 +344,15 @@ def test_a_limit_on_the_size_is_one_on_the_file_for_litert(runs: Runs) -> None:
     assert result["file_bytes"] <= limit_kb * 1024
 
 
+def float_probabilities(folder: RunFolder, data: Dataset) -> np.ndarray:
+    """Of the test images, by torch."""
+    network = Network.from_json(json.loads(folder.architecture.read_text())["network"])
+    module = network_module(network).eval()
+    module.load_state_dict(checkpoint.load(folder.weights)[0])
+    with torch.inference_mode():
+        return module(to_input(torch.from_numpy(data.test.pixels), data.mean, data.std)).softmax(1).numpy()
+
+
 @pytest.mark.parametrize(("runtime", "suffix"), [("onnxruntime", "onnx"), ("litert", "tflite")])
 def test_an_int8_run_tells_what_its_file_can(runs: Runs, runtime: str, suffix: str) -> None:
     write_table(runs.tables, runtime=runtime, precision="int8")
@@ -353,26 +366,47 @@ def test_an_int8_run_tells_what_its_file_can(runs: Runs, runtime: str, suffix: s
     assert result["accuracy"]["test"] == (scores.argmax(1) == data.test.labels).mean()
     assert result["accuracy"].keys() == {"test", "val", "test_images", "float_test", "val_drop"}
     assert result["baseline_random"]["accuracy"] >= 0.0
+    own = result["int8"]
+    assert own["val_drop"] == result["accuracy"]["val_drop"]
+    assert own["test_drop"] == pytest.approx(result["accuracy"]["float_test"] - result["accuracy"]["test"], abs=1e-9)
+    assert [one["float_layers"] for one in own["tried"]] == [[]]
+    assert json.loads(folder.description.read_text())["files"][f"model.{suffix}"]["int8"] == own
+    exact = float_probabilities(folder, data)[: len(real_images(data))]
+    assert result["parity"]["images"] == len(exact)
+    assert result["parity"]["max_difference"] == pytest.approx(np.abs(scores[: len(exact)] - exact).max(), abs=1e-5)
+    assert result["parity"]["max_difference"] > 1e-4, "that of the int8 file, not that of the float one"
+
+
+class Useless:
+    """One way to quantise, whose file is that of another network."""
+
+    layers = ()
+
+    def __init__(self, model: bytes, samples: Any) -> None:
+        own = format_of("onnxruntime", "int8")
+        network = SPACE.network(SPACE.architecture((0,) * len(SPACE.decisions)))
+        metadata, interface = own.metadata(model), own.app_interface((0.5,) * 3, (0.2,) * 3)
+        content = own.model(network, random_weights(network.graph, 0), metadata=metadata, interface=interface)
+        assert own.calibrate is not None
+        self._own = own.calibrate(content, samples)
+        self.settings = self._own.settings[:1]
+
+    def quantised(self, setting: Setting, floats: Collection[str] = ()) -> bytes:
+        return self._own.quantised(setting)
 
 
 def test_quantising_that_costs_too_much_is_refused(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     write_table(runs.tables, precision="int8")
     model_format = format_of("onnxruntime", "int8")
-
-    def useless(model: bytes, samples: Any) -> bytes:
-        network = SPACE.network(SPACE.architecture((0,) * len(SPACE.decisions)))
-        metadata, interface = model_format.metadata(model), model_format.app_interface((0.5,) * 3, (0.2,) * 3)
-        weights = random_weights(network.graph, 0)
-        content = model_format.model(network, weights, metadata=metadata, interface=interface)
-        assert model_format.quantize is not None
-        return model_format.quantize(content, samples)
-
-    monkeypatch.setattr(context, "format_of", lambda *_: dataclasses.replace(model_format, quantize=useless))
-    with pytest.raises(ExportError, match=r"quantising costs .* points") as caught:
+    monkeypatch.setattr(context, "format_of", lambda *_: dataclasses.replace(model_format, calibrate=Useless))
+    with pytest.raises(ExportError, match=r"quantising costs .* points .* fine-tuned") as caught:
         runs(precision="int8", max_drop=0.0)
     assert caught.value.exit_code == 6
     assert not RunFolder(runs.root / "run").exported.exists()
-    assert runs(precision="int8", max_drop=100.0, resume=True)["accuracy"]["val_drop"] > 0.0
+    assert [event["tuned"] for event in runs.events("int8")] == [False, True]
+    result = runs(precision="int8", max_drop=100.0, resume=True)
+    assert result["accuracy"]["val_drop"] > 0.0
+    assert result["int8"]["tuned"] is False
     assert len([event for event in runs.events("start") if event["stage"] == "search"]) == 2
     assert len(runs.events("epoch")) == SETTINGS.warmup_epochs + SETTINGS.epochs
 

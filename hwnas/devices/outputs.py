@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import math
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 from hwnas.devices.device import Device
 from hwnas.devices.job import Job
 from hwnas.devices.link import link_to
+from hwnas.devices.refusals import hint_for, shortened
 from hwnas.devices.rounds import ANSWER
 from hwnas.errors import DeviceError, InputError, ModelError
+from hwnas.files import storage_errors
 from hwnas.progress import Progress
 from hwnas.schema import checked
 
-_BATCH_BYTES = 32 << 20  # of pixels that lie on the device at a time
+_AT_ONCE_BYTES = 32 << 20  # of pixels
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,9 @@ def computes_outputs(device: Device) -> bool:
     return device.reachable and device.python is not None
 
 
-def batches(pixels: NDArray[np.uint8]) -> Iterable[NDArray[np.uint8]]:
-    """Images (n, ...) in parts of 32 MiB, of one image at least."""
-    count = max(1, _BATCH_BYTES // max(1, pixels[0].size)) if len(pixels) else 1
-    return (pixels[start : start + count] for start in range(0, len(pixels), count))
+def images_at_once(shape: Sequence[int]) -> int:
+    """How many images of a shape lie on a device at a time, at least one."""
+    return max(1, _AT_ONCE_BYTES // max(1, math.prod(shape)))
 
 
 def model_outputs(
@@ -59,7 +61,7 @@ def model_outputs(
 
     Args:
         device: with the runtime that runs the file.
-        pixels: (n, ...), in the layout of the file; they are given to it in its type.
+        pixels: (n, ...), in the layout of the file, which are given to it in its type; see `images_at_once`.
         width: how many numbers the output has.
         stall_s, memory_bytes: as in `Job`.
         label: what the task is called in progress; the device is added.
@@ -74,26 +76,24 @@ def model_outputs(
             hint="name a Python in [adb] python, or reach the phone's Termux over ssh",
         )
     result = np.full((len(pixels), width), np.nan, np.float32)
-    link, start = link_to(device), 0
+    link = link_to(device)
     with tempfile.TemporaryDirectory() as folder, progress.track(f"{label} on {device.id}", len(pixels)) as advance:
-        for number, batch in enumerate(batches(pixels)):
-            path = Path(folder) / f"{number}.npy"
-            np.save(path, batch)
-            job = Job({model.name: model}, images=path, stall_s=stall_s, memory_bytes=memory_bytes)
-            part = result[start : start + len(batch)]
-            try:
-                with contextlib.closing(link.events(job, progress)) as events:
-                    for event in events:
-                        if event["event"] == "outputs":
-                            advance(_take(event, part))
-            except ModelError as error:
-                text = str(error).removeprefix("measuring failed: ")
-                raise InputError(f"{device.runtime} on {device.id} does not run {model}: {text}") from error
-            finally:
-                link.forget([path])
-                path.unlink()
-            start += len(batch)
-    if np.isnan(result).any():
+        path = Path(folder) / "images.npy"
+        with storage_errors(path):
+            np.save(path, pixels)
+        job = Job({model.name: model}, images=path, stall_s=stall_s, memory_bytes=memory_bytes)
+        try:
+            with contextlib.closing(link.events(job, progress)) as events:
+                for event in events:
+                    if event["event"] == "outputs":
+                        advance(_take(event, result))
+        except ModelError as error:
+            reason = str(error).removeprefix(f"measuring failed: model {model.name!r}: ")
+            text = f"{device.runtime} on {device.id} does not run {model}: {shortened(reason)}"
+            raise InputError(text, hint=hint_for(reason)) from error
+        finally:
+            link.forget([path])
+    if not np.isfinite(result).all():
         raise InputError(f"{model} computes what is no number, or not for all images, on {device.id}")
     return result
 

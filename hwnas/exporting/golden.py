@@ -15,8 +15,8 @@ from hwnas.backends.interface import Output
 from hwnas.backends.onnx_runtime import Run
 from hwnas.data import Images
 from hwnas.errors import ExportError
+from hwnas.exporting.manifest import GOLDEN
 
-NAME = "golden.json"
 _CANDIDATES = 256
 _MARGIN = 0.2
 """Of the probability of the right class, above that of any other."""
@@ -79,7 +79,7 @@ def choose_golden(files: Mapping[str, ScoredFile], images: Images) -> Golden:
 
 
 def golden_files(golden: Golden, files: Mapping[str, ScoredFile], classes: tuple[str, ...]) -> dict[str, Any]:
-    """The files of a package: the picture as `golden.png`, or `golden.npy` where it is none, and what NAME says."""
+    """The files of a package: the picture as `golden.png`, or `golden.npy` where it is none, and `golden.json`."""
     image = "golden.png" if len(golden.pixels) in (1, 3) else "golden.npy"
     expected = {
         name: {"scores": [float(f"{score:.7g}") for score in scores], "tolerance": _tolerance(files[name], scores)}
@@ -88,7 +88,7 @@ def golden_files(golden: Golden, files: Mapping[str, ScoredFile], classes: tuple
     content = _picture(golden.pixels) if image.endswith("png") else _array(golden.pixels)
     return {
         image: content,
-        NAME: {"image": image, "label": golden.label, "class": classes[golden.label], "files": expected},
+        GOLDEN: {"image": image, "label": golden.label, "class": classes[golden.label], "files": expected},
     }
 
 

@@ -13,7 +13,7 @@ from hwnas.errors import InputError
 from hwnas.files import sha256_of
 from hwnas.schema import POSITIVE, Rule, at_least, between, matching, one_of, read_json_as
 
-NAME = "hwnas-package.json"
+NAME, GOLDEN = "hwnas-package.json", "golden.json"
 FORMAT, VERSION = "hwnas package", 1
 MOST_FILES = 256
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"

@@ -117,7 +117,9 @@ def export(
     if not wanted:
         raise InputError("an export takes a format and a precision, but none are given", hint='formats="onnx"')
     if force and not package:
-        raise InputError("force replaces packages, but no package is asked for", hint="add --package, or leave out --force")
+        raise InputError(
+            "force replaces packages, but no package is asked for", hint="add --package, or leave out --force"
+        )
     folder = RunFolder(Path(run))
     target = folder.path / (_PACKAGE if package else _FOLDER) if out is None else Path(out)
     if package:

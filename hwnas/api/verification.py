@@ -75,7 +75,9 @@ def verify(
     if package and (shapes or ranges or inputs is not None):
         raise InputError("the models of a package read images, not other inputs", hint="name one of its model files")
     if not package and (run is not None or data is not None):
-        raise InputError(f"run and data are for packages, and {path} is none", hint="hwnas export RUN --package makes one")
+        raise InputError(
+            f"run and data are for packages, and {path} is none", hint="hwnas export RUN --package makes one"
+        )
     if not package and (own := exported_model(path)) is not None:
         path, target, precision = own.path, own.target, own.target.precision
         budget_ms = own.budget_ms if budget_ms is None else budget_ms

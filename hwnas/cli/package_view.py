@@ -36,7 +36,9 @@ def end_package(result: PackageVerification, error: HwnasError | None, *, json_:
     for one in result.files:
         if one.partitions:
             name = one.model.file.path.name
-            console.write(screen, f"{escape(name)} in partitions: {escape(', '.join(map(str, one.partitions)))} operators")
+            console.write(
+                screen, f"{escape(name)} in partitions: {escape(', '.join(map(str, one.partitions)))} operators"
+            )
     if any(one.parity is None for one in result.files if one.golden is not None):
         console.write(screen, "The trained network was not at hand: --run names the run that the package was made of.")
     if any(one.accuracy is None for one in result.files if one.golden is not None):

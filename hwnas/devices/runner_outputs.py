@@ -1,8 +1,9 @@
 """Work of runner.py that tells what a model makes of images; needs what that needs.
 
-The job has one model and {"images": path}, an .npy file of pixels in the layout of the model's one input, (n, ...). They
-are given to it one by one, in its type. Instead of rounds it writes {"event": "outputs", "first", "values"} for some
-images at a time: the number of the first one, and the numbers of the model's first output for each, as float32 in base64.
+The job has one model and {"images": path}, an .npy file of pixels in the layout of the model's one input, (n, ...).
+They are given to it one by one, in its type. Instead of rounds it writes {"event": "outputs", "first", "values"} for
+some images at a time: the number of the first one, and for each what the model's first output holds, as float32 in
+base64.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import base64
 import os
 import runpy
+import time
 from typing import Any, Callable  # noqa: UP035 as Python 3.8 has it
 
-AT_ONCE = 16
+AT_ONCE, LONGEST_S = 16, 1.0
 ONNX_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 Compute = Callable[[Any], Any]
 
@@ -55,7 +57,7 @@ def work(runner: Any, job: dict[str, Any]) -> None:
             return step()
         except getattr(runtime, "ended", ()) as error:
             return runner.fail(f"{error} while it ran model {name!r}", "try another version of the runtime")
-        except (*runtime.errors, KeyError) as error:
+        except (*runtime.errors, KeyError, TypeError) as error:
             text = str(error).strip() or type(error).__name__
             return runner.fail(f"model {name!r}: {text}", "check that model file", model=name)
 
@@ -67,6 +69,11 @@ def work(runner: Any, job: dict[str, Any]) -> None:
     def row(image: Any) -> Any:
         return np.asarray(compute(image[None]), np.float32).reshape(-1)
 
-    for first in range(0, len(images), AT_ONCE):
-        rows = attempt(lambda: np.stack([row(one) for one in images[first : first + AT_ONCE]]))  # noqa: B023
-        runner.emit(event="outputs", first=first, values=base64.b64encode(rows.tobytes()).decode())
+    rows: list[Any] = []
+    first, told = 0, time.monotonic()
+    for number, image in enumerate(images, 1):
+        rows.append(attempt(lambda: row(image)))  # noqa: B023 as it is called at once
+        if len(rows) == AT_ONCE or number == len(images) or time.monotonic() - told > LONGEST_S:
+            values = attempt(lambda: np.stack(rows))  # noqa: B023
+            runner.emit(event="outputs", first=first, values=base64.b64encode(values.tobytes()).decode())
+            rows, first, told = [], number, time.monotonic()

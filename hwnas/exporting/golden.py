@@ -68,7 +68,7 @@ def choose_golden(files: Mapping[str, ScoredFile], images: Images) -> Golden:
     margins = np.min([_margins(_probabilities(written[name], one), labels) for name, one in files.items()], axis=0)
     if not (margins > 0).any():
         raise ExportError(
-            f"none of {len(chosen)} test images is classified right by all files, so an app has nothing to be checked by",
+            f"none of {len(chosen)} test images is classified right by all files, so none can check an app",
             hint="train longer, or export without --package",
         )
     first = next(iter(files))
@@ -109,14 +109,14 @@ def _margins(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> N
     return np.asarray(probabilities[rows, labels] - others.max(axis=1))
 
 
-def _change(
-    one: ScoredFile, pixels: NDArray[np.uint8], probabilities: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _change(one: ScoredFile, pixels: NDArray[np.uint8], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """The largest change of a probability by the usual mistake that changes least, (n,)."""
     mistakes: list[NDArray[Any]] = [pixels.astype(np.float32) / 255]
     if pixels.shape[1] == 3:
         mistakes.append(pixels[:, ::-1])
-    changes = [np.abs(_probabilities(one.run(one.content, wrong), one) - probabilities).max(axis=1) for wrong in mistakes]
+    changes = [
+        np.abs(_probabilities(one.run(one.content, wrong), one) - probabilities).max(axis=1) for wrong in mistakes
+    ]
     return np.asarray(np.min(changes, axis=0))
 
 

@@ -73,7 +73,7 @@ class Manifest:
         for name in self.files:
             if not is_inner_name(name) or name == NAME:
                 raise InputError(
-                    f"files must be names of letters, digits, '.', '_' and '-', at most one folder down, not {name!r:.60}",
+                    f"files must be names of letters, digits, '.', '_' and '-', one folder down at most, not {name!r:.50}",
                     hint=_DAMAGED,
                 )
 
@@ -81,9 +81,7 @@ class Manifest:
 def listed(folder: Path) -> dict[str, dict[str, Any]]:
     """All files of a folder that is about to become a package, for its manifest."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): asdict(Listed(path.stat().st_size, sha256_of(path))) for path in paths
-    }
+    return {path.relative_to(folder).as_posix(): asdict(Listed(path.stat().st_size, sha256_of(path))) for path in paths}
 
 
 def content_of(

@@ -193,9 +193,7 @@ def open_package(folder: Path) -> Package:
             raise _refused(folder / description.NAME, f"{name} must read the images that the other files read")
     size = Size(*first.preprocess.resize)
     pixels = _pixels(folder / golden.image, _part(folder, parts, golden.image), (channels, *size))
-    return Package(
-        folder, own, tuple(described.labels), size, first.preprocess.fit, pixels, golden.label, models
-    )
+    return Package(folder, own, tuple(described.labels), size, first.preprocess.fit, pixels, golden.label, models)
 
 
 def _refused(path: Path, rule: str) -> InputError:
@@ -210,7 +208,9 @@ def _parts(folder: Path, own: Manifest) -> dict[str, bytes]:
     """
     total = sum(one.bytes for one in own.files.values())
     if total > _LARGEST_PACKAGE:
-        raise _refused(folder / manifest.NAME, f"files must have at most {_LARGEST_PACKAGE >> 30} GiB, not {total >> 30}")
+        raise _refused(
+            folder / manifest.NAME, f"files must have at most {_LARGEST_PACKAGE >> 30} GiB, not {total >> 30}"
+        )
     found = {}
     for name, listed in own.files.items():
         is_model = Path(name).suffix in READERS
@@ -258,9 +258,7 @@ def _channels(one: _Described) -> int:
     return shape[{"nchw": 1, "nhwc": 3}[one.preprocess.layout]] if len(shape) == 4 else 0
 
 
-def _model(
-    folder: Path, name: str, own: Manifest, whole: _Description, expected: _Expected
-) -> PackagedModel:
+def _model(folder: Path, name: str, own: Manifest, whole: _Description, expected: _Expected) -> PackagedModel:
     """A model file that is as `model.json` and `golden.json` say.
 
     Raises:
@@ -289,7 +287,9 @@ def _model(
         raise _refused(folder / GOLDEN, f"{name} must have {classes} scores, not {len(scores)}")
     largest = _LARGEST_TOLERANCE * max(1.0, float(np.abs(scores).max()))
     if expected.tolerance > largest:
-        raise _refused(folder / GOLDEN, f"the tolerance of {name} must be at most {largest:g}, not {expected.tolerance:g}")
+        raise _refused(
+            folder / GOLDEN, f"the tolerance of {name} must be at most {largest:g}, not {expected.tolerance:g}"
+        )
     return PackagedModel(
         file, said.precision, preprocess.layout, preprocess.output, scores, expected.tolerance, own.tested.get(name)
     )

@@ -119,8 +119,8 @@ def _sources(sources: Mapping[Snippet, tuple[str, str]]) -> str:
     if not sources:
         return "There are none for images of these channels: give arrays to the runtime, as the table of files says."
     lines = [
-        "They carry the names, sizes and preprocessing of these files. For another file of the same stack, change its name",
-        "and what the table says otherwise of it.",
+        "They carry the names, sizes and preprocessing of these files. For another file of the same stack, change its",
+        "name and what the table says otherwise of it.",
         "",
         "| Source | For | File |",
         "|---|---|---|",

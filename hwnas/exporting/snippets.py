@@ -1,4 +1,4 @@
-"""Sources for apps that classify with the files of a package: the right names, shapes and preprocessing, to be copied."""
+"""Sources for apps that classify with the files of a package: with the right names, shapes and preprocessing."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ def run_of(package: Package, run: Path | None) -> RunFolder | None:
         InputError: the run that is named is none, or another.
     """
     folder = RunFolder(run or package.folder.resolve().parent)
-    if sha256_of(folder.weights) == package.manifest.weights and run_marker.is_run(folder.path):
+    there = run_marker.is_run(folder.path) and folder.weights.is_file()
+    if there and sha256_of(folder.weights) == package.manifest.weights:
         return folder
     if run is None:
         return None
@@ -117,8 +118,8 @@ class PackageImages:
         found = load_dataset(source, resolution=package.size, seed=seed, options=options, tell=self._events.say)
         if found.classes != package.labels or found.channels != len(package.pixels):
             raise InputError(
-                f"{source} has {len(found.classes)} classes of images of {found.channels} channels, which are not those "
-                f"of {package.folder}",
+                f"{source} has {len(found.classes)} classes of images of {found.channels} channels, which are not those of "
+                f"{package.folder}",
                 hint="name the images that the model was trained for",
             )
         return found

@@ -1,4 +1,4 @@
-"""A finished run as a package: model files with all that an app needs to use them rightly, and to check that it does."""
+"""A finished run as a package: model files, and all that an app needs to use them rightly and to check that it does."""
 
 from __future__ import annotations
 

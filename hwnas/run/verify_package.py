@@ -92,10 +92,11 @@ class FileVerification:
     def failure(self) -> str:
         """Why its outputs are not those that are expected; empty where they are, or could not be told."""
         name = self.model.file.path.name
-        if self.golden is not None and not (self.golden.ok and self.golden.same_classes):
+        golden = self.golden
+        if golden is not None and not (golden.ok and golden.same_classes):
             return (
-                f"{name} is off by {self.golden.max_difference:.3g} on the golden image, where {self.golden.limit:g} is "
-                "allowed, or takes it for another class"
+                f"{name} is off by {golden.max_difference:.3g} on the golden image, where {golden.limit:g} is allowed, or "
+                "takes it for another class"
             )
         if self.parity is not None and not self.parity.ok:
             return (
@@ -205,9 +206,7 @@ def verify_package(
         def outputs(pixels: NDArray[np.uint8], label: str, one: PackagedModel = one, own: Device = own) -> Any:
             name = f"{label} by {one.file.path.name}"
             width = len(package.labels)
-            return model_outputs(
-                own, one.file.path, one.as_read(pixels), width, **limits, progress=events, label=name
-            )
+            return model_outputs(own, one.file.path, one.as_read(pixels), width, **limits, progress=events, label=name)
 
         golden = parity = accuracy = None
         test_images = 0

@@ -73,7 +73,7 @@ class Manifest:
         for name in self.files:
             if not is_inner_name(name) or name == NAME:
                 raise InputError(
-                    f"files must be names of letters, digits, '.', '_' and '-', one folder down at most, not {name!r:.50}",
+                    f"files must be names of letters, digits, '.', '_', '-', one folder down at most, not {name!r:.50}",
                     hint=_DAMAGED,
                 )
 

@@ -95,8 +95,8 @@ class FileVerification:
         golden = self.golden
         if golden is not None and not (golden.ok and golden.same_classes):
             return (
-                f"{name} is off by {golden.max_difference:.3g} on the golden image, where {golden.limit:g} is allowed, or "
-                "takes it for another class"
+                f"{name} is off by {golden.max_difference:.3g} on the golden image, where {golden.limit:g} is allowed, "
+                "or takes it for another class"
             )
         if self.parity is not None and not self.parity.ok:
             return (

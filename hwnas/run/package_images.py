@@ -118,8 +118,8 @@ class PackageImages:
         found = load_dataset(source, resolution=package.size, seed=seed, options=options, tell=self._events.say)
         if found.classes != package.labels or found.channels != len(package.pixels):
             raise InputError(
-                f"{source} has {len(found.classes)} classes of images of {found.channels} channels, which are not those "
-                f"that {package.folder} has",
+                f"{source} has {len(found.classes)} classes of images of {found.channels} channels, and "
+                f"{package.folder} others",
                 hint="name the images that the model was trained for",
             )
         return found

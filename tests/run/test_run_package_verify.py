@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
@@ -111,7 +110,7 @@ def test_other_runs_images_and_inputs_are_refused(
     for options, said in (
         ({"run": other}, "its weights are others"),
         ({"run": tmp_path}, "is no run of hwnas"),
-        ({"data": "digits"}, "which are not those"),
+        ({"data": "digits"}, "classes of images of"),
         ({"data": tmp_path / "missing"}, "neither a built-in data set nor"),
         ({"shapes": {"input": (1, 3, 8, 8)}}, "read images, not other inputs"),
     ):

@@ -76,7 +76,8 @@ def train_again(
     dataset = images_of(config, run.reader.size, tell=events.say)
     if dataset.channels != run.reader.channels:
         raise InputError(
-            f"the network reads images of {run.reader.channels} channels, not of {dataset.channels} as {dataset.name} has"
+            f"the network reads images of {run.reader.channels} channels, not of {dataset.channels}: {dataset.name}",
+            hint="name other images",
         )
     if start == "weights":
         dataset = replace(dataset, mean=tuple(run.reader.mean), std=tuple(run.reader.std))

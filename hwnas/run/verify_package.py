@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,13 @@ from hwnas.metrics import Tally
 from hwnas.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
+    from hwnas.data import Images
     from hwnas.run.package_images import PackageImages
 
 Measure = Callable[[Path, Device, float | None], Verification]
 """Measures a model file on a device, with the runtime that reads it, within a budget in milliseconds."""
+
+_Outputs = Callable[[NDArray[np.uint8], str], NDArray[np.float32]]
 
 _LIMITS = {"fp32": 1e-4, "fp16": 2e-2, "int8": None}
 """How far a file may be from the trained network, of its largest output: those that an export allows."""
@@ -201,27 +204,35 @@ def verify_package(
     images = _images(package, run, data, events) if told else None
     found = []
     for one in chosen:
-        own = reader(_precise(device, one, runtime), one.file, runtime)
-
-        def outputs(pixels: NDArray[np.uint8], label: str, one: PackagedModel = one, own: Device = own) -> Any:
-            name = f"{label} by {one.file.path.name}"
-            width = len(package.labels)
-            return model_outputs(own, one.file.path, one.as_read(pixels), width, **limits, progress=events, label=name)
-
-        golden = parity = accuracy = None
-        test_images = 0
-        if told:
-            golden, parity = _compared(package, one, images, outputs)
-        if images is not None and images.test is not None:
-            test_images = len(images.test)
-            accuracy = _accuracy(package, images, outputs)
-        latency = measure(one.file.path, _precise(device, one, runtime), budget_ms)
+        own = _precise(device, one, runtime)
+        outputs = _outputs_of(one, reader(own, one.file, runtime), len(package.labels), limits, events)
+        golden, parity = _compared(package, one, images, outputs) if told else (None, None)
+        test = None if images is None else images.test
         found.append(
             FileVerification(
-                one, golden, parity, accuracy, test_images, partitions_of(one.file.path, **limits), latency
+                one,
+                golden,
+                parity,
+                None if test is None else _accuracy(package, test, outputs),
+                0 if test is None else len(test),
+                partitions_of(one.file.path, **limits),
+                measure(one.file.path, own, budget_ms),
             )
         )
     return PackageVerification(folder, device, len(package.manifest.files), tuple(found))
+
+
+def _outputs_of(
+    one: PackagedModel, device: Device, classes: int, limits: Mapping[str, Any], events: Events
+) -> _Outputs:
+    """What computes the outputs of a file on the device, for images (n, C, H, W), under a label for progress."""
+
+    def outputs(pixels: NDArray[np.uint8], label: str) -> NDArray[np.float32]:
+        path = one.file.path
+        label = f"{label} by {path.name}"
+        return model_outputs(device, path, one.as_read(pixels), classes, **limits, progress=events, label=label)
+
+    return outputs
 
 
 def _precise(device: Device, one: PackagedModel, runtime: str) -> Device:
@@ -243,7 +254,7 @@ def _compared(
     package: Package,
     one: PackagedModel,
     images: PackageImages | None,
-    outputs: Callable[[NDArray[np.uint8], str], NDArray[np.float32]],
+    outputs: _Outputs,
 ) -> tuple[Agreement, Agreement | None]:
     """The golden image and, where the trained network is at hand, real images: in one process."""
     truth = None if images is None else images.truth
@@ -264,14 +275,11 @@ def _compared(
     return golden, parity
 
 
-def _accuracy(
-    package: Package, images: PackageImages, outputs: Callable[[NDArray[np.uint8], str], NDArray[np.float32]]
-) -> float:
-    """Of the test images, some at a time in memory and on the device."""
+def _accuracy(package: Package, images: Images, outputs: _Outputs) -> float:
+    """Of test images, some at a time in memory and on the device."""
     from hwnas.run.package_images import in_parts
 
-    assert images.test is not None
     tally = Tally(len(package.labels))
-    for part in in_parts(images.test, images_at_once(package.pixels.shape)):
+    for part in in_parts(images, images_at_once(package.pixels.shape)):
         tally.add(outputs(part.pixels, "classifying test images"), part.labels)
     return tally.metrics().accuracy

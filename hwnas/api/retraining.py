@@ -74,7 +74,7 @@ def retrain(
     events, folder, own = Events.of(on_event), RunFolder(Path(run)), RunFolder(Path(out))
     given = {"compute.seed": seed, "train.epochs": epochs}
     config = configuration(
-        configuration_of(folder),
+        configuration_of(folder, events),
         data=None if data is None else str(data),
         budget_ms=None,
         target=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -14,10 +14,8 @@ from hwnas.arch.costs import costs
 from hwnas.arch.network import Network
 from hwnas.backends.model_format import format_of
 from hwnas.backends.torch import export_weights, network_module
-from hwnas.config import Configuration
 from hwnas.data import Dataset
 from hwnas.errors import InputError
-from hwnas.events import Events
 from hwnas.exporting.description import description
 from hwnas.exporting.model_file import Exported, export_model, file_metrics
 from hwnas.files import write_json
@@ -30,6 +28,10 @@ from hwnas.run.schedule import final_recipe
 from hwnas.schema import read_json
 from hwnas.train import checkpoint, evaluate, mixed_precision, resolve, train, training_session
 
+if TYPE_CHECKING:
+    from hwnas.config import Configuration
+    from hwnas.events import Events
+
 Start = Literal["scratch", "weights"]
 
 _SETTABLE = ("data", "train", "compute")
@@ -41,14 +43,14 @@ _KEPT = (
 _FACTS = ("device", "condition", "budget_ms", "predicted_ms")
 
 
-def configuration_of(folder: RunFolder) -> Configuration:
+def configuration_of(folder: RunFolder, events: Events) -> Configuration:
     """What a finished run was asked for, for another training to start from.
 
     Raises:
         InputError: it is no finished run.
     """
     check_finished(folder)
-    return TrainedRun(folder, Events()).config
+    return TrainedRun(folder, events).config
 
 
 def train_again(
@@ -109,10 +111,10 @@ def with_classes(network: Network, classes: int) -> Network:
         InputError: it ends in something else than a classifier.
     """
     name, last = network.ops[-1]
-    if last.output_shape == (classes,):
+    if last.output_shape[0] == classes:
         return network
     changed = Network((*network.ops[:-1], (name, replace(last, cout=classes))), network.reads)
-    if changed.ops[-1][1].output_shape != (classes,):
+    if changed.ops[-1][1].output_shape != (classes, 1, 1):
         raise InputError(f"the network ends in {last}, which has no classes")
     return changed
 
@@ -133,9 +135,11 @@ def _trained(
     """The network with its weights, and the epochs that it took."""
     module = network_module(network)
     if start == "weights":
-        own = module.state_dict()
-        fitting = {name: torch.from_numpy(one) for name, one in run.weights.items() if own[name].shape == one.shape}
-        module.load_state_dict(own | fitting)
+        live = module.state_dict()
+        with torch.no_grad():
+            for name, one in run.weights.items():
+                if live[name].shape == one.shape:
+                    live[name].copy_(torch.from_numpy(one))
     plain = config.changed(search={"init": ""}, train={"minutes": 0.0})
     recipe = final_recipe(plain, len(dataset.train), timed=_untimed)
     device = resolve(config.compute.accelerator)

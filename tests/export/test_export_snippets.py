@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hwnas.arch import space_instance
 from hwnas.backends import npm
 from hwnas.backends.interface import Interface
 from hwnas.backends.model_format import format_of
-from hwnas.backends.weights import random_weights
+from hwnas.backends.parity import trained_like
+from hwnas.backends.torch import export_weights, network_module
 from hwnas.data import image
 from hwnas.data.dataset import Dataset, Images
 from hwnas.data.reading import Reading
@@ -55,7 +57,10 @@ class Written:
         pixels = np.random.default_rng(0).integers(0, 256, (4, channels, 8, 12), dtype=np.uint8)
         part = Images(pixels, np.arange(4))
         data = Dataset("noise", CLASSES, part, part, part, own.mean, own.std, flip=False, reading=Reading(fit))
-        weights = {name: 3 * one for name, one in random_weights(network.graph, 0).items()}
+        torch.manual_seed(0)
+        module = network_module(network)
+        trained_like(module, network, 0)
+        weights = export_weights(module)
         metadata = file_metadata(data, network, own, {})
         self.model = folder / f"model.{suffix}"
         self.model.write_bytes(model_format.model(network, weights, metadata=metadata, interface=own))

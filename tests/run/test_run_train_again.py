@@ -77,7 +77,7 @@ def test_what_would_be_another_search_is_refused(packed_run: Path, images: Path,
     for settings, said in (
         ({"target.budget": "10%"}, "keeps architecture, budget and device of the run, but target.budget was"),
         ({"space.width": 2.0}, "but space.width was"),
-        ({"train.color": 1}, "train.color"),
+        ({"train.color": 1}, "has no option 'color'"),
     ):
         with pytest.raises(InputError, match=said):
             hwnas.retrain(packed_run, tmp_path / "run", settings=settings)

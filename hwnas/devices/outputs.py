@@ -110,7 +110,7 @@ def _take(event: dict[str, Any], part: NDArray[np.float32]) -> int:
         values = np.frombuffer(base64.b64decode(own.values, validate=True), np.float32)
     except (binascii.Error, ValueError) as error:
         raise DeviceError(f"{ANSWER} is no outputs: {error}") from error
-    width = part.shape[1]
+    width = int(part.shape[1])
     left = len(part) - own.first
     if not 0 <= own.first < len(part) or len(values) == 0 or len(values) % width or len(values) > left * width:
         raise InputError(f"an output must have {width} numbers for each image, but there are {len(values)} at once")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hwnas.api.learning import meta_train
     from hwnas.api.model_files import predict, write_report
     from hwnas.api.outcomes import SearchPlan, SearchResult
+    from hwnas.api.retraining import retrain
     from hwnas.api.searches import plan_search, search
     from hwnas.api.tables import adapt_device, profile_device
     from hwnas.api.verification import verify
@@ -74,6 +75,7 @@ __all__ = [
     "plan_search",
     "predict",
     "profile_device",
+    "retrain",
     "search",
     "verify",
     "write_report",
@@ -95,6 +97,7 @@ _HOMES = {
     "plan_search": "api.searches",
     "predict": "api.model_files",
     "profile_device": "api.tables",
+    "retrain": "api.retraining",
     "search": "api.searches",
     "verify": "api.verification",
     "write_report": "api.model_files",

@@ -14,6 +14,7 @@ from hwnas.errors import InputError
 from hwnas.events import Events, OnEvent
 from hwnas.exporting.file_kind import UNWRITTEN, FileKind
 from hwnas.run.export_run import ExportedFile, export_run
+from hwnas.run.package_run import package_run
 from hwnas.run.run_folder import RunFolder
 
 
@@ -24,14 +25,20 @@ class ExportResult:
     Attributes:
         folder: where they lie, with `labels.txt` and `model.json`.
         files: one for each format and precision.
+        package: whether the folder is a package, which has all else that an app needs.
     """
 
     folder: Path
     files: tuple[ExportedFile, ...]
+    package: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
-        return {"folder": str(self.folder), "files": [_facts(one) for one in self.files]}
+        return {
+            "folder": str(self.folder),
+            "package": self.package,
+            "files": [_facts(one) for one in self.files],
+        }
 
     def _repr_html_(self) -> str:
         shown = {one.path.name: f"{one.size_bytes / 1024:.0f} KiB" for one in self.files}
@@ -66,7 +73,9 @@ def export(
     opset: int = OPSET,
     ir_version: Annotated[int, AtLeast0] = 0,
     max_drop: Annotated[float, AtLeast0] | None = None,
+    package: bool = False,
     out: PathArgument | None = None,
+    force: bool = False,
     on_event: OnEvent | Sequence[OnEvent] = (),
 ) -> ExportResult:
     """Write the network of a finished run to files of other formats and precisions, without another search.
@@ -85,11 +94,15 @@ def export(
         providers: nnapi and coreml, for .onnx and .ort files that these take as a whole.
         opset, ir_version: of ONNX; an IR version of 0 is the oldest that goes with the opset, but at least 8.
         max_drop: percentage points of the run's metric that int8 may cost; None is what the run allowed.
-        out: folder to write into; by default `export` in the run's.
+        package: write a package, a folder with all that an app needs: a test image with the scores that are expected,
+            checksums, a README.md and sources in several languages. It is there as a whole or not at all.
+        out: folder to write into; by default `export` in the run's, or `app` for a package.
+        force: whether a package that is there already is replaced.
 
     Raises:
         InputError: no finished run, an unknown format, or a folder with files of somebody else.
-        ExportError: a file computes something else than the network, or int8 costs too much.
+        ExportError: a file computes something else than the network, int8 costs too much, or there is no test image
+            that all files of a package classify right.
         StorageError: a file cannot be written.
     """
     events = Events.of(on_event)
@@ -106,10 +119,17 @@ def export(
         onnx={"--providers": bool(providers), "--opset": opset != OPSET, "--ir-version": ir_version != 0},
         int8={"--max-drop": max_drop is not None},
     )
+    if force and not package:
+        raise InputError(
+            "force replaces packages, but no package is asked for", hint="add --package, or leave out --force"
+        )
     folder = RunFolder(Path(run))
-    target = folder.exports if out is None else Path(out)
-    made = export_run(folder, wanted, target, max_drop=max_drop, events=events)
-    return ExportResult(target, tuple(made))
+    target = (folder.package if package else folder.exports) if out is None else Path(out)
+    if package:
+        made = package_run(folder, wanted, target, max_drop=max_drop, force=force, events=events)
+    else:
+        made = export_run(folder, wanted, target, max_drop=max_drop, events=events)
+    return ExportResult(target, tuple(made), package)
 
 
 def _check_used(wanted: Sequence[FileKind], *, onnx: Mapping[str, bool], int8: Mapping[str, bool]) -> None:

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hwnas.api.arguments import AtLeast0, AtLeast1, Milliseconds, PathArgument, checked
-from hwnas.devices.device import load_device
+from hwnas.devices.device import Device, load_device
 from hwnas.devices.measure_file import MEMORY_GB, STALL_S, Verification, measure_file
 from hwnas.devices.statistic import Statistic
 from hwnas.devices.verdict import MAX_PROCESSES
+from hwnas.errors import InputError
 from hwnas.events import Events, OnEvent
+from hwnas.exporting.manifest import is_package
 from hwnas.latency.known_reference import known_reference
 from hwnas.run.exported import exported_model
 from hwnas.run.model_choice import model_in
+from hwnas.run.verify_package import PackageVerification, verify_package
 
 
 @checked
@@ -35,13 +38,18 @@ def verify(
     percentile: Annotated[int, AtLeast1] = 50,
     processes: Annotated[int, AtLeast1] = MAX_PROCESSES,
     seed: Annotated[int, AtLeast0] = 0,
+    run: PathArgument | None = None,
+    data: PathArgument | None = None,
     on_event: OnEvent | Sequence[OnEvent] = (),
-) -> Verification:
+) -> Verification | PackageVerification:
     """Measure a model file on a device, and tell whether it meets a budget. Random inputs are made up for it.
+
+    Of a package everything is checked: its parts, and of each model file on the device what it makes of the golden
+    image, of images of the run and of the test images, and its latency.
 
     Args:
         model: an .onnx, .ort or .tflite file, whoever made it, or the folder of a finished run: then what is not given
-            is that of the run. Any other folder means the only model in it.
+            is that of the run. Or a package that `hwnas.export` made. Any other folder means the only model in it.
         device: id of a device, or the path of its TOML file; None for this machine.
         budget_ms: milliseconds that one call may take; None measures only.
         sustained_s: seconds to run it without pause after that, to see how it slows down.
@@ -55,34 +63,60 @@ def verify(
             that evicts caches, as in an app that classifies a frame now and then.
         percentile: of the calls, alike; 50 is the median.
         processes: fresh processes that measure it at most; 5 are enough where the budget is not close.
+        run: of a package, the run that it was exported from; None takes the folder above where it is that.
+        data: of a package, images whose test part is classified; None takes those of the run.
 
     Raises:
-        InputError: no model, one that the runtime does not run, or shapes or values that do not fit it.
+        InputError: no model, one that the runtime does not run, or shapes or values that do not fit it; or a package
+            that is damaged, or is not what it says.
         DeviceError: the device cannot be reached, or fails.
     """
     events, path, precision = Events.of(on_event), Path(model), ""
-    if (own := exported_model(path)) is not None:
+    package = is_package(path)
+    if package and (shapes or ranges or inputs is not None):
+        raise InputError("the models of a package read images, not other inputs", hint="name one of its model files")
+    if not package and (run is not None or data is not None):
+        raise InputError(
+            f"run and data are for packages, and {path} is none", hint="hwnas export RUN --package makes one"
+        )
+    if not package and (own := exported_model(path)) is not None:
         path, target, precision = own.path, own.target, own.target.precision
         budget_ms = own.budget_ms if budget_ms is None else budget_ms
         device, runtime, latency = device or target.device, runtime or target.runtime, latency or target.latency
-    else:
-        path = _chosen(path)
-    return measure_file(
+    found = load_device(str(device or "host"))
+
+    def measure(path: Path, device: Device, budget_ms: float | None) -> Verification:
+        return measure_file(
+            path,
+            device,
+            known_reference(events),
+            runtime=runtime,
+            budget_ms=budget_ms,
+            shapes=shapes,
+            ranges=ranges,
+            arrays=Path(inputs) if isinstance(inputs, str | PathLike) else inputs,
+            stall_s=stall_s,
+            memory_gb=memory_gb,
+            statistic=Statistic(latency or "warm", percentile),
+            processes=processes,
+            sustained_s=sustained_s,
+            seed=seed,
+            progress=events,
+        )
+
+    if not package:
+        return measure(_chosen(path), found.with_runtime(precision=precision), budget_ms)
+    return verify_package(
         path,
-        load_device(str(device or "host")).with_runtime(precision=precision),
-        known_reference(events),
+        found,
+        measure,
         runtime=runtime,
         budget_ms=budget_ms,
-        shapes=shapes,
-        ranges=ranges,
-        arrays=Path(inputs) if isinstance(inputs, str | PathLike) else inputs,
+        run=None if run is None else Path(run),
+        data=None if data is None else str(data),
         stall_s=stall_s,
         memory_gb=memory_gb,
-        statistic=Statistic(latency or "warm", percentile),
-        processes=processes,
-        sustained_s=sustained_s,
-        seed=seed,
-        progress=events,
+        events=events,
     )
 
 

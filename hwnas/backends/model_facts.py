@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ def _onnx(path: Path, content: bytes) -> ModelFile:
     constants = {one.name for one in graph.initializer} | {one.values.name for one in graph.sparse_initializer}
     external = {
         entry.value
-        for one in graph.initializer
+        for one in (*_tensors(graph), *_tensors_of(node for own in model.functions for node in own.node))
         if one.data_location == TensorProto.EXTERNAL
         for entry in one.external_data
         if entry.key == "location"
@@ -160,6 +160,23 @@ def _onnx(path: Path, content: bytes) -> ModelFile:
         precision=_one_of(_onnx_precisions(graph)),
         pixels=_pixels({one.key: one.value for one in model.metadata_props}),
     )
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    """All constants of a graph, those of its nodes and of graphs in them included."""
+    yield from graph.initializer
+    for one in graph.sparse_initializer:
+        yield from (one.values, one.indices)
+    yield from _tensors_of(graph.node)
+
+
+def _tensors_of(nodes: Iterable[onnx.NodeProto]) -> Iterator[TensorProto]:
+    for one in (attribute for node in nodes for attribute in node.attribute):
+        yield from (one.t, *one.tensors)
+        for sparse in (one.sparse_tensor, *one.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for graph in ([one.g] if one.HasField("g") else []) + [*one.graphs]:
+            yield from _tensors(graph)
 
 
 def _pixels(metadata: Mapping[str, str]) -> bool:

@@ -20,6 +20,7 @@ from hwnas.cli.profile_command import profile_device
 from hwnas.cli.run_commands import predict, report
 from hwnas.cli.search_command import search
 from hwnas.cli.table_command import table
+from hwnas.cli.train_command import train
 from hwnas.cli.verify_command import verify
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ app.command("meta-train")(meta_train)
 app.command("verify")(verify)
 app.command("predict")(predict)
 app.command("export")(export)
+app.command("train")(train)
 app.command("report")(report)
 app.command("doctor")(doctor)
 app.add_typer(devices, name="devices")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +40,18 @@ def export(
         float | None,
         typer.Option(min=0.0, help="Percentage points that int8 may cost. [default: as the run allowed]"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write into. [default: export, in the run's]")] = None,
+    package: Annotated[
+        bool,
+        typer.Option(
+            "--package",
+            help="With all else that an app needs: a test image with its scores, checksums, README.md, and sources in "
+            "Kotlin, Swift, JavaScript, Python and C++.",
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write into. [default: export, or app for a package, in the run's]")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a package that is there already.")] = False,
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -60,7 +72,9 @@ def export(
         opset=opset,
         ir_version=ir_version,
         max_drop=max_drop,
+        package=package,
         out=out,
+        force=force,
         on_event=console.callbacks(quiet=quiet),
     )
     if json_:
@@ -70,7 +84,8 @@ def export(
     screen = console.out(wide=True)
     console.write(screen, f"[bold]{escape(facts['folder'])}[/]")
     screen.print(_table(facts["files"]))
-    console.write(screen, f"\nNext: hwnas verify {escape(facts['files'][0]['path'])}")
+    upcoming = facts["folder"] if result.package else facts["files"][0]["path"]
+    console.write(screen, f"\nNext: hwnas verify {escape(shlex.quote(upcoming))}")
 
 
 def _names(text: str) -> list[str]:

@@ -28,7 +28,7 @@ _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 @console.verb
 def verify(
     model: Annotated[
-        Path, typer.Argument(help="Model file: .onnx, .ort or .tflite, whoever made it; or the folder of a run.")
+        Path, typer.Argument(help="Model file: .onnx, .ort or .tflite, whoever made it; or a run, or a package.")
     ],
     device: Annotated[
         str,
@@ -68,6 +68,12 @@ def verify(
         int, typer.Option(min=50, max=99, help="Of the calls, which the budget is about; 50 is the median.")
     ] = 50,
     processes: Annotated[int, typer.Option(min=5, help="Fresh processes that measure it at most.")] = 15,
+    run: Annotated[
+        Path | None, typer.Option(help="Of a package, the run that it was made of. [default: the folder above]")
+    ] = None,
+    data: Annotated[
+        str, typer.Option(help="Of a package, images whose test part is classified. [default: those of the run]")
+    ] = "",
     plot: Annotated[Path | None, typer.Option(help="Picture of the sustained run: .png, .svg or .pdf.")] = None,
     seed: options.Seed = 0,
     json_: options.Json = False,
@@ -76,12 +82,16 @@ def verify(
     """Measure a model file on a device, and tell whether it meets a budget.
 
     Random inputs are made up for it. A missed budget is exit code 4, and one that is too close to tell is 9. Of a run
-    the exported model is measured, within the budget and on the device of the run.
+    the exported model is measured, within the budget and on the device of the run. Of a package everything is checked:
+    its parts, and what each model makes of images on the device.
     """
     if is_missing(model):
         raise missing_model(model)
     budget_ms = _milliseconds(budget) if budget else None
     import hwnas
+    from hwnas.cli.package_view import end_package
+    from hwnas.exporting.manifest import is_package
+    from hwnas.run.verify_package import PackageVerification
 
     sustained_s = _seconds(sustained) if sustained else 0.0
     if plot is not None:
@@ -90,6 +100,8 @@ def verify(
         from hwnas.devices.sustained_plot import check_plot  # which loads matplotlib
 
         check_plot(plot)
+        if is_package(model):
+            raise InputError("--plot draws one model, and a package may have several", hint="name one of its models")
     result = hwnas.verify(
         model,
         device=device or None,
@@ -105,8 +117,15 @@ def verify(
         percentile=percentile,
         processes=processes,
         seed=seed,
+        run=run,
+        data=data or None,
         on_event=console.callbacks(quiet=quiet),
     )
+    if isinstance(result, PackageVerification):
+        missed_by = [one for one in (_failure(file.latency) for file in result.files) if one is not None]
+        slowest = min(missed_by, key=lambda one: one.exit_code, default=None)
+        end_package(result, result.failure or slowest, json_=json_)
+        return
     missed = _failure(result)
     interrupted = result.sustained is not None and result.sustained.ended_early == "interrupted"
     code = INTERRUPTED_EXIT_CODE if interrupted else 0 if missed is None else missed.exit_code

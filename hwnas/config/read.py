@@ -53,6 +53,20 @@ def configure(
     return Configuration.model_validate(content) if file is None else _at(file, content, only=not said)
 
 
+def parsed_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Values by place, such as `train.lr`, from texts `section.name=value`, as for `--set`.
+
+    Raises:
+        InputError: a text has another form, there is no such option, or one is set twice.
+    """
+    found: dict[str, Any] = {}
+    for one, value in map(_setting, settings):
+        if one.place in found:
+            raise InputError(f"{one.place} is set twice", hint="leave one of the two out")
+        found[one.place] = value
+    return found
+
+
 def sections_of(path: Path) -> Content:
     """The content of a file by section, not checked any further; that of a run of an earlier version is converted.
 

@@ -27,6 +27,7 @@ _GRACE_S = 10.0  # a program that is silent ends by itself, and is ended from he
 _RUNNER = Path(__file__).with_name("runner.py")
 _AID = Path(__file__).with_name("runner_aid.py")
 _SUSTAINED = Path(__file__).with_name("runner_sustained.py")
+_OUTPUTS = Path(__file__).with_name("runner_outputs.py")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Job:
         inputs: by the name of the model.
         sustained_s: instead of rounds, run the one model without pause for so many seconds; 0 does not.
         slices: into how many slices these are divided.
+        images: instead of rounds, compute what the one model makes of the images in this .npy file; see
+            `hwnas/devices/runner_outputs.py`. There is no reference model then.
     """
 
     models: Mapping[str, Path] = field(default_factory=dict)
@@ -81,27 +84,33 @@ class Job:
     inputs: Mapping[str, Inputs] = field(default_factory=dict)
     sustained_s: float = 0.0
     slices: int = 0
+    images: Path | None = None
 
     @property
     def files(self) -> list[Path]:
-        """The reference model, then the models, then the files of their inputs."""
-        inputs = [one.file for one in self.inputs.values() if one.file is not None]
-        return [] if self.reference is None else [self.reference, *self.models.values(), *inputs]
+        """The reference model, then the models, then the files of their inputs and the images."""
+        beside = [*(one.file for one in self.inputs.values()), self.images]
+        return [path for path in (self.reference, *self.models.values(), *beside) if path is not None]
+
+    @property
+    def work(self) -> Path | None:
+        """The program that does something else than time rounds."""
+        return _SUSTAINED if self.sustained_s else None if self.images is None else _OUTPUTS
 
 
 def python_events(
     transport: Transport, device: Device, job: Job, files: Sequence[str]
 ) -> Generator[dict[str, Any], None, None]:
-    """The events of `hwnas/devices/runner.py` or, sustained, `hwnas/devices/runner_sustained.py`.
+    """The events of `hwnas/devices/runner.py`, or of the job's work, which are copied to the device.
 
-    They are copied to the device. `files` are those of the job there.
+    `files` are those of the job there.
 
     Raises:
         DeviceError, UnreachableError: as `events`, and as the transport.
     """
     assert device.python is not None
-    own = [_SUSTAINED, _RUNNER] if job.sustained_s else [_RUNNER]
-    *programs, aid = transport.put([*own, _AID], lambda steps=1, note="": None)
+    own = [_RUNNER, _AID, *([] if job.work is None else [job.work])]
+    program, aid, *work = transport.put(own, lambda steps=1, note="": None)
     there = dict(zip(job.files, files, strict=True))
     content = {
         "runtime": device.runtime,
@@ -111,7 +120,7 @@ def python_events(
         "session": job.session,
         "web": [ort_web.__file__, str(npm.folder())] if RUNTIMES[device.runtime].in_node else None,
         "models": [[name, there[path]] for name, path in job.models.items()],
-        "reference": files[0] if files else None,
+        "reference": None if job.reference is None else there[job.reference],
         "rounds": job.rounds,
         "first_round": job.first_round,
         "round_ms": job.round_ms,
@@ -127,12 +136,14 @@ def python_events(
         "aid": aid,
         "stall_s": job.stall_s,
         "memory_bytes": job.memory_bytes,
+        "work": work[0] if work else None,
         "sustained_s": job.sustained_s,
         "slices": job.slices,
+        "images": None if job.images is None else there[job.images],
     }
     command = [device.python] if device.transport == "local" else shlex.split(device.python)
     stall_s = job.stall_s + _GRACE_S
-    return events(transport.start([*command, *programs], json.dumps(content).encode(), stall_s=stall_s))
+    return events(transport.start([*command, program], json.dumps(content).encode(), stall_s=stall_s))
 
 
 def events(lines: Generator[bytes, None, None]) -> Generator[dict[str, Any], None, None]:

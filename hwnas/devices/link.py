@@ -8,7 +8,7 @@ import functools
 import re
 import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,14 @@ class Link:
                     ) from error
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def forget(self, paths: Collection[Path]) -> None:
+        """Remove these files from the device, if it is still there and they were copied to it."""
+        names = {there for path, there in self._copied if path in paths}
+        if names:
+            with contextlib.suppress(DeviceError):
+                self._transport.remove(sorted(names))
+            self._copied = {(path, there) for path, there in self._copied if there not in names}
 
     def close(self) -> None:
         """Remove the models that were copied to the device, if it is still there, and leave it."""

@@ -161,9 +161,7 @@ def measure_file(
         InputError: no model, one that the runtime does not run, or shapes or values that do not fit it.
         DeviceError: the device cannot be reached, or fails.
     """
-    for what, limit, least in (("stall_s", stall_s, 1.0), ("memory_gb", memory_gb, LEAST_MEMORY_GB)):
-        if not least <= limit <= 1e6:
-            raise InputError(f"{what} must be from {least:g} to a million, not {limit:g}")
+    check_limits(stall_s, memory_gb)
     file = describe(path)
     device = reader(device, file, runtime)
     values = input_values(file, (ranges or {}) if arrays else pixel_ranges(file, device) | dict(ranges or {}), arrays)
@@ -223,6 +221,17 @@ def measure_file(
             raise _refusal(error, device, file) from error
     at = condition.folder.as_posix()
     return Verification(file, device, at, resolved, taken_as_one, budget_ms, verdict, sustained, values)
+
+
+def check_limits(stall_s: float, memory_gb: float) -> None:
+    """Refuse limits that nothing could run within.
+
+    Raises:
+        InputError: they are that.
+    """
+    for what, limit, least in (("stall_s", stall_s, 1.0), ("memory_gb", memory_gb, LEAST_MEMORY_GB)):
+        if not least <= limit <= 1e6:
+            raise InputError(f"{what} must be from {least:g} to a million, not {limit:g}")
 
 
 def _refusal(error: DeviceError, device: Device, file: ModelFile) -> InputError | DeviceError:

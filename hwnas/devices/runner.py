@@ -5,7 +5,7 @@ Reads one job from stdin:
     {"runtime": "onnxruntime", "threads": 1, "pin": null, "governor": null, "session": null, "web": null,
      "models": [[name, path], ...], "reference": path, "rounds": 7, "first_round": 0, "round_ms": 15.0, "warmup": 2,
      "group": 8, "seed": 0, "singles": false, "cold": 0, "inputs": {}, "aid": path, "stall_s": 120.0,
-     "memory_bytes": null}
+     "memory_bytes": null, "work": null}
 
 "web" is null or, on the host only, the Python file that drives onnxruntime-web in Node and the folder that it is in.
 Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and, where there are models, {"event":
@@ -17,6 +17,7 @@ the job's first round, `reference_us` the worse of the two medians of the refere
 `load` see `OtherWork` in runner_aid.py. With `singles`, a round has "singles_us", the times of single calls; with
 `cold` "cold_us", the times of so many calls that each came after work that evicts caches. `aid` is the path of
 runner_aid.py, which says what `inputs` are, by model, and sees to `stall_s` and `memory_bytes`. An open size is 1.
+`work` is the path of a program that does something else with the models than time rounds of them, or null.
 
 Every round visits the models in a new order, in groups, with the reference model between them, so that a disturbance
 hits a few rounds of many models and is seen, instead of all rounds of one.
@@ -371,7 +372,9 @@ def main() -> int:
     held = alone(job["session"]) if job["session"] else None  # on the host, each sees the other's load instead
     with held or contextlib.nullcontext(), settings(job["pin"], job["governor"]):
         emit(event="hello", **facts(job["pin"]))
-        if job["models"]:
+        if job["models"] and job.get("work"):
+            runpy.run_path(job["work"])["work"](sys.modules[__name__], job)
+        elif job["models"]:
             measure(job)
     emit(event="done")
     return 0

@@ -1,37 +1,22 @@
-"""The program that runs one model without pause: a file that needs what runner.py needs, and that file.
+"""Work of runner.py that runs one model without pause; needs what that needs.
 
-    python runner_sustained.py PATH_OF_RUNNER
-
-Reads the job of runner.py from stdin, with one model and {"sustained_s": 600.0, "slices": 20}, and writes its events.
-Instead of rounds it writes {"event": "reference", "when": "before", "median_us"}, then for every slice
-{"event": "slice", "start_s", "seconds", "median_us", "p90_us", "p99_us", "calls", "load", "temperature_c", "governor",
-"mhz"}, and the reference model again with "after". Every call is timed alone. The reference model does not run in
-between: that would cool the device.
+The job has one model and {"sustained_s": 600.0, "slices": 20}. Instead of rounds it writes {"event": "reference",
+"when": "before", "median_us"}, then for every slice {"event": "slice", "start_s", "seconds", "median_us", "p90_us",
+"p99_us", "calls", "load", "temperature_c", "governor", "mhz"}, and the reference model again with "after". Every call
+is timed alone. The reference model does not run in between: that would cool the device.
 """
 
 from __future__ import annotations
 
 import gc
-import importlib.util
 import os
 import runpy
-import sys
 import time
 from array import array
 from typing import Any, Callable  # noqa: UP035 as Python 3.8 has it
 
 REFERENCE_WINDOWS, REFERENCE_MS, CHUNK_S = 5, 100.0, 1.0
 FREQUENCY = "cpufreq/scaling_cur_freq"
-
-
-def load_runner(path: str) -> Any:
-    """The module runner.py, which lies under another name on a board."""
-    spec = importlib.util.spec_from_file_location("runner", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def state(runner: Any, pin: int | None) -> dict[str, Any]:
@@ -53,8 +38,8 @@ def times_us(sampler: Callable[[int, int, float, int], Any], seconds: float) -> 
     return times
 
 
-def sustain(runner: Any, job: dict[str, Any]) -> None:
-    """Load reference model and model, and run the model for `sustained_s`."""
+def work(runner: Any, job: dict[str, Any]) -> None:
+    """Load reference model and model, and run the model for `sustained_s`; `runner` is the module runner.py."""
     variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     os.environ.update(dict.fromkeys(variables, str(job["threads"])))
     import numpy as np
@@ -116,13 +101,3 @@ def sustain(runner: Any, job: dict[str, Any]) -> None:
         )
         begun, left = now, job["sustained_s"] - (now - start)
     reference_time("after")
-
-
-def main() -> int:
-    runner = load_runner(sys.argv[1])
-    runner.measure = lambda job: sustain(runner, job)
-    return int(runner.main())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The folder in a run's that `hwnas export` writes into, and what of it is hwnas's own."""
+"""The folders in a run's that `hwnas export` writes into, and what of them is hwnas's own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from hwnas.files import remove_leftovers, sha256_of, storage_errors
+from hwnas.errors import InputError
+from hwnas.files import remove_folder, remove_leftovers, sha256_of, storage_errors
 from hwnas.report.run_files import optional
 from hwnas.schema import read_json
 
-EXPORT = "export"
+EXPORT, PACKAGE = "export", "app"
 _MODEL = re.compile(r"model(-[a-z0-9]+)?\.(onnx|tflite|ort)")
 
 
@@ -38,6 +39,20 @@ def remove_exported(folder: Path) -> None:
     remove_leftovers(folder)
     with suppress(OSError):
         folder.rmdir()
+
+
+def remove_package(folder: Path) -> None:
+    """Remove a package; one with files of others in it, a symbolic link and any other folder stay.
+
+    Raises:
+        StorageError: a file cannot be removed.
+    """
+    from hwnas.exporting import manifest
+
+    if manifest.is_package(folder):
+        with suppress(InputError):
+            manifest.check_replaceable(folder, force=True)
+            remove_folder(folder)
 
 
 def _remove(path: Path) -> None:

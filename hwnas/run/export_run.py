@@ -76,7 +76,20 @@ def export_run(
     """
     check_finished(folder)
     _check_out(out, [*(one.name for one in kinds), folder.labels.name, NAME])
-    run = _Run(folder, events)
+    run = TrainedRun(folder, events)
+    made = made_files(run, kinds, out, max_drop, events)
+    write_made(run, made, out)
+    return [one for _, one in made]
+
+
+def made_files(
+    run: TrainedRun, kinds: Sequence[FileKind], out: Path, max_drop: float | None, events: Events
+) -> list[tuple[bytes, ExportedFile]]:
+    """The content of a file of each kind that is to go into the folder `out`; nothing is written.
+
+    Raises:
+        ExportError: as `export_run`.
+    """
     made = []
     with events.track("exporting", len(kinds)) as advance:
         for kind in kinds:
@@ -85,15 +98,26 @@ def export_run(
             except ExportError as error:
                 raise ExportError(f"{kind.name}: {error}; no file was written", hint=error.hint) from error
             advance()
+    return made
+
+
+def write_made(run: TrainedRun, made: Sequence[tuple[bytes, ExportedFile]], out: Path) -> dict[str, Any]:
+    """Write the files, `labels.txt` and `model.json` into a folder, and tell what the latter says.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
     for content, one in made:
-        write_bytes(one.path, content)
-    write_text(out / folder.labels.name, "".join(f"{name}\n" for name in run.reader.names))
-    weights = sha256_of(folder.weights)
+        write_bytes(out / one.path.name, content)
+    write_text(out / run.folder.labels.name, "".join(f"{name}\n" for name in run.reader.names))
+    weights = sha256_of(run.folder.weights)
     own = description(
-        [one.path for _, one in made], {one.path.name: one.int8.to_json() for _, one in made if one.int8 is not None}
+        [out / one.path.name for _, one in made],
+        {one.path.name: one.int8.to_json() for _, one in made if one.int8 is not None},
     )
-    write_json(out / NAME, own | {"weights": weights, "files": _earlier(out, weights) | own["files"]})
-    return [one for _, one in made]
+    whole = own | {"weights": weights, "files": _earlier(out, weights) | own["files"]}
+    write_json(out / NAME, whole)
+    return whole
 
 
 def check_finished(folder: RunFolder) -> None:
@@ -162,7 +186,7 @@ class _Architecture:
     network: list[dict[str, Any]]
 
 
-class _Run:
+class TrainedRun:
     """A finished run: its network, and how images become what that reads.
 
     Raises:
@@ -170,7 +194,7 @@ class _Run:
     """
 
     def __init__(self, folder: RunFolder, events: Events) -> None:
-        self._folder, self._events = folder, events
+        self.folder, self._events = folder, events
         self.network = Network.from_json(read_json_as(folder.architecture, _Architecture, hint=_AGAIN).network)
         tensors, _ = checkpoint.load(folder.weights, hint=_AGAIN)
         self.weights = {name: tensor.numpy() for name, tensor in tensors.items()}
@@ -186,8 +210,8 @@ class _Run:
     @cached_property
     def config(self) -> Configuration:
         """Of a run for several budgets it lies in the folder above."""
-        own = self._folder.config
-        return load_configuration(own if own.is_file() else RunFolder(self._folder.path.resolve().parent).config)
+        own = self.folder.config
+        return load_configuration(own if own.is_file() else RunFolder(self.folder.path.resolve().parent).config)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -225,7 +249,7 @@ class _Run:
             return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8), False
 
 
-def _made(run: _Run, kind: FileKind, out: Path, max_drop: float | None) -> tuple[bytes, ExportedFile]:
+def _made(run: TrainedRun, kind: FileKind, out: Path, max_drop: float | None) -> tuple[bytes, ExportedFile]:
     """The content of one file, and what is known of it."""
     reader, model_format = run.reader, kind.model_format()
     interface = kind.interface(reader.mean, reader.std)

@@ -16,7 +16,7 @@ from hwnas.events import Event
 from hwnas.files import open_to_append, remove_folder, remove_leftovers, storage_errors, write_json
 from hwnas.locks import held
 from hwnas.run import run_marker
-from hwnas.run.export_folder import EXPORT, remove_exported
+from hwnas.run.export_folder import EXPORT, PACKAGE, remove_exported, remove_package
 from hwnas.schema import json_as, lines_of, one_of, read_json_as
 
 
@@ -98,6 +98,11 @@ class RunFolder:
     def exports(self) -> Path:
         """The folder of files that the run is exported to afterwards."""
         return self.path / EXPORT
+
+    @property
+    def package(self) -> Path:
+        """The folder of a package of the run for apps."""
+        return self.path / PACKAGE
 
     @property
     def exported(self) -> Path:
@@ -300,6 +305,7 @@ class RunFolder:
                 with storage_errors(path):
                     path.unlink(missing_ok=True)
         remove_exported(self.exports)
+        remove_package(self.package)
         if self.state.is_dir() and not self.state.is_symlink():
             for path in self.state.iterdir():
                 if path.name != "lock":

@@ -1,0 +1,75 @@
+"""`hwnas train`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from hwnas.asked_paths import source_path
+from hwnas.cli import console, options
+from hwnas.cli.run_commands import RunPath
+from hwnas.errors import InputError
+
+
+@console.verb
+def train(
+    run: RunPath,
+    out: Annotated[Path, typer.Option(help="Run directory to write.")],
+    data: Annotated[
+        str, typer.Option(help="Other images of the same channels, as for hwnas search. [default: those of the run]")
+    ] = "",
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed. [default: that of the run]")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of the training. [default: follows the data]")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="SECTION.NAME=VALUE",
+            help="Any option of data, train or compute, such as train.lr=0.004; several times.",
+        ),
+    ] = None,
+    start: Annotated[str, typer.Option(help="scratch: random weights; weights: those of the run.")] = "scratch",
+    force: Annotated[bool, typer.Option("--force", help="Replace a run that is in --out.")] = False,
+    json_: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train the architecture of a finished run again, without another search, and export it.
+
+    On other images, with another seed, or by another recipe. Its latency is that of the architecture, and is not
+    measured again.
+    """
+    from hwnas.config.read import parsed_settings
+
+    settings = parsed_settings(set_ or [])
+    if data:
+        source_path(data)
+    if start not in ("scratch", "weights"):
+        raise InputError(f"--start {start!r} is neither scratch nor weights", hint="--start weights")
+    import hwnas
+
+    result = hwnas.retrain(
+        run,
+        out,
+        data=data or None,
+        seed=seed,
+        epochs=epochs,
+        settings=settings,
+        start=start,  # type: ignore[arg-type]
+        force=force,
+        on_event=console.callbacks(quiet=quiet),
+    )
+    if json_:
+        console.print_json(result.to_json())
+        return
+    facts = result.facts
+    lines = [
+        ("model", str(result.model)),
+        ("test", f"accuracy {result.accuracy:.4f} on {facts['accuracy']['test_images']} images"),
+        ("training", f"{facts['epochs']} epochs from {facts['trained_from']}, {facts['seconds']:.0f} s in all"),
+    ]
+    console.print_facts(lines)
+    console.write(console.out(), f"\nNext: hwnas verify {escape(shlex.quote(str(result.run)))}")

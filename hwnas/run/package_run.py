@@ -1,0 +1,110 @@
+"""A finished run as a package: model files, and all that an app needs to use them rightly and to check that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hwnas import __version__
+from hwnas.errors import InputError
+from hwnas.events import Events
+from hwnas.exporting import manifest
+from hwnas.exporting.file_kind import FileKind
+from hwnas.exporting.golden import ScoredFile, choose_golden, golden_files
+from hwnas.exporting.manifest import Tested
+from hwnas.exporting.model_file import file_metrics
+from hwnas.exporting.package_readme import NAME as README
+from hwnas.exporting.package_readme import RunFacts, package_readme
+from hwnas.exporting.snippets import FOLDER as SNIPPETS
+from hwnas.exporting.snippets import snippets
+from hwnas.files import replacing_folder, sha256_of, user_path, write_bytes, write_json, write_text
+from hwnas.report.run_files import number, read_result
+from hwnas.run import run_marker
+from hwnas.run.export_run import ExportedFile, TrainedRun, check_finished, made_files, write_made
+from hwnas.run.run_folder import RunFolder
+
+
+def package_run(
+    folder: RunFolder,
+    kinds: Sequence[FileKind],
+    out: Path,
+    *,
+    max_drop: float | None = None,
+    force: bool = False,
+    events: Events,
+) -> list[ExportedFile]:
+    """Write a package into a folder of its own, which is there as a whole or not at all.
+
+    Args:
+        max_drop: as in `export_run`.
+        force: whether a package that is there is replaced.
+
+    Raises:
+        InputError: as `export_run`, the images of the run are not there any more, or the folder is somebody else's.
+        ExportError: as `export_run`, or there is no test image that all files classify right.
+        StorageError: a file cannot be written.
+    """
+    check_finished(folder)
+    if run_marker.is_run(out):
+        raise InputError(f"{out} is the folder of a run, whose files are kept as they are", hint="choose another --out")
+    manifest.check_replaceable(out, force=force)
+    run = TrainedRun(folder, events)
+    dataset = run.dataset
+    made = made_files(run, kinds, out, max_drop, events)
+    scored = {one.path.name: _scored(content, one) for content, one in made}
+    tested = {}
+    with events.track("classifying the test images", len(made)) as advance:
+        for content, one in made:
+            found = file_metrics(one.kind.model_format(), content, dataset, dataset.test)
+            tested[one.path.name] = Tested(found.n, found.accuracy)
+            advance()
+    golden = golden_files(choose_golden(scored, dataset.test), scored, dataset.classes)
+    image = next(iter(golden))
+    with replacing_folder(out) as part:
+        described = write_made(run, made, part)
+        _write(part, golden)
+        sources = snippets(described["files"], folder.labels.name)
+        for one_snippet, (text, _) in sources.items():
+            write_text(part / SNIPPETS / one_snippet.name, text)
+        facts = _facts(folder, run.config.data.source)
+        text = package_readme(described, facts, tested, sources, labels=folder.labels.name, golden=image)
+        write_text(part / README, text)
+        whole = manifest.content_of(
+            manifest.listed(part),
+            hwnas_version=__version__,
+            weights=sha256_of(folder.weights),
+            budget_ms=facts.budget_ms,
+            split_seed=run.config.compute.seed,
+            tested=tested,
+        )
+        write_json(part / manifest.NAME, whole)
+    return [one for _, one in made]
+
+
+def _scored(content: bytes, one: ExportedFile) -> ScoredFile:
+    return ScoredFile(content, one.kind.model_format().run, one.interface.output, one.kind.precision)
+
+
+def _write(folder: Path, files: Mapping[str, Any]) -> None:
+    """Bytes as they are, everything else as JSON."""
+    for name, content in files.items():
+        if isinstance(content, bytes):
+            write_bytes(folder / name, content)
+        else:
+            write_json(folder / name, content)
+
+
+def _facts(folder: RunFolder, source: str) -> RunFacts:
+    """What `result.json` says, as far as it can be relied upon."""
+    result = read_result(folder)
+    budget_ms = number(result, "budget_ms")
+    runtime, precision = (str(result.get(name, "")) for name in ("runtime", "precision"))
+    return RunFacts(
+        data=user_path(source).name,
+        model=f"a file in {precision} for {runtime}",
+        budget_ms=budget_ms if budget_ms is not None and budget_ms > 0 else None,
+        measured_ms=number(result, "measured_ms", "judged"),
+        device=str(result.get("device", "")),
+        condition=str(result.get("condition", "")),
+    )

@@ -1,0 +1,104 @@
+"""A run's architecture trained again: what stays, what changes, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from package_files import command, onnx_scores
+from PIL import Image
+
+import hwnas
+from hwnas.errors import InputError
+from hwnas.train import checkpoint
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    return {name: one.numpy() for name, one in checkpoint.load(run / "weights.safetensors")[0].items()}
+
+
+def two_classes(root: Path, channels: int = 3) -> Path:
+    """Light and dark images."""
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 60), ("light", 200)):
+        (root / name).mkdir(parents=True)
+        for index in range(12):
+            pixels = np.clip(rng.normal(level, 30, (10, 10, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels if channels == 3 else pixels[..., 0]).save(root / name / f"{index}.png")
+    return root
+
+
+def test_another_seed_gives_another_network_of_the_same_architecture(
+    packed_run: Path, images: Path, tmp_path: Path
+) -> None:
+    done = command("train", packed_run, "--out", tmp_path / "a", "--seed", 5, "--epochs", 3, "--json")
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)
+    assert (facts["seed"], facts["epochs"], facts["trained_from"], facts["verdict"]) == (
+        5,
+        3,
+        "scratch",
+        "not measured",
+    )
+    before, after = (json.loads((one / "architecture.json").read_text()) for one in (packed_run, tmp_path / "a"))
+    assert before == after
+    assert facts["budget_ms"] == json.loads((packed_run / "result.json").read_text())["budget_ms"]
+    own, other = weights(packed_run), weights(tmp_path / "a")
+    assert own.keys() == other.keys()
+    assert any(not np.allclose(own[name], other[name]) for name in own)
+    test = hwnas.load_dataset(str(images), resolution=8, seed=5).test
+    right = (onnx_scores(tmp_path / "a" / "model.onnx", test.pixels).argmax(1) == test.labels).mean()
+    assert facts["accuracy"]["test"] == pytest.approx(right)
+    again = hwnas.retrain(packed_run, tmp_path / "b", seed=5, epochs=3)
+    assert again.model.read_bytes() == (tmp_path / "a" / "model.onnx").read_bytes()
+    assert {path.name for path in hwnas.export(tmp_path / "a", formats="tflite").folder.iterdir()} == {
+        *("model.tflite", "labels.txt", "model.json")
+    }
+    assert len(hwnas.predict(tmp_path / "a", images / "red")) == 20
+
+
+def test_other_images_may_have_other_classes(packed_run: Path, tmp_path: Path) -> None:
+    data = two_classes(tmp_path / "light-and-dark")
+    found = hwnas.retrain(packed_run, tmp_path / "run", data=data, start="weights", settings={"train.epochs": 2})
+    assert found.facts["trained_from"] == "weights"
+    assert (tmp_path / "run" / "labels.txt").read_text().splitlines() == ["dark", "light"]
+    own, other = weights(packed_run), weights(tmp_path / "run")
+    assert [name for name in own if own[name].shape != other[name].shape]
+    assert json.loads((tmp_path / "run" / "model.json").read_text())["files"]["model.onnx"]["output"]["shape"] == [1, 2]
+    assert found.accuracy > 0.5
+    once = hwnas.retrain(tmp_path / "run", tmp_path / "again", start="weights", epochs=1)
+    assert json.loads((once.run / "result.json").read_text())["data"] == str(data)
+
+
+def test_what_would_be_another_search_is_refused(packed_run: Path, images: Path, tmp_path: Path) -> None:
+    for settings, said in (
+        ({"target.budget": "10%"}, "keeps architecture, budget and device of the run, but target.budget was"),
+        ({"space.width": 2.0}, "but space.width was"),
+        ({"train.color": 1}, "has no option 'color'"),
+    ):
+        with pytest.raises(InputError, match=said):
+            hwnas.retrain(packed_run, tmp_path / "run", settings=settings)
+    with pytest.raises(InputError, match="is the run itself"):
+        hwnas.retrain(packed_run, packed_run, force=True)
+    with pytest.raises(InputError, match="images of 3 channels, not of 1"):
+        hwnas.retrain(packed_run, tmp_path / "run", data="digits")
+    assert not (tmp_path / "run").exists()
+    own = Path(shutil.copytree(packed_run, tmp_path / "own"))
+    with pytest.raises(InputError, match="holds a run already"):
+        hwnas.retrain(packed_run, own, epochs=1)
+    assert weights(own).keys() == weights(packed_run).keys()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "text").write_text("mine")
+    with pytest.raises(InputError, match="holds files and is no run"):
+        hwnas.retrain(packed_run, tmp_path / "mine", epochs=1, force=True)
+    for words, said in (
+        (["--start", "zero"], "neither scratch nor weights"),
+        (["--set", "train.lr=1", "--set", "train.lr=2"], "train.lr is set twice"),
+        (["--set", "lr"], "takes section.name=value"),
+        (["--data", str(tmp_path / "missing")], "neither a built-in data set"),
+    ):
+        done = command("train", packed_run, "--out", tmp_path / "run", *words)
+        assert (done.exit_code, said in " ".join(done.stderr.split())) == (2, True), done.output

@@ -303,7 +303,7 @@ class Falling:
         return type("Metrics", (), {"value": lambda self, metric: value})()
 
 
-def test_a_file_that_the_runtime_refuses_does_not_do() -> None:
+def test_a_file_that_the_runtime_refuses_does_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts as the dearest, and the others are tried; where none is left, all are named."""
     weights = sound()
     data = dataset(weights)
@@ -325,12 +325,11 @@ def test_a_file_that_the_runtime_refuses_does_not_do() -> None:
     assert [one.refused for one in found.tried] == [True, True, False]
     assert found.tried[0].to_json()["val_drop"] is None
     assert str(found.tried[0]) == "per-channel, min-max: refused"
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ExportError, match="no int8 file of the network runs"):
-        patch.setattr(int8, "tuned_weights", lambda network, weights, *_, **__: weights)
-        int8_file(
-            dataclasses.replace(picky, model_format=dataclasses.replace(own.model_format, opened=never(own))),
-            Quantising(data),
-        )
+    monkeypatch.setattr(int8, "tuned_weights", lambda network, weights, *_, **__: weights)
+    none = dataclasses.replace(own, model_format=dataclasses.replace(own.model_format, opened=never(own)))
+    with pytest.raises(ExportError, match="no int8 file of the network runs") as caught:
+        int8_file(none, Quantising(data))
+    assert str(caught.value).count("refused") == 2 * (4 + most_floats(4))
 
 
 def never(own: Source) -> Any:
@@ -368,8 +367,8 @@ def module_of(weights: Weights) -> Any:
 
 
 def test_a_network_in_training_computes_nearly_what_its_int8_file_computes() -> None:
-    """Against the file that ONNX Runtime's quantiser makes of the same weights, which rounds its input as well."""
-    weights = sound()
+    """Against the file that ONNX Runtime's quantiser makes of the same weights, which eight bits cannot hold."""
+    weights = broken("second")
     data = dataset(weights)
     inputs = to_input(torch.from_numpy(data.train.pixels), data.mean, data.std).contiguous()
     module = module_of(weights)
@@ -386,8 +385,8 @@ def test_a_network_in_training_computes_nearly_what_its_int8_file_computes() -> 
     assert model_format.quantize is not None
     content = model_format.quantize(model_format.model(NETWORK, weights), inputs.numpy())
     file = model_format.run(content, inputs.numpy())
-    assert np.abs(exact - file).mean() > 0.01
-    assert np.abs(found - file).mean() < 0.4 * np.abs(exact - file).mean()
+    assert np.abs(exact - file).mean() > 1
+    assert np.abs(found - file).mean() < 0.1
 
 
 def test_all_weights_learn_and_keep_their_names() -> None:

@@ -150,16 +150,16 @@ def sound(seed: int = 1) -> dict[str, Any]:
     return telling_apart(export_weights(module))
 
 
-def broken(name: str) -> dict[str, Any]:
+def broken(name: str, factor: float = 1e3) -> dict[str, Any]:
     """The same, with one layer that eight bits cannot hold, whatever their scales.
 
     The op before it has a channel that is always zero; all channels of the layer read it with a weight so large that
-    all other weights are rounded to zero beside it.
+    all other weights are rounded to zero beside it; with a smaller factor, to few levels.
     """
     weights, names = sound(), [one for one, _ in NETWORK.ops]
     before = names[names.index(name) - 1]
     weights[f"{before}.conv.norm.bias"][0] = -1e3
-    weights[f"{name}.conv.weight"][:, 0] = 1e3 * np.abs(weights[f"{name}.conv.weight"]).max()
+    weights[f"{name}.conv.weight"][:, 0] = factor * np.abs(weights[f"{name}.conv.weight"]).max()
     return telling_apart(weights)
 
 
@@ -410,26 +410,24 @@ def test_activations_that_are_computed_with_a_layer_are_rounded_behind_it() -> N
 
 
 def test_a_training_for_int8_recovers_and_is_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network with a channel so loud that eight bits leave little for all others."""
-    monkeypatch.setattr(quantise_aware, "_STEPS", 60)
-    weights = sound()
-    weights["first.conv.norm.weight"][0] *= 1000
-    data = dataset(telling_apart(weights), 240)
+    """A layer of which eight bits leave three or four is trained to live with them."""
+    monkeypatch.setattr(quantise_aware, "_STEPS", 80)
+    weights = broken("second", 15.0)
+    data = dataset(weights, 240)
 
     def right(weights: Weights) -> float:
         own = source(weights, data)
-        assert own.model_format.calibrate is not None
-        made = own.model_format.calibrate(own.content, data.train.pixels)
-        content = made.quantised(Setting(False, "min-max"))
+        assert own.model_format.quantize is not None
+        content = own.model_format.quantize(own.content, data.train.pixels)
         return float(int8.file_metrics(own.model_format, content, data, data.val).accuracy)
 
     options: Any = {"metric": "accuracy", "seed": 0, "device": torch.device("cpu"), "progress": Silent()}
     found = [quantise_aware.tuned_weights(NETWORK, weights, data, **options) for _ in range(2)]
-    assert all((found[0][name] == found[1][name]).all() for name in weights)
     assert found[0].keys() == weights.keys()
+    assert all((found[0][name] == found[1][name]).all() for name in weights)
     before, after = right(weights), right(found[0])
-    assert before < 0.9
-    assert after > before + 0.4 * (1 - before)
+    assert before < 0.7
+    assert after > before + 0.1
 
 
 @given(st.integers(2, 200_000), st.sampled_from([32, 224]))

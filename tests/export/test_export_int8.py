@@ -367,8 +367,8 @@ def module_of(weights: Weights) -> Any:
 
 
 def test_a_network_in_training_computes_nearly_what_its_int8_file_computes() -> None:
-    """Against the file that ONNX Runtime's quantiser makes of the same weights, which eight bits cannot hold."""
-    weights = broken("second")
+    """Against the file that ONNX Runtime's quantiser makes of the same weights, which eight bits hold badly."""
+    weights = broken("second", 15.0)
     data = dataset(weights)
     inputs = to_input(torch.from_numpy(data.train.pixels), data.mean, data.std).contiguous()
     module = module_of(weights)
@@ -385,8 +385,8 @@ def test_a_network_in_training_computes_nearly_what_its_int8_file_computes() -> 
     assert model_format.quantize is not None
     content = model_format.quantize(model_format.model(NETWORK, weights), inputs.numpy())
     file = model_format.run(content, inputs.numpy())
-    assert np.abs(exact - file).mean() > 1
-    assert np.abs(found - file).mean() < 0.1
+    assert np.abs(exact - file).mean() > 0.5
+    assert np.abs(found - file).mean() < 0.2 * np.abs(exact - file).mean()
 
 
 def test_all_weights_learn_and_keep_their_names() -> None:

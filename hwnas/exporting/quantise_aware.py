@@ -18,7 +18,7 @@ from hwnas.train import Recipe, train
 from hwnas.train.evaluate import evaluated_at_once
 
 _STEPS, _EPOCHS, _BATCH = 300, 3, 32
-_RATE, _WARMUP = 0.05, 0.1  # of the usual rate, of the epochs
+_RATE, _WARMUP = 0.1, 0.1  # of the usual rate, of the epochs
 
 
 def tuned_weights(

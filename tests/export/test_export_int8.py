@@ -150,16 +150,16 @@ def sound(seed: int = 1) -> dict[str, Any]:
     return telling_apart(export_weights(module))
 
 
-def broken(name: str) -> dict[str, Any]:
+def broken(name: str, factor: float = 1e3) -> dict[str, Any]:
     """The same, with one layer that eight bits cannot hold, whatever their scales.
 
     The op before it has a channel that is always zero; all channels of the layer read it with a weight so large that
-    all other weights are rounded to zero beside it.
+    all other weights are rounded to zero beside it; with a smaller factor, to few levels.
     """
     weights, names = sound(), [one for one, _ in NETWORK.ops]
     before = names[names.index(name) - 1]
     weights[f"{before}.conv.norm.bias"][0] = -1e3
-    weights[f"{name}.conv.weight"][:, 0] = 1e3 * np.abs(weights[f"{name}.conv.weight"]).max()
+    weights[f"{name}.conv.weight"][:, 0] = factor * np.abs(weights[f"{name}.conv.weight"]).max()
     return telling_apart(weights)
 
 
@@ -303,7 +303,7 @@ class Falling:
         return type("Metrics", (), {"value": lambda self, metric: value})()
 
 
-def test_a_file_that_the_runtime_refuses_does_not_do() -> None:
+def test_a_file_that_the_runtime_refuses_does_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts as the dearest, and the others are tried; where none is left, all are named."""
     weights = sound()
     data = dataset(weights)
@@ -325,12 +325,11 @@ def test_a_file_that_the_runtime_refuses_does_not_do() -> None:
     assert [one.refused for one in found.tried] == [True, True, False]
     assert found.tried[0].to_json()["val_drop"] is None
     assert str(found.tried[0]) == "per-channel, min-max: refused"
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ExportError, match="no int8 file of the network runs"):
-        patch.setattr(int8, "tuned_weights", lambda network, weights, *_, **__: weights)
-        int8_file(
-            dataclasses.replace(picky, model_format=dataclasses.replace(own.model_format, opened=never(own))),
-            Quantising(data),
-        )
+    monkeypatch.setattr(int8, "tuned_weights", lambda network, weights, *_, **__: weights)
+    none = dataclasses.replace(own, model_format=dataclasses.replace(own.model_format, opened=never(own)))
+    with pytest.raises(ExportError, match="no int8 file of the network runs") as caught:
+        int8_file(none, Quantising(data))
+    assert str(caught.value).count("refused") == 2 * (4 + most_floats(4))
 
 
 def never(own: Source) -> Any:
@@ -368,8 +367,8 @@ def module_of(weights: Weights) -> Any:
 
 
 def test_a_network_in_training_computes_nearly_what_its_int8_file_computes() -> None:
-    """Against the file that ONNX Runtime's quantiser makes of the same weights, which rounds its input as well."""
-    weights = sound()
+    """Against the file that ONNX Runtime's quantiser makes of the same weights, which eight bits hold badly."""
+    weights = broken("second", 15.0)
     data = dataset(weights)
     inputs = to_input(torch.from_numpy(data.train.pixels), data.mean, data.std).contiguous()
     module = module_of(weights)
@@ -386,8 +385,8 @@ def test_a_network_in_training_computes_nearly_what_its_int8_file_computes() -> 
     assert model_format.quantize is not None
     content = model_format.quantize(model_format.model(NETWORK, weights), inputs.numpy())
     file = model_format.run(content, inputs.numpy())
-    assert np.abs(exact - file).mean() > 0.01
-    assert np.abs(found - file).mean() < 0.4 * np.abs(exact - file).mean()
+    assert np.abs(exact - file).mean() > 0.5
+    assert np.abs(found - file).mean() < 0.2 * np.abs(exact - file).mean()
 
 
 def test_all_weights_learn_and_keep_their_names() -> None:
@@ -411,26 +410,24 @@ def test_activations_that_are_computed_with_a_layer_are_rounded_behind_it() -> N
 
 
 def test_a_training_for_int8_recovers_and_is_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network with a channel so loud that eight bits leave little for all others."""
-    monkeypatch.setattr(quantise_aware, "_STEPS", 60)
-    weights = sound()
-    weights["first.conv.norm.weight"][0] *= 1000
-    data = dataset(telling_apart(weights), 240)
+    """A layer of which eight bits leave three or four is trained to live with them."""
+    monkeypatch.setattr(quantise_aware, "_STEPS", 80)
+    weights = broken("second", 15.0)
+    data = dataset(weights, 240)
 
     def right(weights: Weights) -> float:
         own = source(weights, data)
-        assert own.model_format.calibrate is not None
-        made = own.model_format.calibrate(own.content, data.train.pixels)
-        content = made.quantised(Setting(False, "min-max"))
+        assert own.model_format.quantize is not None
+        content = own.model_format.quantize(own.content, data.train.pixels)
         return float(int8.file_metrics(own.model_format, content, data, data.val).accuracy)
 
     options: Any = {"metric": "accuracy", "seed": 0, "device": torch.device("cpu"), "progress": Silent()}
     found = [quantise_aware.tuned_weights(NETWORK, weights, data, **options) for _ in range(2)]
-    assert all((found[0][name] == found[1][name]).all() for name in weights)
     assert found[0].keys() == weights.keys()
+    assert all((found[0][name] == found[1][name]).all() for name in weights)
     before, after = right(weights), right(found[0])
-    assert before < 0.9
-    assert after > before + 0.4 * (1 - before)
+    assert before < 0.7
+    assert after > before + 0.1
 
 
 @given(st.integers(2, 200_000), st.sampled_from([32, 224]))

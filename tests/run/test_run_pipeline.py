@@ -348,7 +348,7 @@ def float_probabilities(folder: RunFolder, data: Dataset) -> np.ndarray:
     """Of the test images, by torch."""
     network = Network.from_json(json.loads(folder.architecture.read_text())["network"])
     module = network_module(network).eval()
-    module.load_state_dict(checkpoint.load(folder.weights)[0])
+    module.load_state_dict(checkpoint.load(folder.weights)[0], strict=False)
     with torch.inference_mode():
         return module(to_input(torch.from_numpy(data.test.pixels), data.mean, data.std)).softmax(1).numpy()
 

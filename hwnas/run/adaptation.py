@@ -88,18 +88,6 @@ def distil_steps(left_s: float, times: StepTimes, cut: float) -> int:
     return steps if steps >= _FEWEST_DISTIL_STEPS else 0
 
 
-def adapted_s(left_s: float, head_s: float, times: StepTimes, cut: float) -> tuple[float, float]:
-    """Seconds for the head of a parent, and for its options and their scores, of those that are left.
-
-    Args:
-        head_s: that the features of all train images take.
-        cut: see `hwnas.run.parent_cut`.
-    """
-    head_s = min((_HEAD_SHARE if cut else _IDLE_HEAD_SHARE) * left_s, head_s)
-    left_s -= head_s
-    return head_s, distil_steps(left_s, times, cut) * times.distil_s + _SCORE_SHARE * left_s if cut else 0.0
-
-
 def affordable_adaptation(
     usual: Adaptation, left_s: float, times: StepTimes, *, train_images: int, cut: float = 1.0
 ) -> Adaptation:
@@ -131,3 +119,13 @@ def affordable_adaptation(
         score_images=max(_FEWEST_SCORE_IMAGES, images),
         compared_images=compared if compared >= _FEWEST_COMPARED else 0,
     )
+
+
+def adapting_s(adaptation: Adaptation, times: StepTimes, *, scores: bool) -> float:
+    """Seconds that the distillation and the scores of replacements take.
+
+    Args:
+        scores: whether replacements are scored.
+    """
+    images = scores * adaptation.score_images * _SCORE_STEPS / adaptation.batch_size
+    return times.distil_s * (adaptation.steps + images)

@@ -15,7 +15,7 @@ from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import images_a_score
 from hwnas.parents.distil import distil_memory
 from hwnas.parents.frozen import MOST_IMAGES
-from hwnas.run.adaptation import StepTimes, adapted_s, usual_adaptation
+from hwnas.run.adaptation import StepTimes, adapting_s, affordable_adaptation, usual_adaptation
 from hwnas.run.adaptation_work import AdaptationWork
 from hwnas.run.clock import Clock, ending_s
 from hwnas.run.latency_stage import measuring_s
@@ -148,11 +148,10 @@ class Guesser:
         images, val_images, budgets = len(dataset.train), len(dataset.val), len(plan.budgets)
         measuring, end_s = measuring_s(plan), self._end_s(config)
         left_s = Clock(minutes, earlier_s=self._spent_s + measuring).left_s(end_s)
-        head_s, adapting_s = self._adapting_s(config, left_s)
-        left_s = max(0.0, left_s - head_s - adapting_s)
+        head_s, options_s, compared = self._adapting_s(config, left_s)
+        left_s = max(0.0, left_s - head_s - options_s)
         epoch_s = images * self._image_s
         step = options_a_step(plan.space, plan.strategy) * epoch_s
-        idle = {"compared_images": 0} if plan.parent is not None and not self._cut else {}
 
         def search_epoch_s(settings: SearchSettings) -> tuple[float, float]:
             further = 1.0 / settings.arch_every if plan.strategy.relaxation is not None else 0.0
@@ -167,7 +166,7 @@ class Guesser:
             epoch_s=search_epoch_s,
             budgets=budgets,
             classes=len(dataset.classes),
-            **idle,
+            **compared,
         )
         part = min(1.0, (settings.epoch_steps * settings.batch_size or images) / images)
         warm_s, both_s = search_epoch_s(settings)
@@ -182,8 +181,8 @@ class Guesser:
         stages += [Stage("measuring", measuring / 60)] if measuring else []
         if plan.parent is not None:
             stages.append(Stage("head on the parent's features", head_s / 60))
-            if adapting_s:
-                stages.append(Stage("options of the parent", adapting_s / 60, memory_mib=self._adapting_mib))
+            if options_s:
+                stages.append(Stage("options of the parent", options_s / 60, memory_mib=self._adapting_mib))
         searched_epochs = part * settings.all_epochs
         if searched_epochs:
             batch_s = step / images * settings.batch_size
@@ -223,20 +222,21 @@ class Guesser:
             evaluation_s=FORWARD_SHARE * self._image_s * images,
         )
 
-    def _adapting_s(self, config: Configuration, left_s: float) -> tuple[float, float]:
-        """Of a parent: the head, and the options with their scores; nothing without one."""
+    def _adapting_s(self, config: Configuration, left_s: float) -> tuple[float, float, dict[str, int]]:
+        """Of a parent: the head, the options with their scores, and on how many images candidates are compared."""
         if self._plan.parent is None:
-            return 0.0, 0.0
-        scores = self._plan.strategy.replaces
-        images = min(len(self._dataset.train), MOST_IMAGES) + len(self._dataset.val)
-        head_s = self._image_s * self._work.features * images
+            return 0.0, 0.0, {}
+        scores, images = self._plan.strategy.replaces, len(self._dataset.train)
+        frozen_s = self._image_s * self._work.features
         usual = usual_adaptation(self._dataset, self._cut)
         if not config.train.minutes:
-            return head_s, self._work.usual_s(usual, self._image_s, scores=scores)
-        budgets = len(self._plan.budgets)
-        trainings_s = least_trainings_s(config, len(self._dataset.train), self._image_s, budgets=budgets)
-        times = StepTimes(usual.batch_size * self._work.distilled * self._image_s, trainings_s=trainings_s)
-        return adapted_s(left_s, head_s, times, self._cut)
+            head_s = frozen_s * (min(images, MOST_IMAGES) + len(self._dataset.val))
+            return head_s, self._work.usual_s(usual, self._image_s, scores=scores), {}
+        trainings_s = least_trainings_s(config, images, self._image_s, budgets=len(self._plan.budgets))
+        times = StepTimes(usual.batch_size * self._work.distilled * self._image_s, frozen_s, trainings_s)
+        found = affordable_adaptation(usual, left_s, times, train_images=images, cut=self._cut)
+        head_s = frozen_s * min(images, found.head_images)
+        return head_s, adapting_s(found, times, scores=scores), {"compared_images": found.compared_images}
 
     def _own_head_s(self, recipe: Recipe, *, alone: bool = False) -> float:
         """Of a network from a parent, for the head on its own features."""

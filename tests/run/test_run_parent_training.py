@@ -20,7 +20,7 @@ from hwnas.errors import InputError
 from hwnas.parents import inherit
 from hwnas.parents.frozen import features, head, trunk
 from hwnas.run import adaptation, forecast, parent_head, schedule, step_limit, training_stage
-from hwnas.run.adaptation import Adaptation, StepTimes, adapted_s, affordable_adaptation
+from hwnas.run.adaptation import Adaptation, StepTimes, adapting_s, affordable_adaptation
 from hwnas.run.clock import Clock
 from hwnas.run.context import RunContext
 from hwnas.run.parent_head import fit_own_head, teacher_of
@@ -216,10 +216,8 @@ def test_what_the_minutes_are_enough_for_before_a_parent_s_networks_are_trained(
     assert of(0.0) == replace(usual, steps=0, score_images=16, head_images=64, compared_images=0)
     assert of(100.0, cut=0.0) == replace(usual, steps=0, score_images=16, compared_images=0)
     assert of(60.0, cut=0.0).head_images == 600
-    for left_s, head_s in ((400.0, 50.0), (100.0, 15.0)):  # as it is planned, of which the comparison is no part
-        steps = of(left_s).steps
-        assert adapted_s(left_s, 50.0, StepTimes(1.0), 1.0) == pytest.approx((head_s, steps + 0.1 * (left_s - head_s)))
-    assert adapted_s(80.0, 50.0, StepTimes(1.0), 0.0) == (40.0, 0.0)
+    assert adapting_s(of(400.0), StepTimes(1.0), scores=False) == 87
+    assert adapting_s(of(400.0), StepTimes(1.0), scores=True) == pytest.approx(87 + 35)  # a tenth of 350 s
 
 
 @pytest.mark.dear

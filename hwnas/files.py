@@ -92,6 +92,34 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             part.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `path` once the block has filled it, so that nobody sees a part of it.
+
+    A folder that is there is moved aside before, put back if the new one cannot take its place, and removed after.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    part, aside = (path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PART}") for _ in range(2))
+    with storage_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.mkdir()
+            yield part
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(aside)
+            try:
+                part.rename(path)
+            except OSError:
+                with contextlib.suppress(FileNotFoundError):
+                    aside.rename(path)
+                raise
+        finally:
+            for left in (part, aside):
+                shutil.rmtree(left, ignore_errors=True)
+
+
 def private_folder(path: Path) -> None:
     """Make a folder that nobody else can look into, and what is missing above it likewise; one that is there stays.
 
@@ -111,7 +139,7 @@ def open_to_append(path: Path) -> TextIO:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a process that was killed inside `write_bytes` left this file."""
+    """Whether a process that was killed inside `write_bytes` or `replacing_folder` left this."""
     return _LEFTOVER.fullmatch(path.name) is not None
 
 
@@ -129,11 +157,11 @@ def remove_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed inside `write_bytes` left in `folder`: only call it where none can be."""
+    """Remove what a process that was killed while it wrote left in `folder`: only call it where none can be."""
     with storage_errors(folder):
         for path in folder.iterdir():
             if is_leftover(path):
-                path.unlink(missing_ok=True)
+                remove_folder(path)
 
 
 def write_text(path: Path, content: str) -> None:

@@ -134,7 +134,7 @@ class Bench:
         np.savez(self._given, images=self._pixels.transpose(0, 2, 3, 1), names=np.array(self._names))
         plain, whole = self._work / "plain", self._work / "providers"
         result = hwnas.export(run, formats=["onnx", "tflite"], precisions=PRECISIONS, max_drop=max_drop, out=plain)
-        self._drops = {one.path.name: one.drop for one in result.files}
+        self._drops = {Path(one["path"]).name: one["val_drop"] for one in result.to_json()["files"]}
         self._files = [one.path for one in result.files]
         providers = ["nnapi", "coreml"]
         self._whole = [one.path for one in hwnas.export(run, providers=providers, out=whole).files]
@@ -230,14 +230,14 @@ def _trained(folder: RunFolder, reader: ModelReader, pixels: NDArray[np.uint8]) 
 
     from hwnas.arch.network import Network
     from hwnas.backends.torch import load_weights, network_module
-    from hwnas.exporting.model_file import input_values
+    from hwnas.data import to_input
     from hwnas.train import checkpoint
 
     network = Network.from_json(read_json(folder.architecture)["network"])
     module = network_module(network).eval()
     load_weights(module, {name: one.numpy() for name, one in checkpoint.load(folder.weights)[0].items()})
     with torch.inference_mode():
-        logits = module(torch.from_numpy(input_values(pixels, reader.mean, reader.std)))
+        logits = module(to_input(torch.from_numpy(pixels), reader.mean, reader.std))
         return np.asarray(logits.softmax(1).numpy(), np.float32)
 
 

@@ -13,6 +13,7 @@ from hwnas.display import table_html
 from hwnas.errors import InputError
 from hwnas.events import Events, OnEvent
 from hwnas.exporting.file_kind import UNWRITTEN, FileKind
+from hwnas.run.export_coreml import COREML, COREML_PRECISIONS, CoreMlPackage, coreml_packages
 from hwnas.run.export_run import ExportedFile, export_run
 from hwnas.run.run_folder import RunFolder
 
@@ -26,17 +27,25 @@ class ExportResult:
     Attributes:
         folder: where they lie, with `labels.txt` and `model.json`.
         files: one for each format and precision.
+        coreml: the packages for Core ML.
     """
 
     folder: Path
     files: tuple[ExportedFile, ...]
+    coreml: tuple[CoreMlPackage, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
-        return {"folder": str(self.folder), "files": [_facts(one) for one in self.files]}
+        return {
+            "folder": str(self.folder),
+            "files": [_facts(one) for one in self.files],
+            "coreml": [
+                {"path": str(one.path), "precision": one.precision, "bytes": one.size_bytes} for one in self.coreml
+            ],
+        }
 
     def _repr_html_(self) -> str:
-        shown = {one.path.name: f"{one.size_bytes / 1024:.0f} KiB" for one in self.files}
+        shown = {one.path.name: f"{one.size_bytes / 1024:.0f} KiB" for one in (*self.files, *self.coreml)}
         return table_html(f"hwnas export: {self.folder}", shown)
 
 
@@ -78,9 +87,10 @@ def export(
 
     Args:
         run: the folder of a finished run.
-        formats: onnx, tflite and ort, one or several.
-        precisions: fp32, fp16 and int8, one or several, of each format but for .ort in fp16, which is left out; int8
-            needs the images of the run.
+        formats: onnx, tflite, ort and coreml, one or several. Core ML packages take pictures, end in the classes with
+            their probabilities, and are not run: only macOS can.
+        precisions: fp32, fp16 and int8, one or several, of each format but for .ort in fp16 and Core ML in int8, which
+            are left out; int8 needs the images of the run.
         input: type of the pixels from 0 to 255; '' is uint8 for int8 and else float.
         output: what the files end in.
         layout: order of the input's axes; '' is nhwc for tflite and else nchw.
@@ -95,18 +105,26 @@ def export(
         StorageError: a file cannot be written.
     """
     events = Events.of(on_event)
-    pairs = [(form, precision) for form in _several(formats) for precision in _several(precisions)]
+    folder = RunFolder(Path(run))
+    target = folder.path / _FOLDER if out is None else Path(out)
+    asked = [(form, precision) for form in _several(formats) for precision in _several(precisions)]
+    ours = [precision for form, precision in asked if form == COREML]
+    kept = [one for one in ours if one in COREML_PRECISIONS] or ours
+    if len(kept) < len(ours):
+        events.say(f"left out: a Core ML package is {' or '.join(COREML_PRECISIONS)}, not int8")
+    pairs = [pair for pair in asked if pair[0] != COREML]
     written = [pair for pair in pairs if pair not in UNWRITTEN] or pairs
     wanted = [FileKind(*pair, input, output, layout, _several(providers), opset, ir_version) for pair in written]
     for pair in pairs:
         if pair not in written:
             events.say(f"left out: {UNWRITTEN[pair]}")
-    if not wanted:
+    if not asked:
         raise InputError("an export takes a format and a precision, but none are given", hint='formats="onnx"')
-    folder = RunFolder(Path(run))
-    target = folder.path / _FOLDER if out is None else Path(out)
-    made = export_run(folder, wanted, target, max_drop=max_drop, events=events)
-    return ExportResult(target, tuple(made))
+    packages = coreml_packages(folder, kept, target, events=events) if kept else []
+    made = export_run(folder, wanted, target, max_drop=max_drop, events=events) if wanted else []
+    for one in packages:
+        one.write()
+    return ExportResult(target, tuple(made), tuple(packages))
 
 
 def _several(names: Sequence[str] | str) -> tuple[str, ...]:

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
-sys.path.insert(0, str(TOOLS))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 import bench_matrix
 from matrix_report import HEADS, markdown, row_of
@@ -37,7 +36,7 @@ def test_a_cell_has_the_scores_of_its_runtime(function: str, runtime: str, preci
     model, images, out = (tmp_path / name for name in (f"model{model_format.suffix}", "images.npz", "scores.npz"))
     model.write_bytes(content)
     np.savez(images, images=PIXELS.transpose(0, 2, 3, 1), names=np.array(["a", "b", "c"]))
-    words = [sys.executable, TOOLS / "matrix_cell.py", function, model, images, out]
+    words = [sys.executable, bench_matrix.CELL, function, model, images, out]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with np.load(out) as archive:

@@ -57,7 +57,7 @@ class Model {
     do {
       results = await this.session.run(feeds);
       calls += 1;
-    } while (performance.now() - start < 20 && calls < 50); // the clock of a browser is coarse
+    } while (calls < 3 || (calls < 50 && performance.now() - start < 20)); // the clock of a browser is coarse
     const ms = (performance.now() - start) / calls;
     const scores = Array.from(results[output.name].data);
     return { scores: preprocess.output === "logits" ? softmax(scores) : scores, ms };

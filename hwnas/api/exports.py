@@ -45,7 +45,8 @@ class ExportResult:
         }
 
     def _repr_html_(self) -> str:
-        shown = {one.path.name: f"{one.size_bytes / 1024:.0f} KiB" for one in (*self.files, *self.coreml)}
+        sizes = {one.path: one.size_bytes for one in self.files} | {one.path: one.size_bytes for one in self.coreml}
+        shown = {path.name: f"{size_bytes / 1024:.0f} KiB" for path, size_bytes in sizes.items()}
         return table_html(f"hwnas export: {self.folder}", shown)
 
 

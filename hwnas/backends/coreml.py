@@ -72,7 +72,8 @@ def coreml_package(
         path = Path(folder, "model.mlpackage")
         try:
             with torch.inference_mode():
-                traced = torch.jit.trace(module, torch.zeros(1, channels, height, width), check_trace=False)
+                trace: Any = torch.jit.trace
+                traced = trace(module, torch.zeros(1, channels, height, width), check_trace=False)
             model = tools.convert(
                 traced,
                 source="pytorch",

@@ -44,7 +44,13 @@ from hwnas.run.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "latency_tables/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "latency_tables/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "examples").glob("*/README.md")),
+]
 EVERYTHING = [*DOCUMENTS, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs/decisions").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN_AS_THEY_ARE = {"list", "show", "doctor"}
@@ -142,6 +148,13 @@ def test_commands_are_right(command: Snippet, tmp_path: Path, monkeypatch: pytes
             pass
         case ["ssh" | "ssh-copy-id", *words] if words:
             check_ssh(words)
+        case ["cp", *files, folder] if files:
+            assert all((ROOT / one).is_file() for one in files)
+            assert (ROOT / folder).is_dir()
+        case ["npm", "ci", "--prefix", folder, "--ignore-scripts"]:
+            assert (ROOT / folder / "index.html").is_file()
+        case ["python", "-m", "http.server", "--directory", folder]:
+            assert (ROOT / folder / "index.html").is_file()
         case ["adb", verb, *words]:
             assert verb in {"devices", "forward", "push", "shell"}
             assert len(words) >= (1 if verb in ("devices", "shell") else 2)

@@ -13,6 +13,7 @@ from hwnas.display import table_html
 from hwnas.errors import InputError
 from hwnas.events import Events, OnEvent
 from hwnas.exporting.file_kind import UNWRITTEN, FileKind
+from hwnas.run.export_coreml import COREML, COREML_PRECISIONS, CoreMlPackage, coreml_packages
 from hwnas.run.export_run import ExportedFile, export_run
 from hwnas.run.package_run import package_run
 from hwnas.run.run_folder import RunFolder
@@ -26,11 +27,13 @@ class ExportResult:
         folder: where they lie, with `labels.txt` and `model.json`.
         files: one for each format and precision.
         package: whether the folder is a package, which has all else that an app needs.
+        coreml: the packages for Core ML.
     """
 
     folder: Path
     files: tuple[ExportedFile, ...]
     package: bool = False
+    coreml: tuple[CoreMlPackage, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -38,10 +41,14 @@ class ExportResult:
             "folder": str(self.folder),
             "package": self.package,
             "files": [_facts(one) for one in self.files],
+            "coreml": [
+                {"path": str(one.path), "precision": one.precision, "bytes": one.size_bytes} for one in self.coreml
+            ],
         }
 
     def _repr_html_(self) -> str:
-        shown = {one.path.name: f"{one.size_bytes / 1024:.0f} KiB" for one in self.files}
+        sizes = {one.path: one.size_bytes for one in self.files} | {one.path: one.size_bytes for one in self.coreml}
+        shown = {path.name: f"{size_bytes / 1024:.0f} KiB" for path, size_bytes in sizes.items()}
         return table_html(f"hwnas export: {self.folder}", shown)
 
 
@@ -85,9 +92,10 @@ def export(
 
     Args:
         run: the folder of a finished run.
-        formats: onnx, tflite and ort, one or several.
-        precisions: fp32, fp16 and int8, one or several, of each format but for .ort in fp16, which is left out; int8
-            needs the images of the run.
+        formats: onnx, tflite, ort and coreml, one or several. Core ML packages take pictures, end in the classes with
+            their probabilities, and are not run: only macOS can.
+        precisions: fp32, fp16 and int8, one or several, of each format but for .ort in fp16 and Core ML in int8, which
+            are left out; int8 needs the images of the run.
         input: type of the pixels from 0 to 255; '' is uint8 for int8 and else float.
         output: what the files end in.
         layout: order of the input's axes; '' is nhwc for tflite and else nchw.
@@ -106,13 +114,18 @@ def export(
         StorageError: a file cannot be written.
     """
     events = Events.of(on_event)
-    pairs = [(form, precision) for form in _several(formats) for precision in _several(precisions)]
+    asked = [(form, precision) for form in _several(formats) for precision in _several(precisions)]
+    ours = [precision for form, precision in asked if form == COREML]
+    kept = [one for one in ours if one in COREML_PRECISIONS] or ours
+    if len(kept) < len(ours):
+        events.say(f"left out: a Core ML package is {' or '.join(COREML_PRECISIONS)}, not int8")
+    pairs = [pair for pair in asked if pair[0] != COREML]
     written = [pair for pair in pairs if pair not in UNWRITTEN] or pairs
     wanted = [FileKind(*pair, input, output, layout, _several(providers), opset, ir_version) for pair in written]
     for pair in pairs:
         if pair not in written:
             events.say(f"left out: {UNWRITTEN[pair]}")
-    if not wanted:
+    if not asked:
         raise InputError("an export takes a format and a precision, but none are given", hint='formats="onnx"')
     _check_used(
         wanted,
@@ -126,10 +139,15 @@ def export(
     folder = RunFolder(Path(run))
     target = (folder.package if package else folder.exports) if out is None else Path(out)
     if package:
+        if kept:
+            raise InputError("a package for apps has no Core ML model", hint="export it by itself: --format coreml")
         made = package_run(folder, wanted, target, max_drop=max_drop, force=force, events=events)
-    else:
-        made = export_run(folder, wanted, target, max_drop=max_drop, events=events)
-    return ExportResult(target, tuple(made), package)
+        return ExportResult(target, tuple(made), package)
+    models = coreml_packages(folder, kept, target, events=events) if kept else []
+    made = export_run(folder, wanted, target, max_drop=max_drop, events=events) if wanted else []
+    for one in models:
+        one.write()
+    return ExportResult(target, tuple(made), package, tuple(models))
 
 
 def _check_used(wanted: Sequence[FileKind], *, onnx: Mapping[str, bool], int8: Mapping[str, bool]) -> None:

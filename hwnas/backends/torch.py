@@ -60,7 +60,7 @@ class Convolution(nn.Conv2d):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self._borders is not None:
-            above, left = map(self._borders, input.shape[2:])
+            above, left = (self._borders(int(size)) for size in input.shape[2:])  # a tracer has tensors there
             input = F.pad(input, (*left, *above))
         if self._own_gradients and self.training and input.device.type == "cpu":
             return depthwise(input, weight, self.stride[0], self.dilation[0], int(self.padding[0]))

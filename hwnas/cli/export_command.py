@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @console.verb
 def export(
     run: RunPath,
-    formats: Annotated[str, typer.Option("--format", help="Of onnx, tflite and ort, with commas.")] = "onnx",
+    formats: Annotated[str, typer.Option("--format", help="Of onnx, tflite, ort and coreml, with commas.")] = "onnx",
     precisions: Annotated[str, typer.Option("--precision", help="Of fp32, fp16 and int8, with commas.")] = "fp32",
     input_: Annotated[
         str,
@@ -83,9 +83,15 @@ def export(
     facts = result.to_json()
     screen = console.out(wide=True)
     console.write(screen, f"[bold]{escape(facts['folder'])}[/]")
-    screen.print(_table(facts["files"]))
-    upcoming = facts["folder"] if result.package else facts["files"][0]["path"]
-    console.write(screen, f"\nNext: hwnas verify {escape(shlex.quote(upcoming))}")
+    if facts["files"]:
+        screen.print(_table(facts["files"]))
+    for one in facts["coreml"]:
+        console.write(
+            screen, f"{escape(Path(one['path']).name)}: {one['bytes'] / 1024:.0f} KiB, not run: only macOS can"
+        )
+    if facts["files"]:
+        upcoming = facts["folder"] if result.package else facts["files"][0]["path"]
+        console.write(screen, f"\nNext: hwnas verify {escape(shlex.quote(upcoming))}")
 
 
 def _names(text: str) -> list[str]:

@@ -39,7 +39,7 @@ from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError
 from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table
 from hwnas.plugins import plugins
-from hwnas.run import instance
+from hwnas.run import affordable, forecast, instance
 from hwnas.run.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,6 +111,13 @@ def _the_ends_of_spaces_take_as_long_as_their_multiply_adds(monkeypatch: pytest.
         return {name: 0.25e-6 * macs(network.graph) for name, network in networks.items()}
 
     monkeypatch.setattr(instance, "floor_ms", floor_ms)
+
+
+@pytest.fixture(autouse=True)
+def _plans_time_two_steps_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each network that they time, not as many as fill half a second."""
+    monkeypatch.setattr(forecast, "_LIMIT_S", 0.0)
+    monkeypatch.setattr(affordable, "_TIMED_S", 0.0)
 
 
 def test_there_is_something_to_check() -> None:

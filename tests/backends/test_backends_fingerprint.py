@@ -12,6 +12,13 @@ from hwnas.backends import onnx as backend
 from hwnas.backends.onnx import fingerprint, micro_model
 
 
+@pytest.fixture(autouse=True)
+def _none_is_kept() -> Iterator[None]:
+    """Of what is changed in a test."""
+    yield
+    fingerprint.cache_clear()
+
+
 @pytest.fixture
 def kind_under_change() -> Iterator[None]:
     """The kind `changing` may be registered again and again, and is gone afterwards."""
@@ -29,6 +36,7 @@ def test_the_weights_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     before = [fingerprint(spec) for spec in SPECS]
     contents = [micro_model(spec) for spec in SPECS if spec.kind == "conv"]
     monkeypatch.setattr(backend, "micro_model", lambda spec: micro_model(spec, seed=7))
+    fingerprint.cache_clear()
     assert [fingerprint(spec) for spec in SPECS] == before
     assert contents != [backend.micro_model(spec) for spec in SPECS if spec.kind == "conv"]
 
@@ -38,6 +46,7 @@ def test_another_lowering_is_another_fingerprint() -> None:
     def lowered(kernel: int, act: str) -> str:
         _kinds.pop("changing", None)
         _graph.cache_clear()
+        fingerprint.cache_clear()
 
         @op("changing", "stride")
         def changing(b: Builder, spec: OpSpec, x: Value) -> Value:
@@ -54,4 +63,5 @@ def test_another_writer_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch) 
     spec = OpSpec("conv", 4, 4, 8, 8, act="relu")
     before = fingerprint(spec)
     monkeypatch.setattr(backend, "OUTPUT", "other")
+    fingerprint.cache_clear()
     assert fingerprint(spec) != before

@@ -108,7 +108,9 @@ def test_another_writer_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch) 
     spec = OpSpec("conv", 4, 4, 8, 8, act="relu")
     before = fingerprint(spec)
     monkeypatch.setattr("hwnas.backends.litert.OUTPUT", "other")
+    fingerprint.cache_clear()
     assert fingerprint(spec) != before
+    fingerprint.cache_clear()
 
 
 @pytest.mark.parametrize(

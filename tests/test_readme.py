@@ -39,8 +39,9 @@ from hwnas.errors import INTERRUPTED_EXIT_CODE, HwnasError
 from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table
 from hwnas.plugins import plugins
-from hwnas.run import instance
+from hwnas.run import affordable, forecast, instance
 from hwnas.run.run_folder import RunFolder
+from hwnas.train import step_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -117,6 +118,14 @@ def _the_ends_of_spaces_take_as_long_as_their_multiply_adds(monkeypatch: pytest.
         return {name: 0.25e-6 * macs(network.graph) for name, network in networks.items()}
 
     monkeypatch.setattr(instance, "floor_ms", floor_ms)
+
+
+@pytest.fixture(autouse=True)
+def _plans_time_two_steps_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each network that they time, not as many as fill half a second; what a step takes of memory is made up."""
+    monkeypatch.setattr(forecast, "_LIMIT_S", 0.0)
+    monkeypatch.setattr(affordable, "_TIMED_S", 0.0)
+    monkeypatch.setattr(step_memory, "peak_bytes", lambda _: 1 << 20)
 
 
 def test_there_is_something_to_check() -> None:

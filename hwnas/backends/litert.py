@@ -6,6 +6,7 @@ XNNPACK takes over every node, so that a model runs as one delegate.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -88,8 +89,12 @@ def micro_model(spec: OpSpec, seed: int = 0) -> bytes:
     return litert_model(network, random_weights(network.graph, seed))
 
 
+@cache
 def fingerprint(spec: OpSpec) -> str:
-    """16 hexadecimal digits that change with what is measured for `spec`: a hash of its model with weights of zero."""
+    """16 hexadecimal digits that change with what is measured for `spec`: a hash of its model with weights of zero.
+
+    Kept, as a plan asks for those of a whole space several times.
+    """
     network = Network.single(spec)
     shapes = network.graph.parameters() | network.graph.statistics()
     return sha256(litert_model(network, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}))[:16]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -88,8 +89,12 @@ def micro_model(spec: OpSpec, seed: int = 0) -> bytes:
     return onnx_model(network, random_weights(network.graph, seed))
 
 
+@cache
 def fingerprint(spec: OpSpec) -> str:
-    """16 hexadecimal digits that change with what is measured for `spec`: a hash of its model less the weights."""
+    """16 hexadecimal digits that change with what is measured for `spec`: a hash of its model less the weights.
+
+    Kept, as a plan asks for those of a whole space several times.
+    """
     model = onnx.load_from_string(micro_model(spec))
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:

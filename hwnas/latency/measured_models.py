@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from hwnas.arch.network import Network
@@ -31,7 +32,12 @@ def write_models(folder: Path, networks: Mapping[str, Network], device: Device) 
 
 def write_reference_model(folder: Path, device: Device) -> Path:
     """Write `REFERENCE_MODEL`; see `write_models`."""
-    model_format = format_of(device.runtime)
-    path = folder / f"reference{model_format.suffix}"
-    write_bytes(path, model_format.random_model(REFERENCE_MODEL))
+    path = folder / f"reference{format_of(device.runtime).suffix}"
+    write_bytes(path, _reference_model(device.runtime))
     return path
+
+
+@cache
+def _reference_model(runtime: str) -> bytes:
+    """Always the same, and a run writes it several times."""
+    return format_of(runtime).random_model(REFERENCE_MODEL)

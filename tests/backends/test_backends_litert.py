@@ -99,19 +99,6 @@ def test_buffers_begin_where_the_schema_demands(network: Network) -> None:
     assert buffers[0].DataIsNone()
 
 
-def test_the_same_network_is_the_same_bytes_in_another_process() -> None:
-    code = (
-        "from hwnas.arch import OpSpec; from hwnas.backends.litert import *; from hwnas.files import sha256;"
-        f"specs = [OpSpec.parse(key) for key in {[spec.key for spec in SPECS[::9]]}];"
-        "print(*(sha256(micro_model(spec)) + fingerprint(spec) for spec in specs))"
-    )
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
-    assert runs[0].stdout == runs[1].stdout
-    prints = [text[64:] for text in runs[0].stdout.split()]
-    assert prints == [fingerprint(spec) for spec in SPECS[::9]]
-    assert all(len(text) == 16 and int(text, 16) >= 0 for text in prints)
-
-
 def test_different_ops_have_different_fingerprints() -> None:
     specs = {*SPECS, *space().ops} - {spec for spec in SPECS if not spec.graph.nodes}
     assert len({fingerprint(spec) for spec in specs}) == len({folded(spec.graph) for spec in specs}) > 200
@@ -121,7 +108,9 @@ def test_another_writer_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch) 
     spec = OpSpec("conv", 4, 4, 8, 8, act="relu")
     before = fingerprint(spec)
     monkeypatch.setattr("hwnas.backends.litert.OUTPUT", "other")
+    fingerprint.cache_clear()
     assert fingerprint(spec) != before
+    fingerprint.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
     monkeypatch.setattr(find, "resource_folder", lambda name: tmp_path / "shipped" / name)  # the real ones may fit
+    monkeypatch.setattr("hwnas.run.forecast._LIMIT_S", 0.0)  # plans time two steps of training
 
 
 def made(validation: Validation = SOUND, factor: float = 1.0) -> LatencyTable:

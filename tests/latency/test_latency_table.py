@@ -18,6 +18,7 @@ from latency_fakes import HOST, TOY, table_of
 from hwnas.arch import OpSpec
 from hwnas.arch.op import _graph, _kinds
 from hwnas.arch.primitives import Builder, Value
+from hwnas.backends.onnx import fingerprint
 from hwnas.cli import app
 from hwnas.devices.device import Condition
 from hwnas.devices.host import host_facts
@@ -294,8 +295,10 @@ def test_lacking_names_missing_and_stale_rows(monkeypatch: pytest.MonkeyPatch) -
     with monkeypatch.context() as patch:
         patch.setitem(_kinds, "conv", replace(_kinds["conv"], lower=changed))
         _graph.cache_clear()
+        fingerprint.cache_clear()
         assert set(lacking(table, TOY).rows) == {spec for spec in TOY.ops if spec.kind == "conv"}
     _graph.cache_clear()
+    fingerprint.cache_clear()
     assert not lacking(table, TOY)
 
 

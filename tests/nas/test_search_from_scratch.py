@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,42 +43,54 @@ def scores(folder: Path, *, workers: int = 1, recipe: Recipe = RECIPE, seed: int
     return FromScratchEvaluator(TOY, bright(), recipe, seed=seed, threads=1, device=CPU, workers=workers, folder=folder)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Scores by two workers, the folder that keeps them, and the exit code of a worker that nobody asked any more."""
+
+    folder: Path
+    scored: list[Any]
+    exit_code: int
+
+
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
-    """Scores by two workers, and the folder that keeps them."""
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     folder = tmp_path_factory.mktemp("scores")
     with scores(folder, workers=2) as evaluator:
-        return folder, list(evaluator(CHOICES))
+        found = list(evaluator(CHOICES))
+        worker = evaluator._processes[0]._process
+        assert worker.poll() is None
+        assert worker.stdin is not None
+        worker.stdin.close()
+        return Kept(folder, found, worker.wait())
 
 
 def forbidden(*_: Any, **__: Any) -> Any:
     raise AssertionError("a process was started")
 
 
-def test_scores_are_those_of_a_training_in_this_process(kept: tuple[Path, list[Any]]) -> None:
+def test_scores_are_those_of_a_training_in_this_process(kept: Kept) -> None:
     dataset = bright()
-    for choices, one in zip(CHOICES, kept[1], strict=True):
+    for choices, one in zip(CHOICES, kept.scored, strict=True):
         seed = int(sha256(f"score 3 {choices}".encode())[:15], 16)
         torch.manual_seed(seed)
         module = network_module(TOY.network(Architecture(TOY.name, choices)))
         train(module, dataset, RECIPE, seed=seed, device=CPU)
         assert one.architecture.choices == choices
         assert one.accuracy == evaluate(module, dataset.val, dataset, device=CPU).accuracy
-    assert len({one.loss for one in kept[1]}) == len(CHOICES)
+    assert len({one.loss for one in kept.scored}) == len(CHOICES)
 
 
-def test_finished_scores_are_not_made_again(kept: tuple[Path, list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, before = kept
+def test_finished_scores_are_not_made_again(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(from_scratch.subprocess, "Popen", forbidden)
-    with scores(folder) as evaluator:
-        for ours, theirs in zip(evaluator(CHOICES), before, strict=True):
+    with scores(kept.folder) as evaluator:
+        for ours, theirs in zip(evaluator(CHOICES), kept.scored, strict=True):
             assert (ours.accuracy, ours.loss) == (theirs.accuracy, theirs.loss)
-    with scores(folder, seed=4) as other, pytest.raises(AssertionError, match="a process was started"):
+    with scores(kept.folder, seed=4) as other, pytest.raises(AssertionError, match="a process was started"):
         list(other(CHOICES))
 
 
 def test_one_worker_gives_what_two_give_in_another_order_and_what_it_did_stays_when_it_dies(
-    kept: tuple[Path, list[Any]], tmp_path: Path
+    kept: Kept, tmp_path: Path
 ) -> None:
     with scores(tmp_path) as evaluator:
         again = {one.architecture.choices: one for one in evaluator(CHOICES[::-1])}
@@ -88,35 +99,28 @@ def test_one_worker_gives_what_two_give_in_another_order_and_what_it_did_stays_w
             list(evaluator([*CHOICES, (2, 2, 2, 2)]))
     assert "--resume" in caught.value.hint
     assert len(list(tmp_path.glob("*-?-?-?-?.json"))) == len(again) == len(CHOICES)
-    for one in kept[1]:
+    for one in kept.scored:
         assert again[one.architecture.choices].accuracy == one.accuracy
         assert np.array_equal(again[one.architecture.choices].losses, one.losses)
 
 
-def test_a_training_that_diverges_is_the_error_that_it_is(tmp_path: Path) -> None:
-    recipe = Recipe(epochs=2, batch_size=16, lr=1e30, clip=1e30)
-    with (
-        pytest.raises(DivergedError, match="while an architecture was trained"),
-        scores(tmp_path, recipe=recipe) as evaluator,
-    ):
-        list(evaluator(CHOICES))
+def test_a_training_that_diverges_is_the_error_that_it_is_and_an_interrupt_ends_the_workers(tmp_path: Path) -> None:
+    evaluator = scores(tmp_path, recipe=Recipe(epochs=2, batch_size=16, lr=1e30, clip=1e30))
 
-
-def test_an_interrupt_ends_the_workers(tmp_path: Path) -> None:
     def interrupted() -> None:
         with evaluator:
-            next(evaluator(CHOICES))
+            with pytest.raises(DivergedError, match="while an architecture was trained"):
+                list(evaluator(CHOICES))
+            assert evaluator._processes[0]._process.poll() is None, "it takes the next one"
             raise KeyboardInterrupt
 
-    evaluator = scores(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert evaluator._processes[0]._process.returncode == -signal.SIGKILL
 
 
-def test_a_worker_ends_when_nobody_asks_any_more(kept: tuple[Path, list[Any]]) -> None:
-    words = [sys.executable, "-m", "hwnas.nas.from_scratch_worker", str(kept[0])]
-    assert subprocess.run(words, input="", text=True, check=False).returncode == 0
+def test_a_worker_ends_when_nobody_asks_any_more(kept: Kept) -> None:
+    assert kept.exit_code == 0
 
 
 def test_no_workers_are_refused(tmp_path: Path) -> None:

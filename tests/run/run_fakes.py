@@ -5,7 +5,8 @@ put in place for the n-th time:
 
     python run_fakes.py before|after NAME N search --budget-ms ...
 
-With `real` for these three words it measures on the real machine, and only the trainings are short.
+With `real` for these three words it measures on the real machine, and only the trainings are short; with `threads`,
+threads of this process train for scores besides.
 """
 
 from __future__ import annotations
@@ -149,7 +150,8 @@ def install(put: Callable[[object, str, object], None], measure_verdict: FakeVer
 
 
 def install_short(put: Callable[[object, str, object], None]) -> None:
-    """Replace long trainings and long verdicts by short ones, and 1,000 images a score by the validation images."""
+    """Replace long trainings, timings and verdicts by short ones, and 1,000 images a score by the validation images."""
+    put(forecast, "_LIMIT_S", 0.0)  # two steps
     put(measured_check, "_CHECK_PROCESSES", MIN_PROCESSES)
     put(measured_check, "_VERDICT_PROCESSES", MIN_PROCESSES)
     put(select, "_passes", lambda images: 1)
@@ -213,8 +215,10 @@ def on_replace(act: Callable[[], None], when: str, name: str, nth: int) -> Calla
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "real":
+    if sys.argv[1] in ("real", "threads"):
         install_short(setattr)
+        if sys.argv[1] == "threads":
+            from_scratch._Worker = WorkerHere  # type: ignore[assignment,misc]
         arguments = sys.argv[2:]
     else:
         when, name, nth, *arguments = sys.argv[1:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,45 @@ class Runs:
         return run_search(self.config(**changes), self.root / name, tables=self.tables, resume=resume)
 
 
+def prepare(patch: pytest.MonkeyPatch, root: Path) -> None:
+    """Short runs on the made-up machine, with a cache of their own."""
+    patch.setenv("HWNAS_CACHE", str(root / "cache"))
+    patch.setattr(adaptation, "_USUAL_STEPS", 2)
+    patch.setattr(adaptation, "_MOST_AT_ONCE", 4)
+    patch.setattr(adaptation, "_CANDIDATES", 6)
+    install(patch.setattr)
+
+
 @pytest.fixture
 def runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    monkeypatch.setenv("HWNAS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(adaptation, "_USUAL_STEPS", 2)
-    monkeypatch.setattr(adaptation, "_MOST_AT_ONCE", 4)
-    monkeypatch.setattr(adaptation, "_CANDIDATES", 6)
-    install(monkeypatch.setattr)
+    prepare(monkeypatch, tmp_path)
     return Runs(images, tmp_path)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A run that nobody interrupted, its result, and the outcome of its search."""
+
+    folder: Path
+    result: dict[str, Any]
+    outcome: SearchOutcome
+
+
+@pytest.fixture(scope="module")
+def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    root, search, outcomes = tmp_path_factory.mktemp("whole"), search_stage.search, list[SearchOutcome]()
+
+    def watched(*values: Any, **named: Any) -> tuple[SearchOutcome, ...]:
+        found = search(*values, **named)
+        outcomes.extend(found)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        prepare(patch, root)
+        patch.setattr(search_stage, "search", watched)
+        result = Runs(images, root)("run")
+    (outcome,) = outcomes
+    return Whole(root / "run", result, outcome)
 
 
 def test_a_configuration_follows_its_parent() -> None:
@@ -131,21 +162,11 @@ def test_what_does_not_go_with_a_parent_is_refused(runs: Runs) -> None:
     assert caught.value.hint.startswith("hwnas parents import efficientnet-lite0 CHECKPOINT --width 0.2")  # no package
 
 
-def test_the_best_replacements_within_the_budget(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    outcomes: list[SearchOutcome] = []
-
-    def watched(*values: Any, **named: Any) -> tuple[SearchOutcome, ...]:
-        found = search(*values, **named)
-        outcomes.extend(found)
-        return found
-
-    search = search_stage.search
-    monkeypatch.setattr(search_stage, "search", watched)
-    result = runs("run")
-    assert result["init"]["from"] == NAME
-    (found,) = outcomes
-    kept = load_initialisation(runs.root / "run" / "state" / "parent.safetensors")
-    entries = [json.loads(line) for line in (runs.root / "run" / "log.jsonl").read_text().splitlines()]
+def test_the_best_replacements_within_the_budget(whole: Whole) -> None:
+    run, found = whole.folder, whole.outcome
+    assert whole.result["init"]["from"] == NAME
+    kept = load_initialisation(run / "state" / "parent.safetensors")
+    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     (told,) = (entry for entry in entries if entry["event"] == "replacements")
     assert kept.alpha is not None
     assert all(row[0] == 0 for row in told["scores"])
@@ -167,12 +188,12 @@ def test_the_best_replacements_within_the_budget(runs: Runs, monkeypatch: pytest
     assert same
     assert all(torch.equal(kept.weights[_of_option(name, 0)], own[name]) for name in same)
     # Without training, what ships are the slices as they learned, with their own statistics, and the head.
-    shipped, _ = checkpoint.load(runs.root / "run" / "weights.safetensors")
-    choices = tuple(json.loads((runs.root / "run" / "architecture.json").read_text())["choices"])
+    shipped, _ = checkpoint.load(run / "weights.safetensors")
+    choices = tuple(json.loads((run / "architecture.json").read_text())["choices"])
     expected = supernet.extract(Architecture(SPACE.name, choices)).state_dict()
     assert all(torch.equal(shipped[name], value) for name, value in expected.items())
-    assert not (runs.root / "run" / "state" / "distil.safetensors").exists()
-    metadata = format_of("onnxruntime", "fp32").metadata((runs.root / "run" / "model.onnx").read_bytes())
+    assert not (run / "state" / "distil.safetensors").exists()
+    metadata = format_of("onnxruntime", "fp32").metadata((run / "model.onnx").read_bytes())
     seen = made_up().parent.preprocessing
     assert json.loads(metadata["hwnas.normalised_inside"]) == {"mean": list(seen.mean), "std": list(seen.std)}
 

@@ -13,7 +13,9 @@ import pytest
 import run_fakes
 from plugin_packages import documented, install, install_documented
 from run_fakes import a_config, write_table
+from typer.testing import CliRunner
 
+from hwnas.cli import app
 from hwnas.errors import InputError
 from hwnas.nas.strategies import strategies, strategy
 from hwnas.plugins import plugins
@@ -67,12 +69,14 @@ def test_the_documented_strategy_searches(images: Path, tmp_path: Path) -> None:
     assert json.loads((out / "result.json").read_text())["strategy"] == "local-search"
 
 
-def test_a_broken_plugin_is_named_and_only_where_strategies_are_looked_up(tmp_path: Path) -> None:
-    install(tmp_path, "hwnas-broken", "plugin_broken", "raise RuntimeError('out of order')", {"b": "plugin_broken:X"})
-    unaffected = hwnas(tmp_path, "--help")
-    assert (unaffected.returncode, unaffected.stderr) == (0, "")
-    listed = hwnas(tmp_path, "strategies", "list")
-    assert listed.returncode == 2
+def test_a_broken_plugin_is_named_and_only_where_strategies_are_looked_up(
+    installed: Callable[[str, str, str], None],
+) -> None:
+    installed("broken", "raise RuntimeError('out of order')", "X")
+    unaffected = CliRunner().invoke(app, ["--help"])
+    assert (unaffected.exit_code, unaffected.stderr) == (0, "")
+    listed = CliRunner().invoke(app, ["strategies", "list"])
+    assert listed.exit_code == 2
     assert "plugin" not in listed.stdout
     assert "hwnas-broken" in listed.stderr
     assert "out of order" in listed.stderr

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from hwnas.cli import app
 from hwnas.latency.imported import import_table, save_imported
-from hwnas.nas import from_scratch, select
+from hwnas.nas import from_scratch
 from hwnas.schema import read_json
 
 SEARCH = (
@@ -26,23 +26,24 @@ SAME = ("model.onnx", "labels.txt", "weights.safetensors", "architecture.json", 
 
 
 def test_hash_seed_and_workers_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here, with the hash seed that Python drew, and in another process with two more that train."""
+    """Here, with the hash seed that Python drew, and in another process, where two workers train.
+
+    They are threads: tests/nas/test_search_from_scratch.py shows that processes give the same scores.
+    """
     draw_images(tmp_path / "images")
     rows = tmp_path / "rows.csv"
     rows.write_text("key,latency_ms\n" + "".join(f"{spec.key},{row_ms(spec)}\n" for spec in SPACE.ops))
     save_imported(import_table(rows, "csv", "board", unit="ms").table, tmp_path / "tables" / "board" / "imported")
     words = [*SEARCH.split(), "--out"]
     done = subprocess.run(
-        [sys.executable, run_fakes.__file__, "real", *words, "second", "--workers", "2"],
+        [sys.executable, run_fakes.__file__, "threads", *words, "second", "--workers", "2"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONHASHSEED": "2"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    passes = select._passes
     install_short(monkeypatch.setattr)
-    monkeypatch.setattr(select, "_passes", passes)  # that of processes that train
     monkeypatch.setattr(from_scratch, "_Worker", WorkerHere)
     monkeypatch.chdir(tmp_path)
     here = CliRunner().invoke(app, [*words, "first"])

@@ -16,7 +16,7 @@ from hwnas.data import Dataset, Images, ReadOptions, load_dataset
 from hwnas.data.reading import FITS
 from hwnas.errors import InputError
 from hwnas.events import Events
-from hwnas.exporting.model_file import input_values
+from hwnas.exporting.file_images import input_values
 from hwnas.exporting.package_reader import Package
 from hwnas.files import sha256_of
 from hwnas.run import run_marker

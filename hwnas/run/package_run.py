@@ -10,10 +10,10 @@ from hwnas import __version__
 from hwnas.errors import InputError
 from hwnas.events import Events
 from hwnas.exporting import manifest
+from hwnas.exporting.file_images import file_metrics
 from hwnas.exporting.file_kind import FileKind
 from hwnas.exporting.golden import ScoredFile, choose_golden, golden_files
 from hwnas.exporting.manifest import Tested
-from hwnas.exporting.model_file import file_metrics
 from hwnas.exporting.package_readme import NAME as README
 from hwnas.exporting.package_readme import RunFacts, package_readme
 from hwnas.exporting.snippets import FOLDER as SNIPPETS

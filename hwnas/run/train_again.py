@@ -17,7 +17,8 @@ from hwnas.backends.torch import export_weights, network_module
 from hwnas.data import Dataset
 from hwnas.errors import InputError
 from hwnas.exporting.description import description
-from hwnas.exporting.model_file import Exported, export_model, file_metrics
+from hwnas.exporting.int8 import Allowed, Quantising
+from hwnas.exporting.model_file import Exported, export_model
 from hwnas.files import write_json
 from hwnas.report.run_files import read_result
 from hwnas.run import run_marker
@@ -95,9 +96,7 @@ def train_again(
         write_json(out.architecture, read_json(folder.architecture) | {"network": network.to_json()})
         with told.stage("export"):
             exported = _exported(run, out, network, module, dataset, config, before)
-        result = {name: before.get(name) for name in _KEPT} | _result(
-            exported, network, module, dataset, config, before
-        )
+        result = {name: before.get(name) for name in _KEPT} | _result(exported, network, module, dataset, config)
         result |= {"trained_from": start, "epochs": epochs, "seconds": round(time.monotonic() - began, 1)}
         write_json(out.result, result)
         run_marker.seal(out.path, out.shipped())
@@ -169,14 +168,13 @@ def _exported(
         model_format,
         network,
         export_weights(module),
-        dataset,
+        Quantising(dataset, Allowed(config.target.max_drop, config.search.metric), seed=config.compute.seed),
         {"architecture": json.dumps(network.to_json()), **facts},
         labels=out.labels,
-        max_drop=config.target.max_drop,
-        metric=config.search.metric,
         interface=model_format.app_interface(dataset.mean, dataset.std),
     )
-    write_json(out.description, description([exported.path]))
+    quantised = {} if exported.int8 is None else {exported.path.name: exported.int8.to_json()}
+    write_json(out.description, description([exported.path], quantised))
     return exported
 
 
@@ -186,15 +184,13 @@ def _result(
     module: nn.Module,
     dataset: Dataset,
     config: Configuration,
-    before: dict[str, Any],
 ) -> dict[str, Any]:
     """What the training makes of `result.json`."""
     device, metric = torch.device("cpu"), config.search.metric
     found = evaluate(module, dataset.test, dataset, device=device).metrics
     val = evaluate(module, dataset.val, dataset, device=device).metrics
-    if exported.drop is not None:
-        model_format = format_of(str(before.get("runtime")), str(before.get("precision")))
-        found = file_metrics(model_format, exported.path.read_bytes(), dataset, dataset.test)
+    if exported.int8 is not None and exported.int8.test is not None:
+        found = exported.int8.test
     size = costs(network.graph)
     return {
         "measured_ms": None,
@@ -213,6 +209,7 @@ def _result(
         "params": size.params,
         "peak_bytes": size.peak_bytes,
         "file_bytes": exported.size_bytes,
+        "int8": None if exported.int8 is None else exported.int8.to_json(),
         "parity": {"max_difference": exported.parity.max_difference, "images": exported.images},
         "data": config.data.source,
         "init": None,

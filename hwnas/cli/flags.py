@@ -62,7 +62,7 @@ def _flags(command: Callable[..., Any]) -> dict[str, str]:
     hints: dict[str, Any] = {}
     with suppress(NameError):  # of what is imported for the type checker alone
         hints = typing.get_type_hints(command, include_extras=True)
-    found = {}
+    found: dict[str, str] = {}
     for name, hint in hints.items():
         for info in getattr(hint, "__metadata__", ()):
             if isinstance(info, OptionInfo):

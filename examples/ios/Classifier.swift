@@ -46,7 +46,7 @@ final class Classifier {
         for pixel in 0..<count {
             let rgb = picture.levels[3 * pixel..<3 * pixel + 3].map(Double.init)
             for channel in 0..<channels {
-                let level = gray ? (0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]).rounded() : rgb[channel]
+                let level = gray ? ((299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2] + 500) / 1000).rounded(.down) : rgb[channel]
                 let place = how.layout == "nhwc" ? pixel * channels + channel : channel * count + pixel
                 floats[place] = Float((level * how.scale - how.mean) / how.std)
             }

@@ -1,7 +1,7 @@
 // Classifies pictures by a model file of hwnas, with onnxruntime-web. All that it knows of the model is in model.json.
 
 const ORT = "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
-const LUMA = [0.299, 0.587, 0.114];
+const LUMA = [299, 587, 114];
 
 /** What went wrong, in words for whoever looks at the page. */
 export class Problem extends Error {}
@@ -106,7 +106,7 @@ export function inputOf(picture, preprocess) {
   for (let pixel = 0; pixel < width * height; pixel++) {
     for (let channel = 0; channel < channels; channel++) {
       const at = 3 * pixel;
-      const level = gray ? Math.round(LUMA.reduce((sum, part, k) => sum + part * rgb[at + k], 0)) : rgb[at + channel];
+      const level = gray ? Math.floor(LUMA.reduce((sum, part, k) => sum + part * rgb[at + k], 500) / 1000) : rgb[at + channel];
       const value = (level * preprocess.scale - of(preprocess.mean, channel)) / of(preprocess.std, channel);
       result[preprocess.layout === "nhwc" ? pixel * channels + channel : channel * width * height + pixel] = value;
     }

@@ -65,7 +65,7 @@ class Written:
         self.model = folder / f"model.{suffix}"
         self.model.write_bytes(model_format.model(network, weights, metadata=metadata, interface=own))
         (folder / "labels.txt").write_text("".join(f"{name}\n" for name in CLASSES))
-        self.facts = description([self.model])["files"][self.model.name]
+        self.facts = description([self.model], {})["files"][self.model.name]
         self.pixels, self.fit, self.folder = pixels, fit, folder
         self.rows = model_format.run(self.model.read_bytes(), pixels)
         assert np.ptp(self.rows, axis=0).max() > 0.01

@@ -28,8 +28,7 @@ from hwnas.backends.interface import LAYOUTS, OUTPUTS, Interface
 from hwnas.data import Dataset, Images
 from hwnas.data.image import read
 from hwnas.data.reading import FITS, Reading
-from hwnas.exporting.model_metadata import file_metadata
-from hwnas.exporting.predict import _LUMA
+from hwnas.exporting.model_metadata import LUMA, file_metadata
 from hwnas.image_size import Size
 from hwnas.run.pipeline import run_search
 
@@ -100,7 +99,7 @@ def test_the_page_reads_pictures_as_training_did(tmp_path: Path) -> None:
             rgba = base64.b64encode(shown.convert("RGBA").tobytes()).decode()
             asked.append({"width": size[0], "height": size[1], "rgba": rgba, "preprocess": own})
             rgb = read(tmp_path / "picture.png", resolution=Size(*resize), reading=Reading(own["fit"]))
-            levels = np.round(np.tensordot(_LUMA, rgb, 1)[None]) if own["color"] == "gray" else rgb
+            levels = (np.tensordot(LUMA, rgb.astype(int), 1)[None] + 500) // 1000 if own["color"] == "gray" else rgb
             wanted.append(levels.transpose(1, 2, 0) if own["layout"] == "nhwc" else levels)
     words = [node, str(Path(__file__).with_name("example_driver.mjs")), (WEB / "classify.mjs").as_uri()]
     done = subprocess.run(words, input="\n".join(map(json.dumps, asked)), capture_output=True, text=True, check=False)
@@ -272,10 +271,10 @@ def test_every_name_and_constant_of_an_app_is_one_of_model_json(app: str, export
     needed = {"format", "labels", "files", "input", "output", "preprocess", "name", "dtype", "shape"}
     assert needed | {*texts([list(one) for one in preprocesses()])} - UNREAD <= literals | fields
     numbers = {float(one) for one in re.findall(r"(?<![\w.$])\d+(?:\.\d+)?\b", re.sub(r'"[^"\n]*"', "", code))}
-    assert {*_LUMA} <= numbers <= {*_LUMA, 0, 0.5, 1, 2, 3, 4, 8, 127, 255}
+    assert {*LUMA} <= numbers <= {*LUMA, 500, 1000, 0, 0.5, 1, 2, 3, 4, 8, 127, 255}
 
 
-UNREAD = {"interpolation", "antialias"}
+UNREAD = {"interpolation", "antialias", "decode", "orientation", "transparent", "luma"}  # alike in all files
 """Bilinear with antialias is all that there is."""
 
 

@@ -24,7 +24,7 @@ fun ModelFile.pixels(bitmap: Bitmap): ByteBuffer {
     colours.forEachIndexed { pixel, colour ->
         val rgb = intArrayOf(Color.red(colour), Color.green(colour), Color.blue(colour))
         for (channel in 0 until channels) {
-            val level = if (gray) rint(0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]) else rgb[channel].toDouble()
+            val level = if (gray) (299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2] + 500) / 1000 else rgb[channel]
             val value = (level * scale - mean) / std
             val place = if (last) pixel * channels + channel else channel * count + pixel
             if (bytes) buffer.put(place, value.toInt().toByte()) else buffer.putFloat(4 * place, value.toFloat())

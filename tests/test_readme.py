@@ -376,25 +376,30 @@ def test_the_example_is_what_a_search_prints(
     """Of the result with the numbers in it."""
     (example,) = [text for language, text in fences(README) if language == "text"]
     result = {
-        "budget_ms": 0.1315,
-        "predicted_ms": 0.1279,
-        "measured_ms": {"median": 0.1285, "bounds": [None, 0.1302]},
-        "accuracy": {"test": 1.0},
+        "budget_ms": 0.1324,
+        "predicted_ms": 0.1176,
+        "measured_ms": {"median": 0.1194, "bounds": [None, 0.1223]},
+        "accuracy": {"test": 0.9963},
         "baseline_random": {
-            "predicted_ms": 0.1279,
-            "measured_ms": {"median": 0.1268, "bounds": [0.1258, 0.1277]},
-            "accuracy": 0.9963,
+            "predicted_ms": 0.1176,
+            "measured_ms": {"median": 0.1172, "bounds": [None, 0.1207]},
+            "accuracy": 1.0000,
+            "macs": 2543168,
+            "params": 68338,
+            "file_bytes": 276567,
+            "weights": "trained",
         },
         "trained": True,
-        "macs": 2760000,
-        "params": 90000,
-        "file_bytes": 363520,
+        "weights": "trained",
+        "macs": 2571968,
+        "params": 109322,
+        "file_bytes": 441699,
         "budget_met": True,
         "budget_binds": None,
         "verdict": "met",
         "device": "host",
         "model": "model.onnx",
-        "seconds": 145.0,
+        "seconds": 139.0,
     }
     monkeypatch.setenv("COLUMNS", "100")
     print_result(result, Path("runs/demo"))

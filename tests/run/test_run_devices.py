@@ -23,7 +23,7 @@ from hwnas.devices import job, link, profile
 from hwnas.devices import verdict as verdict_module
 from hwnas.devices.device import ALLOWED, Device, load_device
 from hwnas.devices.link import condition_of, link_to
-from hwnas.devices.verdict import measure_verdict
+from hwnas.devices.verdict import MIN_PROCESSES, measure_verdict
 from hwnas.latency import build, journal
 from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.table_files import load_table
@@ -103,7 +103,7 @@ def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Devices
 
 @pytest.fixture
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few rounds, short ones, of few networks, in few processes, from a runner that hardly warms up."""
+    """Few rounds, short ones, of few networks, from a runner that hardly warms up."""
     runner = job._RUNNER.read_text()
     assert "100.0, 0.03, 30" in runner
     (tmp_path / "runner.py").write_text(runner.replace("100.0, 0.03, 30", "1.0, 9.0, 3"))
@@ -115,11 +115,10 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "CALIBRATION_NETWORKS", 6)
     monkeypatch.setattr(build, "VALIDATION_NETWORKS", 6)
     monkeypatch.setattr(latency_stage, "drifted", lambda *_: (MissingRows((), calibration=False), 0.0))
-    short: Any = {"round_ms": 0.1, "processes": 2}
+    short: Any = {"round_ms": 0.1, "processes": MIN_PROCESSES}
     measured = [lambda *a, **o: measure_verdict(*a, **o | short), FakeVerdicts()]  # of the file, and before training
     monkeypatch.setattr(measured_check, "measure_verdict", lambda *a, **o: measured.pop()(*a, **o))
     monkeypatch.setattr(verdict_module, "ROUNDS", 5)
-    monkeypatch.setattr(verdict_module, "MIN_PROCESSES", 2)
     install_short(monkeypatch.setattr)
 
 

@@ -10,8 +10,6 @@ import hashlib
 import io
 import os
 import stat
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,22 +33,6 @@ _LARGEST_PACKAGE = 4 << 30
 _LARGEST_TOLERANCE = 0.1
 _CHANNELS = {"gray": 1, "rgb": 3}
 _DAMAGED = "the package is damaged, or was not made by hwnas export --package: make it again"
-_BROKEN = (
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    EOFError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
-"""What Pillow and numpy raise on a damaged or hostile file."""
 
 
 @dataclass(frozen=True)
@@ -303,6 +285,8 @@ def _pixels(path: Path, content: bytes, shape: tuple[int, int, int]) -> NDArray[
     """
     channels, height, width = shape
     found: Any = None
+    from hwnas.data.image import UNREADABLE  # which loads torch
+
     try:
         if path.suffix == ".npy":
             if len(content) <= channels * height * width + 4096:
@@ -312,7 +296,7 @@ def _pixels(path: Path, content: bytes, shape: tuple[int, int, int]) -> NDArray[
                 if (image.width, image.height, image.mode) == (width, height, {1: "L", 3: "RGB"}.get(channels)):
                     rows = np.asarray(image)
                     found = rows[None] if channels == 1 else rows.transpose(2, 0, 1)
-    except _BROKEN as error:
+    except UNREADABLE as error:
         raise _refused(path, f"cannot be read: {error}") from error
     if found is None or found.shape != shape or found.dtype != np.uint8:
         raise _refused(path, f"must be an image of {channels} × {height} × {width} bytes")

@@ -202,7 +202,11 @@ class Guesser:
             stages.append(Stage(name, all_s / 60, epochs, memory, own_s, batch_s, trains=True, steps=steps))
         elif count:
             name = "head of its own" if count == 1 else f"{count} heads of their own"
-            stages.append(Stage(name, count * self._own_head_s(recipe, alone=True) / 60, trains=True))
+            memory = self._training_mib(
+                recipe.batch_size
+            )  # as a few steps of a training are timed before it is left out
+            all_s = count * self._own_head_s(recipe, alone=True)
+            stages.append(Stage(name, all_s / 60, memory_mib=memory, trains=True))
         stages.append(Stage("verdict and report", end_s / 60))
         usual, searched_steps = Recipe.for_images(images).epochs, searched_epochs * images / settings.batch_size
         trained = not count or bool(config.train.epochs) or epochs >= min(MOST_EPOCHS, HURRIED_SHARE * usual)

@@ -127,6 +127,10 @@ def test_plan_and_run_name_heads_in_place_of_trainings(runs: Runs, monkeypatch: 
     (stage,) = (one for one in guess.stages if one.trains)
     assert stage.name == "2 heads of their own"
     assert (guess.heads_alone, guess.enough, guess.steps, stage.epochs) == (True, False, 0, None)
+    begun = Guesser(plan, dataset, 20.0, 0.0).guess(1e5)
+    (training,) = (one for one in begun.stages if one.trains)
+    assert not begun.heads_alone
+    assert stage.memory_mib == training.memory_mib  # a few steps are timed, and take as much
     result = runs("run", **asked)
     assert (result["trained"], result["epochs"], result["weights"]) == (False, 0, "start")
     assert {one["stage"] for one in logged(runs.root / "run", "own head")} <= {"train", "train random baseline"}

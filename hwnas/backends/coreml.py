@@ -8,10 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import tempfile
 import uuid
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +23,7 @@ from torch import Tensor, nn
 from hwnas.arch.network import Network
 from hwnas.arch.primitives import Conv, Graph
 from hwnas.backends.interface import Interface, Normalisation, normalised
+from hwnas.backends.silence import nothing_printed
 from hwnas.backends.torch import GraphModule
 from hwnas.backends.weights import Affine, Weights, fold
 from hwnas.errors import ExportError, InputError
@@ -226,13 +225,7 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        with (
-            warnings.catch_warnings(),
-            Path(os.devnull).open("w", encoding="utf-8") as nowhere,
-            contextlib.redirect_stdout(nowhere),
-            contextlib.redirect_stderr(nowhere),
-        ):
-            warnings.simplefilter("ignore")
+        with nothing_printed():
             yield
     finally:
         logging.disable(before)

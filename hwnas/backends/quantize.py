@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import logging
-import os
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import onnxruntime
 
+from hwnas.backends.silence import nothing_printed
 from hwnas.runtimes import Runtime
 
 
@@ -109,13 +107,7 @@ def quiet() -> Iterator[None]:
     root.addHandler(handler)
     root.setLevel(logging.ERROR)
     try:
-        with (
-            warnings.catch_warnings(),
-            Path(os.devnull).open("w", encoding="utf-8") as nowhere,
-            contextlib.redirect_stdout(nowhere),
-            contextlib.redirect_stderr(nowhere),
-        ):
-            warnings.simplefilter("ignore")
+        with nothing_printed():
             yield
     finally:
         root.setLevel(level)

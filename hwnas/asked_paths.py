@@ -13,7 +13,7 @@ from hwnas.runtimes import readers
 BUILT_IN = ("digits", "mnist", "cifar10", "omniglot")
 """Names of data sets that are no paths."""
 
-MODELS = f"name a file that ends in {', '.join(readers())}, or the folder of a run"
+MODELS = f"name a file that ends in {', '.join(readers())}, or the folder of a run or of a package"
 
 LAYOUT = "the layout is FOLDER/CLASS/IMAGE or FOLDER/train/CLASS/IMAGE, or images and a CSV file of labels"
 

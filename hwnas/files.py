@@ -96,12 +96,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A new folder that takes the place of `path` once the block has filled it, so that nobody sees a part of it.
 
-    A folder that is there is moved aside before, put back if the new one cannot take its place, and removed after.
+    A folder that is there is moved aside before, put back if the new one cannot take its place, removed when it has.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: it cannot be written; where it cannot be put back either, the message names where it is.
     """
-    part, aside = (path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PART}") for _ in range(2))
+    own = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    part, aside = own.with_name(own.name + _PART), own.with_name(f"{own.name}.before")
     with storage_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,13 +112,23 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                 path.rename(aside)
             try:
                 part.rename(path)
-            except OSError:
-                with contextlib.suppress(FileNotFoundError):
-                    aside.rename(path)
+            except OSError as error:
+                _put_back(aside, path, error)
                 raise
+            shutil.rmtree(aside, ignore_errors=True)
         finally:
-            for left in (part, aside):
-                shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _put_back(aside: Path, path: Path, reason: OSError) -> None:
+    try:
+        aside.rename(path)
+    except FileNotFoundError:  # nothing was there before
+        pass
+    except OSError:
+        raise StorageError(
+            f"cannot write {path}: {reason.strerror}; what was there is in {aside} now", hint=f"move it back to {path}"
+        ) from reason
 
 
 def private_folder(path: Path) -> None:

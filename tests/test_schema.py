@@ -42,7 +42,7 @@ from hwnas.run.latency_stage import _KeptModel
 from hwnas.run.result import read_architecture, read_result
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.schedule import kept_adaptation, kept_recipe, kept_settings
-from hwnas.schema import DEEPEST, POSITIVE, between, checked, json_as, one_of, read_json_as, toml_as
+from hwnas.schema import DEEPEST, POSITIVE, between, checked, json_as, one_of, read_json, read_json_as, toml_as
 from hwnas.train import Recipe
 from hwnas.train import checkpoint as store
 
@@ -411,3 +411,11 @@ def test_a_large_file_is_not_read(tmp_path: Path) -> None:
         read_json_as(tmp_path / "absent", Sample)
     with pytest.raises(InputError, match="cannot read"):
         read_json_as(tmp_path, Sample)
+
+
+def test_a_key_that_is_twice_among_very_many_is_found_at_once(tmp_path: Path) -> None:
+    """In the square of their number it would take minutes."""
+    path = tmp_path / "many.json"
+    path.write_text("{" + ", ".join(f'"{key}": 0' for key in [*range(150_000), 149_999]) + "}")
+    with pytest.raises(InputError, match=r"the key .149999. is there twice"):
+        read_json(path)

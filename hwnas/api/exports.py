@@ -12,8 +12,8 @@ from hwnas.backends.onnx_versions import OPSET
 from hwnas.display import table_html
 from hwnas.errors import InputError
 from hwnas.events import Events, OnEvent
-from hwnas.exporting.file_kind import UNWRITTEN, FileKind
-from hwnas.run.export_coreml import COREML, COREML_PRECISIONS, CoreMlPackage, coreml_packages
+from hwnas.exporting.file_kind import COREML, UNWRITTEN, FileKind
+from hwnas.run.export_coreml import COREML_PRECISIONS, CoreMlPackage, coreml_packages
 from hwnas.run.export_run import ExportedFile, export_run
 from hwnas.run.package_run import package_run
 from hwnas.run.run_folder import RunFolder

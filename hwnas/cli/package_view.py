@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from hwnas.cli import console
-from hwnas.display import ms
+from hwnas.cli.verify_view import print_sustained
+from hwnas.display import few, ms
 from hwnas.errors import HwnasError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def end_package(result: PackageVerification, error: HwnasError | None, *, json_:
         return
     screen = console.out(wide=True)
     console.write(screen, f"[bold]{escape(str(result.folder))}[/]: {result.parts} files, all as they were made")
+    if result.strangers:
+        console.write(screen, f"no part of it, and not looked at: {escape(few(list(result.strangers)))}")
     console.write(screen, f"on {escape(result.device.id)}\n")
     screen.print(_table(result.files))
     screen.print("")
@@ -39,6 +42,10 @@ def end_package(result: PackageVerification, error: HwnasError | None, *, json_:
             console.write(
                 screen, f"{escape(name)} in partitions: {escape(', '.join(map(str, one.partitions)))} operators"
             )
+    for one in result.files:
+        if one.latency.sustained is not None:
+            console.write(screen, f"\n{escape(one.model.file.path.name)}")
+            print_sustained(one.latency.sustained, None)
     if any(one.parity is None for one in result.files if one.golden is not None):
         console.write(screen, "The trained network was not at hand: --run names the run that the package was made of.")
     if any(one.accuracy is None for one in result.files if one.golden is not None):

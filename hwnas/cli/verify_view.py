@@ -68,13 +68,14 @@ def print_verification(result: Verification, plot: Path | None, *, of_run: bool)
     )
     screen.print(table)
     if result.sustained is not None:
-        _print_sustained(result.sustained, plot)
+        print_sustained(result.sustained, plot)
     if failure(result) is None:
         screen.print("")
         console.write(screen, _verdict(result))
 
 
-def _print_sustained(run: Sustained, plot: Path | None) -> None:
+def print_sustained(run: Sustained, plot: Path | None) -> None:
+    """Slice by slice, and whether it slows down."""
     from rich.table import Table
 
     from hwnas.devices.estimate import loaded

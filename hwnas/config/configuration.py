@@ -100,7 +100,7 @@ class Configuration(Section):
             (one.place, *(getattr(getattr(config, one.section), one.name) for config in (self, other)))
             for one in self.options()
         ]
-        return [f"{place} was {shown(old)} and is {shown(new)}" for place, old, new in pairs if old != new]
+        return [f"{place} was {_value(old)} and is {_value(new)}" for place, old, new in pairs if old != new]
 
     def to_json(self) -> Content:
         """By section and name; what follows the data is left out."""
@@ -157,3 +157,7 @@ class Configuration(Section):
         except InputError as error:
             return error
         return InputError(f"a configuration needs the section [{name}]")
+
+
+def _value(value: object) -> str:
+    return "not set" if value is None else shown(value)

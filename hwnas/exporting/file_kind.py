@@ -20,6 +20,7 @@ from hwnas.errors import ExportError, InputError
 
 FORMATS: Mapping[str, str] = {"onnx": "onnxruntime", "tflite": "litert", "ort": "onnxruntime"}
 """The runtime that reads each."""
+COREML = "coreml"  # which `run/export_coreml.py` writes, as it is a folder
 PRECISIONS = ("fp32", "fp16", "int8")
 UNWRITTEN: Mapping[tuple[str, str], str] = {
     ("ort", "fp16"): "an .ort file is fp32 or int8, not fp16: ONNX Runtime, which writes it, expands fp16 for its CPU"
@@ -72,8 +73,10 @@ class FileKind:
         ):
             if value not in known:
                 near = get_close_matches(value.lower(), filter(None, known), 1)
+                beside = (COREML,) if name == "format" else ()
                 raise InputError(
-                    f"the {name} of an exported file must be one of {', '.join(filter(None, known))}, not {value!r}",
+                    f"the {name} of an exported file must be one of {', '.join(filter(None, (*known, *beside)))}, not "
+                    f"{value!r}",
                     hint=_HINTS.get(name) or (f"did you mean {near[0]}?" if near else ""),
                 )
         if self.format == "tflite" and self.layout == "nchw":

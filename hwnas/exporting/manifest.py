@@ -126,6 +126,13 @@ def read_manifest(folder: Path) -> Manifest:
     return read_json_as(path, Manifest, hint=_DAMAGED)
 
 
+def strangers(folder: Path, listed: Mapping[str, Listed]) -> list[str]:
+    """What lies in a package and is no part of it, by names below the folder."""
+    own = {NAME, *listed}
+    own |= {parent.as_posix() for name in own for parent in Path(name).parents}
+    return [name for path in sorted(folder.rglob("*")) if (name := path.relative_to(folder).as_posix()) not in own]
+
+
 def check_replaceable(folder: Path, *, force: bool) -> None:
     """Refuse to replace anything but a package, and all of it only when that is asked for.
 
@@ -141,10 +148,14 @@ def check_replaceable(folder: Path, *, force: bool) -> None:
         return
     if not is_package(folder):
         raise InputError(f"{folder} is there already, and is no package of hwnas: it has no {NAME}", hint=another)
-    own = {NAME, *read_manifest(folder).files}
-    own |= {parent.as_posix() for name in own for parent in Path(name).parents}
-    for path in sorted(folder.rglob("*")):
-        if path.relative_to(folder).as_posix() not in own:
-            raise InputError(f"{path} is no part of the package, and would be lost", hint=f"move it, or {another}")
+    listed = read_manifest(folder).files
+    for name in strangers(folder, listed):
+        raise InputError(f"{folder / name} is no part of the package, and would be lost", hint=f"move it, or {another}")
+    for name, one in listed.items():
+        if (folder / name).exists() and sha256_of(folder / name) != one.sha256:
+            raise InputError(
+                f"{folder / name} is not as it was made, and what was changed would be lost",
+                hint=f"move or remove it, or {another}",
+            )
     if not force:
         raise InputError(f"{folder} holds a package already", hint="--force makes it anew, --out names another folder")

@@ -21,7 +21,6 @@ from hwnas.run.run_folder import RunFolder
 from hwnas.schema import read_json
 from hwnas.train import checkpoint
 
-COREML = "coreml"
 COREML_PRECISIONS = ("fp32", "fp16")
 _OURS = b"hwnas.preprocess"
 """In the metadata of each package that hwnas writes."""

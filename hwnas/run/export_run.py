@@ -75,6 +75,7 @@ def export_run(
         StorageError: a file cannot be written.
     """
     check_finished(folder)
+    check_place(out, folder.exports.name)
     _check_out(out, [*(one.name for one in kinds), folder.labels.name, NAME])
     run = TrainedRun(folder, events)
     made = made_files(run, kinds, out, max_drop, events)
@@ -143,20 +144,28 @@ def check_finished(folder: RunFolder) -> None:
         raise InputError(f"{folder.path / changed[0]} is not as the run left it", hint=_AGAIN)
 
 
-def _check_out(out: Path, names: Sequence[str]) -> None:
-    """Refuse to replace what `export_run` did not write.
+def check_place(out: Path, name: str) -> None:
+    """Refuse a folder that is a run, or in one, but for that of the name.
 
     Raises:
-        InputError: the folder is a run or in one, or holds such files of somebody else.
+        InputError: it is that.
     """
     if run_marker.is_run(out):
         raise InputError(f"{out} is the folder of a run, whose files are kept as they are", hint="choose another --out")
     run = next(filter(run_marker.is_run, out.resolve().parents), None)
-    if run is not None and out.resolve() != RunFolder(run).exports:
+    if run is not None and out.resolve() != run / name:
         raise InputError(
-            f"{out} is in the folder of a run, {run}, where exported files go into {RunFolder(run).exports.name} alone",
+            f"{out} is in the folder of a run, {run}, where exported files go into {name} alone",
             hint="leave out --out for that folder, or choose one outside of the run's",
         )
+
+
+def _check_out(out: Path, names: Sequence[str]) -> None:
+    """Refuse to replace what `export_run` did not write.
+
+    Raises:
+        InputError: the folder holds such files of somebody else.
+    """
     there = [name for name in names if os.path.lexists(out / name)]
     if there and optional(read_json, out / NAME).get("format") != FORMAT:
         raise InputError(

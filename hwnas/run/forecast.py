@@ -205,7 +205,9 @@ def _advice(plan: Plan, guesser: Guesser, found: Guess, minutes: float, enough: 
         cheaper.append("--no-baseline")
     if plan.missing:
         cheaper.append("the table measured before, by hwnas profile-device")
-    advice = f"{minutes:g} minutes are too few: give about --minutes {short(enough)}, or {', or '.join(cheaper)}"
+    few = f"{minutes:g} {'minute is' if minutes == 1 else 'minutes are'} too few"
+    advice = f"{few} for a search and a training without hurry: give about --minutes {short(enough)}"
+    advice = f"{advice}, or {', or '.join(cheaper)}"
     if found.heads_alone:
         return f"{advice}; as it is, no final training is started, and networks get heads of their own alone"
     settled = config.train.epochs or config.from_parent  # whose heads have learned before

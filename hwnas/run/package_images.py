@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,12 @@ class PackageImages:
     def __init__(self, package: Package, run: RunFolder | None, data: str | None, events: Events) -> None:
         self._package, self._data, self._events = package, data, events
         self._run = None if run is None else TrainedRun(run, events)
+        if self._run is not None and (names := list(self._run.reader.names)) != list(package.labels):
+            own, theirs = next(pair for pair in zip_longest(package.labels, names) if pair[0] != pair[1])
+            raise InputError(
+                f"{package.folder} names a class {own!r} where the run that it was made of has {theirs!r}",
+                hint="make it again, with hwnas export --package --force",
+            )
 
     @cached_property
     def truth(self) -> Truth | None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from hwnas import __version__
-from hwnas.errors import InputError
 from hwnas.events import Events
 from hwnas.exporting import manifest
 from hwnas.exporting.file_images import file_metrics
@@ -20,8 +19,7 @@ from hwnas.exporting.snippets import FOLDER as SNIPPETS
 from hwnas.exporting.snippets import snippets
 from hwnas.files import replacing_folder, sha256_of, user_path, write_bytes, write_json, write_text
 from hwnas.report.run_files import number, read_result
-from hwnas.run import run_marker
-from hwnas.run.export_run import ExportedFile, TrainedRun, check_finished, made_files, write_made
+from hwnas.run.export_run import ExportedFile, TrainedRun, check_finished, check_place, made_files, write_made
 from hwnas.run.run_folder import RunFolder
 
 
@@ -46,8 +44,7 @@ def package_run(
         StorageError: a file cannot be written.
     """
     check_finished(folder)
-    if run_marker.is_run(out):
-        raise InputError(f"{out} is the folder of a run, whose files are kept as they are", hint="choose another --out")
+    check_place(out, folder.package.name)
     manifest.check_replaceable(out, force=force)
     run = TrainedRun(folder, events)
     dataset = run.dataset

@@ -73,14 +73,18 @@ def train_again(
     check_finished(folder)
     if out.path.resolve() == folder.path.resolve():
         raise InputError(f"{folder.path} is the run itself, which is kept as it is", hint="choose another --out")
+    if out.config.exists() and not force:
+        raise InputError(
+            f"{out.path} holds a run already", hint="--force trains it anew there, --out names another folder"
+        )
     run, began = TrainedRun(folder, events), time.monotonic()
     _check_changes(run.config, config)
     before = read_result(folder)
     dataset = images_of(config, run.reader.size, tell=events.say)
-    if dataset.channels != run.reader.channels:
+    if dataset.channels != (own := run.reader.channels):
         raise InputError(
-            f"the network reads images of {run.reader.channels} channels, not of {dataset.channels}: {dataset.name}",
-            hint="name other images",
+            f"the network reads images of {own} channel{'s' * (own > 1)}, not of {dataset.channels}: {dataset.name}",
+            hint="name images of as many: 1 is grey, 3 are colours",
         )
     if start == "weights":
         dataset = replace(dataset, mean=tuple(run.reader.mean), std=tuple(run.reader.std))

@@ -18,6 +18,7 @@ from hwnas.devices.partitions import Partitions, partitions_of
 from hwnas.display import table_html
 from hwnas.errors import ExportError, InputError
 from hwnas.events import Events
+from hwnas.exporting.manifest import strangers
 from hwnas.exporting.package_reader import Package, PackagedModel, open_package
 from hwnas.metrics import Tally
 from hwnas.runtimes import RUNTIMES
@@ -124,12 +125,18 @@ class FileVerification:
 
 @dataclass(frozen=True)
 class PackageVerification:
-    """What was found of a package on a device: its parts are as they were made, and of each model file what it does."""
+    """What was found of a package on a device: its parts are as they were made, and of each model file what it does.
+
+    Attributes:
+        parts: number of files that the manifest lists.
+        strangers: what else lies in the folder, which is not looked at.
+    """
 
     folder: Path
     device: Device
     parts: int
     files: tuple[FileVerification, ...]
+    strangers: tuple[str, ...] = ()
 
     @property
     def failure(self) -> ExportError | None:
@@ -157,6 +164,7 @@ class PackageVerification:
         return {
             "package": str(self.folder),
             "parts": self.parts,
+            "strangers": list(self.strangers),
             "device": self.device.id,
             "ok": self.failure is None,
             "budget_met": self.budget_met,
@@ -219,7 +227,8 @@ def verify_package(
                 measure(one.file.path, own, budget_ms),
             )
         )
-    return PackageVerification(folder, device, len(package.manifest.files), tuple(found))
+    listed = package.manifest.files
+    return PackageVerification(folder, device, len(listed), tuple(found), tuple(strangers(folder, listed)))
 
 
 def _outputs_of(

@@ -66,7 +66,7 @@ def test_a_plan_says_whether_its_minutes_are_enough(
 
     few, many = facts(0.1), facts(60.0)
     assert few["enough"] > 0.1
-    assert "0.1 minutes are too few: give about --minutes" in few["advice"]
+    assert "0.1 minutes are too few for a search and a training without hurry: give about --minutes" in few["advice"]
     for said in ("--width", "--resolution", "--no-baseline"):
         assert said in few["advice"]
     (training,) = (one for one in few["stages"] if one["trains"])

@@ -262,7 +262,7 @@ def test_model_json_keeps_the_files_of_earlier_exports_that_are_there(run: Path,
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--format", "onnx,pb"], "the format of an exported file must be one of onnx, tflite, ort, not 'pb'"),
+        (["--format", "onnx,pb"], "the format of an exported file must be one of onnx, tflite, ort, coreml, not 'pb'"),
         (["--format", ","], "an export takes a format and a precision"),
         (["--precision", "fp8"], "must be one of fp32, fp16, int8, not 'fp8'"),
         (["--precision", "fp8"], "of 8 bits there is int8, of 16 bits fp16"),

@@ -119,6 +119,14 @@ def test_a_package_is_replaced_only_when_that_is_asked_for(packed_run: Path, tmp
     with pytest.raises(InputError, match=r"mine\.txt is no part of the package"):
         hwnas.export(packed_run, package=True, out=out, force=True)
     assert (out / "snippets" / "mine.txt").read_text() == "mine"
+    (out / "snippets" / "mine.txt").unlink()
+    (out / "README.md").write_text("mine")
+    with pytest.raises(InputError, match=r"README\.md is not as it was made"):
+        hwnas.export(packed_run, package=True, out=out, force=True)
+    (out / "README.md").unlink()
+    hwnas.export(packed_run, package=True, out=out, force=True)
+    with pytest.raises(InputError, match="where exported files go into app alone"):
+        hwnas.export(packed_run, package=True, out=packed_run / "state" / "mine")
     with pytest.raises(InputError, match="force replaces packages"):
         hwnas.export(packed_run, out=tmp_path / "plain", force=True)
 

@@ -146,3 +146,21 @@ def test_a_package_is_timed_by_the_real_runtimes(packed_run: Path, tmp_path: Pat
     assert isinstance(found, PackageVerification)
     assert (found.failure, found.budget_met) == (None, True)
     assert [one.latency.device.runtime for one in found.files] == ["onnxruntime", "litert"]
+
+
+def test_classes_in_another_order_than_the_run_has_are_refused(
+    packed_run: Path, own_package: Path, quick: list[tuple[str, str, float | None]]
+) -> None:
+    described = json.loads((own_package / "model.json").read_text())
+    described["labels"].reverse()
+    (own_package / "model.json").write_text(json.dumps(described))
+    (own_package / "labels.txt").write_text("".join(f"{name}\n" for name in described["labels"]))
+    done = command("verify", resealed(own_package), "--run", packed_run)
+    assert done.exit_code == 2
+    assert "where the run that it was made of has" in " ".join(done.stderr.split())
+
+
+def test_files_that_are_no_part_are_named(own_package: Path, quick: list[tuple[str, str, float | None]]) -> None:
+    (own_package / "snippets" / "mine.txt").write_text("mine")
+    done = command("verify", own_package)
+    assert "no part of it, and not looked at: snippets/mine.txt" in done.stdout

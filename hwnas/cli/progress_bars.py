@@ -15,6 +15,7 @@ from rich.text import Text
 
 from hwnas.cli.console import write
 from hwnas.cli.time_left import TimeLeft
+from hwnas.display import duration
 from hwnas.events import Event
 
 _LINE_EVERY_S = 10.0
@@ -50,7 +51,7 @@ class _LeftColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         left_s = task.fields["left"].seconds(round(task.total or 0))
-        return Text("" if left_s is None else _duration(left_s))
+        return Text("" if left_s is None else duration(left_s))
 
 
 def _columns() -> tuple[ProgressColumn, ...]:
@@ -101,7 +102,7 @@ class LineProgress:
             task.left.add(now, event.done)
             if now - task.printed >= _LINE_EVERY_S and (event.done, event.note) != task.told:
                 left_s = task.left.seconds(event.total)
-                left_text = "" if left_s is None else f", {_duration(left_s)} left"
+                left_text = "" if left_s is None else f", {duration(left_s)} left"
                 note = f", {event.note}" if event.note else ""
                 self._say(f"{event.label}: {event.done} of {event.total}{left_text}{note}")
                 task.printed, task.told = now, (event.done, event.note)
@@ -112,7 +113,7 @@ class LineProgress:
             if event.record["completed"] and event.total and not short:
                 self._ended.add(event.label)
                 note = f" ({event.note})" if event.note else ""
-                self._say(f"{event.label}: done in {_duration(now - task.started)}{note}")
+                self._say(f"{event.label}: done in {duration(now - task.started)}{note}")
 
     def _watch(self, task: _Timed) -> None:
         """Say what is at work, as long as nothing else is said."""
@@ -120,17 +121,8 @@ class LineProgress:
             now = time.monotonic()
             if now - self._spoke >= _SILENCE_S:
                 state = f"{task.done} of {task.total}" if task.done < task.total else task.note or "almost done"
-                self._say(f"{task.label}: {state}, for {_duration(now - task.started)} so far")
+                self._say(f"{task.label}: {state}, for {duration(now - task.started)} so far")
 
     def _say(self, message: str) -> None:
         self._spoke = time.monotonic()
         write(self._console, escape(message))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

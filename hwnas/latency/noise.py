@@ -11,7 +11,6 @@ from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import instance_options
 from hwnas.devices.estimate import REFERENCE_DRIFT, accepted, by_name, disagreement, reference_drift, reference_floor_us
 from hwnas.devices.rounds import Round
-from hwnas.display import counted
 from hwnas.errors import MissingRowsError
 from hwnas.latency.calibrate import VERDICT_ROUNDS
 from hwnas.latency.model import margin
@@ -78,7 +77,7 @@ def refuse_too_few(rounds: Sequence[Round], rows: Sequence[str], networks: Seque
     keys, whole = [key for key in rows if lacks(key)], [name for name in networks if lacks(name)]
     if keys or whole:
         raise MissingRowsError(
-            f"{counted(f'{max_minutes:g}', 'minute was', 'minutes were')} too short for a table: "
+            f"--max-minutes {max_minutes:g} is too few for a table: "
             f"{len(keys)} of {len(rows)} rows and {len(whole)} of {len(networks)} whole networks still lack rounds"
             + (f", the first row is {keys[0]}" if keys else "")
             + f"; a table takes {VERDICT_ROUNDS} of each, from {_PROCESSES} processes",

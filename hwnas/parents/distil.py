@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
 
@@ -179,9 +180,16 @@ class _Distillation:
 def distil_memory(space: SearchSpace, weights: ParentWeights) -> StepMemory:
     """What a step of the distillation takes, counted without computing it: of each slot by the option that writes most.
 
+    It is counted once for a plan and its run.
+
     Raises:
         InputError: the space is not that of the parent.
     """
+    return _counted(space, weights)  # type: ignore[arg-type]  # spaces are hashed by their identity
+
+
+@lru_cache(maxsize=1)
+def _counted(space: SearchSpace, weights: ParentWeights) -> StepMemory:
     with torch.random.fork_rng(devices=[]):
         with META:
             supernet = Supernet(space)

@@ -28,9 +28,9 @@ _MOST_CLASSES = 1 << 20
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ParentWeights:
-    """A parent with its weights.
+    """A parent with its weights; compared and hashed by its identity.
 
     Attributes:
         parent: whose they are.

@@ -8,7 +8,7 @@ from typing import Any
 
 from hwnas.arch.costs import macs
 from hwnas.devices.measure import ROUND_MS
-from hwnas.display import counted
+from hwnas.display import counted, duration
 from hwnas.errors import InfeasibleBudgetError, MissingRowsError
 from hwnas.files import write_json
 from hwnas.latency.build import complete, drifted
@@ -161,7 +161,10 @@ def _complete(plan: Plan, left_s: float, progress: Progress) -> None:
             minutes = max(left_s / 2, _completing_s(plan)) / 60
             complete(table, whole, device, folder, missing, progress=progress, max_minutes=minutes)
         except MissingRowsError:
-            progress.say("measuring takes longer than planned, and without it there is no table: it goes on")
+            progress.say(
+                f"measuring takes longer than the {duration(60 * minutes)} that the run had for it, and without it "
+                "there is no table: it goes on, and less is left of the minutes"
+            )
         else:
             return
     complete(table, whole, device, folder, missing, progress=progress)

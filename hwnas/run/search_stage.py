@@ -42,7 +42,8 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
     settings = _settings(context, feasible)
     if settings.all_epochs and not settings.candidates:
         context.progress.say(
-            "scoring candidates takes too long for these minutes: the network that the search prefers is taken as it is"
+            f"--minutes {config.train.minutes:g} leaves no time to score candidates, so the network that the search "
+            "prefers is taken as it is: more --minutes would compare some"
         )
     with _strategy_contained(run.plan.strategy), _evaluator(context) as evaluator:
         outcomes = search(

@@ -8,7 +8,7 @@ from math import prod
 
 from hwnas.config import Configuration
 from hwnas.data import Dataset
-from hwnas.display import epochs_text, steps_text
+from hwnas.display import duration, epochs_text, steps_text
 from hwnas.nas.loop_memory import loop_memory
 from hwnas.nas.loop_times import options_a_step
 from hwnas.nas.search_settings import SearchSettings
@@ -65,8 +65,13 @@ class Stage:
     steps: float | None = None
 
     @property
+    def time(self) -> str:
+        """How long it takes, with its unit."""
+        return duration(60.0 * self.minutes)
+
+    @property
     def details(self) -> str:
-        """What is known but its name and its minutes; may be empty."""
+        """What is known but its name and its time; may be empty."""
         epochs, steps = "", ""
         if self.epochs is not None:
             epochs, steps = f"of {short(self.epoch_s)} s", f"of {short(self.step_s)} s"
@@ -78,7 +83,7 @@ class Stage:
         return ", ".join(filter(None, (epochs, steps, memory)))
 
     def __str__(self) -> str:
-        return f"{self.name} {short(self.minutes)}" + (f" ({self.details})" if self.details else "")
+        return f"{self.name} {self.time}" + (f" ({self.details})" if self.details else "")
 
 
 def short(value: float | None) -> str:

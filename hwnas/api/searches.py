@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from hwnas.run.clock import Clock
 from hwnas.run.feasible_plan import feasible_plan
 from hwnas.run.forecast import limited
 from hwnas.run.pipeline import run_search
+from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
 from hwnas.run.run_folder import default_folder
 
@@ -112,7 +114,8 @@ def plan_search(
     asked, dataset = _asked(data, budget_ms, target, config, settings, options)
     events, clock = Events.of(on_event), Clock(asked.train.minutes)
     folder = None if tables is None else Path(tables)
-    plan = feasible_plan(asked, folder, dataset, any_table=any_table, progress=events)
+    make = partial(make_plan, tables=folder, dataset=dataset, any_table=any_table, progress=events)
+    plan = feasible_plan(make, asked)
     facts = plan_facts(plan)
     if plan.config.train.minutes:
         events.say("reading the images, and timing a few steps, to tell what the minutes are enough for")

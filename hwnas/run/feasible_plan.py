@@ -6,63 +6,45 @@ under the budget, and then even the fastest network may be too slow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from hwnas.arch.spaces import space_rungs
 from hwnas.config import Configuration
-from hwnas.data import Dataset
 from hwnas.errors import InfeasibleBudgetError, TableError
 from hwnas.image_size import Size
 from hwnas.latency.table_model import model_of
-from hwnas.progress import Progress, Silent
 from hwnas.run.automatic import out_of_reach
 from hwnas.run.instance_choice import smaller_sides
 from hwnas.run.latency_stage import check_budget
-from hwnas.run.plan import Plan, make_plan
+from hwnas.run.plan import Plan
 
-_SILENT = Silent()
+Make = Callable[[Configuration], Plan]
+"""Makes a plan of a configuration, as `make_plan` does with its other arguments."""
 
 
-def feasible_plan(
-    config: Configuration,
-    tables: Path | None,
-    dataset: Dataset | None = None,
-    *,
-    any_table: bool = False,
-    progress: Progress = _SILENT,
-) -> Plan:
-    """What `make_plan` gives or, where a complete table says that its budget cannot be kept, with a smaller instance.
+def feasible_plan(make: Make, config: Configuration) -> Plan:
+    """The plan of a configuration or, where a complete table says that its budget cannot be kept, a smaller instance's.
 
     Widths are given up first, then pixels, as far as the configuration leaves them open. Where that does not help, a
     parent that nobody asked for makes way for random weights. What is left is the plan as it is, whose budget is then
     refused where it always was.
 
     Raises:
-        HwnasError: as `make_plan`.
+        HwnasError: as `make`.
     """
-
-    def make(asked: Configuration) -> Plan:
-        return make_plan(asked, tables, dataset, any_table=any_table, progress=progress)
-
     plan = make(config)
     if (error := refusal(plan)) is None:
         return plan
     for space in _smaller(config, plan):
         other = make(config.changed(space=space))
         if refusal(other) is None:
-            reason = f"{plan.whole.name} is too slow: {error}"
-            progress.say(f"{reason}; taking {other.whole.name}")
-            return replace(other, reason=reason, sizes=plan.sizes)
+            return replace(other, reason=f"{plan.whole.name} is too slow: {error}", sizes=plan.sizes)
     if plan.automatic is None or not plan.automatic.parent:
         return plan
     found = out_of_reach(plan.automatic.parent, error)
-    progress.say(f"starting from random weights: {found}")
-    plain = config.changed(search={"init": ""})
-    other = feasible_plan(plain, tables, dataset, any_table=any_table, progress=progress)
-    return replace(other, automatic=found)
+    return replace(feasible_plan(make, config.changed(search={"init": ""})), automatic=found)
 
 
 def refusal(plan: Plan) -> InfeasibleBudgetError | None:

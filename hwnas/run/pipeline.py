@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hwnas.run.feasible_plan import feasible_plan, refusal
 from hwnas.run.finished import result_if_whole, results_again
 from hwnas.run.latency_stage import kept_table, ready_model
 from hwnas.run.new_results import new_results
-from hwnas.run.plan import Plan
+from hwnas.run.plan import Plan, make_plan
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.whole_result import whole_result
 from hwnas.train import training_session
@@ -60,18 +61,15 @@ def run_search(
     settled = folder.remembered(config) if resume else config
     clock = Clock(settled.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0)
     asked = _Asked(folder, told, events, clock, resume=resume, force=force, workers=workers, dataset=dataset)
-
-    def planned(config: Configuration) -> Plan:
-        return feasible_plan(config, tables, dataset, any_table=any_table, progress=events)
-
-    plan = planned(settled)
+    make = partial(make_plan, tables=tables, dataset=dataset, any_table=any_table, progress=events)
+    plan = feasible_plan(make, settled)
     while True:
         try:
             return _run(plan, asked)
         except InfeasibleBudgetError:  # as a table says that was measured just now: a smaller instance may do
             if refusal(plan) is not None and not asked.resume:
                 raise
-            other = planned(config)
+            other = feasible_plan(make, config)
             if other.whole.signature == plan.whole.signature:
                 raise
             plan, asked = other, replace(asked, resume=False)  # the folder was cleared

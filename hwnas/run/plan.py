@@ -96,6 +96,14 @@ class Plan:
         """Whether the table holds all that the search takes from it."""
         return not self.missing and not (self.cold and self.whole.signature not in self.table.cold)
 
+    @property
+    def start_text(self) -> str:
+        """What the search starts from, and why, for people."""
+        why = str(self.automatic or "")
+        if self.reused is not None:
+            return f"{self.config.search.init}: {self.reused}{why and f'; {why}'}"
+        return f"random weights{why and f': {why}'}"
+
     def prepared(self, dataset: Dataset) -> Dataset:
         """The images with the mean and the deviation that a parent or what is left of it expects, or with their own.
 
@@ -211,9 +219,6 @@ def _planned(
     start, reused = None, None
     if init is not None:
         start, reused = start_of(config, left.space, init, chosen)
-        progress.say(f"starting from {config.search.init}: {reused}{f'; {automatic}' if automatic else ''}")
-    elif automatic is not None and automatic.reason:
-        progress.say(f"starting from random weights: {automatic}")
     return Plan(
         config=resolved,
         reason=found.reason,

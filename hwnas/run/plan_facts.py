@@ -98,12 +98,7 @@ def plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         lines["limits"] = f"{', '.join(asked)}; {time}about {left:,.0f} architectures left"
         if peak:
             lines["limits"] += f", {removed} of {removed + plan.constrained.options} options above the peak"
-    if plan.reused is not None:
-        chosen = f"; {plan.automatic}" if plan.automatic else ""
-        lines["start"] = f"{plan.config.search.init}: {plan.reused}{chosen}"
-    else:
-        why = f": {plan.automatic}" if plan.automatic is not None and plan.automatic.reason else ""
-        lines["start"] = f"random weights{why}"
+    lines["start"] = plan.start_text
     if facts["parent"] is not None:
         lines["parent"] = parent_line(facts["parent"])
     return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}

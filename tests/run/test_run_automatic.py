@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -297,11 +298,12 @@ def test_a_parent_that_cannot_keep_the_budget_with_the_margin_makes_way(
     runs: Callable[..., Configuration], tmp_path: Path
 ) -> None:
     """As its complete table knows, and not the ends that were measured."""
-    plan = feasible_plan(runs(budget="0.5"), tmp_path / "tables")
+    make = partial(make_plan, tables=tmp_path / "tables")
+    plan = feasible_plan(make, runs(budget="0.5"))
     assert plan.parent is None
     assert plan.automatic is not None
     assert plan.automatic.reason.startswith(f"{LITE0} is out of reach: no network of this space is predicted")
-    named = feasible_plan(runs(budget="0.5", init=LITE0), tmp_path / "tables")
+    named = feasible_plan(make, runs(budget="0.5", init=LITE0))
     assert named.parent is not None
 
 

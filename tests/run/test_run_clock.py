@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_fakes import RECIPE, SETTINGS, a_config, changed, install, write_table
+from run_fakes import RECIPE, SETTINGS, SPACE, a_config, changed, install, write_table
 
 import hwnas
+from hwnas.display import duration
 from hwnas.errors import InputError, MissingRowsError
 from hwnas.events import Event
 from hwnas.image_size import Size
@@ -66,7 +67,7 @@ def test_a_plan_says_whether_its_minutes_are_enough(
 
     few, many = facts(0.1), facts(60.0)
     assert few["enough"] > 0.1
-    assert "0.1 minutes are too few for a search and a training without hurry: give about --minutes" in few["advice"]
+    assert "--minutes 0.1 is too few for a search and a training without hurry: give about --minutes" in few["advice"]
     for said in ("--width", "--resolution", "--no-baseline"):
         assert said in few["advice"]
     (training,) = (one for one in few["stages"] if one["trains"])
@@ -125,10 +126,10 @@ def test_a_plan_without_minutes_says_how_long_it_takes(
     assert short.facts["minutes"]["takes"] == pytest.approx(takes)
     memory = max(one["memory_mib"] or 0 for one in stages.values())
     whole, *rows = short.lines["time"].splitlines()
-    assert whole == f"about {takes:.2g} minutes, at most {memory:,} MiB of memory"
+    assert whole == f"about {duration(60 * takes)}, at most {memory:,} MiB of memory"
     assert [row.split("  ")[0] for row in rows] == list(stages)
-    ends = {len(re.match(r".*?  +[\d.e+]+", row)[0]) for row in rows}
-    assert len(ends) == 1  # aligned
+    ends = {len(re.match(r".*?  +[\d.]+ (s|min)\b", row)[0]) for row in rows}
+    assert len(ends) == 1  # aligned, each with its unit
     assert short.lines["start"] == "random weights"
     assert f"process {stages['search']['memory_mib']:,} MiB" in short.lines["time"]
     assert "advice" not in short.lines
@@ -137,7 +138,7 @@ def test_a_plan_without_minutes_says_how_long_it_takes(
 
     long = planned(10.0)
     assert long.facts["minutes"]["takes"] > 30
-    assert long.lines["advice"].startswith("that is long: --minutes ")
+    assert long.lines["advice"].startswith("the run is long: --minutes ")
     assert "of the 2 epochs of each final training at this size" in long.lines["advice"]
     minutes = float(long.lines["advice"].split("--minutes ")[1].split()[0])
     monkeypatch.setattr(forecast, "_PROMISED", 100.0)
@@ -170,9 +171,9 @@ def test_a_run_that_cannot_end_within_its_minutes_is_refused(
     tables = write_table(tmp_path / "tables")
     config = a_config(images, minutes=0.1)
     for act in (hwnas.plan_search, lambda **given: hwnas.search(out=tmp_path / "run", **given)):
-        with pytest.raises(InputError, match="no run ends within so few --minutes: of") as caught:
+        with pytest.raises(InputError, match="--minutes 0.1 is too few: the run takes about ") as caught:
             act(config=config, tables=tables)  # type: ignore[operator]
-        assert "--minutes" in caught.value.hint
+        assert caught.value.hint.startswith("it ends with --minutes ")
 
 
 def test_a_limit_on_memory_splits_batches_or_is_refused(
@@ -214,9 +215,13 @@ def test_a_run_says_what_its_minutes_are_enough_for_before_it_measures(
         out=tmp_path / "run",
         on_event=hear,
     )
-    said = next(index for index, text in enumerate(heard) if text.startswith("of 0.1 minutes about"))
+    assert [text for text in heard if text.startswith(("searching", "starting"))] == [
+        f"searching {SPACE.name} for host: as asked for"
+    ]
+    said = next(index for index, text in enumerate(heard) if text.startswith("the run takes about"))
+    assert " with --minutes 0.1, " in heard[said]
     assert said < heard.index("start measure")
-    assert heard[said + 1].startswith("0.1 minutes are too few")
+    assert heard[said + 1].startswith("--minutes 0.1 is too few")
 
 
 def test_measuring_goes_on_where_a_limit_leaves_no_table(

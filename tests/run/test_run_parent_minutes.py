@@ -152,7 +152,7 @@ def test_a_search_from_a_parent_gets_minutes_where_nobody_says_and_it_takes_long
     assert 40 <= minutes < 60
     assert told.minutes == minutes
     assert told.takes_minutes <= 1.1 * minutes
-    assert told.advice.startswith(f"--minutes {minutes:g} is taken, as the search would take about ")
+    assert told.advice.startswith(f"--minutes {minutes:g} is taken, as the run would take about ")
     assert "give more --minutes, or --epochs" in told.advice
     for given in ({"epochs": 1}, {"minutes": 70.0}):
         config = plan.config.changed(train=given)

@@ -222,14 +222,28 @@ class RunFolder:
         Raises:
             InputError: it began with others.
         """
-        path = self.state / "data.json"
-        if not path.exists():
-            write_json(path, {"sha256": digest})
-        elif read_json_as(path, _Data, hint="start the run anew, with --force").sha256 != digest:
+        kept = self.data_digest()
+        if kept is None:
+            write_json(self._data, {"sha256": digest})
+        elif kept != digest:
             raise InputError(
                 f"{self.path} was started with other images or labels than it is resumed with",
                 hint="bring the data back as it was, or choose another --out for this run",
             )
+
+    def data_digest(self) -> str | None:
+        """What `same_data` noted; None where nothing is.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        if not self._data.exists():
+            return None
+        return read_json_as(self._data, _Data, hint="start the run anew, with --force").sha256
+
+    @property
+    def _data(self) -> Path:
+        return self.state / "data.json"
 
     def free_unless_started(self) -> None:
         """Make room for another budget, as long as no search has begun here."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from hwnas.arch.costs import costs
 from hwnas.arch.network import Network
 from hwnas.backends.model_format import format_of
 from hwnas.backends.torch import export_weights, network_module
+from hwnas.config.starts import TrainStart
 from hwnas.data import Dataset
 from hwnas.errors import InputError
 from hwnas.exporting.description import description
@@ -26,14 +27,13 @@ from hwnas.run.export_run import TrainedRun, check_finished
 from hwnas.run.images import images_of
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.schedule import final_recipe
+from hwnas.run.train_start import Start, origin_of, settled_start
 from hwnas.schema import read_json
 from hwnas.train import checkpoint, evaluate, mixed_precision, resolve, train, training_session
 
 if TYPE_CHECKING:
     from hwnas.config import Configuration
     from hwnas.events import Events
-
-Start = Literal["scratch", "weights"]
 
 _SETTABLE = ("data", "train", "compute")
 _KEPT = (
@@ -55,7 +55,7 @@ def configuration_of(folder: RunFolder, events: Events) -> Configuration:
 
 
 def train_again(
-    folder: RunFolder, out: RunFolder, config: Configuration, *, start: Start, force: bool, events: Events
+    folder: RunFolder, out: RunFolder, config: Configuration, *, start: TrainStart, force: bool, events: Events
 ) -> dict[str, Any]:
     """Train the network of a run into a run directory of its own; the result is what its `result.json` then holds.
 
@@ -63,7 +63,8 @@ def train_again(
 
     Args:
         config: of the run, with other values in the sections data, train and compute.
-        start: from random weights, or from those of the run as far as they fit: the classes may be others.
+        start: from random weights, or from those of the run as far as they fit: the classes may be others; see
+            `settled_start`.
         force: whether a run that is in `out` is replaced.
 
     Raises:
@@ -86,7 +87,8 @@ def train_again(
             f"the network reads images of {own} channel{'s' * (own > 1)}, not of {dataset.channels}: {dataset.name}",
             hint="name images of as many: 1 is grey, 3 are colours",
         )
-    if start == "weights":
+    begins = settled_start(start, folder, (run.config, before), config, dataset, events)
+    if begins == "weights":
         dataset = replace(dataset, mean=tuple(run.reader.mean), std=tuple(run.reader.std))
     network = with_classes(run.network, len(dataset.classes))
     told = events.also(out.on_event)
@@ -94,14 +96,16 @@ def train_again(
         out.claimed(config, resume=False, force=force),
         training_session(config.compute.seed, config.compute.threads),
     ):
+        out.same_data(dataset.digest())
         with told.stage("train"):
-            module, epochs = _trained(run, network, dataset, config, start, told)
+            module, epochs = _trained(run, network, dataset, config, begins, told)
         checkpoint.save(out.weights, module.state_dict(), {"space": config.space.name})
         write_json(out.architecture, read_json(folder.architecture) | {"network": network.to_json()})
         with told.stage("export"):
             exported = _exported(run, out, network, module, dataset, config, before)
         result = {name: before.get(name) for name in _KEPT} | _result(exported, network, module, dataset, config)
-        result |= {"trained_from": start, "epochs": epochs, "seconds": round(time.monotonic() - began, 1)}
+        result |= {"trained_from": begins, "init": origin_of(begins, folder, before), "epochs": epochs}
+        result |= {"seconds": round(time.monotonic() - began, 1)}
         write_json(out.result, result)
         run_marker.seal(out.path, out.shipped())
     return result
@@ -143,8 +147,9 @@ def _trained(
             for name, one in run.weights.items():
                 if live[name].shape == one.shape:
                     live[name].copy_(torch.from_numpy(one))
-    plain = config.changed(search={"init": ""}, train={"minutes": 0.0})
-    recipe = final_recipe(plain, len(dataset.train), timed=_untimed)
+    begun = config if start == "weights" else config.changed(search={"init": ""})
+    recipe = final_recipe(begun.changed(train={"minutes": 0.0}), len(dataset.train), timed=_untimed)
+    recipe = replace(recipe, distil_weight=0.0)  # no parent teaches
     device = resolve(config.compute.accelerator)
     with mixed_precision(device, on=config.compute.mixed_precision):
         train(module, dataset, recipe, seed=config.compute.seed, device=device, progress=events)
@@ -216,7 +221,6 @@ def _result(
         "int8": None if exported.int8 is None else exported.int8.to_json(),
         "parity": {"max_difference": exported.parity.max_difference, "images": exported.images},
         "data": config.data.source,
-        "init": None,
         "parent": None,
         "seed": config.compute.seed,
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 from hwnas.devices.measure import ROUND_MS
 from hwnas.devices.statistic import COLD_CALLS, EVICTING_MS
@@ -12,6 +14,7 @@ _FILLED = 0.97  # of the minutes is planned with; the rest is what estimates are
 _PROCESS_S = 1.2  # until a measuring process times its first model
 _WARMUP_CALLS, _TIMED_CALLS = 2, 3  # of a round, at least
 _REPORT_S = 2.5  # export and report of one budget
+_SLOWEST = 3.0  # times what is planned, that is kept for a verdict: a file without training is no use either
 
 
 class Clock:
@@ -19,6 +22,8 @@ class Clock:
 
     Attributes:
         minutes: that the run may take; 0 where nobody says.
+        slow: how many times as long as planned the last verdict took, at least 1: on a busy device the next one is
+            given as much.
     """
 
     def __init__(self, minutes: float = 0.0, *, earlier_s: float = 0.0) -> None:
@@ -27,12 +32,23 @@ class Clock:
         Args:
             earlier_s: seconds that earlier processes of the same run have taken.
         """
-        self.minutes = minutes
+        self.minutes, self.slow = minutes, 1.0
         self._began = time.monotonic() - earlier_s
 
     def spent_s(self) -> float:
         """Seconds so far."""
         return time.monotonic() - self._began
+
+    @contextlib.contextmanager
+    def watching(self, planned_s: float) -> Iterator[None]:
+        """Learn from a verdict how long others take, in `slow`.
+
+        Args:
+            planned_s: what it takes on a quiet device (`verdict_s`).
+        """
+        began = time.monotonic()
+        yield
+        self.slow = min(_SLOWEST, max(1.0, (time.monotonic() - began) / planned_s))
 
     def left_s(self, ending_s: float = 0.0) -> float:
         """Seconds that may still be spent, less `ending_s`; never below 0."""
@@ -45,7 +61,15 @@ def verdict_s(models: int, budget_ms: float, processes: int = MIN_PROCESSES) -> 
     return processes * (_PROCESS_S + ROUNDS * models * (round_ms + COLD_CALLS * (EVICTING_MS + budget_ms)) / 1e3)
 
 
-def ending_s(budgets_ms: list[float], *, measured: bool, baseline: bool, unchecked: bool, evaluation_s: float) -> float:
+def ending_s(
+    budgets_ms: list[float],
+    *,
+    measured: bool,
+    baseline: bool,
+    unchecked: bool,
+    evaluation_s: float,
+    slow: float = 1.0,
+) -> float:
     """About how long a run takes besides search and training: checks, verdicts, evaluation, export and report.
 
     Args:
@@ -53,8 +77,9 @@ def ending_s(budgets_ms: list[float], *, measured: bool, baseline: bool, uncheck
         baseline: whether a random network is measured beside the winner.
         unchecked: whether the winners are still to be measured with random weights.
         evaluation_s: of the networks of one budget on the images that are kept apart.
+        slow: how many times as long as on a quiet machine the rest takes, see `Clock.slow`.
     """
-    total_s = (_REPORT_S + evaluation_s) * len(budgets_ms)
+    total_s = _REPORT_S * len(budgets_ms)
     for budget_ms in budgets_ms if measured else ():
         total_s += verdict_s(1 + baseline, budget_ms) + (verdict_s(1, budget_ms) if unchecked else 0.0)
-    return total_s
+    return slow * total_s + evaluation_s * len(budgets_ms)

@@ -60,6 +60,11 @@ class RunContext:
         return (self.shared or self.folder).state
 
     @property
+    def recipe_path(self) -> Path:
+        """The file that keeps the recipe of the final trainings."""
+        return self.shared_state / "recipe.json"
+
+    @property
     def model_format(self) -> ModelFormat:
         """Of the files that the device runs; what runs them here is the same runtime."""
         return format_of(self.plan.device.runtime, self.plan.device.precision)
@@ -118,6 +123,7 @@ class SearchContext:
             baseline=asked.baseline,
             unchecked=unchecked,
             evaluation_s=image_s * images,
+            slow=run.clock.slow,
         )
         return run.clock.left_s(ending)
 

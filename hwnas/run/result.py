@@ -25,7 +25,7 @@ from hwnas.run.rival import Rival
 from hwnas.run.schedule import starts
 from hwnas.run.training_stage import Final, trained_from
 from hwnas.schema import checked, read_json_as
-from hwnas.train import Recipe, evaluate
+from hwnas.train import evaluate
 
 
 def result_of(
@@ -36,7 +36,6 @@ def result_of(
     exported: Exported,
     verdicts: Mapping[str, Verdict],
     rival: tuple[Rival, Final] | None,
-    recipe: Recipe,
 ) -> dict[str, Any]:
     """What `result.json` holds, once everything is trained, exported and judged.
 
@@ -45,7 +44,7 @@ def result_of(
         rival: the random network with its final weights; None where there is none.
     """
     config, verdict, metric = run.plan.config, verdicts.get("model"), run.plan.config.search.metric
-    started = starts(config, recipe, len(run.dataset.train))
+    started = starts(config, final.recipe, len(run.dataset.train))
     test = evaluate(final.module, run.dataset.test, run.dataset, device=run.device)
     val = evaluate(final.module, run.dataset.val, run.dataset, device=run.device)
     found_metrics, quantised = test.metrics, {}
@@ -76,7 +75,7 @@ def result_of(
         "trained": started,
         "trained_from": trained_from(found),
         "weights": final.weights,
-        "epochs": recipe.epochs if started else 0,
+        "epochs": final.recipe.epochs if started else 0,
         "macs": size.macs,
         "params": size.params,
         "peak_bytes": size.peak_bytes,

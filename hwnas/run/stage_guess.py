@@ -53,6 +53,7 @@ class Stage:
     Attributes:
         trains: whether it is that of the final networks.
         steps: of all epochs.
+        rough: whether the minutes decide on the epochs, so that a run on a busier machine has fewer.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Stage:
     step_s: float | None = None
     trains: bool = False
     steps: float | None = None
+    rough: bool = False
 
     @property
     def time(self) -> str:
@@ -79,6 +81,7 @@ class Stage:
                 epochs, steps = f"{steps_text(self.steps or 0.0)} {steps}", f"an epoch takes {short(self.epoch_s)} s"
             else:
                 epochs, steps = f"{epochs_text(self.epochs, 0.0)} {epochs}", f"steps {steps}"
+            epochs = f"about {epochs}" if self.rough else epochs
         memory = "" if self.memory_mib is None else f"process {self.memory_mib:,} MiB"
         return ", ".join(filter(None, (epochs, steps, memory)))
 
@@ -193,7 +196,10 @@ class Guesser:
             batch_s = step / images * settings.batch_size
             memory = self._searching_mib(settings.batch_size)
             steps = searched_epochs * images / settings.batch_size
-            stages.append(Stage("search", search_s / 60, searched_epochs, memory, step, batch_s, steps=steps))
+            rough = bool(minutes) and config.search.epochs is None
+            stages.append(
+                Stage("search", search_s / 60, searched_epochs, memory, step, batch_s, steps=steps, rough=rough)
+            )
         scratch = config.search.evaluator == "from-scratch"
         memory = self._training_mib(score_recipe(config, images).batch_size) if scratch else None
         stages.append(Stage("scores", scores_s / 60, memory_mib=memory))
@@ -204,7 +210,10 @@ class Guesser:
             own_s, own_head_s = taught_s(recipe, epoch_s), self._own_head_s(recipe)
             batch_s, all_s = own_s / images * recipe.batch_size, count * (own_head_s + epochs * own_s)
             memory = self._training_mib(recipe.batch_size)
-            stages.append(Stage(name, all_s / 60, epochs, memory, own_s, batch_s, trains=True, steps=steps))
+            rough = bool(minutes) and not config.train.epochs
+            stages.append(
+                Stage(name, all_s / 60, epochs, memory, own_s, batch_s, trains=True, steps=steps, rough=rough)
+            )
         elif count:
             name = "head of its own" if count == 1 else f"{count} heads of their own"
             memory = self._training_mib(

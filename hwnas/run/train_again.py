@@ -14,7 +14,6 @@ from hwnas.arch.costs import costs
 from hwnas.arch.network import Network
 from hwnas.backends.model_format import format_of
 from hwnas.backends.torch import export_weights, network_module
-from hwnas.config.starts import TrainStart
 from hwnas.data import Dataset
 from hwnas.errors import InputError
 from hwnas.exporting.description import description
@@ -33,6 +32,7 @@ from hwnas.train import checkpoint, evaluate, mixed_precision, resolve, train, t
 
 if TYPE_CHECKING:
     from hwnas.config import Configuration
+    from hwnas.config.starts import TrainStart
     from hwnas.events import Events
 
 _SETTABLE = ("data", "train", "compute")

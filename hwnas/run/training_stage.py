@@ -25,6 +25,7 @@ from hwnas.run.schedule import FORWARD_SHARE, final_recipe, hurried, kept_recipe
 from hwnas.run.step_limit import training_micro_batch
 from hwnas.train import Recipe, evaluate, recalibrate, train
 from hwnas.train.timing import seconds_an_epoch
+from hwnas.train.training import Shorten
 
 REPAIR_SHARE = 0.15
 """Of the minutes: how much longer a run may take where a network has to be repaired."""
@@ -36,10 +37,12 @@ class Final(NamedTuple):
 
     Attributes:
         weights: whether these are what a training ended with, or what it began with, or would have.
+        recipe: of the training, as it was followed.
     """
 
     module: nn.Module
     weights: Literal["trained", "start"]
+    recipe: Recipe
 
 
 def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> Recipe:
@@ -71,7 +74,7 @@ def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> 
         return mean(times_s), context.left_s(unchecked=False, image_s=image_s)
 
     recipe = kept_recipe(
-        context.folder.state / "recipe.json",
+        run.recipe_path,
         lambda: within_memory(final_recipe(config, images, timed=timed, budgets=len(context.runs))),
     )
     if said := hurried(config, recipe, images):
@@ -105,8 +108,8 @@ def repair_recipe(run: RunContext, choices: tuple[int, ...], recipe: Recipe) -> 
             teacher = teacher_of(run, few)
             epoch_s = seconds_an_epoch(module, run.dataset, few, device=run.device, limit_s=limit_s, teacher=teacher)
             advance()
-        verdict = verdict_s(1 + config.train.baseline, run.budget_ms)
-        return epoch_s, run.clock.left_s(verdict - REPAIR_SHARE * 60.0 * config.train.minutes)
+        ending_s = run.clock.slow * verdict_s(1 + config.train.baseline, run.budget_ms)
+        return epoch_s, run.clock.left_s(ending_s - REPAIR_SHARE * 60.0 * config.train.minutes)
 
     return kept_recipe(
         _repair_path(run, choices),
@@ -140,6 +143,8 @@ def trained(
     recipe: Recipe,
     label: str,
     winner: tuple[int, ...] | None = None,
+    *,
+    shorten: Shorten | None = None,
 ) -> Final:
     """The network with its final weights: trained from those that the supernet gives it (docs/decisions/0010).
 
@@ -150,6 +155,7 @@ def trained(
 
     Args:
         winner: the network that it is trained beside; by default it is that one itself.
+        shorten: as for `train`.
     """
     config, images = run.plan.config, len(run.dataset.train)
     started = starts(config, recipe, images)
@@ -166,14 +172,14 @@ def trained(
         compared = compared if started else max(compared, int(_COMPARED_SHARE * most))
         fit_own_head(run, choices, module, most=most, compared=compared, label=label)
     if not started:
-        return Final(module, "start")
+        return Final(module, "start", recipe)
     start = None
     if found.supernet is not None and not config.train.epochs:
         start = _start(run, module, recipe, settled=settled)
-    module = _to_the_end(run, module, kept_training(run, choices, winner), recipe, label)
+    recipe = _to_the_end(run, module, kept_training(run, choices, winner), recipe, label, shorten)
     if start is not None:
         module = _better(run, start, module, recipe, label)
-    return Final(module, "start" if module is start else "trained")
+    return Final(module, "start" if module is start else "trained", recipe)
 
 
 def kept_training(run: RunContext, choices: tuple[int, ...], winner: tuple[int, ...] | None = None) -> Path:
@@ -196,11 +202,16 @@ def trained_before(run: RunContext, choices: tuple[int, ...], recipe: Recipe) ->
     Raises:
         InputError: the checkpoint is damaged, or of another run.
     """
-    return _to_the_end(run, network_module(run.network(choices)), kept_training(run, choices), recipe, "train")
+    module = network_module(run.network(choices))
+    _to_the_end(run, module, kept_training(run, choices), recipe, "train")
+    return module
 
 
-def _to_the_end(run: RunContext, module: nn.Module, kept: Path, recipe: Recipe, label: str) -> nn.Module:
-    train(
+def _to_the_end(
+    run: RunContext, module: nn.Module, kept: Path, recipe: Recipe, label: str, shorten: Shorten | None = None
+) -> Recipe:
+    """Train the module in place; the recipe as it was followed."""
+    return train(
         module,
         run.dataset,
         recipe,
@@ -210,8 +221,8 @@ def _to_the_end(run: RunContext, module: nn.Module, kept: Path, recipe: Recipe, 
         progress=run.progress,
         label=label,
         teacher=teacher_of(run, recipe),
+        shorten=shorten,
     )
-    return module
 
 
 def _start(run: RunContext, module: nn.Module, recipe: Recipe, *, settled: bool) -> nn.Module:

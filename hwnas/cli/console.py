@@ -141,7 +141,10 @@ def failed(error: HwnasError) -> dict[str, Any]:
 
 
 def verb(function: Callable[_P, None]) -> Callable[_P, None]:
-    """A command: an error of hwnas becomes one message and its exit code, never a traceback."""
+    """A command: an error of hwnas becomes one message and its exit code, never a traceback.
+
+    With `--json` every ending is one object on stdout, that of a defect, which keeps its traceback, as well.
+    """
 
     @functools.wraps(function)
     def command(*args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -161,6 +164,7 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
                 message = f"cannot use {os.fsdecode(error.filename)}: {error.strerror}"
                 _fail(message, "correct the path, or its permissions", 2, as_json=as_json)
             if error.errno not in _NO_ROOM:
+                _tell_defect(error, as_json=as_json)
                 raise
             message = f"cannot write {error.filename or 'a temporary file'}: {error.strerror}"
             _fail(
@@ -171,8 +175,19 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
                 "what was done is kept: the same command with --resume goes on from there" if "resume" in kwargs else ""
             )
             _fail("interrupted", hint, INTERRUPTED_EXIT_CODE, as_json=as_json)
+        except Exception as error:
+            _tell_defect(error, as_json=as_json)
+            raise
 
     return command
+
+
+def _tell_defect(error: Exception, *, as_json: bool) -> None:
+    """One JSON object, where such is asked for; the traceback follows on stderr."""
+    if as_json:
+        hint = "this is a defect of hwnas: please report it with the traceback on stderr"
+        with contextlib.suppress(StorageError):
+            print_json({"error": f"{type(error).__name__}: {error}", "hint": hint, "exit_code": HwnasError.exit_code})
 
 
 def _fail(

@@ -92,7 +92,7 @@ def search(
         console.out().print(result_table(content), "")
         raise error
     if error is not None:
-        raise typer.Exit(error.exit_code)
+        raise SystemExit(error.exit_code)
 
 
 def check_paths(asked: Configuration) -> None:

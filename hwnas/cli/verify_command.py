@@ -133,7 +133,9 @@ def verify(
         write_plot(plot, result.sustained, title=model.name, budget_ms=budget_ms)
     if json_:
         ending = {} if missed is None else console.failed(missed)
-        console.print_json(result.to_json() | ending | ({"exit_code": code} if code else {}))
+        if interrupted:
+            ending |= {"error": "interrupted", "hint": "let it run to its end", "exit_code": code}
+        console.print_json(result.to_json() | ending)
     else:
         print_verification(result, plot, of_run=(model / "result.json").exists())
         if missed is not None and not interrupted:

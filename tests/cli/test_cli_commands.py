@@ -243,6 +243,9 @@ def test_misuse_is_exit_code_2(words: tuple[str, ...]) -> None:
     done = hwnas(*words)
     assert done.exit_code == 2
     assert "Traceback" not in done.output
+    if words:
+        told = json.loads(hwnas(*words, "--json").stdout)
+        assert (told["exit_code"], bool(told["error"]), bool(told["hint"])) == (2, True, True)
 
 
 def test_a_device_file_is_checked(tmp_path: Path) -> None:

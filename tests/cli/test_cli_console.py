@@ -112,9 +112,17 @@ def test_no_room_for_a_temporary_file_is_a_storage_error(number: int, capsys: py
         raising(PermissionError(errno.EACCES, "no"))()
 
 
-def test_defects_keep_their_traceback() -> None:
-    with pytest.raises(ZeroDivisionError):
-        raising(ZeroDivisionError())()
+@pytest.mark.parametrize("defect", [ZeroDivisionError("no"), PermissionError(errno.EACCES, "no")])
+def test_defects_keep_their_traceback_and_are_an_object_as_well(
+    defect: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(type(defect)):
+        raising(defect)()
+    assert capsys.readouterr().out == ""
+    with pytest.raises(type(defect)):
+        raising(defect)(json_=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["exit_code"], told["error"]) == (1, f"{type(defect).__name__}: {defect}")
 
 
 def test_verb_passes_arguments_and_keeps_the_name() -> None:

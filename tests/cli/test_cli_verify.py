@@ -342,6 +342,7 @@ def test_a_real_ctrl_c_tells_what_there_is() -> None:
     assert "Traceback" not in done.stderr
     content = json.loads(done.stdout)
     assert (content["exit_code"], content["sustained"]["ended_early"]) == (130, "interrupted")
+    assert content["error"] == "interrupted"
     assert len(content["sustained"]["slices"]) >= 3
     assert content["sustained"]["seconds"] < 10
     assert content["measured_ms"]["median"] > 0

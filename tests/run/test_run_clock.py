@@ -41,6 +41,19 @@ def test_a_clock_counts_what_earlier_processes_took(monkeypatch: pytest.MonkeyPa
     assert run.left_s() == 0.0
 
 
+def test_a_verdict_that_took_long_leaves_more_time_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(clock.time, "monotonic", lambda: now[0])
+    run = Clock(2.0)
+    for took_s, slow in ((16.0, 2.0), (4.0, 1.0), (1e3, 3.0)):
+        with run.watching(8.0):
+            now[0] += took_s
+        assert run.slow == slow
+    options = {"measured": True, "baseline": True, "unchecked": False, "evaluation_s": 1.0}
+    more_s = ending_s([5.0], **options, slow=2.0) - ending_s([5.0], **options)  # type: ignore[arg-type]
+    assert more_s == pytest.approx(verdict_s(2, 5.0) + 2.5)  # and the report
+
+
 def test_the_end_of_a_run_takes_longer_with_more_to_measure() -> None:
     options = {"measured": True, "baseline": False, "unchecked": True, "evaluation_s": 1.0}
     alone = ending_s([5.0], **options)  # type: ignore[arg-type]

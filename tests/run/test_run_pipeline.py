@@ -36,7 +36,7 @@ from hwnas.run.plan_facts import plan_facts
 from hwnas.run.result import failure
 from hwnas.run.rival import Rival
 from hwnas.run.run_folder import RunFolder, default_folder
-from hwnas.train import Evaluation, checkpoint, training
+from hwnas.train import Evaluation, Recipe, checkpoint, training
 
 MODEL = latencies()
 
@@ -462,10 +462,14 @@ def test_epochs_and_minutes_are_settled_once_a_run(runs: Runs, monkeypatch: pyte
     assert runs("asked", epochs=3)["epochs"] == 3
     assert runs("untrained", epochs=3, train=False)["epochs"] == 0
     slow_epochs(monkeypatch, 10.0)
-    assert runs("timed", minutes=2.0)["epochs"] == 5
+    monkeypatch.setattr(training._Pace, "epoch_s", lambda _, done: 20.0 if done == 2 else 0.0)
+    assert runs("timed", minutes=2.0)["epochs"] == 3  # of five that were planned, as they take twice as long
+    state = runs.root / "timed" / "state"
+    assert json.loads((state / "recipe.json").read_text())["shortened"] == [[2, 5]]
+    assert {checkpoint.load(one)[1]["epochs_done"] for one in state.glob("train-*")} == {3}
     monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 1.0)
     (runs.root / "timed" / "result.json").unlink()
-    assert runs("timed", minutes=2.0, resume=True)["epochs"] == 5
+    assert runs("timed", minutes=2.0, resume=True)["epochs"] == 3
 
 
 @pytest.mark.parametrize(
@@ -477,12 +481,13 @@ def test_weights_that_training_made_worse_do_not_ship(
 ) -> None:
     """Those that it began with are kept, unless a number of epochs is asked for."""
 
-    def spoilt(module: torch.nn.Module, *_: Any, **__: Any) -> None:
+    def spoilt(module: torch.nn.Module, _: Dataset, recipe: Recipe, **__: Any) -> Recipe:
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter.zero_()
             next(one for one in reversed(list(module.modules())) if isinstance(one, torch.nn.Linear)).bias[0] = 1.0
         module.eval()
+        return recipe
 
     def sharp(model: torch.nn.Module, *_: Any, **__: Any) -> Evaluation:
         zero = all(not parameter.any() for parameter in list(model.parameters())[:1])
@@ -557,9 +562,10 @@ def test_a_rival_that_stays_is_trained_again_beside_a_repaired_network(
 def test_training_starts_from_the_weights_of_the_supernet(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[dict[str, torch.Tensor]] = []
 
-    def not_trained(module: torch.nn.Module, *_: Any, **__: Any) -> None:
+    def not_trained(module: torch.nn.Module, _: Dataset, recipe: Recipe, **__: Any) -> Recipe:
         started.append({name: value.clone() for name, value in module.state_dict().items()})
         module.eval()
+        return recipe
 
     monkeypatch.setattr(training_stage, "train", not_trained)
     runs()

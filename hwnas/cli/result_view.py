@@ -33,8 +33,8 @@ def print_result(result: dict[str, Any], folder: Path) -> None:
     else:
         console.write(screen, _verdict(result))
         console.write(screen, _binding(result))
-        if weights := weights_text(result):
-            console.write(screen, f"{weights}.")
+        if "start" in shipped(result):  # where all were trained, nobody expects other weights
+            console.write(screen, f"{weights_text(result)}.")
         if parent := _parent(result):
             console.write(screen, parent)
         screen.print("")
@@ -183,8 +183,8 @@ def _parent(result: dict[str, Any]) -> str:
 def _binding(result: dict[str, Any]) -> str:
     if result["budget_binds"] is None:
         return (
-            "Whether the budget binds is not known: the validation images do not tell the candidates apart, or none "
-            "was scored; more of them, or more time, would."
+            "Whether the budget binds, so that without it a slower network would be chosen, is not known: the "
+            "validation images do not tell the candidates apart, or none was scored. More images or --minutes would."
         )
     if result["budget_binds"]:
         return "The budget binds: without it, a slower network would have been chosen."

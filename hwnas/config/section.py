@@ -64,9 +64,9 @@ class Section(BaseModel):
         if name not in known:
             return unknown_option(cls.title, name, cls.options())
         one = known[name]
-        if first["type"] == "missing":
-            return InputError(f"[{cls.title}] needs {one.name}", hint=_example(one))
         flag = f" ({one.option.flag})" if one.option.flag else ""
+        if first["type"] == "missing":
+            return InputError(f"[{cls.title}] needs {one.name}{flag}, which is {one.rule}", hint=_example(one))
         return InputError(f"[{cls.title}] {name}{flag} is {one.rule}, not {shown(first['input'])}", hint=_example(one))
 
 

@@ -87,7 +87,7 @@ class Target(Section):
             flag="--budget-ms",
             aliases={"--budgets-ms": "Instead: several of them, such as 5,10,20 or 20%,50%, from one search."},
             rule="milliseconds or a share such as 50%, or several with commas between them",
-            example="--budget-ms 20, --budgets-ms 5,10,20, --budgets-ms 20%,50%",
+            example="--budget-ms 50% for the middle of the range, --budget-ms 20, --budgets-ms 5,10,20",
         ),
     ]
     latency: Annotated[

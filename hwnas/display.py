@@ -36,6 +36,11 @@ def duration(seconds: float) -> str:
     return f"{round(minutes) // 60} h {round(minutes) % 60} min"
 
 
+def slower(change: float) -> str:
+    """A relative change of a time, such as 0.08, in words: '8.0% slower'."""
+    return f"{abs(change):.1%} {'faster' if change < 0 else 'slower'}"
+
+
 def counted(number: object, noun: str, several: str = "") -> str:
     """So many of a thing, such as '1 image' and '2 images'.
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from hwnas.asked_paths import check_there
 from hwnas.cli import console, options
-from hwnas.display import counted
+from hwnas.display import counted, slower
 
 if TYPE_CHECKING:
     from rich.table import Table as Grid
@@ -139,7 +139,7 @@ def table_validate(
     columns = [_numbers(asdict(one)) for one in (fresh.before, fresh.validation)]
     lines = [(name, *(column[name] for column in columns)) for name in columns[0]]
     screen.print(_grid(("", "when it was made", "now"), lines))
-    screen.print(f"the reference model runs {fresh.drift:+.1%} against when the table was made")
+    screen.print(f"the reference model runs {slower(fresh.drift)} than when the table was made")
     if fresh.noise.loaded:
         _warn("other work kept the machine busy: these networks may have been measured too slow")
     if reason:

@@ -20,6 +20,7 @@ from hwnas.devices.estimate import REFERENCE_DRIFT, Estimate, estimate, estimate
 from hwnas.devices.link import link_to
 from hwnas.devices.measure import measure
 from hwnas.devices.rounds import Round
+from hwnas.display import slower
 from hwnas.files import storage_errors
 from hwnas.latency.calibrate import (
     CALIBRATION_NETWORKS,
@@ -167,7 +168,7 @@ def _complete(
     kept_us = [table.rows[spec.key].reference_us for spec in space.ops if spec not in missing.rows]
     if changes := _changes(kept_us, reference_us, loaded=False):
         progress.say(
-            f"the reference model runs {max(changes.values(), key=abs):+.0%} against when "
+            f"the reference model runs {slower(max(changes.values(), key=abs))} than when "
             f"{sum(us in changes for us in kept_us)} of the other rows of {space.name} were measured, so they hold for "
             f"another speed: hwnas profile-device --again {instance_options(space)} measures all of them"
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 from hwnas.arch.costs import macs
 from hwnas.devices.measure import ROUND_MS
-from hwnas.display import counted, duration
+from hwnas.display import counted, duration, slower
 from hwnas.errors import InfeasibleBudgetError, MissingRowsError
 from hwnas.files import write_json
 from hwnas.latency.build import complete, drifted
@@ -133,7 +133,7 @@ def _measured_model(plan: Plan, progress: Progress, left_s: float) -> tuple[Late
             again = lacking(plan.table, plan.whole)
         if again:
             progress.say(
-                f"the reference model runs {changed:+.0%} against when the table was measured: measuring "
+                f"the reference model runs {slower(changed)} than when the table was measured: measuring "
                 f"{len(again.rows)} of {len(plan.whole.ops)} rows and whole networks again"
             )
         missing = MissingRows((*missing.rows, *again.rows), missing.calibration or again.calibration)

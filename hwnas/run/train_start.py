@@ -33,9 +33,10 @@ def settled_start(
         config: of the training, whose images are `dataset`.
     """
     earlier, result = before
-    seen = _seen(folder, earlier, config, dataset)
-    if asked == "scratch":
+    origin = result.get("init")
+    if asked == "scratch" or (asked == "auto" and not isinstance(origin, Mapping)):
         return "scratch"
+    seen = _seen(folder, earlier, config, dataset)
     mixed = (
         f"{config.data.source} is split otherwise than for {folder.path}, whose weights have learned from images that "
         "are for validation or test now"
@@ -44,8 +45,6 @@ def settled_start(
         if seen:
             events.say(f"{mixed}: accuracies may be too high; --start scratch tells honest ones")
         return "weights"
-    if not (origin := result.get("init")):
-        return "scratch"
     told = f"{folder.path} began from {origin.get('from')}"
     if seen:
         events.say(f"{told}, but {mixed}: starting from random weights; --start weights takes its weights all the same")
@@ -62,7 +61,8 @@ def origin_of(start: Start, folder: RunFolder, result: Mapping[str, Any]) -> Any
     """
     if start == "scratch":
         return None
-    return {"from": str(folder.path), "licence": (result.get("init") or {}).get("licence")}
+    origin = result.get("init")
+    return {"from": str(folder.path), "licence": origin.get("licence") if isinstance(origin, Mapping) else None}
 
 
 def _seen(folder: RunFolder, earlier: Configuration, config: Configuration, dataset: Dataset) -> bool:

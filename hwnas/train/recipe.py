@@ -15,7 +15,8 @@ _AVERAGED_SHARE = 0.03
 _EACH = ("crop_scale", "color_jitter", "trivial_augment", "random_erasing")
 _TAUGHT = ("distil_weight", "distil_temperature", "layer_decay")
 _LATER = (  # than the first
-    *("epoch_steps", "micro_batch", "keep_statistics", *_EACH, "mixup", "cutmix", *_TAUGHT, "shortened")
+    *("epoch_steps", "micro_batch", "keep_statistics", *_EACH, "mixup", "cutmix", *_TAUGHT),
+    "shortened",
 )
 _PARENT_RATE, _PARENT_LAYER_DECAY, _PARENT_WARMUP, _PARENT_BATCH = 0.1, 0.75, 0.1, 32  # docs/decisions/0065
 _PARENT_DISTIL_WEIGHT, _PARENT_TEMPERATURE = 0.5, 2.0

@@ -43,7 +43,9 @@ def parents_list(json_: options.Json = False, quiet: options.Quiet = False) -> N
         shown = [row | {"weights": "here" if row["weights"] == "here" else "missing"} for row in rows]
         print_rows([{name: str(value) for name, value in row.items()} for row in shown])
         if missing:
-            console.out().print("\nWhere weights are missing; a library keeps a checkpoint there once it has loaded it:")
+            console.out().print(
+                "\nWhere weights are missing; a library keeps a checkpoint there once it has loaded it:"
+            )
         for command in sorted(missing, key=lambda one: not one.startswith("pip")):
             console.out().print(f"  {command}")
         console.out().print("\nNext: hwnas parents show efficientnet-lite0")

@@ -13,14 +13,12 @@ from pathlib import Path
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
-from hwnas.arch.spaces import instance_options
 from hwnas.backends.model_format import format_of
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import REFERENCE_DRIFT, Estimate, estimate, estimates, loaded, reference_floor_us
 from hwnas.devices.link import link_to
 from hwnas.devices.measure import measure
 from hwnas.devices.rounds import Round
-from hwnas.display import slower
 from hwnas.files import storage_errors
 from hwnas.latency.calibrate import (
     CALIBRATION_NETWORKS,
@@ -36,7 +34,7 @@ from hwnas.latency.calibrate import (
 from hwnas.latency.journal import kept_rounds, measuring
 from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.latency.missing_rows import MissingRows, open_table
-from hwnas.latency.noise import noise_of, refuse_too_few
+from hwnas.latency.noise import noise_of, other_speed, refuse_too_few
 from hwnas.latency.table import LatencyTable, Row
 from hwnas.latency.table_files import save_table
 from hwnas.locks import held
@@ -167,11 +165,7 @@ def _complete(
     reference_us = reference_floor_us(rounds)
     kept_us = [table.rows[spec.key].reference_us for spec in space.ops if spec not in missing.rows]
     if changes := _changes(kept_us, reference_us, loaded=False):
-        progress.say(
-            f"the reference model runs {slower(max(changes.values(), key=abs))} than when "
-            f"{sum(us in changes for us in kept_us)} of the other rows of {space.name} were measured, so they hold for "
-            f"another speed: hwnas profile-device --again {instance_options(space)} measures all of them"
-        )
+        progress.say(other_speed(max(changes.values(), key=abs), sum(us in changes for us in kept_us), space))
     _take_rows(table, missing.rows, estimates(rounds), reference_us)
     table.provenance = provenance(device)
     table.reference_us = reference_us

@@ -11,6 +11,7 @@ from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import instance_options
 from hwnas.devices.estimate import REFERENCE_DRIFT, accepted, by_name, disagreement, reference_drift, reference_floor_us
 from hwnas.devices.rounds import Round
+from hwnas.display import slower
 from hwnas.errors import MissingRowsError
 from hwnas.latency.calibrate import VERDICT_ROUNDS
 from hwnas.latency.model import margin
@@ -58,6 +59,19 @@ def load_warning(table: LatencyTable, space: SearchSpace) -> str:
             f"{margin(own.mape):.0%} that the error of predictions asks for: close other programs {again}"
         )
     return ""
+
+
+def other_speed(change: float, rows: int, space: SearchSpace) -> str:
+    """What is said where rows of a space were measured when the machine had another speed.
+
+    Args:
+        change: of what the reference model takes, as a share.
+        rows: how many they are.
+    """
+    return (
+        f"the reference model runs {slower(change)} than when {rows} of the other rows of {space.name} were measured, "
+        f"so they hold for another speed: hwnas profile-device --again {instance_options(space)} measures all of them"
+    )
 
 
 def refuse_too_few(rounds: Sequence[Round], rows: Sequence[str], networks: Sequence[str], max_minutes: float) -> None:

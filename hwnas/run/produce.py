@@ -38,9 +38,7 @@ def produced(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], re
         if config.train.baseline:
             rival = rival_of(run, choices)
             with run.progress.stage("train baseline"), mixed_precision(run.device, on=on):
-                baseline = trained(
-                    run, found, rival.choices, own, "train random baseline", choices, shorten=keeping
-                )
+                baseline = trained(run, found, rival.choices, own, "train random baseline", choices, shorten=keeping)
                 own, keeping = baseline.recipe, None
         with run.progress.stage("train"), mixed_precision(run.device, on=on):
             final = trained(run, found, choices, own, "train", shorten=keeping)

@@ -25,8 +25,7 @@ from hwnas.run import run_marker
 from hwnas.run.export_run import TrainedRun, check_finished
 from hwnas.run.images import images_of
 from hwnas.run.run_folder import RunFolder
-from hwnas.run.schedule import final_recipe
-from hwnas.run.train_start import Start, origin_of, settled_start
+from hwnas.run.train_start import Start, origin_of, recipe_from, settled_start
 from hwnas.schema import read_json
 from hwnas.train import checkpoint, evaluate, mixed_precision, resolve, train, training_session
 
@@ -147,17 +146,11 @@ def _trained(
             for name, one in run.weights.items():
                 if live[name].shape == one.shape:
                     live[name].copy_(torch.from_numpy(one))
-    begun = config if start == "weights" else config.changed(search={"init": ""})
-    recipe = final_recipe(begun.changed(train={"minutes": 0.0}), len(dataset.train), timed=_untimed)
-    recipe = replace(recipe, distil_weight=0.0)  # no parent teaches
+    recipe = recipe_from(start, config, len(dataset.train))
     device = resolve(config.compute.accelerator)
     with mixed_precision(device, on=config.compute.mixed_precision):
         train(module, dataset, recipe, seed=config.compute.seed, device=device, progress=events)
     return module.cpu(), recipe.epochs
-
-
-def _untimed(recipe: Any) -> tuple[float, float]:
-    raise AssertionError("nothing is timed without minutes")
 
 
 def _exported(

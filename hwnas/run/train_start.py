@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,8 @@ from hwnas.config.starts import TrainStart
 from hwnas.data import Dataset
 from hwnas.events import Events
 from hwnas.run.run_folder import RunFolder
+from hwnas.run.schedule import final_recipe
+from hwnas.train import Recipe
 
 Start = Literal["scratch", "weights"]
 
@@ -51,6 +54,17 @@ def settled_start(
         return "scratch"
     events.say(f"{told}, so this training starts from its weights; --start scratch takes random ones")
     return "weights"
+
+
+def recipe_from(start: Start, config: Configuration, train_images: int) -> Recipe:
+    """That of a training from such a start, without a limit of minutes; no parent teaches."""
+    begun = config if start == "weights" else config.changed(search={"init": ""})
+    recipe = final_recipe(begun.changed(train={"minutes": 0.0}), train_images, timed=_untimed)
+    return replace(recipe, distil_weight=0.0)
+
+
+def _untimed(recipe: Recipe) -> tuple[float, float]:
+    raise AssertionError("nothing is timed without minutes")
 
 
 def origin_of(start: Start, folder: RunFolder, result: Mapping[str, Any]) -> Any:

@@ -130,6 +130,7 @@ class Recipe:
         return Augmentation(**{name: getattr(self, name) for name in _EACH})
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shortened", tuple((behind, total) for behind, total in self.shortened))  # from JSON
         rules = {
             "epochs": ("at least 1", self.epochs >= 1),
             "epoch_steps": ("0 or more", self.epoch_steps >= 0),

@@ -79,7 +79,9 @@ def test_too_little_time_says_what_lacks_and_the_same_command_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch)
-    with pytest.raises(MissingRowsError, match=r"--max-minutes 1 is too few .* whole networks still lack rounds") as caught:
+    with pytest.raises(
+        MissingRowsError, match=r"--max-minutes 1 is too few .* whole networks still lack rounds"
+    ) as caught:
         measured(tmp_path, 1)
     assert caught.value.exit_code == 2
     assert "same command" in caught.value.hint

@@ -184,7 +184,7 @@ def test_a_run_that_cannot_end_within_its_minutes_is_refused(
     tables = write_table(tmp_path / "tables")
     config = a_config(images, minutes=0.1)
     for act in (hwnas.plan_search, lambda **given: hwnas.search(out=tmp_path / "run", **given)):
-        with pytest.raises(InputError, match="--minutes 0.1 is too few: the run takes about ") as caught:
+        with pytest.raises(InputError, match=r"--minutes 0\.1 is too few: the run takes about ") as caught:
             act(config=config, tables=tables)  # type: ignore[operator]
         assert caught.value.hint.startswith("it ends with --minutes ")
 

@@ -222,7 +222,9 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
     assert recorder.stages == [("train", 8, 8)]
 
 
-def test_a_training_is_shortened_on_its_way_and_resumed_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_is_shortened_on_its_way_and_resumed_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """To three epochs after the second of four: the third does what was planned for two."""
     monkeypatch.setattr(training._Pace, "epoch_s", lambda _, done: 7.0 if done > 1 else 0.0)
     asked: list[tuple[int, int, float]] = []

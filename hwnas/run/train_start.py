@@ -36,7 +36,7 @@ def settled_start(
         config: of the training, whose images are `dataset`.
     """
     earlier, result = before
-    origin = result.get("init")
+    origin: Any = result.get("init")
     if asked == "scratch" or (asked == "auto" and not isinstance(origin, Mapping)):
         return "scratch"
     seen = _seen(folder, earlier, config, dataset)

@@ -40,6 +40,7 @@ def search(
     any_table: bool = False,
     workers: Annotated[int, AtLeast1] = 1,
     on_event: OnEvent | Sequence[OnEvent] = (),
+    began: float | None = None,
     **options: Any,
 ) -> SearchResult:
     """Find, train, export and verify the best network within a latency budget on a device.
@@ -65,6 +66,7 @@ def search(
         any_table: search even with a latency table whose error is too large.
         workers: processes that train candidates for scores from scratch; results do not depend on it.
         on_event: a callback or several; each is called with every `hwnas.events.Event`.
+        began: `time.monotonic()` of when the minutes began to count; by default they do so now.
         options: any flag of `hwnas search` by its name, such as `minutes=5, space="fbnet", threads=2`.
 
     Raises:
@@ -84,6 +86,7 @@ def search(
         any_table=any_table,
         workers=workers,
         dataset=dataset,
+        began=began,
     )
     return SearchResult.of(folder, facts)
 
@@ -99,6 +102,7 @@ def plan_search(
     tables: PathArgument | None = None,
     any_table: bool = False,
     on_event: OnEvent | Sequence[OnEvent] = (),
+    began: float | None = None,
     **options: Any,
 ) -> SearchPlan:
     """The plan of `search` with the same arguments; nothing is trained, and nothing is written but caches.
@@ -112,7 +116,7 @@ def plan_search(
         DeviceError: the device cannot measure.
     """
     asked, dataset = _asked(data, budget_ms, target, config, settings, options)
-    events, clock = Events.of(on_event), Clock(asked.train.minutes)
+    events, clock = Events.of(on_event), Clock(asked.train.minutes, began=began)
     folder = None if tables is None else Path(tables)
     make = partial(make_plan, tables=folder, dataset=dataset, any_table=any_table, progress=events)
     plan = feasible_plan(make, asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,9 @@ import typer
 from typer.core import TyperGroup
 
 from hwnas.cli import console
+
+BEGAN = f"{__name__}.began"
+"""In `ctx.meta`, `time.monotonic()` of when the command line was read, before anything heavy was loaded."""
 
 _UsageError: Any = typer.BadParameter.__base__  # which typer keeps to itself
 _RULES: Mapping[str, str] = {
@@ -33,8 +37,8 @@ class Program(TyperGroup):
     """The program, whose commands refuse values in our words, not in pydantic's, and with --json in an object, too."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Note whether an object is asked for, as options are told apart by each command later."""
-        ctx.meta[__name__] = "--json" in args
+        """Note when it began, and whether an object is asked for, as options are told apart by each command later."""
+        ctx.meta[__name__], ctx.meta[BEGAN] = "--json" in args, time.monotonic()
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:

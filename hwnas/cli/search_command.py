@@ -10,6 +10,7 @@ import typer
 from hwnas.asked_paths import check_there, source_path
 from hwnas.cli import console, options
 from hwnas.cli.configured import given
+from hwnas.cli.program import BEGAN
 
 if TYPE_CHECKING:
     from hwnas.config import Configuration
@@ -61,7 +62,11 @@ def search(
 
     if dry_run:
         plan = hwnas.plan_search(
-            config=asked, tables=tables, any_table=any_table, on_event=console.callbacks(quiet=quiet)
+            config=asked,
+            tables=tables,
+            any_table=any_table,
+            on_event=console.callbacks(quiet=quiet),
+            began=ctx.meta[BEGAN],
         )
         if json_:
             console.print_json(plan.to_json())
@@ -82,6 +87,7 @@ def search(
         any_table=any_table,
         workers=workers,
         on_event=console.callbacks(quiet=quiet),
+        began=ctx.meta[BEGAN],
     )
     content, error = result.to_json(), failure(result.to_json())
     if json_:

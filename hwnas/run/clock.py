@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from hwnas.devices.measure import ROUND_MS
 from hwnas.devices.statistic import COLD_CALLS, EVICTING_MS
@@ -14,7 +14,7 @@ _FILLED = 0.97  # of the minutes is planned with; the rest is what estimates are
 _PROCESS_S = 1.2  # until a measuring process times its first model
 _WARMUP_CALLS, _TIMED_CALLS = 2, 3  # of a round, at least
 _REPORT_S = 2.5  # export and report of one budget
-_SLOWEST = 3.0  # times what is planned, that is kept for a verdict: a file without training is no use either
+_FAIR = 0.5  # of what a quiet machine would leave, at least: a verdict on a network that was not trained is no use
 
 
 class Clock:
@@ -22,18 +22,18 @@ class Clock:
 
     Attributes:
         minutes: that the run may take; 0 where nobody says.
-        slow: how many times as long as planned the last verdict took, at least 1: on a busy device the next one is
-            given as much.
+        slow: how many times as long as planned the last verdict took, at least 1.
     """
 
-    def __init__(self, minutes: float = 0.0, *, earlier_s: float = 0.0) -> None:
+    def __init__(self, minutes: float = 0.0, *, earlier_s: float = 0.0, began: float | None = None) -> None:
         """Start it.
 
         Args:
             earlier_s: seconds that earlier processes of the same run have taken.
+            began: `time.monotonic()` of when this process began with the run; by default it does so now.
         """
         self.minutes, self.slow = minutes, 1.0
-        self._began = time.monotonic() - earlier_s
+        self._began = (time.monotonic() if began is None else began) - earlier_s
 
     def spent_s(self) -> float:
         """Seconds so far."""
@@ -48,11 +48,21 @@ class Clock:
         """
         began = time.monotonic()
         yield
-        self.slow = min(_SLOWEST, max(1.0, (time.monotonic() - began) / planned_s))
+        self.slow = max(1.0, (time.monotonic() - began) / planned_s)
 
     def left_s(self, ending_s: float = 0.0) -> float:
         """Seconds that may still be spent, less `ending_s`; never below 0."""
         return max(0.0, 60.0 * _FILLED * self.minutes - self.spent_s() - ending_s)
+
+    def left_before(self, ending_s: Callable[[float], float]) -> float:
+        """Seconds that may still be spent before the end of the run, which is given as long as the last verdict tells.
+
+        Half of what a quiet machine would leave is left in any case.
+
+        Args:
+            ending_s: of the end, on a machine that is so many times as slow.
+        """
+        return max(self.left_s(ending_s(self.slow)), _FAIR * self.left_s(ending_s(1.0)))
 
 
 def verdict_s(models: int, budget_ms: float, processes: int = MIN_PROCESSES) -> float:

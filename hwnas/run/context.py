@@ -117,15 +117,16 @@ class SearchContext:
         """
         run, asked = self.first, self.first.plan.config.train
         images = (1 + asked.baseline) * len(run.dataset.test) + len(run.dataset.val)
-        ending = ending_s(
-            [one.budget_ms for one in self.runs],
-            measured=run.plan.device.reachable,
-            baseline=asked.baseline,
-            unchecked=unchecked,
-            evaluation_s=image_s * images,
-            slow=run.clock.slow,
+        return run.clock.left_before(
+            lambda slow: ending_s(
+                [one.budget_ms for one in self.runs],
+                measured=run.plan.device.reachable,
+                baseline=asked.baseline,
+                unchecked=unchecked,
+                evaluation_s=image_s * images,
+                slow=slow,
+            )
         )
-        return run.clock.left_s(ending)
 
     def probe_s(self) -> float:
         """Seconds that a few steps may be timed for."""

@@ -38,6 +38,7 @@ def run_search(
     any_table: bool = False,
     workers: int = 1,
     dataset: Dataset | None = None,
+    began: float | None = None,
 ) -> dict[str, Any]:
     """Search, train, export and verify; the result is what `result.json` then holds, a missed budget included.
 
@@ -49,6 +50,7 @@ def run_search(
         any_table: search even with a latency table whose error is too large.
         workers: processes that train candidates, where scores come from training; the result is the same with any.
         dataset: takes the place of `config.data.source`, which becomes its name.
+        began: as for `Clock`.
 
     Raises:
         InputError: bad input, or `out` holds another run.
@@ -59,7 +61,7 @@ def run_search(
     events = told.also(folder.on_event)
     folder.check(config, resume=resume, force=force)
     settled = folder.remembered(config) if resume else config
-    clock = Clock(settled.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0)
+    clock = Clock(settled.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0, began=began)
     asked = _Asked(folder, told, events, clock, resume=resume, force=force, workers=workers, dataset=dataset)
     make = partial(make_plan, tables=tables, dataset=dataset, any_table=any_table, progress=events)
     plan = feasible_plan(make, settled)

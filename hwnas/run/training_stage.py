@@ -108,8 +108,11 @@ def repair_recipe(run: RunContext, choices: tuple[int, ...], recipe: Recipe) -> 
             teacher = teacher_of(run, few)
             epoch_s = seconds_an_epoch(module, run.dataset, few, device=run.device, limit_s=limit_s, teacher=teacher)
             advance()
-        ending_s = run.clock.slow * verdict_s(1 + config.train.baseline, run.budget_ms)
-        return epoch_s, run.clock.left_s(ending_s - REPAIR_SHARE * 60.0 * config.train.minutes)
+        verdict, more_s = (
+            verdict_s(1 + config.train.baseline, run.budget_ms),
+            REPAIR_SHARE * 60.0 * config.train.minutes,
+        )
+        return epoch_s, run.clock.left_before(lambda slow: slow * verdict - more_s)
 
     return kept_recipe(
         _repair_path(run, choices),

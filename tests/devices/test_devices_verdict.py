@@ -109,6 +109,10 @@ def test_judges_several_models_in_the_same_processes_and_ends_when_all_are_decid
     assert {name: one.state for name, one in result.items()} == {"a": "met", "b": "missed"}
     result = measure_verdict(HOST, MODELS, REFERENCE_MODEL, budget_ms=1, judged=["a"], stream=stream)
     assert result["b"].state == "no budget"
+    stream = FakeStream(lambda name, turn: 100.0 if name == "a" else 120.0)
+    result = measure_verdict(HOST, MODELS, REFERENCE_MODEL, budget_ms=1, judged=["a"], stream=stream)
+    assert len(stream.passes) == 5, "for a model that is not judged, nothing is measured once the other is decided"
+    assert (result["a"].state != "unstable", result["b"].state) == (True, "unstable")
 
 
 def test_measures_the_undecided_again_and_no_more_than_asked() -> None:

@@ -45,10 +45,13 @@ def test_a_verdict_that_took_long_leaves_more_time_to_the_next(monkeypatch: pyte
     now = [1000.0]
     monkeypatch.setattr(clock.time, "monotonic", lambda: now[0])
     run = Clock(2.0)
-    for took_s, slow in ((16.0, 2.0), (4.0, 1.0), (1e3, 3.0)):
+    for took_s, slow in ((16.0, 2.0), (4.0, 1.0), (24.0, 3.0)):
         with run.watching(8.0):
             now[0] += took_s
         assert run.slow == slow
+    quiet_s = 0.97 * 120 - 44.0 - 10.0
+    assert run.left_before(lambda slow: 10.0 * slow) == pytest.approx(quiet_s - 20.0)
+    assert run.left_before(lambda slow: 10.0 + 100.0 * (slow - 1.0)) == pytest.approx(quiet_s / 2)
     options = {"measured": True, "baseline": True, "unchecked": False, "evaluation_s": 1.0}
     more_s = ending_s([5.0], **options, slow=2.0) - ending_s([5.0], **options)  # type: ignore[arg-type]
     assert more_s == pytest.approx(verdict_s(2, 5.0) + 2.5)  # and the report

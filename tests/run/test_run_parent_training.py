@@ -61,13 +61,13 @@ class Watched:
         self.runs: list[RunContext] = []
         train, to_the_end = training_stage.train, training_stage._to_the_end
 
-        def watched(model: nn.Module, dataset: Dataset, recipe: Recipe, *, teacher: nn.Module, **named: Any) -> None:
+        def watched(model: nn.Module, dataset: Dataset, recipe: Recipe, *, teacher: nn.Module, **named: Any) -> Recipe:
             self.teachers.append(teacher)
             self.recipes.append(recipe)
             self.starts.append({name: value.clone() for name, value in model.state_dict().items()})
-            train(model, dataset, recipe, teacher=teacher, **named)
+            return train(model, dataset, recipe, teacher=teacher, **named)
 
-        def noted(run: RunContext, *values: Any) -> nn.Module:
+        def noted(run: RunContext, *values: Any) -> Recipe:
             self.runs.append(run)
             return to_the_end(run, *values)
 

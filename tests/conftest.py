@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from operator import attrgetter
 from types import SimpleNamespace
+from typing import Any
 
 import hypothesis
 import pytest
@@ -47,35 +48,42 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)  # after the parameters of marks and fixtures
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parameter sets outside the sample become no tests: to make them and leave them out took longer than to run some.
+
+    There is no public name for the parameter sets of a test.
+    """
+    mark = metafunc.definition.get_closest_marker("sample")
+    name = metafunc.definition.name
+    if mark is None or metafunc.config.getoption("--all") or any(f"{name}[" in word for word in metafunc.config.args):
+        return
+    chosen: dict[object, Any] = {}
+    for one in sorted(metafunc._calls, key=lambda one: order(metafunc, one)):
+        parameters = SimpleNamespace(**one.params)
+        chosen.setdefault(tuple(str(attrgetter(name)(parameters)) for name in mark.args), one)
+    kept = set(map(id, chosen.values()))
+    metafunc._calls = [one for one in metafunc._calls if id(one) in kept]
+
+
+def order(metafunc: pytest.Metafunc, one: Any) -> tuple[bool, int]:
+    """As good as random, and the same in every process; the dear ones last."""
+    nodeid = f"{metafunc.definition.nodeid}[{one.id}]"
+    return any(mark.name == "dear" for mark in one.marks), zlib.crc32(nodeid.encode())
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is not in the sample."""
+    """Leave out what is dear and was not asked for."""
     if config.getoption("--all"):
         return
-    chosen: dict[object, pytest.Item] = {}
     named = {word.partition("::")[2].split("[")[0] for word in config.args if "::" in word}
-    for item in items:
-        if item.get_closest_marker("dear") and not named & {item.nodeid.partition("::")[2], item.name.split("[")[0]}:
-            continue
-        key = sample_key(item)
-        if key not in chosen or order(item) < order(chosen[key]):
-            chosen[key] = item
-    kept = set(chosen.values())
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = [item for item in items if item in kept]
-
-
-def sample_key(item: pytest.Item) -> object:
-    """Equal for the parameter sets of a test of which one runs."""
-    mark = item.get_closest_marker("sample")
-    if mark is None:
-        return item.nodeid
-    parameters = SimpleNamespace(**item.callspec.params)  # type: ignore[attr-defined]
-    return (item.nodeid.partition("[")[0], *(str(attrgetter(name)(parameters)) for name in mark.args))
-
-
-def order(item: pytest.Item) -> int:
-    """As good as random, and the same in every process."""
-    return zlib.crc32(item.nodeid.encode())
+    dear = {
+        item
+        for item in items
+        if item.get_closest_marker("dear") and not named & {item.nodeid.partition("::")[2], item.name.split("[")[0]}
+    }
+    config.hook.pytest_deselected(items=list(dear))
+    items[:] = [item for item in items if item not in dear]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,7 +16,6 @@ import onnx
 import pytest
 import torch
 from PIL import Image
-from run_fakes import a_config, install, write_table
 from typer.testing import CliRunner
 
 import hwnas
@@ -32,7 +31,6 @@ from hwnas.exporting.model_metadata import INSIDE
 from hwnas.metrics import Metrics
 from hwnas.run import run_marker
 from hwnas.run.export_run import ExportedFile
-from hwnas.run.pipeline import run_search
 from hwnas.run.run_folder import RunFolder
 from hwnas.train import checkpoint
 
@@ -40,13 +38,9 @@ FORMATS = ("onnx", "tflite", "ort")
 
 
 @pytest.fixture(scope="module")
-def run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(packed_run: Path) -> Path:
     """Nobody writes to it but into folders of their own."""
-    root = tmp_path_factory.mktemp("export")
-    with pytest.MonkeyPatch.context() as patch:
-        install(patch.setattr)
-        run_search(a_config(images, epochs=4), root / "run", tables=write_table(root / "tables"))
-    return root / "run"
+    return packed_run
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,14 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
 import hypothesis
 import pytest
+import typer.testing
 
 from hwnas.backends import npm
 from hwnas.errors import DeviceError
@@ -93,6 +95,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setitem(os.environ, "HWNAS_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setitem(os.environ, "XDG_DATA_HOME", str(tmp_path_factory.mktemp("user")))  # of latency tables
         patch.delenv("HWNAS_DATA", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_made_once() -> Iterator[None]:
+    """`CliRunner` makes every command of a program anew for each call, and there are thousands."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", cache(typer.main.get_command))
         yield
 
 

@@ -29,14 +29,17 @@ from hwnas.errors import DeviceError
 OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENETUNREACH", "ETIMEDOUT")
 
 
-hypothesis.settings.register_profile("hwnas", deadline=None)  # a busy machine is no failure
-hypothesis.settings.load_profile("hwnas")
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all", action="store_true", help="run the dear tests, and every parameter set of those by sample"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Examples of properties run by sample too, others each time; a busy machine is no failure."""
+    examples = 100 if config.getoption("--all") else 40
+    hypothesis.settings.register_profile("hwnas", deadline=None, max_examples=examples)
+    hypothesis.settings.load_profile("hwnas")
 
 
 def pytest_collection() -> None:

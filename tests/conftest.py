@@ -4,7 +4,8 @@ Large parametrisations run by sample, unless pytest is given `--all`: a test mar
 runs once for every pair of these two values of its parameters, and one marked `sample` runs once in all. Which of
 several equal parameter sets it is depends on the name of the test alone, so that a sample is the same in every process,
 and tests of the same specs see different ones. A test marked `dear`, which repeats with real processes and a real clock
-what quicker tests show with made-up ones, runs with `--all` only. A test that is chosen by its own name always runs.
+what quicker tests show with made-up ones, runs with `--all` only, and so does a repeat for other parameters that takes
+seconds. A test that is chosen by its own name always runs.
 """
 
 from __future__ import annotations

@@ -79,11 +79,24 @@ def runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
 
 @dataclass(frozen=True)
 class Whole:
-    """A run that nobody interrupted, its result, and the outcome of its search."""
+    """A run that nobody interrupted, its result, the outcome of its search, and what it scored."""
 
     folder: Path
     result: dict[str, Any]
     outcome: SearchOutcome
+    scored: list[tuple[int, ...]]
+
+
+def heard_scores(patch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The choices of every candidate that is scored from now on."""
+    scored, score = list[tuple[int, ...]](), comparison.score
+
+    def counted(supernet: Supernet, architecture: Architecture, *values: Any, **named: Any) -> Scored:
+        scored.append(architecture.choices)
+        return score(supernet, architecture, *values, **named)
+
+    patch.setattr(comparison, "score", counted)
+    return scored
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +111,10 @@ def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     with pytest.MonkeyPatch.context() as patch:
         prepare(patch, root)
         patch.setattr(search_stage, "search", watched)
+        scored = heard_scores(patch)
         result = Runs(images, root)("run")
     (outcome,) = outcomes
-    return Whole(root / "run", result, outcome)
+    return Whole(root / "run", result, outcome, scored)
 
 
 def test_a_configuration_follows_its_parent() -> None:
@@ -207,41 +221,36 @@ class Killed(BaseException):
     """Stands for SIGKILL."""
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_bytes(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_killed_goes_on_to_the_same_bytes(
+    runs: Runs, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three times: while options learn, when they have learned, and while candidates are scored."""
     monkeypatch.setattr(distil, "_KEPT_EVERY_S", 0.0)
-    scored, score = list[tuple[int, ...]](), comparison.score
-
-    def counted(supernet: Supernet, architecture: Architecture, *values: Any, **named: Any) -> Scored:
-        scored.append(architecture.choices)
-        return score(supernet, architecture, *values, **named)
-
-    monkeypatch.setattr(comparison, "score", counted)
+    scored, cut = heard_scores(monkeypatch), runs.root / "cut"
 
     def die() -> None:
         raise Killed
 
-    runs("whole")
-    candidates = scored.copy()
-    assert len(set(candidates)) == len(candidates) > 1
     for file in ("distil.safetensors", "parent.safetensors", "scored.safetensors"):
-        scored.clear()
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", on_replace(die, "after", file, 1))
             with pytest.raises(Killed):
-                runs(file)
+                runs("cut", resume=cut.exists())
         if file == "parent.safetensors":
-            damaged = runs.root / file / "state" / file
+            damaged = cut / "state" / file
             damaged.write_bytes(damaged.read_bytes()[:-1])
             with pytest.raises(InputError, match="is damaged") as caught:
-                runs(file, resume=True)
+                runs("cut", resume=True)
             assert "delete that file" in caught.value.hint
             assert "--force" in caught.value.hint
             damaged.unlink()
-        runs(file, resume=True)
-        assert scored == candidates  # each once, before or after
-        assert not (runs.root / file / "state" / "distil.safetensors").exists()
-        for name in ("weights.safetensors", "architecture.json", "state/parent.safetensors", "evaluated.csv"):
-            assert (runs.root / file / name).read_bytes() == (runs.root / "whole" / name).read_bytes()
+    assert 0 < len(scored) < len(whole.scored)
+    runs("cut", resume=True)
+    assert len(set(scored)) == len(scored)
+    assert scored == whole.scored  # each once, before or after
+    assert not (cut / "state" / "distil.safetensors").exists()
+    for name in ("weights.safetensors", "architecture.json", "state/parent.safetensors", "evaluated.csv"):
+        assert (cut / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
 def test_what_is_kept_of_candidates_is_checked(runs: Runs) -> None:

@@ -23,6 +23,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from matrix_report import HEADS, markdown, row_of
+from matrix_usability import of_spaces, usability
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table as Screen
@@ -172,13 +173,11 @@ class Bench:
         }
 
     def usability(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """What ONNX Runtime's checker for phones says of the usual file, and of the one with --providers."""
+        """What ONNX Runtime's checker for phones says: of the usual file, of that with --providers, of all spaces."""
         plain = self._files[0]
         for name, path in ((plain.name, plain), (f"{plain.name}, --providers nnapi,coreml", self._whole[0])):
-            tool = "onnxruntime.tools.check_onnx_model_mobile_usability"
-            done = subprocess.run([sys.executable, "-m", tool, str(path)], capture_output=True, text=True, check=False)
-            said = re.findall(r"should perform well with (.+?) as is: (\w+)", done.stdout + done.stderr)
-            yield name, dict(said) or {"not told": (done.stderr.strip().splitlines() or ["nothing"])[-1]}
+            yield name, usability(path)
+        yield from of_spaces(self._work)
 
     def _here(self, file: Path) -> NDArray[np.float32]:
         return ModelReader(file).probabilities(list(self._pixels))

@@ -1,11 +1,12 @@
 """What int8 costs networks that were searched and trained: accuracy on all test images, and what it does to latency.
 
-    python tools/bench_int8.py digits=digits:2 mnist=mnist:2 photos=photos:5 --out int8.json --page docs/results/int8.md
+    python tools/bench_int8.py digits=digits:50%:25 photos=photos:5:10m --out int8.json --page docs/results/int8.md
 
-Each NAME=DATA:MINUTES is searched and trained in fp32 within its minutes, or taken from --runs where it is there. Then
-`hwnas.export` writes it in fp32 and in int8, as .onnx and as .tflite, and both files classify the test images. Rows of
---out that are of the same weights and the same way to int8 are kept. With --latency both files are measured, which
-takes a quiet machine; rows that were measured are not measured again.
+Each NAME=DATA:BUDGET:EPOCHS is searched hastily and trained in fp32 for that many epochs of at most 100 steps, with
+`10m` for ten minutes in all, or taken from --runs where it is there. Then `hwnas.export` writes it in fp32 and in int8,
+as .onnx and as .tflite, and both files classify the test images. Rows of --out that are of the same weights and the
+same --max-drop are kept. With --latency both files are measured, which takes a quiet machine; rows that were measured
+are not measured again.
 """
 
 from __future__ import annotations
@@ -34,11 +35,20 @@ from hwnas.run.run_folder import RunFolder
 from hwnas.schema import read_json
 
 FORMATS = ("onnx", "tflite")
+HASTY = {
+    "space.width": 0.25,
+    "search.warmup_epochs": 1,
+    "search.epochs": 1,
+    "search.epoch_steps": 50,
+    "search.candidates": 2,
+    "search.score_images": 500,
+    "train.epoch_steps": 100,
+}
 _AT_ONCE = 500  # images
 
 
 def main(
-    sources: Annotated[list[str], typer.Argument(help="NAME=DATA:MINUTES, or NAME=DATA:MINUTES:BUDGET.")],
+    sources: Annotated[list[str], typer.Argument(help="NAME=DATA:BUDGET:EPOCHS, or NAME=DATA:BUDGET:MINUTESm.")],
     runs: Annotated[Path, typer.Option(help="Where the runs are kept.")] = Path("runs/int8"),
     tables: Path | None = None,
     max_drop: Annotated[float, typer.Option(help="Percentage points on the validation images that int8 may cost.")] = 1,
@@ -51,8 +61,7 @@ def main(
     rows: dict[str, Any] = read_json(out) if out.exists() else {}
     for source in sources:
         name, _, told = source.partition("=")
-        data, minutes, budget, *_ = (*told.split(":"), "50%")
-        run = trained(data, float(minutes), budget, runs / name, tables, seed)
+        run = trained(*told.split(":"), runs / name, tables, seed)
         for form in FORMATS:
             key, marks = f"{name} {form}", [sha256_of(run.weights)[:16], max_drop]
             if rows.get(key, {}).get("marks") != marks:
@@ -69,7 +78,7 @@ def main(
         write_text(page, markdown(list(rows.values()), max_drop))
 
 
-def trained(data: str, minutes: float, budget: str, folder: Path, tables: Path | None, seed: int) -> RunFolder:
+def trained(data: str, budget: str, long: str, folder: Path, tables: Path | None, seed: int) -> RunFolder:
     """The run that finds and trains a network in fp32, finished before or now. Its budget may be missed."""
     run = RunFolder(folder)
     if not run.result.exists():
@@ -80,9 +89,9 @@ def trained(data: str, minutes: float, budget: str, folder: Path, tables: Path |
             tables=tables,
             any_table=True,
             resume=folder.exists(),
-            settings={"train.baseline": False},
+            settings={"train.baseline": False} | ({"train.minutes": float(long[:-1])} if long[-1] == "m" else HASTY),
             on_event=console.callbacks(quiet=False),
-            minutes=minutes,
+            epochs=0 if long[-1] == "m" else int(long),
             seed=seed,
             threads=1,
         )

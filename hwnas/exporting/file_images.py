@@ -35,9 +35,11 @@ def file_metrics(model_format: ModelFormat, model: bytes, dataset: Dataset, imag
 def calibration_inputs(dataset: Dataset, interface: Interface = BARE) -> NDArray[Any]:
     """Train images that the ranges of activations are taken from, as many of each class: (n, C, H, W).
 
-    A fixed random choice, the same one every time.
+    A fixed random choice, the same one every time, in a random order: folders are sorted by class, and a moving average
+    of ranges knows little but what came last.
     """
     chosen = class_balanced_choice(dataset.train.labels, _CALIBRATION_IMAGES)
+    chosen = np.random.default_rng(0).permutation(chosen)
     return as_read(dataset.train.subset(chosen), dataset, interface)
 
 

@@ -53,6 +53,7 @@ def main(
     tables: Path | None = None,
     max_drop: Annotated[float, typer.Option(help="Percentage points on the validation images that int8 may cost.")] = 1,
     seed: int = 0,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="SECTION.OPTION=VALUE of searches.")] = None,
     latency: Annotated[bool, typer.Option("--latency", help="Measure the files as well.")] = False,
     out: Path = Path("int8.json"),
     page: Annotated[Path | None, typer.Option(help="Markdown file.")] = None,
@@ -61,7 +62,8 @@ def main(
     rows: dict[str, Any] = read_json(out) if out.exists() else {}
     for source in sources:
         name, _, told = source.partition("=")
-        run = trained(*told.split(":"), runs / name, tables, seed)
+        settings = dict(one.split("=", 1) for one in setting or ())
+        run = trained(*told.split(":"), runs / name, tables, settings | {"compute.seed": seed})
         for form in FORMATS:
             key, marks = f"{name} {form}", [sha256_of(run.weights)[:16], max_drop]
             if rows.get(key, {}).get("marks") != marks:
@@ -78,10 +80,13 @@ def main(
         write_text(page, markdown(list(rows.values()), max_drop))
 
 
-def trained(data: str, budget: str, long: str, folder: Path, tables: Path | None, seed: int) -> RunFolder:
+def trained(
+    data: str, budget: str, long: str, folder: Path, tables: Path | None, settings: Mapping[str, Any]
+) -> RunFolder:
     """The run that finds and trains a network in fp32, finished before or now. Its budget may be missed."""
     run = RunFolder(folder)
     if not run.result.exists():
+        time = {"train.minutes": float(long[:-1])} if long[-1] == "m" else HASTY | {"train.epochs": int(long)}
         hwnas.search(
             data,
             budget_ms=budget,
@@ -89,10 +94,8 @@ def trained(data: str, budget: str, long: str, folder: Path, tables: Path | None
             tables=tables,
             any_table=True,
             resume=folder.exists(),
-            settings={"train.baseline": False} | ({"train.minutes": float(long[:-1])} if long[-1] == "m" else HASTY),
+            settings={"train.baseline": False, **time, **settings},
             on_event=console.callbacks(quiet=False),
-            epochs=0 if long[-1] == "m" else int(long),
-            seed=seed,
             threads=1,
         )
     return run

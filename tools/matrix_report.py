@@ -42,7 +42,7 @@ def row_of(cell: Mapping[str, Any]) -> list[str]:
 
 def markdown(found: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> str:
     """The page of all cells."""
-    about, usability = found["run"], found["usability"]
+    about, usability = found["run"], {name: one["said"] for name, one in found["usability"].items()}
     drops = ", ".join(f"`{name}` {100 * drop:.2f}" for name, drop in about["int8"].items() if drop is not None)
     providers = list(dict.fromkeys(name for said in usability.values() for name in said))
     checked = [[file, *(said.get(one, "") for one in providers)] for file, said in usability.items()]

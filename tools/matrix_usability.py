@@ -44,8 +44,8 @@ def usability(path: Path) -> dict[str, str]:
     return said or {"not told": (done.stderr.strip().splitlines() or ["nothing"])[-1]}
 
 
-def of_spaces(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Of a drawn network of every kind of space, written with `--providers nnapi,coreml`, by the name of its instance.
+def files_of_spaces(folder: Path) -> Iterator[tuple[str, Path]]:
+    """A drawn network of every kind of space, written with `--providers nnapi,coreml`, by the name of its instance.
 
     Args:
         folder: for the files.
@@ -58,4 +58,4 @@ def of_spaces(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
         path = folder / f"{name}.onnx"
         weights = random_weights(network.graph, 0)
         path.write_bytes(kind.model_format().model(network, weights, interface=kind.interface(_MEAN, _STD)))
-        yield f"a network of `{space.name}`", usability(path)
+        yield f"a network of `{space.name}`", path

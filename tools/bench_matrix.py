@@ -5,7 +5,8 @@
 Exports the network of a run, and gives at least 200 test images to each runtime, in a process and mostly in a Python of
 its own that the tool makes below --cache. Cells that are in --out already, of the same files and images, are not run
 again; one that cannot be run says why. `--only` takes the runtimes whose names it is in. Python on arm64 is the command
---arm64, such as 'qemu-aarch64 -L arm64 arm64/usr/bin/python3', which needs numpy and onnxruntime.
+--arm64, such as 'qemu-aarch64 -L arm64 arm64/usr/bin/python3', which needs numpy and onnxruntime. In Debian 12's qemu
+7.2 that is ONNX Runtime 1.27 at most: versions from 1.28 to 1.32 end by signal 11 as they are imported.
 """
 
 from __future__ import annotations

@@ -115,11 +115,12 @@ class LineProgress:
                 self._say(f"{event.label}: done in {_duration(now - task.started)}{note}")
 
     def _watch(self, task: _Timed) -> None:
-        """Say what is at work, as long as nothing else is said."""
+        """Say what is at work, as long as nothing else is said and no task in it is open."""
         while not task.stopped.wait(_SILENCE_S / 3):
             now = time.monotonic()
-            if now - self._spoke >= _SILENCE_S:
-                state = f"{task.done} of {task.total}" if task.done < task.total else task.note or "almost done"
+            if now - self._spoke >= _SILENCE_S and [*self._tasks.values()][-1:] == [task]:
+                steps = [f"{task.done} of {task.total}"] * (task.done < task.total)
+                state = ", ".join([*steps, *filter(None, [task.note])]) or "almost done"
                 self._say(f"{task.label}: {state}, for {_duration(now - task.started)} so far")
 
     def _say(self, message: str) -> None:

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from hwnas.arch.space import Architecture
 from hwnas.data import Dataset, Images, batches
 from hwnas.metric_names import Metric, class_balanced
-from hwnas.metrics import image_weights, stratified_choice
+from hwnas.metrics import image_weights, share_error, stratified_choice
 from hwnas.nas.constraint import Constraint
 from hwnas.nas.decode import OptionTable
 from hwnas.nas.feasible_set import FeasibleSet
@@ -170,18 +170,15 @@ def best(scored: Sequence[Scored], latency: Constraint) -> Scored:
 def told_apart(scored: Sequence[Scored], val_images: int) -> bool:
     """Whether the accuracies differ by more than 95 % of what chance alone does on so many validation images.
 
-    That is two standard errors of the binomial distribution, its share shrunk towards one half (Agresti and Coull,
-    1998), so that a few images that all are right or wrong prove nothing. A single architecture is told apart.
+    That is two standard errors (`share_error`). A single architecture is told apart.
 
     Args:
         val_images: that scores are of.
     """
     if len(scored) < 2:
         return True
-    images = max(1, val_images)
     accuracies = [one.accuracy for one in scored]
-    share = (float(np.mean(accuracies)) * images + 2.0) / (images + 4.0)
-    return max(accuracies) - min(accuracies) > 2.0 * math.sqrt(share * (1.0 - share) / images)
+    return max(accuracies) - min(accuracies) > 2.0 * share_error(float(np.mean(accuracies)), max(1, val_images))
 
 
 def costlier(choices: Sequence[int], preferences: OptionTable, feasible: FeasibleSet) -> list[tuple[int, ...]]:

@@ -99,7 +99,7 @@ def train_again(
         checkpoint.save(out.weights, module.state_dict(), {"space": config.space.name})
         write_json(out.architecture, read_json(folder.architecture) | {"network": network.to_json()})
         with told.stage("export"):
-            exported = _exported(run, out, network, module, dataset, config, before)
+            exported = _exported(run, out, network, module, dataset, config, before, told)
         result = {name: before.get(name) for name in _KEPT} | _result(exported, network, module, dataset, config)
         result |= {"trained_from": start, "epochs": epochs, "seconds": round(time.monotonic() - began, 1)}
         write_json(out.result, result)
@@ -163,16 +163,22 @@ def _exported(
     dataset: Dataset,
     config: Configuration,
     before: dict[str, Any],
+    events: Events,
 ) -> Exported:
-    """The file in format and precision of the run's, with `labels.txt` and `model.json`."""
+    """The file in format and precision of the run's, with `labels.txt` and `model.json`.
+
+    Where int8 takes a training, that is on the accelerator that the network was trained on, as in a search.
+    """
     model_format = format_of(str(before.get("runtime")), str(before.get("precision")))
     facts = {name: run.reader.metadata[f"hwnas.{name}"] for name in _FACTS if f"hwnas.{name}" in run.reader.metadata}
+    path, allowed = out.model(model_format.suffix), Allowed(config.target.max_drop, config.search.metric)
+    device = resolve(config.compute.accelerator)
     exported = export_model(
-        out.model(model_format.suffix),
+        path,
         model_format,
         network,
         export_weights(module),
-        Quantising(dataset, Allowed(config.target.max_drop, config.search.metric), seed=config.compute.seed),
+        Quantising(dataset, allowed, config.compute.seed, device, events, path.name),
         {"architecture": json.dumps(network.to_json()), **facts},
         labels=out.labels,
         interface=model_format.app_interface(dataset.mean, dataset.std),
@@ -190,7 +196,7 @@ def _result(
     config: Configuration,
 ) -> dict[str, Any]:
     """What the training makes of `result.json`."""
-    device, metric = torch.device("cpu"), config.search.metric
+    device, metric = resolve(config.compute.accelerator), config.search.metric
     found = evaluate(module, dataset.test, dataset, device=device).metrics
     val = evaluate(module, dataset.val, dataset, device=device).metrics
     if exported.int8 is not None and exported.int8.test is not None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from package_files import command, onnx_scores
 from PIL import Image
 
 import hwnas
 from hwnas.errors import InputError
+from hwnas.run import train_again
 from hwnas.train import checkpoint
 
 
@@ -60,10 +63,20 @@ def test_another_seed_gives_another_network_of_the_same_architecture(
     assert len(hwnas.predict(tmp_path / "a", images / "red")) == 20
 
 
-def test_other_images_may_have_other_classes(packed_run: Path, tmp_path: Path) -> None:
+def test_other_images_may_have_other_classes(packed_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an accelerator, which int8 gets as well."""
+    accelerator, asked, export_model = torch.device("cpu", 0), [], train_again.export_model
+
+    def spied(*words: Any, **more: Any) -> Any:
+        asked.append(words[4])
+        return export_model(*words, **more)
+
+    monkeypatch.setattr(train_again, "resolve", lambda name: accelerator)
+    monkeypatch.setattr(train_again, "export_model", spied)
     data = two_classes(tmp_path / "light-and-dark")
     found = hwnas.retrain(packed_run, tmp_path / "run", data=data, start="weights", settings={"train.epochs": 2})
     assert found.facts["trained_from"] == "weights"
+    assert [(one.device, one.label) for one in asked] == [(accelerator, "model.onnx")]
     assert (tmp_path / "run" / "labels.txt").read_text().splitlines() == ["dark", "light"]
     own, other = weights(packed_run), weights(tmp_path / "run")
     assert [name for name in own if own[name].shape != other[name].shape]

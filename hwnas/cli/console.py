@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import inspect
 import io
 import json
 import os
@@ -141,7 +142,10 @@ def failed(error: HwnasError) -> dict[str, Any]:
 
 
 def verb(function: Callable[_P, None]) -> Callable[_P, None]:
-    """A command: an error of hwnas becomes one message and its exit code, never a traceback."""
+    """A command: an error of hwnas becomes one message and its exit code, never a traceback.
+
+    Its help says each paragraph of the docstring in one line, which the terminal wraps.
+    """
 
     @functools.wraps(function)
     def command(*args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -172,6 +176,8 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
             )
             _fail("interrupted", hint, INTERRUPTED_EXIT_CODE, as_json=as_json)
 
+    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    command.__doc__ = "\n\n".join(" ".join(one.split()) for one in paragraphs)
     return command
 
 

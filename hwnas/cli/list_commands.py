@@ -163,15 +163,14 @@ def spaces_list(json_: options.Json = False, quiet: options.Quiet = False) -> No
 def spaces_show(
     space: Annotated[str, typer.Argument(help="Name of a space.")],
     width: Annotated[
-        float | None, typer.Option(help="Channel multiplier. [default: 0.25; of elastic spaces 1]", show_default=False)
+        float | None, typer.Option(help="Channel multiplier.", show_default="0.25; of elastic spaces 1")
     ] = None,
     depth: options.OneDepth = 0,
     resolution: Annotated[
         str,
         typer.Option(
-            help="Input size in pixels: one number for squares, or height x width such as 96x160. [default: 32; of "
-            "elastic spaces that of the pre-trained network]",
-            show_default=False,
+            help="Input size in pixels: one number for squares, or height x width such as 96x160.",
+            show_default="32; of elastic spaces that of the pre-trained network",
         ),
     ] = "",
     json_: options.Json = False,

@@ -23,7 +23,9 @@ Seed = Annotated[
 DeviceId = Annotated[str, typer.Option("--device", help="Device id (see `hwnas devices list`), or a TOML file.")]
 Runtime = Annotated[str, typer.Option(help=f"Instead of the device's own: {', '.join(RUNTIMES)}.")]
 Precision = Annotated[str, typer.Option(help="Instead of the device's own: fp32 or int8.")]
-Tables = Annotated[Path | None, typer.Option(help="Folder of latency tables. [default: yours, then ./latency_tables]")]
+Tables = Annotated[
+    Path | None, typer.Option(help="Folder of latency tables.", show_default="yours, then ./latency_tables")
+]
 Space = Annotated[str, typer.Option(help="Search space (see `hwnas spaces list`).")]
 Width = Annotated[float, typer.Option(min=0.0, help="Channel multiplier of the search space; 0 follows the budget.")]
 Depth = Annotated[int, typer.Option(min=0, help="Blocks per stage, cells or layers; 0 follows the budget.")]

@@ -29,7 +29,7 @@ def search(
             help="Any option, such as search.lr=0.01; several times.",
         ),
     ] = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/DATA-BUDGET-sSEED")] = None,
     tables: options.Tables = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,

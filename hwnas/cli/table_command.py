@@ -30,7 +30,7 @@ Rows = Annotated[int, typer.Option(min=0, help="Rows to print; 0 is all of them.
 @table.command("show")
 @console.verb
 def table_show(
-    folder: Annotated[Path | None, typer.Argument(help=f"{_PLACE} [default: that of --device]")] = None,
+    folder: Annotated[Path | None, typer.Argument(help=_PLACE, show_default="that of --device")] = None,
     device: options.DeviceId = "host",
     runtime: options.Runtime = "",
     precision: options.Precision = "",
@@ -84,7 +84,7 @@ def table_show(
     screen.print("")
     screen.print(_grid(("op", "µs", "p10", "p90", "rounds"), lines))
     if len(shown) < len(ordered):
-        screen.print(f"and {len(ordered) - len(shown)} lighter ones; --rows 0 prints them all")
+        screen.print(f"and {counted(len(ordered) - len(shown), 'lighter one')}; --rows 0 prints them all")
     if plot is not None:
         screen.print(f"\npredicted against measured: {plot}")
     where = options.where(device, runtime, precision)

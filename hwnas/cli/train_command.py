@@ -12,6 +12,7 @@ from rich.markup import escape
 from hwnas.asked_paths import source_path
 from hwnas.cli import console, options
 from hwnas.cli.run_commands import RunPath
+from hwnas.display import counted
 from hwnas.errors import InputError
 
 
@@ -20,10 +21,11 @@ def train(
     run: RunPath,
     out: Annotated[Path, typer.Option(help="Run directory to write.")],
     data: Annotated[
-        str, typer.Option(help="Other images of the same channels, as for hwnas search. [default: those of the run]")
+        str,
+        typer.Option(help="Other images of the same channels, as for hwnas search.", show_default="those of the run"),
     ] = "",
-    seed: Annotated[int | None, typer.Option(min=0, help="Another seed. [default: that of the run]")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of the training. [default: follows the data]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed.", show_default="that of the run")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of the training.", show_default="follows the data")] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,10 +68,11 @@ def train(
         console.print_json(result.to_json())
         return
     facts = result.facts
+    passes = counted(facts["epochs"], "epoch")
     lines = [
         ("model", str(result.model)),
-        ("test", f"accuracy {result.accuracy:.4f} on {facts['accuracy']['test_images']} images"),
-        ("training", f"{facts['epochs']} epochs from {facts['trained_from']}, {facts['seconds']:.0f} s in all"),
+        ("test", f"accuracy {result.accuracy:.4f} on {counted(facts['accuracy']['test_images'], 'image')}"),
+        ("training", f"{passes} from {facts['trained_from']}, {facts['seconds']:.0f} s in all"),
     ]
     console.print_facts(lines)
     console.write(console.out(), f"\nNext: hwnas verify {escape(shlex.quote(str(result.run)))}")

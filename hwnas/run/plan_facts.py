@@ -95,7 +95,7 @@ def plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         asked = [f"file of at most {size:g} KiB"] * bool(size) + [f"peak of at most {peak:g} KiB"] * bool(peak)
         left, removed = facts["limits"]["architectures_left"], facts["limits"]["options_removed"]
         time = "with the budget, " if plan.complete else ""
-        lines["limits"] = f"{', '.join(asked)}; {time}about {left:,.0f} architectures left"
+        lines["limits"] = f"{', '.join(asked)}; {time}about {counted(f'{left:,.0f}', 'architecture')} left"
         if peak:
             lines["limits"] += f", {removed} of {removed + plan.constrained.options} options above the peak"
     if plan.reused is not None:

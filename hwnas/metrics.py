@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -170,6 +171,22 @@ class Tally:
     def metrics(self) -> Metrics:
         """Of all images so far."""
         return Metrics(self._confusion.copy(), self._in_top)
+
+
+def standard_error(values: NDArray[np.float64]) -> float:
+    """Of the mean of values (N,)."""
+    return float(values.std()) / math.sqrt(len(values))
+
+
+def as_good(losses: NDArray[np.float64], others: NDArray[np.float64], errors: float = 1.0) -> bool:
+    """Whether losses (N,) of the same images are no larger on the mean than others, or the images cannot tell.
+
+    They cannot where the mean difference, image by image, is within so many of its standard errors: the
+    one-standard-error rule (Breiman et al., 1984). What most images have in common, as some are hard for every network,
+    drops out of it.
+    """
+    differences = losses - others
+    return bool(differences.mean() <= errors * standard_error(differences))
 
 
 def image_weights(labels: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -10,10 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from hwnas.metric_names import METRICS
-from hwnas.metrics import Metrics, Tally, class_balanced_choice, confusion_of, image_weights, stratified_choice
+from hwnas.metrics import (
+    Metrics,
+    Tally,
+    as_good,
+    class_balanced_choice,
+    confusion_of,
+    image_weights,
+    standard_error,
+    stratified_choice,
+)
 
 CLASSES = st.integers(2, 25)
 
@@ -131,3 +141,17 @@ def test_the_matrix_of_many_classes_is_written_without_its_zeros(classes: int) -
 def test_another_thing_is_no_matrix(content: object) -> None:
     with pytest.raises(ValueError, match="confusion matrix"):
         confusion_of(content, 2)
+
+
+def test_losses_are_as_good_within_an_error_of_their_differences() -> None:
+    """Hard images are hard for both, so that differences tell what the two means alone do not."""
+    rng = np.random.default_rng(0)
+    hard, own = rng.exponential(3.0, 200), rng.normal(0.0, 0.1, 200)
+    error = float(stats.sem(own, ddof=0))
+    assert standard_error(own) == pytest.approx(error)
+    differences = own - own.mean()
+    for shift, errors, expected in ((-1.0, 1.0, True), (0.9, 1.0, True), (1.1, 1.0, False), (1.1, 2.0, True)):
+        assert as_good(hard + differences + shift * error, hard, errors) is expected
+    assert standard_error(hard) > 10 * error
+    assert as_good(hard, hard)
+    assert not as_good(np.full(3, np.nan), hard[:3])

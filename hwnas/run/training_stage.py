@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,21 +13,20 @@ from torch import nn
 
 from hwnas.arch.space import Architecture
 from hwnas.backends.torch import network_module
-from hwnas.metric_names import NAMES
 from hwnas.nas.engine import SearchOutcome
-from hwnas.nas.select import SCORED_IMAGES, scored_images
 from hwnas.progress import Progress, Silent
 from hwnas.run.clock import verdict_s
 from hwnas.run.context import PROBE_SHARE, RunContext, SearchContext
+from hwnas.run.kept_weights import better, compared_images, start_of_training
 from hwnas.run.parent_head import fit_own_head, teacher_of
 from hwnas.run.schedule import FORWARD_SHARE, final_recipe, hurried, kept_recipe, own_head_images, starts
 from hwnas.run.step_limit import training_micro_batch
-from hwnas.train import Recipe, evaluate, recalibrate, train
+from hwnas.train import Recipe, recalibrate, train
 from hwnas.train.timing import seconds_an_epoch
 
 REPAIR_SHARE = 0.15
 """Of the minutes: how much longer a run may take where a network has to be repaired."""
-_COMPARED_SHARE, _FEWEST_COMPARED = 0.1, 64  # of the images that a training sees
+_HEADS_COMPARED_SHARE = 0.1  # of the images that a head is fitted on, where that is all that is done
 
 
 class Final(NamedTuple):
@@ -145,8 +143,8 @@ def trained(
 
     Where there is no supernet, it is trained from random ones. From a parent it first gets a head of its own, and the
     parent teaches it (docs/decisions/0065); where the minutes are too few for that, the head is all. Inherited weights
-    that the validation images find better than the trained ones are kept, unless a number of epochs is asked for
-    (docs/decisions/0050).
+    are kept where the validation images say that training made them worse, unless a number of epochs is asked for
+    (docs/decisions/0050, 0076).
 
     Args:
         winner: the network that it is trained beside; by default it is that one itself.
@@ -162,17 +160,17 @@ def trained(
     if not (started or settled):
         recalibrate(module, run.dataset.train, run.dataset, device=run.device)
     if config.train.enabled and run.plan.parent is not None and (settled or not started):
-        most, compared = own_head_images(recipe, images, alone=not started), _compared_images(run, recipe)
-        compared = compared if started else max(compared, int(_COMPARED_SHARE * most))
+        most, compared = own_head_images(recipe, images, alone=not started), compared_images(run, recipe)
+        compared = compared if started else max(compared, int(_HEADS_COMPARED_SHARE * most))
         fit_own_head(run, choices, module, most=most, compared=compared, label=label)
     if not started:
         return Final(module, "start")
     start = None
     if found.supernet is not None and not config.train.epochs:
-        start = _start(run, module, recipe, settled=settled)
+        start = start_of_training(run, module, recipe, settled=settled)
     module = _to_the_end(run, module, kept_training(run, choices, winner), recipe, label)
     if start is not None:
-        module = _better(run, start, module, recipe, label)
+        module = better(run, start, module, recipe, label)
     return Final(module, "start" if module is start else "trained")
 
 
@@ -212,43 +210,3 @@ def _to_the_end(run: RunContext, module: nn.Module, kept: Path, recipe: Recipe, 
         teacher=teacher_of(run, recipe),
     )
     return module
-
-
-def _start(run: RunContext, module: nn.Module, recipe: Recipe, *, settled: bool) -> nn.Module:
-    """A copy of the network with its inherited weights, and the statistics of batch norm that fit them.
-
-    Args:
-        settled: whether it has these already.
-    """
-    start = copy.deepcopy(module)
-    if not settled:
-        most = _compared_images(run, recipe)
-        recalibrate(start, run.dataset.train, run.dataset, device=run.device, max_images=most)
-    start.eval()
-    return start
-
-
-def _better(run: RunContext, start: nn.Module, module: nn.Module, recipe: Recipe, label: str) -> nn.Module:
-    """What the validation images find more accurate: the network as trained or, only if it is better, its start."""
-    images = scored_images(run.dataset, _compared_images(run, recipe))
-    metric = run.plan.config.search.metric
-    before, after = (
-        evaluate(one, images, run.dataset, device=run.device).metrics.value(metric) for one in (start, module)
-    )
-    kept = "start" if before > after else "trained"
-    run.progress.record(
-        {"event": "kept", "stage": label, "weights": kept, "metric": metric, "start": before, "trained": after}
-    )
-    if kept == "trained":
-        return module
-    run.progress.say(
-        f"{label}: on {len(images)} validation images the {NAMES[metric]} of trained weights is {after:.3f}, and that "
-        f"of those that training began with {before:.3f}: these are kept"
-    )
-    return start
-
-
-def _compared_images(run: RunContext, recipe: Recipe) -> int:
-    """How many images a training is compared with its start on: so few that it takes little beside the training."""
-    images = len(run.dataset.train)
-    return max(_FEWEST_COMPARED, min(SCORED_IMAGES, int(_COMPARED_SHARE * recipe.passes(images) * images)))

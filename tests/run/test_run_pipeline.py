@@ -25,10 +25,9 @@ from hwnas.errors import DivergedError, ExportError, InfeasibleBudgetError, Inpu
 from hwnas.exporting.file_images import real_images
 from hwnas.exporting.predict import predict
 from hwnas.latency.table import ColdCalibration, LatencyTable
-from hwnas.metrics import Metrics
 from hwnas.nas.decode import decode
 from hwnas.nas.supernet_loop import SearchLoop
-from hwnas.run import context, latency_stage, measured_check, produce, search_stage, training_stage
+from hwnas.run import context, kept_weights, latency_stage, measured_check, produce, search_stage, training_stage
 from hwnas.run.latency_stage import measuring_s
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
@@ -36,7 +35,7 @@ from hwnas.run.plan_facts import plan_facts
 from hwnas.run.result import failure
 from hwnas.run.rival import Rival
 from hwnas.run.run_folder import RunFolder, default_folder
-from hwnas.train import Evaluation, checkpoint, training
+from hwnas.train import checkpoint, training
 
 MODEL = latencies()
 
@@ -484,13 +483,13 @@ def test_weights_that_training_made_worse_do_not_ship(
             next(one for one in reversed(list(module.modules())) if isinstance(one, torch.nn.Linear)).bias[0] = 1.0
         module.eval()
 
-    def sharp(model: torch.nn.Module, *_: Any, **__: Any) -> Evaluation:
+    def sharp(_: context.RunContext, model: torch.nn.Module, *__: Any) -> kept_weights.Judged:
         zero = all(not parameter.any() for parameter in list(model.parameters())[:1])
-        right = 4 if zero else 6
-        return Evaluation(Metrics(np.array([[right, 10 - right], [0, 0]]), 10), 1.0)
+        score, losses = (0.4, (0.7, 0.8)) if zero else (0.6, (0.3, 0.5))
+        return kept_weights.Judged(score, np.array(losses), np.zeros(2))
 
     monkeypatch.setattr(training_stage, "train", spoilt)
-    monkeypatch.setattr(training_stage, "evaluate", sharp)
+    monkeypatch.setattr(kept_weights, "_judged", sharp)
     result = runs(**changes, baseline=False)
     assert result["weights"] == ("start" if kept else "trained")
     weights, _ = checkpoint.load(runs.root / "run" / "weights.safetensors")
@@ -522,7 +521,7 @@ def test_a_repaired_network_is_trained_in_what_is_left_and_resumed_the_same_way(
 def test_weights_that_training_began_with_are_not_made_up_from_its_end(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_stage, "_better", lambda run, start, *_: start)
+    monkeypatch.setattr(training_stage, "better", lambda run, start, *_: start)
     first = runs()
     assert first["weights"] == first["baseline_random"]["weights"] == "start"
     path = runs.root / "run" / "weights.safetensors"

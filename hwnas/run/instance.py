@@ -24,6 +24,7 @@ from hwnas.progress import Progress
 SHARE = 0.4
 _ROUNDS = 5
 _NETWORK_S = 0.3  # to write a network and to time it, on a machine that does nothing else
+_STEEPEST = 1.25  # times the latency of a smaller input, by its work, that is no sign of a disturbance
 _MARGIN = 1.1  # between the fastest network as measured here and the tightest of several budgets
 
 Ranges = Sequence[tuple[float, float]]
@@ -58,6 +59,7 @@ def fit(
     device: Device,
     *,
     progress: Progress,
+    known: Mapping[str, tuple[float, float]] | None = None,
 ) -> ChosenInstance:
     """The largest instance of whose latency range 40 % lie within the budget.
 
@@ -70,6 +72,7 @@ def fit(
         sizes: (width, depth) from small to large.
         instance: from width, depth and resolution.
         resolutions: from large to small.
+        known: latency ranges of instances by name, in place of measuring.
 
     Raises:
         InfeasibleBudgetError: no network of any instance is that fast.
@@ -80,8 +83,11 @@ def fit(
     smallest_ms = float("inf")
     for resolution in resolutions:
         spaces = [instance(width, depth, resolution) for width, depth in sizes]
-        progress.say(announcement(spaces, budgets_ms, device))
-        ranges = measured_ranges(spaces, device, progress=progress)
+        if known is None:
+            progress.say(announcement(spaces, budgets_ms, device))
+            ranges = measured_ranges(spaces, device, progress=progress)
+        else:
+            ranges = [known[space.name] for space in spaces]
         smallest_ms = min(smallest_ms, *(low for low, _ in ranges))
         if len(budgets_ms) > 1:
             ranges = list(takewhile(lambda span: _MARGIN * span[0] <= tightest_ms, ranges))
@@ -150,6 +156,24 @@ def measured_ranges(instances: Sequence[SearchSpace], device: Device, *, progres
     which = f"which of {len(instances)} sizes fits" if len(instances) > 1 else f"the ends of {instances[0].name}"
     floors_ms = floor_ms(networks, device, progress=progress, label=f"measuring {which},")
     return [(floors_ms[f"smallest {space.name}"], floors_ms[f"largest {space.name}"]) for space in instances]
+
+
+def undisturbed_ranges(instances: Sequence[SearchSpace], device: Device, *, progress: Progress) -> Ranges:
+    """The same of instances from a large input to a small one, where a busy machine would make the large ones slow.
+
+    A call that takes longer than the time between two turns of other programs is never undisturbed, and short ones are.
+    So no network counts as slower than a smaller input says by the work of both, and a quarter more.
+    """
+    ranges = measured_ranges(instances, device, progress=progress)
+    ends: list[list[float]] = []
+    for place, pick in enumerate(_ENDS.values()):
+        works = [sum(work(spec) for _, spec in extreme(space, pick).ops) for space in instances]
+        found: list[float] = []
+        for one, (measured, units) in enumerate(zip((span[place] for span in ranges), works, strict=True)):
+            smaller = zip((span[place] for span in ranges[one + 1 :]), works[one + 1 :], strict=True)
+            found.append(min([measured, *(_STEEPEST * other * units / theirs for other, theirs in smaller)]))
+        ends.append(found)
+    return list(zip(*ends, strict=True))
 
 
 def floor_ms(

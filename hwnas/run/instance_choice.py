@@ -24,7 +24,7 @@ from hwnas.run.affordable import Training, affordable
 from hwnas.run.constrained_space import ConstrainedSpace
 from hwnas.run.images import images_of
 from hwnas.run.input_size import LADDER, Judges, best_size, few_images
-from hwnas.run.instance import ChosenInstance, fit, measured_ranges
+from hwnas.run.instance import ChosenInstance, fit, measured_ranges, undisturbed_ranges
 from hwnas.train import training_session
 
 _SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224
@@ -48,7 +48,8 @@ def chosen_instance(
 ) -> ChosenInstance:
     """The instance that the configuration names, or that data, budget, constraints and minutes choose.
 
-    From a parent, one budget chooses among input sizes by what networks of it are worth there (`best_size`).
+    From a parent, one budget chooses among input sizes by what networks of it are worth there (`best_size`). Where its
+    blocks are replaced, the minutes count there, and forbid no size before.
 
     Args:
         images: their channels, native size and number of classes.
@@ -76,8 +77,15 @@ def chosen_instance(
     sizes = list(dict.fromkeys((width, config.space.depth or depth) for width, depth in rungs))
     sizes = _feasible_sizes(sizes, lambda width, depth: constrain(instance(width, depth, resolutions[-1])))
     values_ms = [budget.value for budget in config.budgets]
-    found = fit(values_ms, sizes, instance, resolutions, device, progress=progress)
-    if config.train.minutes:
+    compared = parent is not None and len(values_ms) == 1
+    known = None
+    if compared and len(resolutions) > 1:
+        spaces = [instance(*sizes[0], one) for one in resolutions]
+        progress.say(f"measuring the ends of {config.space.name} at {len(spaces)} input sizes on {device.id}")
+        spans = undisturbed_ranges(spaces, device, progress=progress)
+        known = {space.name: span for space, span in zip(spaces, spans, strict=True)}
+    found = fit(values_ms, sizes, instance, resolutions, device, progress=progress, known=known)
+    if config.train.minutes and not (compared and strategy.replaces):
         progress.say("timing a few steps of training, to tell what the minutes are enough for")
         training = Training(config, strategy, train_images, accelerator)
         chosen, why = affordable(found, sizes, resolutions, instance, training)
@@ -85,12 +93,13 @@ def chosen_instance(
             ((low, high),) = measured_ranges([chosen.space], device, progress=progress)
             reason = f"{low:.3g} to {high:.3g} ms on {device.id}: {values_ms[-1]:g} ms {why}"
             found = replace(chosen, reason=reason)
-    if parent is None or len(values_ms) > 1:
+    if parent is None or known is None:
         return found
-    smaller = [instance(found.width, found.depth, one) for one in resolutions if one.pixels < found.size.pixels]
-    judges = partial(_judges, config, parent, dataset, found.size, accelerator)
+    smaller = [instance(found.width, found.depth, one) for one in resolutions if one.pixels <= found.size.pixels]
+    judged = [(space, known[space.name]) for space in smaller]
+    judges = partial(_judges, config, parent, dataset, found.size, accelerator, train_images)
     with training_session(config.compute.seed, config.compute.threads):
-        return best_size(found, smaller, values_ms[0], judges, constrain, device, progress)
+        return best_size(found, judged, values_ms[0], judges, constrain, device, progress)
 
 
 def smaller_sides(short: int, least: int = _SMALL_IMAGES, *, from_parent: bool) -> list[int]:
@@ -99,12 +108,17 @@ def smaller_sides(short: int, least: int = _SMALL_IMAGES, *, from_parent: bool) 
 
 
 def _judges(
-    config: Configuration, parent: ParentWeights, dataset: Dataset | None, size: Size, device: torch.device
+    config: Configuration,
+    parent: ParentWeights,
+    dataset: Dataset | None,
+    size: Size,
+    device: torch.device,
+    train_images: Callable[[], int],
 ) -> Judges:
     """By what input sizes are compared; images are read at `size`, where they come from files."""
     own = images_of(config, size, counted=_COUNTED) if dataset is None else dataset
-    few = few_images(parent.parent.prepared(own), config.train.minutes)
-    return Judges(parent, few, class_balanced(config.search.metric), device)
+    few, minutes = few_images(parent.parent.prepared(own), config.train.minutes), config.train.minutes
+    return Judges(parent, few, class_balanced(config.search.metric), device, minutes, train_images())
 
 
 def of_table(config: Configuration, table: LatencyTable, channels: int, classes: int) -> Configuration:

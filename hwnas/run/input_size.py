@@ -49,7 +49,7 @@ _TARGET = 0.95  # of the budget, as latencies are estimates
 _SCORED_SIDE = 96  # pixels of the shorter side, at least: maps of later blocks are hardly more than a pixel below
 _BATCH = _FEWEST_SCORED = 16  # images of replacement scores, at once and at least
 _PENALTIES = (PENALTY, 10 * PENALTY, 100 * PENALTY)  # of a head on few images, the one that validates best
-_HEADS_SHARE, _HEADS = 0.6, 3  # of the minutes, without gradients; heads of the parent, the winner, a random network
+_HEADS_SHARE, _HEADS = 0.4, 3  # of the minutes, without gradients; heads of the parent, the winner, a random network
 _EVALUATED, _OPTION_PASSES = 0.35, 480  # images of evaluations, of those to train on; passes of few scores of options
 _FEWEST_HEAD_IMAGES = 256  # with fewer at a size, the minutes are not enough for it
 

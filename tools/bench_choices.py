@@ -193,7 +193,7 @@ def weights_command(args: argparse.Namespace) -> None:
                 dataset = replace(every, train=parts[0], val=parts[1], test=parts[2])
                 network = member(parent, dataset, share, seed)
                 found = trained_case(parent, dataset, network, steps, seed)
-                np.savez(kept, **found)
+                np.savez(kept, **found)  # type: ignore[arg-type]
                 case, middle = case_of(kept.stem, found), found["test-plain-middle-right"].mean()
                 told = f"start {case.start:.3f}, trained {case.trained:.3f}, middle {middle:.3f}"
                 print(f"{kept.stem}: {told}", flush=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import InstanceOf
 
 from hwnas.api.arguments import AtLeast1, PathArgument, checked
-from hwnas.api.asked import BudgetMs, configuration
+from hwnas.api.asked import BudgetMs, Targets, configuration, texts_of
 from hwnas.api.outcomes import SearchPlan, SearchResult
 from hwnas.config import Configuration, Target
 from hwnas.data import Dataset, from_torch
@@ -29,6 +29,7 @@ def search(
     *,
     budget_ms: BudgetMs | None = None,
     target: InstanceOf[Target] | None = None,
+    targets: Targets | None = None,
     config: InstanceOf[Configuration] | PathArgument | None = None,
     settings: Mapping[str, Any] | None = None,
     out: PathArgument | None = None,
@@ -45,7 +46,8 @@ def search(
     >>> result = hwnas.search("photos", budget_ms=20)  # doctest: +SKIP
     >>> result.model, result.verdict.state, result.accuracy  # doctest: +SKIP
 
-    A budget that the exported file misses is no error: the verdict of the result says so.
+    A budget that the exported file misses is no error: the verdict of the result says so. Of several devices, one that
+    cannot be reached is none either: `facts["left_out"]` names it, and `resume` finishes it.
 
     Args:
         data: `digits`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, also inside of
@@ -54,6 +56,8 @@ def search(
         budget_ms: milliseconds of one call, or a share of the space's latency range such as `"50%"`; several of one
             kind give one network each, from one search.
         target: device, runtime, precision and limits, in place of single options.
+        targets: several devices, each with its budgets, in place of a device and a budget, such as
+            `["pi4:50ms", "host@litert:5ms,10ms"]`; one search gives a network for each pair of them.
         config: a configuration or a TOML file of one, which the other arguments change.
         settings: any option by its place, such as `{"search.lr": 0.01}`; docs/configuration.md lists all of them.
         out: run directory; `runs/DATA-BUDGET-sSEED` by default.
@@ -70,7 +74,7 @@ def search(
         InfeasibleBudgetError, InfeasibleLimitError: no network of the space is that fast or small; nothing was trained.
         DeviceError, ExportError, DivergedError, StorageError: as their names say.
     """
-    asked, dataset = _asked(data, budget_ms, target, config, settings, options)
+    asked, dataset = _asked(data, budget_ms, target, targets, config, settings, options)
     folder = Path(out) if out is not None else default_folder(asked)
     facts = run_search(
         asked,
@@ -92,6 +96,7 @@ def plan_search(
     *,
     budget_ms: BudgetMs | None = None,
     target: InstanceOf[Target] | None = None,
+    targets: Targets | None = None,
     config: InstanceOf[Configuration] | PathArgument | None = None,
     settings: Mapping[str, Any] | None = None,
     tables: PathArgument | None = None,
@@ -109,7 +114,7 @@ def plan_search(
         InputError, InfeasibleBudgetError, InfeasibleLimitError, TableError: as `search`, as far as is known already.
         DeviceError: the device cannot measure.
     """
-    asked, dataset = _asked(data, budget_ms, target, config, settings, options)
+    asked, dataset = _asked(data, budget_ms, target, targets, config, settings, options)
     events, clock = Events.of(on_event), Clock(asked.train.minutes)
     folder = None if tables is None else Path(tables)
     plan = feasible_plan(asked, folder, dataset, any_table=any_table, progress=events)
@@ -126,6 +131,7 @@ def _asked(
     data: object,
     budget_ms: BudgetMs | None,
     target: Target | None,
+    targets: Targets | None,
     config: Configuration | str | PathLike[str] | None,
     settings: Mapping[str, Any] | None,
     options: Mapping[str, Any],
@@ -133,7 +139,13 @@ def _asked(
     """The configuration that the arguments describe, and the images where they are given themselves."""
     source = str(data) if isinstance(data, str | PathLike) else None
     asked = configuration(
-        config, data=source, budget_ms=budget_ms, target=target, settings=settings or {}, options=options
+        config,
+        data=source,
+        budget_ms=budget_ms,
+        target=target,
+        settings=settings or {},
+        options=options,
+        targets=texts_of(targets),
     )
     dataset = _dataset(data, asked)
     return asked if dataset is None else asked.changed(data={"source": dataset.name}), dataset

@@ -78,7 +78,7 @@ def _flags_alone(configuration: type[Configuration]) -> typer.Typer:
 def _parameter(name: str, flag: str, one: Declared, panel: str) -> inspect.Parameter:
     """The option of one flag; whether it was given is seen from the context, so its default is for the help alone."""
     said = one.flags[flag]
-    default = False if one.kind == "switch" else None if one.required else one.default
+    default = False if one.kind == "switch" else None if one.required or not one.default else one.default
     option = typer.Option(
         flag,
         help=said,
@@ -87,5 +87,5 @@ def _parameter(name: str, flag: str, one: Declared, panel: str) -> inspect.Param
         show_default=one.option.by_default or bool(default),
         rich_help_panel=panel,
     )
-    kind: Any = one.type
+    kind: Any = list[str] if one.kind == "texts" else one.type
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])

@@ -45,7 +45,9 @@ def search(
 
     Measures the latencies that the device's table lacks, searches, checks the winner on the device, trains it, writes
     model.onnx (model.tflite for LiteRT), measures that file, and writes result.json and report.html. Several budgets
-    share one search; each has a folder of its own in the run directory, such as 5ms.
+    share one search; each has a folder of its own in the run directory, such as 5ms. So do several devices, each with
+    its budgets: --target pi4:50ms --target host@litert:5ms,10ms. One that cannot be reached is left out, and --resume
+    finishes it.
 
     Options with a section above them can be set in a file for --config as well, and with --set. That also reaches every
     hyper-parameter of search and training: docs/configuration.md lists them.
@@ -70,8 +72,7 @@ def search(
             console.out().print("\nNext: the same command without --dry-run")
         return
 
-    from hwnas.cli.result_view import print_result, result_table
-    from hwnas.run.result import failure
+    from hwnas.cli.result_view import finish
 
     result = hwnas.search(
         config=asked,
@@ -83,16 +84,7 @@ def search(
         workers=workers,
         on_event=console.callbacks(quiet=quiet),
     )
-    content, error = result.to_json(), failure(result.to_json())
-    if json_:
-        console.print_json(content | ({} if error is None else console.failed(error)))
-    elif error is None:
-        print_result(content, result.run)
-    else:
-        console.out().print(result_table(content), "")
-        raise error
-    if error is not None:
-        raise typer.Exit(error.exit_code)
+    finish(result.to_json(), result.run, json_=json_)
 
 
 def check_paths(asked: Configuration) -> None:

@@ -40,8 +40,9 @@ class Section(BaseModel):
         Raises:
             InputError: `value` is such text.
         """
-        if isinstance(value, str) and ("\x00" in value or _broken(value)):
-            raise InputError(f"a text of [{cls.title}] must be UTF-8 without NUL, not {shown(value)}")
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and ("\x00" in text or _broken(text)):
+                raise InputError(f"a text of [{cls.title}] must be UTF-8 without NUL, not {shown(text)}")
         return value
 
     @model_validator(mode="wrap")
@@ -75,7 +76,7 @@ def _example(one: Declared) -> str:
         return f"example: {one.option.example}"
     if one.required:
         return f"set {one.place}"
-    default = one.option.by_default if one.default in (None, "") else shown(one.default)
+    default = one.option.by_default if one.default in (None, "", ()) else shown(one.default)
     return f"the default is {default or 'none'}"
 
 

@@ -40,7 +40,9 @@ def exported_model(path: Path) -> ExportedModel | None:
         first = f": hwnas verify {parts[0]}" if parts else ""
         raise InputError(f"{path} has a model for each of {len(front)} budgets", hint=f"name the folder of one{first}")
     own = next((one for one in (folder.config, path.parent / folder.config.name) if one.is_file()), folder.config)
-    return ExportedModel(folder.exported, number(result, "budget_ms"), load_configuration(own).target)
+    config, part = load_configuration(own), path.resolve().name
+    target = config.at(part) if config.target.targets and part in config.parts else config.target
+    return ExportedModel(folder.exported, number(result, "budget_ms"), target)
 
 
 def _folders(front: list[object]) -> list[str]:

@@ -67,20 +67,21 @@ def feasible_plan(
 
 def refusal(plan: Plan) -> InfeasibleBudgetError | None:
     """Why the budgets of a plan cannot be kept; None where they can, or nobody knows yet."""
-    if not plan.complete:
-        return None
-    try:
-        check_budget(plan, model_of(plan.table, plan.whole, any_table=plan.any_table, cold=plan.cold))
-    except InfeasibleBudgetError as error:
-        return error
-    except TableError:  # which measuring again may mend
-        return None
+    for one in plan.each:
+        if one.complete:
+            try:
+                check_budget(one, model_of(one.table, one.whole, any_table=one.any_table, cold=one.cold))
+            except InfeasibleBudgetError as error:
+                return error
+            except TableError:  # which measuring again may mend
+                continue
     return None
 
 
 def _smaller(config: Configuration, plan: Plan) -> Iterator[dict[str, Any]]:
     """Smaller instances, as options of a space, from large to small; none where another one is asked for."""
-    if plan.budgets[0].relative or config.space.width or not plan.device.reachable:
+    fixed = all(budget.relative for _, budget in plan.all_budgets) or config.space.width
+    if fixed or not all(one.device.reachable for one in plan.each):
         return
     sizes = [(width, config.space.depth or depth) for width, depth in space_rungs(plan.config.space.name)]
     sizes = list(dict.fromkeys(sizes))

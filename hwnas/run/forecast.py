@@ -117,7 +117,7 @@ def limited(plan: Plan, dataset: Dataset | None, clock: Clock) -> tuple[Plan, Fo
         "default: give more --minutes, or --epochs, for a longer one"
     )
     told = Forecast(minutes, guesser.guess(minutes).stages, 0.0, advice)
-    return replace(plan, config=plan.config.changed(train={"minutes": minutes})), told
+    return plan.with_config(plan.config.changed(train={"minutes": minutes})), told
 
 
 def _foreseen(plan: Plan, dataset: Dataset | None, clock: Clock) -> tuple[Guesser, Forecast]:
@@ -203,7 +203,7 @@ def _advice(plan: Plan, guesser: Guesser, found: Guess, minutes: float, enough: 
         cheaper.append("--strategy random")
     if config.train.baseline and config.train.enabled:
         cheaper.append("--no-baseline")
-    if plan.missing:
+    if any(one.missing for one in plan.each):
         cheaper.append("the table measured before, by hwnas profile-device")
     few = f"{minutes:g} {'minute is' if minutes == 1 else 'minutes are'} too few"
     advice = f"{few} for a search and a training without hurry: give about --minutes {short(enough)}"

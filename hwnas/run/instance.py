@@ -50,57 +50,96 @@ class ChosenInstance:
         return Size(*self.space.input_shape[1:])
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A device with its budgets in milliseconds, the tightest first."""
+
+    device: Device
+    budgets_ms: Sequence[float]
+
+
 def fit(
-    budgets_ms: Sequence[float],
+    asked: Sequence[Asked],
     sizes: Sequence[tuple[float, int]],
     instance: Callable[[float, int, Size], SearchSpace],
     resolutions: Sequence[Size],
-    device: Device,
     *,
+    several: bool,
     progress: Progress,
 ) -> ChosenInstance:
     """The largest instance of whose latency range 40 % lie within the budget.
 
     Larger ones would leave little but their smallest networks; in smaller ones the budget would hardly be felt. A
-    smaller resolution is taken only where no size at a larger one leaves so much room. Of several budgets the loosest
-    must leave so much room, and the tightest must be no faster than the fastest network.
+    smaller resolution is taken only where no size at a larger one leaves so much room. Of several budgets, on one
+    device or on several, one must leave so much room, and none may be faster than the fastest network on its device.
 
     Args:
-        budgets_ms: from the tightest to the loosest.
         sizes: (width, depth) from small to large.
         instance: from width, depth and resolution.
         resolutions: from large to small.
+        several: whether there are several budgets, those included that are not in milliseconds.
 
     Raises:
         InfeasibleBudgetError: no network of any instance is that fast.
-        DeviceError: the device cannot measure.
+        DeviceError: a device cannot measure.
     """
-    tightest_ms, loosest_ms = budgets_ms[0], budgets_ms[-1]
     tight: ChosenInstance | None = None
-    smallest_ms = float("inf")
+    smallest_ms = [float("inf")] * len(asked)
     for resolution in resolutions:
         spaces = [instance(width, depth, resolution) for width, depth in sizes]
-        progress.say(announcement(spaces, budgets_ms, device))
-        ranges = measured_ranges(spaces, device, progress=progress)
-        smallest_ms = min(smallest_ms, *(low for low, _ in ranges))
-        if len(budgets_ms) > 1:
-            ranges = list(takewhile(lambda span: _MARGIN * span[0] <= tightest_ms, ranges))
-        chosen, reason = choose(loosest_ms, ranges) if ranges else (None, "")
+        ranges = []
+        for one in asked:
+            progress.say(announcement(spaces, one.budgets_ms, one.device))
+            ranges.append(measured_ranges(spaces, one.device, progress=progress))
+        smallest_ms = [min(known, *(low for low, _ in spans)) for known, spans in zip(smallest_ms, ranges, strict=True)]
+        chosen = _loosest(asked, ranges, several=several)
         if chosen is None:
             continue
-        low, high = ranges[chosen]
-        found = ChosenInstance(spaces[chosen], *sizes[chosen], f"{low:.3g} to {high:.3g} ms on {device.id}: {reason}")
-        if has_room(loosest_ms, ranges[chosen]):
+        index, roomy, reason = chosen
+        found = ChosenInstance(spaces[index], *sizes[index], reason)
+        if roomy:
             return found
         tight = tight or found
     if tight is not None:
         return tight
+    floors = zip(asked, smallest_ms, strict=True)
+    worst, floor = min(floors, key=lambda pair: pair[0].budgets_ms[0] / pair[1])
     raise InfeasibleBudgetError(
-        f"no network of the smallest space, {spaces[0].name}, runs within {tightest_ms:g} ms on {device.id}: its "
-        f"smallest one was just measured at {smallest_ms:.3g} ms",
-        smallest_ms=smallest_ms,
-        hint=f"ask for at least --budget-ms {smallest_ms * 1.1:.2g}, or use a smaller --resolution",
+        f"no network of the smallest space, {spaces[0].name}, runs within {worst.budgets_ms[0]:g} ms on "
+        f"{worst.device.id}: its smallest one was just measured at {floor:.3g} ms",
+        smallest_ms=floor,
+        hint=f"ask for at least --budget-ms {floor * 1.1:.2g}, or use a smaller --resolution",
     )
+
+
+def _loosest(asked: Sequence[Asked], ranges: Sequence[Ranges], *, several: bool) -> tuple[int, bool, str] | None:
+    """What the loosest budget of any device calls for, among the instances that keep the tightest of every one.
+
+    Returns:
+        The index of the instance, whether it leaves room, and why it was taken; None where there is no such instance.
+    """
+    kept = len(ranges[0])
+    for one, spans in zip(asked, ranges, strict=True) if several else ():
+        kept = min(kept, _fast_enough(one.budgets_ms[0], spans))
+    best: tuple[int, bool, str] | None = None
+    for one, spans in zip(asked, ranges, strict=True) if kept else ():
+        loosest_ms = one.budgets_ms[-1]
+        chosen, reason = choose(loosest_ms, spans[:kept])
+        if chosen is None:
+            continue
+        low, high = spans[chosen]
+        found = (
+            chosen,
+            has_room(loosest_ms, spans[chosen]),
+            f"{low:.3g} to {high:.3g} ms on {one.device.id}: {reason}",
+        )
+        best = found if best is None else max(best, found, key=lambda one: (one[1], one[0]))
+    return best
+
+
+def _fast_enough(tightest_ms: float, spans: Ranges) -> int:
+    """How many of the instances, from the smallest on, have networks that are as fast."""
+    return len(list(takewhile(lambda span: _MARGIN * span[0] <= tightest_ms, spans)))
 
 
 def announcement(spaces: Sequence[SearchSpace], budgets_ms: Sequence[float], device: Device) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,7 +10,7 @@ import torch
 
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
-from hwnas.config import Configuration
+from hwnas.config import Budget, Configuration
 from hwnas.data import Dataset
 from hwnas.devices.device import Device
 from hwnas.errors import InfeasibleLimitError
@@ -24,7 +24,7 @@ from hwnas.run.affordable import Training, affordable
 from hwnas.run.constrained_space import ConstrainedSpace
 from hwnas.run.images import images_of
 from hwnas.run.input_size import LADDER, Judges, best_size, few_images
-from hwnas.run.instance import ChosenInstance, fit, measured_ranges
+from hwnas.run.instance import Asked, ChosenInstance, fit, measured_ranges
 from hwnas.train import training_session
 
 _SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224
@@ -35,7 +35,7 @@ _COUNTED = 8  # images that mean and deviation are taken from, where a parent ha
 
 def chosen_instance(
     config: Configuration,
-    device: Device,
+    devices: Sequence[tuple[Device, Sequence[Budget]]],
     images: tuple[int, Size, int],
     constrain: Callable[[SearchSpace], ConstrainedSpace],
     progress: Progress,
@@ -51,6 +51,7 @@ def chosen_instance(
     From a parent, one budget chooses among input sizes by what networks of it are worth there (`best_size`).
 
     Args:
+        devices: each with its budgets; those in milliseconds choose.
         images: their channels, native size and number of classes.
         strategy, train_images, accelerator: what the minutes are spent on, on how many images, and where.
         dataset: takes the place of what the configuration names.
@@ -64,7 +65,8 @@ def chosen_instance(
         )
 
     rungs = space_rungs(config.space.name)
-    if config.budgets[0].relative or config.space.width or not rungs or not device.reachable:
+    asked = [Asked(device, [one.value for one in budgets]) for device, budgets in devices if not budgets[0].relative]
+    if not asked or config.space.width or not rungs or not all(device.reachable for device, _ in devices):
         width = config.space.width or (rungs[0][0] if len(rungs) == 1 else default_width(native))
         reason = "as asked for" if config.space.width else "the default for images of this size"
         return ChosenInstance(instance(width, config.space.depth, resolution), width, config.space.depth, reason)
@@ -75,8 +77,9 @@ def chosen_instance(
         resolutions += [resolution.scaled(side / resolution.short) for side in sides]
     sizes = list(dict.fromkeys((width, config.space.depth or depth) for width, depth in rungs))
     sizes = _feasible_sizes(sizes, lambda width, depth: constrain(instance(width, depth, resolutions[-1])))
-    values_ms = [budget.value for budget in config.budgets]
-    found = fit(values_ms, sizes, instance, resolutions, device, progress=progress)
+    several = len(config.budgets) > 1
+    found = fit(asked, sizes, instance, resolutions, several=several, progress=progress)
+    device, values_ms = asked[0].device, asked[0].budgets_ms
     if config.train.minutes:
         progress.say("timing a few steps of training, to tell what the minutes are enough for")
         training = Training(config, strategy, train_images, accelerator)
@@ -85,7 +88,7 @@ def chosen_instance(
             ((low, high),) = measured_ranges([chosen.space], device, progress=progress)
             reason = f"{low:.3g} to {high:.3g} ms on {device.id}: {values_ms[-1]:g} ms {why}"
             found = replace(chosen, reason=reason)
-    if parent is None or len(values_ms) > 1:
+    if parent is None or several:
         return found
     smaller = [instance(found.width, found.depth, one) for one in resolutions if one.pixels < found.size.pixels]
     judges = partial(_judges, config, parent, dataset, found.size, accelerator)

@@ -114,9 +114,12 @@ def check_budget(plan: Plan, model: LatencyModel) -> None:
             model.raw_budget_ms(target_ms)
             plan.constrained.check(model.restricted(plan.constrained.kept), target_ms)
         except InfeasibleBudgetError as error:
-            if len(plan.budgets) == 1:
+            if len(plan.config.budgets) == 1:
                 raise
-            message = f"of the budgets {plan.config.target.budget}, {budget} cannot be met: {error}"
+            asked = f"budgets {plan.config.target.budget}, {budget}"
+            if plan.several:
+                asked = f"targets {' '.join(map(str, plan.config.targets))}, {plan.target.place}:{budget.text}"
+            message = f"of the {asked} cannot be met: {error}"
             hint = f"leave it out, or {error.hint.replace('--budget-ms ', '')}"
             raise InfeasibleBudgetError(message, smallest_ms=error.smallest_ms, hint=hint) from error
 

@@ -127,8 +127,7 @@ class Guesser:
             InputError: the process alone takes all the memory that it may.
         """
         self._plan, self._dataset, self._image_s, self._spent_s = plan, dataset, image_s, spent_s
-        known_ms = [budget.value for budget in plan.budgets if not budget.relative]
-        self._budgets_ms = known_ms or [_UNKNOWN_BUDGET_MS] * len(plan.budgets)
+        self._budgets = len(plan.all_budgets)
         self._limit_bytes = limit_bytes(plan)
         parts = (dataset.train, dataset.val, dataset.test)
         self._images_mib = sum(prod(part.shape) for part in parts if part.in_memory) / 2**20
@@ -145,8 +144,8 @@ class Guesser:
         """
         plan, dataset = self._plan, self._dataset
         config = plan.config.changed(train={"minutes": minutes})
-        images, val_images, budgets = len(dataset.train), len(dataset.val), len(plan.budgets)
-        measuring, end_s = measuring_s(plan), self._end_s(config)
+        images, val_images, budgets = len(dataset.train), len(dataset.val), self._budgets
+        measuring, end_s = sum(map(measuring_s, plan.each)), self._end_s(config)
         left_s = Clock(minutes, earlier_s=self._spent_s + measuring).left_s(end_s)
         head_s, options_s, compared = self._adapting_s(config, left_s)
         left_s = max(0.0, left_s - head_s - options_s)
@@ -218,12 +217,15 @@ class Guesser:
 
     def _end_s(self, config: Configuration) -> float:
         images = (1 + config.train.baseline) * len(self._dataset.test) + len(self._dataset.val)
-        return ending_s(
-            self._budgets_ms,
-            measured=self._plan.device.reachable,
-            baseline=config.train.baseline,
-            unchecked=True,
-            evaluation_s=FORWARD_SHARE * self._image_s * images,
+        return sum(
+            ending_s(
+                [_UNKNOWN_BUDGET_MS if budget.relative else budget.value for budget in one.budgets],
+                measured=one.device.reachable,
+                baseline=config.train.baseline,
+                unchecked=True,
+                evaluation_s=FORWARD_SHARE * self._image_s * images,
+            )
+            for one in self._plan.each
         )
 
     def _adapting_s(self, config: Configuration, left_s: float) -> tuple[float, float, dict[str, int]]:
@@ -236,7 +238,7 @@ class Guesser:
         if not config.train.minutes:
             head_s = frozen_s * (min(images, MOST_IMAGES) + len(self._dataset.val))
             return head_s, self._work.usual_s(usual, self._image_s, scores=scores), {}
-        trainings_s = least_trainings_s(config, images, self._image_s, budgets=len(self._plan.budgets))
+        trainings_s = least_trainings_s(config, images, self._image_s, budgets=self._budgets)
         times = StepTimes(usual.batch_size * self._work.distilled * self._image_s, frozen_s, trainings_s)
         found = affordable_adaptation(usual, left_s, times, train_images=images, cut=self._cut)
         head_s = frozen_s * min(images, found.head_images)
@@ -250,7 +252,7 @@ class Guesser:
 
     def _scores_s(self, config: Configuration, settings: SearchSettings, left_s: float) -> float:
         """Of all candidates and, without minutes, of a few more."""
-        budgets, strategy = len(self._plan.budgets), self._plan.strategy
+        budgets, strategy = self._budgets, self._plan.strategy
         usual = settings.candidates + (_FURTHER_SCORES if strategy.sampler is None else 0)
         if config.search.evaluator == "from-scratch":
             images = len(self._dataset.train) * score_recipe(config, len(self._dataset.train)).epochs
@@ -269,7 +271,7 @@ class Guesser:
 
     @cached_property
     def _cut(self) -> float:
-        return expected_cut(self._plan)
+        return max(map(expected_cut, self._plan.each))
 
     @cached_property
     def _work(self) -> AdaptationWork:

@@ -296,7 +296,7 @@ def test_every_flag_is_an_argument() -> None:
     from hwnas.api.asked import _by_name
 
     flags = {flag for one in Configuration.options() if one.option.settable for flag in one.flags}
-    given = {"--budget-ms", "--budgets-ms", "--data"}
+    given = {"--budget-ms", "--budgets-ms", "--target", "--data"}
     assert {f"--{name.replace('_', '-')}" for name in _by_name()} == flags - given
 
 

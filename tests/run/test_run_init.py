@@ -22,7 +22,7 @@ from hwnas.meta.meta_config import MetaConfig
 from hwnas.meta.meta_run import meta_train
 from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.reuse import LARGEST_SPREAD
-from hwnas.nas.engine import make_loop
+from hwnas.nas.make_loop import make_loop
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
 from hwnas.nas.supernet import Supernet

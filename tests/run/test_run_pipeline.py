@@ -28,7 +28,7 @@ from hwnas.latency.table import ColdCalibration, LatencyTable
 from hwnas.metrics import Metrics
 from hwnas.nas.decode import decode
 from hwnas.nas.supernet_loop import SearchLoop
-from hwnas.run import context, latency_stage, measured_check, produce, search_stage, training_stage
+from hwnas.run import context, latency_stage, measured_check, produce, search_length, search_stage, training_stage
 from hwnas.run.latency_stage import measuring_s
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
@@ -73,7 +73,7 @@ class Runs:
 def slow_epochs(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Few epochs of the search and of the training fit into minutes, of which the real ones would fill them."""
     monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: seconds)
-    monkeypatch.setattr(search_stage, "seconds_an_epoch", lambda *_, **__: (seconds, seconds))
+    monkeypatch.setattr(search_length, "seconds_an_epoch", lambda *_, **__: (seconds, seconds))
 
 
 @pytest.fixture

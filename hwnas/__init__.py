@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hwnas.api.outcomes import SearchPlan, SearchResult
     from hwnas.api.retraining import retrain
     from hwnas.api.searches import plan_search, search
+    from hwnas.api.specialising import specialise
     from hwnas.api.tables import adapt_device, profile_device
     from hwnas.api.verification import verify
     from hwnas.config import Budget, Configuration, Target
@@ -77,6 +78,7 @@ __all__ = [
     "profile_device",
     "retrain",
     "search",
+    "specialise",
     "verify",
     "write_report",
 ]
@@ -99,6 +101,7 @@ _HOMES = {
     "profile_device": "api.tables",
     "retrain": "api.retraining",
     "search": "api.searches",
+    "specialise": "api.specialising",
     "verify": "api.verification",
     "write_report": "api.model_files",
 }

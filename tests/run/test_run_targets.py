@@ -1,19 +1,23 @@
-"""Several devices from one search, and devices that come later."""
+"""Several devices from one search, devices that come later, and other targets from a finished run."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from run_fakes import SPACE, FakeVerdicts, a_config, install, latencies, write_table
+from typer.testing import CliRunner
 
+import hwnas
+from hwnas.cli import app
 from hwnas.config import Configuration, Target
 from hwnas.devices.device import Device
 from hwnas.devices.verdict import Verdict
-from hwnas.errors import DeviceError, InfeasibleBudgetError, UnreachableError
+from hwnas.errors import DeviceError, InfeasibleBudgetError, InputError, UnreachableError
 from hwnas.exporting.predict import predict
 from hwnas.run import measured_check, plan_devices, search_stage
 from hwnas.run.exported import exported_model
@@ -182,6 +186,46 @@ def test_a_device_that_is_lost_after_the_search_changes_nothing_in_the_end(
     with pytest.raises(UnreachableError, match="does not answer"):
         run(images, tmp_path / "none", targets=("host@litert:50%",))
     assert whole["budget_met"] is True
+
+
+def test_other_targets_from_a_finished_run(
+    images: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a run for one budget: the same weights and scores, no epoch of search, and a run as any other."""
+    source, phone = tmp_path / "run", Phone(monkeypatch)
+    config = a_config(images, epochs=1, baseline=False, budget="50%")
+    run_search(config, source, tables=tables)
+    before = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
+    words = ["specialise", str(source), "--tables", str(tables), "--json", "-q"]
+    done = CliRunner().invoke(app, [*words, "--target", "host@litert:60%"])
+    assert done.exit_code == 0, done.output
+    out = tmp_path / "run-host-litert-60pct"
+    result = json.loads(done.stdout)
+    assert result == json.loads((out / "result.json").read_text())
+    assert {path: path.read_bytes() for path in source.rglob("*") if path.is_file()} == before
+    assert events(out, "epoch") == []
+    target_ms = PHONE.target_ms(PHONE.smallest_ms + 0.6 * (PHONE.largest_ms - PHONE.smallest_ms))
+    known = {each: loss for each, loss in rows(source).items() if PHONE.predict_ms(each) <= target_ms}
+    compared = rows(out)
+    assert known.items() <= compared.items(), "scores are those of the run"
+    assert PHONE.predict_ms(choices_of(out)) <= target_ms * (1 + 1e-9)
+    assert min(compared.values()) <= min(known.values(), default=float("inf"))
+    shutil.rmtree(source)
+    again = hwnas.search(config=out / "config.toml", out=out, tables=tables, resume=True)
+    assert again.to_json() == result, "it needs the folder of the other run no more"
+    phone.here = False
+    some = hwnas.specialise(out, ["host:30%,70%", "host@litert:70%"], tables=tables, out=tmp_path / "both")
+    assert [one.facts["target"] for one in some.front] == ["host:30%", "host:70%"]
+    phone.here = True
+    first = bytes_of(tmp_path / "both", ("host-30pct", "host-70pct"))
+    both = hwnas.specialise(out, ["host:30%,70%", "host@litert:70%"], tables=tables, out=tmp_path / "both", resume=True)
+    assert (both.budget_met, len(both.front)) == (True, 3)
+    assert bytes_of(tmp_path / "both", ("host-30pct", "host-70pct")) == first
+    for run_folder, message in ((tmp_path / "both" / "host-30pct", "one part of a run"), (tmp_path, "no run of hwnas")):
+        with pytest.raises(InputError, match=message):
+            hwnas.specialise(run_folder, "host:40%", tables=tables)
+    with pytest.raises(InputError, match="is the run itself"):
+        hwnas.specialise(out, "host:40%", tables=tables, out=out)
 
 
 def test_the_plan_tells_what_is_of_each_device(

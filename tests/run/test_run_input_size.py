@@ -216,9 +216,10 @@ def test_a_budget_chooses_among_sizes_and_twice_the_same(monkeypatch: pytest.Mon
     config = a_config(Path("none"), init=NAME, space=NAME, width=0.0, resolution=0, budget=f"{0.8 * whole_ms:.6f}")
 
     def found(**changes: Any) -> ChosenInstance:
+        asked = config.changed(**changes)
         return instance_choice.chosen_instance(
-            config.changed(**changes),
-            DEVICE,
+            asked,
+            [(DEVICE, asked.budgets)],
             (3, Size(64, 64), CLASSES),
             constrain,
             Silent(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ import torch
 from made_up_parents import SIZE, WIDTH, elastic_space, made_up
 from run_fakes import a_config, install, on_replace, write_table
 
+import hwnas
 from hwnas.arch import Architecture, Network
 from hwnas.arch.costs import macs
 from hwnas.arch.origin import Origin
@@ -31,7 +33,7 @@ from hwnas.nas.start import Start
 from hwnas.nas.supernet import Supernet
 from hwnas.parents import distil
 from hwnas.parents.parent_weights import VERSION, kept_at
-from hwnas.run import adaptation, init, input_size, instance, instance_choice, search_stage
+from hwnas.run import adaptation, init, input_size, instance, instance_choice, parent_stage, search_stage
 from hwnas.run.adaptation import Adaptation, StepTimes, affordable_adaptation
 from hwnas.run.images import images_of
 from hwnas.run.pipeline import run_search
@@ -329,3 +331,21 @@ def test_several_budgets_share_what_replacements_cost(runs: Runs) -> None:
     assert len(told["candidates"]) == 6
     by_loss = sorted(told["candidates"], key=lambda one: one["loss"])
     assert kept.method["candidates"] == [one["choices"] for one in by_loss]
+
+
+def test_other_targets_take_no_step_on_the_parent(runs: Runs, whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Head, options and scores of replacements are those of the run; the choice is exact under another budget."""
+    for name in ("distil", "parent_head", "chosen_replacements"):
+        monkeypatch.setattr(parent_stage, name, None)
+    found = hwnas.specialise(whole.folder, "host:40%", tables=runs.tables, out=runs.root / "other")
+    assert found.predicted_ms <= found.budget_ms < whole.result["budget_ms"]
+    kept = "parent.safetensors"
+    assert (found.run / "state" / kept).read_bytes() == (whole.folder / "state" / kept).read_bytes()
+    own, theirs = (
+        {row["choices"]: row["val_loss"] for row in csv.DictReader((run / "evaluated.csv").open())}
+        for run in (found.run, whole.folder)
+    )
+    assert own
+    assert all(own[each] == theirs[each] for each in own.keys() & theirs.keys())
+    head = found.to_json()["parent"]["head"]
+    assert head == whole.result["parent"]["head"]

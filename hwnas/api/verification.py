@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hwnas.api.arguments import AtLeast0, AtLeast1, Milliseconds, PathArgument, checked
-from hwnas.devices.device import Device, load_device
+from hwnas.devices.device import Device
 from hwnas.devices.measure_file import MEMORY_GB, STALL_S, Verification, measure_file
 from hwnas.devices.statistic import Statistic
 from hwnas.devices.verdict import MAX_PROCESSES
 from hwnas.errors import InputError
 from hwnas.events import Events, OnEvent
 from hwnas.exporting.manifest import is_package
+from hwnas.latency.find import device_to_measure
 from hwnas.latency.known_reference import known_reference
 from hwnas.run.exported import exported_model
 from hwnas.run.model_choice import model_in
@@ -83,7 +84,7 @@ def verify(
         path, target, precision = own.path, own.target, own.target.precision
         budget_ms = own.budget_ms if budget_ms is None else budget_ms
         device, runtime, latency = device or target.device, runtime or target.runtime, latency or target.latency
-    found = load_device(str(device or "host"))
+    found = device_to_measure(str(device or "host"))
 
     def measure(path: Path, device: Device, budget_ms: float | None) -> Verification:
         return measure_file(

@@ -137,7 +137,7 @@ def print_json(content: Any) -> None:
 
 def failed(error: HwnasError) -> dict[str, Any]:
     """What `--json` says of an error that ends a command."""
-    return {"error": str(error), "hint": error.hint, "exit_code": error.exit_code} | error.facts()
+    return error.to_json()
 
 
 def verb(function: Callable[_P, None]) -> Callable[_P, None]:

@@ -23,26 +23,34 @@ _SILENCE_S = 30.0  # after which a line says what is at work, although nothing w
 
 
 class BarProgress:
-    """A bar with the time left and a note."""
+    """A bar with the time left and a note for each task that is open; below each other where there are several."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._shown: dict[int, tuple[Bars, TaskID, TimeLeft]] = {}
+        self._bars: Bars | None = None
+        self._shown: dict[int, tuple[TaskID, TimeLeft]] = {}
 
     def __call__(self, event: Event) -> None:
         if event.kind == "message":
             write(self._console, escape(event.label))
         elif event.kind == "begin":
-            bars, left = Bars(*_columns(), console=self._console, expand=True), TimeLeft(time.monotonic(), event.done)
-            task = bars.add_task(event.label, total=event.total, completed=event.done, note="", left=left)
-            self._shown[event.task] = bars, task, left
-            bars.start()
-        elif event.kind == "advance":
-            bars, task, left = self._shown[event.task]
+            if self._bars is None:
+                self._bars = Bars(*_columns(), console=self._console, expand=True)
+                self._bars.start()
+            left = TimeLeft(time.monotonic(), event.done)
+            task = self._bars.add_task(event.label, total=event.total, completed=event.done, note="", left=left)
+            self._shown[event.task] = task, left
+        elif event.kind == "advance" and self._bars is not None:
+            task, left = self._shown[event.task]
             left.add(time.monotonic(), event.done)
-            bars.update(task, completed=event.done, note=event.note)
-        elif event.kind == "end":
-            self._shown.pop(event.task)[0].stop()
+            self._bars.update(task, completed=event.done, note=event.note)
+        elif event.kind == "end" and self._bars is not None:
+            task, _ = self._shown.pop(event.task)
+            if self._shown:  # the last bar stays, others make room
+                self._bars.remove_task(task)
+            else:
+                self._bars.stop()
+                self._bars = None
 
 
 class _LeftColumn(ProgressColumn):

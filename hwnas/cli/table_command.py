@@ -222,6 +222,8 @@ def table_import(
     resolution: Annotated[int, typer.Option(min=0, help="fbnet: input size in pixels; 0 is the file's.")] = 0,
     channels: Annotated[int, typer.Option(min=1, help="fbnet: channels of the input images.")] = 3,
     classes: Annotated[int, typer.Option(min=0, help="fbnet: number of classes; 0 is the file's.")] = 0,
+    credit: Annotated[str, typer.Option(help="Who measured it, and where it was published.")] = "",
+    licence: Annotated[str, typer.Option(help="Under which licence it was published, such as MIT.")] = "",
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -241,6 +243,8 @@ def table_import(
         resolution=resolution,
         channels=channels,
         classes=classes,
+        credit=credit,
+        licence=licence,
     )
     folder = writable_root(out) / condition_of(Device.of_imported_table(device)).folder
     save_imported(found.table, folder)
@@ -266,12 +270,11 @@ def _folder_of(device: str, runtime: str, precision: str, tables: Path | None) -
     Raises:
         TableError: it has none.
     """
-    from hwnas.devices.device import load_device
     from hwnas.devices.link import condition_of
     from hwnas.errors import TableError
-    from hwnas.latency.find import any_adapted, find_folder
+    from hwnas.latency.find import any_adapted, device_or_imported, find_folder
 
-    condition = condition_of(load_device(device).with_runtime(runtime, precision))
+    condition = condition_of(device_or_imported(device, tables).with_runtime(runtime, precision))
     folder = find_folder(condition, tables) or next(iter(any_adapted(condition, tables)), None)
     if folder is None:
         where = options.where(device, runtime, precision)

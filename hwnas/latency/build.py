@@ -164,7 +164,7 @@ def _complete(
     if max_minutes < math.inf:
         refuse_too_few(rounds, list(rows), list(networks), max_minutes)
     reference_us = reference_floor_us(rounds)
-    kept_us = [table.rows[spec.key].reference_us for spec in space.ops if spec not in missing.rows]
+    kept_us = [table.rows[spec.key].reference_us for spec in space.ops if spec.key not in rows]
     if changes := _changes(kept_us, reference_us, loaded=False):
         progress.say(
             f"the reference model runs {max(changes.values(), key=abs):+.0%} against when "
@@ -218,11 +218,10 @@ def _take_rows(
     table: LatencyTable, specs: Sequence[OpSpec], measured: dict[str, Estimate], reference_us: float
 ) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    fingerprint = format_of(table.under.runtime, table.under.precision).fingerprint
-    for spec in specs:
-        one = measured[spec.key]
-        table.rows[spec.key] = Row(
-            spec.key, fingerprint(spec), one.floor_us, one.p10_us, one.p90_us, max(one.accepted, 1), now, reference_us
+    for key, fingerprint in format_of(table.under.runtime, table.under.precision).fingerprints(specs).items():
+        one = measured[key]
+        table.rows[key] = Row(
+            key, fingerprint, one.floor_us, one.p10_us, one.p90_us, max(one.accepted, 1), now, reference_us
         )
 
 

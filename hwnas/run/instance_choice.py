@@ -15,6 +15,7 @@ from hwnas.data import Dataset
 from hwnas.devices.device import Device
 from hwnas.errors import InfeasibleLimitError
 from hwnas.image_size import SMALLEST_SIDE, Size
+from hwnas.latency.held_instance import held_instance
 from hwnas.latency.table import LatencyTable
 from hwnas.metric_names import class_balanced
 from hwnas.nas.strategies import Strategy
@@ -109,14 +110,11 @@ def _judges(
 
 def of_table(config: Configuration, table: LatencyTable, channels: int, classes: int) -> Configuration:
     """The configuration with the instance that an imported table is of, where it names no other one."""
-    images = f"-i{channels}-o{classes}"
-    if config.space.width or config.space.depth or config.space.resolution:
+    signature = held_instance(table, config.space.name, channels, classes)
+    if signature is None or config.space.width or config.space.depth or config.space.resolution:
         return config
-    for signature in sorted(table.calibrations):
-        if signature.startswith(f"{config.space.name}@") and signature.endswith(images):
-            _, width, depth, resolution = parse_constants(signature.removesuffix(images))
-            return config.changed(space={"width": width, "depth": depth, "resolution": resolution.plain})
-    return config
+    _, width, depth, resolution = parse_constants(signature.rsplit("-", 2)[0])
+    return config.changed(space={"width": width, "depth": depth, "resolution": resolution.plain})
 
 
 def _feasible_sizes(

@@ -28,7 +28,7 @@ from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
 from hwnas.run.images import ImageFacts, data_texts, image_facts, train_images
 from hwnas.run.init import Given, check_start, initialised, normalisation_of, start_of
 from hwnas.run.instance_choice import chosen_instance, of_table
-from hwnas.run.plan_checks import check_latency, check_strategy
+from hwnas.run.plan_checks import check_latency, check_strategy, say_if_held
 from hwnas.train import resolve
 
 _SILENT = Silent()
@@ -207,6 +207,7 @@ def _planned(
     missing = lacking(table, found.space)
     if missing and not device.reachable:
         raise missing_rows_error(table, missing.rows)
+    say_if_held(table, found.space, progress)
     left = constrain(found.space)
     start, reused = None, None
     if init is not None:

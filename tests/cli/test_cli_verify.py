@@ -173,7 +173,7 @@ def test_a_run_is_measured_within_its_budget_on_its_device(monkeypatch: pytest.M
     monkeypatch.setattr(verification, "measure_file", lambda *words, **more: asked.append((*words[:2], more)))
     a_run("runs/one", 1.25, latency="cold", runtime="litert", precision="int8", device="mine.toml")
     host = load_device("host")
-    monkeypatch.setattr(verification, "load_device", lambda name: replace(host, description=name))
+    monkeypatch.setattr(verification, "device_to_measure", lambda name: replace(host, description=name))
     verify("runs/one")
     verify("runs/one", budget_ms=3.0, runtime="onnxruntime", latency="warm", device="host")
     verify(made())

@@ -24,8 +24,10 @@ from hwnas.backends.onnx import onnx_model
 from hwnas.backends.ort_web_runtime import run_ort_web
 from hwnas.backends.parity import compare, random_inputs, trained_like
 from hwnas.backends.torch import export_weights, network_module
+from hwnas.devices import measure as measuring
 from hwnas.devices.device_check import facts_of, run_reference_model
 from hwnas.devices.estimate import estimates
+from hwnas.devices.job import Job
 from hwnas.devices.link import condition_of
 from hwnas.devices.measure import measure, stream_rounds
 from hwnas.devices.verdict import measure_verdict
@@ -173,3 +175,12 @@ def test_the_cpu_time_of_node_is_counted(folder: Path) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)  # to the end of Node
     spent_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert 0.7 * spent_s <= seen_s <= spent_s + 0.05
+
+
+def test_models_that_were_dropped_are_loaded_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "Job", lambda *words, **named: Job(*words, **named, kept_bytes=0))
+    models = {f"{index}": folder / ("deep.onnx" if index % 2 else "shallow.onnx") for index in range(9)}
+    rounds = measure(WEB, models, folder / "reference.onnx", rounds=2, round_ms=1)
+    assert Counter((one.name, one.round) for one in rounds) == Counter((n, r) for n in models for r in range(2))
+    results = estimates(rounds)
+    assert results["1"].floor_us > 1.5 * results["0"].floor_us

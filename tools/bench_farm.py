@@ -91,7 +91,7 @@ def main(
 ) -> None:
     """Profile them all, and print what it took."""
     farm = Farm(devices, failing)
-    link.open_transport = farm.open  # type: ignore[assignment]
+    link.open_transport = farm.open
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         names = [str(write_toml(folder, name)) for name in farm.speeds]

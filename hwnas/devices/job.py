@@ -81,7 +81,7 @@ class Job:
     session: str | None = None
     stall_s: float = 120.0
     memory_bytes: int | None = None
-    kept_bytes: int = 256 << 20
+    kept_bytes: int = 128 << 20
     singles: bool = False
     cold: int = 0
     inputs: Mapping[str, Inputs] = field(default_factory=dict)

@@ -5,7 +5,7 @@ Reads one job from stdin:
     {"runtime": "onnxruntime", "threads": 1, "pin": null, "governor": null, "session": null, "web": null,
      "models": [[name, path], ...], "reference": path, "rounds": 7, "first_round": 0, "round_ms": 15.0, "warmup": 2,
      "group": 8, "seed": 0, "singles": false, "cold": 0, "inputs": {}, "aid": path, "stall_s": 120.0,
-     "memory_bytes": null, "kept_bytes": 268435456, "work": null}
+     "memory_bytes": null, "kept_bytes": 134217728, "work": null}
 
 "web" is null or, on the host only, the Python file that drives onnxruntime-web in Node and the folder that it is in.
 Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and, where there are models, {"event":

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from hwnas.api.outcomes import SearchPlan, SearchResult
     from hwnas.api.retraining import retrain
     from hwnas.api.searches import plan_search, search
-    from hwnas.api.tables import adapt_device, profile_device
+    from hwnas.api.specialising import specialise
+    from hwnas.api.tables import adapt_device, profile_device, profile_devices
     from hwnas.api.verification import verify
     from hwnas.config import Budget, Configuration, Target
     from hwnas.data import load_dataset
@@ -75,8 +76,10 @@ __all__ = [
     "plan_search",
     "predict",
     "profile_device",
+    "profile_devices",
     "retrain",
     "search",
+    "specialise",
     "verify",
     "write_report",
 ]
@@ -97,8 +100,10 @@ _HOMES = {
     "plan_search": "api.searches",
     "predict": "api.model_files",
     "profile_device": "api.tables",
+    "profile_devices": "api.tables",
     "retrain": "api.retraining",
     "search": "api.searches",
+    "specialise": "api.specialising",
     "verify": "api.verification",
     "write_report": "api.model_files",
 }

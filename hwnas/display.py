@@ -26,6 +26,21 @@ def ms(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}"
 
 
+def duration(seconds: float) -> str:
+    """A time as text, with its unit: seconds below two minutes, two digits of minutes below ten, hours from two on."""
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = seconds / 60
+    if minutes < 120:
+        return f"{minutes:.2g} min" if minutes < 10 else f"{minutes:.0f} min"
+    return f"{round(minutes) // 60} h {round(minutes) % 60} min"
+
+
+def slower(change: float) -> str:
+    """A relative change of a time, such as 0.08, in words: '8.0% slower'."""
+    return f"{abs(change):.1%} {'faster' if change < 0 else 'slower'}"
+
+
 def counted(number: object, noun: str, several: str = "") -> str:
     """So many of a thing, such as '1 image' and '2 images'.
 

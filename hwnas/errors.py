@@ -42,6 +42,10 @@ class HwnasError(Exception):
         """What `--json` says beside message, hint and exit code."""
         return {}
 
+    def to_json(self) -> dict[str, object]:
+        """All that `--json` says."""
+        return {"error": str(self), "hint": self.hint, "exit_code": self.exit_code} | self.facts()
+
 
 class InputError(HwnasError):
     """Usage or bad input."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,11 +44,15 @@ OnEvent = Callable[[Event], None]
 
 
 class Events:
-    """A `Progress` that turns reports into events and calls every callback with each of them, in order."""
+    """A `Progress` that turns reports into events and calls every callback with each of them, in order.
+
+    Reports of several threads wait for each other, so that a callback is never called by two of them at once.
+    """
 
     def __init__(self, *callbacks: OnEvent) -> None:
         self._callbacks = callbacks
         self._numbers = itertools.count(1)
+        self._one_at_a_time = threading.RLock()
 
     @classmethod
     def of(cls, on_event: OnEvent | Sequence[OnEvent]) -> Events:
@@ -58,6 +63,7 @@ class Events:
         """The same, with further callbacks."""
         more = Events(*self._callbacks, *callbacks)
         more._numbers = self._numbers  # the callbacks that both have see no number twice
+        more._one_at_a_time = self._one_at_a_time
         return more
 
     @contextlib.contextmanager
@@ -95,5 +101,6 @@ class Events:
         self.record({"event": "end", "stage": name, "seconds": round(time.monotonic() - started, 3)})
 
     def _tell(self, event: Event) -> None:
-        for callback in self._callbacks:
-            callback(event)
+        with self._one_at_a_time:
+            for callback in self._callbacks:
+                callback(event)

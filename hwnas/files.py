@@ -92,45 +92,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             part.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `path` once the block has filled it, so that nobody sees a part of it.
-
-    A folder that is there is moved aside before, put back if the new one cannot take its place, removed when it has.
-
-    Raises:
-        StorageError: it cannot be written; where it cannot be put back either, the message names where it is.
-    """
-    own = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    part, aside = own.with_name(own.name + _PART), own.with_name(f"{own.name}.before")
-    with storage_errors(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.mkdir()
-            yield part
-            with contextlib.suppress(FileNotFoundError):
-                path.rename(aside)
-            try:
-                part.rename(path)
-            except OSError as error:
-                _put_back(aside, path, error)
-                raise
-            shutil.rmtree(aside, ignore_errors=True)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-
-
-def _put_back(aside: Path, path: Path, reason: OSError) -> None:
-    try:
-        aside.rename(path)
-    except FileNotFoundError:  # nothing was there before
-        pass
-    except OSError:
-        raise StorageError(
-            f"cannot write {path}: {reason.strerror}; what was there is in {aside} now", hint=f"move it back to {path}"
-        ) from reason
-
-
 def private_folder(path: Path) -> None:
     """Make a folder that nobody else can look into, and what is missing above it likewise; one that is there stays.
 
@@ -150,7 +111,7 @@ def open_to_append(path: Path) -> TextIO:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a process that was killed inside `write_bytes` or `replacing_folder` left this."""
+    """Whether a process that was killed inside `write_bytes` left this."""
     return _LEFTOVER.fullmatch(path.name) is not None
 
 

@@ -34,3 +34,16 @@ def held(lock: Path, *, busy: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         holder.release()
+
+
+def free(lock: Path) -> bool:
+    """Whether the file `lock` is there, and no process holds it."""
+    if lock.is_symlink() or not lock.is_file():
+        return False
+    holder = filelock.FileLock(lock)
+    try:
+        holder.acquire(timeout=0)
+    except (filelock.Timeout, OSError):
+        return False
+    holder.release()
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -157,11 +158,14 @@ class Tally:
     def __init__(self, classes: int) -> None:
         self._confusion = np.zeros((classes, classes), np.int64)
         self._in_top = 0
+        self._right: list[NDArray[np.bool_]] = []
 
     def add(self, logits: ArrayLike, labels: ArrayLike) -> None:
         """Count a batch of logits (B, K) for images with labels (B,)."""
         scores, truth = np.asarray(logits), np.asarray(labels)
-        np.add.at(self._confusion, (truth, scores.argmax(axis=1)), 1)
+        best = scores.argmax(axis=1)
+        np.add.at(self._confusion, (truth, best), 1)
+        self._right.append(best == truth)
         own = scores[np.arange(len(truth)), truth][:, None]
         before = np.arange(scores.shape[1]) < truth[:, None]  # of equal logits the first is the larger one
         above = (scores > own) | ((scores == own) & before)
@@ -170,6 +174,26 @@ class Tally:
     def metrics(self) -> Metrics:
         """Of all images so far."""
         return Metrics(self._confusion.copy(), self._in_top)
+
+    def right(self) -> NDArray[np.bool_]:
+        """(N,) whether each image so far is classified right, in order."""
+        return np.concatenate([np.zeros(0, np.bool_), *self._right])
+
+
+def standard_error(values: NDArray[np.float64]) -> float:
+    """Of the mean of values (N,)."""
+    return float(values.std()) / math.sqrt(len(values))
+
+
+def as_good(losses: NDArray[np.float64], others: NDArray[np.float64], errors: float = 1.0) -> bool:
+    """Whether losses (N,) of the same images are no larger on the mean than others, or the images cannot tell.
+
+    They cannot where the mean difference, image by image, is within so many of its standard errors: the
+    one-standard-error rule (Breiman et al., 1984). What most images have in common, as some are hard for every network,
+    drops out of it.
+    """
+    differences = losses - others
+    return bool(differences.mean() <= errors * standard_error(differences))
 
 
 def image_weights(labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -214,6 +238,30 @@ def stratified_choice(labels: NDArray[np.int64], count: int, least: int, seed: i
     starts = np.cumsum(sizes) - sizes
     chosen = [by_class[start : start + quota] for start, quota in zip(starts, quotas, strict=True)]
     return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def share_error(share: float, images: int) -> float:
+    """Standard error of a share of so many images, 0 to 1.
+
+    That of the binomial distribution, its share shrunk towards one half (Agresti and Coull, 1998), so that a few images
+    that all are right or wrong prove nothing.
+    """
+    shrunk = (share * images + 2.0) / (images + 4.0)
+    return math.sqrt(shrunk * (1.0 - shrunk) / images)
+
+
+def difference_error(before: NDArray[np.bool_], after: NDArray[np.bool_], weights: NDArray[np.float64]) -> float:
+    """Standard error of the difference of two shares of the same images, 0 to 1.
+
+    As many images change for the better as for the worse where there is no difference, so it follows from how many
+    change at all (McNemar, 1947). One is counted at least: where none changes, few images prove little.
+
+    Args:
+        before, after: (N,) whether each image is classified right.
+        weights: (N,) of the images in the shares, 1 on average, such as `image_weights`.
+    """
+    changed = np.square(weights[before != after]).sum()
+    return math.sqrt(max(1.0, float(changed))) / max(1, len(weights))
 
 
 def _share(part: ArrayLike, whole: ArrayLike) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hwnas.errors import InputError, StorageError
-from hwnas.files import private_folder, remove_leftovers, replacing_folder, write_bytes, write_text
+from hwnas.files import private_folder, remove_leftovers, write_bytes, write_text
 from hwnas.locks import held
 
 KILLED = """
@@ -77,35 +77,3 @@ def test_a_path_of_a_thousand_folders_is_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(StorageError, match=r"cannot write y/y.*…: it lies in 1500 folders, one in another") as caught:
         write_bytes(Path("/".join("y" * 1500), "file"), b"")
     assert len(str(caught.value)) < 400
-
-
-def test_a_folder_that_cannot_be_put_back_is_kept_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own, rename = tmp_path / "app", Path.rename
-
-    def refused(allowed: int) -> None:
-        done: list[Path] = []
-
-        def once(path: Path, target: Path) -> Path:
-            done.append(path)
-            if len(done) > allowed:
-                raise OSError(5, "Input/output error")
-            return rename(path, target)
-
-        monkeypatch.setattr(Path, "rename", once)
-
-    own.mkdir()
-    (own / "old").write_text("old")
-    for allowed in (0, 1):
-        refused(allowed)
-        with pytest.raises(StorageError) as caught, replacing_folder(own) as part:
-            (part / "new").write_text("new")
-    monkeypatch.undo()
-    (kept,) = tmp_path.iterdir()  # no part of the new one
-    assert f"what was there is in {kept} now" in str(caught.value)
-    remove_leftovers(tmp_path)
-    assert (kept / "old").read_text() == "old"
-    rename(kept, own)
-    with replacing_folder(own) as part:
-        (part / "new").write_text("new")
-    assert [path.name for path in tmp_path.iterdir()] == ["app"]
-    assert [path.name for path in own.iterdir()] == ["new"]

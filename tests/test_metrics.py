@@ -10,10 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from hwnas.metric_names import METRICS
-from hwnas.metrics import Metrics, Tally, class_balanced_choice, confusion_of, image_weights, stratified_choice
+from hwnas.metrics import (
+    Metrics,
+    Tally,
+    as_good,
+    class_balanced_choice,
+    confusion_of,
+    difference_error,
+    image_weights,
+    share_error,
+    standard_error,
+    stratified_choice,
+)
 
 CLASSES = st.integers(2, 25)
 
@@ -36,6 +48,7 @@ def test_all_that_scikit_learn_says(images: tuple[np.ndarray, np.ndarray], batch
     for start in range(0, len(labels), batch):
         tally.add(logits[start : start + batch], labels[start : start + batch])
     found, taken, every = tally.metrics(), logits.argmax(axis=1), np.arange(logits.shape[1])
+    assert (tally.right() == (taken == labels)).all()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes without images
         by_class = sklearn_metrics.precision_recall_fscore_support(labels, taken, labels=every, zero_division=0)
@@ -131,3 +144,38 @@ def test_the_matrix_of_many_classes_is_written_without_its_zeros(classes: int) -
 def test_another_thing_is_no_matrix(content: object) -> None:
     with pytest.raises(ValueError, match="confusion matrix"):
         confusion_of(content, 2)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_standard_errors_are_how_far_chance_goes(balanced: bool) -> None:
+    """Of 500 draws of 300 images, of which one class is rare, and two networks that are equally good."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(300) < 60).astype(np.int64)
+    weights = image_weights(labels) if balanced else np.ones(300)
+    before, after = rng.random((2, 500, 300)) < 0.8
+    shares = [(weights * one).sum(axis=1) / 300 for one in (before, after)]
+    errors = [difference_error(one, other, weights) for one, other in zip(before, after, strict=True)]
+    assert np.mean(errors) == pytest.approx((shares[0] - shares[1]).std(), rel=0.1)
+    if not balanced:
+        assert np.mean([share_error(share, 300) for share in shares[0]]) == pytest.approx(shares[0].std(), rel=0.1)
+
+
+def test_a_few_images_that_all_are_alike_prove_little() -> None:
+    same = np.ones(9, np.bool_)
+    assert difference_error(same, same, np.ones(9)) == pytest.approx(1 / 9)
+    assert 0.1 < share_error(1.0, 9) < 0.2
+    assert share_error(0.5, 100) == pytest.approx(0.05)
+
+
+def test_losses_are_as_good_within_an_error_of_their_differences() -> None:
+    """Hard images are hard for both, so that differences tell what the two means alone do not."""
+    rng = np.random.default_rng(0)
+    hard, own = rng.exponential(3.0, 200), rng.normal(0.0, 0.1, 200)
+    error = float(stats.sem(own, ddof=0))
+    assert standard_error(own) == pytest.approx(error)
+    differences = own - own.mean()
+    for shift, errors, expected in ((-1.0, 1.0, True), (0.9, 1.0, True), (1.1, 1.0, False), (1.1, 2.0, True)):
+        assert as_good(hard + differences + shift * error, hard, errors) is expected
+    assert standard_error(hard) > 10 * error
+    assert as_good(hard, hard)
+    assert not as_good(np.full(3, np.nan), hard[:3])

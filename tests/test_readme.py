@@ -203,7 +203,8 @@ def make_targets() -> set[str]:
 
 def check_hwnas(arguments: list[str], folder: Path, *, whole: bool) -> None:
     """Run what is quick, plan a search, and parse everything else with all its options and values."""
-    if arguments[0] == "search" and whole and "--device" not in arguments:
+    elsewhere = "--device" in arguments or any(".toml" in word for word in arguments if ":" in word)
+    if arguments[0] == "search" and whole and not elsewhere:
         make_images(arguments, folder)
         if "--config" in arguments:
             Path(arguments[arguments.index("--config") + 1]).write_text(CONFIGURATION.text)

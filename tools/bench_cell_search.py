@@ -37,7 +37,7 @@ from hwnas.cli import console
 from hwnas.data import Dataset, load_dataset
 from hwnas.files import write_json, write_text
 from hwnas.nas.comparison import OneShotEvaluator
-from hwnas.nas.engine import make_loop
+from hwnas.nas.make_loop import make_loop
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategies as known_strategies
 from hwnas.nas.strategies import strategy

@@ -42,8 +42,8 @@ from hwnas.latency.table_files import load_table
 from hwnas.latency.table_model import model_of
 from hwnas.nas.comparison import Comparison, OneShotEvaluator
 from hwnas.nas.constraint import latency_constraint
-from hwnas.nas.engine import make_loop
 from hwnas.nas.feasible_set import FeasibleSet, feasible_set
+from hwnas.nas.make_loop import make_loop
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
 from hwnas.run.instance_choice import default_resolution

@@ -37,8 +37,8 @@ from hwnas.data import Dataset, Images, batches, load_dataset, native_shape
 from hwnas.files import write_json
 from hwnas.latency.space_latency import latency_model
 from hwnas.nas.constraint import latency_constraint
-from hwnas.nas.engine import make_loop
 from hwnas.nas.feasible_set import feasible_set
+from hwnas.nas.make_loop import make_loop
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
 from hwnas.nas.strategies.base import log_probabilities

@@ -3,23 +3,24 @@
     python tools/bench_end_to_end.py --budgets 20%,40%,60%,80% --seeds 0,1,2 --out end_to_end.json
 
 Each run is `hwnas search` in a folder of its own below --runs; finished runs are kept, interrupted ones resume, and
-runs whose verdict was unstable are measured again. Beside each found network stands one random feasible network. With
---rivals two more do: the network of a random search that saw as many images, and a MobileNetV2-like network of equal
-measured latency, trained as long as the found one; with --longer once more with the images of the search on top, and
-the found network from scratch.
+runs whose verdict was unstable are measured again. --runtime and --precision take several each, and what does not go
+together is left out. Beside each found network stands one random feasible network. With --rivals two more do: the
+network of a random search that saw as many images, and a MobileNetV2-like network of equal measured latency, trained as
+long as the found one; with --longer once more with the images of the search on top, and the found network from scratch.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-import statistics
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table as Screen
+from end_to_end_report import markdown, show, write_csv
 from rivals import Rival, mobilenet_of_equal_latency, trained_accuracy
 
 from hwnas.arch import mobilenet_v2
@@ -28,19 +29,13 @@ from hwnas.cli import console
 from hwnas.config import Compute, Configuration, Data, Search, Space, Target, Train, load_configuration
 from hwnas.data import Dataset, load_dataset
 from hwnas.devices.device import load_device
-from hwnas.files import write_json
+from hwnas.errors import ExportError
+from hwnas.files import write_json, write_text
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.run.pipeline import run_search
+from hwnas.runtimes import DEFAULT, RUNTIMES
 from hwnas.schema import read_json
 from hwnas.train import Recipe, resolve
-
-GAINS = {
-    "random": "one random feasible network, trained alike",
-    "random search": "random search that saw as many images",
-    "mobilenet": "MobileNetV2-like, equal measured latency, as many epochs",
-    "mobilenet, longer": "the same, with the images of the search on top",
-    "itself from scratch": "the found network, trained as long without the supernet's weights",
-}
 
 
 def one_run(config: Configuration, folder: Path, tables: Path | None) -> dict[str, Any]:
@@ -111,10 +106,12 @@ def _rival(folder: Path, config: Configuration, result: dict[str, Any], dataset:
     return Rival(kept["width"], network, kept["median_ms"], kept["found_ms"])
 
 
-def mean_and_error(values: list[float]) -> str:
-    """Mean and standard error, as text."""
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return f"{statistics.mean(values):+.4f} ± {error:.4f}"
+def conditions(runtimes: str, precisions: str) -> Iterator[tuple[str, str]]:
+    """Each runtime with each precision that it takes; '' is the device's own."""
+    for runtime in runtimes.split(","):
+        for precision in precisions.split(","):
+            if precision in ("", RUNTIMES.get(runtime, RUNTIMES[DEFAULT]).only.get("precision", precision)):
+                yield runtime, precision
 
 
 def main(
@@ -137,81 +134,51 @@ def main(
     with_rivals: Annotated[bool, typer.Option("--rivals", help="Train the rivals of every trained run.")] = False,
     with_longer: Annotated[bool, typer.Option("--longer", help="With --rivals: two more trainings.")] = False,
     threads: int = 1,
+    runtime: Annotated[str, typer.Option(help="Comma-separated; the device's own if not given.")] = "",
+    precision: Annotated[str, typer.Option(help="Comma-separated; the device's own if not given.")] = "",
+    max_drop: Annotated[float, typer.Option(help="Percentage points that int8 may cost.")] = 1.0,
     tables: Path | None = None,
     runs: Path = Path("runs/end_to_end"),
-    out: Path | None = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file of all results.")] = None,
+    rows_csv: Annotated[Path | None, typer.Option("--csv", help="CSV file of a row for each run.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Markdown file of the verdicts by runtime and precision.")] = None,
 ) -> None:
     """Run every budget with every seed and print what was measured."""
     rows: list[dict[str, Any]] = []
+    refused: list[str] = []
     few = 1 if hasty else None
-    for seed in map(int, seeds.split(",")):
-        for asked in [budgets] if front else budgets.split(","):
-            trained = not no_train or (train_every > 0 and len(rows) % train_every == 0)
-            config = Configuration(
-                data=Data(source=data),
-                target=Target(budget=asked, device=device),
-                space=Space(width=width),
-                search=Search(strategy=strategy, warmup_epochs=few, epochs=few, candidates=2 if hasty else None),
-                train=Train(enabled=trained, epochs=epochs, minutes=minutes),
-                compute=Compute(seed=seed, threads=threads),
-            )
-            folder = runs / f"{Path(data).stem}-{asked.replace('%', 'pct').replace(',', '-')}-s{seed}"
+    asked = [budgets] if front else budgets.split(",")
+    for (run_by, in_bits), seed, budget in itertools.product(
+        conditions(runtime, precision), map(int, seeds.split(",")), asked
+    ):
+        trained = not no_train or (train_every > 0 and len(rows) % train_every == 0)
+        config = Configuration(
+            data=Data(source=data),
+            target=Target(budget=budget, device=device, runtime=run_by, precision=in_bits, max_drop=max_drop),
+            space=Space(width=width),
+            search=Search(strategy=strategy, warmup_epochs=few, epochs=few, candidates=2 if hasty else None),
+            train=Train(enabled=trained, epochs=epochs, minutes=minutes),
+            compute=Compute(seed=seed, threads=threads),
+        )
+        name = f"{Path(data).stem}-{budget.replace('%', 'pct').replace(',', '-')}-s{seed}"
+        folder = runs / "-".join(filter(None, (name, run_by, in_bits)))
+        try:
             result = one_run(config, folder, tables)
-            found = result.get("front", [result])
-            rows += [{"budget": one.get("folder", asked), "seed": seed} | one for one in found]
-            if with_rivals and trained and not front:
-                rows[-1]["rivals"] = rivals(config, folder, result, tables, longer=with_longer)
-            if out is not None:
-                write_json(out, {"rows": rows})
-    _print(rows)
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    screen = Screen(
-        "budget",
-        "seed",
-        "space",
-        "budget ms",
-        "predicted",
-        "measured [95 %]",
-        "use",
-        "met",
-        "binds",
-        "accuracy",
-        "random",
-    )
-    for row in rows:
-        measured, rival = row["measured_ms"], row["baseline_random"]
-        screen.add_row(
-            row["budget"],
-            str(row["seed"]),
-            row["space"],
-            f"{row['budget_ms']:.4f}",
-            f"{row['predicted_ms']:.4f}",
-            f"{measured['median']:.4f}, {measured['bounds'][1] or math.nan:.4f}",
-            f"{measured['median'] / row['budget_ms']:.1%}",
-            row["verdict"],
-            "yes" if row["budget_binds"] else "no",
-            f"{row['accuracy']['test']:.4f}{'' if row['trained'] else ' (inherited)'}",
-            f"{rival['accuracy']:.4f}" if rival else "",
-        )
-    Console(width=150).print(screen)
-    verdicts = [row["verdict"] for row in rows]
-    undecided = f"{verdicts.count('too close')} too close to tell, {verdicts.count('unstable')} unstable"
-    print(f"measured within budget: {verdicts.count('met')} of {len(rows)} ({undecided})")
-    print(f"budget use, median: {statistics.median(r['measured_ms']['median'] / r['budget_ms'] for r in rows):.1%}")
-    trained = [row for row in rows if row["trained"]]
-    if trained:
-        print(
-            f"test accuracy, median of {len(trained)}: {statistics.median(r['accuracy']['test'] for r in trained):.4f}"
-        )
-    for name, meaning in GAINS.items():
-        scores = [(row["accuracy"]["test"], row.get("rivals", {}).get(name)) for row in trained]
-        if name == "random":
-            scores = [(row["accuracy"]["test"], (row["baseline_random"] or {}).get("accuracy")) for row in trained]
-        gains = [own - other for own, other in scores if other is not None]
-        if gains:
-            print(f"found less {name}, n = {len(gains)}: {mean_and_error(gains)}  ({meaning})")
+        except ExportError as error:
+            refused.append(f"{folder.name}: {error}")
+            print(refused[-1], file=sys.stderr)
+            continue
+        found = result.get("front", [result])
+        rows += [{"budget": one.get("folder", budget), "seed": seed} | one for one in found]
+        if with_rivals and trained and not front:
+            rows[-1]["rivals"] = rivals(config, folder, result, tables, longer=with_longer)
+        if out is not None:
+            write_json(out, {"rows": rows, "refused": refused})
+        if rows_csv is not None:
+            write_csv(rows_csv, rows)
+    show(rows, refused)
+    if page is not None:
+        write_text(page, markdown(rows, refused, data))
 
 
 if __name__ == "__main__":

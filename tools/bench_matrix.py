@@ -5,7 +5,8 @@
 Exports the network of a run, and gives at least 200 test images to each runtime, in a process and mostly in a Python of
 its own that the tool makes below --cache. Cells that are in --out already, of the same files and images, are not run
 again; one that cannot be run says why. `--only` takes the runtimes whose names it is in. Python on arm64 is the command
---arm64, such as 'qemu-aarch64 -L arm64 arm64/usr/bin/python3', which needs numpy and onnxruntime.
+--arm64, such as 'qemu-aarch64 -L arm64 arm64/usr/bin/python3', which needs numpy and onnxruntime. In Debian 12's qemu
+7.2 that is ONNX Runtime 1.27 at most: versions from 1.28 to 1.32 end by signal 11 as they are imported.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from matrix_report import HEADS, markdown, row_of
+from matrix_usability import files_of_spaces, usability
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table as Screen
@@ -103,15 +105,15 @@ def main(
             cells[key] = {"file": file.name, "runtime": runtime.name, "marks": marks} | bench.cell(file, runtime)
             write_json(out, found)
             print(f"{key}: {cells[key].get('why', 'done')}", file=sys.stderr)
-    found["usability"] = dict(bench.usability())
+    found["usability"] = dict(bench.usability(found.get("usability", {})))
     write_json(out, found)
     rows = [cells[key] for key in sorted(cells, key=_place)]
     screen = Screen(*HEADS)
     for cell in rows:
         screen.add_row(*row_of(cell))
     Console(width=180).print(screen)
-    for name, said in found["usability"].items():
-        print(f"{name}: " + ", ".join(f"{provider} {word}" for provider, word in said.items()))
+    for name, one in found["usability"].items():
+        print(f"{name}: " + ", ".join(f"{provider} {word}" for provider, word in one["said"].items()))
     if page is not None:
         write_text(page, markdown(found, rows))
 
@@ -171,14 +173,17 @@ class Bench:
             "difference_from_trained": float(np.abs(scores - self._wanted).max()),
         }
 
-    def usability(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """What ONNX Runtime's checker for phones says of the usual file, and of the one with --providers."""
-        plain = self._files[0]
-        for name, path in ((plain.name, plain), (f"{plain.name}, --providers nnapi,coreml", self._whole[0])):
-            tool = "onnxruntime.tools.check_onnx_model_mobile_usability"
-            done = subprocess.run([sys.executable, "-m", tool, str(path)], capture_output=True, text=True, check=False)
-            said = re.findall(r"should perform well with (.+?) as is: (\w+)", done.stdout + done.stderr)
-            yield name, dict(said) or {"not told": (done.stderr.strip().splitlines() or ["nothing"])[-1]}
+    def usability(self, known: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What ONNX Runtime's checker for phones says: of the usual file, of that with --providers, of all spaces.
+
+        Args:
+            known: what it said before, which holds for equal files.
+        """
+        plain, whole = self._files[0], self._whole[0]
+        named = [(plain.name, plain), (f"{plain.name}, --providers nnapi,coreml", whole), *files_of_spaces(self._work)]
+        for name, path in named:
+            mark, before = sha256_of(path)[:16], known.get(name, {})
+            yield name, before if before.get("mark") == mark else {"mark": mark, "said": usability(path)}
 
     def _here(self, file: Path) -> NDArray[np.float32]:
         return ModelReader(file).probabilities(list(self._pixels))

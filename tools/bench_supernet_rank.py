@@ -30,9 +30,9 @@ from hwnas.files import write_json
 from hwnas.latency.space_latency import latency_model
 from hwnas.nas.comparison import OneShotEvaluator
 from hwnas.nas.constraint import latency_constraint
-from hwnas.nas.engine import make_loop
 from hwnas.nas.feasible_set import FeasibleSet, feasible_set
 from hwnas.nas.from_scratch import FromScratchEvaluator
+from hwnas.nas.make_loop import make_loop
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import Scored
 from hwnas.nas.strategies import strategy

@@ -157,7 +157,7 @@ def unreachable_device(lab: Lab, record: Record) -> None:
 def too_large(lab: Lab, record: Record, largest_file: int, name: str) -> None:
     """The run cannot write `name`; with room again it goes on to the same end."""
     record.met(lab.hwnas(SEARCH, "--resume", largest_file=largest_file), 8, name)
-    record.check(not list(lab.here.rglob("*.hwnas-part")), "no half-written file is left")
+    record.check(not list(lab.here.rglob(".*.hwnas-*")), "no half-written file is left")
     record.goes_on(lab.hwnas(SEARCH, "--resume"))
     lab.same_as_finished(record)
 

@@ -54,7 +54,7 @@ def kill_profiling(lab: Lab, record: Record) -> None:
         record.code, record.said = command.code, "nothing: it was killed"
         record.check(not list(lab.here.rglob("table.csv")), "there is no part of a table")
     goes_on_measuring(lab, record)
-    record.check(not list(lab.here.rglob("*.hwnas-part")), "no half-written file is left")
+    record.check(not list(lab.here.rglob(".*.hwnas-*")), "no half-written file is left")
 
 
 @fault("kill -9 in runs", f"SIGKILL at {KILLS - KILLS_WHILE_PROFILING} random points of runs, with --resume after each")

@@ -176,7 +176,7 @@ class Lab:
         for name in ("architecture.json", "weights.safetensors"):
             same = (run / name).exists() and (run / name).read_bytes() == (self.finished / name).read_bytes()
             record.check(same, f"{name} is that of an undisturbed run")
-        record.check(not list(self.here.rglob("*.hwnas-part")), "no half-written file is left")
+        record.check(not list(self.here.rglob(".*.hwnas-*")), "no half-written file is left")
 
     def journal_lines(self) -> int:
         return sum(path.read_bytes().count(b"\n") for path in (self.here / "tables").rglob("rounds-*.jsonl"))

@@ -67,7 +67,7 @@ def _row(one: Declared) -> str:
 def _default(one: Declared) -> str:
     if one.required:
         return "none: it must be set"
-    if one.default is None or one.default == "":
+    if one.default in (None, "", ()):
         return one.option.by_default
     return f"`{str(one.default).lower() if one.kind == 'switch' else one.default}`"
 

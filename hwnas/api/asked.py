@@ -11,6 +11,9 @@ from typing import Any
 from hwnas.config import Configuration, Declared, Target, load_configuration
 from hwnas.errors import InputError
 
+Targets = str | Sequence[str]
+"""Devices with their budgets, such as 'pi4:50ms' and 'host@litert:5ms,10ms'."""
+
 BudgetMs = float | str | Sequence[float | str]
 """Milliseconds, a share of the space's latency range such as '50%', or several of one kind."""
 
@@ -23,6 +26,7 @@ def configuration(
     target: Target | None,
     settings: Mapping[str, Any],
     options: Mapping[str, Any],
+    targets: Sequence[str] | None = None,
 ) -> Configuration:
     """The configuration that the arguments describe: `base`, changed by all that is given beside it.
 
@@ -31,6 +35,7 @@ def configuration(
         data: name or path of the images; None for that of `base`.
         settings: values by place, such as `{"search.lr": 0.01}`.
         options: values by the names of flags, such as `{"minutes": 5}`.
+        targets: several devices with their budgets, such as `["pi4:50ms", "host@litert:5ms,10ms"]`.
 
     Raises:
         InputError: a name or value is wrong, or one option is set twice.
@@ -44,7 +49,8 @@ def configuration(
     named = {_place(name): _value(name, value) for name, value in options.items()}
     budget = {} if budget_ms is None else {"target.budget": budget_text(budget_ms)}
     source = {} if data is None else {"data.source": data}
-    for more in (settings, named, budget, source):
+    several = {} if targets is None else {"target.targets": targets}
+    for more in (settings, named, budget, source, several):
         if twice := sorted(given.keys() & more.keys()):
             raise InputError(f"{twice[0]} is set twice", hint="leave one of the two out")
         given |= more
@@ -54,6 +60,11 @@ def configuration(
         section, _, name = place.partition(".")
         content.setdefault(section, {})[name] = value
     return Configuration.model_validate(content)
+
+
+def texts_of(targets: Targets | None) -> Sequence[str] | None:
+    """Targets, of which one alone may be a text."""
+    return (targets,) if isinstance(targets, str) else targets
 
 
 def budget_text(budget_ms: BudgetMs) -> str:
@@ -76,7 +87,7 @@ def _by_name() -> dict[str, Declared]:
     return {
         flag.removeprefix("--").replace("-", "_"): one
         for one in Configuration.options()
-        if one.option.settable and one.place not in ("target.budget", "data.source")
+        if one.option.settable and one.place not in ("target.budget", "target.targets", "data.source")
         for flag in one.flags
     }
 

@@ -129,6 +129,7 @@ def export(
         raise InputError("an export takes a format and a precision, but none are given", hint='formats="onnx"')
     _check_used(
         wanted,
+        every={"--input": bool(input), "--layout": bool(layout), "--output": output != "probabilities"},
         onnx={"--providers": bool(providers), "--opset": opset != OPSET, "--ir-version": ir_version != 0},
         int8={"--max-drop": max_drop is not None},
     )
@@ -150,27 +151,29 @@ def export(
     return ExportResult(target, tuple(made), package, tuple(models))
 
 
-def _check_used(wanted: Sequence[FileKind], *, onnx: Mapping[str, bool], int8: Mapping[str, bool]) -> None:
-    """Refuse options that no file would follow.
+def _check_used(
+    wanted: Sequence[FileKind], *, every: Mapping[str, bool], onnx: Mapping[str, bool], int8: Mapping[str, bool]
+) -> None:
+    """Refuse options that nothing would follow. Core ML packages, which are not among the files, follow none of them.
 
     Args:
-        onnx, int8: options of such files alone, each with whether it is given.
+        every, onnx, int8: options of all files, and of such files alone, each with whether it is given.
 
     Raises:
         InputError: one is given, and no such file is asked for.
     """
-    for option, given in onnx.items():
-        if given and all(one.format == "tflite" for one in wanted):
-            raise InputError(
-                f"{option} is for .onnx and .ort files, but only .tflite is asked for",
-                hint=f"leave out {option}, or ask for --format onnx too",
-            )
-    for option, given in int8.items():
-        if given and all(one.precision != "int8" for one in wanted):
-            raise InputError(
-                f"{option} is for int8 files, but none is asked for",
-                hint=f"leave out {option}, or ask for --precision int8 too",
-            )
+    asked = f"only {' and '.join(sorted({f'.{one.format}' for one in wanted}) or ['Core ML'])} is asked for"
+    for options, kind, used, other in (
+        (every, "other files than Core ML packages", bool(wanted), "--format onnx"),
+        (onnx, ".onnx and .ort files", any(one.format != "tflite" for one in wanted), "--format onnx"),
+        (int8, "int8 files", any(one.precision == "int8" for one in wanted), "--precision int8"),
+    ):
+        for option, given in options.items():
+            if given and not used:
+                said = "none is asked for" if options is int8 else asked
+                raise InputError(
+                    f"{option} is for {kind}, but {said}", hint=f"leave out {option}, or ask for {other} too"
+                )
 
 
 def _several(names: Sequence[str] | str) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ _STATES: tuple[State, ...] = ("met", "missed", "too close", "unstable")
 class SearchResult:
     """A finished search: the model file, its accuracy, and the verdict on its latency.
 
-    Of a search for several budgets it is the result for the tightest one, and `front` has one for each.
+    Of a search for several budgets it is the result for the tightest one, and `front` has one for each. Of several
+    devices it is the result for the first one; `facts["left_out"]` names those that could not be reached.
 
     Attributes:
         run: the run directory.
@@ -40,7 +41,7 @@ class SearchResult:
         metric: what the search was after: `accuracy`, `balanced` or `macro-f1`.
         score: that metric on the test images, 0 to 1.
         metrics: of the test images, class by class, with the confusion matrix; None in runs of earlier versions.
-        front: results by budget, the tightest first; empty for one budget.
+        front: results by budget, the tightest first, one device after the other; empty for one budget.
         facts: all of `result.json`.
     """
 
@@ -104,7 +105,7 @@ class SearchResult:
 
     def _repr_html_(self) -> str:
         if self.front:
-            shown = {f"{one.budget_ms:.4g} ms": one._measured() for one in self.front}
+            shown = {one.facts.get("target") or f"{one.budget_ms:.4g} ms": one._measured() for one in self.front}
             return table_html(f"hwnas search: {self.run}", shown | {"report": self.report})
         facts = {"budget": f"{self.budget_ms:.4g} ms", "measured": self._measured(), "model": self.model}
         return table_html(f"hwnas search: {self.run}", facts | {"report": self.report})

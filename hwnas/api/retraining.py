@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 from hwnas.api.arguments import AtLeast0, AtLeast1, PathArgument, checked
 from hwnas.api.asked import configuration
+from hwnas.config.starts import TrainStart
 from hwnas.display import table_html
 from hwnas.events import Events, OnEvent
 from hwnas.run.run_folder import RunFolder
-from hwnas.run.train_again import Start, configuration_of, train_again
+from hwnas.run.train_again import configuration_of, train_again
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def retrain(
     seed: Annotated[int, AtLeast0] | None = None,
     epochs: Annotated[int, AtLeast1] | None = None,
     settings: Mapping[str, Any] | None = None,
-    start: Start = "scratch",
+    start: TrainStart = "auto",
     force: bool = False,
     on_event: OnEvent | Sequence[OnEvent] = (),
 ) -> TrainResult:
@@ -64,7 +65,8 @@ def retrain(
         epochs: of the training.
         settings: options of the sections data, train and compute by place, such as {"train.lr": 0.004}.
         start: `scratch` for random weights, `weights` for those of the run, with the normalisation that goes with them,
-            and a new classifier where the classes are as many others.
+            and a new classifier where the classes are as many others; `auto` for weights where the run itself began
+            from a parent or another run, and its images are not divided otherwise here.
         force: whether a run that is in `out` is replaced.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import InstanceOf
 
 from hwnas.api.arguments import AtLeast1, PathArgument, checked
-from hwnas.api.asked import BudgetMs, configuration
+from hwnas.api.asked import BudgetMs, Targets, configuration, texts_of
 from hwnas.api.outcomes import SearchPlan, SearchResult
 from hwnas.config import Configuration, Target
 from hwnas.data import Dataset, from_torch
@@ -19,6 +20,7 @@ from hwnas.run.clock import Clock
 from hwnas.run.feasible_plan import feasible_plan
 from hwnas.run.forecast import limited
 from hwnas.run.pipeline import run_search
+from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
 from hwnas.run.run_folder import default_folder
 
@@ -29,6 +31,7 @@ def search(
     *,
     budget_ms: BudgetMs | None = None,
     target: InstanceOf[Target] | None = None,
+    targets: Targets | None = None,
     config: InstanceOf[Configuration] | PathArgument | None = None,
     settings: Mapping[str, Any] | None = None,
     out: PathArgument | None = None,
@@ -38,6 +41,7 @@ def search(
     any_table: bool = False,
     workers: Annotated[int, AtLeast1] = 1,
     on_event: OnEvent | Sequence[OnEvent] = (),
+    began: float | None = None,
     **options: Any,
 ) -> SearchResult:
     """Find, train, export and verify the best network within a latency budget on a device.
@@ -45,7 +49,8 @@ def search(
     >>> result = hwnas.search("photos", budget_ms=20)  # doctest: +SKIP
     >>> result.model, result.verdict.state, result.accuracy  # doctest: +SKIP
 
-    A budget that the exported file misses is no error: the verdict of the result says so.
+    A budget that the exported file misses is no error: the verdict of the result says so. Of several devices, one that
+    cannot be reached is none either: `facts["left_out"]` names it, and `resume` finishes it.
 
     Args:
         data: `digits`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, also inside of
@@ -54,6 +59,8 @@ def search(
         budget_ms: milliseconds of one call, or a share of the space's latency range such as `"50%"`; several of one
             kind give one network each, from one search.
         target: device, runtime, precision and limits, in place of single options.
+        targets: several devices, each with its budgets, in place of a device and a budget, such as
+            `["pi4:50ms", "host@litert:5ms,10ms"]`; one search gives a network for each pair of them.
         config: a configuration or a TOML file of one, which the other arguments change.
         settings: any option by its place, such as `{"search.lr": 0.01}`; docs/configuration.md lists all of them.
         out: run directory; `runs/DATA-BUDGET-sSEED` by default.
@@ -63,6 +70,7 @@ def search(
         any_table: search even with a latency table whose error is too large.
         workers: processes that train candidates for scores from scratch; results do not depend on it.
         on_event: a callback or several; each is called with every `hwnas.events.Event`.
+        began: `time.monotonic()` of when the minutes began to count; by default they do so now.
         options: any flag of `hwnas search` by its name, such as `minutes=5, space="fbnet", threads=2`.
 
     Raises:
@@ -70,7 +78,7 @@ def search(
         InfeasibleBudgetError, InfeasibleLimitError: no network of the space is that fast or small; nothing was trained.
         DeviceError, ExportError, DivergedError, StorageError: as their names say.
     """
-    asked, dataset = _asked(data, budget_ms, target, config, settings, options)
+    asked, dataset = _asked(data, budget_ms, target, targets, config, settings, options)
     folder = Path(out) if out is not None else default_folder(asked)
     facts = run_search(
         asked,
@@ -82,6 +90,7 @@ def search(
         any_table=any_table,
         workers=workers,
         dataset=dataset,
+        began=began,
     )
     return SearchResult.of(folder, facts)
 
@@ -92,11 +101,13 @@ def plan_search(
     *,
     budget_ms: BudgetMs | None = None,
     target: InstanceOf[Target] | None = None,
+    targets: Targets | None = None,
     config: InstanceOf[Configuration] | PathArgument | None = None,
     settings: Mapping[str, Any] | None = None,
     tables: PathArgument | None = None,
     any_table: bool = False,
     on_event: OnEvent | Sequence[OnEvent] = (),
+    began: float | None = None,
     **options: Any,
 ) -> SearchPlan:
     """The plan of `search` with the same arguments; nothing is trained, and nothing is written but caches.
@@ -109,10 +120,11 @@ def plan_search(
         InputError, InfeasibleBudgetError, InfeasibleLimitError, TableError: as `search`, as far as is known already.
         DeviceError: the device cannot measure.
     """
-    asked, dataset = _asked(data, budget_ms, target, config, settings, options)
-    events, clock = Events.of(on_event), Clock(asked.train.minutes)
+    asked, dataset = _asked(data, budget_ms, target, targets, config, settings, options)
+    events, clock = Events.of(on_event), Clock(asked.train.minutes, began=began)
     folder = None if tables is None else Path(tables)
-    plan = feasible_plan(asked, folder, dataset, any_table=any_table, progress=events)
+    make = partial(make_plan, tables=folder, dataset=dataset, any_table=any_table, progress=events)
+    plan = feasible_plan(make, asked)
     facts = plan_facts(plan)
     if plan.config.train.minutes:
         events.say("reading the images, and timing a few steps, to tell what the minutes are enough for")
@@ -126,6 +138,7 @@ def _asked(
     data: object,
     budget_ms: BudgetMs | None,
     target: Target | None,
+    targets: Targets | None,
     config: Configuration | str | PathLike[str] | None,
     settings: Mapping[str, Any] | None,
     options: Mapping[str, Any],
@@ -133,7 +146,13 @@ def _asked(
     """The configuration that the arguments describe, and the images where they are given themselves."""
     source = str(data) if isinstance(data, str | PathLike) else None
     asked = configuration(
-        config, data=source, budget_ms=budget_ms, target=target, settings=settings or {}, options=options
+        config,
+        data=source,
+        budget_ms=budget_ms,
+        target=target,
+        settings=settings or {},
+        options=options,
+        targets=texts_of(targets),
     )
     dataset = _dataset(data, asked)
     return asked if dataset is None else asked.changed(data={"source": dataset.name}), dataset

@@ -1,8 +1,7 @@
-"""`hwnas.profile_device` and `hwnas.adapt_device`."""
+"""`hwnas.profile_device`, for one device or many, and `hwnas.adapt_device`."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from os import PathLike
@@ -11,15 +10,14 @@ from typing import Annotated
 
 from hwnas.api.arguments import AtLeast0, AtLeast1, PathArgument, checked
 from hwnas.api.outcomes import TableResult
+from hwnas.api.profiling import FarmResult, Profiling
 from hwnas.arch.spaces import space_instance
-from hwnas.devices.device import load_device
+from hwnas.devices.farm import on_each
 from hwnas.devices.link import condition_of
+from hwnas.errors import InputError
 from hwnas.events import Events, OnEvent
 from hwnas.latency.adapt import adapt_table, adaptation_prior, source_tables
-from hwnas.latency.build import complete, measuring_into
-from hwnas.latency.find import adapted_folder, say_if_here, table_folder, writable_root
-from hwnas.latency.missing_rows import MissingRows, lacking, open_table
-from hwnas.latency.table import LatencyTable
+from hwnas.latency.find import adapted_folder, device_to_measure, writable_root
 
 
 @checked
@@ -61,37 +59,50 @@ def profile_device(
     instance = space_instance(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
-    target = load_device(str(device)).with_runtime(runtime, precision)
-    root = None if out is None else Path(out)
-    folder = table_folder(condition_of(target), root)
-    events = Events.of(on_event)
-    say_if_here(folder, root, events)
+    target = device_to_measure(str(device)).with_runtime(runtime, precision)
+    asked = Profiling(instance, None if out is None else Path(out), max_minutes, again=again, seed=seed)
+    return asked.of(target, Events.of(on_event))
 
-    def missing_of(table: LatencyTable) -> MissingRows:
-        return MissingRows(instance.ops, calibration=True) if again else lacking(table, instance)
 
-    started, table = time.monotonic(), open_table(target, folder)
-    missing = missing_of(table)
-    if missing:
-        with measuring_into(folder, events):
-            table = open_table(target, folder)
-            missing = missing_of(table)
-            if missing:
-                limit = max_minutes or math.inf
-                table = complete(
-                    table, instance, target, folder, missing, progress=events, seed=seed, max_minutes=limit
-                )
-    seconds = time.monotonic() - started
-    return TableResult(
-        folder=folder,
-        table=table,
-        space=instance.name,
-        signature=instance.signature,
-        rows=len(instance.ops),
-        measured=len(missing.rows),
-        seconds=round(seconds, 1),
-        stopped=0 < 60 * max_minutes <= seconds,
+@checked
+def profile_devices(
+    devices: Sequence[str | PathLike[str]],
+    *,
+    space: str = "mobile",
+    width: float = 0.25,
+    depth: Annotated[int, AtLeast0] = 0,
+    resolution: int | str = 32,
+    channels: Annotated[int, AtLeast1] = 3,
+    classes: int = 10,
+    runtime: str = "",
+    precision: str = "",
+    out: PathArgument | None = None,
+    max_minutes: Annotated[float, AtLeast0] = 0.0,
+    again: bool = False,
+    seed: Annotated[int, AtLeast0] = 0,
+    on_event: OnEvent | Sequence[OnEvent] = (),
+) -> FarmResult:
+    """Measure the ops of a search space on many devices at once, and write the latency table of each.
+
+    Devices that are one machine take turns. One that fails costs its own table alone; its error is in the result, and
+    the same call again goes on from there.
+
+    Args:
+        devices: as `device` of `profile_device`, of which all else is, too; `max_minutes` are those of each device.
+
+    Raises:
+        InputError: a name or number is wrong; nothing was measured.
+    """
+    names = [str(one) for one in devices]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if not names or twice:
+        raise InputError(f"devices must be named once, but {twice} is named twice" if twice else "there is no device")
+    instance = space_instance(
+        space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
+    targets = {name: device_to_measure(name).with_runtime(runtime, precision) for name in names}
+    asked = Profiling(instance, None if out is None else Path(out), max_minutes, again=again, seed=seed)
+    return FarmResult(on_each(targets, asked.of, Events.of(on_event), label="profiling"))
 
 
 @checked
@@ -128,7 +139,7 @@ def adapt_device(
     instance = space_instance(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
-    target = load_device(str(device)).with_runtime(runtime, precision)
+    target = device_to_measure(str(device)).with_runtime(runtime, precision)
     condition, root, started = condition_of(target), None if out is None else Path(out), time.monotonic()
     events = Events.of(on_event)
     known = source_tables(instance, condition, root if sources is None else Path(sources), progress=events)

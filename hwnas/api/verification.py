@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hwnas.api.arguments import AtLeast0, AtLeast1, Milliseconds, PathArgument, checked
-from hwnas.devices.device import Device, load_device
+from hwnas.devices.device import Device
 from hwnas.devices.measure_file import MEMORY_GB, STALL_S, Verification, measure_file
 from hwnas.devices.statistic import Statistic
 from hwnas.devices.verdict import MAX_PROCESSES
 from hwnas.errors import InputError
 from hwnas.events import Events, OnEvent
-from hwnas.exporting.manifest import is_package
+from hwnas.exporting.manifest import NAME as MANIFEST
+from hwnas.exporting.manifest import is_package, lacks_manifest
+from hwnas.latency.find import device_to_measure
 from hwnas.latency.known_reference import known_reference
 from hwnas.run.exported import exported_model
 from hwnas.run.model_choice import model_in
 from hwnas.run.verify_package import PackageVerification, verify_package
+
+_MAKE_PACKAGE = "hwnas export RUN --package --out DIR"
 
 
 @checked
@@ -51,7 +55,8 @@ def verify(
         model: an .onnx, .ort or .tflite file, whoever made it, or the folder of a finished run: then what is not given
             is that of the run. Or a package that `hwnas.export` made. Any other folder means the only model in it.
         device: id of a device, or the path of its TOML file; None for this machine.
-        budget_ms: milliseconds that one call may take; None measures only.
+        budget_ms: milliseconds that one call may take; None measures only. Of a package it judges every file, and None
+            is what the run was to keep, of the file that was searched for.
         sustained_s: seconds to run it without pause after that, to see how it slows down.
         runtime: in place of the one that the file's ending says.
         shapes: of inputs that the file leaves open, by name.
@@ -75,17 +80,20 @@ def verify(
     package = is_package(path)
     if package and (shapes or ranges or inputs is not None):
         raise InputError("the models of a package read images, not other inputs", hint="name one of its model files")
-    if not package and (run is not None or data is not None):
-        raise InputError(
-            f"run and data are for packages, and {path} is none", hint="hwnas export RUN --package makes one"
+    if not package and lacks_manifest(path):
+        events.say(
+            f"{path} lacks {MANIFEST}, without which it is no package: its model is measured alone, and nothing else "
+            f"is checked. Put that file back from a copy, or make the package again: {_MAKE_PACKAGE}"
         )
+    if not package and (run is not None or data is not None):
+        raise InputError(f"run and data are for packages, and {path} is none", hint=f"{_MAKE_PACKAGE} makes one")
     if not package and (own := exported_model(path)) is not None:
         path, target, precision = own.path, own.target, own.target.precision
         budget_ms = own.budget_ms if budget_ms is None else budget_ms
         device, runtime, latency = device or target.device, runtime or target.runtime, latency or target.latency
-    found = load_device(str(device or "host"))
+    found = device_to_measure(str(device or "host"))
 
-    def measure(path: Path, device: Device, budget_ms: float | None) -> Verification:
+    def measure(path: Path, device: Device, budget_ms: float | None, usual: str = "warm") -> Verification:
         return measure_file(
             path,
             device,
@@ -97,7 +105,7 @@ def verify(
             arrays=Path(inputs) if isinstance(inputs, str | PathLike) else inputs,
             stall_s=stall_s,
             memory_gb=memory_gb,
-            statistic=Statistic(latency or "warm", percentile),
+            statistic=Statistic(latency or ("cold" if usual == "cold" else "warm"), percentile),
             processes=processes,
             sustained_s=sustained_s,
             seed=seed,

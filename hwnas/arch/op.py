@@ -81,6 +81,11 @@ def kinds() -> tuple[str, ...]:
     return tuple(sorted(_kinds))
 
 
+def lowered_here(name: str) -> bool:
+    """Whether hwnas itself, and no plug-in, says how ops of a kind lower."""
+    return _kinds[name].lower.__module__.startswith(f"{__package__}.")
+
+
 @dataclass(frozen=True, slots=True)
 class OpSpec:
     """One operation on a (cin, height, width) map, or on several of that shape.
@@ -123,16 +128,18 @@ class OpSpec:
         if self.kind not in _kinds:
             raise InputError(f"unknown op {self.kind!r}", hint=f"known ops: {', '.join(kinds())}")
         uses = _kinds[self.kind].uses
-        for field in fields(self)[1:]:
-            value = getattr(self, field.name)
-            if field.name not in _ALWAYS and field.name not in uses and value != field.default:
-                raise InputError(f"op {self.kind!r} does not use {field.name}, so it cannot be {value!r}")
-            if field.name in _WORDS:
-                what, words = _WORDS[field.name]
+        for name, default, _, least in _PARTS:
+            value = getattr(self, name)
+            if value is default:
+                continue
+            if value != default and name not in uses and name not in _ALWAYS:
+                raise InputError(f"op {self.kind!r} does not use {name}, so it cannot be {value!r}")
+            if name in _WORDS:
+                what, words = _WORDS[name]
                 if value not in words:
                     raise InputError(f"{what} is one of {', '.join(words)}, not {value!r}")
-            elif type(value) is not int or not (0 if field.name in _MAY_BE_ZERO else 1) <= value <= _LARGEST:
-                raise InputError(f"{field.name} of op {self.kind!r} must be a positive integer, not {value!r}")
+            elif type(value) is not int or not least <= value <= _LARGEST:
+                raise InputError(f"{name} of op {self.kind!r} must be a positive integer, not {value!r}")
         for kernel in (self.kernel, self.start):
             if kernel % 2 == 0:
                 raise InputError(f"a kernel is odd, so that padding is symmetric, not {kernel}")
@@ -164,10 +171,10 @@ class OpSpec:
     def key(self) -> str:
         """Canonical text of this op, for example `mbconv-i16-o24-h32-w32-k3-s2-e6-relu6`."""
         parts = [self.kind]
-        for field in fields(self)[1:]:
-            value = getattr(self, field.name)
-            if field.name in _ALWAYS or value != field.default:
-                parts.append(value if field.name in _WORDS else f"{_CODES[field.name]}{value}")
+        for name, default, code, _ in _PARTS:
+            value = getattr(self, name)
+            if value != default:
+                parts.append(f"{code}{value}")
         return "-".join(parts)
 
     @classmethod
@@ -180,11 +187,10 @@ class OpSpec:
         kind, *parts = key.split("-")
         values: dict[str, int | str] = {}
         for part in parts:
-            match = re.fullmatch(r"([a-z]+)([0-9]{1,7})", part, re.ASCII)
-            field = _FIELD_OF_WORD.get(part) or (_FIELD_OF_CODE.get(match[1]) if match else None)
-            if field is None or field in values:
+            field, value = _field_of(part)
+            if not field or field in values:
                 raise InputError(f"{part!r} does not belong in the op key {key!r}")
-            values[field] = part if match is None or field in _WORDS else int(match[2])
+            values[field] = value
         missing = [field for field in _ALWAYS if field not in values]
         if missing:
             raise InputError(f"the op key {key!r} lacks {', '.join(missing)}")
@@ -213,6 +219,24 @@ class OpSpec:
     @property
     def output_size(self) -> Size:
         return Size(*self.output_shape[1:])
+
+
+_PARTS = tuple(
+    (field.name, field.default, _CODES.get(field.name, ""), 0 if field.name in _MAY_BE_ZERO else 1)
+    for field in fields(OpSpec)[1:]
+)
+"""Of each field but the kind: name, default (of those without one, what no value equals), code and least value.
+
+Kept, as a table of 100,000 rows asks for them 100,000 times.
+"""
+
+
+@lru_cache(maxsize=4096)
+def _field_of(part: str) -> tuple[str, int | str]:
+    """The field that a part of a key sets, empty where there is none, and its value."""
+    match = re.fullmatch(r"([a-z]+)([0-9]{1,7})", part, re.ASCII)
+    field = _FIELD_OF_WORD.get(part) or (_FIELD_OF_CODE.get(match[1]) if match else None)
+    return field or "", part if match is None or field in _WORDS else int(match[2])
 
 
 @lru_cache(maxsize=65536)

@@ -1,6 +1,6 @@
 """Core ML packages, by coremltools from a traced torch module: an image in, class labels and probabilities out.
 
-coremltools writes them on any system, and only macOS runs them: what is written is read back and compared instead.
+coremltools writes them on Linux, too, and only macOS runs them: what is written is read back and compared instead.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from hwnas.arch.primitives import (
 from hwnas.backends.interface import BARE, Interface, Normalisation, normalised
 from hwnas.backends.litert_metadata import METADATA_NAME, archived, model_metadata
 from hwnas.backends.tflite_tables import Buffer, as_they_are, packed, schema, table
-from hwnas.backends.weights import Affine, Weights, fold, random_weights
+from hwnas.backends.weights import Affine, Weights, fold, no_weights, random_weights
 from hwnas.errors import ExportError
 from hwnas.files import sha256
 
@@ -96,8 +96,7 @@ def fingerprint(spec: OpSpec) -> str:
     Kept, as a plan asks for those of a whole space several times.
     """
     network = Network.single(spec)
-    shapes = network.graph.parameters() | network.graph.statistics()
-    return sha256(litert_model(network, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}))[:16]
+    return sha256(litert_model(network, no_weights(network.graph)))[:16]
 
 
 def _fuse(graph: Graph) -> tuple[Graph, dict[str, int]]:

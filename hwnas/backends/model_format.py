@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.backends.interface import BARE, Input, Interface, Layout
+from hwnas.backends.kept_fingerprints import KeptFingerprints
 from hwnas.backends.weights import Weights, random_weights
 from hwnas.errors import InputError
 from hwnas.files import sha256
@@ -55,7 +56,7 @@ class ModelFormat:
         suffix: what names of such files end in.
         layout: of the input, 'nchw' or 'nhwc'.
         model: writes a whole network with its weights, in float32.
-        fingerprint: 16 hexadecimal digits that change with what is measured for an op.
+        fingerprints: of ops, by their keys: 16 hexadecimal digits that change with what is measured for an op.
         run: outputs of such a model, computed on this machine.
         opened: the same for more inputs than fit into memory at once.
         check: raises ExportError where the file breaks a rule of its format.
@@ -66,7 +67,7 @@ class ModelFormat:
     suffix: str
     layout: Layout
     model: WriteModel
-    fingerprint: Callable[[OpSpec], str]
+    fingerprints: Callable[[Iterable[OpSpec]], dict[str, str]]
     run: Run
     opened: Opened
     check: Callable[[bytes], None]
@@ -77,6 +78,10 @@ class ModelFormat:
     def quantize(self) -> Quantize | None:
         """Quantises in the first of the ways, by which tables are measured; None where nothing is quantised."""
         return None if self.calibrate is None else partial(_quantised, self.calibrate)
+
+    def fingerprint(self, spec: OpSpec) -> str:
+        """That of one op."""
+        return self.fingerprints([spec])[spec.key]
 
     def app_interface(self, mean: Sequence[float], std: Sequence[float]) -> Interface:
         """Of the files that ship: pixels from 0 to 255 to probabilities; in int8 pixels are bytes.
@@ -122,7 +127,7 @@ def _onnx(runtime: Runtime) -> ModelFormat:
         runtime.suffix,
         "nchw",
         onnx.onnx_model,
-        onnx.fingerprint,
+        KeptFingerprints(onnx.fingerprint, "onnx"),
         run_ort_web if runtime.in_node else onnx_runtime.run_onnx,
         open_ort_web if runtime.in_node else onnx_runtime.open_onnx,
         onnx.check,
@@ -139,7 +144,7 @@ def _tflite(runtime: Runtime) -> ModelFormat:
         runtime.suffix,
         "nhwc",
         litert.litert_model,
-        litert.fingerprint,
+        KeptFingerprints(litert.fingerprint, "litert"),
         litert_runtime.run_litert,
         litert_runtime.open_litert,
         litert_runtime.check,
@@ -154,14 +159,14 @@ def _int8(model_format: ModelFormat, runtime: Runtime) -> ModelFormat:
     """A model is written in float32 and then quantised, so an op is known by its float model and the quantiser."""
     from hwnas.backends.quantize import quantiser
 
-    def fingerprint(spec: OpSpec) -> str:
-        return sha256(f"{model_format.fingerprint(spec)} int8 {quantiser(runtime)}".encode())[:16]
+    def fingerprints(specs: Iterable[OpSpec]) -> dict[str, str]:
+        by = f"int8 {quantiser(runtime)}"
+        return {key: sha256(f"{own} {by}".encode())[:16] for key, own in model_format.fingerprints(specs).items()}
 
     litert = model_format.suffix == ".tflite"
     model = _float_input(model_format.model) if litert else model_format.model
-    return replace(
-        model_format, model=model, fingerprint=fingerprint, calibrate=_calibrated_litert if litert else _calibrated_onnx
-    )
+    calibrate = _calibrated_litert if litert else _calibrated_onnx
+    return replace(model_format, model=model, fingerprints=fingerprints, calibrate=calibrate)
 
 
 def _calibrated_onnx(model: bytes, samples: NDArray[Any]) -> Calibrated:

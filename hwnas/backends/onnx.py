@@ -29,7 +29,7 @@ from hwnas.arch.primitives import (
 )
 from hwnas.backends.interface import BARE, Interface, Normalisation, normalised
 from hwnas.backends.onnx_versions import IR_VERSION, OLDEST_OPSET, OPSET
-from hwnas.backends.weights import Affine, Weights, fold, random_weights
+from hwnas.backends.weights import Affine, Weights, fold, no_weights, random_weights
 from hwnas.errors import ExportError
 from hwnas.files import sha256
 
@@ -95,7 +95,8 @@ def fingerprint(spec: OpSpec) -> str:
 
     Kept, as a plan asks for those of a whole space several times.
     """
-    model = onnx.load_from_string(micro_model(spec))
+    network = Network.single(spec)
+    model = onnx.load_from_string(onnx_model(network, no_weights(network.graph)))
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
             tensor.ClearField("raw_data")

@@ -7,10 +7,11 @@
 //     {"load": path}                                       {"model", "inputs": [[name, type, shape], ...]}
 //     {"run": model, "feeds": {name: tensor, ...}}         {"outputs": [tensor, ...]}
 //     {"time": model, "batch", "fewest", "for_ms", "warmup"}   {"samples_us": [...]}
+//     {"keep": n}                                              {}
 //     {"evict": bytes}                                         {}
 //
-// A tensor is [type, shape, base64 of its bytes]. A model is timed with the feeds of its last run. What fails is
-// answered by {"error": message}.
+// A tensor is [type, shape, base64 of its bytes]. A model is timed with the feeds of its last run. All models but the
+// first n are freed by "keep", and their numbers are given again. What fails is answered by {"error": message}.
 
 import { Console } from "node:console";
 import { readFileSync } from "node:fs";
@@ -78,6 +79,11 @@ async function time(model, batch, fewest, for_ms, warmup) {
   return { samples_us };
 }
 
+async function keep(first) {
+  for (const { session } of models.splice(first)) await session.release();
+  return {};
+}
+
 // Reads and writes more memory than the caches hold.
 let evicting = new Uint8Array(0);
 function evict(bytes) {
@@ -88,6 +94,7 @@ function evict(bytes) {
 
 async function answer(request) {
   if ("evict" in request) return evict(request.evict);
+  if ("keep" in request) return keep(request.keep);
   if ("load" in request) return load(request.load);
   if ("run" in request) return run(request.run, request.feeds);
   return time(request.time, request.batch, request.fewest, request.for_ms, request.warmup);

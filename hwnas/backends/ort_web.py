@@ -76,6 +76,10 @@ class OrtWeb:
             for dtype, shape, data in outputs
         ]
 
+    def drop_models(self) -> None:
+        """Free all models but the first one that was opened."""
+        self._ask(keep=1)
+
     def evict(self, size: int) -> None:
         """Read and write so many bytes in Node, so that nothing else is left in the caches."""
         self._ask(evict=size)

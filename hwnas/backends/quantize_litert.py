@@ -35,15 +35,16 @@ class CalibratedLitert:
     """A LiteRT model with samples of its inputs, for int8 activations and weights.
 
     Input and output are int8, too; of a model that reads pixels they are uint8, and the output stays float. The range
-    of an activation follows the samples as a moving average of their smallest and largest values (`average`, which
-    ai-edge-quantizer does by itself), holds those of all of them (`min-max`), or of 98 % of them (`percentile`).
+    of an activation holds the smallest and largest values of all samples (`min-max`), or of 98 % of them
+    (`percentile`), or is a moving average of them (`average`, which ai-edge-quantizer does by itself). The average
+    comes last: it cuts off the peaks of every other sample.
 
     Raises:
         InputError: LiteRT's quantiser is not installed.
         ExportError: the model is damaged.
     """
 
-    settings = settings_of(_AVERAGE, _MIN_MAX, _PERCENTILE)
+    settings = settings_of(_MIN_MAX, _PERCENTILE, _AVERAGE)
 
     def __init__(self, model: bytes, samples: NDArray[Any]) -> None:
         """Take them.

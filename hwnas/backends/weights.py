@@ -38,6 +38,11 @@ def random_weights(graph: Graph, seed: int) -> dict[str, NDArray[np.float32]]:
     return weights
 
 
+def no_weights(graph: Graph) -> dict[str, NDArray[np.float32]]:
+    """Zeros, for files of which nothing but the form counts."""
+    return {name: np.zeros(shape, np.float32) for name, shape in (graph.parameters() | graph.statistics()).items()}
+
+
 def fold(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, Affine]]:
     """The graph without batch norms, which is what files hold, and the constants of its nodes.
 

@@ -12,13 +12,14 @@ from hwnas.cli.adapt_command import adapt_device
 from hwnas.cli.configured import ConfiguredCommand
 from hwnas.cli.doctor import doctor
 from hwnas.cli.export_command import export
-from hwnas.cli.flags import Program
 from hwnas.cli.list_commands import devices, spaces, strategies
 from hwnas.cli.meta_command import meta_train
 from hwnas.cli.parents_commands import parents
 from hwnas.cli.profile_command import profile_device
+from hwnas.cli.program import Program
 from hwnas.cli.run_commands import predict, report
 from hwnas.cli.search_command import search
+from hwnas.cli.specialise_command import specialise
 from hwnas.cli.table_command import table
 from hwnas.cli.train_command import train
 from hwnas.cli.verify_command import verify
@@ -49,6 +50,7 @@ def _root(
 
 
 app.command("search", cls=ConfiguredCommand)(search)
+app.command("specialise")(specialise)
 app.command("profile-device")(profile_device)
 app.command("adapt-device")(adapt_device)
 app.command("meta-train")(meta_train)

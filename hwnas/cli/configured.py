@@ -6,7 +6,8 @@ Reading the declaration takes longer than all else that `hwnas --help` does, so 
 from __future__ import annotations
 
 import inspect
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,19 +27,14 @@ class ConfiguredCommand(TyperCommand):
         """The options of the function, and those that are declared."""
         from hwnas.config import Configuration
 
-        declared = typer.main.get_command(_flags_alone(Configuration)).params
-        return [*declared, *super().get_params(ctx)]
+        return [*_declared(Configuration), *super().get_params(ctx)]
 
     def invoke(self, ctx: Any) -> Any:
         """Call the function, with the declared options aside in the context."""
-        ctx.meta[__name__] = {name: ctx.params.pop(name) for name in self._flags}
-        return super().invoke(ctx)
-
-    @cached_property
-    def _flags(self) -> dict[str, tuple[str, Declared]]:
         from hwnas.config import Configuration
 
-        return _flags(Configuration)
+        ctx.meta[__name__] = {name: ctx.params.pop(name) for name in _flags(Configuration)}
+        return super().invoke(ctx)
 
 
 def given(ctx: typer.Context) -> Given:
@@ -54,10 +50,17 @@ def given(ctx: typer.Context) -> Given:
     return found
 
 
-def _flags(configuration: type[Configuration]) -> dict[str, tuple[str, Declared]]:
+@cache
+def _flags(configuration: type[Configuration]) -> Mapping[str, tuple[str, Declared]]:
     """By name of the parameter, each flag and its option."""
     options = [one for one in configuration.options() if one.option.settable]
     return {flag.removeprefix("--").replace("-", "_"): (flag, one) for one in options for flag in one.flags}
+
+
+@cache
+def _declared(configuration: type[Configuration]) -> Sequence[Any]:
+    """The options, which a command is asked for several times while it is read."""
+    return typer.main.get_command(_flags_alone(configuration)).params
 
 
 def _flags_alone(configuration: type[Configuration]) -> typer.Typer:
@@ -78,7 +81,7 @@ def _flags_alone(configuration: type[Configuration]) -> typer.Typer:
 def _parameter(name: str, flag: str, one: Declared, panel: str) -> inspect.Parameter:
     """The option of one flag; whether it was given is seen from the context, so its default is for the help alone."""
     said = one.flags[flag]
-    default = False if one.kind == "switch" else None if one.required else one.default
+    default = False if one.kind == "switch" else None if one.required or not one.default else one.default
     option = typer.Option(
         flag,
         help=said,
@@ -87,5 +90,5 @@ def _parameter(name: str, flag: str, one: Declared, panel: str) -> inspect.Param
         show_default=one.option.by_default or bool(default),
         rich_help_panel=panel,
     )
-    kind: Any = one.type
+    kind: Any = list[str] if one.kind == "texts" else one.type
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import inspect
 import io
 import json
 import os
@@ -137,11 +138,15 @@ def print_json(content: Any) -> None:
 
 def failed(error: HwnasError) -> dict[str, Any]:
     """What `--json` says of an error that ends a command."""
-    return {"error": str(error), "hint": error.hint, "exit_code": error.exit_code} | error.facts()
+    return error.to_json()
 
 
 def verb(function: Callable[_P, None]) -> Callable[_P, None]:
-    """A command: an error of hwnas becomes one message and its exit code, never a traceback."""
+    """A command: an error of hwnas becomes one message and its exit code, never a traceback.
+
+    With `--json` every ending is one object on stdout, that of a defect, which keeps its traceback, as well.
+    Its help says each paragraph of the docstring in one line, which the terminal wraps.
+    """
 
     @functools.wraps(function)
     def command(*args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -161,6 +166,7 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
                 message = f"cannot use {os.fsdecode(error.filename)}: {error.strerror}"
                 _fail(message, "correct the path, or its permissions", 2, as_json=as_json)
             if error.errno not in _NO_ROOM:
+                _tell_defect(error, as_json=as_json)
                 raise
             message = f"cannot write {error.filename or 'a temporary file'}: {error.strerror}"
             _fail(
@@ -171,8 +177,21 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
                 "what was done is kept: the same command with --resume goes on from there" if "resume" in kwargs else ""
             )
             _fail("interrupted", hint, INTERRUPTED_EXIT_CODE, as_json=as_json)
+        except Exception as error:
+            _tell_defect(error, as_json=as_json)
+            raise
 
+    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    command.__doc__ = "\n\n".join(" ".join(one.split()) for one in paragraphs)
     return command
+
+
+def _tell_defect(error: Exception, *, as_json: bool) -> None:
+    """One JSON object, where such is asked for; the traceback follows on stderr."""
+    if as_json:
+        hint = "this is a defect of hwnas: please report it with the traceback on stderr"
+        with contextlib.suppress(StorageError):
+            print_json({"error": f"{type(error).__name__}: {error}", "hint": hint, "exit_code": HwnasError.exit_code})
 
 
 def _fail(

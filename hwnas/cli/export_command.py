@@ -19,45 +19,58 @@ if TYPE_CHECKING:
 @console.verb
 def export(
     run: RunPath,
-    formats: Annotated[str, typer.Option("--format", help="Of onnx, tflite, ort and coreml, with commas.")] = "onnx",
-    precisions: Annotated[str, typer.Option("--precision", help="Of fp32, fp16 and int8, with commas.")] = "fp32",
+    formats: Annotated[
+        str, typer.Option("--format", help="Any of onnx, tflite, ort and coreml, with commas.")
+    ] = "onnx",
+    precisions: Annotated[str, typer.Option("--precision", help="Any of fp32, fp16 and int8, with commas.")] = "fp32",
     input_: Annotated[
         str,
-        typer.Option("--input", help="Pixels from 0 to 255 as float or uint8. [default: uint8 for int8, else float]"),
+        typer.Option(
+            "--input", help="Pixels from 0 to 255 as float or uint8.", show_default="uint8 for int8, else float"
+        ),
     ] = "",
     output: Annotated[str, typer.Option(help="What the files end in: probabilities or logits.")] = "probabilities",
     layout: Annotated[
-        str, typer.Option(help="Axes of the input: nchw or nhwc. [default: nhwc for tflite, else nchw]")
+        str, typer.Option(help="Axes of the input: nchw or nhwc.", show_default="nhwc for tflite, else nchw")
     ] = "",
     providers: Annotated[
-        str, typer.Option(help="Of nnapi and coreml: these take .onnx and .ort files as a whole then.")
+        str,
+        typer.Option(
+            help="nnapi, coreml or both: .onnx and .ort files are written so that these take them as a whole."
+        ),
     ] = "",
     opset: Annotated[int, typer.Option(help="Opset of .onnx and .ort files.")] = 18,
     ir_version: Annotated[
-        int, typer.Option(min=0, help="IR version of ONNX. [default: the oldest for the opset, at least 8]")
+        int, typer.Option(min=0, help="IR version of ONNX.", show_default="the oldest for the opset, at least 8")
     ] = 0,
     max_drop: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Percentage points that int8 may cost. [default: as the run allowed]"),
+        typer.Option(
+            min=0.0, help="Percentage points of the run's metric that int8 may cost.", show_default="as the run allowed"
+        ),
     ] = None,
     package: Annotated[
         bool,
         typer.Option(
             "--package",
-            help="With all else that an app needs: a test image with its scores, checksums, README.md, and sources in "
-            "Kotlin, Swift, JavaScript, Python and C++.",
+            help="Write a package: the files with all else that an app needs, which is a test image with its scores, "
+            "checksums, README.md, and sources in Kotlin, Swift, JavaScript, Python and C++.",
         ),
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write into. [default: export, or app for a package, in the run's]")
+        Path | None, typer.Option(help="Folder to write into.", show_default="RUN/export, or RUN/app for a package")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a package that is there already.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace a package of hwnas that is there, unless it has other or changed files."),
+    ] = False,
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Write the network of a finished run to other formats and precisions, without another search.
 
-    Each file takes pixels, ends in probabilities, and is compared with the trained network.
+    Each file takes pixels, ends in probabilities, and is compared with the trained network. Nothing is written unless
+    all files are right. Latency is not measured: hwnas verify does that.
     """
     import hwnas
 
@@ -112,6 +125,6 @@ def _table(files: list[dict[str, Any]]) -> Table:
             one["output"],
             f"{one['bytes'] / 1024:.0f}",
             *((f"{parity['max_difference']:.2g}", str(parity["images"])) if drop is None else ("", "")),
-            "" if drop is None else f"{100 * drop:.2f}",
+            "" if drop is None else f"{100 * drop:.2f} ± {100 * one['int8']['val_drop_error']:.2g}",
         )
     return table

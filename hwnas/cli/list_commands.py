@@ -35,14 +35,19 @@ def print_rows(rows: list[dict[str, str]], *, wide: bool = False) -> None:
 @console.verb
 def devices_list(json_: options.Json = False, quiet: options.Quiet = False) -> None:
     """List the devices that hwnas knows, and the templates for others."""
-    from hwnas.devices.device import list_devices
+    from hwnas.devices.device import Device, list_devices
     from hwnas.devices.device_templates import templates
+    from hwnas.latency.find import devices_of_imported_tables
 
     found, known = list_devices(), [{"template": one.name, "for": one.description} for one in templates().values()]
+    imported = devices_of_imported_tables()
     if json_:
-        console.print_json({"devices": [asdict(device) for device in found], "templates": known})
+        facts = {"devices": [asdict(device) for device in found], "imported": imported, "templates": known}
+        console.print_json(facts)
         return
-    print_rows([{"id": device.id, "runtime": device.runtime, "description": device.description} for device in found])
+    rows = [{"id": device.id, "runtime": device.runtime, "description": device.description} for device in found]
+    others = map(Device.of_imported_table, imported)
+    print_rows(rows + [{"id": one.id, "runtime": "", "description": one.description} for one in others])
     console.out().print("\nFor other devices: hwnas devices new NAME --like TEMPLATE\n")
     print_rows(known)
 
@@ -86,10 +91,10 @@ def devices_show(
     quiet: options.Quiet = False,
 ) -> None:
     """Show one device, and its condition here: what latencies hold under, which is where its tables are kept."""
-    from hwnas.devices.device import load_device
     from hwnas.devices.link import condition_of
+    from hwnas.latency.find import device_to_measure
 
-    found = load_device(device)
+    found = device_to_measure(device)
     facts = asdict(found) | {"condition": str(condition_of(found).folder)}
     if json_:
         console.print_json(facts)
@@ -110,11 +115,11 @@ def devices_check(
 
     from rich.markup import escape
 
-    from hwnas.devices.device import load_device
     from hwnas.devices.device_check import facts_of, remarks, run_reference_model
+    from hwnas.latency.find import device_to_measure
     from hwnas.latency.measured_models import write_reference_model
 
-    found = load_device(device)
+    found = device_to_measure(device)
     facts = facts_of(found)
     with tempfile.TemporaryDirectory() as folder:
         model = write_reference_model(Path(folder), found)
@@ -163,15 +168,14 @@ def spaces_list(json_: options.Json = False, quiet: options.Quiet = False) -> No
 def spaces_show(
     space: Annotated[str, typer.Argument(help="Name of a space.")],
     width: Annotated[
-        float | None, typer.Option(help="Channel multiplier. [default: 0.25; of elastic spaces 1]", show_default=False)
+        float | None, typer.Option(help="Channel multiplier.", show_default="0.25; of elastic spaces 1")
     ] = None,
     depth: options.OneDepth = 0,
     resolution: Annotated[
         str,
         typer.Option(
-            help="Input size in pixels: one number for squares, or height x width such as 96x160. [default: 32; of "
-            "elastic spaces that of the pre-trained network]",
-            show_default=False,
+            help="Input size in pixels: one number for squares, or height x width such as 96x160.",
+            show_default="32; of elastic spaces that of the pre-trained network",
         ),
     ] = "",
     json_: options.Json = False,

@@ -22,7 +22,7 @@ def meta_train(
     hold_out: Annotated[
         list[str],
         typer.Option(
-            help="A class or a group, such as an alphabet, to validate on; several times. [default: the last]"
+            help="A class or a group, such as an alphabet, to validate on; several times.", show_default="the last"
         ),
     ] = [],  # noqa: B006
     devices: Annotated[
@@ -49,12 +49,13 @@ def meta_train(
         str, typer.Option(help="Move images: none, small (as in trainings) or strong (for drawn characters).")
     ] = "none",
     mixing: Annotated[
-        str, typer.Option(help="Options that compute: pair (two are drawn) or soft (all). [default: of the method]")
+        str,
+        typer.Option(help="Options that compute: pair (two are drawn) or soft (all).", show_default="of the method"),
     ] = "",
     inner_steps: Annotated[int, typer.Option(min=0, help="Steps on a task; 0 is the method's default.")] = 0,
     inner_lr: Annotated[float, typer.Option(min=0.0, help="Rate of these; 0 is the method's default.")] = 0.0,
     batch_size: Annotated[int, typer.Option(min=0, help="Images of such a step; 0 is the whole support set.")] = 0,
-    steps: Annotated[int, typer.Option(min=0, help="Outer steps. [default: 1000]")] = 0,
+    steps: Annotated[int, typer.Option(min=0, help="Outer steps.", show_default="1000")] = 0,
     minutes: Annotated[float, typer.Option(min=0.0, help="Instead of --steps: how long it may take, about.")] = 0.0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted meta-training.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Learn anew, replacing what is at --out.")] = False,

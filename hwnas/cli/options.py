@@ -21,9 +21,15 @@ Seed = Annotated[
     int, typer.Option(min=0, help="Seed of everything that is random; the same seed gives the same answer.")
 ]
 DeviceId = Annotated[str, typer.Option("--device", help="Device id (see `hwnas devices list`), or a TOML file.")]
+DeviceIds = Annotated[
+    str,
+    typer.Option("--device", help="Device id (see `hwnas devices list`), or a TOML file; several, by commas, at once."),
+]
 Runtime = Annotated[str, typer.Option(help=f"Instead of the device's own: {', '.join(RUNTIMES)}.")]
 Precision = Annotated[str, typer.Option(help="Instead of the device's own: fp32 or int8.")]
-Tables = Annotated[Path | None, typer.Option(help="Folder of latency tables. [default: yours, then ./latency_tables]")]
+Tables = Annotated[
+    Path | None, typer.Option(help="Folder of latency tables.", show_default="yours, then ./latency_tables")
+]
 Space = Annotated[str, typer.Option(help="Search space (see `hwnas spaces list`).")]
 Width = Annotated[float, typer.Option(min=0.0, help="Channel multiplier of the search space; 0 follows the budget.")]
 Depth = Annotated[int, typer.Option(min=0, help="Blocks per stage, cells or layers; 0 follows the budget.")]
@@ -81,9 +87,9 @@ class OnDevice:
         Raises:
             InputError: it is unknown, or its file is wrong.
         """
-        from hwnas.devices.device import load_device
+        from hwnas.latency.find import device_to_measure
 
-        return load_device(self.device).with_runtime(self.runtime, self.precision)
+        return device_to_measure(self.device).with_runtime(self.runtime, self.precision)
 
     @property
     def where(self) -> str:

@@ -43,9 +43,11 @@ def parents_list(json_: options.Json = False, quiet: options.Quiet = False) -> N
         shown = [row | {"weights": "here" if row["weights"] == "here" else "missing"} for row in rows]
         print_rows([{name: str(value) for name, value in row.items()} for row in shown])
         if missing:
-            console.out().print("\nWhere weights are missing, with a checkpoint of one of the libraries:")
+            console.out().print(
+                "\nWhere weights are missing; a library keeps a checkpoint there once it has loaded it:"
+            )
         for command in sorted(missing, key=lambda one: not one.startswith("pip")):
-            console.out().print(f"  {command.replace(', of ', '  # of ')}")
+            console.out().print(f"  {command}")
         console.out().print("\nNext: hwnas parents show efficientnet-lite0")
 
 
@@ -105,11 +107,12 @@ def parents_import(
     """Keep the weights of a checkpoint as those of a parent, in place of those that are kept."""
     from rich.markup import escape
 
-    check_there(user_path(checkpoint), hint="check the path")
+    path = user_path(checkpoint)
+    check_there(path, hint=f"name a checkpoint that is there; hwnas parents show {name} tells which libraries have one")
     from hwnas.parents import find_parent, import_weights
     from hwnas.parents.parent_weights import kept_at
 
-    found = import_weights(user_path(checkpoint), find_parent(name), width)
+    found = import_weights(path, find_parent(name), width)
     place = kept_at(found.parent, width)
     if json_:
         console.print_json({"parent": name, "width": width, "path": str(place)} | _origin(found))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -10,12 +11,15 @@ from rich.markup import escape
 from hwnas.cli import console, options
 
 if TYPE_CHECKING:
+    from hwnas.api.outcomes import TableResult
+    from hwnas.api.profiling import FarmResult
+    from hwnas.arch.space import SearchSpace
     from hwnas.latency.table import Noise
 
 
 @console.verb
 def profile_device(
-    device: options.DeviceId = "host",
+    device: options.DeviceIds = "host",
     space: options.Space = "mobile",
     width: options.OneWidth = 0.25,
     depth: options.OneDepth = 0,
@@ -34,35 +38,37 @@ def profile_device(
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure the ops of a search space on a device, and write its latency table.
+    """Measure the ops of a search space on a device, or on many at once, and write its latency table.
 
-    Whole networks are measured beside them: some calibrate the table, others tell how far it can be trusted.
+    Whole networks are measured beside them: some calibrate the table, others tell how far it can be trusted. Of several
+    devices each is measured over its own link; one that fails costs its own table alone.
     """
     import hwnas
-    from hwnas.latency.noise import load_warning
 
     del resume  # rounds are kept until the table is written, so an interrupted measurement always continues
+    asked: dict[str, Any] = {
+        "space": space,
+        "width": width,
+        "depth": depth,
+        "resolution": resolution,
+        "channels": channels,
+        "classes": classes,
+        "runtime": runtime,
+        "precision": precision,
+        "out": out,
+        "max_minutes": max_minutes,
+        "again": again,
+        "seed": seed,
+        "on_event": console.callbacks(quiet=quiet),
+    }
     named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes)
-    result = hwnas.profile_device(
-        device,
-        space=space,
-        width=width,
-        depth=depth,
-        resolution=resolution,
-        channels=channels,
-        classes=classes,
-        runtime=runtime,
-        precision=precision,
-        out=out,
-        max_minutes=max_minutes,
-        again=again,
-        seed=seed,
-        on_event=console.callbacks(quiet=quiet),
-    )
-    if warning := load_warning(result.table, named.instance()):
+    if "," in device:
+        names = [name.strip() for name in device.split(",") if name.strip()]
+        _show_all(hwnas.profile_devices(names, **asked), named.instance(), json_=json_)
+        return
+    result = hwnas.profile_device(device, **asked)
+    for warning in _warnings(result, named.instance()):
         console.write(console.err(), f"[yellow]{escape(warning)}[/]")
-    if result.too_far_off:
-        console.write(console.err(), f"[yellow]warning: searches refuse this table: {escape(result.too_far_off)}[/]")
     if json_:
         facts = result.to_json()
         console.print_json(facts | {"rows_measured": facts.pop("measured")})
@@ -81,6 +87,53 @@ def profile_device(
     for sentence in _noise(result.noise):
         screen.print(sentence)
     screen.print(f"\nNext: {named.search(out)}")
+
+
+def _show_all(result: FarmResult, instance: SearchSpace, *, json_: bool) -> None:
+    """The tables of many devices, and what ended the others, of which the first has the exit code."""
+    from hwnas.cli.list_commands import print_rows
+
+    for name, table in result.tables.items():
+        for warning in _warnings(table, instance):
+            console.write(console.err(), f"[yellow]{escape(name)}: {escape(warning)}[/]")
+    for name, error in result.errors.items():
+        console.write(console.err(), f"[bold red]error:[/] {escape(name)}: {escape(str(error))}")
+        if error.hint:
+            console.write(console.err(), f"[bold]hint:[/] {escape(error.hint)}")
+    if json_:
+        console.print_json(result.to_json())
+    else:
+        done = [
+            {
+                "device": name,
+                "rows": f"{table.measured} of {table.rows} measured",
+                "error": f"{table.validation.mape:.1%}",
+                "seconds": f"{table.seconds:.0f}",
+                "exit code": "0",
+                "table": str(table.folder),
+            }
+            for name, table in result.tables.items()
+        ]
+        failed = [
+            {"device": name, "rows": "", "error": "", "seconds": "", "exit code": str(error.exit_code), "table": "none"}
+            for name, error in result.errors.items()
+        ]
+        print_rows(done + failed, wide=True)
+        if failed:
+            console.out().print("\nNext: the same command, which goes on with what lacks")
+        else:
+            first = next(iter(result.tables.values()))
+            console.out().print(f"\nNext: hwnas table show {shlex.quote(str(first.folder))}")
+    if result.exit_code:
+        raise SystemExit(result.exit_code)
+
+
+def _warnings(result: TableResult, instance: SearchSpace) -> list[str]:
+    from hwnas.latency.noise import load_warning
+
+    found = load_warning(result.table, instance)
+    refused = f"warning: searches refuse this table: {result.too_far_off}" if result.too_far_off else ""
+    return [warning for warning in (found, refused) if warning]
 
 
 def _noise(noise: Noise | None) -> list[str]:

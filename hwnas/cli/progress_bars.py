@@ -15,6 +15,7 @@ from rich.text import Text
 
 from hwnas.cli.console import write
 from hwnas.cli.time_left import TimeLeft
+from hwnas.display import duration
 from hwnas.events import Event
 
 _LINE_EVERY_S = 10.0
@@ -23,26 +24,34 @@ _SILENCE_S = 30.0  # after which a line says what is at work, although nothing w
 
 
 class BarProgress:
-    """A bar with the time left and a note."""
+    """A bar with the time left and a note for each task that is open; below each other where there are several."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._shown: dict[int, tuple[Bars, TaskID, TimeLeft]] = {}
+        self._bars: Bars | None = None
+        self._shown: dict[int, tuple[TaskID, TimeLeft]] = {}
 
     def __call__(self, event: Event) -> None:
         if event.kind == "message":
             write(self._console, escape(event.label))
         elif event.kind == "begin":
-            bars, left = Bars(*_columns(), console=self._console, expand=True), TimeLeft(time.monotonic(), event.done)
-            task = bars.add_task(event.label, total=event.total, completed=event.done, note="", left=left)
-            self._shown[event.task] = bars, task, left
-            bars.start()
-        elif event.kind == "advance":
-            bars, task, left = self._shown[event.task]
+            if self._bars is None:
+                self._bars = Bars(*_columns(), console=self._console, expand=True)
+                self._bars.start()
+            left = TimeLeft(time.monotonic(), event.done)
+            task = self._bars.add_task(event.label, total=event.total, completed=event.done, note="", left=left)
+            self._shown[event.task] = task, left
+        elif event.kind == "advance" and self._bars is not None:
+            task, left = self._shown[event.task]
             left.add(time.monotonic(), event.done)
-            bars.update(task, completed=event.done, note=event.note)
-        elif event.kind == "end":
-            self._shown.pop(event.task)[0].stop()
+            self._bars.update(task, completed=event.done, note=event.note)
+        elif event.kind == "end" and self._bars is not None:
+            task, _ = self._shown.pop(event.task)
+            if self._shown:  # the last bar stays, others make room
+                self._bars.remove_task(task)
+            else:
+                self._bars.stop()
+                self._bars = None
 
 
 class _LeftColumn(ProgressColumn):
@@ -50,7 +59,7 @@ class _LeftColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         left_s = task.fields["left"].seconds(round(task.total or 0))
-        return Text("" if left_s is None else _duration(left_s))
+        return Text("" if left_s is None else duration(left_s))
 
 
 def _columns() -> tuple[ProgressColumn, ...]:
@@ -101,7 +110,7 @@ class LineProgress:
             task.left.add(now, event.done)
             if now - task.printed >= _LINE_EVERY_S and (event.done, event.note) != task.told:
                 left_s = task.left.seconds(event.total)
-                left_text = "" if left_s is None else f", {_duration(left_s)} left"
+                left_text = "" if left_s is None else f", {duration(left_s)} left"
                 note = f", {event.note}" if event.note else ""
                 self._say(f"{event.label}: {event.done} of {event.total}{left_text}{note}")
                 task.printed, task.told = now, (event.done, event.note)
@@ -112,25 +121,17 @@ class LineProgress:
             if event.record["completed"] and event.total and not short:
                 self._ended.add(event.label)
                 note = f" ({event.note})" if event.note else ""
-                self._say(f"{event.label}: done in {_duration(now - task.started)}{note}")
+                self._say(f"{event.label}: done in {duration(now - task.started)}{note}")
 
     def _watch(self, task: _Timed) -> None:
-        """Say what is at work, as long as nothing else is said."""
+        """Say what is at work, as long as nothing else is said and no task in it is open."""
         while not task.stopped.wait(_SILENCE_S / 3):
             now = time.monotonic()
-            if now - self._spoke >= _SILENCE_S:
-                state = f"{task.done} of {task.total}" if task.done < task.total else task.note or "almost done"
-                self._say(f"{task.label}: {state}, for {_duration(now - task.started)} so far")
+            if now - self._spoke >= _SILENCE_S and [*self._tasks.values()][-1:] == [task]:
+                steps = [f"{task.done} of {task.total}"] * (task.done < task.total)
+                state = ", ".join([*steps, *filter(None, [task.note])]) or "almost done"
+                self._say(f"{task.label}: {state}, for {duration(now - task.started)} so far")
 
     def _say(self, message: str) -> None:
         self._spoke = time.monotonic()
         write(self._console, escape(message))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -14,8 +14,30 @@ from hwnas.display import ms
 from hwnas.metric_names import NAMES
 from hwnas.report.disturbed import in_spite_text
 from hwnas.report.earlier_results import judged_ms
+from hwnas.report.filters import place_of
 from hwnas.report.shipped_weights import shipped, weights_text
 from hwnas.report.untrained import is_untrained, never_predicted_text
+
+
+def finish(result: dict[str, Any], folder: Path, *, json_: bool) -> None:
+    """End a command with its result: print that, and exit as its verdicts say.
+
+    Raises:
+        HwnasError: a budget is missed or undecided, or a device is left out.
+        SystemExit: likewise, where the result is printed as JSON.
+    """
+    from hwnas.run.result import failure
+
+    error = failure(result)
+    if json_:
+        console.print_json(result | ({} if error is None else console.failed(error)))
+        if error is not None:
+            raise SystemExit(error.exit_code)
+    elif error is None:
+        print_result(result, folder)
+    else:
+        console.out().print(result_table(result), "")
+        raise error
 
 
 def print_result(result: dict[str, Any], folder: Path) -> None:
@@ -33,8 +55,8 @@ def print_result(result: dict[str, Any], folder: Path) -> None:
     else:
         console.write(screen, _verdict(result))
         console.write(screen, _binding(result))
-        if weights := weights_text(result):
-            console.write(screen, f"{weights}.")
+        if "start" in shipped(result):  # where all were trained, nobody expects other weights
+            console.write(screen, f"{weights_text(result)}.")
         if parent := _parent(result):
             console.write(screen, parent)
         screen.print("")
@@ -59,14 +81,19 @@ def result_table(result: dict[str, Any]) -> Table:
 
 
 def _front(result: dict[str, Any]) -> Table:
-    """One row for each of several budgets: predictions, medians, and accuracies on the test images; 80 columns."""
+    """One row for each of several budgets: predictions, medians, and accuracies on the test images; 80 columns, and
+    more for the names of several devices."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     metric = _metric(result)
+    places = [place_of(one) for one in result["front"]]
+    if any(places):
+        table.add_column("device")
     for column in ("budget, ms", "predicted, ms", "measured (at most)", metric, "random", "verdict"):
         table.add_column(column, justify="right")
-    for one in result["front"]:
+    for one, place in zip(result["front"], places, strict=True):
         rival = one["baseline_random"]
         table.add_row(
+            *([place] if any(places) else []),
             ms(one["budget_ms"]),
             ms(one["predicted_ms"]),
             _interval(one["measured_ms"]),
@@ -183,8 +210,8 @@ def _parent(result: dict[str, Any]) -> str:
 def _binding(result: dict[str, Any]) -> str:
     if result["budget_binds"] is None:
         return (
-            "Whether the budget binds is not known: the validation images do not tell the candidates apart, or none "
-            "was scored; more of them, or more time, would."
+            "Whether the budget binds, so that without it a slower network would be chosen, is not known: the "
+            "validation images do not tell the candidates apart, or none was scored. More images or more time would."
         )
     if result["budget_binds"]:
         return "The budget binds: without it, a slower network would have been chosen."

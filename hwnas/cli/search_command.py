@@ -10,6 +10,7 @@ import typer
 from hwnas.asked_paths import check_there, source_path
 from hwnas.cli import console, options
 from hwnas.cli.configured import given
+from hwnas.cli.program import BEGAN
 
 if TYPE_CHECKING:
     from hwnas.config import Configuration
@@ -29,7 +30,7 @@ def search(
             help="Any option, such as search.lr=0.01; several times.",
         ),
     ] = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/DATA-BUDGET-sSEED]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/DATA-BUDGET-sSEED")] = None,
     tables: options.Tables = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
@@ -45,7 +46,9 @@ def search(
 
     Measures the latencies that the device's table lacks, searches, checks the winner on the device, trains it, writes
     model.onnx (model.tflite for LiteRT), measures that file, and writes result.json and report.html. Several budgets
-    share one search; each has a folder of its own in the run directory, such as 5ms.
+    share one search; each has a folder of its own in the run directory, such as 5ms. So do several devices, each with
+    its budgets: --target pi4:50ms --target host@litert:5ms,10ms. One that cannot be reached is left out, and --resume
+    finishes it.
 
     Options with a section above them can be set in a file for --config as well, and with --set. That also reaches every
     hyper-parameter of search and training: docs/configuration.md lists them.
@@ -61,7 +64,11 @@ def search(
 
     if dry_run:
         plan = hwnas.plan_search(
-            config=asked, tables=tables, any_table=any_table, on_event=console.callbacks(quiet=quiet)
+            config=asked,
+            tables=tables,
+            any_table=any_table,
+            on_event=console.callbacks(quiet=quiet),
+            began=ctx.meta[BEGAN],
         )
         if json_:
             console.print_json(plan.to_json())
@@ -70,8 +77,7 @@ def search(
             console.out().print("\nNext: the same command without --dry-run")
         return
 
-    from hwnas.cli.result_view import print_result, result_table
-    from hwnas.run.result import failure
+    from hwnas.cli.result_view import finish
 
     result = hwnas.search(
         config=asked,
@@ -82,17 +88,9 @@ def search(
         any_table=any_table,
         workers=workers,
         on_event=console.callbacks(quiet=quiet),
+        began=ctx.meta[BEGAN],
     )
-    content, error = result.to_json(), failure(result.to_json())
-    if json_:
-        console.print_json(content | ({} if error is None else console.failed(error)))
-    elif error is None:
-        print_result(content, result.run)
-    else:
-        console.out().print(result_table(content), "")
-        raise error
-    if error is not None:
-        raise typer.Exit(error.exit_code)
+    finish(result.to_json(), result.run, json_=json_)
 
 
 def check_paths(asked: Configuration) -> None:

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from hwnas.asked_paths import check_there
 from hwnas.cli import console, options
-from hwnas.display import counted
+from hwnas.display import counted, slower
 
 if TYPE_CHECKING:
     from rich.table import Table as Grid
@@ -30,7 +30,7 @@ Rows = Annotated[int, typer.Option(min=0, help="Rows to print; 0 is all of them.
 @table.command("show")
 @console.verb
 def table_show(
-    folder: Annotated[Path | None, typer.Argument(help=f"{_PLACE} [default: that of --device]")] = None,
+    folder: Annotated[Path | None, typer.Argument(help=_PLACE, show_default="that of --device")] = None,
     device: options.DeviceId = "host",
     runtime: options.Runtime = "",
     precision: options.Precision = "",
@@ -84,7 +84,7 @@ def table_show(
     screen.print("")
     screen.print(_grid(("op", "µs", "p10", "p90", "rounds"), lines))
     if len(shown) < len(ordered):
-        screen.print(f"and {len(ordered) - len(shown)} lighter ones; --rows 0 prints them all")
+        screen.print(f"and {counted(len(ordered) - len(shown), 'lighter one')}; --rows 0 prints them all")
     if plot is not None:
         screen.print(f"\npredicted against measured: {plot}")
     where = options.where(device, runtime, precision)
@@ -139,7 +139,7 @@ def table_validate(
     columns = [_numbers(asdict(one)) for one in (fresh.before, fresh.validation)]
     lines = [(name, *(column[name] for column in columns)) for name in columns[0]]
     screen.print(_grid(("", "when it was made", "now"), lines))
-    screen.print(f"the reference model runs {fresh.drift:+.1%} against when the table was made")
+    screen.print(f"the reference model runs {slower(fresh.drift)} than when the table was made")
     if fresh.noise.loaded:
         _warn("other work kept the machine busy: these networks may have been measured too slow")
     if reason:
@@ -222,6 +222,8 @@ def table_import(
     resolution: Annotated[int, typer.Option(min=0, help="fbnet: input size in pixels; 0 is the file's.")] = 0,
     channels: Annotated[int, typer.Option(min=1, help="fbnet: channels of the input images.")] = 3,
     classes: Annotated[int, typer.Option(min=0, help="fbnet: number of classes; 0 is the file's.")] = 0,
+    credit: Annotated[str, typer.Option(help="Who measured it, and where it was published.")] = "",
+    licence: Annotated[str, typer.Option(help="Under which licence it was published, such as MIT.")] = "",
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -241,6 +243,8 @@ def table_import(
         resolution=resolution,
         channels=channels,
         classes=classes,
+        credit=credit,
+        licence=licence,
     )
     folder = writable_root(out) / condition_of(Device.of_imported_table(device)).folder
     save_imported(found.table, folder)
@@ -266,12 +270,11 @@ def _folder_of(device: str, runtime: str, precision: str, tables: Path | None) -
     Raises:
         TableError: it has none.
     """
-    from hwnas.devices.device import load_device
     from hwnas.devices.link import condition_of
     from hwnas.errors import TableError
-    from hwnas.latency.find import any_adapted, find_folder
+    from hwnas.latency.find import any_adapted, device_or_imported, find_folder
 
-    condition = condition_of(load_device(device).with_runtime(runtime, precision))
+    condition = condition_of(device_or_imported(device, tables).with_runtime(runtime, precision))
     folder = find_folder(condition, tables) or next(iter(any_adapted(condition, tables)), None)
     if folder is None:
         where = options.where(device, runtime, precision)

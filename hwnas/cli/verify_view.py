@@ -121,7 +121,7 @@ def _told(run: Sustained) -> list[str]:
             "slows down": "[yellow]It slows down[/] under a sustained load.",
             "speeds up": "[yellow]It speeds up[/]: the device was not warm at the beginning.",
             "unstable": "[yellow]Unstable[/]: other work disturbed it, so nothing can be said. Close other programs.",
-            "too short": "[yellow]Too short[/] to tell whether it slows down.",
+            "too short": "[yellow]Too short[/] to tell whether it slows down: let --sustained run to its end.",
         }[run.trend]
     )
     return lines

@@ -6,8 +6,10 @@ from hwnas.config.configuration import PARENTS, WITHOUT_SUPERNET, Configuration
 from hwnas.config.option import Declared, Option
 from hwnas.config.read import configure, load_configuration
 from hwnas.config.section import Section
-from hwnas.config.sections import Data, Search, Space, Target, Train
+from hwnas.config.sections import Data, Search, Space, Train
 from hwnas.config.starts import AUTO
+from hwnas.config.target import Target
+from hwnas.config.targets import DeviceTarget
 
 __all__ = [
     "AUTO",
@@ -18,6 +20,7 @@ __all__ = [
     "Configuration",
     "Data",
     "Declared",
+    "DeviceTarget",
     "Option",
     "Search",
     "Section",

@@ -56,6 +56,11 @@ class Budget:
         return f"{self.value:.12g}{'%' if self.relative else ' ms'}"
 
     @property
+    def text(self) -> str:
+        """As targets are typed: `20ms`, `50%`."""
+        return f"{self.value:.12g}{'%' if self.relative else 'ms'}"
+
+    @property
     def folder(self) -> str:
         """The folder of its results where there are several budgets: `20ms`, `50pct`."""
         return f"{self.value:.12g}{'pct' if self.relative else 'ms'}"
@@ -81,14 +86,14 @@ def parse_budgets(text: str) -> tuple[Budget, ...]:
 def budget_text(value: object) -> object:
     """The text of a budget as a configuration keeps it: one as typed, several from the tightest on.
 
-    A file may hold one in milliseconds as a number. Where `value` is neither, it comes back as it is.
+    A file may hold one in milliseconds as a number. Where `value` is neither, or empty, it comes back as it is.
 
     Raises:
         InputError: the text is no budget.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = f"{value:.9f}".rstrip("0").rstrip(".") if 0 < value < 1e10 else shown(value)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value:
         return value
     budgets = parse_budgets(value)
     if len(budgets) == 1:

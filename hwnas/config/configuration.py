@@ -15,8 +15,10 @@ from hwnas.config.compute import Compute
 from hwnas.config.nearest import unknown_option, unknown_section
 from hwnas.config.option import Declared
 from hwnas.config.section import Section
-from hwnas.config.sections import Data, Search, Space, Target, Train
+from hwnas.config.sections import Data, Search, Space, Train
 from hwnas.config.starts import AUTO
+from hwnas.config.target import Target
+from hwnas.config.targets import DeviceTarget, parse_targets
 from hwnas.config.text import REFERENCE, shown
 from hwnas.errors import InputError
 from hwnas.files import write_text
@@ -69,9 +71,32 @@ class Configuration(Section):
         return tuple(one for section in cls.sections().values() for one in section.options())
 
     @cached_property
+    def targets(self) -> tuple[DeviceTarget, ...]:
+        """The devices, each with its budgets."""
+        one = self.target
+        if one.targets:
+            return parse_targets(one.targets)
+        return (DeviceTarget(one.device, one.runtime, one.precision, parse_budgets(one.budget)),)
+
+    @cached_property
     def budgets(self) -> tuple[Budget, ...]:
-        """The budgets, the tightest first."""
-        return parse_budgets(self.target.budget)
+        """The budgets on all devices, one device after the other, on each the tightest first."""
+        return tuple(budget for target in self.targets for budget in target.budgets)
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The folder of the results for each of `budgets`; empty for a single one, whose results need none."""
+        if len(self.targets) > 1:
+            return tuple(f"{one.folder}-{budget.folder}" for one in self.targets for budget in one.budgets)
+        return tuple(budget.folder for budget in self.budgets) if len(self.budgets) > 1 else ()
+
+    def at(self, part: str) -> Target:
+        """The section of targets as it is for one of `parts` alone: a device with a budget."""
+        pairs = [(one, budget) for one in self.targets for budget in one.budgets]
+        target, budget = pairs[self.parts.index(part)]
+        asked = f"{target.place}:{budget.text}"
+        limits = {name: getattr(self.target, name) for name in ("latency", "max_size_kb", "max_peak_kb", "max_drop")}
+        return Target.model_validate({"targets": (asked,)} | limits)
 
     @property
     def from_parent(self) -> bool:
@@ -103,8 +128,11 @@ class Configuration(Section):
         return [f"{place} was {_value(old)} and is {_value(new)}" for place, old, new in pairs if old != new]
 
     def to_json(self) -> Content:
-        """By section and name; what follows the data is left out."""
-        return self.model_dump(exclude_none=True)
+        """By section and name; what follows the data is left out, and so are targets where there is one device."""
+        content = self.model_dump(exclude_none=True)
+        if not self.target.targets:
+            del content["target"]["targets"]
+        return content
 
     def save(self, path: Path) -> None:
         """Write TOML.

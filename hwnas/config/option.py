@@ -11,9 +11,15 @@ from typing import Any, Literal
 import annotated_types
 from pydantic.fields import FieldInfo
 
-Kind = Literal["text", "switch", "count", "number"]
+Kind = Literal["text", "switch", "count", "number", "texts"]
 _KINDS: dict[type, Kind] = {str: "text", bool: "switch", int: "count", float: "number"}
-_NOUNS: dict[Kind, str] = {"text": "text", "switch": "true or false", "count": "a whole number", "number": "a number"}
+_NOUNS: dict[Kind, str] = {
+    "text": "text",
+    "switch": "true or false",
+    "count": "a whole number",
+    "number": "a number",
+    "texts": "a list of texts",
+}
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,12 @@ class Declared:
 
     @property
     def type(self) -> type:
-        """The Python type of a value, or of what is typed for it."""
-        return str if self.option.rule else next(one for one, kind in _KINDS.items() if kind == self.kind)
+        """The Python type of a value, or of what is typed for it; of one of several texts."""
+        return (
+            str
+            if self.option.rule or self.kind == "texts"
+            else next(one for one, kind in _KINDS.items() if kind == self.kind)
+        )
 
     @property
     def rule(self) -> str:
@@ -112,5 +122,6 @@ def declared(section: str, name: str, info: FieldInfo) -> Declared:
     if isinstance(annotation, types.UnionType):
         annotation = next(one for one in typing.get_args(annotation) if one is not types.NoneType)
     choices = typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
-    kind = _KINDS[str if choices else annotation]
+    several = typing.get_origin(annotation) is tuple
+    kind: Kind = "texts" if several else _KINDS[str if choices else annotation]
     return Declared(section, name, kind, info.get_default(), info.is_required(), choices, option)

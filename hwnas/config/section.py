@@ -40,8 +40,9 @@ class Section(BaseModel):
         Raises:
             InputError: `value` is such text.
         """
-        if isinstance(value, str) and ("\x00" in value or _broken(value)):
-            raise InputError(f"a text of [{cls.title}] must be UTF-8 without NUL, not {shown(value)}")
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and ("\x00" in text or _broken(text)):
+                raise InputError(f"a text of [{cls.title}] must be UTF-8 without NUL, not {shown(text)}")
         return value
 
     @model_validator(mode="wrap")
@@ -64,9 +65,9 @@ class Section(BaseModel):
         if name not in known:
             return unknown_option(cls.title, name, cls.options())
         one = known[name]
-        if first["type"] == "missing":
-            return InputError(f"[{cls.title}] needs {one.name}", hint=_example(one))
         flag = f" ({one.option.flag})" if one.option.flag else ""
+        if first["type"] == "missing":
+            return InputError(f"[{cls.title}] needs {one.name}{flag}, which is {one.rule}", hint=_example(one))
         return InputError(f"[{cls.title}] {name}{flag} is {one.rule}, not {shown(first['input'])}", hint=_example(one))
 
 
@@ -75,7 +76,7 @@ def _example(one: Declared) -> str:
         return f"example: {one.option.example}"
     if one.required:
         return f"set {one.place}"
-    default = one.option.by_default if one.default in (None, "") else shown(one.default)
+    default = one.option.by_default if one.default in (None, "", ()) else shown(one.default)
     return f"the default is {default or 'none'}"
 
 

@@ -11,7 +11,6 @@ from pydantic import BeforeValidator
 
 from hwnas.config import renamed
 from hwnas.config.augmentation import TrainAugmentation
-from hwnas.config.budget import budget_text
 from hwnas.config.micro_batch import MicroBatch
 from hwnas.config.option import Option
 from hwnas.config.section import Section
@@ -24,7 +23,6 @@ from hwnas.metric_names import Metric
 Evaluator = Literal["", "one-shot", "from-scratch"]
 Reward = Literal["filter", "absolute"]
 RecipeName = Literal["auto", "default", "cells"]
-Latency = Literal["warm", "cold"]
 Fit = Literal["auto", "crop", "pad", "squash"]
 Flip = Literal["auto", "on", "off"]
 _MOST = 1_000_000
@@ -71,71 +69,6 @@ class Data(Section):
         bool,
         Option("Leave out images that cannot be read, instead of refusing all.", flag="--skip-unreadable"),
     ] = False
-
-
-class Target(Section):
-    """The device, and the limits that a network must keep there: `Target(budget="20", device="pi4")`."""
-
-    title: ClassVar[str] = "target"
-    about: ClassVar[str] = "The device, and the limits that a network must keep there."
-
-    budget: Annotated[
-        str,
-        BeforeValidator(budget_text),
-        Option(
-            "Milliseconds, or a share of the space's range such as 50%.",
-            flag="--budget-ms",
-            aliases={"--budgets-ms": "Instead: several of them, such as 5,10,20 or 20%,50%, from one search."},
-            rule="milliseconds or a share such as 50%, or several with commas between them",
-            example="--budget-ms 20, --budgets-ms 5,10,20, --budgets-ms 20%,50%",
-        ),
-    ]
-    latency: Annotated[
-        Latency,
-        Option(
-            "What budgets are about: calls back to back (warm), or one call now and then, after other work (cold).",
-            flag="--latency",
-        ),
-    ] = "warm"
-    device: Annotated[str, Option("Device id (see `hwnas devices list`), or a TOML file.", flag="--device")] = "host"
-    runtime: Annotated[
-        str,
-        Option(
-            "Runtime, instead of the device's own: onnxruntime, litert or ort-web.",
-            flag="--runtime",
-            by_default="the device's own",
-        ),
-    ] = ""
-    precision: Annotated[
-        str,
-        Option(
-            "Precision, instead of the device's own: fp32 or int8.", flag="--precision", by_default="the device's own"
-        ),
-    ] = ""
-    max_size_kb: Annotated[
-        float,
-        Option(
-            "Largest model file, in KB of 1,024 bytes (KiB); 0 is no limit.", flag="--max-size-kb", unit="KiB", ge=0
-        ),
-    ] = 0.0
-    max_peak_kb: Annotated[
-        float,
-        Option(
-            "Most memory of activations alive at once, in the same KB; 0 is no limit.",
-            flag="--max-peak-kb",
-            unit="KiB",
-            ge=0,
-        ),
-    ] = 0.0
-    max_drop: Annotated[
-        float,
-        Option(
-            "Percentage points of the metric on the validation images that int8 may cost.",
-            flag="--max-drop",
-            unit="percentage points",
-            ge=0,
-        ),
-    ] = 1.0
 
 
 class Space(Section):

@@ -77,8 +77,9 @@ def decode(
 
 def reason_of(error: BaseException, source: Path | BytesIO) -> str:
     """Why an image cannot be read, without its name."""
-    if isinstance(error, UnidentifiedImageError) and isinstance(source, BytesIO) and not source.getbuffer():
-        return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        empty = isinstance(source, BytesIO) and not source.getbuffer()
+        return "the file is empty" if empty else "cannot identify the kind of image"
     shown = repr(str(source)) if isinstance(source, Path) else repr(source)
     return str(error).replace(shown, "the file") or type(error).__name__
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hwnas.display import counted
+
 _SIDES = (
     ("left", "right"),
     ("l", "r"),
@@ -70,7 +72,9 @@ def mirroring(
         return Mirroring(False, f"the images {kind}; --flip on mirrors them")
     lost = mirror_loss(thumbs, labels, rows)
     if lost is None:
-        return Mirroring(True, "too few images to tell whether that costs accuracy; --flip off leaves it out")
+        count = len(labels) if rows is None else len(rows)
+        few = f"{counted(count, 'image is', 'images are')} too few to tell whether that costs accuracy"
+        return Mirroring(True, f"{few}, which takes {_LEAST}; --flip off leaves it out")
     plain, mirrored, clear = lost
     shares = f"a probe of small grey images is right on {plain:.0%} without mirrored ones and on {mirrored:.0%} with"
     return Mirroring(not clear, f"{shares}; --flip on mirrors all the same" if clear else shares)

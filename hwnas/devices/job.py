@@ -61,6 +61,8 @@ class Job:
         stall_s: longest silence of the device before it is taken for dead, in seconds.
         memory_bytes: the most that the process may allocate, where its system can limit that, besides what it takes to
             evict caches; None does not limit it.
+        kept_bytes: files of so much in all are loaded once; of more, models are loaded group by group in every round,
+            so that the device holds no more of them than are timed.
         singles: whether rounds tell the times of single calls too.
         cold: how many calls of a round come after work that evicts caches, each after its own.
         inputs: by the name of the model.
@@ -79,6 +81,7 @@ class Job:
     session: str | None = None
     stall_s: float = 120.0
     memory_bytes: int | None = None
+    kept_bytes: int = 128 << 20
     singles: bool = False
     cold: int = 0
     inputs: Mapping[str, Inputs] = field(default_factory=dict)
@@ -136,6 +139,7 @@ def python_events(
         "aid": aid,
         "stall_s": job.stall_s,
         "memory_bytes": job.memory_bytes,
+        "kept_bytes": job.kept_bytes,
         "work": work[0] if work else None,
         "sustained_s": job.sustained_s,
         "slices": job.slices,

@@ -22,7 +22,7 @@ from hwnas.devices.statistic import WARM_MEDIAN, Statistic
 from hwnas.devices.sustained import Sustained, check_sustained, run_sustained
 from hwnas.devices.verdict import MAX_PROCESSES, Verdict, measure_verdict
 from hwnas.display import table_html
-from hwnas.errors import DeviceError, InputError, ModelError, UnreachableError
+from hwnas.errors import ArgumentError, DeviceError, InputError, ModelError, UnreachableError
 from hwnas.progress import Progress, Silent
 from hwnas.runtimes import RUNTIMES
 
@@ -198,6 +198,7 @@ def measure_file(
                 processes=processes,
                 seed=seed,
                 progress=progress,
+                label=f"measuring {name}",
                 stream=own,
             )[name]
             sustained = None
@@ -227,11 +228,12 @@ def check_limits(stall_s: float, memory_gb: float) -> None:
     """Refuse limits that nothing could run within.
 
     Raises:
-        InputError: they are that.
+        ArgumentError: they are that; the command line says its option in place of the argument.
     """
-    for what, limit, least in (("stall_s", stall_s, 1.0), ("memory_gb", memory_gb, LEAST_MEMORY_GB)):
+    for name, limit, least in (("stall_s", stall_s, 1.0), ("memory_gb", memory_gb, LEAST_MEMORY_GB)):
         if not least <= limit <= 1e6:
-            raise InputError(f"{what} must be from {least:g} to a million, not {limit:g}")
+            rule = f"must be from {least:g} to a million, not {limit:g}"
+            raise ArgumentError(f"{name} {rule}", argument=name, rule=rule)
 
 
 def _refusal(error: DeviceError, device: Device, file: ModelFile) -> InputError | DeviceError:

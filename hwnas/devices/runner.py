@@ -5,7 +5,7 @@ Reads one job from stdin:
     {"runtime": "onnxruntime", "threads": 1, "pin": null, "governor": null, "session": null, "web": null,
      "models": [[name, path], ...], "reference": path, "rounds": 7, "first_round": 0, "round_ms": 15.0, "warmup": 2,
      "group": 8, "seed": 0, "singles": false, "cold": 0, "inputs": {}, "aid": path, "stall_s": 120.0,
-     "memory_bytes": null, "work": null}
+     "memory_bytes": null, "kept_bytes": 134217728, "work": null}
 
 "web" is null or, on the host only, the Python file that drives onnxruntime-web in Node and the folder that it is in.
 Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and, where there are models, {"event":
@@ -20,7 +20,8 @@ runner_aid.py, which says what `inputs` are, by model, and sees to `stall_s` and
 `work` is the path of a program that does something else with the models than time rounds of them, or null.
 
 Every round visits the models in a new order, in groups, with the reference model between them, so that a disturbance
-hits a few rounds of many models and is seen, instead of all rounds of one.
+hits a few rounds of many models and is seen, instead of all rounds of one. Where their files have more than
+`kept_bytes` in all, each group is loaded before it is timed and dropped after; no other models are in memory then.
 """
 
 from __future__ import annotations
@@ -343,15 +344,18 @@ def measure(job: dict[str, Any]) -> None:
         return dict(result, cold_us=[round(one, 3) for one in calls_us]) if calls_us else result
 
     evict, evicting = getattr(runtime, "evict", None) or AID["Evict"](), AID["evicting_bytes"]()
-    reference = load("reference", job["reference"])
-    models = {name: load(name, path) for name, path in job["models"]}
+    reference, names = load("reference", job["reference"]), [name for name, _ in job["models"]]
+    models = AID["Loaded"](load, dict(job["models"]), job["kept_bytes"], getattr(runtime, "drop_models", None))
+    models.have(names if models.keeps else [])
     gc.collect()
     gc.disable()
     first, others = job["first_round"], AID["OtherWork"](getattr(runtime, "cpu_s", None))
     emit(event="warm", **attempt("reference", lambda: warm_up(reference, job["warmup"])))
     before_us = timed("reference", reference)["median_us"]
     for turn in range(first, first + job["rounds"]):
-        for group in groups(list(models), job["group"], job["seed"], turn):
+        for group in groups(names, job["group"], job["seed"], turn):
+            if models.have(group):
+                before_us = timed("reference", reference)["median_us"]
             emit(event="running", names=group)
             results = {name: with_cold(name, timed(name, models[name])) for name in group}
             after_us = timed("reference", reference)["median_us"]

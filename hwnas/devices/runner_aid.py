@@ -84,6 +84,35 @@ class Inputs:
         return np.asarray(self.generator.integers(low, high, shape, dtype=drawn, endpoint=True)).astype(kind)
 
 
+class Loaded:
+    """The models that are in memory: all of them where their files are small together, else those asked for last.
+
+    `load` makes one of its name and path; `drop`, where the runtime has it, frees all but the reference model.
+    """
+
+    def __init__(
+        self, load: Callable[[str, str], Any], paths: Mapping[str, str], kept_bytes: int, drop: Callable[[], Any] | None
+    ) -> None:
+        files = (Path(path) for path in paths.values())
+        self.keeps = sum(file.stat().st_size for file in files if file.is_file()) <= kept_bytes
+        self._load, self._paths, self._drop = load, paths, drop
+        self._models: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._models[name]
+
+    def have(self, names: Sequence[str]) -> bool:
+        """Have these models in memory; tells whether one had to be loaded for it."""
+        lacking = [name for name in names if name not in self._models]
+        if lacking and self._models and not self.keeps:
+            self._models.clear()
+            if self._drop is not None:
+                self._drop()
+            lacking = list(names)
+        self._models.update({name: self._load(name, self._paths[name]) for name in lacking})
+        return bool(lacking)
+
+
 class Evict:
     """Work that reads and writes so many bytes, more than the caches hold, so that nothing else is left in them."""
 

@@ -152,7 +152,8 @@ def measure_verdict(
     """Measure models side by side and judge each against the budget.
 
     Every model is measured for 12 rounds in each of 5 fresh processes; what is undecided after that is measured in
-    more, until 12 of its processes were undisturbed, or `processes` were started in all. Files that say that they read
+    more, until 12 of its processes were undisturbed, or `processes` were started in all, but no longer than one that is
+    judged is undecided. Files that say that they read
     pixels are given numbers from 0 to 255.
 
     Args:
@@ -191,7 +192,7 @@ def measure_verdict(
         for process in range(processes):
             if process >= MIN_PROCESSES:
                 names = [name for name, one in judge(taken).items() if _open(one)]
-            if not names:
+            if not any(judged is None or name in judged for name in names):
                 break
             part = stream(
                 device,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,29 @@ from hwnas.metrics import Metrics, Tally, class_balanced_choice
 _IMAGES, _CALIBRATION_IMAGES, _AT_ONCE = 64, 256, 32
 
 
-def file_metrics(model_format: ModelFormat, model: bytes, dataset: Dataset, images: Images) -> Metrics:
+@dataclass(frozen=True, eq=False)
+class FileOutcome:
+    """What a model file makes of labelled images.
+
+    Attributes:
+        right: (N,) whether each image is classified right.
+    """
+
+    metrics: Metrics
+    right: NDArray[np.bool_]
+
+
+def file_outcome(
+    model_format: ModelFormat,
+    model: bytes,
+    dataset: Dataset,
+    images: Images,
+    tell: Callable[[int], None] = lambda images: None,
+) -> FileOutcome:
     """What a model file makes of all images, a few in memory at a time; its metadata say what it reads.
+
+    Args:
+        tell: is called with each number of images more that are done.
 
     Raises:
         ExportError: the runtime refuses the model.
@@ -29,15 +51,23 @@ def file_metrics(model_format: ModelFormat, model: bytes, dataset: Dataset, imag
         for start in range(0, len(images), _AT_ONCE):
             part = images.subset(np.arange(start, min(start + _AT_ONCE, len(images))))
             tally.add(compute(as_read(part, dataset, interface)), part.labels)
-    return tally.metrics()
+            tell(len(part))
+    return FileOutcome(tally.metrics(), tally.right())
+
+
+def file_metrics(model_format: ModelFormat, model: bytes, dataset: Dataset, images: Images) -> Metrics:
+    """The metrics of `file_outcome`, which says more."""
+    return file_outcome(model_format, model, dataset, images).metrics
 
 
 def calibration_inputs(dataset: Dataset, interface: Interface = BARE) -> NDArray[Any]:
     """Train images that the ranges of activations are taken from, as many of each class: (n, C, H, W).
 
-    A fixed random choice, the same one every time.
+    A fixed random choice, the same one every time, in a random order: folders are sorted by class, and a moving average
+    of ranges knows little but what came last.
     """
     chosen = class_balanced_choice(dataset.train.labels, _CALIBRATION_IMAGES)
+    chosen = np.random.default_rng(0).permutation(chosen)
     return as_read(dataset.train.subset(chosen), dataset, interface)
 
 

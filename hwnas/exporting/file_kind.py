@@ -47,7 +47,7 @@ class FileKind:
         output: logits or probabilities.
         layout: order of the input's axes; '' is the format's own.
         providers: of ONNX Runtime, which are to take the whole graph.
-        opset, ir_version: of ONNX; an IR version of 0 follows the opset.
+        opset, ir_version: of ONNX, which .tflite files have not; an IR version of 0 follows the opset.
 
     Raises:
         InputError: there is no such kind.
@@ -85,7 +85,8 @@ class FileKind:
             raise InputError(f"{_WHOLE_NUMBERS}, not float", hint="leave out --input, or ask for --precision fp32")
         if reason := UNWRITTEN.get((self.format, self.precision)):
             raise InputError(reason, hint="ask for --format onnx with --precision fp16")
-        _ = self.versions
+        if self.format != "tflite":
+            _ = self.versions
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from PIL import Image
 from hwnas.backends.interface import Output
 from hwnas.backends.onnx_runtime import Run
 from hwnas.data import Images
+from hwnas.display import counted
 from hwnas.errors import ExportError
 from hwnas.exporting.manifest import GOLDEN
 
@@ -68,7 +69,7 @@ def choose_golden(files: Mapping[str, ScoredFile], images: Images) -> Golden:
     margins = np.min([_margins(_probabilities(written[name], one), labels) for name, one in files.items()], axis=0)
     if not (margins > 0).any():
         raise ExportError(
-            f"none of {len(chosen)} test images is classified right by all files, so none can check an app",
+            f"none of {counted(len(chosen), 'test image')} is classified right by all files, so none can check an app",
             hint="train longer, or export without --package",
         )
     first = next(iter(files))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from hwnas.arch.network import Network
@@ -14,16 +16,18 @@ from hwnas.backends.interface import Interface
 from hwnas.backends.model_format import ModelFormat
 from hwnas.backends.quantize import Setting
 from hwnas.backends.weights import Weights
-from hwnas.data import Dataset
+from hwnas.data import Dataset, Images
+from hwnas.display import counted
 from hwnas.errors import ExportError
-from hwnas.exporting.file_images import calibration_inputs, file_metrics
-from hwnas.exporting.int8_ways import Attempt, attempts, divergence, ranking
+from hwnas.exporting.file_images import FileOutcome, calibration_inputs, file_outcome
+from hwnas.exporting.int8_ways import Attempt, Drop, attempts, divergence, ranking, ways
 from hwnas.exporting.quantise_aware import tuned_weights
-from hwnas.metric_names import NAMES, Metric
-from hwnas.metrics import Metrics
+from hwnas.metric_names import NAMES, Metric, class_balanced
+from hwnas.metrics import Metrics, difference_error, image_weights
 from hwnas.progress import Progress, Silent
 
 _RANKED_ON = 64  # calibration images that layers are ranked on
+_SURE = 1.96  # standard errors; 95 % of what chance does lie within
 _REFUSED = "stay with --precision fp32"
 _CPU, _SILENT = torch.device("cpu"), Silent()
 
@@ -75,7 +79,7 @@ class Quantising:
         dataset: its train images calibrate, its validation images judge, and its test images choose nothing.
         seed, device: of a training for int8, where it comes to that.
         progress: is told every attempt, and the one that is taken.
-        label: what it is told that it is of.
+        label: what it is told that it is of: the name of the file, say.
     """
 
     dataset: Dataset
@@ -83,7 +87,7 @@ class Quantising:
     seed: int = 0
     device: torch.device = _CPU
     progress: Progress = _SILENT
-    label: str = "int8"
+    label: str = "the network"
 
 
 @dataclass(frozen=True)
@@ -94,12 +98,14 @@ class Int8:
         tried: in order; the one that was taken is among them.
         test: what the file makes of the test images; None where they were not read.
         test_drop: what it costs of the metric on them, 0..1.
+        test_drop_error: the standard error of that.
     """
 
     tried: tuple[Attempt, ...]
     taken: Attempt
     test: Metrics | None = None
     test_drop: float | None = None
+    test_drop_error: float | None = None
 
     @property
     def drop(self) -> float:
@@ -108,7 +114,8 @@ class Int8:
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
-        return {**self.taken.to_json(), "test_drop": self.test_drop, "tried": [one.to_json() for one in self.tried]}
+        test = {"test_drop": self.test_drop, "test_drop_error": self.test_drop_error}
+        return {**self.taken.to_json(), **test, "tried": [one.to_json() for one in self.tried]}
 
     def check(self, allowed: Allowed, hint: str) -> None:
         """Refuse a file that costs more than it may, and say what was tried.
@@ -121,7 +128,7 @@ class Int8:
         limit = f" and {allowed.max_bytes / 1024:g} KiB" if allowed.max_bytes < math.inf else ""
         tried = "; ".join(f"{one}{' (too large)' * (one.size_bytes > allowed.max_bytes)}" for one in self.tried)
         raise ExportError(
-            f"quantising costs {100 * self.drop:.2g} points of {NAMES[allowed.metric]} on the validation images at "
+            f"quantising costs {self.taken.points} points of {NAMES[allowed.metric]} on the validation images at "
             f"best; at most {allowed.max_drop:g}{limit} are allowed. Tried: {tried}",
             hint=hint,
         )
@@ -138,38 +145,78 @@ def int8_file(source: Source, how: Quantising) -> tuple[bytes, Int8]:
         ExportError: the quantiser or the runtime refuses every file.
         DivergedError: the loss of the training is no number.
     """
-    allowed, dataset, progress = how.allowed, how.dataset, how.progress
-
-    def value(content: bytes) -> float:
-        return file_metrics(source.model_format, content, dataset, dataset.val).value(allowed.metric)
-
-    before = value(source.content)
+    progress = how.progress
     tried: list[Attempt] = []
     taken, content = None, b""
-    for one, made in _every(source, how, lambda made: before - value(made)):
-        progress.record({"event": "int8", "of": how.label, **one.to_json()})
-        tried.append(one)
-        if taken is None or allowed.takes(one) or allowed.badness(one) < allowed.badness(taken):
-            taken, content = one, made
-        if allowed.takes(one):
-            break
+    with contextlib.closing(_every(source, how, _Judge(source, how))) as every:
+        for one, made in every:
+            progress.record({"event": "int8", "of": how.label, **one.to_json()})
+            tried.append(one)
+            if taken is None or how.allowed.takes(one) or how.allowed.badness(one) < how.allowed.badness(taken):
+                taken, content = one, made
+            if how.allowed.takes(one):
+                break
     if taken is None or taken.refused:
         raise ExportError(f"no int8 file of the network runs. Tried: {'; '.join(map(str, tried))}", hint=_REFUSED)
-    progress.say(f"{how.label}: {taken}")
+    progress.say(f"{how.label}, int8: {taken}{_too_few(taken, how)}")
     return content, Int8(tuple(tried), taken)
+
+
+def _too_few(taken: Attempt, how: Quantising) -> str:
+    """Where the images cannot tell a drop as small as the one that is allowed: that they cannot."""
+    told = 100 * _SURE * taken.error
+    images = counted(len(how.dataset.val), "validation image is", "validation images are")
+    return f"; {images} too few to tell less than {told:.2g} points" if told > how.allowed.max_drop else ""
+
+
+class _Judge:
+    """What files cost of the metric on the validation images, against the float file."""
+
+    def __init__(self, source: Source, how: Quantising) -> None:
+        self._source, self._how, self._images = source, how, how.dataset.val
+        self._before = self._outcome(source.content, lambda images: None)
+
+    def drop(self, content: bytes, tell: Callable[[str], None]) -> Drop:
+        """Of a file.
+
+        Args:
+            tell: is told now and then how far it is.
+
+        Raises:
+            ExportError: the runtime refuses it.
+        """
+        done = 0
+
+        def count(images: int) -> None:
+            nonlocal done
+            done += images
+            tell(f", {done:,} of {len(self._images):,} images")
+
+        return drop_of(self._before, self._outcome(content, count), self._images, self._how.allowed.metric)
+
+    def _outcome(self, content: bytes, tell: Callable[[int], None]) -> FileOutcome:
+        return file_outcome(self._source.model_format, content, self._how.dataset, self._images, tell)
+
+
+def drop_of(before: FileOutcome, after: FileOutcome, images: Images, metric: Metric) -> Drop:
+    """How much less one file has of a metric than another. The error is that of a share, of the classes' means where
+    the metric weighs them alike."""
+    weights = image_weights(images.labels) if class_balanced(metric) else np.ones(len(images))
+    error = difference_error(before.right, after.right, weights)
+    return Drop(before.metrics.value(metric) - after.metrics.value(metric), error)
 
 
 def with_test_images(source: Source, content: bytes, how: Quantising, found: Int8) -> Int8:
     """The same, with what the chosen file makes of the test images."""
-    before, after = (
-        file_metrics(source.model_format, one, how.dataset, how.dataset.test) for one in (source.content, content)
-    )
-    return replace(found, test=after, test_drop=before.value(how.allowed.metric) - after.value(how.allowed.metric))
+    images = how.dataset.test
+    before, after = (file_outcome(source.model_format, one, how.dataset, images) for one in (source.content, content))
+    drop = drop_of(before, after, images, how.allowed.metric)
+    return replace(found, test=after.metrics, test_drop=drop.value, test_drop_error=drop.error)
 
 
-def _every(source: Source, how: Quantising, drop: Callable[[bytes], float]) -> Iterator[tuple[Attempt, bytes]]:
+def _every(source: Source, how: Quantising, judge: _Judge) -> Generator[tuple[Attempt, bytes], None, None]:
     """All ways with their files: with the weights as they are, then with tuned ones."""
-    yield from _ways(source, source.content, how, drop, tuned=False)
+    yield from _ways(source, source.content, how, judge, tuned=False)
     weights = tuned_weights(
         source.network,
         source.weights,
@@ -178,13 +225,14 @@ def _every(source: Source, how: Quantising, drop: Callable[[bytes], float]) -> I
         seed=how.seed,
         device=how.device,
         progress=how.progress,
+        label=f"fine-tuning {how.label} for int8",
     )
-    yield from _ways(source, source.write(weights), how, drop, tuned=True)
+    yield from _ways(source, source.write(weights), how, judge, tuned=True)
 
 
 def _ways(
-    source: Source, content: bytes, how: Quantising, drop: Callable[[bytes], float], *, tuned: bool
-) -> Iterator[tuple[Attempt, bytes]]:
+    source: Source, content: bytes, how: Quantising, judge: _Judge, *, tuned: bool
+) -> Generator[tuple[Attempt, bytes], None, None]:
     """Those of one float file."""
     model_format = source.model_format
     assert model_format.calibrate is not None
@@ -198,7 +246,18 @@ def _ways(
         def cost(made: bytes) -> float:
             return divergence(scores, model_format.run(made, few), interface.output)
 
-        with how.progress.track("ranking layers by their cost in int8", len(calibrated.layers)) as advance:
+        with how.progress.track(f"ranking the layers of {how.label}", len(calibrated.layers)) as advance:
             return ranking(calibrated, setting, cost, advance)
 
-    return attempts(calibrated, drop, rank, tuned=tuned)
+    total, label = ways(calibrated), f"quantising {how.label}{', fine-tuned' * tuned}"
+    with how.progress.track(label, total) as advance:
+        number = 1
+
+        def tell(more: str = "", finished: int = 0) -> None:
+            advance(finished, f"attempt {number} of {total}{more}")
+
+        tell()
+        for made in attempts(calibrated, lambda made: judge.drop(made, tell), rank, tuned=tuned):
+            yield made
+            number = min(number + 1, total)
+            tell(finished=1)

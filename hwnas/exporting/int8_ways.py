@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,13 @@ _FLOAT_SHARE, _FEWEST_FLOATS = 4, 2  # one layer in so many stays float at most,
 _SMALLEST = 1e-9  # probability
 
 
+class Drop(NamedTuple):
+    """What a file costs of the metric, 0..1, and the standard error of that on so few images."""
+
+    value: float
+    error: float = 0.0
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One way to quantise a network, and what it costs.
@@ -29,6 +36,7 @@ class Attempt:
         tuned: whether the weights were trained for it.
         drop: of the metric on the validation images, 0..1; below 0 where the file is better than the float one, and
             infinite where the quantiser or the runtime refuses it.
+        error: the standard error of that, 0..1.
     """
 
     setting: Setting
@@ -37,13 +45,20 @@ class Attempt:
     tuned: bool
     drop: float
     size_bytes: int
+    error: float = 0.0
 
     def __str__(self) -> str:
-        """In words, such as `per-channel, percentile, 2 of 31 layers in float: drop 0.4 points`."""
+        """In words, such as `per-channel, percentile, 2 of 31 layers in float: drop 0.4 ± 0.3 points`."""
         words = [str(self.setting), *(["fine-tuned"] if self.tuned else ())]
         if self.floats:
             words.append(f"{len(self.floats)} of {self.layers} layers in float")
-        return f"{', '.join(words)}: {'refused' if self.refused else f'drop {100 * self.drop:.2g} points'}"
+        return f"{', '.join(words)}: {'refused' if self.refused else f'drop {self.points} points'}"
+
+    @property
+    def points(self) -> str:
+        """The drop in percentage points, with its standard error where that is known."""
+        error = f" ± {100 * self.error:.2g}" if self.error else ""
+        return f"{100 * self.drop:.2g}{error}"
 
     @property
     def refused(self) -> bool:
@@ -59,13 +74,14 @@ class Attempt:
             "layers": self.layers,
             "tuned": self.tuned,
             "val_drop": None if self.refused else self.drop,
+            "val_drop_error": None if self.refused else self.error,
             "bytes": self.size_bytes,
         }
 
 
 def attempts(
     calibrated: Calibrated,
-    drop: Callable[[bytes], float],
+    drop: Callable[[bytes], Drop],
     rank: Callable[[Setting], Sequence[str]],
     *,
     tuned: bool = False,
@@ -73,7 +89,7 @@ def attempts(
     """Every way with its file, made as it is asked for: the settings, then the best of them with layers in float.
 
     Args:
-        drop: what a file costs, 0..1; raises ExportError where the runtime refuses it.
+        drop: what a file costs; raises ExportError where the runtime refuses it.
         rank: the layers, those that cost most with this setting first.
         tuned: whether the weights were trained for it.
     """
@@ -81,11 +97,11 @@ def attempts(
     layers = len(calibrated.layers)
 
     def attempt(setting: Setting, floats: tuple[str, ...]) -> tuple[Attempt, bytes]:
-        made, lost = b"", math.inf
+        made, lost = b"", Drop(math.inf)
         with contextlib.suppress(ExportError):
             made = calibrated.quantised(setting, floats)
             lost = drop(made)
-        return Attempt(setting, floats, layers, tuned, lost, len(made)), made
+        return Attempt(setting, floats, layers, tuned, lost.value, len(made), lost.error), made
 
     whole: list[Attempt] = []
     for setting in calibrated.settings:
@@ -97,6 +113,11 @@ def attempts(
         ranked = rank(best)
         for count in range(1, most + 1):
             yield attempt(best, tuple(ranked[:count]))
+
+
+def ways(calibrated: Calibrated) -> int:
+    """How many there are."""
+    return len(calibrated.settings) + most_floats(len(calibrated.layers))
 
 
 def most_floats(layers: int) -> int:

@@ -42,8 +42,23 @@ class Tested:
 
 
 @dataclass(frozen=True)
+class SearchedFor:
+    """What the budget of a run was about.
+
+    Attributes:
+        file: name that the run's model has in a package; it may not be among the files of this one.
+        device: id of the device.
+        latency: warm or cold calls.
+    """
+
+    file: Annotated[str, Rule("the name of a model file", lambda value: is_inner_name(value))]
+    device: Annotated[str, matching(r"[a-z0-9][a-z0-9._-]{0,199}", "the id of a device")]
+    latency: Annotated[str, one_of("warm", "cold")]
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """Of a package.
+    """Of a package. All of it is a claim, but for the sizes and checksums.
 
     Attributes:
         hwnas_version: that made it.
@@ -52,6 +67,7 @@ class Manifest:
         split_seed: that images which come without a split were split by.
         files: by name, all but the manifest.
         tested: by name of the model file.
+        searched: what the budget was about; packages of earlier versions do not say.
     """
 
     format: Annotated[str, one_of(FORMAT)]
@@ -62,6 +78,11 @@ class Manifest:
     split_seed: Annotated[int, at_least(0)]
     files: dict[str, Listed]
     tested: dict[str, Tested]
+    searched: SearchedFor | None = None
+
+    def budget_of(self, name: str) -> float | None:
+        """What a model file of the package has to keep, in milliseconds: only the one that was searched for has to."""
+        return self.budget_ms if self.searched is None or self.searched.file == name else None
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
@@ -92,6 +113,7 @@ def content_of(
     budget_ms: float | None,
     split_seed: int,
     tested: Mapping[str, Tested],
+    searched: SearchedFor | None,
 ) -> dict[str, Any]:
     """A manifest, ready for JSON."""
     return {
@@ -103,6 +125,7 @@ def content_of(
         "split_seed": split_seed,
         "files": dict(files),
         "tested": {name: asdict(one) for name, one in tested.items()},
+        "searched": None if searched is None else asdict(searched),
     }
 
 
@@ -111,6 +134,14 @@ def is_package(path: Path) -> bool:
     try:
         return path.is_dir() and os.path.lexists(path / NAME)
     except OSError:  # a name that is too long
+        return False
+
+
+def lacks_manifest(path: Path) -> bool:
+    """Whether a folder has parts that only packages have, and no manifest."""
+    try:
+        return (path / GOLDEN).is_file() and (path / "labels.txt").is_file() and not is_package(path)
+    except OSError:
         return False
 
 

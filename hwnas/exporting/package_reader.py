@@ -20,6 +20,7 @@ from PIL import Image
 
 from hwnas.backends.interface import LAYOUTS, OUTPUTS
 from hwnas.backends.model_facts import READERS, ModelFile, describe
+from hwnas.display import counted
 from hwnas.errors import InputError
 from hwnas.exporting import description, manifest
 from hwnas.exporting.manifest import GOLDEN, Listed, Manifest, Tested, read_manifest
@@ -266,7 +267,7 @@ def _model(folder: Path, name: str, own: Manifest, whole: _Description, expected
         raise _refused(path, f"must have an output of 1×{classes}, one number for each class")
     scores = np.array(expected.scores, np.float64)
     if scores.shape != (classes,):
-        raise _refused(folder / GOLDEN, f"{name} must have {classes} scores, not {len(scores)}")
+        raise _refused(folder / GOLDEN, f"{name} must have {counted(classes, 'score')}, not {len(scores)}")
     largest = _LARGEST_TOLERANCE * max(1.0, float(np.abs(scores).max()))
     if expected.tolerance > largest:
         raise _refused(
@@ -285,19 +286,21 @@ def _pixels(path: Path, content: bytes, shape: tuple[int, int, int]) -> NDArray[
     """
     channels, height, width = shape
     found: Any = None
-    from hwnas.data.image import UNREADABLE  # which loads torch
+    from hwnas.data.encoded import reason_of  # which loads torch
+    from hwnas.data.image import UNREADABLE
 
+    source = io.BytesIO(content)
     try:
         if path.suffix == ".npy":
             if len(content) <= channels * height * width + 4096:
-                found = np.load(io.BytesIO(content), allow_pickle=False)[0]
+                found = np.load(source, allow_pickle=False)[0]
         else:
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            with Image.open(source, formats=["PNG"]) as image:
                 if (image.width, image.height, image.mode) == (width, height, {1: "L", 3: "RGB"}.get(channels)):
                     rows = np.asarray(image)
                     found = rows[None] if channels == 1 else rows.transpose(2, 0, 1)
     except UNREADABLE as error:
-        raise _refused(path, f"cannot be read: {error}") from error
+        raise _refused(path, f"cannot be read: {reason_of(error, source)}") from error
     if found is None or found.shape != shape or found.dtype != np.uint8:
         raise _refused(path, f"must be an image of {channels} × {height} × {width} bytes")
     return np.ascontiguousarray(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from hwnas.display import ms
+from hwnas.display import counted, ms
 from hwnas.exporting.manifest import Tested
 from hwnas.exporting.snippets import FOLDER, Snippet
 
@@ -70,14 +70,14 @@ def package_readme(
     channels = first["input"]["shape"][1 if preprocess["layout"] == "nchw" else 3]
     fit = _FITS[preprocess["fit"]].format(pad_value=preprocess.get("pad_value", 0)) + _RESIZED
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        classes=len(description["labels"]),
+        classes=counted(len(description["labels"]), "class", "classes"),
         version=first["hwnas_version"],
         data=_plain(facts.data),
         labels=labels,
         files=_files(files, tested),
         height=height,
         width=width,
-        colour=_COLOURS.get(preprocess["color"], f"of {channels} channels, as the training data have them"),
+        colour=_COLOURS.get(preprocess["color"], f"of {counted(channels, 'channel')}, as the training data have them"),
         fit=fit,
         output=f"`{first['output']['name']}`, of shape 1 × {len(description['labels'])}. "
         f"{_OUTPUTS[preprocess['output']]}",
@@ -97,9 +97,10 @@ def _files(files: Mapping[str, Mapping[str, Any]], tested: Mapping[str, Tested])
     for name, one in files.items():
         shape = " × ".join(map(str, one["input"]["shape"]))
         own = tested[name]
+        accuracy = f"{own.accuracy:.2%} of {counted(own.images, 'image')}"
         lines.append(
             f"| `{name}` | {one['precision']} | {one['bytes'] / 1024:.0f} | `{one['input']['name']}`, {shape}, "
-            f"{one['preprocess']['layout']} | {one['input']['dtype']} | {own.accuracy:.2%} of {own.images} images |"
+            f"{one['preprocess']['layout']} | {one['input']['dtype']} | {accuracy} |"
         )
     return "\n".join(lines)
 

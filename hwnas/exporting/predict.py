@@ -138,7 +138,7 @@ class ModelReader:
             yield path, _pixels(path, self.size, gray=self.channels == 1, reading=self.reading)
         else:
             raise DataError(
-                f"the model reads images of {self.channels} channels, which {path} does not have",
+                f"the model reads images of {counted(self.channels, 'channel')}, which {path} does not have",
                 hint=f"give {' or '.join(SUFFIXES)} files of shape (N, {self.channels}, {self.size.height}, "
                 f"{self.size.width})",
             )

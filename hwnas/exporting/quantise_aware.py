@@ -30,12 +30,16 @@ def tuned_weights(
     seed: int,
     device: torch.device,
     progress: Progress,
+    label: str = "fine-tuning for int8",
 ) -> Weights:
     """Weights that lose less when they are quantised, from trained ones.
 
     About 300 steps on the train images, whatever the data, with rounding in the forward pass. The network as it was
     teaches, and labels do not: it is to become what it was, and few images would be learned by heart. Norms keep their
     statistics, which is what a file has in its weights.
+
+    Args:
+        label: of the task in `progress`.
 
     Raises:
         DivergedError: the loss is no number.
@@ -46,7 +50,6 @@ def tuned_weights(
     teacher = copy.deepcopy(module)
     fake_quantise(module, network)
     recipe = tuning_recipe(len(dataset.train), dataset.resolution, balanced=class_balanced(metric))
-    label = "fine-tuning for int8"
     train(module, dataset, recipe, seed=seed, device=device, progress=progress, label=label, teacher=teacher)
     plain(module)
     found = export_weights(module)

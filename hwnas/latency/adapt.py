@@ -150,11 +150,12 @@ def adapt_table(
 def _take_rows(table: LatencyTable, known: AdaptationPrior, found: OpPosterior, *, runs: int) -> None:
     """The predicted latency of every op, with what eight of ten lie between."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    fingerprint = format_of(table.under.runtime, table.under.precision).fingerprint
+    ops = priced(known.space)
+    fingerprints = format_of(table.under.runtime, table.under.precision).fingerprints(ops)
     factors = np.exp(1.2816 * np.sqrt(np.diag(found.covariance)[1:]) / found.mean[1:])
-    for spec, middle, factor in zip(priced(known.space), 1e3 * found.mean[1:], factors, strict=True):
+    for spec, middle, factor in zip(ops, 1e3 * found.mean[1:], factors, strict=True):
         row = (float(middle), float(middle / factor), float(middle * factor))
-        table.rows[spec.key] = Row(spec.key, fingerprint(spec), *row, runs, now, table.reference_us)
+        table.rows[spec.key] = Row(spec.key, fingerprints[spec.key], *row, runs, now, table.reference_us)
     intercept_us = 1e3 * float(found.mean[0])
     table.calibrations[known.space.signature] = Calibration(1.0, intercept_us, 0.0, runs)
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from hwnas.arch.network import Network
 from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
-from hwnas.arch.spaces import instance_options
 from hwnas.backends.model_format import format_of
 from hwnas.devices.device import Device
 from hwnas.devices.estimate import REFERENCE_DRIFT, Estimate, estimate, estimates, loaded, reference_floor_us
@@ -35,7 +34,7 @@ from hwnas.latency.calibrate import (
 from hwnas.latency.journal import kept_rounds, measuring
 from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.latency.missing_rows import MissingRows, open_table
-from hwnas.latency.noise import noise_of, refuse_too_few
+from hwnas.latency.noise import noise_of, other_speed, refuse_too_few
 from hwnas.latency.table import LatencyTable, Row
 from hwnas.latency.table_files import save_table
 from hwnas.locks import held
@@ -164,13 +163,9 @@ def _complete(
     if max_minutes < math.inf:
         refuse_too_few(rounds, list(rows), list(networks), max_minutes)
     reference_us = reference_floor_us(rounds)
-    kept_us = [table.rows[spec.key].reference_us for spec in space.ops if spec not in missing.rows]
+    kept_us = [table.rows[spec.key].reference_us for spec in space.ops if spec.key not in rows]
     if changes := _changes(kept_us, reference_us, loaded=False):
-        progress.say(
-            f"the reference model runs {max(changes.values(), key=abs):+.0%} against when "
-            f"{sum(us in changes for us in kept_us)} of the other rows of {space.name} were measured, so they hold for "
-            f"another speed: hwnas profile-device --again {instance_options(space)} measures all of them"
-        )
+        progress.say(other_speed(max(changes.values(), key=abs), sum(us in changes for us in kept_us), space))
     _take_rows(table, missing.rows, estimates(rounds), reference_us)
     table.provenance = provenance(device)
     table.reference_us = reference_us
@@ -218,11 +213,10 @@ def _take_rows(
     table: LatencyTable, specs: Sequence[OpSpec], measured: dict[str, Estimate], reference_us: float
 ) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    fingerprint = format_of(table.under.runtime, table.under.precision).fingerprint
-    for spec in specs:
-        one = measured[spec.key]
-        table.rows[spec.key] = Row(
-            spec.key, fingerprint(spec), one.floor_us, one.p10_us, one.p90_us, max(one.accepted, 1), now, reference_us
+    for key, fingerprint in format_of(table.under.runtime, table.under.precision).fingerprints(specs).items():
+        one = measured[key]
+        table.rows[key] = Row(
+            key, fingerprint, one.floor_us, one.p10_us, one.p90_us, max(one.accepted, 1), now, reference_us
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from hwnas.devices.device import Condition, Device, list_devices, load_device
+from hwnas.devices.device import IMPORTED, Condition, Device, list_devices, load_device
 from hwnas.devices.link import condition_of
 from hwnas.errors import InputError, TableError
 from hwnas.progress import Progress
@@ -107,6 +107,28 @@ def device_or_imported(id_or_path: str, tables: Path | None) -> Device:
         if id_or_path not in known and find_folder(condition_of(imported), tables) is not None:
             return imported
     return load_device(id_or_path)
+
+
+def device_to_measure(id_or_path: str) -> Device:
+    """The device of that name, on which something is to be measured.
+
+    Raises:
+        InputError: there is none, or an imported table alone speaks of it.
+    """
+    found = device_or_imported(id_or_path, None)
+    if not found.reachable:
+        raise InputError(
+            f"nothing can be measured on {found.id!r}: it is {found.description}",
+            hint="hwnas search takes it; to measure, name another device, or describe this one (hwnas devices new)",
+        )
+    return found
+
+
+def devices_of_imported_tables() -> list[str]:
+    """Names of the devices that imported tables alone speak of, sorted."""
+    known = {device.id for device in list_devices()}
+    found = {folder.parent.name for folder in all_folders(None) if folder.name == IMPORTED}
+    return sorted(found - known)
 
 
 def only_table(folder: Path) -> Path:

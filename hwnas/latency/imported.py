@@ -49,6 +49,8 @@ def import_table(
     resolution: int = 0,
     channels: int = 3,
     classes: int = 0,
+    credit: str = "",
+    licence: str = "",
 ) -> Imported:
     """Read a file of latencies.
 
@@ -57,6 +59,7 @@ def import_table(
         device: what the table's device is to be called.
         unit: of the file's latencies, one of `UNITS`, where the file's own word for it is not to be taken.
         entry, width, resolution, channels, classes: for `fbnet`, see `read_fbnet`.
+        credit, licence: who measured it and where it was published, and under which licence; kept in the table.
 
     Raises:
         InputError: an option is wrong.
@@ -85,7 +88,8 @@ def import_table(
     except InputError as error:
         raise TableError(f"{path} cannot be imported as {form}: {error}", hint=error.hint) from error
     table.provenance = {"source": path.name, "format": form, "unit": unit or external.unit, "sha256": sha256(content)}
-    table.provenance |= external.facts
+    told = {"credit": credit, "licence": licence}
+    table.provenance |= {name: text for name, text in told.items() if text} | dict(external.facts)
     return Imported(table, external.left_out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ from hwnas.files import write_bytes
 REFERENCE_MODEL = mobilenet_v2(width=0.5, resolution=64, classes=10)
 """The reference model that runs beside everything that is measured, in fp32."""
 
+_writing = threading.Lock()  # quantisers are kept quiet by turns of the whole process
+
 
 def write_models(folder: Path, networks: Mapping[str, Network], device: Device) -> dict[str, Path]:
     """Write every network, in the device's precision, and tell its file by its name.
@@ -25,8 +28,9 @@ def write_models(folder: Path, networks: Mapping[str, Network], device: Device) 
     """
     model_format = format_of(device.runtime, device.precision)
     paths = {name: folder / f"{index}{model_format.suffix}" for index, name in enumerate(networks)}
-    for name, path in paths.items():
-        write_bytes(path, model_format.random_model(networks[name]))
+    with _writing:
+        for name, path in paths.items():
+            write_bytes(path, model_format.random_model(networks[name]))
     return paths
 
 

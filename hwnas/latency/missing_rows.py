@@ -12,6 +12,7 @@ from hwnas.devices.device import Device
 from hwnas.devices.link import condition_of
 from hwnas.errors import InputError
 from hwnas.latency.find import find_adapted, find_folder
+from hwnas.latency.held_instance import folded_keys
 from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import load_table
 
@@ -55,9 +56,9 @@ def open_table(device: Device, folder: Path) -> LatencyTable:
 def lacking(table: LatencyTable, space: SearchSpace) -> MissingRows:
     """The rows to measure before `space` can be searched with `table`, or those that an imported one does not hold."""
     if table.kind == "imported":
-        known = table.rows.keys() | set(table.folded.get(space.signature, ()))
+        known = table.rows.keys() | folded_keys(table, space)
         return MissingRows(tuple(spec for spec in space.ops if spec.key not in known), calibration=False)
-    rows = table.lacking(space.ops, format_of(table.under.runtime, table.under.precision).fingerprint)
+    rows = table.lacking(space.ops, format_of(table.under.runtime, table.under.precision).fingerprints)
     return MissingRows(tuple(rows), bool(rows) or space.signature not in table.calibrations)
 
 

@@ -11,7 +11,7 @@ from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import instance_options
 from hwnas.devices.estimate import REFERENCE_DRIFT, accepted, by_name, disagreement, reference_drift, reference_floor_us
 from hwnas.devices.rounds import Round
-from hwnas.display import counted
+from hwnas.display import slower
 from hwnas.errors import MissingRowsError
 from hwnas.latency.calibrate import VERDICT_ROUNDS
 from hwnas.latency.model import margin
@@ -61,6 +61,19 @@ def load_warning(table: LatencyTable, space: SearchSpace) -> str:
     return ""
 
 
+def other_speed(change: float, rows: int, space: SearchSpace) -> str:
+    """What is said where rows of a space were measured when the machine had another speed.
+
+    Args:
+        change: of what the reference model takes, as a share.
+        rows: how many they are.
+    """
+    return (
+        f"the reference model runs {slower(change)} than when {rows} of the other rows of {space.name} were measured, "
+        f"so they hold for another speed: hwnas profile-device --again {instance_options(space)} measures all of them"
+    )
+
+
 def refuse_too_few(rounds: Sequence[Round], rows: Sequence[str], networks: Sequence[str], max_minutes: float) -> None:
     """Whether rounds that were cut short are enough for a table: three of everything, from two processes.
 
@@ -78,7 +91,7 @@ def refuse_too_few(rounds: Sequence[Round], rows: Sequence[str], networks: Seque
     keys, whole = [key for key in rows if lacks(key)], [name for name in networks if lacks(name)]
     if keys or whole:
         raise MissingRowsError(
-            f"{counted(f'{max_minutes:g}', 'minute was', 'minutes were')} too short for a table: "
+            f"--max-minutes {max_minutes:g} is too few for a table: "
             f"{len(keys)} of {len(rows)} rows and {len(whole)} of {len(networks)} whole networks still lack rounds"
             + (f", the first row is {keys[0]}" if keys else "")
             + f"; a table takes {VERDICT_ROUNDS} of each, from {_PROCESSES} processes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -166,10 +166,17 @@ class LatencyTable:
         noise = self.noise.get(signature)
         return self.reference_us if noise is None or noise.reference_us is None else noise.reference_us
 
-    def lacking(self, specs: Iterable[OpSpec], fingerprint: Callable[[OpSpec], str]) -> list[OpSpec]:
-        """Those of `specs` whose row is missing, or stale because the op lowers differently now."""
-        rows = self.rows
-        return [spec for spec in specs if spec.key not in rows or rows[spec.key].fingerprint != fingerprint(spec)]
+    def lacking(
+        self, specs: Iterable[OpSpec], fingerprints: Callable[[Iterable[OpSpec]], Mapping[str, str]]
+    ) -> list[OpSpec]:
+        """Those of `specs` whose row is missing, or stale because the op lowers differently now.
+
+        Args:
+            fingerprints: of ops as they are now, by their keys.
+        """
+        asked = {spec.key: spec for spec in specs}
+        now = fingerprints(spec for key, spec in asked.items() if key in self.rows)
+        return [spec for key, spec in asked.items() if key not in now or self.rows[key].fingerprint != now[key]]
 
     def row_ms(self, spec: OpSpec) -> float:
         """Latency of one op in milliseconds.

@@ -6,11 +6,9 @@ leaves those: a valid table that is to be calibrated again.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,13 +18,14 @@ from hwnas.arch.op import OpSpec
 from hwnas.devices.device import ALLOWED, IMPORTED, Condition
 from hwnas.errors import InputError, TableError
 from hwnas.files import sha256, write_bytes, write_text
-from hwnas.latency.table import Calibration, ColdCalibration, LatencyTable, Noise, Row, Validation
+from hwnas.latency.table import Calibration, ColdCalibration, LatencyTable, Noise, Validation
+from hwnas.latency.table_rows import csv_of, rows_of
 from hwnas.runtimes import RUNTIMES
 from hwnas.schema import Rule, between, checked, one_of, read_file, toml_as
 
 SCHEMA = 1
 _NEW_NAMES = {"canary_us": "reference_us", "canary_us_before": "reference_us_before"}
-"""Columns and entries that earlier versions called otherwise."""
+"""Entries that earlier versions called otherwise."""
 _UNREADABLE = "make a table with hwnas profile-device"
 _PAIR = Rule("a predicted and a measured latency", lambda pair: len(pair) == 2)
 
@@ -67,10 +66,14 @@ def save_table(table: LatencyTable, folder: Path) -> None:
     """Write `table.csv` and `meta.toml`, replacing what is there.
 
     Raises:
+        TableError: what is there was edited.
         StorageError: a file cannot be written.
     """
-    content = _csv(table).encode()
-    before = folder / "table.csv"
+    content = csv_of(table.rows)
+    before: _Stored | None = None
+    if (folder / "table.csv").is_file():
+        before = _Stored.of(folder)
+        before.check_seal()
     meta = {
         "schema": SCHEMA,
         "kind": table.kind,
@@ -82,10 +85,10 @@ def save_table(table: LatencyTable, folder: Path) -> None:
         "precision": table.under.precision,
         "rows": len(table.rows),
         "reference_us": table.reference_us,
-        "reference_us_before": _reference_before(folder),
+        "reference_us_before": before.reference_us if before else 0.0,
         "sha256_meta": "",
         "sha256": sha256(content),
-        "sha256_before": sha256(before.read_bytes()) if before.is_file() else "",
+        "sha256_before": before.checksum if before else "",
         "provenance": _known(table.provenance),
         "calibration": {name: asdict(entry) for name, entry in sorted(table.calibrations.items())},
         "validation": {name: asdict(entry) for name, entry in sorted(table.validations.items())},
@@ -95,7 +98,7 @@ def save_table(table: LatencyTable, folder: Path) -> None:
         "folded": dict(sorted(table.folded.items())),
     }
     write_text(folder / "meta.toml", tomli_w.dumps(meta | {"sha256_meta": _seal(meta)}))
-    write_bytes(before, content)
+    write_bytes(folder / "table.csv", content)
 
 
 def load_table(folder: Path) -> LatencyTable:
@@ -104,14 +107,8 @@ def load_table(folder: Path) -> LatencyTable:
     Raises:
         TableError: a file is missing, malformed, or was edited (its checksum does not match).
     """
-    meta, seal, own_seal = _read_meta(folder / "meta.toml")
-    path = folder / "table.csv"
-    first = not meta.sha256_before and not path.exists()  # killed before there were any rows
-    content = b"" if first else read_file(path, error=TableError, hint=_UNREADABLE)
-    interrupted = first or (sha256(content) == meta.sha256_before != meta.sha256)
-    if sha256(content) != meta.sha256 and not interrupted:
-        raise _changed(path, sha256(content), meta.sha256)
-    again = f"delete {folder} and measure again"
+    stored = _Stored.of(folder)
+    meta, again = stored.meta, f"delete {folder} and measure again"
     try:
         folded = {name: [OpSpec.parse(key).key for key in keys] for name, keys in meta.folded.items()}
     except InputError as error:
@@ -120,18 +117,13 @@ def load_table(folder: Path) -> LatencyTable:
         under=meta.under,
         kind=meta.kind,
         provenance=meta.provenance,
-        reference_us=meta.reference_us,
-        rows={} if first else _rows(content, path, again),
-        calibrations=meta.calibration,
-        validations=meta.validation,
-        noise=meta.noise,
-        cold=meta.cold,
-        pairs=meta.pairs,
+        reference_us=stored.reference_us,
+        rows=rows_of(stored.content, folder / "table.csv", again) if stored.content is not None else {},
         folded=folded,
     )
-    if interrupted:
-        table.reference_us = meta.reference_us_before
-        table.calibrations, table.validations, table.noise, table.cold, table.pairs = {}, {}, {}, {}, {}
+    if not stored.interrupted:
+        table.calibrations, table.validations, table.noise = meta.calibration, meta.validation, meta.noise
+        table.cold, table.pairs = meta.cold, meta.pairs
     for key, row in table.rows.items():
         if not row.reference_us:  # of an older version, which knew one speed of the whole table
             table.rows[key] = replace(row, reference_us=table.reference_us)
@@ -140,9 +132,59 @@ def load_table(folder: Path) -> LatencyTable:
             f"{folder / 'meta.toml'}: a calibration and its validation must come together, but one is missing",
             hint=again,
         )
-    if seal != own_seal:
-        raise _changed(folder / "meta.toml", own_seal, seal)
+    stored.check_seal()
     return table
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The files of a table, of which the rows are not read yet.
+
+    Attributes:
+        meta: the entries of `meta.toml`.
+        seal: the checksum of these, and `noted`, the one that is told there.
+        content: of `table.csv`; None where whoever wrote it first was killed before there was one.
+        checksum: of the content; empty where there is none.
+    """
+
+    folder: Path
+    meta: _Meta
+    noted: str
+    seal: str
+    content: bytes | None = None
+    checksum: str = ""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the rows are those from before the last change."""
+        return self.checksum != self.meta.sha256
+
+    def check_seal(self) -> None:
+        """Raise a `TableError` where the entries were edited."""
+        if self.seal != self.noted:
+            raise _changed(self.folder / "meta.toml", self.seal, self.noted)
+
+    @property
+    def reference_us(self) -> float:
+        """What the reference model took when the rows were measured."""
+        return self.meta.reference_us_before if self.interrupted else self.meta.reference_us
+
+    @classmethod
+    def of(cls, folder: Path) -> _Stored:
+        """The table in a folder.
+
+        Raises:
+            TableError: a file is missing, `meta.toml` is malformed, or the checksum of the rows is not the noted one.
+        """
+        meta, noted, seal = _read_meta(folder / "meta.toml")
+        path = folder / "table.csv"
+        if not meta.sha256_before and not path.exists():
+            return cls(folder, meta, noted, seal)
+        content = read_file(path, error=TableError, hint=_UNREADABLE)
+        checksum = sha256(content)
+        if checksum not in (meta.sha256, meta.sha256_before):
+            raise _changed(path, checksum, meta.sha256)
+        return cls(folder, meta, noted, seal, content, checksum)
 
 
 def _changed(path: Path, found: str, noted: str) -> TableError:
@@ -152,62 +194,9 @@ def _changed(path: Path, found: str, noted: str) -> TableError:
     )
 
 
-def _reference_before(folder: Path) -> float:
-    """What the reference model took when the rows that are on disk were measured."""
-    if not (folder / "table.csv").is_file():
-        return 0.0
-    return load_table(folder).reference_us
-
-
 def _known(facts: dict[str, Any]) -> dict[str, Any]:
     """The facts that are known: TOML has no null."""
     return {name: _known(fact) if isinstance(fact, dict) else fact for name, fact in facts.items() if fact is not None}
-
-
-def _csv(table: LatencyTable) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(column.name for column in fields(Row))
-    for key in sorted(table.rows):
-        row = table.rows[key]
-        numbers = (f"{value:.3f}" for value in (row.median_us, row.p10_us, row.p90_us))
-        writer.writerow([row.key, row.fingerprint, *numbers, row.runs, row.measured_at, f"{row.reference_us:.3f}"])
-    return buffer.getvalue()
-
-
-def _rows(content: bytes, path: Path, hint: str) -> dict[str, Row]:
-    """The rows of `table.csv`, each checked as the line that it is."""
-    columns = [column.name for column in fields(Row)]
-    lines: dict[str, dict[str, Any]] = {}
-    keys: set[str] = set()
-    try:
-        reader = csv.DictReader(io.StringIO(content.decode()))
-        reader.fieldnames = [_NEW_NAMES.get(name, name) for name in reader.fieldnames or []]
-        if reader.fieldnames == columns[:-1]:  # of an older version
-            columns = columns[:-1]
-        if reader.fieldnames != columns:
-            raise ValueError(f"the columns must be {','.join(columns)}, not {','.join(reader.fieldnames)[:200]}")
-        for line in reader:
-            if None in line or None in line.values():
-                raise ValueError(f"line {reader.line_num} must have {len(columns)} fields")
-            key = OpSpec.parse(line["key"]).key
-            if key in keys:
-                raise ValueError(f"line {reader.line_num}.key must be of one line, not of another one too")
-            keys.add(key)
-            lines[f"line {reader.line_num}"] = {name: _value(name, text) for name, text in line.items()}
-    except (ValueError, csv.Error, InputError) as error:
-        where = f"line {reader.line_num}: " if isinstance(error, csv.Error | InputError) else ""
-        raise TableError(f"{path}: {where}{error}", hint=hint) from error
-    rows = checked(lines, dict[str, Row], path, error=TableError, hint=hint)
-    return {row.key: row for row in rows.values()}
-
-
-def _value(column: str, text: str) -> str | float:
-    """The number that a field holds, or else its text."""
-    try:
-        return int(text) if column == "runs" else float(text) if column.endswith("_us") else text
-    except ValueError:
-        return text
 
 
 def _read_meta(path: Path) -> tuple[_Meta, str, str]:

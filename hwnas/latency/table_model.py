@@ -11,6 +11,7 @@ from hwnas.arch.spaces import instance_options
 from hwnas.errors import InputError, TableError
 from hwnas.files import sha256
 from hwnas.latency.calibrate import too_far_off
+from hwnas.latency.held_instance import folded_keys, held_as
 from hwnas.latency.missing_rows import lacking
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.space_latency import latency_model
@@ -33,7 +34,7 @@ def model_of(table: LatencyTable, space: SearchSpace, *, any_table: bool = False
     """
     if table.kind == "imported" and (missing := lacking(table, space).rows):
         raise missing_rows_error(table, list(missing))
-    calibration = table.calibrations.get(space.signature)
+    calibration = table.calibrations.get(held_as(table, space) or "")
     if calibration is None and table.kind == "imported":
         calibration = Calibration(1.0, 0.0, 0.0, 0)
     if calibration is None:
@@ -54,7 +55,7 @@ def model_of(table: LatencyTable, space: SearchSpace, *, any_table: bool = False
                 f"{instance_options(space)}, or take it as it is with --any-table"
             ),
         )
-    folded, per_op_ms = set(table.folded.get(space.signature, ())), calibration.per_op_us / 1e3
+    folded, per_op_ms = folded_keys(table, space), calibration.per_op_us / 1e3
     numbers = {
         "slope": calibration.slope,
         "intercept_ms": calibration.intercept_us / 1e3,
@@ -74,13 +75,13 @@ def used_sha256(table: LatencyTable, space: SearchSpace, *, cold: bool = False) 
 
     It does not depend on the order of rows, on other spaces in the table, nor on when or where it was measured.
     """
-    calibration = table.calibrations.get(space.signature)
+    calibration = table.calibrations.get(held_as(table, space) or "")
     validation = table.validations.get(space.signature)
     content = {
         "rows": {spec.key: table.rows[spec.key].median_us for spec in space.ops if spec.key in table.rows},
         "calibration": None if calibration is None else asdict(calibration),
         "sigma": None if validation is None else validation.sigma,
-        "folded": sorted(table.folded.get(space.signature, ())),
+        "folded": sorted(folded_keys(table, space)),
     }
     if cold:
         content["cold"] = asdict(table.cold[space.signature])

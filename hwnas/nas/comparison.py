@@ -155,7 +155,7 @@ class Comparison:
     def spend(self, preferences: OptionTable, feasible: FeasibleSet) -> Scored:
         """The best, after costlier neighbours were scored for as long as one of them took its place."""
         winner = best(self.scored, feasible.latency)
-        with self._progress.track("spend what is left", _NEIGHBOURHOODS) as advance:
+        with self._progress.track("score neighbours of the best", _NEIGHBOURHOODS) as advance:
             for _ in range(_NEIGHBOURHOODS):
                 before = winner
                 near = costlier(before.architecture.choices, preferences, feasible)
@@ -163,7 +163,7 @@ class Comparison:
                 for _ in self._scored([each for each in near if each not in self._known][:room]):
                     pass
                 winner = best(self.scored, feasible.latency)
-                advance(1, f"{feasible.cost(winner.architecture.choices):.3g} ms")
+                advance(1, f"the best takes {feasible.cost(winner.architecture.choices):.3g} ms")
                 if winner is before:
                     break
         return winner
@@ -180,7 +180,7 @@ class Comparison:
         if not new:
             return best(self.scored, feasible.latency)
         compared = []
-        with self._progress.track("score without the budget", len(new)) as advance:
+        with self._progress.track("score slower ones, beyond the budget", len(new)) as advance:
             for one in self._evaluator(new):
                 compared.append(one)
                 advance()

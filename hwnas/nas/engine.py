@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +15,21 @@ import torch
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.data import Dataset
 from hwnas.errors import InputError
-from hwnas.metric_names import class_balanced
 from hwnas.nas.comparison import Comparison, Evaluator, MostScores, OneShotEvaluator
 from hwnas.nas.decode import OptionTable, kept_scores
-from hwnas.nas.feasible_set import FeasibleSet, proposable
+from hwnas.nas.feasible_set import FeasibleSet
+from hwnas.nas.inherited import inherit
 from hwnas.nas.kept_scores import KeptScores
-from hwnas.nas.objective import ConstraintPenalty
-from hwnas.nas.probe import fit_classifier
-from hwnas.nas.reward import Rewarded, bare
+from hwnas.nas.make_loop import make_loop, make_samplers
+from hwnas.nas.reward import bare
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import Scored, best, candidates, images_scored
 from hwnas.nas.start import Start
 from hwnas.nas.strategies import Strategy
 from hwnas.nas.strategies.base import Sampler, log_probabilities
-from hwnas.nas.strategies.warm_start import exported_state, warm_start
-from hwnas.nas.supernet import Gate, Supernet, single_path
-from hwnas.nas.supernet_loop import ConstrainedRelaxation, SearchLoop
+from hwnas.nas.strategies.warm_start import exported_state
+from hwnas.nas.supernet import Supernet
+from hwnas.nas.supernet_loop import SearchLoop
 from hwnas.progress import Progress
 
 
@@ -75,11 +73,17 @@ def search(
     start: Start | None = None,
     most_scores: MostScores | None = None,
     scored: Path | None = None,
+    devices: Sequence[int] = (),
+    inherited: Path | None = None,
 ) -> tuple[SearchOutcome, ...]:
     """Find the most accurate architecture of `space` within each of several feasible sets, with one supernet.
 
     What was scored within a tighter budget is compared within a looser one as well, so a looser budget never ends with
-    what the images find worse than what a tighter one had.
+    what the images find worse than what a tighter one had. Budgets on different devices are compared with all that was
+    scored for the others.
+
+    A search whose weights are `inherited` trains none: they are those that a search for other budgets ended with, and
+    what was scored for those is compared as well.
 
     With settings of no epochs, nothing is trained for a relaxation: its α is that of `start`. Unless it is of scores of
     replacements, nothing is scored either, and the winner is what α prefers within the constraints. With settings of no
@@ -92,21 +96,26 @@ def search(
         start: weights and α to begin with, in place of random ones, and what samplers begin with.
         most_scores: where time is limited, how many may be scored for each budget; see `Comparison`.
         scored: file that keeps scores with the weights of the supernet, for a search that is interrupted.
+        devices: a number for each budget, alike for budgets on the same device; empty where there is one device.
+        inherited: where weights are inherited from `checkpoint`, the file that notes which scores were.
 
     Raises:
         InputError: a feasible set is empty, the networks of the space cannot share weights, or the
             strategy is a relaxation, which needs shared weights, and scores come from elsewhere.
         DivergedError: the loss is not a number.
     """
-    loop = None
+    loop, known = None, list[Scored]()
     if evaluator is None:
         loop = make_loop(
             space, feasible, strategy, dataset, settings, seed=seed, device=device, reward=reward, start=start
         )
-        if settings.all_epochs:
+        if settings.all_epochs and inherited is not None:
+            inherit(loop, checkpoint)
+        elif settings.all_epochs:
             loop.run(checkpoint=checkpoint, progress=progress, log=log)
         shared = OneShotEvaluator(loop.supernet, dataset, device, settings.metric, settings.score_images)
-        evaluator = shared if scored is None else KeptScores(shared, scored)
+        evaluator = kept = shared if scored is None else KeptScores(shared, scored)
+        known = kept.noted(inherited) if inherited is not None and isinstance(kept, KeptScores) else known
     sampler_state = None if start is None else start.sampler_state
     samplers = (
         tuple(make_samplers(strategy, feasible, reward, seed, sampler_state, space)) if loop is None else loop.samplers
@@ -119,7 +128,8 @@ def search(
         if loop is not None and not ((settings.all_epochs or strategy.replaces) and settings.candidates):
             found.append(_preferred(loop, within, first) if loop.constrained else _proposed(loop, index, within, seed))
             continue
-        before = {one.architecture.choices: one for other in found for one in other.evaluated}
+        earlier = (one for other in found for one in other.evaluated)
+        before = {one.architecture.choices: one for one in itertools.chain(known, earlier)}
         comparison = Comparison(
             evaluator,
             progress,
@@ -141,7 +151,30 @@ def search(
         found.append(
             SearchOutcome(winner, comparison.scored, preferences, unbudgeted, supernet, knows, comparison.told_apart)
         )
-    return tuple(found)
+    return _shared(found, feasible, devices)
+
+
+def _shared(
+    found: Sequence[SearchOutcome], feasible: Sequence[FeasibleSet], devices: Sequence[int]
+) -> tuple[SearchOutcome, ...]:
+    """Each outcome with what was scored for budgets on other devices after it, which that has not been compared with.
+
+    Budgets on one device come from the tightest to the loosest, so that what comes later is compared with these alone.
+    """
+    if len(set(devices)) < 2:
+        return tuple(found)
+    shared = []
+    for index, (outcome, within) in enumerate(zip(found, feasible, strict=True)):
+        known = {one.architecture.choices: one for one in outcome.evaluated}
+        for other, device in zip(found[index + 1 :], devices[index + 1 :], strict=True):
+            for one in other.evaluated if device != devices[index] else ():
+                if within.keeps(one.architecture.choices):
+                    known.setdefault(one.architecture.choices, one)
+        if len(known) > len(outcome.evaluated):
+            kept = [one for one in known.values() if within.keeps(one.architecture.choices)]
+            outcome = replace(outcome, best=best(kept, within.latency), evaluated=tuple(known.values()))
+        shared.append(outcome)
+    return tuple(shared)
 
 
 def _preferred(loop: SearchLoop, feasible: FeasibleSet, first: Sequence[tuple[int, ...]]) -> SearchOutcome:
@@ -203,95 +236,6 @@ def _sampled(
         comparison.score([decoded], 1)
     kept = [one for one in comparison.scored if feasible.keeps(one.architecture.choices)]
     return best(kept, feasible.latency), preferences
-
-
-def make_samplers(
-    strategy: Strategy,
-    feasible: Sequence[FeasibleSet],
-    reward: str,
-    seed: int,
-    sampler_state: Mapping[str, Any] | None = None,
-    space: SearchSpace | None = None,
-) -> list[Sampler]:
-    """The sampler of each budget; none of a relaxation.
-
-    With the absolute reward it may propose what is slower than the budget, which the reward then tells it.
-
-    Args:
-        learned: what each of them starts from.
-        space: where it is given, they may know its networks.
-
-    Raises:
-        InputError: a feasible set is empty, or what was learned does not fit.
-    """
-    if strategy.sampler is None:
-        return []
-    filtered = reward == "filter"
-    samplers = []
-    for within in feasible:
-        allowed = within if filtered else within.without_latency
-        allowed.check()
-        samplers.append(strategy.sampler(allowed if space is None else proposable(allowed, space), seed))
-    if sampler_state is not None:
-        for sampler in samplers:
-            warm_start(sampler, dict(sampler_state))
-    if filtered:
-        return samplers
-    return [Rewarded(sampler, within.latency) for sampler, within in zip(samplers, feasible, strict=True)]
-
-
-def make_loop(
-    space: SearchSpace,
-    feasible: Sequence[FeasibleSet],
-    strategy: Strategy,
-    dataset: Dataset,
-    settings: SearchSettings,
-    *,
-    seed: int,
-    device: torch.device,
-    reward: str = "filter",
-    start: Start | None = None,
-) -> SearchLoop:
-    """The loop of a search within several feasible sets, before its first step.
-
-    Raises:
-        InputError: the architectures of the space cannot share weights.
-    """
-    if not space.shares_weights:
-        raise InputError(
-            f"the networks of {space.name} cannot share weights, as their layers read maps of different shapes",
-            hint="--evaluator from-scratch, with a sampler such as --strategy metaqnn",
-        )
-    torch.manual_seed(seed)
-    constrained: list[ConstrainedRelaxation] = []
-    if strategy.relaxation is not None:
-        for within in feasible:
-            relaxation = strategy.relaxation(space.options, device)
-            penalties = tuple(ConstraintPenalty(one, device) for one in within.constraints)
-            constrained.append(ConstrainedRelaxation(relaxation, penalties))
-    supernet = Supernet(space)
-    if start is not None:
-        start.apply(supernet, [one.relaxation.logits for one in constrained])
-    paths = [partial(_feasible_path, within if reward == "filter" else within.without_latency) for within in feasible]
-    if start is not None and start.weights and not start.settled:
-        balanced = class_balanced(settings.metric)
-        fit_classifier(supernet.to(device), dataset, paths[-1], seed=seed, balanced=balanced)
-    return SearchLoop(
-        supernet,
-        dataset,
-        settings,
-        constrained=constrained,
-        paths=paths,
-        samplers=make_samplers(strategy, feasible, reward, seed, None if start is None else start.sampler_state, space),
-        guides=strategy.guides,
-        seed=seed,
-        device=device,
-    )
-
-
-def _feasible_path(feasible: FeasibleSet, generator: torch.Generator) -> list[Gate]:
-    seed = int(torch.randint(2**62, (1,), generator=generator))
-    return single_path(feasible.sample(np.random.default_rng(seed)))
 
 
 def _alternate(

@@ -14,9 +14,10 @@ import torch
 from hwnas.arch.space import Architecture
 from hwnas.data import Dataset
 from hwnas.errors import InputError
+from hwnas.files import write_json
 from hwnas.nas.comparison import OneShotEvaluator
 from hwnas.nas.select import Scored
-from hwnas.schema import checked
+from hwnas.schema import checked, read_json_as
 from hwnas.train import checkpoint as store
 
 _HINT = "delete that file, and the candidates are scored again"
@@ -42,6 +43,13 @@ class _Info:
 
     seal: str
     scores: tuple[_Score, ...]
+
+
+@dataclass(frozen=True)
+class _Noted:
+    """Architectures whose scores were known."""
+
+    choices: tuple[tuple[int, ...], ...]
 
 
 class KeptScores:
@@ -72,6 +80,18 @@ class KeptScores:
                 self._known[choices] = replace(found, seconds=time.monotonic() - began)
                 self._write()
             yield self._known[choices]
+
+    def noted(self, path: Path) -> list[Scored]:
+        """What was known when this was first asked, which `path` notes: a search that goes on begins with the same.
+
+        Raises:
+            InputError: the file is damaged.
+            StorageError: it cannot be written.
+        """
+        if not path.exists():
+            write_json(path, {"choices": [list(map(int, choices)) for choices in self._known]})
+        noted = read_json_as(path, _Noted, extra="forbid", hint="delete that file").choices
+        return [self._known[choices] for choices in noted if choices in self._known]
 
     def _write(self) -> None:
         tensors = {_name(choices): torch.from_numpy(one.losses) for choices, one in self._known.items()}

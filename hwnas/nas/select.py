@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from hwnas.arch.space import Architecture
 from hwnas.data import Dataset, Images, batches
 from hwnas.metric_names import Metric, class_balanced
-from hwnas.metrics import image_weights, stratified_choice
+from hwnas.metrics import as_good, image_weights, share_error, stratified_choice
 from hwnas.nas.constraint import Constraint
 from hwnas.nas.decode import OptionTable
 from hwnas.nas.feasible_set import FeasibleSet
@@ -159,29 +159,26 @@ def images_a_score(val_images: int, most_images: int = 0, classes: int = 0, *, s
 def best(scored: Sequence[Scored], latency: Constraint) -> Scored:
     """The slowest of those that the images cannot tell from the one with the lowest loss.
 
-    They cannot where the mean difference in loss, image by image, is within its standard error: the
-    one-standard-error rule (Breiman et al., 1984), with capacity where that has simplicity; see docs/decisions/0013.
+    They cannot where the mean difference in loss, image by image, is within its standard error (`as_good`): the
+    one-standard-error rule, with capacity where that has simplicity; see docs/decisions/0013.
     """
     leader = min(scored, key=lambda item: item.loss)
-    alike = [one for one in scored if _as_good(one, leader)]
+    alike = [one for one in scored if as_good(one.losses, leader.losses)]
     return max(alike, key=lambda item: (latency.value(item.architecture.choices), -item.loss))
 
 
 def told_apart(scored: Sequence[Scored], val_images: int) -> bool:
     """Whether the accuracies differ by more than 95 % of what chance alone does on so many validation images.
 
-    That is two standard errors of the binomial distribution, its share shrunk towards one half (Agresti and Coull,
-    1998), so that a few images that all are right or wrong prove nothing. A single architecture is told apart.
+    That is two standard errors (`share_error`). A single architecture is told apart.
 
     Args:
         val_images: that scores are of.
     """
     if len(scored) < 2:
         return True
-    images = max(1, val_images)
     accuracies = [one.accuracy for one in scored]
-    share = (float(np.mean(accuracies)) * images + 2.0) / (images + 4.0)
-    return max(accuracies) - min(accuracies) > 2.0 * math.sqrt(share * (1.0 - share) / images)
+    return max(accuracies) - min(accuracies) > 2.0 * share_error(float(np.mean(accuracies)), max(1, val_images))
 
 
 def costlier(choices: Sequence[int], preferences: OptionTable, feasible: FeasibleSet) -> list[tuple[int, ...]]:
@@ -197,11 +194,6 @@ def costlier(choices: Sequence[int], preferences: OptionTable, feasible: Feasibl
             gain = sum(preferences[d][swapped[d]] - preferences[d][choices[d]] for d in changed)
             found.append((gain, swapped))
     return [swapped for _, swapped in sorted(found, reverse=True)]
-
-
-def _as_good(one: Scored, leader: Scored) -> bool:
-    differences = one.losses - leader.losses
-    return bool(differences.mean() <= differences.std() / math.sqrt(len(differences)))
 
 
 @torch.inference_mode()

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from operator import itemgetter
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ from hwnas.train.norms import train_with_kept_statistics
 from hwnas.train.step_memory import META, StepMemory, ghost_batch, step_memory
 
 _KEPT_EVERY_S = 30.0
+_COUNTED: WeakKeyDictionary[SearchSpace, dict[tuple[str, float, int], StepMemory]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +181,19 @@ class _Distillation:
 def distil_memory(space: SearchSpace, weights: ParentWeights) -> StepMemory:
     """What a step of the distillation takes, counted without computing it: of each slot by the option that writes most.
 
+    Counted once for each space and parent, as a plan tells it and the run then keeps to it.
+
     Raises:
         InputError: the space is not that of the parent.
     """
+    known = _COUNTED.setdefault(space, {})
+    shapes = (weights.parent.name, weights.width, weights.classes)
+    if shapes not in known:
+        known[shapes] = _counted(space, weights)
+    return known[shapes]
+
+
+def _counted(space: SearchSpace, weights: ParentWeights) -> StepMemory:
     with torch.random.fork_rng(devices=[]):
         with META:
             supernet = Supernet(space)

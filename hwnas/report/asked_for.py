@@ -21,7 +21,9 @@ def asked_words(options: Mapping[str, Any]) -> dict[str, Any]:
         if one.place not in options or not one.option.settable:
             continue
         value = options[one.place]
-        if one.place in _ALWAYS or value != one.default:
+        if one.kind == "texts" and isinstance(value, list):
+            value = f" {one.option.flag} ".join(map(str, value)) or one.default
+        if (one.place in _ALWAYS and value) or value != one.default:
             found[_word(one, value)] = True if one.kind == "switch" else "none" if value == "" else value
     return found
 

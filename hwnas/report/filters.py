@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jinja2
 
@@ -77,4 +79,12 @@ def binomial(share: object, images: object) -> tuple[float, float] | None:
     return float(interval.low), float(interval.high)
 
 
-FILTERS = {function.__name__: function for function in (number, ms, percent, count, size, seconds, text, binomial)}
+def place_of(result: object) -> str:
+    """The device of one of the results of a run for several, as it was asked for; empty where there is one device."""
+    asked = result.get("target") if isinstance(result, dict) else None
+    return str(asked or "").rpartition(":")[0]
+
+
+FILTERS: dict[str, Callable[..., Any]] = {"place": place_of} | {
+    function.__name__: function for function in (number, ms, percent, count, size, seconds, text, binomial)
+}

@@ -12,7 +12,7 @@ from hwnas.files import write_bytes
 from hwnas.report.asked_for import asked_words
 from hwnas.report.classes import class_table, metric_name
 from hwnas.report.disturbed import in_spite_text
-from hwnas.report.filters import FILTERS
+from hwnas.report.filters import FILTERS, place_of
 from hwnas.report.parent_section import parent_of, read_blocks
 from hwnas.report.run_files import (
     RunFiles,
@@ -86,6 +86,7 @@ def write_front(files: RunFiles) -> None:
         plot=front_plot(result["front"], metric_name(result)),
         never_predicted=[(one.get("folder"), never_predicted_text(one)) for one in parts],
         untrained=any(map(is_untrained, parts)),
+        places=list(dict.fromkeys(filter(None, map(place_of, parts)))),
     )
 
 

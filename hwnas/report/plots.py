@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hwnas.report.filters import place_of
 from hwnas.report.run_files import number
 from hwnas.report.svg import ACCENT, BUDGET, INK, LINE, plot_style, svg
 
+_MARKERS = "DosP^v"
 _INCHES = (4.2, 3.2)
 """Of a figure; a page draws it 360 pixels wide on a phone, so that its letters are 12 pixels high there."""
 
@@ -70,7 +73,8 @@ def epochs_plot(events: Iterable[dict[str, Any]], budget_ms: float | None) -> Ma
 
 
 def front_plot(front: Sequence[dict[str, Any]], metric: str) -> Markup | None:
-    """Test score against the measured latency, or against the predicted one where nothing was measured.
+    """Test score against the measured latency, or against the predicted one where nothing was measured; of several
+    devices a line for each.
 
     Args:
         metric: what the score is, in words.
@@ -78,8 +82,11 @@ def front_plot(front: Sequence[dict[str, Any]], metric: str) -> Markup | None:
     measured = all(number(one, "measured_ms", "median") is not None for one in front)
     judged = "judged" if all(number(one, "measured_ms", "judged") is not None for one in front) else "median"
     latency = ("measured_ms", judged) if measured else ("predicted_ms",)
-    points = ((number(one, *latency), number(one, _scored(one), "test")) for one in front)
-    known = [(ms, 100 * share) for ms, share in points if ms is not None and share is not None]
+    known: dict[str, list[tuple[float, float]]] = {}
+    for one in front:
+        ms, share = number(one, *latency), number(one, _scored(one), "test")
+        if ms is not None and share is not None:
+            known.setdefault(place_of(one), []).append((ms, 100 * share))
     budgets_ms = [budget for one in front if (budget := number(one, "budget_ms")) is not None]
     if not known:
         return None
@@ -89,7 +96,9 @@ def front_plot(front: Sequence[dict[str, Any]], metric: str) -> Markup | None:
         axes = figure.add_subplot(xlabel=f"{label} latency, ms", ylabel=f"test {metric}, %")
         for index, budget_ms in enumerate(budgets_ms):
             axes.axvline(budget_ms, color=BUDGET, linestyle="--", linewidth=1.4, label="" if index else "budgets")
-        axes.plot([one[0] for one in known], [one[1] for one in known], marker="D", markersize=7, color=ACCENT)
+        for (place, points), marker in zip(known.items(), itertools.cycle(_MARKERS), strict=False):
+            xs, ys = [one[0] for one in points], [one[1] for one in points]
+            axes.plot(xs, ys, marker=marker, markersize=7, color=ACCENT, label=place)
         _decorate(figure, [axes])
         return svg(figure, f"Test {metric} against latency, one network for each budget", "front")
 

@@ -19,14 +19,14 @@ from hwnas.nas.loop_times import options_a_step
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import Strategy
 from hwnas.run.instance import ChosenInstance, extreme
-from hwnas.run.schedule import time_shares, usual_recipe
+from hwnas.run.schedule import FORWARD_SHARE, time_shares, usual_recipe
 from hwnas.train import training_session
 from hwnas.train.timing import mean_step_s
 
 FEWEST_EPOCHS, FEWEST_STEPS = 8.0, 60.0
 """Of each final training, and of a search: with fewer, a smaller instance is taken."""
-FEWEST_PARENT_EPOCHS = 0.5
-"""The same from a parent, where a head on frozen features is worth more than epochs (docs/decisions/0066)."""
+_FEWEST_HEAD_IMAGES = 1000
+_FEWEST_PARENT_EPOCHS = 0.5  # from a parent, where a head on frozen features is worth more than epochs (0066)
 _LEFT = 0.75  # of the minutes, for search and training; measuring, verdict and report take the rest
 _WIDE, _SHARP = 0.5, 96  # width and pixels that are kept until there is nothing else to give up
 _VALUE = 20  # multiply-adds that take as long in training as writing a value, measured (docs/decisions/0058)
@@ -83,7 +83,9 @@ def affordable(
 ) -> tuple[ChosenInstance, str]:
     """The instance itself if the minutes train it for 8 epochs, with 60 steps of search, or a smaller one that they do.
 
-    From a parent half an epoch is enough, and where its blocks are replaced, nothing is searched by steps.
+    From a parent it is enough where a head sees a thousand images in the time of a training, or half an epoch: a larger
+    input is worth more than a training (docs/decisions/0076). Where its blocks are replaced, nothing is searched by
+    steps.
     Width is given up first, down to 0.5, then pixels, down to 96, and then what is left of both, by the work; where
     nothing is small enough, the smallest. How long an instance takes follows from a few timed steps of `found` and from
     multiply-adds and values written.
@@ -132,9 +134,14 @@ def _enough(space: SearchSpace, unit_s: float, training: Training) -> Enough:
     idle = config.search.share == 0 or training.strategy.replaces
     images = training.images() if config.train.enabled else 0
     epochs = left_s * each / image_s / images if images else FEWEST_EPOCHS
-    fewest = FEWEST_PARENT_EPOCHS if config.from_parent else FEWEST_EPOCHS
+    fewest = fewest_parent_epochs(images) if config.from_parent else FEWEST_EPOCHS
     trained_steps = epochs * images / usual_recipe(config, images).batch_size
     return Enough(epochs, FEWEST_STEPS if idle else left_s * searching / step_s, trained_steps, fewest)
+
+
+def fewest_parent_epochs(images: int) -> float:
+    """Of a training whose time is at least enough for a head on a thousand of the images, or on all."""
+    return min(_FEWEST_PARENT_EPOCHS, FORWARD_SHARE * _FEWEST_HEAD_IMAGES / max(1, images))
 
 
 def _seconds_of_work(space: SearchSpace, training: Training) -> float:

@@ -27,7 +27,7 @@ PROBE_SHARE = 0.01
 
 @dataclass(frozen=True)
 class RunContext:
-    """One budget of a run.
+    """One budget of a run, on one device.
 
     Attributes:
         folder: where its results go.
@@ -60,6 +60,11 @@ class RunContext:
         return (self.shared or self.folder).state
 
     @property
+    def recipe_path(self) -> Path:
+        """The file that keeps the recipe of the final trainings."""
+        return self.shared_state / "recipe.json"
+
+    @property
     def model_format(self) -> ModelFormat:
         """Of the files that the device runs; what runs them here is the same runtime."""
         return format_of(self.plan.device.runtime, self.plan.device.precision)
@@ -84,23 +89,25 @@ class RunContext:
 
 @dataclass(frozen=True)
 class SearchContext:
-    """All budgets of a run, which share one search.
+    """Budgets of a run, on one device or on several, which share one search.
 
     Attributes:
         folder: what they share lies there; with one budget it is that one's folder too.
-        runs: one for each budget, the tightest first.
+        runs: one for each budget, one device after the other, on each the tightest first.
         progress: events, of which the records go to the log of `folder`.
         workers: processes that train candidates, where scores come from trainings from scratch.
+        late: whether the search has ended without these budgets, which then inherit its weights and scores.
     """
 
     folder: RunFolder
     runs: Sequence[RunContext]
     progress: Events
     workers: int = 1
+    late: bool = False
 
     @property
     def first(self) -> RunContext:
-        """The tightest budget; plan, data and device are the same for all."""
+        """The tightest budget on the first device; space, strategy, images and start are the same for all."""
         return self.runs[0]
 
     def left_s(self, *, unchecked: bool, image_s: float = 0.0) -> float:
@@ -112,14 +119,19 @@ class SearchContext:
         """
         run, asked = self.first, self.first.plan.config.train
         images = (1 + asked.baseline) * len(run.dataset.test) + len(run.dataset.val)
-        ending = ending_s(
-            [one.budget_ms for one in self.runs],
-            measured=run.plan.device.reachable,
-            baseline=asked.baseline,
-            unchecked=unchecked,
-            evaluation_s=image_s * images,
+        return run.clock.left_before(
+            lambda slow: sum(
+                ending_s(
+                    [one.budget_ms],
+                    measured=one.plan.device.reachable,
+                    baseline=asked.baseline,
+                    unchecked=unchecked,
+                    evaluation_s=image_s * images,
+                    slow=slow,
+                )
+                for one in self.runs
+            )
         )
-        return run.clock.left_s(ending)
 
     def probe_s(self) -> float:
         """Seconds that a few steps may be timed for."""

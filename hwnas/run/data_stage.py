@@ -40,7 +40,10 @@ def images(plan: Plan, dataset: Dataset | None, folder: RunFolder, events: Event
 
 
 def tell_of_images(plan: Plan, dataset: Dataset, folder: RunFolder, events: Events, expected: Forecast | None) -> None:
-    """Write what the images are like, and tell how uneven the classes are and how long the run takes."""
+    """Tell what is searched, and write what the images are like; tell how uneven classes are, and how long it takes."""
+    events.say(f"searching {plan.whole.name} for {plan.device.id}: {plan.reason}")
+    if plan.reused is not None or str(plan.automatic or ""):
+        events.say(f"starting from {plan.start_text}")
     if plan.survey is not None:
         note_images(plan.survey, folder, events)
     if plan.sizes:

@@ -14,17 +14,16 @@ from hwnas.errors import InputError
 from hwnas.events import Events
 from hwnas.exporting.model_metadata import with_interface
 from hwnas.exporting.predict import ModelReader
-from hwnas.files import replacing_folder, write_bytes
+from hwnas.files import write_bytes
 from hwnas.run import run_marker
+from hwnas.run.export_folder import COREML_SUFFIX, is_our_coreml
 from hwnas.run.export_run import check_finished
 from hwnas.run.run_folder import RunFolder
 from hwnas.schema import read_json
 from hwnas.train import checkpoint
+from hwnas.whole_folder import replacing_folder
 
 COREML_PRECISIONS = ("fp32", "fp16")
-_OURS = b"hwnas.preprocess"
-"""In the metadata of each package that hwnas writes."""
-_SPECIFICATION = Path("Data", "com.apple.CoreML", "model.mlmodel")
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def coreml_packages(folder: RunFolder, precisions: Sequence[str], out: Path, *, 
             hint="ask for another --format with --precision int8",
         )
     check_finished(folder)
-    paths = {one: out / f"model{'' if one == 'fp32' else f'-{one}'}.mlpackage" for one in precisions}
+    paths = {one: out / f"model{'' if one == 'fp32' else f'-{one}'}{COREML_SUFFIX}" for one in precisions}
     _check_out(out, list(paths.values()))
     reader = ModelReader(folder.exported)
     network = Network.from_json(read_json(folder.architecture)["network"])
@@ -98,14 +97,7 @@ def _check_out(out: Path, paths: Sequence[Path]) -> None:
     if run_marker.is_run(out):
         raise InputError(f"{out} is the folder of a run, whose files are kept as they are", hint="choose another --out")
     for path in paths:
-        if os.path.lexists(path) and not _is_ours(path):
+        if os.path.lexists(path) and not is_our_coreml(path):
             raise InputError(
                 f"{path} is there already, and hwnas did not write it", hint="choose another --out, or move it away"
             )
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        return not path.is_symlink() and _OURS in (path / _SPECIFICATION).read_bytes()
-    except OSError:
-        return False

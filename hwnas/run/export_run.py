@@ -135,7 +135,7 @@ def check_finished(folder: RunFolder) -> None:
     if isinstance(front := result.get("front"), list):
         names = [str(one.get("folder")) for one in front if isinstance(one, dict)]
         raise InputError(
-            f"{folder.path} holds a run for several budgets, with a network for each",
+            f"{folder.path} holds a run for several budgets or devices, with a network for each",
             hint=f"name the folder of one: {', '.join(str(folder.path / name) for name in names[:9])}",
         )
     needed = (folder.architecture, folder.weights, folder.exported, folder.result)
@@ -237,15 +237,21 @@ class TrainedRun:
             )
         return replace(dataset, mean=tuple(self.reader.mean), std=tuple(self.reader.std))
 
-    def quantising(self, max_drop: float | None) -> Quantising:
+    def quantising(self, max_drop: float | None, label: str) -> Quantising:
         """What int8 may cost: by default what the run allowed.
+
+        Where it comes to a training for int8, that is on the CPU, whatever the run was trained on: the run may come
+        from another machine, and there the same run gives the same bytes everywhere.
+
+        Args:
+            label: name of the file, for progress.
 
         Raises:
             InputError: the images are not there any more, or are others.
         """
         config = self.config
         allowed = Allowed(config.target.max_drop if max_drop is None else max_drop, config.search.metric)
-        return Quantising(self.dataset, allowed, config.compute.seed, progress=self._events)
+        return Quantising(self.dataset, allowed, config.compute.seed, progress=self._events, label=label)
 
     @cached_property
     def compared_on(self) -> tuple[NDArray[np.uint8], bool]:
@@ -263,7 +269,7 @@ def _made(run: TrainedRun, kind: FileKind, out: Path, max_drop: float | None) ->
     reader, model_format = run.reader, kind.model_format()
     interface = kind.interface(reader.mean, reader.std)
     metadata = with_interface(reader.metadata, interface) | {"hwnas.precision": kind.precision}
-    quantising = run.quantising(max_drop) if kind.precision == "int8" else None
+    quantising = run.quantising(max_drop, kind.name) if kind.precision == "int8" else None
     pixels, real = run.compared_on
     made = written(
         model_format,

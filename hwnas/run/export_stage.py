@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 
 from torch import nn
 
@@ -43,7 +42,7 @@ def baseline_file(run: RunContext, choices: tuple[int, ...], module: nn.Module) 
     content = write(weights)
     if model_format.calibrate is None:
         return content
-    how = replace(_quantising(run), label="int8, random network")
+    how = _quantising(run, "the random network")
     return int8_file(Source(model_format, network, weights, content, write), how)[0]
 
 
@@ -61,13 +60,13 @@ def exported_file(run: RunContext, choices: tuple[int, ...], module: nn.Module) 
         "budget_ms": f"{run.budget_ms:.6g}",
         "predicted_ms": f"{run.model.predict_ms(choices):.6g}",
     }
-    network = run.network(choices)
+    network, path = run.network(choices), run.folder.model(run.model_format.suffix)
     exported = export_model(
-        run.folder.model(run.model_format.suffix),
+        path,
         run.model_format,
         network,
         export_weights(module),
-        _quantising(run),
+        _quantising(run, path.name),
         facts,
         labels=run.folder.labels,
         interface=run.interface,
@@ -80,7 +79,7 @@ def exported_file(run: RunContext, choices: tuple[int, ...], module: nn.Module) 
     return exported
 
 
-def _quantising(run: RunContext) -> Quantising:
+def _quantising(run: RunContext, label: str) -> Quantising:
     target = run.plan.config.target
     allowed = Allowed(target.max_drop, run.plan.config.search.metric, target.max_size_kb * 1024 or math.inf)
-    return Quantising(run.dataset, allowed, run.plan.config.compute.seed, run.device, run.progress)
+    return Quantising(run.dataset, allowed, run.plan.config.compute.seed, run.device, run.progress, label)

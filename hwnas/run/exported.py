@@ -38,9 +38,13 @@ def exported_model(path: Path) -> ExportedModel | None:
     if isinstance(front := result.get("front"), list):
         parts = [part.path for part in map(folder.part, _folders(front)) if part.exported.is_file()]
         first = f": hwnas verify {parts[0]}" if parts else ""
-        raise InputError(f"{path} has a model for each of {len(front)} budgets", hint=f"name the folder of one{first}")
+        raise InputError(
+            f"{path} has a model for each of {len(front)} budgets or devices", hint=f"name the folder of one{first}"
+        )
     own = next((one for one in (folder.config, path.parent / folder.config.name) if one.is_file()), folder.config)
-    return ExportedModel(folder.exported, number(result, "budget_ms"), load_configuration(own).target)
+    config, part = load_configuration(own), path.resolve().name
+    target = config.at(part) if config.target.targets and part in config.parts else config.target
+    return ExportedModel(folder.exported, number(result, "budget_ms"), target)
 
 
 def _folders(front: list[object]) -> list[str]:

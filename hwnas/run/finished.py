@@ -9,13 +9,14 @@ from torch import nn
 
 from hwnas.backends.model_format import format_of
 from hwnas.backends.torch import network_module
-from hwnas.errors import ExportError, InputError
+from hwnas.errors import DeviceError, ExportError, InputError
 from hwnas.files import write_json
 from hwnas.report.page import write_report
 from hwnas.run import run_marker
 from hwnas.run.context import RunContext, SearchContext
 from hwnas.run.export_stage import exported_file, save_weights
 from hwnas.run.measured_check import verdicts_of
+from hwnas.run.measured_runs import Absent
 from hwnas.run.plan import Plan
 from hwnas.run.result import judgement, read_architecture, read_result
 from hwnas.run.run_folder import RunFolder
@@ -40,10 +41,13 @@ def has_verdict(folder: RunFolder) -> bool:
     return bool(read_result(folder.result)["verdict"] != "unstable")
 
 
-def damaged(plan: Plan, folder: RunFolder) -> list[str]:
+def damaged(plan: Plan | None, folder: RunFolder) -> list[str]:
     """The names of files of a finished run that are missing, or not as it left them.
 
     Runs of versions that noted no checksums are checked by reading the files.
+
+    Args:
+        plan: None where the device is left out.
 
     Raises:
         InputError: one of them cannot be made again.
@@ -57,7 +61,7 @@ def damaged(plan: Plan, folder: RunFolder) -> list[str]:
     return found
 
 
-def result_if_whole(plan: Plan, folder: RunFolder) -> dict[str, Any] | None:
+def result_if_whole(plan: Plan | None, folder: RunFolder) -> dict[str, Any] | None:
     """The result of a finished run whose files are as it left them; a missing report is drawn again. Else None.
 
     Raises:
@@ -75,11 +79,12 @@ def result_if_whole(plan: Plan, folder: RunFolder) -> dict[str, Any] | None:
     return read_result(folder.result)
 
 
-def results_again(context: SearchContext) -> list[dict[str, Any]] | None:
+def results_again(context: SearchContext, absent: Absent) -> list[dict[str, Any]] | None:
     """The results of a run that has one for every budget, with what was damaged written again.
 
     What was measured while the device was too busy is measured again, and nothing is searched for that. None where a
-    budget has no result, or is now missed, which only a search can mend.
+    budget has no result, or is now missed, which only a search can mend. Of several devices, one that fails now is left
+    out, and its results stay.
 
     Raises:
         InputError: a file is damaged, and cannot be made again.
@@ -93,14 +98,18 @@ def results_again(context: SearchContext) -> list[dict[str, Any]] | None:
         mend(context, run, choices, chosen, names)
     results: list[dict[str, Any]] = []
     for run in context.runs:
-        result = read_result(run.folder.result) if has_verdict(run.folder) else _measured_again(run)
+        try:
+            result = read_result(run.folder.result) if has_verdict(run.folder) else _measured_again(run)
+        except DeviceError as error:
+            absent.leave_out(run.plan, error)
+            result = read_result(run.folder.result)
         if result is None:
             return None
         results.append(result)
     return results
 
 
-def _unreadable(plan: Plan, folder: RunFolder) -> list[str]:
+def _unreadable(plan: Plan | None, folder: RunFolder) -> list[str]:
     """As `damaged`, for a run without checksums."""
     if run_marker.sealed(folder.path):
         return []
@@ -115,7 +124,8 @@ def _unreadable(plan: Plan, folder: RunFolder) -> list[str]:
     except InputError:
         found.append(folder.weights.name)
     try:
-        format_of(plan.device.runtime, plan.device.precision).check(read_file(model))
+        if plan is not None:
+            format_of(plan.device.runtime, plan.device.precision).check(read_file(model))
     except (ExportError, InputError):
         found.append(model.name)
     return list(dict.fromkeys(found))

@@ -8,7 +8,7 @@ from typing import Any
 
 from hwnas.backends.torch import network_module
 from hwnas.data import Dataset, resized
-from hwnas.display import epochs_text, steps_text
+from hwnas.display import duration, epochs_text, steps_text
 from hwnas.errors import InputError
 from hwnas.image_size import Size
 from hwnas.nas.strategies import strategy
@@ -61,7 +61,7 @@ class Forecast:
     @property
     def table(self) -> str:
         """For people: a line for the whole run, and an aligned one for each stage."""
-        names, times = [one.name for one in self.stages], [short(one.minutes) for one in self.stages]
+        names, times = [one.name for one in self.stages], [one.time for one in self.stages]
         wide, high = (max(map(len, column), default=0) for column in (names, times))
         rows = (
             f"{name:<{wide}}  {time:>{high}}  {one.details}".rstrip()
@@ -70,14 +70,13 @@ class Forecast:
         return "\n".join([self._whole, *rows])
 
     def __str__(self) -> str:
-        return f"{self._whole}: {', '.join(map(str, self.stages))}"
+        return f"the run takes {self._whole}: {', '.join(map(str, self.stages))}"
 
     @property
     def _whole(self) -> str:
-        takes = f"about {short(self.takes_minutes)}"
-        takes = f"of {self.minutes:g} minutes {takes}" if self.minutes else f"{takes} minutes"
+        asked = f" with --minutes {self.minutes:g}" if self.minutes else ""
         memory = f", at most {self.memory_mib:,} MiB of memory" if self.memory_mib else ""
-        return f"{takes}{memory}"
+        return f"about {duration(60.0 * self.takes_minutes)}{asked}{memory}"
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON; every time is in minutes, memory is that of the process."""
@@ -113,11 +112,11 @@ def limited(plan: Plan, dataset: Dataset | None, clock: Clock) -> tuple[Plan, Fo
     if minutes >= found.takes_minutes:
         return plan, found
     advice = (
-        f"--minutes {minutes:g} is taken, as the search would take about {short(found.takes_minutes)} minutes by "
+        f"--minutes {minutes:g} is taken, as the run would take about {duration(60.0 * found.takes_minutes)} by "
         "default: give more --minutes, or --epochs, for a longer one"
     )
     told = Forecast(minutes, guesser.guess(minutes).stages, 0.0, advice)
-    return replace(plan, config=plan.config.changed(train={"minutes": minutes})), told
+    return plan.with_config(plan.config.changed(train={"minutes": minutes})), told
 
 
 def _foreseen(plan: Plan, dataset: Dataset | None, clock: Clock) -> tuple[Guesser, Forecast]:
@@ -140,7 +139,10 @@ def _told(plan: Plan, guesser: Guesser) -> Forecast:
     enough = _enough_minutes(guesser, minutes)
     told = Forecast(minutes, found.stages, enough, _advice(plan, guesser, found, minutes, enough))
     if found.minutes > _PROMISED * minutes:
-        raise InputError(f"no run ends within so few --minutes: {told}", hint=told.advice)
+        fewest = _enough_to_end(guesser, minutes, _LONGEST)
+        raise InputError(
+            f"--minutes {minutes:g} is too few: {told}", hint=f"it ends with --minutes {short(fewest)}; {told.advice}"
+        )
     return told
 
 
@@ -180,12 +182,12 @@ def _shorter(plan: Plan, guesser: Guesser, found: Guess) -> str:
     if found.minutes <= _LONG:
         return ""
     if plan.config.search.evaluator == "from-scratch":  # which no minutes limit
-        return "that is long: fewer --evaluator-epochs and --epochs make it shorter"
+        return "the run is long: fewer --evaluator-epochs and --epochs make it shorter"
     if plan.config.train.epochs:
-        return "that is long: fewer --epochs make it shorter"
+        return "the run is long: fewer --epochs make it shorter"
     minutes = _enough_to_end(guesser, _SHORTER, found.minutes)
     other = guesser.guess(minutes)
-    given = f"that is long: --minutes {short(minutes)} would"
+    given = f"the run is long: --minutes {short(minutes)} would"
     if found.training_epochs is None or other.training_epochs is None:
         return f"{given} shorten the search"
     few = f"{other.training_epochs:.2g}" if other.training_epochs >= 1.0 else steps_text(other.steps)
@@ -203,10 +205,10 @@ def _advice(plan: Plan, guesser: Guesser, found: Guess, minutes: float, enough: 
         cheaper.append("--strategy random")
     if config.train.baseline and config.train.enabled:
         cheaper.append("--no-baseline")
-    if plan.missing:
+    if any(one.missing for one in plan.each):
         cheaper.append("the table measured before, by hwnas profile-device")
-    few = f"{minutes:g} {'minute is' if minutes == 1 else 'minutes are'} too few"
-    advice = f"{few} for a search and a training without hurry: give about --minutes {short(enough)}"
+    few = f"--minutes {minutes:g} is too few for a search and a training without hurry"
+    advice = f"{few}: give about --minutes {short(enough)}"
     advice = f"{advice}, or {', or '.join(cheaper)}"
     if found.heads_alone:
         return f"{advice}; as it is, no final training is started, and networks get heads of their own alone"

@@ -24,6 +24,7 @@ from hwnas.progress import Progress
 SHARE = 0.4
 _ROUNDS = 5
 _NETWORK_S = 0.3  # to write a network and to time it, on a machine that does nothing else
+_STEEPEST = 1.25  # times the latency of a smaller input, by its work, that is no sign of a disturbance
 _MARGIN = 1.1  # between the fastest network as measured here and the tightest of several budgets
 
 Ranges = Sequence[tuple[float, float]]
@@ -50,57 +51,102 @@ class ChosenInstance:
         return Size(*self.space.input_shape[1:])
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A device with its budgets in milliseconds, the tightest first."""
+
+    device: Device
+    budgets_ms: Sequence[float]
+
+
 def fit(
-    budgets_ms: Sequence[float],
+    asked: Sequence[Asked],
     sizes: Sequence[tuple[float, int]],
     instance: Callable[[float, int, Size], SearchSpace],
     resolutions: Sequence[Size],
-    device: Device,
     *,
+    several: bool,
     progress: Progress,
+    known: Mapping[str, tuple[float, float]] | None = None,
 ) -> ChosenInstance:
     """The largest instance of whose latency range 40 % lie within the budget.
 
     Larger ones would leave little but their smallest networks; in smaller ones the budget would hardly be felt. A
-    smaller resolution is taken only where no size at a larger one leaves so much room. Of several budgets the loosest
-    must leave so much room, and the tightest must be no faster than the fastest network.
+    smaller resolution is taken only where no size at a larger one leaves so much room. Of several budgets, on one
+    device or on several, one must leave so much room, and none may be faster than the fastest network on its device.
 
     Args:
-        budgets_ms: from the tightest to the loosest.
         sizes: (width, depth) from small to large.
         instance: from width, depth and resolution.
         resolutions: from large to small.
+        several: whether there are several budgets, those included that are not in milliseconds.
+        known: latency ranges of instances by name, in place of measuring.
 
     Raises:
         InfeasibleBudgetError: no network of any instance is that fast.
-        DeviceError: the device cannot measure.
+        DeviceError: a device cannot measure.
     """
-    tightest_ms, loosest_ms = budgets_ms[0], budgets_ms[-1]
     tight: ChosenInstance | None = None
-    smallest_ms = float("inf")
+    smallest_ms = [float("inf")] * len(asked)
     for resolution in resolutions:
         spaces = [instance(width, depth, resolution) for width, depth in sizes]
-        progress.say(announcement(spaces, budgets_ms, device))
-        ranges = measured_ranges(spaces, device, progress=progress)
-        smallest_ms = min(smallest_ms, *(low for low, _ in ranges))
-        if len(budgets_ms) > 1:
-            ranges = list(takewhile(lambda span: _MARGIN * span[0] <= tightest_ms, ranges))
-        chosen, reason = choose(loosest_ms, ranges) if ranges else (None, "")
+        ranges: list[Ranges] = []
+        for one in asked:
+            if known is not None:
+                ranges.append([known[space.name] for space in spaces])
+                continue
+            progress.say(announcement(spaces, one.budgets_ms, one.device))
+            ranges.append(measured_ranges(spaces, one.device, progress=progress))
+        smallest_ms = [min(floor, *(low for low, _ in spans)) for floor, spans in zip(smallest_ms, ranges, strict=True)]
+        chosen = _loosest(asked, ranges, several=several)
         if chosen is None:
             continue
-        low, high = ranges[chosen]
-        found = ChosenInstance(spaces[chosen], *sizes[chosen], f"{low:.3g} to {high:.3g} ms on {device.id}: {reason}")
-        if has_room(loosest_ms, ranges[chosen]):
+        index, roomy, reason = chosen
+        found = ChosenInstance(spaces[index], *sizes[index], reason)
+        if roomy:
             return found
         tight = tight or found
     if tight is not None:
         return tight
+    floors = zip(asked, smallest_ms, strict=True)
+    worst, floor = min(floors, key=lambda pair: pair[0].budgets_ms[0] / pair[1])
+    least = f"{floor * 1.1:.2g} ms there" if len(asked) > 1 else f"--budget-ms {floor * 1.1:.2g}"
     raise InfeasibleBudgetError(
-        f"no network of the smallest space, {spaces[0].name}, runs within {tightest_ms:g} ms on {device.id}: its "
-        f"smallest one was just measured at {smallest_ms:.3g} ms",
-        smallest_ms=smallest_ms,
-        hint=f"ask for at least --budget-ms {smallest_ms * 1.1:.2g}, or use a smaller --resolution",
+        f"no network of the smallest space, {spaces[0].name}, runs within {worst.budgets_ms[0]:g} ms on "
+        f"{worst.device.id}: its smallest one was just measured at {floor:.3g} ms",
+        smallest_ms=floor,
+        hint=f"ask for at least {least}, or use a smaller --resolution",
     )
+
+
+def _loosest(asked: Sequence[Asked], ranges: Sequence[Ranges], *, several: bool) -> tuple[int, bool, str] | None:
+    """What the loosest budget of any device calls for, among the instances that keep the tightest of every one.
+
+    Returns:
+        The index of the instance, whether it leaves room, and why it was taken; None where there is no such instance.
+    """
+    kept = len(ranges[0])
+    for one, spans in zip(asked, ranges, strict=True) if several else ():
+        kept = min(kept, _fast_enough(one.budgets_ms[0], spans))
+    best: tuple[int, bool, str] | None = None
+    for one, spans in zip(asked, ranges, strict=True) if kept else ():
+        loosest_ms = one.budgets_ms[-1]
+        chosen, reason = choose(loosest_ms, spans[:kept])
+        if chosen is None:
+            continue
+        low, high = spans[chosen]
+        found = (
+            chosen,
+            has_room(loosest_ms, spans[chosen]),
+            f"{low:.3g} to {high:.3g} ms on {one.device.id}: {reason}",
+        )
+        best = found if best is None else max(best, found, key=lambda one: (one[1], one[0]))
+    return best
+
+
+def _fast_enough(tightest_ms: float, spans: Ranges) -> int:
+    """How many of the instances, from the smallest on, have networks that are as fast."""
+    return len(list(takewhile(lambda span: _MARGIN * span[0] <= tightest_ms, spans)))
 
 
 def announcement(spaces: Sequence[SearchSpace], budgets_ms: Sequence[float], device: Device) -> str:
@@ -150,6 +196,24 @@ def measured_ranges(instances: Sequence[SearchSpace], device: Device, *, progres
     which = f"which of {len(instances)} sizes fits" if len(instances) > 1 else f"the ends of {instances[0].name}"
     floors_ms = floor_ms(networks, device, progress=progress, label=f"measuring {which},")
     return [(floors_ms[f"smallest {space.name}"], floors_ms[f"largest {space.name}"]) for space in instances]
+
+
+def undisturbed_ranges(instances: Sequence[SearchSpace], device: Device, *, progress: Progress) -> Ranges:
+    """The same of instances from a large input to a small one, where a busy machine would make the large ones slow.
+
+    A call that takes longer than the time between two turns of other programs is never undisturbed, and short ones are.
+    So no network counts as slower than a smaller input says by the work of both, and a quarter more.
+    """
+    ranges = measured_ranges(instances, device, progress=progress)
+    ends: list[list[float]] = []
+    for place, pick in enumerate(_ENDS.values()):
+        works = [sum(work(spec) for _, spec in extreme(space, pick).ops) for space in instances]
+        found: list[float] = []
+        for one, (measured, units) in enumerate(zip((span[place] for span in ranges), works, strict=True)):
+            smaller = zip((span[place] for span in ranges[one + 1 :]), works[one + 1 :], strict=True)
+            found.append(min([measured, *(_STEEPEST * other * units / theirs for other, theirs in smaller)]))
+        ends.append(found)
+    return list(zip(*ends, strict=True))
 
 
 def floor_ms(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,11 +10,12 @@ import torch
 
 from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import parse_constants, space_instance, space_rungs
-from hwnas.config import Configuration
+from hwnas.config import Budget, Configuration
 from hwnas.data import Dataset
 from hwnas.devices.device import Device
 from hwnas.errors import InfeasibleLimitError
 from hwnas.image_size import SMALLEST_SIDE, Size
+from hwnas.latency.held_instance import held_instance
 from hwnas.latency.table import LatencyTable
 from hwnas.metric_names import class_balanced
 from hwnas.nas.strategies import Strategy
@@ -24,7 +25,7 @@ from hwnas.run.affordable import Training, affordable
 from hwnas.run.constrained_space import ConstrainedSpace
 from hwnas.run.images import images_of
 from hwnas.run.input_size import LADDER, Judges, best_size, few_images
-from hwnas.run.instance import ChosenInstance, fit, measured_ranges
+from hwnas.run.instance import Asked, ChosenInstance, fit, measured_ranges, undisturbed_ranges
 from hwnas.train import training_session
 
 _SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224
@@ -35,7 +36,7 @@ _COUNTED = 8  # images that mean and deviation are taken from, where a parent ha
 
 def chosen_instance(
     config: Configuration,
-    device: Device,
+    devices: Sequence[tuple[Device, Sequence[Budget]]],
     images: tuple[int, Size, int],
     constrain: Callable[[SearchSpace], ConstrainedSpace],
     progress: Progress,
@@ -48,9 +49,11 @@ def chosen_instance(
 ) -> ChosenInstance:
     """The instance that the configuration names, or that data, budget, constraints and minutes choose.
 
-    From a parent, one budget chooses among input sizes by what networks of it are worth there (`best_size`).
+    From a parent, one budget chooses among input sizes by what networks of it are worth there (`best_size`). Where its
+    blocks are replaced, the minutes count there, and forbid no size before.
 
     Args:
+        devices: each with its budgets; those in milliseconds choose.
         images: their channels, native size and number of classes.
         strategy, train_images, accelerator: what the minutes are spent on, on how many images, and where.
         dataset: takes the place of what the configuration names.
@@ -64,7 +67,8 @@ def chosen_instance(
         )
 
     rungs = space_rungs(config.space.name)
-    if config.budgets[0].relative or config.space.width or not rungs or not device.reachable:
+    asked = [Asked(device, [one.value for one in budgets]) for device, budgets in devices if not budgets[0].relative]
+    if not asked or config.space.width or not rungs or not all(device.reachable for device, _ in devices):
         width = config.space.width or (rungs[0][0] if len(rungs) == 1 else default_width(native))
         reason = "as asked for" if config.space.width else "the default for images of this size"
         return ChosenInstance(instance(width, config.space.depth, resolution), width, config.space.depth, reason)
@@ -75,9 +79,16 @@ def chosen_instance(
         resolutions += [resolution.scaled(side / resolution.short) for side in sides]
     sizes = list(dict.fromkeys((width, config.space.depth or depth) for width, depth in rungs))
     sizes = _feasible_sizes(sizes, lambda width, depth: constrain(instance(width, depth, resolutions[-1])))
-    values_ms = [budget.value for budget in config.budgets]
-    found = fit(values_ms, sizes, instance, resolutions, device, progress=progress)
-    if config.train.minutes:
+    several = len(config.budgets) > 1
+    device, values_ms = asked[0].device, asked[0].budgets_ms
+    compared, known = parent is not None and not several, None
+    if compared and len(resolutions) > 1:
+        spaces = [instance(*sizes[0], one) for one in resolutions]
+        progress.say(f"measuring the ends of {config.space.name} at {len(spaces)} input sizes on {device.id}")
+        spans = undisturbed_ranges(spaces, device, progress=progress)
+        known = {space.name: span for space, span in zip(spaces, spans, strict=True)}
+    found = fit(asked, sizes, instance, resolutions, several=several, progress=progress, known=known)
+    if config.train.minutes and not (compared and strategy.replaces):
         progress.say("timing a few steps of training, to tell what the minutes are enough for")
         training = Training(config, strategy, train_images, accelerator)
         chosen, why = affordable(found, sizes, resolutions, instance, training)
@@ -85,12 +96,13 @@ def chosen_instance(
             ((low, high),) = measured_ranges([chosen.space], device, progress=progress)
             reason = f"{low:.3g} to {high:.3g} ms on {device.id}: {values_ms[-1]:g} ms {why}"
             found = replace(chosen, reason=reason)
-    if parent is None or len(values_ms) > 1:
+    if parent is None or known is None:
         return found
-    smaller = [instance(found.width, found.depth, one) for one in resolutions if one.pixels < found.size.pixels]
-    judges = partial(_judges, config, parent, dataset, found.size, accelerator)
+    smaller = [instance(found.width, found.depth, one) for one in resolutions if one.pixels <= found.size.pixels]
+    judged = [(space, known[space.name]) for space in smaller]
+    judges = partial(_judges, config, parent, dataset, found.size, accelerator, train_images)
     with training_session(config.compute.seed, config.compute.threads):
-        return best_size(found, smaller, values_ms[0], judges, constrain, device, progress)
+        return best_size(found, judged, values_ms[0], judges, constrain, device, progress)
 
 
 def smaller_sides(short: int, least: int = _SMALL_IMAGES, *, from_parent: bool) -> list[int]:
@@ -99,24 +111,26 @@ def smaller_sides(short: int, least: int = _SMALL_IMAGES, *, from_parent: bool) 
 
 
 def _judges(
-    config: Configuration, parent: ParentWeights, dataset: Dataset | None, size: Size, device: torch.device
+    config: Configuration,
+    parent: ParentWeights,
+    dataset: Dataset | None,
+    size: Size,
+    device: torch.device,
+    train_images: Callable[[], int],
 ) -> Judges:
     """By what input sizes are compared; images are read at `size`, where they come from files."""
     own = images_of(config, size, counted=_COUNTED) if dataset is None else dataset
-    few = few_images(parent.parent.prepared(own), config.train.minutes)
-    return Judges(parent, few, class_balanced(config.search.metric), device)
+    few, minutes = few_images(parent.parent.prepared(own), config.train.minutes), config.train.minutes
+    return Judges(parent, few, class_balanced(config.search.metric), device, minutes, train_images())
 
 
 def of_table(config: Configuration, table: LatencyTable, channels: int, classes: int) -> Configuration:
     """The configuration with the instance that an imported table is of, where it names no other one."""
-    images = f"-i{channels}-o{classes}"
-    if config.space.width or config.space.depth or config.space.resolution:
+    signature = held_instance(table, config.space.name, channels, classes)
+    if signature is None or config.space.width or config.space.depth or config.space.resolution:
         return config
-    for signature in sorted(table.calibrations):
-        if signature.startswith(f"{config.space.name}@") and signature.endswith(images):
-            _, width, depth, resolution = parse_constants(signature.removesuffix(images))
-            return config.changed(space={"width": width, "depth": depth, "resolution": resolution.plain})
-    return config
+    _, width, depth, resolution = parse_constants(signature.rsplit("-", 2)[0])
+    return config.changed(space={"width": width, "depth": depth, "resolution": resolution.plain})
 
 
 def _feasible_sizes(

@@ -8,7 +8,7 @@ from typing import Any
 
 from hwnas.arch.costs import macs
 from hwnas.devices.measure import ROUND_MS
-from hwnas.display import counted
+from hwnas.display import counted, duration, slower
 from hwnas.errors import InfeasibleBudgetError, MissingRowsError
 from hwnas.files import write_json
 from hwnas.latency.build import complete, drifted
@@ -114,9 +114,12 @@ def check_budget(plan: Plan, model: LatencyModel) -> None:
             model.raw_budget_ms(target_ms)
             plan.constrained.check(model.restricted(plan.constrained.kept), target_ms)
         except InfeasibleBudgetError as error:
-            if len(plan.budgets) == 1:
+            if len(plan.config.budgets) == 1:
                 raise
-            message = f"of the budgets {plan.config.target.budget}, {budget} cannot be met: {error}"
+            asked = f"budgets {plan.config.target.budget}, {budget}"
+            if plan.several:
+                asked = f"targets {' '.join(map(str, plan.config.targets))}, {plan.target.place}:{budget.text}"
+            message = f"of the {asked} cannot be met: {error}"
             hint = f"leave it out, or {error.hint.replace('--budget-ms ', '')}"
             raise InfeasibleBudgetError(message, smallest_ms=error.smallest_ms, hint=hint) from error
 
@@ -133,7 +136,7 @@ def _measured_model(plan: Plan, progress: Progress, left_s: float) -> tuple[Late
             again = lacking(plan.table, plan.whole)
         if again:
             progress.say(
-                f"the reference model runs {changed:+.0%} against when the table was measured: measuring "
+                f"the reference model runs {slower(changed)} than when the table was measured: measuring "
                 f"{len(again.rows)} of {len(plan.whole.ops)} rows and whole networks again"
             )
         missing = MissingRows((*missing.rows, *again.rows), missing.calibration or again.calibration)
@@ -161,7 +164,10 @@ def _complete(plan: Plan, left_s: float, progress: Progress) -> None:
             minutes = max(left_s / 2, _completing_s(plan)) / 60
             complete(table, whole, device, folder, missing, progress=progress, max_minutes=minutes)
         except MissingRowsError:
-            progress.say("measuring takes longer than planned, and without it there is no table: it goes on")
+            progress.say(
+                f"measuring takes longer than the {duration(60 * minutes)} that the run had for it, and without it "
+                "there is no table: it goes on, and less is left of the minutes"
+            )
         else:
             return
     complete(table, whole, device, folder, missing, progress=progress)

@@ -14,6 +14,7 @@ from hwnas.exporting.model_file import Exported
 from hwnas.files import write_bytes
 from hwnas.latency.measured_models import write_reference_model
 from hwnas.nas.engine import SearchOutcome
+from hwnas.run.clock import verdict_s
 from hwnas.run.context import RunContext
 from hwnas.run.export_stage import baseline_file
 from hwnas.run.latency_stage import reference_us
@@ -40,17 +41,18 @@ def checked(run: RunContext, found: SearchOutcome) -> tuple[int, ...]:
         model = run.folder.state / f"candidate{run.model_format.suffix}"
         write_bytes(model, run.model_format.random_model(network, run.interface))
         reference = write_reference_model(run.folder.state, run.plan.device)
-        verdict = measure_verdict(
-            run.plan.device,
-            {"model": model},
-            reference,
-            budget_ms=run.budget_ms,
-            statistic=Statistic(run.plan.config.target.latency),
-            reference_us=reference_us(run.plan),
-            processes=_CHECK_PROCESSES,
-            label="measuring the chosen network, before training,",
-            progress=run.progress,
-        )["model"]
+        with run.clock.watching(verdict_s(1, run.budget_ms)):
+            verdict = measure_verdict(
+                run.plan.device,
+                {"model": model},
+                reference,
+                budget_ms=run.budget_ms,
+                statistic=Statistic(run.plan.config.target.latency),
+                reference_us=reference_us(run.plan),
+                processes=_CHECK_PROCESSES,
+                label="measuring the chosen network, before training,",
+                progress=run.progress,
+            )["model"]
         run.progress.record({"event": "check", "choices": choices, "verdict": asdict(verdict)})
         swapped = faster(run, found, choices, verdict)
         if swapped is None:

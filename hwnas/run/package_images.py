@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hwnas.backends.torch import load_weights, network_module
 from hwnas.data import Dataset, Images, ReadOptions, load_dataset
 from hwnas.data.reading import FITS
+from hwnas.display import counted
 from hwnas.errors import InputError
 from hwnas.events import Events
 from hwnas.exporting.file_images import input_values
@@ -125,8 +126,8 @@ class PackageImages:
         found = load_dataset(source, resolution=package.size, seed=seed, options=options, tell=self._events.say)
         if found.classes != package.labels or found.channels != len(package.pixels):
             raise InputError(
-                f"{source} has {len(found.classes)} classes of images of {found.channels} channels, and "
-                f"{package.folder} others",
+                f"{source} has {counted(len(found.classes), 'class', 'classes')} of images of "
+                f"{counted(found.channels, 'channel')}, and {package.folder} others",
                 hint="name the images that the model was trained for",
             )
         return found

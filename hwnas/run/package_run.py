@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from hwnas import __version__
+from hwnas.data import Dataset
+from hwnas.errors import InputError
 from hwnas.events import Events
 from hwnas.exporting import manifest
-from hwnas.exporting.file_images import file_metrics
+from hwnas.exporting.file_images import file_outcome
 from hwnas.exporting.file_kind import FileKind
 from hwnas.exporting.golden import ScoredFile, choose_golden, golden_files
-from hwnas.exporting.manifest import Tested
+from hwnas.exporting.manifest import SearchedFor, Tested
 from hwnas.exporting.package_readme import NAME as README
 from hwnas.exporting.package_readme import RunFacts, package_readme
 from hwnas.exporting.snippets import FOLDER as SNIPPETS
 from hwnas.exporting.snippets import snippets
-from hwnas.files import replacing_folder, sha256_of, user_path, write_bytes, write_json, write_text
+from hwnas.files import sha256_of, user_path, write_bytes, write_json, write_text
 from hwnas.report.run_files import number, read_result
 from hwnas.run.export_run import ExportedFile, TrainedRun, check_finished, check_place, made_files, write_made
 from hwnas.run.run_folder import RunFolder
+from hwnas.whole_folder import replacing_folder, settle
 
 
 def package_run(
@@ -45,17 +48,17 @@ def package_run(
     """
     check_finished(folder)
     check_place(out, folder.package.name)
+    for back in settle(out.parent, out.name):
+        events.say(f"{back} was put back: an export that was killed had moved it aside")
     manifest.check_replaceable(out, force=force)
     run = TrainedRun(folder, events)
     dataset = run.dataset
-    made = made_files(run, kinds, out, max_drop, events)
+    made, searched = made_files(run, kinds, out, max_drop, events), _searched(run)
+    if searched is not None and searched.file not in [one.path.name for _, one in made]:
+        form = f"--format {Path(searched.file).suffix[1:]} --precision {read_result(folder)['precision']}"
+        events.say(f"the package has no {searched.file}, which the budget of the run was measured on: {form} packs it")
     scored = {one.path.name: _scored(content, one) for content, one in made}
-    tested = {}
-    with events.track("classifying the test images", len(made)) as advance:
-        for content, one in made:
-            found = file_metrics(one.kind.model_format(), content, dataset, dataset.test)
-            tested[one.path.name] = Tested(found.n, found.accuracy)
-            advance()
+    tested = {one.path.name: _tested(content, one, dataset, events) for content, one in made}
     golden = golden_files(choose_golden(scored, dataset.test), scored, dataset.classes)
     image = next(iter(golden))
     with replacing_folder(out) as part:
@@ -74,9 +77,17 @@ def package_run(
             budget_ms=facts.budget_ms,
             split_seed=run.config.compute.seed,
             tested=tested,
+            searched=searched,
         )
         write_json(part / manifest.NAME, whole)
     return [one for _, one in made]
+
+
+def _tested(content: bytes, one: ExportedFile, dataset: Dataset, events: Events) -> Tested:
+    """What a file makes of the test images."""
+    with events.track(f"classifying the test images by {one.path.name}", len(dataset.test)) as advance:
+        found = file_outcome(one.kind.model_format(), content, dataset, dataset.test, advance).metrics
+    return Tested(found.n, found.accuracy)
 
 
 def _scored(content: bytes, one: ExportedFile) -> ScoredFile:
@@ -105,3 +116,13 @@ def _facts(folder: RunFolder, source: str) -> RunFacts:
         device=str(result.get("device", "")),
         condition=str(result.get("condition", "")),
     )
+
+
+def _searched(run: TrainedRun) -> SearchedFor | None:
+    """What the budget of a run was about; None where its `result.json` does not say."""
+    result = read_result(run.folder)
+    model, precision, device = (str(result.get(name, "")) for name in ("model", "precision", "device"))
+    try:
+        return SearchedFor(FileKind(Path(model).suffix[1:], precision).name, device, run.config.target.latency)
+    except InputError:
+        return None

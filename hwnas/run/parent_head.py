@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hwnas.arch.network import Network
 from hwnas.data import Images
 from hwnas.metric_names import NAMES, class_balanced
-from hwnas.metrics import Tally
+from hwnas.metrics import Tally, as_good
 from hwnas.nas.select import scored_images
 from hwnas.parents import ParentWeights, inherit
 from hwnas.parents.frozen import features, head, head_images, trunk, with_head
+from hwnas.parents.judged_head import head_losses
 from hwnas.run.context import RunContext
 from hwnas.run.head_accuracy import note_head
 from hwnas.train import Recipe
@@ -72,9 +75,10 @@ def teacher_of(run: RunContext, recipe: Recipe) -> nn.Module | None:
 def fit_own_head(
     run: RunContext, choices: tuple[int, ...], module: nn.Module, *, most: int, compared: int, label: str
 ) -> None:
-    """Give a network with the parent's head one that is fitted on its own features, if that validates better; kept.
+    """Give a network with the parent's head one that is fitted on its own features, unless that is worse; kept.
 
-    Nothing is done for the parent itself, where its head has seen as many images.
+    It is worse where the validation images prove it: by more than the standard error of the mean difference in loss,
+    image by image (docs/decisions/0076). Nothing is done for the parent itself, where its head has seen as many images.
 
     Args:
         module: the network of `choices`, whose norms have the statistics that fit its weights; changed in place.
@@ -98,15 +102,18 @@ def fit_own_head(
         was = {name: value.detach().cpu() for name, value in linear.named_parameters()}
         val = scored_images(run.dataset, compared)
         found = features(body, val, run.dataset, device=run.device, label=f"{label}: compare heads")
-        before, after = (_score(run, found, val, one) for one in (was, own))
+        (before, was_losses), (after, own_losses) = (_judged(run, found, val, one) for one in (was, own))
+        takes_own = as_good(own_losses, was_losses)
         told = {"event": "own head", "stage": label, "metric": run.plan.config.search.metric, "images": len(images)}
+        told |= {"parent_loss": float(was_losses.mean()), "own_loss": float(own_losses.mean()), "taken": takes_own}
         run.progress.record(told | {"parent": before, "own": after})
         name = NAMES[run.plan.config.search.metric]
         run.progress.say(
             f"{label}: {name} on {len(val)} validation images, before any training, is {before:.3f} with the head of "
             f"the parent, and {after:.3f} with one of its own, fitted on {len(images)} train images"
+            + ("" if takes_own else "; its loss is larger, and that of the parent stays")
         )
-        _keep(kept, own if after >= before else was, len(images))
+        _keep(kept, own if takes_own else was, len(images))
     with torch.no_grad():
         for name, value in store.load(kept, hint=_HINT)[0].items():
             linear.get_parameter(name).copy_(value)
@@ -136,8 +143,12 @@ def _fitted(run: RunContext, body: nn.Module, images: Images, label: str) -> dic
     return head(found, torch.from_numpy(images.labels), run.dataset, balanced=balanced)
 
 
-def _score(run: RunContext, found: Tensor, images: Images, classifier: dict[str, Tensor]) -> float:
-    """What the run's metric makes of a head on features (N, D)."""
-    tally = Tally(len(run.dataset.classes))
-    tally.add((found @ classifier["weight"].T + classifier["bias"]).numpy(), images.labels)
-    return tally.metrics().value(run.plan.config.search.metric)
+def _judged(
+    run: RunContext, found: Tensor, images: Images, classifier: dict[str, Tensor]
+) -> tuple[float, NDArray[np.float64]]:
+    """What the run's metric makes of a head on features (N, D), and its losses (N,)."""
+    tally, metric = Tally(len(run.dataset.classes)), run.plan.config.search.metric
+    logits = found @ classifier["weight"].T + classifier["bias"]
+    tally.add(logits.numpy(), images.labels)
+    labels = torch.from_numpy(images.labels)
+    return tally.metrics().value(metric), head_losses(logits, labels, run.dataset, balanced=class_balanced(metric))

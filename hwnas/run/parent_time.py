@@ -49,7 +49,7 @@ def _path(context: SearchContext) -> Path:
 
 def _adaptation(context: SearchContext, parent: ParentWeights, blocks: Callable[[], ParentBlocks]) -> Adaptation:
     run = context.first
-    cut = parent_cut(run.plan, run.model, [one.budget_ms for one in context.runs])
+    cut = max(parent_cut(one.plan, one.model, [one.budget_ms]) for one in context.runs)
     usual = usual_adaptation(run.dataset, cut)
     usual = replace(usual, batch_size=distillation_batch(run.plan, usual.batch_size))
     if not run.plan.config.train.minutes:

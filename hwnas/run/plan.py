@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from hwnas.arch.space import SearchSpace
-from hwnas.config import Budget, Configuration
+from hwnas.config import Budget, Configuration, DeviceTarget
 from hwnas.data import Dataset, Normalisation, Survey
 from hwnas.devices.device import Condition, Device
-from hwnas.devices.link import condition_of
-from hwnas.latency.find import device_or_imported, find_folder, say_if_here, table_folder
-from hwnas.latency.missing_rows import MissingRows, lacking, open_table, table_for
+from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.model import LatencyModel
-from hwnas.latency.table import LatencyTable, missing_rows_error
+from hwnas.latency.table import LatencyTable
 from hwnas.nas.start import Start
 from hwnas.nas.strategies import Strategy, strategy
 from hwnas.parents import ParentWeights
@@ -28,7 +26,8 @@ from hwnas.run.constrained_space import ConstrainedSpace, constrained_space
 from hwnas.run.images import ImageFacts, data_texts, image_facts, train_images
 from hwnas.run.init import Given, check_start, initialised, normalisation_of, start_of
 from hwnas.run.instance_choice import chosen_instance, of_table
-from hwnas.run.plan_checks import check_latency, check_strategy
+from hwnas.run.plan_checks import check_strategy
+from hwnas.run.plan_devices import Devices, LeftOut, devices_of, reached
 from hwnas.train import resolve
 
 _SILENT = Silent()
@@ -36,7 +35,10 @@ _SILENT = Silent()
 
 @dataclass(frozen=True)
 class Plan:
-    """What a configuration means on this machine.
+    """What a configuration means on this machine, for one device.
+
+    A run with several devices has a plan for each. They share all but what is of the device: its target, condition and
+    table, and the limit on its files.
 
     Attributes:
         config: with the width, depth and resolution that follow the data and the budget filled in.
@@ -54,6 +56,9 @@ class Plan:
         automatic: what `--init auto` came to; None where something else was asked for.
         sizes: what was found at each input size, ready for JSON, where sizes were compared by quality.
         normalisation: of the images that the start was trained on, where it descends from a parent, and is none.
+        index: which of the targets of the configuration it is for.
+        others: the plans for the further devices of the run; those have none.
+        left_out: the devices of the run that are done without.
     """
 
     config: Configuration
@@ -75,11 +80,34 @@ class Plan:
     automatic: Automatic | None = None
     sizes: tuple[Mapping[str, Any], ...] = ()
     normalisation: Normalisation | None = None
+    index: int = 0
+    others: tuple[Plan, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def each(self) -> tuple[Plan, ...]:
+        """The plans for all devices of the run that are not left out."""
+        return (self, *self.others)
+
+    @property
+    def target(self) -> DeviceTarget:
+        """The device and its budgets as they were asked for."""
+        return self.config.targets[self.index]
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
-        """The tightest first."""
-        return self.config.budgets
+        """Those on this device, the tightest first."""
+        return self.target.budgets
+
+    @property
+    def all_budgets(self) -> tuple[tuple[Plan, Budget], ...]:
+        """The budgets on all devices of the run that are not left out, each with the plan for its device."""
+        return tuple((one, budget) for one in self.each for budget in one.budgets)
+
+    @property
+    def several(self) -> bool:
+        """Whether the run is for several devices, those that are left out included."""
+        return len(self.config.targets) > 1
 
     @property
     def space(self) -> SearchSpace:
@@ -96,6 +124,14 @@ class Plan:
         """Whether the table holds all that the search takes from it."""
         return not self.missing and not (self.cold and self.whole.signature not in self.table.cold)
 
+    @property
+    def start_text(self) -> str:
+        """What the search starts from, and why, for people."""
+        why = str(self.automatic or "")
+        if self.reused is not None:
+            return f"{self.config.search.init}: {self.reused}{why and f'; {why}'}"
+        return f"random weights{why and f': {why}'}"
+
     def prepared(self, dataset: Dataset) -> Dataset:
         """The images with the mean and the deviation that a parent or what is left of it expects, or with their own.
 
@@ -105,6 +141,11 @@ class Plan:
         if self.parent is not None:
             return self.parent.parent.prepared(dataset)
         return dataset if self.normalisation is None else self.normalisation.given(dataset)
+
+    def with_config(self, config: Configuration) -> Self:
+        """The same plan, and those of the other devices, with what does not change a plan changed."""
+        others = tuple(replace(one, config=config) for one in self.others)
+        return replace(self, config=config, others=others)
 
     def targets_ms(self, model: LatencyModel) -> tuple[float, ...]:
         """The budgets less the table's margin; shares are of the range of the whole space, not of what is left."""
@@ -138,10 +179,12 @@ def make_plan(
     """
     if dataset is not None:
         config = config.changed(data={"source": dataset.name})
-    device = device_or_imported(config.target.device, tables).with_runtime(
-        config.target.runtime, config.target.precision
-    )
-    check_latency(config, device)
+    asked = devices_of(config, tables)
+
+    @functools.cache
+    def devices() -> Devices:
+        """None is asked twice."""
+        return reached(asked, tables, progress)
 
     @functools.cache
     def images(resolution: int | str) -> ImageFacts:
@@ -150,7 +193,7 @@ def make_plan(
 
     def make(settled: Configuration, automatic: Automatic | None) -> Plan:
         return _planned(
-            settled, automatic, tables, device, images, dataset=dataset, any_table=any_table, progress=progress
+            settled, automatic, tables, devices, images, dataset=dataset, any_table=any_table, progress=progress
         )
 
     return with_start(config, lambda: images(config.space.resolution), make)
@@ -160,7 +203,7 @@ def _planned(
     config: Configuration,
     automatic: Automatic | None,
     tables: Path | None,
-    device: Device,
+    devices: Callable[[], Devices],
     images: Callable[[int | str], ImageFacts],
     *,
     dataset: Dataset | None,
@@ -174,25 +217,26 @@ def _planned(
     config, init = initialised(config)
     accelerator = resolve(config.compute.accelerator)
     seen = images(config.space.resolution)
-    if device.reachable and device.transport != "local":
-        progress.say(f"asking {device.id}, over {device.transport}, for its CPU and its version of {device.runtime}")
-    condition = condition_of(device)
-    texts = (*data_texts(config, seen.survey), device.id, condition.folder.as_posix())
+    found, texts = devices(), data_texts(config, seen.survey)
 
-    def constrain(space: SearchSpace) -> ConstrainedSpace:
-        return constrained_space(config, space, seen.classes, texts, device.runtime, device.precision)
+    def constrain(space: SearchSpace) -> tuple[ConstrainedSpace, ...]:
+        """For each device; only their files differ."""
+        return tuple(
+            constrained_space(
+                config, space, seen.classes, (*texts, *one.texts), one.device.runtime, one.device.precision
+            )
+            for one in found.found
+        )
 
     channels, classes = seen.channels, len(seen.classes)
-    folder = table_folder(condition, tables)
-    place = find_folder(condition, tables)
-    table = open_table(device, place or folder)
-    config = config if device.reachable else of_table(config, table, channels, classes)
+    for one in found.found:
+        config = config if one.device.reachable else of_table(config, one.table, channels, classes)
     parent = init if isinstance(init, ParentWeights) else None
-    found = chosen_instance(
+    chosen_size = chosen_instance(
         config,
-        device,
+        [(one.device, config.targets[one.index].budgets) for one in found.found],
         (channels, seen.size, classes),
-        constrain,
+        lambda space: constrain(space)[0],
         progress,
         strategy=chosen,
         train_images=lambda: train_images(config, seen.survey, dataset),
@@ -200,38 +244,38 @@ def _planned(
         parent=parent,
         dataset=dataset,
     )
-    resolved = config.changed(space={"width": found.width, "depth": found.depth, "resolution": found.size.plain})
-    if device.reachable:
-        table, place = table_for(device, found.space, tables)
-    say_if_here(place, tables, progress)
-    missing = lacking(table, found.space)
-    if missing and not device.reachable:
-        raise missing_rows_error(table, missing.rows)
-    left = constrain(found.space)
+    whole = chosen_size.space
+    resolved = config.changed(
+        space={"width": chosen_size.width, "depth": chosen_size.depth, "resolution": chosen_size.size.plain}
+    )
+    rows = [one.rows(whole, tables, progress) for one in found.found]
+    left = constrain(whole)
     start, reused = None, None
     if init is not None:
-        start, reused = start_of(config, left.space, init, chosen)
-        progress.say(f"starting from {config.search.init}: {reused}{f'; {automatic}' if automatic else ''}")
-    elif automatic is not None and automatic.reason:
-        progress.say(f"starting from random weights: {automatic}")
-    return Plan(
-        config=resolved,
-        reason=found.reason,
-        strategy=chosen,
-        whole=found.space,
-        constrained=left,
-        device=device,
-        condition=condition,
-        table=table,
-        folder=folder,
-        missing=missing,
-        accelerator=accelerator,
-        any_table=any_table,
-        survey=seen.survey,
-        start=start,
-        reused=reused,
-        parent=parent,
-        automatic=automatic,
-        sizes=found.sizes,
-        normalisation=normalisation_of(config, init),
+        start, reused = start_of(config, left[0].space, init, chosen)
+    first, *others = (
+        Plan(
+            config=resolved,
+            reason=chosen_size.reason,
+            strategy=chosen,
+            whole=whole,
+            constrained=within,
+            device=one.device,
+            condition=one.condition,
+            table=table,
+            folder=one.folder,
+            missing=missing,
+            accelerator=accelerator,
+            any_table=any_table,
+            survey=seen.survey,
+            start=start,
+            reused=reused,
+            parent=parent,
+            automatic=automatic,
+            sizes=chosen_size.sizes,
+            normalisation=normalisation_of(config, init),
+            index=one.index,
+        )
+        for one, within, (table, missing) in zip(found.found, left, rows, strict=True)
     )
+    return replace(first, others=tuple(others), left_out=found.left_out)

@@ -6,14 +6,18 @@ from dataclasses import fields
 
 import numpy as np
 
+from hwnas.arch.space import SearchSpace
 from hwnas.config import PARENTS, WITHOUT_SUPERNET, Configuration
 from hwnas.data import Dataset
 from hwnas.devices.device import Device
 from hwnas.devices.statistic import Statistic
 from hwnas.errors import InputError
+from hwnas.latency.held_instance import held_as
+from hwnas.latency.table import LatencyTable
 from hwnas.metric_names import class_balanced
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import Strategy
+from hwnas.progress import Progress
 
 _UNEVEN = 3  # times as many images of one class as of another
 
@@ -119,4 +123,14 @@ def check_latency(config: Configuration, device: Device) -> None:
         raise InputError(
             f"the imported table of {device.id} holds no cold latencies, and nothing can be measured there",
             hint="leave out --latency cold, or describe the device in a TOML file",
+        )
+
+
+def say_if_held(table: LatencyTable, space: SearchSpace, progress: Progress) -> None:
+    """Tell the user where an imported table was made for other images than those of the search."""
+    held = held_as(table, space)
+    if held not in (None, space.signature):
+        progress.say(
+            f"the table of {table.device} is of {held} (i: channels, o: classes): what it does not tell apart, such as "
+            "stem and classifier, counts as there, which is no less than here"
         )

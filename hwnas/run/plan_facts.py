@@ -11,15 +11,35 @@ from hwnas.run.parent_facts import parent_facts, parent_line
 from hwnas.run.plan import Plan
 
 _ROWS_A_MINUTE = 100  # on a machine that does nothing else
+_OF_DEVICE = (
+    *("device", "condition", "rows_needed", "rows_to_measure", "table_sha256", "range_ms", "budget_ms", "target_ms"),
+    "limits",
+)
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
     """The plan, ready for JSON; nothing is measured for it.
 
+    Of several devices it is that of the first one, with what is of each device under `devices` and `left_out`.
+
     Raises:
-        InfeasibleBudgetError: no network of the space is that fast, as its complete table knows.
-        TableError: the error of the table is too large to search with.
+        InfeasibleBudgetError: no network of the space is that fast, as a complete table knows.
+        TableError: the error of a table is too large to search with.
     """
+    facts = _facts(plan)
+    if plan.several:
+        devices = [_facts(one) for one in plan.each]
+        facts["devices"] = [
+            {"target": str(one.target)} | {name: own[name] for name in _OF_DEVICE if name in own}
+            for one, own in zip(plan.each, devices, strict=True)
+        ]
+        targets = plan.config.targets
+        facts["left_out"] = [{"target": str(targets[one.index]), "error": str(one.error)} for one in plan.left_out]
+    return facts
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    """For one device."""
     facts: dict[str, Any] = {
         "space": plan.space.name,
         "reason": plan.reason,
@@ -71,8 +91,39 @@ def plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         "data": f"{plan.config.data.source}: {plan.space.classes} classes, {c} × {height} × {width} pixels",
         **({} if plan.survey is None else plan.survey.lines()),
         "space": f"{plan.whole.name}: {plan.whole.size:,} architectures; {plan.reason}",
-        "device": f"{plan.device.id}, {facts['condition']}",
+        **_device_lines(plan, facts),
     }
+    size, peak = plan.constrained.max_size_kb, plan.constrained.max_peak_kb
+    if size or peak:
+        asked = [f"file of at most {size:g} KiB"] * bool(size) + [f"peak of at most {peak:g} KiB"] * bool(peak)
+        left, removed = facts["limits"]["architectures_left"], facts["limits"]["options_removed"]
+        time = "with the budget, " if plan.complete else ""
+        lines["limits"] = f"{', '.join(asked)}; {time}about {counted(f'{left:,.0f}', 'architecture')} left"
+        if peak:
+            lines["limits"] += f", {removed} of {removed + plan.constrained.options} options above the peak"
+    lines["start"] = plan.start_text
+    if facts["parent"] is not None:
+        lines["parent"] = parent_line(facts["parent"])
+    return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}
+
+
+def _device_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
+    """The lines of the device, its table and its budgets; of several devices each has a line under each of these."""
+    if not plan.several:
+        return {"device": f"{plan.device.id}, {facts['condition']}"} | _table_lines(plan, facts)
+    found: dict[str, list[str]] = {"device": [], "table": [], "budget": []}
+    for one, own in zip(plan.each, facts["devices"], strict=True):
+        place = one.target.place
+        lines = {"device": own["condition"]} | _table_lines(one, own)
+        for label, line in lines.items():
+            found[label].append(f"{place}: {line}")
+    found["device"] += [f"{plan.config.targets[one.index].place}: left out, {one.error}" for one in plan.left_out]
+    return {label: "\n".join(lines) for label, lines in found.items()}
+
+
+def _table_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
+    """The lines of the table of one device, and of its budgets."""
+    lines = {}
     if not plan.complete:
         rows = len(plan.missing.rows)
         time = (
@@ -83,30 +134,16 @@ def plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
         lines["table"] = f"{rows} of {len(plan.whole.ops)} rows to measure first, {time}"
         if not plan.missing:
             lines["table"] = "whole networks to measure cold first, in about a minute"
-        lines["budget"] = f"{plan.config.target.budget}{' of the latency range' if plan.budgets[0].relative else ' ms'}"
+        asked = ",".join(budget.text.removesuffix("ms") for budget in plan.budgets)
+        asked = asked if plan.several else plan.config.target.budget
+        lines["budget"] = f"{asked}{' of the latency range' if plan.budgets[0].relative else ' ms'}"
     else:
         low, high = facts["range_ms"]
         ends = f"in {ms(low)} to {ms(high)} ms" if low > 0 else f"in up to {ms(high)} ms"
         lines["table"] = f"complete; the space runs {ends}"
         budgets, targets = (_several(facts[name]) for name in ("budget_ms", "target_ms"))
         lines["budget"] = f"{budgets} ms; predictions stay under {targets} ms"
-    size, peak = plan.constrained.max_size_kb, plan.constrained.max_peak_kb
-    if size or peak:
-        asked = [f"file of at most {size:g} KiB"] * bool(size) + [f"peak of at most {peak:g} KiB"] * bool(peak)
-        left, removed = facts["limits"]["architectures_left"], facts["limits"]["options_removed"]
-        time = "with the budget, " if plan.complete else ""
-        lines["limits"] = f"{', '.join(asked)}; {time}about {left:,.0f} architectures left"
-        if peak:
-            lines["limits"] += f", {removed} of {removed + plan.constrained.options} options above the peak"
-    if plan.reused is not None:
-        chosen = f"; {plan.automatic}" if plan.automatic else ""
-        lines["start"] = f"{plan.config.search.init}: {plan.reused}{chosen}"
-    else:
-        why = f": {plan.automatic}" if plan.automatic is not None and plan.automatic.reason else ""
-        lines["start"] = f"random weights{why}"
-    if facts["parent"] is not None:
-        lines["parent"] = parent_line(facts["parent"])
-    return lines | {"strategy": f"{plan.strategy.name}: {plan.strategy.summary}"}
+    return lines
 
 
 def _several(values_ms: float | list[float]) -> str:

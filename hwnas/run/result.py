@@ -12,7 +12,7 @@ from typing import Any
 from hwnas.arch.costs import costs
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.devices.verdict import Verdict
-from hwnas.errors import BudgetMissedError, InputError, UndecidedError
+from hwnas.errors import BudgetMissedError, DeviceError, InputError, UndecidedError
 from hwnas.exporting.file_images import file_metrics
 from hwnas.exporting.model_file import Exported
 from hwnas.files import write_json, write_text
@@ -25,7 +25,7 @@ from hwnas.run.rival import Rival
 from hwnas.run.schedule import starts
 from hwnas.run.training_stage import Final, trained_from
 from hwnas.schema import checked, read_json_as
-from hwnas.train import Recipe, evaluate
+from hwnas.train import evaluate
 
 
 def result_of(
@@ -36,7 +36,6 @@ def result_of(
     exported: Exported,
     verdicts: Mapping[str, Verdict],
     rival: tuple[Rival, Final] | None,
-    recipe: Recipe,
 ) -> dict[str, Any]:
     """What `result.json` holds, once everything is trained, exported and judged.
 
@@ -45,7 +44,7 @@ def result_of(
         rival: the random network with its final weights; None where there is none.
     """
     config, verdict, metric = run.plan.config, verdicts.get("model"), run.plan.config.search.metric
-    started = starts(config, recipe, len(run.dataset.train))
+    started = starts(config, final.recipe, len(run.dataset.train))
     test = evaluate(final.module, run.dataset.test, run.dataset, device=run.device)
     val = evaluate(final.module, run.dataset.val, run.dataset, device=run.device)
     found_metrics, quantised = test.metrics, {}
@@ -76,7 +75,7 @@ def result_of(
         "trained": started,
         "trained_from": trained_from(found),
         "weights": final.weights,
-        "epochs": recipe.epochs if started else 0,
+        "epochs": final.recipe.epochs if started else 0,
         "macs": size.macs,
         "params": size.params,
         "peak_bytes": size.peak_bytes,
@@ -91,7 +90,7 @@ def result_of(
         "parent": parent_result(run, choices),
         "seed": config.compute.seed,
         "table_sha256": run.table_sha256,
-        "seconds": round(run.clock.spent_s(), 1) if len(run.plan.budgets) == 1 else run.folder.seconds(),
+        "seconds": round(run.clock.spent_s(), 1) if len(run.plan.config.budgets) == 1 else run.folder.seconds(),
     }
 
 
@@ -157,11 +156,17 @@ def _milliseconds(verdict: Verdict | None) -> dict[str, Any] | None:
     }
 
 
-def failure(result: dict[str, Any]) -> BudgetMissedError | UndecidedError | None:
-    """The error of a run with files that are too slow, or too close to their budget to tell; None without any."""
+def failure(result: dict[str, Any]) -> BudgetMissedError | DeviceError | UndecidedError | None:
+    """The error of a run with files that are too slow, devices that were left out, or files that are too close to their
+    budget to tell; None without any."""
     runs = result.get("front", [result])
     if any(one["budget_met"] is False for one in runs):
         return _missed(runs)
+    if left_out := result.get("left_out"):
+        return DeviceError(
+            "; ".join(f"{one['target']} is left out: {one['error']}" for one in left_out),
+            hint="the same command with --resume finishes what was left out, once the device is in reach",
+        )
     close = [one for one in runs if one["verdict"] == "too close"]
     if not close:
         return None

@@ -19,6 +19,8 @@ from hwnas.run import run_marker
 from hwnas.run.export_folder import EXPORT, PACKAGE, remove_exported, remove_package
 from hwnas.schema import json_as, lines_of, one_of, read_json_as
 
+_LONGEST = 100  # letters of a folder's name that targets make
+
 
 @dataclass(frozen=True)
 class _Data:
@@ -117,6 +119,16 @@ class RunFolder:
     def search_state(self) -> Path:
         """The checkpoint of the search; it exists once a search has begun."""
         return self.state / "search.safetensors"
+
+    @property
+    def search_settings(self) -> Path:
+        """How long the search runs; the file exists once that has been decided."""
+        return self.state / "search.json"
+
+    @property
+    def begun(self) -> bool:
+        """Whether a search has begun here."""
+        return self.search_settings.exists() or self.search_state.exists()
 
     @property
     def sampler_state(self) -> Path:
@@ -222,18 +234,32 @@ class RunFolder:
         Raises:
             InputError: it began with others.
         """
-        path = self.state / "data.json"
-        if not path.exists():
-            write_json(path, {"sha256": digest})
-        elif read_json_as(path, _Data, hint="start the run anew, with --force").sha256 != digest:
+        kept = self.data_digest()
+        if kept is None:
+            write_json(self._data, {"sha256": digest})
+        elif kept != digest:
             raise InputError(
                 f"{self.path} was started with other images or labels than it is resumed with",
                 hint="bring the data back as it was, or choose another --out for this run",
             )
 
+    def data_digest(self) -> str | None:
+        """What `same_data` noted; None where nothing is.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        if not self._data.exists():
+            return None
+        return read_json_as(self._data, _Data, hint="start the run anew, with --force").sha256
+
+    @property
+    def _data(self) -> Path:
+        return self.state / "data.json"
+
     def free_unless_started(self) -> None:
         """Make room for another budget, as long as no search has begun here."""
-        if not self.search_state.exists():
+        if not self.begun:
             self._clear()
 
     def on_event(self, event: Event) -> None:
@@ -278,7 +304,7 @@ class RunFolder:
 
     def _parts(self, config: Configuration) -> list[RunFolder]:
         """The folders of the budgets, where there are several."""
-        return [self.part(one.folder) for one in config.budgets if len(config.budgets) > 1]
+        return [self.part(name) for name in config.parts]
 
     def _earlier_parts(self) -> list[RunFolder]:
         """The folders of the budgets of the run that is here already."""
@@ -313,10 +339,14 @@ class RunFolder:
 
 
 def default_folder(config: Configuration) -> Path:
-    """The run directory when none is named, for example `runs/digits-50pct-s0`, or `runs/digits-50pct-litert-s0`."""
+    """The run directory when none is named, for example `runs/digits-50pct-s0`, or `runs/digits-50pct-litert-s0`.
+
+    Of several devices they are all in the name, such as `runs/digits-host-5ms-pi4-20ms-s0`.
+    """
     target = config.target
     cold = "cold" if target.latency == "cold" else ""
     variants = (target.runtime, target.precision, cold, "init" if config.started else "")
-    data, budget = Path(config.data.source).name or "data", target.budget.replace("%", "pct")
+    asked = "-".join(target.targets)[:_LONGEST] if target.targets else target.budget
+    data, budget = Path(config.data.source).name or "data", asked.replace("%", "pct")
     name = "-".join([data, budget, *filter(None, variants), f"s{config.compute.seed}"])
     return Path("runs") / "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)

@@ -42,7 +42,7 @@ FORWARD_SHARE = 1 / 3  # of what a training step takes
 _FEWEST_OWN_HEAD = 256  # train images, whatever the time: on 64 a head of its own was worse than the parent's
 _FEWEST_TAUGHT = 100  # train images; a parent's head that saw fewer is no help as a teacher (docs/decisions/0065)
 _LARGEST = 2.0  # times a mean network takes the largest one, such as a parent; about
-_FEWEST_PARENT_STEPS, _FEWEST_PARENT_EPOCHS = 16, 0.5  # of a final training from a parent: with fewer of both, none
+_FEWEST_PARENT_STEPS = 32  # of a final training from a parent: 16 made networks worse (docs/decisions/0076)
 
 
 @dataclass(frozen=True)
@@ -295,13 +295,13 @@ def _finished(config: Configuration, recipe: Recipe, train_images: int) -> Recip
 def starts(config: Configuration, recipe: Recipe, train_images: int) -> bool:
     """Whether a final training is started.
 
-    From a parent none is that the minutes cut to fewer than 16 steps and half an epoch: a network learns more from a
-    head of its own in that time (docs/decisions/0071).
+    From a parent none is that the minutes cut to fewer than 32 steps: a network learns more from a head of its own in
+    that time (docs/decisions/0071, 0076).
     """
     asked, passes = config.train, recipe.passes(train_images)
     if not asked.enabled or asked.epochs or not (config.from_parent and asked.minutes):
         return asked.enabled
-    return passes >= _FEWEST_PARENT_EPOCHS or passes * train_images >= _FEWEST_PARENT_STEPS * recipe.batch_size
+    return passes * train_images >= _FEWEST_PARENT_STEPS * recipe.batch_size
 
 
 def least_trainings_s(config: Configuration, train_images: int, image_s: float, *, budgets: int = 1) -> float:

@@ -8,7 +8,7 @@ from math import prod
 
 from hwnas.config import Configuration
 from hwnas.data import Dataset
-from hwnas.display import epochs_text, steps_text
+from hwnas.display import duration, epochs_text, steps_text
 from hwnas.nas.loop_memory import loop_memory
 from hwnas.nas.loop_times import options_a_step
 from hwnas.nas.search_settings import SearchSettings
@@ -53,6 +53,7 @@ class Stage:
     Attributes:
         trains: whether it is that of the final networks.
         steps: of all epochs.
+        rough: whether the minutes decide on the epochs, so that a run on a busier machine has fewer.
     """
 
     name: str
@@ -63,10 +64,16 @@ class Stage:
     step_s: float | None = None
     trains: bool = False
     steps: float | None = None
+    rough: bool = False
+
+    @property
+    def time(self) -> str:
+        """How long it takes, with its unit."""
+        return duration(60.0 * self.minutes)
 
     @property
     def details(self) -> str:
-        """What is known but its name and its minutes; may be empty."""
+        """What is known but its name and its time; may be empty."""
         epochs, steps = "", ""
         if self.epochs is not None:
             epochs, steps = f"of {short(self.epoch_s)} s", f"of {short(self.step_s)} s"
@@ -74,11 +81,12 @@ class Stage:
                 epochs, steps = f"{steps_text(self.steps or 0.0)} {steps}", f"an epoch takes {short(self.epoch_s)} s"
             else:
                 epochs, steps = f"{epochs_text(self.epochs, 0.0)} {epochs}", f"steps {steps}"
+            epochs = f"about {epochs}" if self.rough else epochs
         memory = "" if self.memory_mib is None else f"process {self.memory_mib:,} MiB"
         return ", ".join(filter(None, (epochs, steps, memory)))
 
     def __str__(self) -> str:
-        return f"{self.name} {short(self.minutes)}" + (f" ({self.details})" if self.details else "")
+        return f"{self.name} {self.time}" + (f" ({self.details})" if self.details else "")
 
 
 def short(value: float | None) -> str:
@@ -127,8 +135,7 @@ class Guesser:
             InputError: the process alone takes all the memory that it may.
         """
         self._plan, self._dataset, self._image_s, self._spent_s = plan, dataset, image_s, spent_s
-        known_ms = [budget.value for budget in plan.budgets if not budget.relative]
-        self._budgets_ms = known_ms or [_UNKNOWN_BUDGET_MS] * len(plan.budgets)
+        self._budgets = len(plan.all_budgets)
         self._limit_bytes = limit_bytes(plan)
         parts = (dataset.train, dataset.val, dataset.test)
         self._images_mib = sum(prod(part.shape) for part in parts if part.in_memory) / 2**20
@@ -145,8 +152,8 @@ class Guesser:
         """
         plan, dataset = self._plan, self._dataset
         config = plan.config.changed(train={"minutes": minutes})
-        images, val_images, budgets = len(dataset.train), len(dataset.val), len(plan.budgets)
-        measuring, end_s = measuring_s(plan), self._end_s(config)
+        images, val_images, budgets = len(dataset.train), len(dataset.val), self._budgets
+        measuring, end_s = sum(map(measuring_s, plan.each)), self._end_s(config)
         left_s = Clock(minutes, earlier_s=self._spent_s + measuring).left_s(end_s)
         head_s, options_s, compared = self._adapting_s(config, left_s)
         left_s = max(0.0, left_s - head_s - options_s)
@@ -188,7 +195,10 @@ class Guesser:
             batch_s = step / images * settings.batch_size
             memory = self._searching_mib(settings.batch_size)
             steps = searched_epochs * images / settings.batch_size
-            stages.append(Stage("search", search_s / 60, searched_epochs, memory, step, batch_s, steps=steps))
+            rough = bool(minutes) and config.search.epochs is None
+            stages.append(
+                Stage("search", search_s / 60, searched_epochs, memory, step, batch_s, steps=steps, rough=rough)
+            )
         scratch = config.search.evaluator == "from-scratch"
         memory = self._training_mib(score_recipe(config, images).batch_size) if scratch else None
         stages.append(Stage("scores", scores_s / 60, memory_mib=memory))
@@ -199,7 +209,10 @@ class Guesser:
             own_s, own_head_s = taught_s(recipe, epoch_s), self._own_head_s(recipe)
             batch_s, all_s = own_s / images * recipe.batch_size, count * (own_head_s + epochs * own_s)
             memory = self._training_mib(recipe.batch_size)
-            stages.append(Stage(name, all_s / 60, epochs, memory, own_s, batch_s, trains=True, steps=steps))
+            rough = bool(minutes) and not config.train.epochs
+            stages.append(
+                Stage(name, all_s / 60, epochs, memory, own_s, batch_s, trains=True, steps=steps, rough=rough)
+            )
         elif count:
             name = "head of its own" if count == 1 else f"{count} heads of their own"
             memory = self._training_mib(
@@ -218,12 +231,15 @@ class Guesser:
 
     def _end_s(self, config: Configuration) -> float:
         images = (1 + config.train.baseline) * len(self._dataset.test) + len(self._dataset.val)
-        return ending_s(
-            self._budgets_ms,
-            measured=self._plan.device.reachable,
-            baseline=config.train.baseline,
-            unchecked=True,
-            evaluation_s=FORWARD_SHARE * self._image_s * images,
+        return sum(
+            ending_s(
+                [_UNKNOWN_BUDGET_MS if budget.relative else budget.value for budget in one.budgets],
+                measured=one.device.reachable,
+                baseline=config.train.baseline,
+                unchecked=True,
+                evaluation_s=FORWARD_SHARE * self._image_s * images,
+            )
+            for one in self._plan.each
         )
 
     def _adapting_s(self, config: Configuration, left_s: float) -> tuple[float, float, dict[str, int]]:
@@ -236,7 +252,7 @@ class Guesser:
         if not config.train.minutes:
             head_s = frozen_s * (min(images, MOST_IMAGES) + len(self._dataset.val))
             return head_s, self._work.usual_s(usual, self._image_s, scores=scores), {}
-        trainings_s = least_trainings_s(config, images, self._image_s, budgets=len(self._plan.budgets))
+        trainings_s = least_trainings_s(config, images, self._image_s, budgets=self._budgets)
         times = StepTimes(usual.batch_size * self._work.distilled * self._image_s, frozen_s, trainings_s)
         found = affordable_adaptation(usual, left_s, times, train_images=images, cut=self._cut)
         head_s = frozen_s * min(images, found.head_images)
@@ -250,7 +266,7 @@ class Guesser:
 
     def _scores_s(self, config: Configuration, settings: SearchSettings, left_s: float) -> float:
         """Of all candidates and, without minutes, of a few more."""
-        budgets, strategy = len(self._plan.budgets), self._plan.strategy
+        budgets, strategy = self._budgets, self._plan.strategy
         usual = settings.candidates + (_FURTHER_SCORES if strategy.sampler is None else 0)
         if config.search.evaluator == "from-scratch":
             images = len(self._dataset.train) * score_recipe(config, len(self._dataset.train)).epochs
@@ -269,7 +285,7 @@ class Guesser:
 
     @cached_property
     def _cut(self) -> float:
-        return expected_cut(self._plan)
+        return max(map(expected_cut, self._plan.each))
 
     @cached_property
     def _work(self) -> AdaptationWork:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -25,15 +25,14 @@ from hwnas.run import run_marker
 from hwnas.run.export_run import TrainedRun, check_finished
 from hwnas.run.images import images_of
 from hwnas.run.run_folder import RunFolder
-from hwnas.run.schedule import final_recipe
+from hwnas.run.train_start import Start, origin_of, recipe_from, settled_start
 from hwnas.schema import read_json
 from hwnas.train import checkpoint, evaluate, mixed_precision, resolve, train, training_session
 
 if TYPE_CHECKING:
     from hwnas.config import Configuration
+    from hwnas.config.starts import TrainStart
     from hwnas.events import Events
-
-Start = Literal["scratch", "weights"]
 
 _SETTABLE = ("data", "train", "compute")
 _KEPT = (
@@ -55,7 +54,7 @@ def configuration_of(folder: RunFolder, events: Events) -> Configuration:
 
 
 def train_again(
-    folder: RunFolder, out: RunFolder, config: Configuration, *, start: Start, force: bool, events: Events
+    folder: RunFolder, out: RunFolder, config: Configuration, *, start: TrainStart, force: bool, events: Events
 ) -> dict[str, Any]:
     """Train the network of a run into a run directory of its own; the result is what its `result.json` then holds.
 
@@ -63,7 +62,8 @@ def train_again(
 
     Args:
         config: of the run, with other values in the sections data, train and compute.
-        start: from random weights, or from those of the run as far as they fit: the classes may be others.
+        start: from random weights, or from those of the run as far as they fit: the classes may be others; see
+            `settled_start`.
         force: whether a run that is in `out` is replaced.
 
     Raises:
@@ -86,7 +86,8 @@ def train_again(
             f"the network reads images of {own} channel{'s' * (own > 1)}, not of {dataset.channels}: {dataset.name}",
             hint="name images of as many: 1 is grey, 3 are colours",
         )
-    if start == "weights":
+    begins = settled_start(start, folder, (run.config, before), config, dataset, events)
+    if begins == "weights":
         dataset = replace(dataset, mean=tuple(run.reader.mean), std=tuple(run.reader.std))
     network = with_classes(run.network, len(dataset.classes))
     told = events.also(out.on_event)
@@ -94,14 +95,16 @@ def train_again(
         out.claimed(config, resume=False, force=force),
         training_session(config.compute.seed, config.compute.threads),
     ):
+        out.same_data(dataset.digest())
         with told.stage("train"):
-            module, epochs = _trained(run, network, dataset, config, start, told)
+            module, epochs = _trained(run, network, dataset, config, begins, told)
         checkpoint.save(out.weights, module.state_dict(), {"space": config.space.name})
         write_json(out.architecture, read_json(folder.architecture) | {"network": network.to_json()})
         with told.stage("export"):
-            exported = _exported(run, out, network, module, dataset, config, before)
+            exported = _exported(run, out, network, module, dataset, config, before, told)
         result = {name: before.get(name) for name in _KEPT} | _result(exported, network, module, dataset, config)
-        result |= {"trained_from": start, "epochs": epochs, "seconds": round(time.monotonic() - began, 1)}
+        result |= {"trained_from": begins, "init": origin_of(begins, folder, before), "epochs": epochs}
+        result |= {"seconds": round(time.monotonic() - began, 1)}
         write_json(out.result, result)
         run_marker.seal(out.path, out.shipped())
     return result
@@ -143,16 +146,11 @@ def _trained(
             for name, one in run.weights.items():
                 if live[name].shape == one.shape:
                     live[name].copy_(torch.from_numpy(one))
-    plain = config.changed(search={"init": ""}, train={"minutes": 0.0})
-    recipe = final_recipe(plain, len(dataset.train), timed=_untimed)
+    recipe = recipe_from(start, config, len(dataset.train))
     device = resolve(config.compute.accelerator)
     with mixed_precision(device, on=config.compute.mixed_precision):
         train(module, dataset, recipe, seed=config.compute.seed, device=device, progress=events)
     return module.cpu(), recipe.epochs
-
-
-def _untimed(recipe: Any) -> tuple[float, float]:
-    raise AssertionError("nothing is timed without minutes")
 
 
 def _exported(
@@ -163,16 +161,22 @@ def _exported(
     dataset: Dataset,
     config: Configuration,
     before: dict[str, Any],
+    events: Events,
 ) -> Exported:
-    """The file in format and precision of the run's, with `labels.txt` and `model.json`."""
+    """The file in format and precision of the run's, with `labels.txt` and `model.json`.
+
+    Where int8 takes a training, that is on the accelerator that the network was trained on, as in a search.
+    """
     model_format = format_of(str(before.get("runtime")), str(before.get("precision")))
     facts = {name: run.reader.metadata[f"hwnas.{name}"] for name in _FACTS if f"hwnas.{name}" in run.reader.metadata}
+    path, allowed = out.model(model_format.suffix), Allowed(config.target.max_drop, config.search.metric)
+    device = resolve(config.compute.accelerator)
     exported = export_model(
-        out.model(model_format.suffix),
+        path,
         model_format,
         network,
         export_weights(module),
-        Quantising(dataset, Allowed(config.target.max_drop, config.search.metric), seed=config.compute.seed),
+        Quantising(dataset, allowed, config.compute.seed, device, events, path.name),
         {"architecture": json.dumps(network.to_json()), **facts},
         labels=out.labels,
         interface=model_format.app_interface(dataset.mean, dataset.std),
@@ -190,7 +194,7 @@ def _result(
     config: Configuration,
 ) -> dict[str, Any]:
     """What the training makes of `result.json`."""
-    device, metric = torch.device("cpu"), config.search.metric
+    device, metric = resolve(config.compute.accelerator), config.search.metric
     found = evaluate(module, dataset.test, dataset, device=device).metrics
     val = evaluate(module, dataset.val, dataset, device=device).metrics
     if exported.int8 is not None and exported.int8.test is not None:
@@ -216,7 +220,6 @@ def _result(
         "int8": None if exported.int8 is None else exported.int8.to_json(),
         "parity": {"max_difference": exported.parity.max_difference, "images": exported.images},
         "data": config.data.source,
-        "init": None,
         "parent": None,
         "seed": config.compute.seed,
     }

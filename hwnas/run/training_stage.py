@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,21 +13,21 @@ from torch import nn
 
 from hwnas.arch.space import Architecture
 from hwnas.backends.torch import network_module
-from hwnas.metric_names import NAMES
 from hwnas.nas.engine import SearchOutcome
-from hwnas.nas.select import SCORED_IMAGES, scored_images
 from hwnas.progress import Progress, Silent
 from hwnas.run.clock import verdict_s
 from hwnas.run.context import PROBE_SHARE, RunContext, SearchContext
+from hwnas.run.kept_weights import better, compared_images, start_of_training
 from hwnas.run.parent_head import fit_own_head, teacher_of
 from hwnas.run.schedule import FORWARD_SHARE, final_recipe, hurried, kept_recipe, own_head_images, starts
 from hwnas.run.step_limit import training_micro_batch
-from hwnas.train import Recipe, evaluate, recalibrate, train
+from hwnas.train import Recipe, recalibrate, train
 from hwnas.train.timing import seconds_an_epoch
+from hwnas.train.training import Shorten
 
 REPAIR_SHARE = 0.15
 """Of the minutes: how much longer a run may take where a network has to be repaired."""
-_COMPARED_SHARE, _FEWEST_COMPARED = 0.1, 64  # of the images that a training sees
+_HEADS_COMPARED_SHARE = 0.1  # of the images that a head is fitted on, where that is all that is done
 
 
 class Final(NamedTuple):
@@ -36,10 +35,12 @@ class Final(NamedTuple):
 
     Attributes:
         weights: whether these are what a training ended with, or what it began with, or would have.
+        recipe: of the training, as it was followed.
     """
 
     module: nn.Module
     weights: Literal["trained", "start"]
+    recipe: Recipe
 
 
 def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> Recipe:
@@ -71,7 +72,7 @@ def shared_recipe(context: SearchContext, chosen: Sequence[tuple[int, ...]]) -> 
         return mean(times_s), context.left_s(unchecked=False, image_s=image_s)
 
     recipe = kept_recipe(
-        context.folder.state / "recipe.json",
+        run.recipe_path,
         lambda: within_memory(final_recipe(config, images, timed=timed, budgets=len(context.runs))),
     )
     if said := hurried(config, recipe, images):
@@ -105,8 +106,11 @@ def repair_recipe(run: RunContext, choices: tuple[int, ...], recipe: Recipe) -> 
             teacher = teacher_of(run, few)
             epoch_s = seconds_an_epoch(module, run.dataset, few, device=run.device, limit_s=limit_s, teacher=teacher)
             advance()
-        verdict = verdict_s(1 + config.train.baseline, run.budget_ms)
-        return epoch_s, run.clock.left_s(verdict - REPAIR_SHARE * 60.0 * config.train.minutes)
+        verdict, more_s = (
+            verdict_s(1 + config.train.baseline, run.budget_ms),
+            REPAIR_SHARE * 60.0 * config.train.minutes,
+        )
+        return epoch_s, run.clock.left_before(lambda slow: slow * verdict - more_s)
 
     return kept_recipe(
         _repair_path(run, choices),
@@ -140,16 +144,19 @@ def trained(
     recipe: Recipe,
     label: str,
     winner: tuple[int, ...] | None = None,
+    *,
+    shorten: Shorten | None = None,
 ) -> Final:
     """The network with its final weights: trained from those that the supernet gives it (docs/decisions/0010).
 
     Where there is no supernet, it is trained from random ones. From a parent it first gets a head of its own, and the
     parent teaches it (docs/decisions/0065); where the minutes are too few for that, the head is all. Inherited weights
-    that the validation images find better than the trained ones are kept, unless a number of epochs is asked for
-    (docs/decisions/0050).
+    are kept where the validation images say that training made them worse, unless a number of epochs is asked for
+    (docs/decisions/0050, 0076).
 
     Args:
         winner: the network that it is trained beside; by default it is that one itself.
+        shorten: as for `train`.
     """
     config, images = run.plan.config, len(run.dataset.train)
     started = starts(config, recipe, images)
@@ -162,18 +169,18 @@ def trained(
     if not (started or settled):
         recalibrate(module, run.dataset.train, run.dataset, device=run.device)
     if config.train.enabled and run.plan.parent is not None and (settled or not started):
-        most, compared = own_head_images(recipe, images, alone=not started), _compared_images(run, recipe)
-        compared = compared if started else max(compared, int(_COMPARED_SHARE * most))
+        most, compared = own_head_images(recipe, images, alone=not started), compared_images(run, recipe)
+        compared = compared if started else max(compared, int(_HEADS_COMPARED_SHARE * most))
         fit_own_head(run, choices, module, most=most, compared=compared, label=label)
     if not started:
-        return Final(module, "start")
+        return Final(module, "start", recipe)
     start = None
     if found.supernet is not None and not config.train.epochs:
-        start = _start(run, module, recipe, settled=settled)
-    module = _to_the_end(run, module, kept_training(run, choices, winner), recipe, label)
+        start = start_of_training(run, module, recipe, settled=settled)
+    recipe = _to_the_end(run, module, kept_training(run, choices, winner), recipe, label, shorten)
     if start is not None:
-        module = _better(run, start, module, recipe, label)
-    return Final(module, "start" if module is start else "trained")
+        module = better(run, start, module, recipe, label)
+    return Final(module, "start" if module is start else "trained", recipe)
 
 
 def kept_training(run: RunContext, choices: tuple[int, ...], winner: tuple[int, ...] | None = None) -> Path:
@@ -196,11 +203,16 @@ def trained_before(run: RunContext, choices: tuple[int, ...], recipe: Recipe) ->
     Raises:
         InputError: the checkpoint is damaged, or of another run.
     """
-    return _to_the_end(run, network_module(run.network(choices)), kept_training(run, choices), recipe, "train")
+    module = network_module(run.network(choices))
+    _to_the_end(run, module, kept_training(run, choices), recipe, "train")
+    return module
 
 
-def _to_the_end(run: RunContext, module: nn.Module, kept: Path, recipe: Recipe, label: str) -> nn.Module:
-    train(
+def _to_the_end(
+    run: RunContext, module: nn.Module, kept: Path, recipe: Recipe, label: str, shorten: Shorten | None = None
+) -> Recipe:
+    """Train the module in place; the recipe as it was followed."""
+    return train(
         module,
         run.dataset,
         recipe,
@@ -210,45 +222,5 @@ def _to_the_end(run: RunContext, module: nn.Module, kept: Path, recipe: Recipe, 
         progress=run.progress,
         label=label,
         teacher=teacher_of(run, recipe),
+        shorten=shorten,
     )
-    return module
-
-
-def _start(run: RunContext, module: nn.Module, recipe: Recipe, *, settled: bool) -> nn.Module:
-    """A copy of the network with its inherited weights, and the statistics of batch norm that fit them.
-
-    Args:
-        settled: whether it has these already.
-    """
-    start = copy.deepcopy(module)
-    if not settled:
-        most = _compared_images(run, recipe)
-        recalibrate(start, run.dataset.train, run.dataset, device=run.device, max_images=most)
-    start.eval()
-    return start
-
-
-def _better(run: RunContext, start: nn.Module, module: nn.Module, recipe: Recipe, label: str) -> nn.Module:
-    """What the validation images find more accurate: the network as trained or, only if it is better, its start."""
-    images = scored_images(run.dataset, _compared_images(run, recipe))
-    metric = run.plan.config.search.metric
-    before, after = (
-        evaluate(one, images, run.dataset, device=run.device).metrics.value(metric) for one in (start, module)
-    )
-    kept = "start" if before > after else "trained"
-    run.progress.record(
-        {"event": "kept", "stage": label, "weights": kept, "metric": metric, "start": before, "trained": after}
-    )
-    if kept == "trained":
-        return module
-    run.progress.say(
-        f"{label}: on {len(images)} validation images the {NAMES[metric]} of trained weights is {after:.3f}, and that "
-        f"of those that training began with {before:.3f}: these are kept"
-    )
-    return start
-
-
-def _compared_images(run: RunContext, recipe: Recipe) -> int:
-    """How many images a training is compared with its start on: so few that it takes little beside the training."""
-    images = len(run.dataset.train)
-    return max(_FEWEST_COMPARED, min(SCORED_IMAGES, int(_COMPARED_SHARE * recipe.passes(images) * images)))

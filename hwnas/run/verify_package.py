@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +16,21 @@ from hwnas.devices.device import Device
 from hwnas.devices.measure_file import MEMORY_GB, STALL_S, Verification, check_limits, reader
 from hwnas.devices.outputs import computes_outputs, images_at_once, model_outputs
 from hwnas.devices.partitions import Partitions, partitions_of
-from hwnas.display import table_html
+from hwnas.display import counted, table_html
 from hwnas.errors import ExportError, InputError
 from hwnas.events import Events
-from hwnas.exporting.manifest import strangers
+from hwnas.exporting.manifest import Manifest, strangers
 from hwnas.exporting.package_reader import Package, PackagedModel, open_package
-from hwnas.metrics import Tally
+from hwnas.metrics import Tally, share_error
 from hwnas.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from hwnas.data import Images
     from hwnas.run.package_images import PackageImages
 
-Measure = Callable[[Path, Device, float | None], Verification]
-"""Measures a model file on a device, with the runtime that reads it, within a budget in milliseconds."""
+Measure = Callable[[Path, Device, float | None, str], Verification]
+"""Measures a model file on a device, with the runtime that reads it, within a budget in milliseconds; the last is what
+the budget is about where nothing else is asked for: warm or cold calls."""
 
 _Outputs = Callable[[NDArray[np.uint8], str], NDArray[np.float32]]
 
@@ -56,6 +58,7 @@ class Agreement:
 
     @property
     def ok(self) -> bool:
+        """Whether it is within the limit."""
         return self.limit is None or self.max_difference <= self.limit
 
     def to_json(self) -> dict[str, Any]:
@@ -93,31 +96,52 @@ class FileVerification:
     latency: Verification
 
     @property
+    def name(self) -> str:
+        """Of the file."""
+        return self.model.file.path.name
+
+    @property
     def failure(self) -> str:
         """Why its outputs are not those that are expected; empty where they are, or could not be told."""
-        name = self.model.file.path.name
         golden = self.golden
-        if golden is not None and not (golden.ok and golden.same_classes):
+        if golden is not None and not golden.ok:
             return (
-                f"{name} is off by {golden.max_difference:.3g} on the golden image, where {golden.limit:g} is allowed, "
-                "or takes it for another class"
+                f"{self.name} is off by {golden.max_difference:.3g} on the golden image, where {golden.limit:g} is "
+                "allowed"
             )
+        if golden is not None and not golden.same_classes:
+            return f"{self.name} takes the golden image for another class"
         if self.parity is not None and not self.parity.ok:
             return (
-                f"{name} differs from the trained network by {self.parity.max_difference:.3g} on {self.parity.images} "
-                f"images, where {self.parity.limit:.3g} is allowed"
+                f"{self.name} differs from the trained network by {self.parity.max_difference:.3g} on "
+                f"{counted(self.parity.images, 'image')}, where {self.parity.limit:.3g} is allowed"
             )
         return ""
+
+    @property
+    def doubt(self) -> str:
+        """Where the accuracy that the package says is more than two standard errors off the measured one: that."""
+        said = self.model.tested
+        if self.accuracy is None or said is None:
+            return ""
+        error = math.hypot(share_error(said.accuracy, said.images), share_error(self.accuracy, self.test_images))
+        if abs(said.accuracy - self.accuracy) <= 2 * error:
+            return ""
+        return (
+            f"{self.name} classifies {self.accuracy:.1%} of {counted(self.test_images, 'test image')} rightly, not the "
+            f"{said.accuracy:.1%} of {said.images} that the package says"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
         tested = self.model.tested
         return {
-            "name": self.model.file.path.name,
+            "name": self.name,
             "golden": None if self.golden is None else self.golden.to_json(),
             "parity": None if self.parity is None else self.parity.to_json(),
             "test": None if self.accuracy is None else {"images": self.test_images, "accuracy": self.accuracy},
             "test_when_packed": None if tested is None else {"images": tested.images, "accuracy": tested.accuracy},
+            "doubt": self.doubt or None,
             "partitions": [one.to_json() for one in self.partitions],
             "latency": self.latency.to_json(),
         }
@@ -128,15 +152,18 @@ class PackageVerification:
     """What was found of a package on a device: its parts are as they were made, and of each model file what it does.
 
     Attributes:
-        parts: number of files that the manifest lists.
+        says: the manifest. The number of its files is right, and everything else in it is a claim.
         strangers: what else lies in the folder, which is not looked at.
+        asked_ms: the budget that was asked for, for every file. Without it, the file that was searched for is judged by
+            the budget that the package says.
     """
 
     folder: Path
     device: Device
-    parts: int
+    says: Manifest
     files: tuple[FileVerification, ...]
     strangers: tuple[str, ...] = ()
+    asked_ms: float | None = None
 
     @property
     def failure(self) -> ExportError | None:
@@ -151,25 +178,35 @@ class PackageVerification:
 
     @property
     def budget_met(self) -> bool | None:
-        """False where a file misses the budget, True where all meet it; None without a budget, or when that is open."""
-        met = [one.latency.budget_met for one in self.files]
-        return False if False in met else True if all(met) else None
+        """False where a file misses its budget, True where all that have one meet it; None where that is open."""
+        met = [one.latency.budget_met for one in self.judged]
+        return False if False in met else True if met and all(met) else None
+
+    @property
+    def judged(self) -> tuple[FileVerification, ...]:
+        """The files that have a budget."""
+        return tuple(one for one in self.files if one.latency.budget_ms is not None)
 
     def _repr_html_(self) -> str:
-        facts = {one.model.file.path.name: one.failure or one.latency.verdict.measured for one in self.files}
+        facts = {one.name: one.failure or one.latency.verdict.measured for one in self.files}
         return table_html(f"{self.folder} on {self.device.id}", facts)
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
         return {
             "package": str(self.folder),
-            "parts": self.parts,
+            "parts": len(self.says.files),
             "strangers": list(self.strangers),
             "device": self.device.id,
             "ok": self.failure is None,
             "budget_met": self.budget_met,
+            "budget_when_packed": None if self.says.budget_ms is None else self._budget_when_packed(),
             "files": [one.to_json() for one in self.files],
         }
+
+    def _budget_when_packed(self) -> dict[str, Any]:
+        searched = self.says.searched
+        return {"budget_ms": self.says.budget_ms} | ({} if searched is None else asdict(searched))
 
 
 def verify_package(
@@ -190,7 +227,7 @@ def verify_package(
     Args:
         measure: what measures a file.
         runtime: that alone is tried, in place of those that endings say.
-        budget_ms: None is what the run was to keep.
+        budget_ms: of every file; None is what the run was to keep, of the file that it searched for.
         run: the run that the package was made of; None takes the folder above where it is that.
         data: a data set whose test part is classified; None is that of the run.
         stall_s, memory_gb: limits on what a file may take, see `measure_file`.
@@ -204,14 +241,17 @@ def verify_package(
     chosen = [one for one in package.models if not runtime or runtime in READERS[one.file.path.suffix]]
     if not chosen:
         raise InputError(f"{runtime} runs none of the files of {folder}", hint="leave out --runtime")
-    budget_ms = package.manifest.budget_ms if budget_ms is None else budget_ms
+    says, searched = package.manifest, package.manifest.searched
     limits: dict[str, Any] = {"stall_s": stall_s, "memory_bytes": int(memory_gb * 2**30)}
     told = computes_outputs(device)
     if not told:
         events.say(f"{device.id} measures with benchmark_model, which tells no outputs: only latencies are checked")
     images = _images(package, run, data, events) if told else None
     found = []
-    for one in chosen:
+    for number, one in enumerate(chosen, 1):
+        name = one.file.path.name
+        if len(chosen) > 1:
+            events.say(f"file {number} of {len(chosen)}: {name}")
         own = _precise(device, one, runtime)
         outputs = _outputs_of(one, reader(own, one.file, runtime), len(package.labels), limits, events)
         golden, parity = _compared(package, one, images, outputs) if told else (None, None)
@@ -224,11 +264,15 @@ def verify_package(
                 None if test is None else _accuracy(package, test, outputs),
                 0 if test is None else len(test),
                 partitions_of(one.file.path, **limits),
-                measure(one.file.path, own, budget_ms),
+                measure(
+                    one.file.path,
+                    own,
+                    says.budget_of(name) if budget_ms is None else budget_ms,
+                    "warm" if searched is None else searched.latency,
+                ),
             )
         )
-    listed = package.manifest.files
-    return PackageVerification(folder, device, len(listed), tuple(found), tuple(strangers(folder, listed)))
+    return PackageVerification(folder, device, says, tuple(found), tuple(strangers(folder, says.files)), budget_ms)
 
 
 def _outputs_of(

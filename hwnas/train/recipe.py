@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 from hwnas.data.photo_augment import Augmentation
@@ -13,7 +14,10 @@ _MANY_IMAGES = 20_000
 _AVERAGED_SHARE = 0.03
 _EACH = ("crop_scale", "color_jitter", "trivial_augment", "random_erasing")
 _TAUGHT = ("distil_weight", "distil_temperature", "layer_decay")
-_LATER = ("epoch_steps", "micro_batch", "keep_statistics", *_EACH, "mixup", "cutmix", *_TAUGHT)  # than the first
+_LATER = (  # than the first
+    *("epoch_steps", "micro_batch", "keep_statistics", *_EACH, "mixup", "cutmix", *_TAUGHT),
+    "shortened",
+)
 _PARENT_RATE, _PARENT_LAYER_DECAY, _PARENT_WARMUP, _PARENT_BATCH = 0.1, 0.75, 0.1, 32  # docs/decisions/0065
 _PARENT_DISTIL_WEIGHT, _PARENT_TEMPERATURE = 0.5, 2.0
 _CELL_EPOCHS, _CELL_DROP_PATH, _CELL_CUTOUT, _CELL_AUXILIARY = 600, 0.2, 0.5, 0.4  # DARTS on CIFAR-10
@@ -48,6 +52,8 @@ class Recipe:
         distil_weight: of the divergence from a teacher's predictions in the loss, see `Teacher`; labels have the rest.
         distil_temperature: that both predictions are softened by.
         layer_decay: what the rate is multiplied by with each stage before the last one; see `rate_groups`.
+        shortened: each time that a training was shortened on its way, the epochs behind it, and how many it was to have
+            in all until then; `epochs` are those that it has since.
     """
 
     epochs: int = 25
@@ -75,6 +81,7 @@ class Recipe:
     distil_weight: float = 0.0
     distil_temperature: float = 2.0
     layer_decay: float = 1.0
+    shortened: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def for_images(cls, train_images: int) -> Recipe:
@@ -123,6 +130,7 @@ class Recipe:
         return Augmentation(**{name: getattr(self, name) for name in _EACH})
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shortened", tuple((behind, total) for behind, total in self.shortened))  # from JSON
         rules = {
             "epochs": ("at least 1", self.epochs >= 1),
             "epoch_steps": ("0 or more", self.epoch_steps >= 0),
@@ -145,6 +153,7 @@ class Recipe:
             "distil_weight": ("from 0 to 1", 0 <= self.distil_weight <= 1),
             "distil_temperature": ("a positive number", 0 < self.distil_temperature < math.inf),
             "layer_decay": ("above 0, and at most 1", 0 < self.layer_decay <= 1),
+            "shortened": ("pairs of growing epochs and of falling totals", self._shortened_rightly()),
         }
         for name, (rule, holds) in rules.items():
             if not holds:
@@ -154,9 +163,43 @@ class Recipe:
                 )
 
     def identity(self) -> dict[str, Any]:
-        """The settings, ready for JSON; without those of later versions that change nothing."""
+        """The settings, ready for JSON, as they were planned; without those of later versions that change nothing."""
         usual = {one.name: one.default for one in fields(self)}
-        return {name: value for name, value in asdict(self).items() if name not in _LATER or value != usual[name]}
+        planned = asdict(replace(self, epochs=self.planned_epochs, shortened=()))
+        return {name: value for name, value in planned.items() if name not in _LATER or value != usual[name]}
+
+    def shorter(self, epochs: int, *, behind: int) -> Recipe:
+        """The same for a training that ends after so many epochs in all, of which so many are behind it.
+
+        What was planned for the rest of its epochs, of the learning rate and of drop path, is done in those that are
+        left (docs/decisions/0078).
+
+        Source: Li, Yumer and Ramanan, Budgeted Training, ICLR 2020: schedules follow the share of the budget.
+        """
+        return replace(self, epochs=epochs, shortened=(*self.shortened, (behind, self.epochs)))
+
+    @property
+    def planned_epochs(self) -> int:
+        """How many epochs there were to be before the training was shortened for the first time."""
+        return self.shortened[0][1] if self.shortened else self.epochs
+
+    def planned(self, epoch: float) -> float:
+        """Where in the schedule of the planned epochs a training is after `epoch` of its own."""
+        if not self.shortened:
+            return epoch
+        share, at = 0.0, 0
+        for until, total in (*self.shortened, (self.epochs, self.epochs)):
+            share += (1.0 - share) * (min(epoch, until) - at) / (total - at)
+            if epoch <= until:
+                break
+            at = until
+        return share * self.planned_epochs
+
+    def _shortened_rightly(self) -> bool:
+        behind = [0, *(until for until, _ in self.shortened), self.epochs]
+        totals = [*(total for _, total in self.shortened), self.epochs]
+        growing = all(one < after for one, after in pairwise(behind))
+        return growing and all(one > after for one, after in pairwise(totals))
 
     def passes(self, train_images: int) -> float:
         """How often every train image is seen, on the mean."""
@@ -167,10 +210,11 @@ class Recipe:
 
         Source: Loshchilov and Hutter, SGDR, ICLR 2017, equation 5 with one period.
         """
-        warmup = min(self.warmup_epochs, self.epochs / 2)
+        epoch, epochs = self.planned(epoch), self.planned_epochs
+        warmup = min(self.warmup_epochs, epochs / 2)
         if epoch < warmup:
             return self.lr * epoch / warmup
-        return self.lr * 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (self.epochs - warmup)))
+        return self.lr * 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
 
 
 def fine_tuning(share: float) -> float:

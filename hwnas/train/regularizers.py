@@ -30,6 +30,9 @@ class Regularizers:
     """Those that a recipe asks for. They hang on the network by hooks, which do nothing in eval mode.
 
     The state of the network does not name them: its average and its exported file are without them.
+
+    Attributes:
+        recipe: that is followed; it may become shorter on the way.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, classes: int, seed: int, device: torch.device) -> None:
@@ -43,7 +46,7 @@ class Regularizers:
                 f"drop path and an auxiliary head need a network that says where they go, not {type(model).__name__}",
                 hint="train what `network_module` makes, or set drop_path and auxiliary of the recipe to 0",
             )
-        self._recipe = recipe
+        self.recipe = recipe
         self._drop_path: DropPath | None = None
         self._head: AuxiliaryHead | None = None
         cells = cast(Cells, model)
@@ -67,11 +70,11 @@ class Regularizers:
     def at(self, epoch: int) -> None:
         """An epoch, counted from 0, begins: the rate of drop path rises linearly with the epochs, as in DARTS."""
         if self._drop_path is not None:
-            self._drop_path.rate = self._recipe.drop_path * epoch / self._recipe.epochs
+            self._drop_path.rate = self.recipe.drop_path * self.recipe.planned(epoch) / self.recipe.planned_epochs
 
     def loss(self, criterion: Callable[[Tensor], Tensor]) -> Tensor | float:
         """What is added to the loss of the images that the network was just given, by `criterion` of logits."""
-        return 0.0 if self._head is None else self._recipe.auxiliary * criterion(self._head())
+        return 0.0 if self._head is None else self.recipe.auxiliary * criterion(self._head())
 
     def remove(self) -> None:
         """Leave the network as it was found."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -29,6 +30,9 @@ from hwnas.train.teacher import Teacher
 REPORT_EVERY = 50
 _SILENT = Silent()
 
+Shorten = Callable[[Recipe, int, float], Recipe]
+"""The recipe to go on with, from that so far, the epochs behind it, and the seconds that one takes."""
+
 
 def train(
     model: nn.Module,
@@ -41,7 +45,8 @@ def train(
     progress: Progress = _SILENT,
     label: str = "train",
     teacher: nn.Module | None = None,
-) -> None:
+    shorten: Shorten | None = None,
+) -> Recipe:
     """Train `model` in place, on `device`; it stays there, in eval mode, with its averaged weights and buffers.
 
     AdamW on cross entropy with label smoothing and class weights, linear warm-up then cosine, clipped gradients. With
@@ -51,6 +56,11 @@ def train(
 
     Args:
         teacher: whose predictions are learned as well, as far as the recipe weighs them (`distil_weight`).
+        shorten: asked after every epoch from the second one of this process on, before its checkpoint is stored; what
+            a first one takes, which fills caches, does not count.
+
+    Returns:
+        The recipe as it was followed.
 
     Raises:
         DivergedError: the loss or its gradient is not a finite number.
@@ -60,22 +70,41 @@ def train(
     """
     run = Training(model, dataset, recipe, seed, device, teacher)
     done = run.restore(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
+    pace = _Pace(done)
     with progress.track(label, recipe.epochs * run.steps, done=done * run.steps) as advance:
-        for epoch in range(done, recipe.epochs):
+        while (epoch := done) < run.recipe.epochs:
             total = 0.0
             for step, loss in enumerate(run.epoch(epoch), 1):
                 total += loss
-                note = f"epoch {epoch + 1} of {recipe.epochs}, loss {total / step:.3f}"
+                note = f"epoch {epoch + 1} of {run.recipe.epochs}, loss {total / step:.3f}"
                 if step % REPORT_EVERY == 0 and step < run.steps:
                     advance(REPORT_EVERY, note)
+            done, left_out = epoch + 1, 0
+            if shorten is not None and (epoch_s := pace.epoch_s(done)) and done < run.recipe.epochs:
+                left_out = run.shorten(shorten(run.recipe, done, epoch_s))
             if checkpoint is not None:
-                run.save(checkpoint, epoch + 1)
-            advance((run.steps - 1) % REPORT_EVERY + 1, note)
+                run.save(checkpoint, done)
+            advance((run.steps - 1) % REPORT_EVERY + 1 + left_out * run.steps, note)
     run.regularizers.remove()
     with torch.no_grad():
         for name, value in model.state_dict().items():
             value.copy_(run.average.values[name])
     model.eval()
+    return run.recipe
+
+
+class _Pace:
+    """How long the epochs of this process take, without its first one."""
+
+    def __init__(self, done: int) -> None:
+        self._from, self._began = done + 1, 0.0
+
+    def epoch_s(self, done: int) -> float:
+        """Mean seconds of an epoch, now that so many are done; 0 where nobody knows yet."""
+        if done <= self._from:
+            self._began = time.monotonic()
+            return 0.0
+        return (time.monotonic() - self._began) / (done - self._from)
 
 
 class Training:
@@ -127,6 +156,12 @@ class Training:
             torch.manual_seed(seed)  # what dropout draws from
             for step, (x, y) in enumerate(map(mixing, itertools.islice(stream, self.steps))):
                 yield self._step(epoch, step, x, y)
+
+    def shorten(self, recipe: Recipe) -> int:
+        """Go on with this recipe; the number of epochs that are left out."""
+        left_out = self.recipe.epochs - recipe.epochs
+        self.recipe = self.regularizers.recipe = recipe
+        return left_out
 
     def _step(self, epoch: int, step: int, x: torch.Tensor, y: torch.Tensor) -> float:
         # The first step has a rate above zero, the last one ends just above it.

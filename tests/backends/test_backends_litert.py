@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from collections import Counter
 from typing import Any
 
@@ -14,6 +17,7 @@ from networks import SPECS, cells, chain, folded, random_network, space, trained
 
 from hwnas.arch import Network, OpSpec, mobilenet_v2, space_instance
 from hwnas.backends.litert import fingerprint, litert_model, micro_model
+from hwnas.backends.litert_metadata import METADATA, metadata_of
 from hwnas.backends.litert_runtime import interpreter, run_litert, runs_as_one_delegate
 from hwnas.backends.parity import compare, random_inputs
 from hwnas.backends.torch import load_weights, network_module
@@ -214,3 +218,17 @@ def test_nothing_is_written_to_stderr(capfd: pytest.CaptureFixture[str]) -> None
     run_litert(micro_model(OpSpec("conv", 4, 4, 6, 6, kernel=3)), np.zeros((1, 4, 6, 6), np.float32))
     print("heard", file=sys.stderr, flush=True)
     assert capfd.readouterr().err == "heard\n"
+
+
+def test_a_bomb_of_metadata_is_refused_before_it_is_unpacked() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(METADATA, bytes(80 << 20))
+    bomb = written(NETWORKS[2]) + buffer.getvalue()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ExportError, match="the metadata of the model"):
+            metadata_of(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()

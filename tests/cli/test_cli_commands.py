@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import typer.main
 from PIL import Image
+from rich.text import Text
 from typer.testing import CliRunner, Result
 
 from hwnas.cli import app
@@ -49,6 +50,19 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
     monkeypatch.setattr("hwnas.run.forecast._LIMIT_S", 0.0)  # plans time two steps of training
+
+
+def test_help_is_printed_as_it_is_written() -> None:
+    """What stands in brackets would be taken for markup, and lines would break where they do in the source."""
+    for path in commands():
+        node: Any = ROOT
+        for name in path:
+            node = node.commands[name]
+        for text in (node.help, *(getattr(one, "help", None) for one in node.params)):
+            assert Text.from_markup(text or "").plain == (text or ""), (path, text)
+            assert "\n" not in (text or "").replace("\n\n", ""), (path, text)
+    shown = " ".join(hwnas("export", "--help").output.replace("│", " ").split())
+    assert "[default: (uint8 for int8, else float)]" in shown
 
 
 @pytest.mark.parametrize("path", commands(), ids=lambda path: " ".join(path) or "hwnas")
@@ -243,6 +257,9 @@ def test_misuse_is_exit_code_2(words: tuple[str, ...]) -> None:
     done = hwnas(*words)
     assert done.exit_code == 2
     assert "Traceback" not in done.output
+    if words:
+        told = json.loads(hwnas(*words, "--json").stdout)
+        assert (told["exit_code"], bool(told["error"]), bool(told["hint"])) == (2, True, True)
 
 
 def test_a_device_file_is_checked(tmp_path: Path) -> None:

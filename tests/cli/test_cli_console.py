@@ -33,7 +33,7 @@ from hwnas.errors import (
     TableError,
     UnreadableError,
 )
-from hwnas.events import Event
+from hwnas.events import Event, Events
 
 ERRORS = [
     (HwnasError("rule [red]x[/]", hint="do [that]"), 1),
@@ -112,9 +112,17 @@ def test_no_room_for_a_temporary_file_is_a_storage_error(number: int, capsys: py
         raising(PermissionError(errno.EACCES, "no"))()
 
 
-def test_defects_keep_their_traceback() -> None:
-    with pytest.raises(ZeroDivisionError):
-        raising(ZeroDivisionError())()
+@pytest.mark.parametrize("defect", [ZeroDivisionError("no"), PermissionError(errno.EACCES, "no")])
+def test_defects_keep_their_traceback_and_are_an_object_as_well(
+    defect: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(type(defect)):
+        raising(defect)()
+    assert capsys.readouterr().out == ""
+    with pytest.raises(type(defect)):
+        raising(defect)(json_=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["exit_code"], told["error"]) == (1, f"{type(defect).__name__}: {defect}")
 
 
 def test_verb_passes_arguments_and_keeps_the_name() -> None:
@@ -250,6 +258,23 @@ def test_a_silence_after_the_last_step_tells_what_is_done(clock: Clock, capsys: 
     task.stopped = Once()
     progress._watch(task)
     assert capsys.readouterr().err == "measuring: again what was disturbed, for 40 s so far\n"
+
+
+def test_tasks_at_once_have_a_bar_each_and_the_last_one_stays() -> None:
+    screen = io.StringIO()
+    progress = Events(progress_bars.BarProgress(Console(file=screen, force_terminal=True, width=100)))
+    with progress.track("profiling 2 devices", 2) as whole:
+        with progress.track("measuring on pi", 4) as one, progress.track("measuring on phone", 4) as other:
+            one(2)
+            other(3, "hot")
+            progress.say("pi: is busy")
+        whole(1, "pi done")
+    with progress.track("another", 1) as advance:
+        advance()
+    shown = screen.getvalue()
+    for text in ("measuring on pi", "measuring on phone", "pi: is busy", "profiling 2 devices", "pi done"):
+        assert text in shown
+    assert "another" in shown.rpartition("profiling 2 devices")[2]
 
 
 def test_things_are_counted_in_their_number() -> None:

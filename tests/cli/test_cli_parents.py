@@ -12,6 +12,8 @@ from hwnas.files import cache_folder
 from hwnas.parents import find_parent
 from hwnas.parents.checkpoint_names import TIMM
 
+IMPORT = "hwnas parents import mobilenet-v2 ~/.cache/torch/hub/checkpoints/mobilenet_v2-*.pth"
+
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -35,10 +37,7 @@ def test_a_checkpoint_is_imported_and_shown(checkpoint: Path) -> None:
     assert (made["classes"], made["from"], Path(str(made["path"])).parent.parent) == (7, "a.pth", cache_folder())
     shown = output("show", "mobilenet-v2", "--width", "0.1")
     assert (shown["weights"], shown["sha256"], shown["classes"]) == ("here", made["sha256"], 7)
-    assert (
-        output("show", "mobilenet-v2")["weights"]
-        == "hwnas parents import mobilenet-v2 CHECKPOINT, of torchvision or timm"
-    )
+    assert output("show", "mobilenet-v2")["weights"] == IMPORT
 
 
 def test_parents_are_listed_and_shown_for_people(checkpoint: Path) -> None:
@@ -55,7 +54,7 @@ def test_commands_and_addresses_can_be_copied(checkpoint: Path, monkeypatch: pyt
     """Each stands in one line, however narrow the terminal is."""
     monkeypatch.setenv("COLUMNS", "60")
     lines = CliRunner().invoke(app, ["parents", "list"]).stdout.splitlines()
-    assert "  hwnas parents import mobilenet-v2 CHECKPOINT  # of torchvision or timm" in lines
+    assert f"  {IMPORT}" in lines
     (row,) = [line for line in lines if line.startswith("mobilenet-v2 ")]
     assert row.rstrip().endswith("missing")
     shown = CliRunner().invoke(app, ["parents", "show", "mobilenet-v2"]).stdout
@@ -82,7 +81,7 @@ def test_each_command_names_the_next_step(checkpoint: Path) -> None:
     assert "Next: hwnas parents list" in told("--help")
     assert told("list").endswith("\nNext: hwnas parents show efficientnet-lite0\n")
     missing = told("show", "mobilenet-v2").splitlines()[-1]
-    assert missing == "Next: hwnas parents import mobilenet-v2 CHECKPOINT, of torchvision or timm"
+    assert missing == f"Next: {IMPORT}"
     output("import", "mobilenet-v2", str(checkpoint), "--width", "0.1")
     last = told("show", "mobilenet-v2", "--width", "0.1").splitlines()[-1]
     assert last == "Next: hwnas search --data FOLDER --budget-ms 50% --init mobilenet-v2 --width 0.1"

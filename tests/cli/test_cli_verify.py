@@ -173,7 +173,7 @@ def test_a_run_is_measured_within_its_budget_on_its_device(monkeypatch: pytest.M
     monkeypatch.setattr(verification, "measure_file", lambda *words, **more: asked.append((*words[:2], more)))
     a_run("runs/one", 1.25, latency="cold", runtime="litert", precision="int8", device="mine.toml")
     host = load_device("host")
-    monkeypatch.setattr(verification, "load_device", lambda name: replace(host, description=name))
+    monkeypatch.setattr(verification, "device_to_measure", lambda name: replace(host, description=name))
     verify("runs/one")
     verify("runs/one", budget_ms=3.0, runtime="onnxruntime", latency="warm", device="host")
     verify(made())
@@ -203,7 +203,7 @@ def test_a_run_with_several_models_or_none_says_what_to_name() -> None:
     a_run("runs/front/5ms", 5.0)
     Path("runs/front/result.json").write_text(json.dumps({"front": [{"folder": "5ms"}, {"folder": "9ms"}]}))
     done = hwnas("runs/front", "--quiet")
-    assert (done.exit_code, "a model for each of 2 budgets" in done.stderr) == (2, True)
+    assert (done.exit_code, "a model for each of 2 budgets or devices" in done.stderr) == (2, True)
     assert "hwnas verify runs/front/5ms" in done.stderr
     a_run("runs/early", None)
     Path("runs/early/result.json").write_text("[]")
@@ -277,8 +277,8 @@ def test_without_pause(last_us: float, ended: str, code: int, said: str, monkeyp
         (["~nobody/a.onnx"], "there is no file ~nobody/a.onnx"),
         (["n" * 300], "at most 255 bytes"),
         (["d/" * 3000 + "a.onnx"], "File name too long"),
-        (["model.onnx", "--stall-s", "0"], "stall_s must be from 1"),
-        (["model.onnx", "--memory-gb", "0"], "memory_gb must be from 0.25"),
+        (["model.onnx", "--stall-s", "0"], "--stall-s must be from 1"),
+        (["model.onnx", "--memory-gb", "0"], "--memory-gb must be from 0.25"),
         (["open.onnx"], "--shape x=1,224"),
         (["strange.onnx"], "Sparkle"),
     ],
@@ -342,6 +342,7 @@ def test_a_real_ctrl_c_tells_what_there_is() -> None:
     assert "Traceback" not in done.stderr
     content = json.loads(done.stdout)
     assert (content["exit_code"], content["sustained"]["ended_early"]) == (130, "interrupted")
+    assert content["error"] == "interrupted"
     assert len(content["sustained"]["slices"]) >= 3
     assert content["sustained"]["seconds"] < 10
     assert content["measured_ms"]["median"] > 0

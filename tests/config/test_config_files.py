@@ -96,7 +96,7 @@ def values(one: Declared) -> st.SearchStrategy[Any]:
 def configurations(draw: st.DrawFn) -> Configuration:
     content: dict[str, dict[str, Any]] = {}
     for one in OPTIONS:
-        if one.required or draw(st.booleans()):
+        if one.place == "target.budget" or (one.place != "target.targets" and draw(st.booleans())):
             content.setdefault(one.section, {})[one.name] = draw(values(one))
     return Configuration.model_validate(content)
 

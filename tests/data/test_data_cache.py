@@ -260,7 +260,7 @@ def test_unreadable_images_are_refused_and_not_kept(tmp_path: Path, folder: Path
     message = complaint(tmp_path / "set.npz")
     assert "2 of 12 images in" in message
     assert "image 4 (" in message
-    assert "image 7 (cannot identify image file the file)" in message
+    assert "image 7 (cannot identify the kind of image)" in message
     assert not folder.exists()
     assert native_shape(str(tmp_path / "set.npz")) == (3, Size.square(16))
 

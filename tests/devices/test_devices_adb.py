@@ -14,6 +14,7 @@ from phone import BENCHMARK_MODEL, Phone, older_benchmark_model
 from hwnas.devices import link
 from hwnas.devices.link import condition_of, link_to
 from hwnas.devices.measure import measure
+from hwnas.devices.transports import remote
 from hwnas.errors import DeviceError, UnreachableError
 from hwnas.files import sha256
 from hwnas.progress import Silent
@@ -56,7 +57,8 @@ def test_the_phone_is_asked_what_it_is(phone: Phone) -> None:
     assert [words[:3] for words in phone.asked()] == [["-s", "PHONE", "get-state"], ["-s", "PHONE", "shell"]]
 
 
-def test_every_round_of_every_model(phone: Phone, models: dict[str, Path]) -> None:
+def test_every_round_of_every_model(phone: Phone, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_AT_ONCE", 4)  # names of files in one command
     rounds = measure(phone.device(pin=1), models, phone.model("reference", "5"), rounds=3, first_round=4)
     assert Counter((one.name, one.round) for one in rounds) == Counter((n, r) for n in models for r in range(4, 7))
     assert {(one.name, one.p10_us, one.median_us, one.p90_us) for one in rounds} == {
@@ -76,6 +78,11 @@ def test_every_round_of_every_model(phone: Phone, models: dict[str, Path]) -> No
     assert len(phone.calls()) == 2 + 3 * (10 + 2)
     pushed = [words[3] for words in phone.asked() if words[2] == "push"]
     assert len(pushed) == len(set(pushed)) == 11
+    link_to(phone.device(pin=1)).close()
+    for script, all_of_them in (("sha256sum", 11), ("rm -f", 11)):
+        named = [words[-1].count(".tflite") for words in phone.asked() if script in words[-1]]
+        assert max(named) == 4
+        assert sum(named) == all_of_them
 
 
 def test_a_cable_that_is_pulled_costs_no_round(phone: Phone, models: dict[str, Path]) -> None:

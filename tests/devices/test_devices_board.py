@@ -42,7 +42,15 @@ Serial : 12345
 
 def a_job(**changes: Any) -> dict[str, Any]:
     job = {"runtime": "onnxruntime", "threads": 1, "pin": None, "governor": None, "session": None, "models": []}
-    numbers = {"rounds": 1, "first_round": 0, "round_ms": 0.1, "warmup": 0, "group": 8, "seed": 0}
+    numbers = {
+        "rounds": 1,
+        "first_round": 0,
+        "round_ms": 0.1,
+        "warmup": 0,
+        "group": 8,
+        "seed": 0,
+        "kept_bytes": 1 << 30,
+    }
     return job | {"reference": None, "singles": False, "cold": 0, "inputs": {}} | LIMITS | numbers | changes
 
 
@@ -277,3 +285,26 @@ def test_a_version_that_could_not_name_a_folder_is_refused(version: str, monkeyp
 def test_an_answer_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(DeviceError, match=f"the answer of the device: {next(iter(change))}"):
         Facts.from_json(runner.facts() | change)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 1 << 30])
+def test_models_are_loaded_for_their_group_where_they_are_too_large_together(
+    board: Copy, tmp_path: Path, kept_bytes: int
+) -> None:
+    model = str(write_convs(tmp_path / "model.onnx", 1))
+    names = [f"model {index}" for index in range(5)]
+    events = board.events(
+        models=[[name, model] for name in names], reference=model, rounds=2, group=2, kept_bytes=kept_bytes
+    )
+    assert events[-1] == {"event": "done"}
+    measured = sorted((event["name"], event["round"]) for event in events if event["event"] == "round")
+    assert measured == sorted((name, turn) for name in names for turn in range(2))
+    loaded: list[str] = []
+    for event in events:
+        if event["event"] == "loading" and event["name"] != "reference":
+            loaded.append(event["name"])
+        elif event["event"] == "running":
+            assert kept_bytes or set(loaded) <= set(event["names"])
+            loaded = [] if not kept_bytes else loaded
+    if kept_bytes:
+        assert loaded == names

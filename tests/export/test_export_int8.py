@@ -22,8 +22,11 @@ from hwnas.backends.weights import Weights
 from hwnas.data import Dataset, Images, to_input
 from hwnas.errors import ExportError
 from hwnas.exporting import int8, quantise_aware
+from hwnas.exporting.file_images import FileOutcome
 from hwnas.exporting.int8 import Allowed, Quantising, Source, int8_file, with_test_images
-from hwnas.exporting.int8_ways import Attempt, attempts, divergence, most_floats, ranking
+from hwnas.exporting.int8_ways import Attempt, Drop, attempts, divergence, most_floats, ranking
+from hwnas.exporting.int8_ways import ways as number_of_ways
+from hwnas.metrics import Tally
 from hwnas.progress import Silent
 from hwnas.train import Recipe
 from hwnas.train.norms import train_with_kept_statistics
@@ -58,20 +61,21 @@ def test_the_ways_go_from_cheap_to_dear(layers: int, best: int) -> None:
     costs[best] = 0.4
     asked: list[Setting] = []
 
-    def drop(made: bytes) -> float:
+    def drop(made: bytes) -> Drop:
         name, floats = made.decode().split("|")
-        return 0.3 if floats else costs[[str(one) for one in known.settings].index(name)]
+        return Drop(0.3 if floats else costs[[str(one) for one in known.settings].index(name)])
 
     def rank(setting: Setting) -> list[str]:
         asked.append(setting)
         return [*reversed(known.layers)]
 
-    ways = attempts(known, drop, rank)
-    whole = [next(ways)[0] for _ in known.settings]
+    every = attempts(known, drop, rank)
+    whole = [next(every)[0] for _ in known.settings]
     assert [one.setting for one in whole] == [*known.settings]
     assert [one.setting.per_channel for one in whole] == [True, True, False, False]
     assert not asked, "layers are ranked once all settings have failed"
-    further = [one for one, _ in ways]
+    further = [one for one, _ in every]
+    assert len(whole) + len(further) == number_of_ways(known)
     assert asked == [known.settings[best]] * (layers > 1)
     assert [one.floats for one in further] == [
         tuple(reversed(known.layers[-count:])) for count in range(1, most_floats(layers) + 1)
@@ -174,10 +178,12 @@ def source(weights: Weights, data: Dataset, runtime: str = "onnxruntime") -> Sou
 
 
 class Heard:
-    """What was told."""
+    """What was told: messages, and of each task that is open what is noted."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.noted: list[tuple[str, int, int, str]] = []
+        self.open = 0
 
     def quantising(self, data: Dataset, allowed: Allowed) -> Quantising:
         from hwnas.events import Event, Events
@@ -185,8 +191,11 @@ class Heard:
         def hear(event: Event) -> None:
             if event.kind == "message":
                 self.said.append(event.label)
+            if event.kind == "advance":
+                self.noted.append((event.label, event.done, event.total, event.note))
+            self.open += {"begin": 1, "end": -1}.get(event.kind, 0)
 
-        return Quantising(data, allowed, progress=Events(hear))
+        return Quantising(data, allowed, progress=Events(hear), label="model-int8.onnx")
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
@@ -200,7 +209,13 @@ def test_a_sound_network_is_quantised_at_once(runtime: str) -> None:
     assert found.taken.size_bytes == len(content)
     assert found.drop <= 0.2
     (said,) = heard.said
-    assert said == f"int8: {found.taken}"
+    assert said == f"model-int8.onnx, int8: {found.taken}"
+    task, ways = "quantising model-int8.onnx", {"onnxruntime": 4, "litert": 6}[runtime] + most_floats(4)
+    assert heard.noted == [
+        (task, 0, ways, f"attempt 1 of {ways}{done}")
+        for done in ("", *(f", {count} of 80 images" for count in (32, 64, 80)))
+    ]
+    assert heard.open == 0
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
@@ -219,7 +234,12 @@ def test_the_one_layer_that_eight_bits_cannot_hold_stays_float(
     assert all(one.drop > 0.3 and one.floats == () for one in before)
     assert last.setting == min(before, key=lambda one: one.drop).setting
     assert last.drop <= 0.2
-    assert heard.said == [f"int8: {last.setting}, 1 of 4 layers in float: drop {100 * last.drop:.2g} points"]
+    assert heard.said == [f"model-int8.onnx, int8: {last}"]
+    assert str(last) == f"{last.setting}, 1 of 4 layers in float: drop {last.points} points"
+    assert {label for label, *_ in heard.noted} == {
+        *("quantising model-int8.onnx", "ranking the layers of model-int8.onnx")
+    }
+    assert heard.open == 0
     model_format = format_of(runtime, "int8")
     right = model_format.run(content, data.test.pixels).argmax(1) == data.test.labels
     reported = with_test_images(source(weights, data, runtime), content, Quantising(data), found)
@@ -227,6 +247,8 @@ def test_the_one_layer_that_eight_bits_cannot_hold_stays_float(
     assert reported.test is not None
     assert reported.test.accuracy == pytest.approx(right.mean())
     assert reported.test_drop == pytest.approx(1 - right.mean())
+    changed = max(1, (~right).sum())  # as the float file is right
+    assert reported.test_drop_error == pytest.approx(changed**0.5 / len(right))
 
 
 def test_the_images_that_choose_are_not_those_that_report(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,13 +257,13 @@ def test_the_images_that_choose_are_not_those_that_report(monkeypatch: pytest.Mo
     data = dataset(weights)
     data = dataclasses.replace(data, test=data.test.subset(np.arange(20)))
     read: list[int] = []
-    original = int8.file_metrics
+    original = int8.file_outcome
 
-    def counted(model_format: Any, model: bytes, dataset: Dataset, images: Images) -> Any:
+    def counted(model_format: Any, model: bytes, dataset: Dataset, images: Images, *tell: Any) -> Any:
         read.append(len(images))
-        return original(model_format, model, dataset, images)
+        return original(model_format, model, dataset, images, *tell)
 
-    monkeypatch.setattr(int8, "file_metrics", counted)
+    monkeypatch.setattr(int8, "file_outcome", counted)
     own, how = source(weights, data), Quantising(data, Allowed(max_drop=20.0))
     content, found = int8_file(own, how)
     assert read == [80] * (1 + len(found.tried))
@@ -276,13 +298,19 @@ def test_where_nothing_helps_the_gate_fires_with_all_that_was_tried(monkeypatch:
         return weights
 
     monkeypatch.setattr(int8, "tuned_weights", tuned)
-    monkeypatch.setattr(int8, "file_metrics", Falling())
-    _, found = int8_file(source(weights, wrong), Quantising(wrong, Allowed(max_drop=5.0)))
-    ways = 4 + most_floats(4)
-    assert [one.tuned for one in found.tried] == [False] * ways + [True] * ways
+    monkeypatch.setattr(int8, "file_outcome", Falling())
+    heard = Heard()
+    _, found = int8_file(source(weights, wrong), heard.quantising(wrong, Allowed(max_drop=5.0)))
+    count = 4 + most_floats(4)
+    assert [one.tuned for one in found.tried] == [False] * count + [True] * count
+    last = {label: (done, total, note) for label, done, total, note in heard.noted}
+    assert last["quantising model-int8.onnx"] == last["quantising model-int8.onnx, fine-tuned"]
+    assert last["quantising model-int8.onnx"] == (count, count, f"attempt {count} of {count}")
+    few = "80 validation images are too few to tell less than 6.9 points"
+    assert heard.said == [f"model-int8.onnx, int8: {found.taken}; {few}"]
     assert len(seen) == 1
     assert found.taken == found.tried[0], "the best, of which the first"
-    with pytest.raises(ExportError, match="quantising costs 10 points of accuracy") as caught:
+    with pytest.raises(ExportError, match=r"quantising costs 10 ± 3\.5 points of accuracy") as caught:
         found.check(Allowed(max_drop=5.0), "do this")
     said = str(caught.value)
     assert all(str(one) in said for one in found.tried)
@@ -292,15 +320,17 @@ def test_where_nothing_helps_the_gate_fires_with_all_that_was_tried(monkeypatch:
 
 
 class Falling:
-    """Metrics that are 0.9 of the float file and 0.8 of every other."""
+    """The float file is right on 72 of 80 images, every other one on 64 of these."""
 
     def __init__(self) -> None:
         self.asked = 0
 
-    def __call__(self, *_: Any) -> Any:
+    def __call__(self, *_: Any) -> FileOutcome:
         self.asked += 1
-        value = 0.9 if self.asked == 1 else 0.8
-        return type("Metrics", (), {"value": lambda self, metric: value})()
+        right = np.arange(80) < (72 if self.asked == 1 else 64)
+        tally = Tally(2)
+        tally.add(np.eye(2)[right.astype(int)], np.ones(80, int))
+        return FileOutcome(tally.metrics(), right)
 
 
 def test_a_file_that_the_runtime_refuses_does_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,7 +376,9 @@ def never(own: Source) -> Any:
 def test_int8_tells_all_of_it_in_json() -> None:
     one = Attempt(Setting(True, "percentile"), ("a", "b"), 31, False, 0.004, 1000)
     assert str(one) == "per-channel, percentile, 2 of 31 layers in float: drop 0.4 points"
-    content = int8.Int8((one,), one, None, 0.002).to_json()
+    one = dataclasses.replace(one, error=0.0031)
+    assert str(one).endswith("in float: drop 0.4 ± 0.31 points")
+    content = int8.Int8((one,), one, None, 0.002, 0.001).to_json()
     assert content == {
         "weights": "per-channel",
         "calibration": "percentile",
@@ -354,8 +386,10 @@ def test_int8_tells_all_of_it_in_json() -> None:
         "layers": 31,
         "tuned": False,
         "val_drop": 0.004,
+        "val_drop_error": 0.0031,
         "bytes": 1000,
         "test_drop": 0.002,
+        "test_drop_error": 0.001,
         "tried": [one.to_json()],
     }
 
@@ -419,7 +453,7 @@ def test_a_training_for_int8_recovers_and_is_the_same_every_time(monkeypatch: py
         own = source(weights, data)
         assert own.model_format.quantize is not None
         content = own.model_format.quantize(own.content, data.train.pixels)
-        return float(int8.file_metrics(own.model_format, content, data, data.val).accuracy)
+        return float(int8.file_outcome(own.model_format, content, data, data.val).metrics.accuracy)
 
     options: Any = {"metric": "accuracy", "seed": 0, "device": torch.device("cpu"), "progress": Silent()}
     found = [quantise_aware.tuned_weights(NETWORK, weights, data, **options) for _ in range(2)]

@@ -13,6 +13,7 @@ from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, REFERENCE_US, SLOPE, TO
 from hwnas.arch import SlotSpace, space_instance
 from hwnas.devices.link import condition_of
 from hwnas.devices.rounds import Round
+from hwnas.display import slower
 from hwnas.errors import InputError
 from hwnas.latency import build, find, journal
 from hwnas.latency.build import complete, drifted
@@ -260,4 +261,4 @@ def test_rows_of_another_speed_are_told_where_they_mix(
     progress = Silent()
     monkeypatch.setattr(progress, "say", heard.append)
     complete(table, TOY, HOST, tmp_path, lacking(table, TOY), progress=progress)
-    assert any("--again" in message and f"{1 / before - 1:+.0%}" in message for message in heard) is said
+    assert any("--again" in message and f"runs {slower(1 / before - 1)} than" in message for message in heard) is said

@@ -18,12 +18,14 @@ from latency_fakes import TOY, row_us, table_of
 from hwnas.arch import OpSpec, SlotSpace, space_instance
 from hwnas.arch.costs import macs
 from hwnas.errors import InputError, MissingRowsError, TableError
+from hwnas.latency.held_instance import folded_keys, held_as, held_instance
 from hwnas.latency.imported import FORMATS, import_table, save_imported
 from hwnas.latency.missing_rows import lacking
-from hwnas.latency.table import LatencyTable
+from hwnas.latency.table import Calibration, LatencyTable
 from hwnas.latency.table_files import load_table, save_table
 from hwnas.latency.table_model import model_of
 from hwnas.nas.decode import decode
+from hwnas.resources import resource_folder
 
 SPACE = space_instance("fbnet", width=1.0, resolution=32, channels=3, classes=100)
 OPTIONS = SPACE.decisions[0].options
@@ -118,19 +120,67 @@ def test_ops_in_another_order_mean_the_same(tmp_path: Path) -> None:
     }
 
 
-def test_it_serves_the_instance_that_it_was_made_for_and_no_other(tmp_path: Path) -> None:
+def test_it_serves_the_instance_that_it_was_made_for_and_no_larger_one(tmp_path: Path) -> None:
     table = import_table(written(tmp_path, lut()), "fbnet", "phone").table
     for other in (
-        space_instance("fbnet", width=1.0, resolution=32, channels=3, classes=10),
+        space_instance("fbnet", width=1.0, resolution=32, channels=3, classes=101),
+        space_instance("fbnet", width=1.0, resolution=32, channels=4, classes=10),
+        space_instance("fbnet", width=0.5, resolution=32, channels=3, classes=100),
         space_instance("fbnet", width=1.0, resolution=224, channels=3, classes=1000),
         TOY,
     ):
+        assert held_as(table, other) is None
         with pytest.raises(MissingRowsError) as caught:
             model_of(table, other)
         assert "import" in caught.value.hint
         assert set(caught.value.keys) == {spec.key for spec in lacking(table, other).rows}
     ten = import_table(written(tmp_path, lut()), "fbnet", "phone", classes=10).table
     assert model_of(ten, space_instance("fbnet", width=1.0, resolution=32, channels=3, classes=10))
+
+
+def test_fewer_channels_and_classes_take_no_more_than_it_says(tmp_path: Path) -> None:
+    """What it does not tell apart is larger in the instance that it was made for, and nothing else is different."""
+    table = import_table(written(tmp_path, lut()), "fbnet", "phone").table
+    own = model_of(table, SPACE)
+    for channels, classes in ((3, 10), (1, 100), (1, 2)):
+        smaller = space_instance("fbnet", width=1.0, resolution=32, channels=channels, classes=classes)
+        assert held_as(table, smaller) == SPACE.signature
+        assert not lacking(table, smaller)
+        assert model_of(table, smaller) == own
+        held = {key for key in folded_keys(table, smaller) if key not in folded_keys(table, SPACE)}
+        assert held == {spec.key for spec in smaller.ops} - {spec.key for spec in SPACE.ops}
+        for slot, other in zip(smaller.slots, SPACE.slots, strict=True):
+            pairs = zip(slot.ops, other.ops, strict=True)
+            assert all(macs(one.graph) < macs(two.graph) if one != two else True for one, two in pairs)
+    table.kind = "measured"  # whose rows are known one by one
+    assert held_as(table, SPACE) == SPACE.signature
+    assert held_as(table, space_instance("fbnet", width=1.0, resolution=32, channels=1, classes=10)) is None
+
+
+def test_the_nearest_of_several_instances_serves(tmp_path: Path) -> None:
+    table = import_table(written(tmp_path, lut()), "fbnet", "phone").table
+    table.calibrations["fbnet@w1-r32-i3-o20"] = table.calibrations["fbnet@w1-r32-i1-o50"] = Calibration(1, 1, 0, 0)
+    assert held_instance(table, "fbnet@w1-r32", 3, 10) == "fbnet@w1-r32-i3-o20"
+    assert held_instance(table, "fbnet", 1, 30) == "fbnet@w1-r32-i1-o50"
+    assert held_instance(table, "fbnet", 2, 30) == SPACE.signature
+    assert held_instance(table, "mobile", 1, 10) is None
+
+
+PUBLISHED = {
+    "8018810502714108000864": 8.321628,
+    "3447108350188266407521": 17.711139,
+    "7267738820373763123375": 30.120876,
+}
+"""Networks of HELP's `fbnet_latency.npz`, a digit for the op of each layer, and their milliseconds on the Pixel 3."""
+
+
+@pytest.mark.parametrize("ops", PUBLISHED)
+def test_the_table_that_comes_with_hwnas_predicts_what_was_published(ops: str) -> None:
+    table = load_table(resource_folder("latency_tables") / "pixel3" / "imported")
+    assert (table.kind, table.provenance["licence"]) == ("imported", "MIT")
+    assert "HW-NAS-Bench" in table.provenance["credit"]
+    assert str(table.provenance["sha256"]).startswith("7bfb6ccecf8b4a86")
+    assert model_of(table, SPACE).predict_ms([int(op) for op in ops]) == pytest.approx(PUBLISHED[ops], abs=1e-5)
 
 
 def set_layer(index: int, value: Any, option: int = 0) -> Callable[[dict[str, Any]], None]:

@@ -79,7 +79,9 @@ def test_too_little_time_says_what_lacks_and_the_same_command_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch)
-    with pytest.raises(MissingRowsError, match=r"1 minute was too short .* whole networks still lack rounds") as caught:
+    with pytest.raises(
+        MissingRowsError, match=r"--max-minutes 1 is too few .* whole networks still lack rounds"
+    ) as caught:
         measured(tmp_path, 1)
     assert caught.value.exit_code == 2
     assert "same command" in caught.value.hint
@@ -113,7 +115,7 @@ def test_the_command_tells_noise_and_that_it_stopped(tmp_path: Path, monkeypatch
     words = ["profile-device", *TOY_WORDS, "--out", str(tmp_path), "--quiet", "--max-minutes"]
     done = CliRunner().invoke(app, [*words, "0.5"])
     assert done.exit_code == 2
-    assert "0.5 minutes were too short for a table" in done.stderr
+    assert "--max-minutes 0.5 is too few for a table" in done.stderr
     done = CliRunner().invoke(app, [*words, str(4.5 * MODELS / 60)])
     assert done.exit_code == 0, done.output
     assert "measuring stopped at --max-minutes" in done.stdout

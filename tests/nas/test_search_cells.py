@@ -17,7 +17,8 @@ from hwnas.latency.calibrate import spread_architectures
 from hwnas.latency.space_latency import latency_model
 from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.constraint import Constraint, latency_constraint
-from hwnas.nas.engine import make_loop, search
+from hwnas.nas.engine import search
+from hwnas.nas.make_loop import make_loop
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
 from hwnas.nas.supernet import Gate, Supernet

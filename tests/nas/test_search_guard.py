@@ -13,8 +13,8 @@ from torch import Tensor
 from hwnas.data import Dataset, Images
 from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.constraint import latency_constraint
-from hwnas.nas.engine import make_loop
 from hwnas.nas.guard import beta_decay
+from hwnas.nas.make_loop import make_loop
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategies, strategy
 

@@ -23,7 +23,7 @@ from hwnas.metric_names import METRICS, Metric
 from hwnas.metrics import Tally
 from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.constraint import latency_constraint
-from hwnas.nas.engine import make_loop
+from hwnas.nas.make_loop import make_loop
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import Strategy, strategy
 from hwnas.nas.strategies.random import Random

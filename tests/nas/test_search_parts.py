@@ -19,8 +19,9 @@ from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.arch_parts import arch_gradient, has_own_gradient, joint_losses, problems_of
 from hwnas.nas.bilevel import Bilevel
 from hwnas.nas.constraint import latency_constraint
-from hwnas.nas.engine import make_loop, search
+from hwnas.nas.engine import search
 from hwnas.nas.loop_memory import loop_memory
+from hwnas.nas.make_loop import make_loop
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategies, strategy
 from hwnas.nas.supernet import Supernet

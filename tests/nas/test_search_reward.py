@@ -14,8 +14,9 @@ from problems import OPTIONS, TOY, all_choices, row_ms, toy_model
 from hwnas.arch import Architecture, space_instance
 from hwnas.latency.space_latency import latency_model
 from hwnas.nas.constraint import latency_constraint
-from hwnas.nas.engine import make_samplers, search
+from hwnas.nas.engine import search
 from hwnas.nas.feasible_set import feasible_set
+from hwnas.nas.make_loop import make_samplers
 from hwnas.nas.reward import BETA, REWARDS, absolute_reward
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.select import Scored

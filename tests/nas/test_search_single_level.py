@@ -13,7 +13,7 @@ from hwnas.data import Dataset, Images
 from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.bilevel import Bilevel
 from hwnas.nas.constraint import latency_constraint
-from hwnas.nas.engine import make_loop
+from hwnas.nas.make_loop import make_loop
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
 from hwnas.nas.strategies.single_level import SingleLevel

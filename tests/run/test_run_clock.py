@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_fakes import RECIPE, SETTINGS, a_config, changed, install, write_table
+from run_fakes import RECIPE, SETTINGS, SPACE, a_config, changed, install, write_table
 
 import hwnas
+from hwnas.display import duration
 from hwnas.errors import InputError, MissingRowsError
 from hwnas.events import Event
 from hwnas.image_size import Size
@@ -40,6 +41,22 @@ def test_a_clock_counts_what_earlier_processes_took(monkeypatch: pytest.MonkeyPa
     assert run.left_s() == 0.0
 
 
+def test_a_verdict_that_took_long_leaves_more_time_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(clock.time, "monotonic", lambda: now[0])
+    run = Clock(2.0)
+    for took_s, slow in ((16.0, 2.0), (4.0, 1.0), (24.0, 3.0)):
+        with run.watching(8.0):
+            now[0] += took_s
+        assert run.slow == slow
+    quiet_s = 0.97 * 120 - 44.0 - 10.0
+    assert run.left_before(lambda slow: 10.0 * slow) == pytest.approx(quiet_s - 20.0)
+    assert run.left_before(lambda slow: 10.0 + 100.0 * (slow - 1.0)) == pytest.approx(quiet_s / 2)
+    options = {"measured": True, "baseline": True, "unchecked": False, "evaluation_s": 1.0}
+    more_s = ending_s([5.0], **options, slow=2.0) - ending_s([5.0], **options)  # type: ignore[arg-type]
+    assert more_s == pytest.approx(verdict_s(2, 5.0) + 2.5)  # and the report
+
+
 def test_the_end_of_a_run_takes_longer_with_more_to_measure() -> None:
     options = {"measured": True, "baseline": False, "unchecked": True, "evaluation_s": 1.0}
     alone = ending_s([5.0], **options)  # type: ignore[arg-type]
@@ -66,7 +83,7 @@ def test_a_plan_says_whether_its_minutes_are_enough(
 
     few, many = facts(0.1), facts(60.0)
     assert few["enough"] > 0.1
-    assert "0.1 minutes are too few for a search and a training without hurry: give about --minutes" in few["advice"]
+    assert "--minutes 0.1 is too few for a search and a training without hurry: give about --minutes" in few["advice"]
     for said in ("--width", "--resolution", "--no-baseline"):
         assert said in few["advice"]
     (training,) = (one for one in few["stages"] if one["trains"])
@@ -125,10 +142,10 @@ def test_a_plan_without_minutes_says_how_long_it_takes(
     assert short.facts["minutes"]["takes"] == pytest.approx(takes)
     memory = max(one["memory_mib"] or 0 for one in stages.values())
     whole, *rows = short.lines["time"].splitlines()
-    assert whole == f"about {takes:.2g} minutes, at most {memory:,} MiB of memory"
+    assert whole == f"about {duration(60 * takes)}, at most {memory:,} MiB of memory"
     assert [row.split("  ")[0] for row in rows] == list(stages)
-    ends = {len(re.match(r".*?  +[\d.e+]+", row)[0]) for row in rows}
-    assert len(ends) == 1  # aligned
+    ends = {len(re.match(r".*?  +[\d.]+ (s|min)\b", row)[0]) for row in rows}
+    assert len(ends) == 1  # aligned, each with its unit
     assert short.lines["start"] == "random weights"
     assert f"process {stages['search']['memory_mib']:,} MiB" in short.lines["time"]
     assert "advice" not in short.lines
@@ -137,7 +154,7 @@ def test_a_plan_without_minutes_says_how_long_it_takes(
 
     long = planned(10.0)
     assert long.facts["minutes"]["takes"] > 30
-    assert long.lines["advice"].startswith("that is long: --minutes ")
+    assert long.lines["advice"].startswith("the run is long: --minutes ")
     assert "of the 2 epochs of each final training at this size" in long.lines["advice"]
     minutes = float(long.lines["advice"].split("--minutes ")[1].split()[0])
     monkeypatch.setattr(forecast, "_PROMISED", 100.0)
@@ -170,9 +187,9 @@ def test_a_run_that_cannot_end_within_its_minutes_is_refused(
     tables = write_table(tmp_path / "tables")
     config = a_config(images, minutes=0.1)
     for act in (hwnas.plan_search, lambda **given: hwnas.search(out=tmp_path / "run", **given)):
-        with pytest.raises(InputError, match="no run ends within so few --minutes: of") as caught:
+        with pytest.raises(InputError, match=r"--minutes 0\.1 is too few: the run takes about ") as caught:
             act(config=config, tables=tables)  # type: ignore[operator]
-        assert "--minutes" in caught.value.hint
+        assert caught.value.hint.startswith("it ends with --minutes ")
 
 
 def test_a_limit_on_memory_splits_batches_or_is_refused(
@@ -214,9 +231,13 @@ def test_a_run_says_what_its_minutes_are_enough_for_before_it_measures(
         out=tmp_path / "run",
         on_event=hear,
     )
-    said = next(index for index, text in enumerate(heard) if text.startswith("of 0.1 minutes about"))
+    assert [text for text in heard if text.startswith(("searching", "starting"))] == [
+        f"searching {SPACE.name} for host: as asked for"
+    ]
+    said = next(index for index, text in enumerate(heard) if text.startswith("the run takes about"))
+    assert " with --minutes 0.1, " in heard[said]
     assert said < heard.index("start measure")
-    assert heard[said + 1].startswith("0.1 minutes are too few")
+    assert heard[said + 1].startswith("--minutes 0.1 is too few")
 
 
 def test_measuring_goes_on_where_a_limit_leaves_no_table(

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run_fakes import a_config, install, write_table
 from typer.testing import CliRunner
 
 import hwnas
@@ -18,17 +17,12 @@ from hwnas.arch import Network
 from hwnas.backends.weights import fold
 from hwnas.cli import app
 from hwnas.errors import InputError
-from hwnas.run.pipeline import run_search
 from hwnas.train import checkpoint
 
 
 @pytest.fixture(scope="module")
-def run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("coreml")
-    with pytest.MonkeyPatch.context() as patch:
-        install(patch.setattr)
-        run_search(a_config(images, epochs=1), root / "run", tables=write_table(root / "tables"))
-    return root / "run"
+def run(packed_run: Path) -> Path:
+    return packed_run
 
 
 def test_without_the_extra_there_is_one_message(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,7 +142,7 @@ def test_a_table_and_a_search(
         pytest.importorskip("ai_edge_litert")
     device = devices(transport, way, runtime).with_runtime(precision=precision)
     config = a_config(images, budget="100000", baseline=False, runtime=runtime, precision=precision)
-    monkeypatch.setattr("hwnas.run.plan.device_or_imported", lambda *_: device)
+    monkeypatch.setattr("hwnas.run.plan_devices.device_or_imported", lambda *_: device)
     result = run_search(config, tmp_path / "run", tables=tmp_path / "tables", any_table=True)
     condition = condition_of(device)
     begins = {"tflite-runtime": f"tflite{OLD_VERSION}", "benchmark_model": "bm"}.get(way, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -50,7 +51,7 @@ def test_a_disk_that_is_enlarged_again_and_again(images: Path, tmp_path: Path, m
     assert [name for name in SAME if (out / name).read_bytes() != (reference / name).read_bytes()] == []
     (out / "result.json").unlink()
     for gone, size_bytes, name in (("train-*", 10_000, "train-"), ("none", 10_000, "weights.safetensors")):
-        for path in out.glob(f"state/{gone}"):
+        for path in (*out.glob(f"state/{gone}"), out / "log.jsonl"):
             path.unlink()
         with no_file_above(size_bytes), pytest.raises(StorageError, match=rf"cannot write .*{name}"):
             run_search(a_config(images), out, tables=tables, resume=True)
@@ -107,15 +108,29 @@ def read_only(tmp_path: Path) -> tuple[Path, list[str]]:
     return folder, alone
 
 
+EACH = """
+import json, sys
+from typer.testing import CliRunner
+from hwnas.cli import app
+done = [CliRunner().invoke(app, words) for words in json.loads(sys.argv[1])]
+print(json.dumps([[one.exit_code, one.stderr] for one in done]))
+"""
+
+
 def test_a_read_only_folder(read_only: tuple[Path, list[str]], images: Path, tmp_path: Path) -> None:
+    """For two commands, in one process that loads torch once."""
     folder, before = read_only
     tables = write_table(tmp_path / "tables")
     toy = ["--space", "toy", "--width", "1", "--resolution", "8"]
     search = ["search", "--budget-ms", "60%", *toy, "--data", str(images), "--tables", str(tables), "--out"]
-    for words in ([*search, str(folder / "run")], ["profile-device", *toy, "--out", str(folder)]):
-        program = [*before, sys.executable, "-m", "hwnas", *words]
-        done = subprocess.run(program, capture_output=True, text=True, check=False)
-        assert done.returncode == 8, done.stderr
-        assert "Traceback" not in done.stderr
-        (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    both = [[*search, str(folder / "run")], ["profile-device", *toy, "--out", str(folder)]]
+    program = [*before, sys.executable, "-c", EACH, json.dumps(both)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert len(told) == 2
+    for exit_code, stderr in told:
+        assert exit_code == 8, stderr
+        assert "Traceback" not in stderr
+        (error,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
         assert error.startswith(f"error: cannot write {folder}")

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from run_fakes import a_config, install, write_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
@@ -30,7 +29,6 @@ from hwnas.data.image import read
 from hwnas.data.reading import FITS, Reading
 from hwnas.exporting.model_metadata import LUMA, file_metadata
 from hwnas.image_size import Size
-from hwnas.run.pipeline import run_search
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 WEB = EXAMPLES / "web"
@@ -44,15 +42,11 @@ SCORES_OF_JPEG = 0.05
 
 
 @pytest.fixture(scope="module")
-def exported(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(packed_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with files of all interfaces that an export writes; nobody writes to it."""
-    root = tmp_path_factory.mktemp("examples")
-    with pytest.MonkeyPatch.context() as patch:
-        install(patch.setattr)
-        run_search(a_config(images, epochs=4), root / "run", tables=write_table(root / "tables"))
-    out = root / "model"
-    hwnas.export(root / "run", formats=["onnx", "tflite"], precisions=["fp32", "int8"], max_drop=100.0, out=out)
-    hwnas.export(root / "run", precisions="fp16", input="uint8", output="logits", layout="nhwc", out=out)
+    out = tmp_path_factory.mktemp("examples") / "model"
+    hwnas.export(packed_run, formats=["onnx", "tflite"], precisions=["fp32", "int8"], max_drop=100.0, out=out)
+    hwnas.export(packed_run, precisions="fp16", input="uint8", output="logits", layout="nhwc", out=out)
     return out
 
 

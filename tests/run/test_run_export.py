@@ -16,7 +16,6 @@ import onnx
 import pytest
 import torch
 from PIL import Image
-from run_fakes import a_config, install, write_table
 from typer.testing import CliRunner
 
 import hwnas
@@ -32,7 +31,6 @@ from hwnas.exporting.model_metadata import INSIDE
 from hwnas.metrics import Metrics
 from hwnas.run import run_marker
 from hwnas.run.export_run import ExportedFile
-from hwnas.run.pipeline import run_search
 from hwnas.run.run_folder import RunFolder
 from hwnas.train import checkpoint
 
@@ -40,13 +38,9 @@ FORMATS = ("onnx", "tflite", "ort")
 
 
 @pytest.fixture(scope="module")
-def run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(packed_run: Path) -> Path:
     """Nobody writes to it but into folders of their own."""
-    root = tmp_path_factory.mktemp("export")
-    with pytest.MonkeyPatch.context() as patch:
-        install(patch.setattr)
-        run_search(a_config(images, epochs=4), root / "run", tables=write_table(root / "tables"))
-    return root / "run"
+    return packed_run
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +270,9 @@ def test_model_json_keeps_the_files_of_earlier_exports_that_are_there(run: Path,
         (["--ir-version", "99"], "the IR version of opset 18 must be from 8 to"),
         (["--opset", "99"], "hint: leave out --opset: 18 is what most apps read"),
         (["--format", "tflite", "--opset", "17"], "--opset is for .onnx and .ort files, but only .tflite is asked for"),
+        (["--format", "tflite", "--opset", "99"], "--opset is for .onnx and .ort files, but only .tflite is asked for"),
+        (["--format", "coreml", "--opset", "99"], "--opset is for .onnx and .ort files, but only Core ML is asked for"),
+        (["--format", "coreml", "--input", "uint8"], "--input is for other files than Core ML packages, but only Core"),
         (["--format", "tflite", "--ir-version", "9"], "--ir-version is for .onnx and .ort files"),
         (["--format", "tflite", "--providers", "nnapi"], "--providers is for .onnx and .ort files"),
         (["--max-drop", "1"], "--max-drop is for int8 files, but none is asked for"),
@@ -295,15 +292,15 @@ def test_what_cannot_be_asked_is_one_message(words: list[str], said: str, run: P
 def test_int8_that_costs_too_much_names_the_file_and_all_that_was_tried(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = itertools.chain((0.9,), itertools.repeat(0.8))
+    scores = itertools.cycle((0.9, 0.8))  # of the float file and of the other one
     monkeypatch.setattr(Metrics, "value", lambda *_: next(scores))
     monkeypatch.setattr(quantise_aware, "_STEPS", 4)
     done = command(run, "--precision", "fp32,int8", "--max-drop", "5", "--out", tmp_path / "out", "--quiet")
     assert done.exit_code == 6, done.output
     said = " ".join(done.stderr.split())
-    assert "model-int8.onnx: quantising costs 10 points" in said
+    assert "model-int8.onnx: quantising costs 10 ± 11 points" in said
     assert "no file was written" in said
-    for tried in ("per-tensor, percentile: drop", "layers in float: drop 10 points", "fine-tuned: drop 10 points"):
+    for tried in ("per-tensor, percentile: drop", "layers in float: drop 10 ± ", "fine-tuned: drop 10 ± "):
         assert tried in said
     assert "--max-drop" in said
     assert "--resume" not in said, "which only the search has"
@@ -323,10 +320,16 @@ def test_an_int8_file_shows_what_it_costs_and_how_far_it_is_off(run: Path, tmp_p
     assert described["model-int8.onnx"]["int8"] == int8["int8"]
     assert "int8" not in described["model.onnx"]
     shown = command(*words)
-    assert f"int8: per-channel, min-max: drop {100 * int8['val_drop']:.2g} points" in shown.stderr
+    error = int8["int8"]["val_drop_error"]
+    assert error >= 1 / 9, "of one image"
+    assert (
+        f"model-int8.onnx, int8: per-channel, min-max: drop {100 * int8['val_drop']:.2g} ± {100 * error:.2g} points"
+        in shown.stderr
+    )
     rows = shown.stdout.splitlines()
     cells = {name: next(row.split() for row in rows if row.startswith(name)) for name in ("model.onnx", "model-int8")}
-    assert [len(row) for row in cells.values()] == [7, 6]
+    assert [len(row) for row in cells.values()] == [7, 8]
+    assert cells["model-int8"][-2:] == ["±", f"{100 * error:.2g}"]
 
 
 def test_the_one_kind_that_there_is_not_is_left_out_with_a_notice(run: Path, tmp_path: Path) -> None:
@@ -419,6 +422,13 @@ def test_a_run_that_starts_anew_takes_its_exports_with_it(run: Path, tmp_path: P
     with folder.claimed(load_configuration(folder.config), resume=False, force=True):
         assert sorted(path.name for path in made.folder.iterdir()) == ["model.tflite", "notes.txt"]
     shutil.rmtree(made.folder)
+    for name in ("model.mlpackage", "model-fp16.mlpackage", "mine.mlpackage"):
+        specification = made.folder / name / "Data" / "com.apple.CoreML" / "model.mlmodel"
+        specification.parent.mkdir(parents=True)
+        specification.write_bytes(b"... hwnas.preprocess ...")
+    (made.folder / "model.mlpackage" / "notes.txt").write_text("mine")
+    RunFolder(own).remove()
+    assert sorted(path.name for path in made.folder.iterdir()) == ["mine.mlpackage", "model.mlpackage"]
     again = Path(shutil.copytree(run, tmp_path / "again"))
     hwnas.export(again)
     (again / "export").rename(tmp_path / "elsewhere")

@@ -13,13 +13,13 @@ import hwnas
 from hwnas.arch import SlotSpace, space_instance, space_rungs
 from hwnas.arch.costs import macs
 from hwnas.arch.network import Network
-from hwnas.config import load_configuration
+from hwnas.config import Configuration, load_configuration
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.latency.space_latency import latency_model
 from hwnas.run import instance, latency_stage
 from hwnas.run.feasible_plan import feasible_plan
 from hwnas.run.pipeline import run_search
-from hwnas.run.plan import make_plan
+from hwnas.run.plan import Plan, make_plan
 
 BUDGET_MS = 2.0
 
@@ -49,6 +49,10 @@ def asked(photos: Path, **changes: Any) -> Any:
     return a_config(photos, **(usual | {"train": False, "baseline": False} | changes))
 
 
+def planned(config: Configuration, tables: Path) -> Plan:
+    return feasible_plan(lambda one: make_plan(one, tables), config)
+
+
 def chosen(photos: Path, tmp_path: Path) -> tuple[SlotSpace, float, SlotSpace | None]:
     """What the ends choose, a factor of rows with which it is too slow with the margin, and the next that is not."""
     plan = make_plan(asked(photos), tmp_path / "none")
@@ -65,19 +69,19 @@ def test_a_smaller_instance_is_planned_where_the_margin_leaves_none_of_the_first
     tables = write_table(tmp_path / "tables", factor=factor, spaces=[first, smaller])
     assert make_plan(asked(photos), tables).whole.signature == first.signature
     lacking = [one for one in SPACES if one.signature not in (first.signature, smaller.signature)]
-    plan = feasible_plan(asked(photos), tables)
+    plan = planned(asked(photos), tables)
     place = SPACES.index(first)
     between = {one.signature for one in lacking if SPACES.index(smaller) < SPACES.index(one) < place}
     assert plan.whole.signature in {smaller.signature, *between}  # whose tables may tell as much, once measured
     assert plan.reason.startswith(f"{first.name} is too slow: no network of this space is predicted to run within")
     tables = write_table(tmp_path / "tables", factor=factor, spaces=SPACES)
-    plan = feasible_plan(asked(photos), tables)
+    plan = planned(asked(photos), tables)
     assert plan.whole.signature == smaller.signature
     told = hwnas.plan_search(config=asked(photos), tables=tables)
     assert told.facts["space"] == plan.space.name
-    assert feasible_plan(changed(asked(photos), budget="60%", width=1.0), tables).whole.signature != smaller.signature
+    assert planned(changed(asked(photos), budget="60%", width=1.0), tables).whole.signature != smaller.signature
     fixed = changed(asked(photos), width=plan.config.space.width)
-    assert feasible_plan(fixed, tables).config.space.width == plan.config.space.width
+    assert planned(fixed, tables).config.space.width == plan.config.space.width
 
 
 def test_what_is_asked_for_is_refused_and_not_made_smaller(photos: Path, tmp_path: Path) -> None:
@@ -85,7 +89,7 @@ def test_what_is_asked_for_is_refused_and_not_made_smaller(photos: Path, tmp_pat
     tables = write_table(tmp_path / "tables", factor=factor, spaces=SPACES)
     constants = make_plan(asked(photos), tables).config.space
     fixed = changed(asked(photos), width=constants.width, depth=constants.depth)
-    assert feasible_plan(fixed, tables).whole.signature == first.signature
+    assert planned(fixed, tables).whole.signature == first.signature
     with pytest.raises(InfeasibleBudgetError, match="less the table's margin"):
         run_search(fixed, tmp_path / "run", tables=tables)
 

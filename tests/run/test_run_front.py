@@ -46,7 +46,7 @@ def bytes_of(out: Path, parts: Sequence[str] = PARTS) -> dict[str, bytes]:
     return {f"{part}/{name}": (out / part / name).read_bytes() for part in parts for name in names}
 
 
-@pytest.mark.parametrize("strategy", ["gumbel", "random", "enas"])
+@pytest.mark.parametrize("strategy", ["gumbel", "random", pytest.param("enas", marks=pytest.mark.dear)])
 def test_each_budget_gets_its_own_network_from_one_supernet(
     images: Path, tables: Path, tmp_path: Path, strategy: str
 ) -> None:

@@ -112,3 +112,29 @@ def test_the_instance_is_the_one_that_the_table_is_of(tmp_path: Path, images: Pa
     with pytest.raises(MissingRowsError) as caught:
         make_plan(config.changed(data={"source": "digits"}), tmp_path / "tables")
     assert "fbnet@w0.5-r32-i3-o3" in str(caught.value.hint)
+
+
+def test_a_phone_that_nobody_has_is_planned_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digits are grey and have ten classes; the table that comes with hwnas was made for 100 classes in colour."""
+    install(monkeypatch.setattr, never)
+    monkeypatch.chdir(tmp_path)
+    words = ["search", "--device", "pixel3", "--space", "fbnet", "--budget-ms", "20", "--dry-run"]
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)
+    assert (plan["space"], plan["condition"], plan["rows_to_measure"]) == ("fbnet@w1-r32", "pixel3/imported", 0)
+    assert plan["range_ms"] == pytest.approx([2.8386, 47.0918], abs=1e-3)
+    assert (plan["budget_ms"], plan["target_ms"], plan["input"], plan["classes"]) == (20, 20, [1, 32, 32], 10)
+    assert "the table of pixel3 is of fbnet@w1-r32-i3-o100" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", ["verify model.onnx", "profile-device", "adapt-device", "devices check", "devices show"]
+)
+def test_what_measures_says_that_it_cannot(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("model.onnx").write_bytes(b"")
+    option = [] if words.startswith("devices") else ["--device"]
+    done = CliRunner().invoke(app, [*words.split(), *option, "pixel3"])
+    assert done.exit_code == 2
+    assert "nothing can be measured on 'pixel3'" in done.stderr

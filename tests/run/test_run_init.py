@@ -22,7 +22,7 @@ from hwnas.meta.meta_config import MetaConfig
 from hwnas.meta.meta_run import meta_train
 from hwnas.meta.meta_settings import MetaSettings
 from hwnas.meta.reuse import LARGEST_SPREAD
-from hwnas.nas.engine import make_loop
+from hwnas.nas.make_loop import make_loop
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
 from hwnas.nas.supernet import Supernet
@@ -113,18 +113,12 @@ def test_a_search_begins_with_the_weights_and_the_alpha_of_the_earlier_one(runs:
 
 
 def test_other_classes_are_a_partial_start(runs: Runs, tmp_path: Path) -> None:
-    said: list[str] = []
-
-    class Telling(Silent):
-        def say(self, message: str) -> None:
-            said.append(message)
-
     path = write_init(tmp_path / "five", classes=5)
-    plan = make_plan(a_config(runs.images, init=str(path)), runs.tables, progress=Telling())
+    plan = make_plan(a_config(runs.images, init=str(path)), runs.tables)
     assert plan.reused is not None
     assert plan.reused.fresh == ("classifier",)
     assert plan.config.search.init_sha256 == sha256(path.read_bytes())
-    assert said == [f"starting from {path}: {plan.reused}"]
+    assert plan.start_text == f"{path}: {plan.reused}"
     assert runs("run", init=str(path))["init"]["fresh"] == ["classifier"]
 
 

@@ -20,8 +20,7 @@ from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.latency import missing_rows
 from hwnas.nas.strategies import strategy
 from hwnas.progress import Progress, Silent
-from hwnas.run import affordable, instance
-from hwnas.run import plan as plans
+from hwnas.run import affordable, instance, plan_devices
 from hwnas.run.plan import make_plan
 from hwnas.run.run_folder import RunFolder
 
@@ -142,13 +141,13 @@ def test_one_size_is_not_called_several(small: Path) -> None:
 def test_a_remote_device_is_not_asked_before_it_is_said(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, host = Told(), plans.condition_of(load_device("host"))
+    told, host = Told(), plan_devices.condition_of(load_device("host"))
 
     def condition_of(device: Device) -> Condition:
         told.events.append(f"contact {device.id}")
         return host
 
-    monkeypatch.setattr(plans, "condition_of", condition_of)
+    monkeypatch.setattr(plan_devices, "condition_of", condition_of)
     monkeypatch.setattr(missing_rows, "condition_of", condition_of)
     toml = tmp_path / "board.toml"
     toml.write_text(
@@ -203,6 +202,45 @@ def test_of_several_budgets_the_loosest_has_room_and_the_tightest_a_network(smal
             None,
         )
     assert caught.value.smallest_ms == pytest.approx(spans[0][0])
+
+
+def test_of_several_devices_one_budget_has_room_and_every_one_a_network(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By enumeration of the rungs: a fast device calls for large spaces, a slow one forbids those it cannot run."""
+    slower = 3.0
+
+    def floor_ms(networks: Mapping[str, Network], device: Device, **_: object) -> dict[str, float]:
+        times = slower if device.runtime == "litert" else 1.0
+        return {name: times * macs(network.graph) * NS_PER_MAC / 1e6 for name, network in networks.items()}
+
+    monkeypatch.setattr(instance, "floor_ms", floor_ms)
+    sizes = space_rungs("mobile")
+    spans = [range_ms(mobile(*size)) for size in sizes]
+    plain = a_config(small, space="mobile", width=0.0, resolution=0)
+
+    def taken(*targets: str) -> tuple[float, int]:
+        plan = make_plan(plain.changed(target={"targets": targets, "budget": ""}), tmp_path)
+        assert [one.space for one in plan.each] == [plan.space] * 2
+        assert [one.device.runtime for one in plan.each] == ["onnxruntime", "litert"]
+        return plan.config.space.width, plan.config.space.depth
+
+    loose = 20.0 * spans[2][0]
+    for tight in (slower * 1.2 * spans[2][0], slower * 1.2 * spans[4][0]):
+        allowed = [size for size, (low, _) in zip(sizes, spans, strict=True) if 1.1 * slower * low <= tight]
+        rooms = [low + instance.SHARE * (high - low) for low, high in spans]
+        roomy = [
+            size
+            for size, room in zip(sizes, rooms, strict=True)
+            if size in allowed and (room <= loose or slower * room <= tight)
+        ]
+        assert taken(f"host:{loose:.6f}", f"host@litert:{tight:.6f}ms") == roomy[-1]
+    assert taken(f"host:{loose:.6f}", "host@litert:50%") == max(
+        size for size, (low, high) in zip(sizes, spans, strict=True) if low + instance.SHARE * (high - low) <= loose
+    ), "a share is of any instance"
+    with pytest.raises(InfeasibleBudgetError) as caught:
+        taken(f"host:{loose:.6f}", f"host@litert:{0.9 * slower * spans[0][0]:.6f}")
+    assert caught.value.smallest_ms == pytest.approx(slower * spans[0][0])
 
 
 def test_the_ends_of_chains_are_those_of_all_chains() -> None:

@@ -38,6 +38,7 @@ def test_a_package_has_all_that_an_app_needs(packed_run: Path, packed: Path) -> 
         assert one == {"bytes": len(data), "sha256": sha256(data).hexdigest()}
     assert content["weights"] == sha256((packed_run / "weights.safetensors").read_bytes()).hexdigest()
     assert content["budget_ms"] == json.loads((packed_run / "result.json").read_text())["budget_ms"]
+    assert content["searched"] == {"file": "model.onnx", "device": "host", "latency": "warm"}
     assert [path.name for path in packed.parent.iterdir()] == ["app"], "nothing is left beside it"
 
 
@@ -112,6 +113,7 @@ def test_a_package_is_replaced_only_when_that_is_asked_for(packed_run: Path, tmp
     assert (out / NAME).read_bytes() == before
     done = command("export", packed_run, "--package", "--format", "tflite", "--out", out, "--force")
     assert done.exit_code == 0, done.output
+    assert "no model.onnx, which the budget of the run was measured on" in " ".join(done.stderr.split())
     assert f"Next: hwnas verify {out}" in done.stdout
     assert not (out / "model.onnx").exists()
     assert (out / "model.tflite").is_file()
@@ -171,6 +173,21 @@ def test_it_is_there_as_a_whole_or_not_at_all(
             hwnas.export(packed_run, package=True, out=out, force=True)
     assert {path: path.read_bytes() for path in own_package.rglob("*") if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["app"]
+
+
+def test_a_package_that_a_killed_export_moved_aside_is_put_back(packed_run: Path, own_package: Path) -> None:
+    work = own_package.with_name(".app.0123abcd.hwnas-work")
+    work.mkdir()
+    (work / "lock").touch()
+    before = {path.name: path.read_bytes() for path in own_package.iterdir() if path.is_file()}
+    own_package.rename(work / "before")
+    done = command("export", packed_run, "--package", "--out", own_package)
+    assert done.exit_code == 2, done.output
+    said = " ".join(done.stderr.split())
+    assert f"{own_package} was put back: an export that was killed had moved it aside" in said
+    assert "holds a package already" in said
+    assert {path.name: path.read_bytes() for path in own_package.iterdir() if path.is_file()} == before
+    assert [path.name for path in own_package.parent.iterdir()] == ["app"]
 
 
 def test_a_package_needs_the_images_of_its_run(packed_run: Path, tmp_path: Path) -> None:

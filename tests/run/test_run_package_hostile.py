@@ -192,7 +192,15 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a bomb of an image": (bomb, "must be an image|cannot be read"),
     "an image that is none": (
         sealed(lambda folder: (folder / "golden.png").write_bytes(b"BM" + bytes(60))),
-        "cannot be read",
+        "cannot be read: cannot identify the kind of image",
+    ),
+    "a budget for a path": (
+        edited(NAME, lambda own: own["searched"].__setitem__("file", "../model.onnx")),
+        "the name of a model file",
+    ),
+    "a budget for a device of controls": (
+        edited(NAME, lambda own: own["searched"].__setitem__("device", "\x1b[2J")),
+        "the id of a device",
     ),
     "other classes": (
         sealed(lambda folder: (folder / "labels.txt").write_text("[red]\nx\ny\n")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hwnas.backends.model_facts import describe
 from hwnas.devices.measure_file import Verification
 from hwnas.devices.verdict import Verdict
 from hwnas.errors import InputError
+from hwnas.exporting.manifest import NAME
 from hwnas.run import run_marker
 from hwnas.run.verify_package import PackageVerification
 from hwnas.train import checkpoint
@@ -50,7 +52,9 @@ def test_everything_is_checked_on_the_device(
     content = json.loads(done.stdout)
     assert (content["ok"], content["device"], content["parts"]) == (True, "host", 17)
     assert [one["name"] for one in content["files"]] == MODELS
-    assert quick == [("onnxruntime", name, budget_ms) for name in MODELS]
+    searched = {"file": "model.onnx", "device": "host", "latency": "warm"}
+    assert content["budget_when_packed"] == {"budget_ms": budget_ms} | searched
+    assert quick == [("onnxruntime", name, budget_ms if name == "model.onnx" else None) for name in MODELS]
     test = hwnas.load_dataset(str(images), resolution=8, seed=0).test
     for one in content["files"]:
         assert one["golden"]["ok"]
@@ -58,6 +62,7 @@ def test_everything_is_checked_on_the_device(
         assert (one["parity"]["images"], one["parity"]["real_images"]) == (9, True)
         assert one["test"]["images"] == one["test_when_packed"]["images"] == 9
         assert one["test"]["accuracy"] == one["test_when_packed"]["accuracy"]
+        assert one["doubt"] is None
         if one["name"] == "model.onnx":
             rows = onnx_scores(own / "app" / "model.onnx", test.pixels)
             assert one["test"]["accuracy"] == pytest.approx((rows.argmax(1) == test.labels).mean())
@@ -69,11 +74,15 @@ def test_everything_is_checked_on_the_device(
             assert set(providers) == {"XNNPACK"}
         assert all(0 <= part["taken"] <= part["operators"] for part in providers.values())
     assert content["files"][2]["partitions"][0]["partitions"] == 1
-    done = command("verify", own / "app", "--quiet")
+    done = command("verify", own / "app")
     assert done.exit_code == 0, done.output
     assert "17 files, all as they were made" in done.stdout
-    assert "within the budget" in done.stdout
+    said = "Right on all counts, and within the budget of {} ms that the package says for model.onnx. 3 files have none"
+    assert said.format(f"{budget_ms:#.4g}") in done.stdout
     assert "XNNPACK 1 (" in done.stdout
+    assert [f"file {k} of 4: {name}" for k, name in enumerate(MODELS, 1)] == [
+        line for line in done.stderr.splitlines() if line.startswith("file ")
+    ]
 
 
 def test_elsewhere_it_says_what_was_not_at_hand(
@@ -100,6 +109,52 @@ def test_elsewhere_it_says_what_was_not_at_hand(
         hwnas.verify(packed_run.parent / "onnx-only", runtime="litert")
 
 
+def test_what_a_package_says_of_itself_is_told_as_its_claim(
+    images: Path, own_package: Path, quick: list[tuple[str, str, float | None]]
+) -> None:
+    """Of a forged manifest, of a budget for a file that is not there, and of one for cold calls on another device."""
+    path = own_package / NAME
+    content = json.loads(path.read_text())
+    content["tested"]["model.tflite"]["accuracy"] = 0.1
+    content |= {"budget_ms": 7.0, "searched": {"file": "model.ort", "device": "pi4", "latency": "cold"}}
+    path.write_text(json.dumps(content))
+    asked = ("verify", own_package, "--data", images, "--quiet")
+    done = command(*asked)
+    assert done.exit_code == 0, done.output
+    doubt = r"model\.tflite classifies (\S+)% of 9 test images rightly, not the 10\.0% of 9 that the package says"
+    found = re.search(doubt, done.stdout)
+    assert found is not None
+    assert float(found[1]) > 50
+    assert done.stdout.count("that the package says") == 2, "the others are as they were tested"
+    assert "the package says" in done.stdout.splitlines()[3]
+    assert "Right but for the accuracy that it says. The budget of 7.000 ms that the package says is for model.ort" in (
+        done.stdout
+    )
+    assert {budget_ms for _, _, budget_ms in quick} == {None}
+    content |= {"budget_ms": 0.1, "searched": {"file": "model.tflite", "device": "pi4", "latency": "cold"}}
+    path.write_text(json.dumps(content))
+    assert command(*asked).exit_code == 4
+    assert command(*asked, "--budget-ms", "9").exit_code == 0
+    content["budget_ms"] = 9.0
+    path.write_text(json.dumps(content))
+    assert "the budget of 9.000 ms that the package says for model.tflite on pi4. 3 files have none" in (
+        command(*asked).stdout
+    )
+    assert command("verify", own_package, "--quiet").stdout.count("Right as far as it was checked") == 1
+
+
+def test_without_its_manifest_a_folder_is_said_to_be_no_package(own_package: Path, quick: object) -> None:
+    (own_package / NAME).unlink()
+    for name in MODELS[1:]:
+        (own_package / name).unlink()
+    done = command("verify", own_package)
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stderr.split())
+    assert f"{own_package} lacks {NAME}, without which it is no package" in said
+    assert "hwnas export RUN --package --out DIR" in said
+    assert "lacks" not in command("verify", own_package / "model.onnx").stderr
+
+
 def test_other_runs_images_and_inputs_are_refused(
     packed_run: Path, images: Path, packed: Path, tmp_path: Path, quick: object
 ) -> None:
@@ -120,6 +175,18 @@ def test_other_runs_images_and_inputs_are_refused(
         hwnas.verify(packed / "model.onnx", data=images)
 
 
+def test_another_class_is_told_only_where_it_is_one(own_package: Path, quick: object) -> None:
+    """Scores within the tolerance, and a label that they do not have."""
+    content = json.loads((own_package / "golden.json").read_text())
+    content["label"] = (content["label"] + 1) % 3
+    (own_package / "golden.json").write_text(json.dumps(content))
+    done = command("verify", resealed(own_package), "--quiet", "--json")
+    assert done.exit_code == 6, done.output
+    said = json.loads(done.stdout)["error"]
+    assert "model.onnx takes the golden image for another class" in said
+    assert "off by" not in said
+
+
 def heavier(folder: Path) -> None:
     """Other weights in the first convolution."""
     model = onnx.load(folder / "model.onnx")
@@ -135,6 +202,7 @@ def test_a_model_that_computes_something_else_is_exit_code_6(own_package: Path, 
     content = json.loads(done.stdout)
     assert (content["ok"], content["exit_code"]) == (False, 6)
     assert "model.onnx is off by" in content["error"]
+    assert "another class" not in content["error"]
     assert "model.tflite" not in content["error"]
     assert command("verify", own_package, "--quiet").exit_code == 6
 

@@ -90,15 +90,14 @@ def test_a_plan_expects_what_the_run_finds(runs: Runs) -> None:
 @pytest.mark.parametrize(
     ("recipe", "started"),
     [
-        (Recipe(epochs=1, epoch_steps=15, batch_size=32), False),
-        (Recipe(epochs=1, epoch_steps=16, batch_size=32), True),
-        (Recipe(epochs=2, epoch_steps=8, batch_size=32), True),
+        (Recipe(epochs=1, epoch_steps=31, batch_size=32), False),
+        (Recipe(epochs=1, epoch_steps=32, batch_size=32), True),
+        (Recipe(epochs=2, epoch_steps=16, batch_size=32), True),
         (Recipe(epochs=1, epoch_steps=1, batch_size=32), False),
     ],
 )
 def test_a_training_of_few_steps_is_not_started(recipe: Recipe, started: bool) -> None:
     assert starts(PARENT, recipe, 10_000) is started
-    assert starts(PARENT, recipe, 60)  # of which a step sees half
     for other in ({"train": {"minutes": 0.0}}, {"train": {"epochs": 1}}, {"search": {"init": ""}}):
         assert starts(PARENT.changed(**other), recipe, 10_000)
     assert not starts(PARENT.changed(train={"enabled": False}), recipe, 10_000)
@@ -106,15 +105,15 @@ def test_a_training_of_few_steps_is_not_started(recipe: Recipe, started: bool) -
 
 def test_the_time_of_a_training_that_is_not_started_goes_to_its_head() -> None:
     """Features of an image take a third of a step."""
-    recipe = final_recipe(PARENT, 10_000, timed=lambda _: (100.0, 2 * 4.0))
+    recipe = final_recipe(PARENT, 10_000, timed=lambda _: (100.0, 2 * 8.0))
     assert not starts(PARENT, recipe, 10_000)
     alone, before = (own_head_images(recipe, 10_000, alone=alone) for alone in (True, False))
-    assert alone == pytest.approx(0.04 * 3 * 10_000, rel=0.1)  # of 4 s, where an epoch takes 100
+    assert alone == pytest.approx(0.08 * 3 * 10_000, rel=0.1)  # of 8 s, where an epoch takes 100
     assert before < alone
     least_s = least_trainings_s(PARENT, 10_000, 0.01)
     assert recipe.distil_weight > 0
     recipe = final_recipe(PARENT, 10_000, timed=lambda _: (100.0 * 5 / 3, least_s))
-    assert recipe.passes(10_000) * 10_000 / recipe.batch_size in (15, 16)  # so that what is planned is just started
+    assert recipe.passes(10_000) * 10_000 / recipe.batch_size in (31, 32)  # so that what is planned is just started
 
 
 def test_plan_and_run_name_heads_in_place_of_trainings(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +151,7 @@ def test_a_search_from_a_parent_gets_minutes_where_nobody_says_and_it_takes_long
     assert 40 <= minutes < 60
     assert told.minutes == minutes
     assert told.takes_minutes <= 1.1 * minutes
-    assert told.advice.startswith(f"--minutes {minutes:g} is taken, as the search would take about ")
+    assert told.advice.startswith(f"--minutes {minutes:g} is taken, as the run would take about ")
     assert "give more --minutes, or --epochs" in told.advice
     for given in ({"epochs": 1}, {"minutes": 70.0}):
         config = plan.config.changed(train=given)

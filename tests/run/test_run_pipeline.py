@@ -25,10 +25,18 @@ from hwnas.errors import DivergedError, ExportError, InfeasibleBudgetError, Inpu
 from hwnas.exporting.file_images import real_images
 from hwnas.exporting.predict import predict
 from hwnas.latency.table import ColdCalibration, LatencyTable
-from hwnas.metrics import Metrics
 from hwnas.nas.decode import decode
 from hwnas.nas.supernet_loop import SearchLoop
-from hwnas.run import context, latency_stage, measured_check, produce, search_stage, training_stage
+from hwnas.run import (
+    context,
+    kept_weights,
+    latency_stage,
+    measured_check,
+    produce,
+    search_length,
+    search_stage,
+    training_stage,
+)
 from hwnas.run.latency_stage import measuring_s
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
@@ -36,7 +44,7 @@ from hwnas.run.plan_facts import plan_facts
 from hwnas.run.result import failure
 from hwnas.run.rival import Rival
 from hwnas.run.run_folder import RunFolder, default_folder
-from hwnas.train import Evaluation, checkpoint, training
+from hwnas.train import Recipe, checkpoint, training
 
 MODEL = latencies()
 
@@ -73,7 +81,7 @@ class Runs:
 def slow_epochs(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Few epochs of the search and of the training fit into minutes, of which the real ones would fill them."""
     monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: seconds)
-    monkeypatch.setattr(search_stage, "seconds_an_epoch", lambda *_, **__: (seconds, seconds))
+    monkeypatch.setattr(search_length, "seconds_an_epoch", lambda *_, **__: (seconds, seconds))
 
 
 @pytest.fixture
@@ -462,10 +470,14 @@ def test_epochs_and_minutes_are_settled_once_a_run(runs: Runs, monkeypatch: pyte
     assert runs("asked", epochs=3)["epochs"] == 3
     assert runs("untrained", epochs=3, train=False)["epochs"] == 0
     slow_epochs(monkeypatch, 10.0)
-    assert runs("timed", minutes=2.0)["epochs"] == 5
+    monkeypatch.setattr(training._Pace, "epoch_s", lambda _, done: 20.0 if done == 2 else 0.0)
+    assert runs("timed", minutes=2.0)["epochs"] == 3  # of five that were planned, as they take twice as long
+    state = runs.root / "timed" / "state"
+    assert json.loads((state / "recipe.json").read_text())["shortened"] == [[2, 5]]
+    assert {checkpoint.load(one)[1]["epochs_done"] for one in state.glob("train-*")} == {3}
     monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 1.0)
     (runs.root / "timed" / "result.json").unlink()
-    assert runs("timed", minutes=2.0, resume=True)["epochs"] == 5
+    assert runs("timed", minutes=2.0, resume=True)["epochs"] == 3
 
 
 @pytest.mark.parametrize(
@@ -477,20 +489,21 @@ def test_weights_that_training_made_worse_do_not_ship(
 ) -> None:
     """Those that it began with are kept, unless a number of epochs is asked for."""
 
-    def spoilt(module: torch.nn.Module, *_: Any, **__: Any) -> None:
+    def spoilt(module: torch.nn.Module, _: Dataset, recipe: Recipe, **__: Any) -> Recipe:
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter.zero_()
             next(one for one in reversed(list(module.modules())) if isinstance(one, torch.nn.Linear)).bias[0] = 1.0
         module.eval()
+        return recipe
 
-    def sharp(model: torch.nn.Module, *_: Any, **__: Any) -> Evaluation:
+    def sharp(_: context.RunContext, model: torch.nn.Module, *__: Any) -> kept_weights.Judged:
         zero = all(not parameter.any() for parameter in list(model.parameters())[:1])
-        right = 4 if zero else 6
-        return Evaluation(Metrics(np.array([[right, 10 - right], [0, 0]]), 10), 1.0)
+        score, losses = (0.4, (0.7, 0.8)) if zero else (0.6, (0.3, 0.5))
+        return kept_weights.Judged(score, np.array(losses), np.zeros(2))
 
     monkeypatch.setattr(training_stage, "train", spoilt)
-    monkeypatch.setattr(training_stage, "evaluate", sharp)
+    monkeypatch.setattr(kept_weights, "_judged", sharp)
     result = runs(**changes, baseline=False)
     assert result["weights"] == ("start" if kept else "trained")
     weights, _ = checkpoint.load(runs.root / "run" / "weights.safetensors")
@@ -522,7 +535,7 @@ def test_a_repaired_network_is_trained_in_what_is_left_and_resumed_the_same_way(
 def test_weights_that_training_began_with_are_not_made_up_from_its_end(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_stage, "_better", lambda run, start, *_: start)
+    monkeypatch.setattr(training_stage, "better", lambda run, start, *_: start)
     first = runs()
     assert first["weights"] == first["baseline_random"]["weights"] == "start"
     path = runs.root / "run" / "weights.safetensors"
@@ -557,9 +570,10 @@ def test_a_rival_that_stays_is_trained_again_beside_a_repaired_network(
 def test_training_starts_from_the_weights_of_the_supernet(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[dict[str, torch.Tensor]] = []
 
-    def not_trained(module: torch.nn.Module, *_: Any, **__: Any) -> None:
+    def not_trained(module: torch.nn.Module, _: Dataset, recipe: Recipe, **__: Any) -> Recipe:
         started.append({name: value.clone() for name, value in module.state_dict().items()})
         module.eval()
+        return recipe
 
     monkeypatch.setattr(training_stage, "train", not_trained)
     runs()

@@ -14,7 +14,7 @@ from hwnas.latency import find
 from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.table import LatencyTable
 from hwnas.progress import Silent
-from hwnas.run import instance, latency_stage, plan
+from hwnas.run import instance, latency_stage
 from hwnas.run.instance_choice import default_resolution, default_width
 from hwnas.run.latency_stage import ready_model
 from hwnas.run.plan import make_plan
@@ -142,6 +142,6 @@ def test_a_table_in_the_working_directory_is_completed_where_it_is(
     write_table(Path("latency_tables"))
     found = make_plan(a_config(data, resolution=16), None)
     assert found.missing
-    again = plan.find_folder(found.condition, None)
+    again = find.find_folder(found.condition, None)
     assert again is not None
     assert found.folder.resolve() == again.resolve()

@@ -71,7 +71,7 @@ def written_files(images: Path, tables: Path, out: Path) -> int:
     return count
 
 
-@pytest.mark.parametrize("start", [*(pytest.param(one, marks=pytest.mark.dear) for one in range(1, 6)), 6])
+@pytest.mark.parametrize("start", [*(pytest.param(one, marks=pytest.mark.dear) for one in range(1, 12)), 12])
 def test_cut_off_after_every_file_that_it_writes(
     start: int,
     images: Path,
@@ -80,7 +80,7 @@ def test_cut_off_after_every_file_that_it_writes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every sixth file in each part; the next test cuts off after nearly every one, if in one run."""
+    """Every twelfth file in each part; the next test cuts off after nearly every one, if in one run."""
 
     def die() -> None:
         raise Killed
@@ -90,7 +90,7 @@ def test_cut_off_after_every_file_that_it_writes(
     config = a_config(images)
     count = written_files(images, tables, tmp_path / "count")
     assert count > 15
-    for nth in range(start, count + 1, 6):
+    for nth in range(start, count + 1, 12):
         out = tmp_path / str(nth)
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", on_replace(die, "after", "*", nth))

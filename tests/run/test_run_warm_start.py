@@ -18,7 +18,7 @@ from hwnas.arch import space_instance
 from hwnas.arch.costs import peak_bytes
 from hwnas.errors import InputError
 from hwnas.meta.initialisation import Initialisation, load_initialisation
-from hwnas.nas.engine import make_samplers
+from hwnas.nas.make_loop import make_samplers
 from hwnas.nas.strategies.base import WarmStartable
 from hwnas.run import run_marker
 from hwnas.run.pipeline import run_search

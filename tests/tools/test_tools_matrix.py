@@ -68,7 +68,7 @@ def test_the_page_has_a_row_for_every_cell() -> None:
     }
     failed = {"runtime": "MediaPipe Tasks", "file": "model.tflite", "why": "it is | missing"}
     run = {"data": "digits", "images": 200, "size": "8 × 8 × 3", "classes": 10, "int8": {"a": None, "b": 0.005}}
-    usability = {"model.onnx": {"NNAPI": "NO"}, "model.onnx, --providers": {"NNAPI": "YES"}}
+    usability = {"model.onnx": {"said": {"NNAPI": "NO"}}, "model.onnx, --providers": {"said": {"NNAPI": "YES"}}}
     page = markdown({"run": run, "usability": usability}, [done, failed])
     assert "| LiteRT | 2.3.0 | model.tflite | 200 | 0.0e+00 | 199 | 1.2e-01 |" in page
     assert "not run: it is \\| missing" in page

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hwnas.data import Dataset, Images, load_dataset
 from hwnas.errors import DivergedError, InputError
 from hwnas.progress import Advance
-from hwnas.train import Recipe, evaluate, train
+from hwnas.train import Recipe, evaluate, train, training
 from hwnas.train.checkpoint import load
 from hwnas.train.ema import ModelEma
 
@@ -220,6 +220,32 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
     assert trained(stripes(), SHORT, checkpoint=path, progress=recorder) == first == trained(stripes(), SHORT)
     assert recorder.steps == []
     assert recorder.stages == [("train", 8, 8)]
+
+
+def test_a_training_is_shortened_on_its_way_and_resumed_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To three epochs after the second of four: the third does what was planned for two."""
+    monkeypatch.setattr(training._Pace, "epoch_s", lambda _, done: 7.0 if done > 1 else 0.0)
+    asked: list[tuple[int, int, float]] = []
+    stored: list[bytes] = []
+    path = tmp_path / "state"
+
+    def shorten(recipe: Recipe, behind: int, epoch_s: float) -> Recipe:
+        asked.append((recipe.epochs, behind, epoch_s))
+        stored.append(path.read_bytes())
+        return recipe.shorter(3, behind=2)
+
+    recorder = Recorder()
+    model = network()
+    found = train(
+        model, stripes(), FOUR_EPOCHS, seed=0, device=CPU, checkpoint=path, progress=recorder, shorten=shorten
+    )
+    assert (asked, found) == ([(4, 2, 7.0)], FOUR_EPOCHS.shorter(3, behind=2))
+    assert sum(recorder.steps) == 16
+    assert trained(stripes(), found) == weights(model) != trained(stripes(), replace(FOUR_EPOCHS, epochs=3))
+    path.write_bytes(stored[0])  # of the first epoch: as of a run that was killed before the second was stored
+    assert trained(stripes(), found, checkpoint=path) == weights(model)
 
 
 def test_another_run_s_checkpoint_is_refused(tmp_path: Path) -> None:

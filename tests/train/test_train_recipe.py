@@ -55,6 +55,23 @@ def test_settings_of_later_versions_are_named_only_where_they_change_something()
         assert Recipe(**{name: value}).identity() == Recipe().identity() | {name: value}
 
 
+def test_a_shortened_training_does_the_rest_of_its_schedule_in_what_is_left() -> None:
+    planned = Recipe(epochs=20, warmup_epochs=2)
+    once = planned.shorter(9, behind=4)
+    twice = once.shorter(7, behind=6)
+    assert [once.planned(epoch) for epoch in (0, 2.5, 4, 6.5, 9)] == pytest.approx([0, 2.5, 4, 12, 20])
+    assert [twice.planned(epoch) for epoch in (0, 4, 6, 7)] == pytest.approx([0, 4, 4 + 2 * 16 / 5, 20])
+    for one in (once, twice):
+        assert one.identity() == planned.identity()
+        assert one.planned_epochs == 20
+        rates = [one.learning_rate(epoch) for epoch in (4, one.epochs)]
+        assert rates == pytest.approx([planned.learning_rate(4), 0], abs=1e-12)
+    assert (once.passes(100), twice.passes(100)) == (9, 7)
+    for shortened in (((4, 9),), ((0, 20),), ((4, 20), (4, 15)), ((4, 20), (5, 25)), ((9, 20),)):
+        with pytest.raises(InputError, match="shortened of a training recipe must be"):
+            Recipe(epochs=9, shortened=shortened)
+
+
 @pytest.mark.parametrize(("images", "epochs", "batch_size"), [(100, 320, 64), (1257, 25, 64), (54_000, 10, 128)])
 def test_the_recipe_follows_the_number_of_images(images: int, epochs: int, batch_size: int) -> None:
     recipe = Recipe.for_images(images)

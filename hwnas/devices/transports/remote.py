@@ -15,6 +15,7 @@ CONNECT_S = 10.0
 ANSWER_S = 60.0  # longest silence while files are checked
 _SLOWEST_BYTES_S = 200_000  # of a copy
 _MOST_SIGNALS = 64
+_AT_ONCE = 500  # names in one command: 128 KiB is what Linux takes in one argument
 # Prints the names whose content does not begin with their checksum; the others lose their ending '.part'.
 _CHECK = """cd "$0" && for name in "$@"; do
 case "$(sha256sum "$name.part")" in "${name%%.*}"*) mv "$name.part" "$name";; *) echo "$name";; esac
@@ -48,7 +49,7 @@ class Remote(ABC):
                 self.send(path, f"{self.workdir}/{name}.part")
                 lacking[name] = path
             advance()
-        damaged = self._ask(_CHECK, *lacking) if lacking else []
+        damaged = [name for part in _parts(list(lacking)) for name in self._ask(_CHECK, *part)]
         if damaged:
             raise DeviceError(
                 f"{len(damaged)} of {len(lacking)} files arrived damaged, the first is {lacking[damaged[0]].name}",
@@ -62,7 +63,8 @@ class Remote(ABC):
         return ANSWER_S + path.stat().st_size / _SLOWEST_BYTES_S
 
     def remove(self, paths: Sequence[str]) -> None:
-        self._ask('rm -f "$@"', *paths, stall_s=CONNECT_S)
+        for part in _parts(paths):
+            self._ask('rm -f "$@"', *part, stall_s=CONNECT_S)
 
     def _ask(self, script: str, *arguments: str, stall_s: float = ANSWER_S) -> list[str]:
         command = ["sh", "-c", script, self.workdir, *arguments]
@@ -77,3 +79,8 @@ class Remote(ABC):
 
     @abstractmethod
     def close(self) -> None: ...
+
+
+def _parts(names: Sequence[str]) -> list[Sequence[str]]:
+    """The names, as many together as one command may have."""
+    return [names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE)]

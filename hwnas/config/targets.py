@@ -1,0 +1,111 @@
+"""Devices with their budgets as people type them: `pi4:50ms`, `host@litert:5ms,10ms`. They are parsed here alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+from hwnas.config.budget import Budget, parse_budgets
+from hwnas.config.text import shown
+from hwnas.errors import InputError
+
+TARGET_RULE = "devices with budgets: DEVICE[@RUNTIME[:PRECISION]]:BUDGET[,BUDGET...]"
+TARGET_EXAMPLES = "--target pi4:50ms, --target host@litert:5ms,10ms, --target phone.toml@litert:int8:20%"
+
+_PLACE = re.compile(r"(?P<device>.+?)(?:@(?P<runtime>[\w-]*)(?::(?P<precision>\w+))?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTarget:
+    """A device with the budgets that networks are to keep there; as text, the way it is typed.
+
+    Attributes:
+        device: its id, or the path of its TOML file.
+        runtime, precision: of what runs there; empty for the device's own.
+        budgets: the tightest first.
+    """
+
+    device: str
+    runtime: str
+    precision: str
+    budgets: tuple[Budget, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> DeviceTarget:
+        """The target in `text`: `host@litert:int8:5ms,10ms`.
+
+        Raises:
+            InputError: the text is none.
+        """
+        place, colon, asked = text.strip().rpartition(":")
+        match = _PLACE.fullmatch(place)
+        if not colon or match is None:
+            raise InputError(f"targets are {TARGET_RULE}, not {shown(text)}", hint=f"examples: {TARGET_EXAMPLES}")
+        try:
+            budgets = parse_budgets(",".join(one.strip().removesuffix("ms") for one in asked.split(",")))
+        except InputError as error:
+            raise InputError(f"the target {shown(text)}: {error}", hint=f"examples: {TARGET_EXAMPLES}") from error
+        return cls(match["device"], match["runtime"] or "", match["precision"] or "", budgets)
+
+    @property
+    def place(self) -> str:
+        """The device with what runs there: `host@litert:int8`."""
+        precision = f":{self.precision}" if self.precision else ""
+        return f"{self.device}@{self.runtime}{precision}" if self.runtime or precision else self.device
+
+    @property
+    def folder(self) -> str:
+        """How the folders of its results begin where there are several devices: `host-litert-int8`."""
+        path = PurePath(self.device)
+        name = path.stem if path.suffix == ".toml" else path.name
+        return re.sub(r"[^\w.-]", "-", "-".join(filter(None, (name, self.runtime, self.precision))))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A text for each budget: `host@litert:5ms`."""
+        return tuple(f"{self.place}:{budget.text}" for budget in self.budgets)
+
+    def __str__(self) -> str:
+        return f"{self.place}:{','.join(budget.text for budget in self.budgets)}"
+
+
+def parse_targets(texts: Iterable[str]) -> tuple[DeviceTarget, ...]:
+    """The targets in their order; budgets of one device are taken together.
+
+    Raises:
+        InputError: one of them is no target, a budget comes twice, or two devices have one name.
+    """
+    found: dict[str, DeviceTarget] = {}
+    for target in map(DeviceTarget.parse, texts):
+        before = found.get(target.place)
+        found[target.place] = target if before is None else _joined(before, target)
+    folders: dict[str, DeviceTarget] = {}
+    for target in found.values():
+        if (other := folders.setdefault(target.folder, target)) is not target:
+            raise InputError(
+                f"the devices of a search have different names, but {other.place} and {target.place} are both "
+                f"{target.folder}",
+                hint="rename one of their files",
+            )
+    return tuple(found.values())
+
+
+def _joined(target: DeviceTarget, other: DeviceTarget) -> DeviceTarget:
+    both = (*target.budgets, *other.budgets)
+    return replace(target, budgets=parse_budgets(",".join(one.text.removesuffix("ms") for one in both)))
+
+
+def target_texts(value: object) -> object:
+    """The texts of targets as a configuration keeps them; a text may hold several, with spaces between them.
+
+    Where `value` is neither a text nor a sequence of texts, it comes back as it is.
+
+    Raises:
+        InputError: a text is no target.
+    """
+    texts = value.split() if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(one, str) for one in texts):
+        return value
+    return tuple(map(str, parse_targets(texts)))

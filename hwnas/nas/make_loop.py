@@ -1,0 +1,115 @@
+"""The loop of a search before its first step, and the samplers of its budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from hwnas.arch.space import SearchSpace
+from hwnas.data import Dataset
+from hwnas.errors import InputError
+from hwnas.metric_names import class_balanced
+from hwnas.nas.feasible_set import FeasibleSet, proposable
+from hwnas.nas.objective import ConstraintPenalty
+from hwnas.nas.probe import fit_classifier
+from hwnas.nas.reward import Rewarded
+from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.start import Start
+from hwnas.nas.strategies import Strategy
+from hwnas.nas.strategies.base import Sampler
+from hwnas.nas.strategies.warm_start import warm_start
+from hwnas.nas.supernet import Gate, Supernet, single_path
+from hwnas.nas.supernet_loop import ConstrainedRelaxation, SearchLoop
+
+
+def make_samplers(
+    strategy: Strategy,
+    feasible: Sequence[FeasibleSet],
+    reward: str,
+    seed: int,
+    sampler_state: Mapping[str, Any] | None = None,
+    space: SearchSpace | None = None,
+) -> list[Sampler]:
+    """The sampler of each budget; none of a relaxation.
+
+    With the absolute reward it may propose what is slower than the budget, which the reward then tells it.
+
+    Args:
+        learned: what each of them starts from.
+        space: where it is given, they may know its networks.
+
+    Raises:
+        InputError: a feasible set is empty, or what was learned does not fit.
+    """
+    if strategy.sampler is None:
+        return []
+    filtered = reward == "filter"
+    samplers = []
+    for within in feasible:
+        allowed = within if filtered else within.without_latency
+        allowed.check()
+        samplers.append(strategy.sampler(allowed if space is None else proposable(allowed, space), seed))
+    if sampler_state is not None:
+        for sampler in samplers:
+            warm_start(sampler, dict(sampler_state))
+    if filtered:
+        return samplers
+    return [Rewarded(sampler, within.latency) for sampler, within in zip(samplers, feasible, strict=True)]
+
+
+def make_loop(
+    space: SearchSpace,
+    feasible: Sequence[FeasibleSet],
+    strategy: Strategy,
+    dataset: Dataset,
+    settings: SearchSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    reward: str = "filter",
+    start: Start | None = None,
+) -> SearchLoop:
+    """The loop of a search within several feasible sets, before its first step.
+
+    Raises:
+        InputError: the architectures of the space cannot share weights.
+    """
+    if not space.shares_weights:
+        raise InputError(
+            f"the networks of {space.name} cannot share weights, as their layers read maps of different shapes",
+            hint="--evaluator from-scratch, with a sampler such as --strategy metaqnn",
+        )
+    torch.manual_seed(seed)
+    constrained: list[ConstrainedRelaxation] = []
+    if strategy.relaxation is not None:
+        for within in feasible:
+            relaxation = strategy.relaxation(space.options, device)
+            penalties = tuple(ConstraintPenalty(one, device) for one in within.constraints)
+            constrained.append(ConstrainedRelaxation(relaxation, penalties))
+    supernet = Supernet(space)
+    if start is not None:
+        start.apply(supernet, [one.relaxation.logits for one in constrained])
+    paths = [partial(_feasible_path, within if reward == "filter" else within.without_latency) for within in feasible]
+    if start is not None and start.weights and not start.settled:
+        balanced = class_balanced(settings.metric)
+        fit_classifier(supernet.to(device), dataset, paths[-1], seed=seed, balanced=balanced)
+    return SearchLoop(
+        supernet,
+        dataset,
+        settings,
+        constrained=constrained,
+        paths=paths,
+        samplers=make_samplers(strategy, feasible, reward, seed, None if start is None else start.sampler_state, space),
+        guides=strategy.guides,
+        seed=seed,
+        device=device,
+    )
+
+
+def _feasible_path(feasible: FeasibleSet, generator: torch.Generator) -> list[Gate]:
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    return single_path(feasible.sample(np.random.default_rng(seed)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from hwnas.errors import InputError
@@ -98,16 +99,49 @@ RUNTIMES: dict[str, Runtime] = {
 DEFAULT = next(iter(RUNTIMES))
 """The name of the runtime where nobody names one."""
 
+PRECISIONS = ("fp32", "int8")
+"""Of the models that are measured."""
+
 
 def runtime_named(name: str) -> Runtime:
     """The runtime of that name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none; the hint names the one that is called so elsewhere, or nearly so.
     """
     if name not in RUNTIMES:
-        raise InputError(f"unknown runtime {name!r}", hint=f"one of {', '.join(RUNTIMES)}")
+        near = get_close_matches(name.lower(), _CALLED, 1)
+        meant = f"did you mean {_CALLED[near[0]]}? " if near else ""
+        raise InputError(f"unknown runtime {name!r}", hint=f"{meant}one of {', '.join(RUNTIMES)}")
     return RUNTIMES[name]
+
+
+def known_runtime(name: str) -> str:
+    """The name of a runtime as it is, or nothing.
+
+    Raises:
+        InputError: there is no such runtime.
+    """
+    return runtime_named(name).name if name else name
+
+
+def known_precision(name: str) -> str:
+    """A precision as it is, or nothing.
+
+    Raises:
+        InputError: there is no such precision.
+    """
+    if name and name not in PRECISIONS:
+        raise InputError(f"unknown precision {name!r}", hint=f"one of {', '.join(PRECISIONS)}")
+    return name
+
+
+_CALLED = {
+    word: one.name
+    for one in reversed(RUNTIMES.values())
+    for word in (*(suffix.lstrip(".") for suffix in one.reads), *one.packages, one.name)
+}
+"""The runtimes by what people call them: endings of their files, packages and names; the usual one of several."""
 
 
 def readers() -> dict[str, tuple[str, ...]]:

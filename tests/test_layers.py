@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "schema": {"errors", "files"},
     "image_size": {"errors"},
     "asked_paths": {"errors", "files", "runtimes"},
-    "config": {"errors", "files", "metric_names", "schema", "image_size"},
+    "config": {"errors", "files", "metric_names", "runtimes", "schema", "image_size"},
     "arch": {"errors", "image_size"},
     "backends": {"arch", "asked_paths", "errors", "files", "locks", "runtimes", "schema"},
     "devices": BASE | {"backends"},

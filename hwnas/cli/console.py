@@ -9,6 +9,7 @@ import inspect
 import io
 import json
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -87,6 +88,7 @@ def _stream(kind: type[io.TextIOWrapper], standard: TextIO | None) -> io.TextIOW
 
 def run(app: Callable[[], object]) -> NoReturn:
     """Run the program to its end, which is when all that it printed is written."""
+    _end_as_by_ctrl_c()
     code: Any = 0
     try:
         try:
@@ -95,8 +97,22 @@ def run(app: Callable[[], object]) -> NoReturn:
             code = end.code
         sys.stdout.flush()
     except HwnasError as error:
-        _fail(str(error), error.hint, error.exit_code, as_json=False)
+        fail(error, as_json=False)
     sys.exit(code)
+
+
+def _end_as_by_ctrl_c() -> None:
+    """From here on, SIGTERM and SIGHUP end a command as Ctrl-C does; a second one, as `timeout` sends, is ignored."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+    def interrupt(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, lambda *_: None)
+        raise KeyboardInterrupt
+
+    for number in numbers:
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has SIGHUP ignored
+            signal.signal(number, interrupt)
 
 
 def out(*, wide: bool = False) -> Console:
@@ -158,7 +174,7 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
                 from hwnas.cli.flags import as_option
 
                 error = as_option(error, function)
-            _fail(str(error), error.hint, error.exit_code, as_json=as_json, facts=error.facts())
+            fail(error, as_json=as_json)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 _fail("a path or name is longer than the file system allows", "give a shorter one", 2, as_json=as_json)
@@ -176,7 +192,7 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
             hint = (
                 "what was done is kept: the same command with --resume goes on from there" if "resume" in kwargs else ""
             )
-            _fail("interrupted", hint, INTERRUPTED_EXIT_CODE, as_json=as_json)
+            fail_interrupted(hint, as_json=as_json)
         except Exception as error:
             _tell_defect(error, as_json=as_json)
             raise
@@ -184,6 +200,16 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
     paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
     command.__doc__ = "\n\n".join(" ".join(one.split()) for one in paragraphs)
     return command
+
+
+def fail(error: HwnasError, *, as_json: bool) -> NoReturn:
+    """End with the message and the exit code of an error."""
+    _fail(str(error), error.hint, error.exit_code, as_json=as_json, facts=error.facts())
+
+
+def fail_interrupted(hint: str = "", *, as_json: bool) -> NoReturn:
+    """End after Ctrl-C, or a signal that stands for it."""
+    _fail("interrupted", hint, INTERRUPTED_EXIT_CODE, as_json=as_json)
 
 
 def _tell_defect(error: Exception, *, as_json: bool) -> None:

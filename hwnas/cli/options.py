@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwnas.runtimes import RUNTIMES
+from hwnas.runtimes import RUNTIMES, known_precision, known_runtime
 
 if TYPE_CHECKING:
     from hwnas.arch.space import SearchSpace
+    from hwnas.config.targets import DeviceTarget
     from hwnas.devices.device import Device
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -25,8 +27,10 @@ DeviceIds = Annotated[
     str,
     typer.Option("--device", help="Device id (see `hwnas devices list`), or a TOML file; several, by commas, at once."),
 ]
-Runtime = Annotated[str, typer.Option(help=f"Instead of the device's own: {', '.join(RUNTIMES)}.")]
-Precision = Annotated[str, typer.Option(help="Instead of the device's own: fp32 or int8.")]
+Runtime = Annotated[
+    str, typer.Option(help=f"Instead of the device's own: {', '.join(RUNTIMES)}.", callback=known_runtime)
+]
+Precision = Annotated[str, typer.Option(help="Instead of the device's own: fp32 or int8.", callback=known_precision)]
 Tables = Annotated[
     Path | None, typer.Option(help="Folder of latency tables.", show_default="yours, then ./latency_tables")
 ]
@@ -42,6 +46,18 @@ OneResolution = Annotated[
 ]
 Channels = Annotated[int, typer.Option(min=1, help="Channels of the input images.")]
 Classes = Annotated[int, typer.Option(min=2, help="Number of classes.")]
+
+
+def check_devices(targets: Iterable[DeviceTarget], tables: Path | None) -> None:
+    """Refuse devices that there are not, and what they have no use for, before anything is loaded that takes time.
+
+    Raises:
+        InputError: there is no such device, runtime or precision, or the file of a device is wrong.
+    """
+    from hwnas.latency.find import device_or_imported
+
+    for one in targets:
+        device_or_imported(one.device, tables).with_runtime(one.runtime, one.precision)
 
 
 def where(device: str, runtime: str, precision: str) -> str:

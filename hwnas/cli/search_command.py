@@ -60,6 +60,7 @@ def search(
         Budget.parse(budget["--budget-ms"])  # one alone
     asked = configure(config, set_, flags)
     check_paths(asked)
+    options.check_devices(asked.targets, tables)
     import hwnas
 
     if dry_run:

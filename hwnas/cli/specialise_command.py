@@ -38,6 +38,9 @@ def specialise(
     model file and a verdict, in a run directory of its own.
     """
     check_there(run, hint="name the folder of a finished run")
+    from hwnas.config.targets import parse_targets
+
+    options.check_devices(parse_targets(target), tables)
     import hwnas
     from hwnas.cli.result_view import finish
 

@@ -15,6 +15,7 @@ from hwnas.asked_paths import is_missing, missing_model
 from hwnas.cli import console, options
 from hwnas.cli.verify_view import failure, is_open, print_verification
 from hwnas.errors import INTERRUPTED_EXIT_CODE, InputError
+from hwnas.runtimes import known_runtime
 
 if TYPE_CHECKING:
     from hwnas.devices.measure_file import Verification
@@ -49,7 +50,9 @@ def verify(
     sustained: Annotated[
         str, typer.Option(help="Then run it without pause for so long, such as 10m or 90s, and see how it slows down.")
     ] = "",
-    runtime: Annotated[str, typer.Option(help="What runs the file, instead of what its ending says.")] = "",
+    runtime: Annotated[
+        str, typer.Option(help="What runs the file, instead of what its ending says.", callback=known_runtime)
+    ] = "",
     shape: Annotated[
         list[str] | None,
         typer.Option(help="Shape of an input that the file leaves open, such as input=1,3,224,224; may be repeated."),

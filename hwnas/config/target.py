@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from hwnas.config.budget import budget_text
 from hwnas.config.option import Option
 from hwnas.config.section import Section
 from hwnas.config.targets import TARGET_EXAMPLES, TARGET_RULE, parse_targets, target_texts
 from hwnas.errors import InputError
+from hwnas.runtimes import known_precision, known_runtime
 
 Latency = Literal["warm", "cold"]
 _BUDGETS = "--budget-ms 50% for the middle of the range, --budget-ms 20, --budgets-ms 5,10,20"
@@ -60,6 +61,7 @@ class Target(Section):
     device: Annotated[str, Option("Device id (see `hwnas devices list`), or a TOML file.", flag="--device")] = "host"
     runtime: Annotated[
         str,
+        AfterValidator(known_runtime),
         Option(
             "Runtime, instead of the device's own: onnxruntime, litert or ort-web.",
             flag="--runtime",
@@ -68,6 +70,7 @@ class Target(Section):
     ] = ""
     precision: Annotated[
         str,
+        AfterValidator(known_precision),
         Option(
             "Precision, instead of the device's own: fp32 or int8.", flag="--precision", by_default="the device's own"
         ),

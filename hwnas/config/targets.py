@@ -10,6 +10,7 @@ from pathlib import PurePath
 from hwnas.config.budget import Budget, parse_budgets
 from hwnas.config.text import shown
 from hwnas.errors import InputError
+from hwnas.runtimes import known_precision, known_runtime
 
 TARGET_RULE = "devices with budgets: DEVICE[@RUNTIME[:PRECISION]]:BUDGET[,BUDGET...]"
 TARGET_EXAMPLES = "--target pi4:50ms, --target host@litert:5ms,10ms, --target phone.toml@litert:int8:20%"
@@ -37,17 +38,21 @@ class DeviceTarget:
         """The target in `text`: `host@litert:int8:5ms,10ms`.
 
         Raises:
-            InputError: the text is none.
+            InputError: the text is none, or names a runtime or a precision that there is not.
         """
         place, colon, asked = text.strip().rpartition(":")
         match = _PLACE.fullmatch(place)
         if not colon or match is None:
             raise InputError(f"targets are {TARGET_RULE}, not {shown(text)}", hint=f"examples: {TARGET_EXAMPLES}")
         try:
+            runtime, precision = known_runtime(match["runtime"] or ""), known_precision(match["precision"] or "")
+        except InputError as error:
+            raise InputError(f"the target {shown(text)}: {error}", hint=error.hint) from error
+        try:
             budgets = parse_budgets(",".join(one.strip().removesuffix("ms") for one in asked.split(",")))
         except InputError as error:
             raise InputError(f"the target {shown(text)}: {error}", hint=f"examples: {TARGET_EXAMPLES}") from error
-        return cls(match["device"], match["runtime"] or "", match["precision"] or "", budgets)
+        return cls(match["device"], runtime, precision, budgets)
 
     @property
     def place(self) -> str:

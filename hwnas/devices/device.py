@@ -11,13 +11,13 @@ from hwnas.devices.transports.adb import AdbAddress
 from hwnas.devices.transports.ssh_address import SshAddress
 from hwnas.errors import InputError
 from hwnas.resources import resource_folder
-from hwnas.runtimes import DEFAULT, RUNTIMES
+from hwnas.runtimes import DEFAULT, PRECISIONS, RUNTIMES, known_precision, known_runtime
 from hwnas.schema import NOT_EMPTY, between, matching, one_of, read_file, toml_as
 
 ALLOWED = {
     "transport": ("local", "ssh", "adb"),
     "runtime": tuple(RUNTIMES),
-    "precision": ("fp32", "int8"),
+    "precision": PRECISIONS,
 }
 _ADDRESSES = ("ssh", "adb")
 IMPORTED = "imported"
@@ -119,10 +119,9 @@ class Device:
         Raises:
             InputError: hwnas knows no such runtime or precision, or this device has no use for it.
         """
-        for name, value in (("runtime", runtime), ("precision", precision)):
-            if value and value not in ALLOWED[name]:
-                raise InputError(f"unknown {name} {value!r}", hint=f"one of {', '.join(ALLOWED[name])}")
-        return replace(self, runtime=runtime or self.runtime, precision=precision or self.precision)
+        return replace(
+            self, runtime=known_runtime(runtime) or self.runtime, precision=known_precision(precision) or self.precision
+        )
 
 
 def list_devices() -> list[Device]:

@@ -18,7 +18,7 @@ from hwnas.data import Dataset, from_torch
 from hwnas.events import Events, OnEvent
 from hwnas.run.clock import Clock
 from hwnas.run.feasible_plan import feasible_plan
-from hwnas.run.forecast import limited
+from hwnas.run.forecast import TIMING, limited
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
@@ -126,8 +126,7 @@ def plan_search(
     make = partial(make_plan, tables=folder, dataset=dataset, any_table=any_table, progress=events)
     plan = feasible_plan(make, asked)
     facts = plan_facts(plan)
-    if plan.config.train.minutes:
-        events.say("reading the images, and timing a few steps, to tell what the minutes are enough for")
+    events.say(TIMING)
     plan, expected = limited(plan, dataset, clock)
     facts["minutes"] = expected.to_json()
     more = {"time": expected.table} | ({"advice": expected.advice} if expected.advice else {})

@@ -17,6 +17,8 @@ from hwnas.run.clock import Clock
 from hwnas.run.data_stage import foreseen, images, tell_of_images
 from hwnas.run.environment import write_environment
 from hwnas.run.feasible_plan import feasible_plan, refusal
+from hwnas.run.forecast import TIMING
+from hwnas.run.instance_choice import AS_ASKED
 from hwnas.run.measured_runs import Absent, measured_models, measured_runs
 from hwnas.run.plan import Plan, make_plan
 from hwnas.run.run_folder import RunFolder
@@ -37,6 +39,7 @@ def run_search(
     workers: int = 1,
     dataset: Dataset | None = None,
     began: float | None = None,
+    instance_of: str = "",
 ) -> dict[str, Any]:
     """Search, train, export and verify; the result is what `result.json` then holds, a missed budget included.
 
@@ -50,6 +53,7 @@ def run_search(
         workers: processes that train candidates, where scores come from training; the result is the same with any.
         dataset: takes the place of `config.data.source`, which becomes its name.
         began: as for `Clock`.
+        instance_of: the run whose instance of the space this is, where the user did not name it.
 
     Raises:
         InputError: bad input, or `out` holds another run.
@@ -64,6 +68,8 @@ def run_search(
     asked = _Asked(folder, told, events, clock, resume=resume, force=force, workers=workers, dataset=dataset)
     make = partial(make_plan, tables=tables, dataset=dataset, any_table=any_table, progress=events)
     plan = feasible_plan(make, settled)
+    if plan.reason == AS_ASKED and (instance_of or settled.space != config.space):
+        plan = replace(plan, reason=f"the one that {instance_of or 'the run'} began with")
     while True:
         try:
             return _run(plan, asked)
@@ -94,6 +100,8 @@ def _run(plan: Plan, asked: _Asked) -> dict[str, Any]:
     """The run of one plan."""
     folder, events, told, dataset, resume = asked.folder, asked.events, asked.told, asked.dataset, asked.resume
     # Before the folder is claimed, which clears it: a run that is refused leaves what is there.
+    if not resume:
+        events.say(TIMING)
     plan, expected = foreseen(plan, dataset, asked.clock, resume=resume)
     config, clock = plan.config, Clock(plan.config.train.minutes, earlier_s=asked.clock.spent_s())
     with folder.claimed(config, resume=resume, force=asked.force):
@@ -103,6 +111,8 @@ def _run(plan: Plan, asked: _Asked) -> dict[str, Any]:
         absent = Absent(events, {one.index: one.error for one in plan.left_out})
         results = whole_results(parts) if resume else None
         if results is None:
+            planned_s = max(0.0, asked.clock.spent_s() - folder.all_seconds(config))
+            events.record({"event": "end", "stage": "plan", "seconds": round(planned_s, 3)})
             with training_session(config.compute.seed, config.compute.threads):
                 write_environment(plan, folder.environment)
                 with events.stage("data"):

@@ -67,7 +67,7 @@ class PlannedDevice:
         say_if_here(place, tables, progress)
         missing = lacking(table, space)
         if missing and not self.device.reachable:
-            raise missing_rows_error(table, missing.rows)
+            raise missing_rows_error(table, missing.rows, space=space.name)
         say_if_held(table, space, progress)
         return table, missing
 
@@ -115,7 +115,7 @@ def reached(devices: Sequence[Device], tables: Path | None, progress: Progress) 
     if not found:
         raise left_out[0].error
     for one in left_out:
-        progress.say(f"{devices[one.index].id} is left out: {one.error}")
+        progress.say(f"{devices[one.index].id} with {devices[one.index].runtime} is left out: {one.error}")
     return Devices(tuple(found), tuple(left_out))
 
 

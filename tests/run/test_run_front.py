@@ -78,6 +78,14 @@ def test_each_budget_gets_its_own_network_from_one_supernet(
     assert all(f'href="{part}/report.html"' in page for part in PARTS)
     assert all((out / part / "report.html").is_file() for part in PARTS)
     assert page.count("<svg") == 1
+    folders = (out, *(out / part for part in PARTS))
+    logged = [json.loads(line) for folder in folders for line in (folder / "log.jsonl").read_text().splitlines()]
+    stages = [(one["stage"], one["seconds"]) for one in logged if one["event"] == "end"]
+    assert stages[0][0] == "plan"
+    assert result["seconds"] == pytest.approx(sum(seconds for _, seconds in stages), abs=0.3)
+    own = (out / PARTS[0] / "report.html").read_text()
+    assert "Own stages" in own
+    assert "Whole run" not in own
 
 
 def test_one_budget_of_a_list_is_a_run_as_ever(images: Path, tables: Path, tmp_path: Path) -> None:

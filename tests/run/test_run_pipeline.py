@@ -141,7 +141,7 @@ def test_a_run_leaves_everything_it_promises(runs: Runs) -> None:
     _, kept = checkpoint.load(runs.root / "run" / "state" / "search.safetensors")
     assert kept["normalisation"] == json.loads(metadata["hwnas.normalised_inside"])
     assert [event["stage"] for event in runs.events("end")] == [
-        "data", "measure", "search", "check", "train baseline", "train", "export and verify"
+        "plan", "data", "measure", "search", "check", "train baseline", "train", "export and verify"
     ]  # fmt: skip
 
 

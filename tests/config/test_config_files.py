@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from hwnas.config import Configuration, Declared, Target, configure, load_configuration
 from hwnas.errors import InputError
+from hwnas.runtimes import PRECISIONS, RUNTIMES
 
 PLAIN = Configuration(target=Target(budget="20"))
 OPTIONS = [one for one in Configuration.options() if one.option.settable]
@@ -78,6 +79,8 @@ def values(one: Declared) -> st.SearchStrategy[Any]:
     if one.choices:
         return st.sampled_from([choice for choice in one.choices if choice])
     option = one.option
+    if one.place in ("target.runtime", "target.precision"):
+        return st.sampled_from(["", *(RUNTIMES if one.name == "runtime" else PRECISIONS)])
     if one.kind == "text":
         return st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
     if one.kind == "switch":

@@ -38,6 +38,8 @@ def sample(one: Declared) -> Any:
         return {"target.budget": "7", "target.targets": TARGETS, "search.share": 0.25}[one.place]
     if one.place == "space.resolution":
         return "96x160"
+    if one.place in ("target.runtime", "target.precision"):
+        return {"target.runtime": "litert", "target.precision": "int8"}[one.place]
     if one.choices:
         return next(choice for choice in reversed(one.choices) if choice not in ("", one.default))
     if one.kind == "text":
@@ -73,6 +75,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Configuration
     found: list[Configuration] = []
     monkeypatch.setattr(searches, "run_search", lambda config, *_, **__: found.append(config) or facts)
     monkeypatch.setattr(search_command, "check_paths", lambda _: None)
+    monkeypatch.setattr(search_command.options, "check_devices", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     return found
 

@@ -11,6 +11,10 @@ from hwnas.errors import InputError
 BENCHMARK_MODEL = "benchmark_model"
 """LiteRT's own program that measures, which stands for Python on an Android phone."""
 
+_APART = "install {} into an environment of its own on the device, as it takes the place of onnxruntime"
+_BUILD = "build ONNX Runtime with it, as https://onnxruntime.ai/docs/build/eps.html says"
+_FLAG = "measure with a benchmark_model that was built with it, [adb] runner in the device's TOML"
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -26,6 +30,8 @@ class Runtime:
         only: settings of a `Device` that it is tied to, such as {"threads": 1}; any other setting is allowed.
         rule: the reason for `only`, for people.
         in_node: whether it runs in a Node process on this machine, into which npm installs it.
+        usual_provider: what runs models where no execution provider or delegate is named.
+        providers: the others that hwnas can ask it for, each with how a device that lacks it comes to it.
     """
 
     name: str
@@ -36,6 +42,13 @@ class Runtime:
     only: Mapping[str, Any] = field(default_factory=dict)
     rule: str = ""
     in_node: bool = False
+    usual_provider: str = "cpu"
+    providers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def all_providers(self) -> tuple[str, ...]:
+        """Names of all its providers, the usual one first."""
+        return (self.usual_provider, *self.providers)
 
     @property
     def package(self) -> str:
@@ -71,8 +84,17 @@ RUNTIMES: dict[str, Runtime] = {
             name="onnxruntime",
             suffix=".onnx",
             reads=(".onnx", ".ort"),
-            packages={"onnxruntime": ""},
+            packages={"onnxruntime": "", "onnxruntime-openvino": "openvino", "onnxruntime-gpu": "gpu"},
             quantiser="onnxruntime",
+            providers={
+                "openvino": _APART.format("onnxruntime-openvino"),
+                "xnnpack": _BUILD,
+                "cuda": _APART.format("onnxruntime-gpu"),
+                "tensorrt": _APART.format("onnxruntime-gpu, and TensorRT,"),
+                "coreml": "install onnxruntime on macOS, where it has it",
+                "nnapi": _BUILD,
+                "qnn": _BUILD,
+            },
         ),
         Runtime(
             name="litert",
@@ -80,6 +102,8 @@ RUNTIMES: dict[str, Runtime] = {
             reads=(".tflite",),
             packages={"ai-edge-litert": "", "tflite-runtime": "tflite", BENCHMARK_MODEL: "bm"},
             quantiser="ai-edge-quantizer",
+            usual_provider="xnnpack",
+            providers={"gpu": _FLAG, "nnapi": _FLAG},
         ),
         Runtime(
             name="ort-web",

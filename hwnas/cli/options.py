@@ -26,6 +26,10 @@ DeviceIds = Annotated[
     typer.Option("--device", help="Device id (see `hwnas devices list`), or a TOML file; several, by commas, at once."),
 ]
 Runtime = Annotated[str, typer.Option(help=f"Instead of the device's own: {', '.join(RUNTIMES)}.")]
+Provider = Annotated[
+    str,
+    typer.Option(help="Instead of the device's own: an execution provider or delegate, such as openvino."),
+]
 Precision = Annotated[str, typer.Option(help="Instead of the device's own: fp32 or int8.")]
 Tables = Annotated[
     Path | None, typer.Option(help="Folder of latency tables.", show_default="yours, then ./latency_tables")
@@ -44,9 +48,10 @@ Channels = Annotated[int, typer.Option(min=1, help="Channels of the input images
 Classes = Annotated[int, typer.Option(min=2, help="Number of classes.")]
 
 
-def where(device: str, runtime: str, precision: str) -> str:
+def where(device: str, runtime: str, precision: str, provider: str) -> str:
     """The options that name a table in the commands that come next."""
     named = {"--device": "" if device == "host" else device, "--runtime": runtime, "--precision": precision}
+    named["--provider"] = provider
     return "".join(f" {option} {value}" for option, value in named.items() if value)
 
 
@@ -63,6 +68,7 @@ class OnDevice:
     resolution: str
     channels: int
     classes: int
+    provider: str = ""
 
     def instance(self) -> SearchSpace:
         """The instance.
@@ -89,12 +95,12 @@ class OnDevice:
         """
         from hwnas.latency.find import device_to_measure
 
-        return device_to_measure(self.device).with_runtime(self.runtime, self.precision)
+        return device_to_measure(self.device).with_runtime(self.runtime, self.precision, self.provider)
 
     @property
     def where(self) -> str:
         """The options that name the device in the commands that come next."""
-        return where(self.device, self.runtime, self.precision)
+        return where(self.device, self.runtime, self.precision, self.provider)
 
     @property
     def size(self) -> str:

@@ -50,6 +50,13 @@ def verify(
         str, typer.Option(help="Then run it without pause for so long, such as 10m or 90s, and see how it slows down.")
     ] = "",
     runtime: Annotated[str, typer.Option(help="What runs the file, instead of what its ending says.")] = "",
+    provider: Annotated[
+        str,
+        typer.Option(
+            help="Execution provider or delegate that runs it, such as openvino.",
+            show_default="the device's own, or that of the run",
+        ),
+    ] = "",
     shape: Annotated[
         list[str] | None,
         typer.Option(help="Shape of an input that the file leaves open, such as input=1,3,224,224; may be repeated."),
@@ -119,6 +126,7 @@ def verify(
         budget_ms=budget_ms,
         sustained_s=sustained_s,
         runtime=runtime,
+        provider=provider,
         shapes=dict(map(_shape, shape or [])),
         ranges=dict(map(_range, range_ or [])),
         inputs=input_,
@@ -155,6 +163,7 @@ def verify(
             raise missed
         if not code:
             asked = ["--runtime", runtime] if runtime else []
+            asked += ["--provider", provider] if provider else []
             asked += [word for text in range_ or [] for word in ("--range", text)]
             asked += [] if input_ is None else ["--input", str(input_)]
             asked += [] if stall_s == 30.0 else ["--stall-s", f"{stall_s:g}"]

@@ -88,11 +88,11 @@ def devices_of(config: Configuration, tables: Path | None) -> tuple[Device, ...]
     """The devices that a configuration names, with what runs there; none is asked for anything.
 
     Raises:
-        InputError: there is no such device, runtime or precision, or it cannot tell the latency that is asked for.
+        InputError: there is no such device, runtime, provider or precision, or it cannot tell the latency that is
+            asked for.
     """
     devices = tuple(
-        device_or_imported(target.device, tables).with_runtime(target.runtime, target.precision)
-        for target in config.targets
+        device_or_imported(target.device, tables).with_runtime(**target.runs_there) for target in config.targets
     )
     for device in devices:
         check_latency(config, device)

@@ -345,7 +345,7 @@ def default_folder(config: Configuration) -> Path:
     """
     target = config.target
     cold = "cold" if target.latency == "cold" else ""
-    variants = (target.runtime, target.precision, cold, "init" if config.started else "")
+    variants = (target.runtime, target.provider, target.precision, cold, "init" if config.started else "")
     asked = "-".join(target.targets)[:_LONGEST] if target.targets else target.budget
     data, budget = Path(config.data.source).name or "data", asked.replace("%", "pct")
     name = "-".join([data, budget, *filter(None, variants), f"s{config.compute.seed}"])

@@ -52,7 +52,7 @@ def specialised_config(run: RunFolder, targets: Sequence[str]) -> Configuration:
             hint=_SEARCH_ANEW,
         )
     _check_kept(run)
-    own = {"targets": tuple(targets), "budget": "", "device": "host", "runtime": "", "precision": ""}
+    own = {"targets": tuple(targets), "budget": "", "device": "host", "runtime": "", "precision": "", "provider": ""}
     return load_configuration(run.config).changed(target=own)
 
 

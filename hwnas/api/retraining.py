@@ -13,6 +13,7 @@ from hwnas.config.starts import TrainStart
 from hwnas.display import table_html
 from hwnas.events import Events, OnEvent
 from hwnas.run.run_folder import RunFolder
+from hwnas.run.tracked import tracked
 from hwnas.run.train_again import configuration_of, train_again
 
 
@@ -83,5 +84,7 @@ def retrain(
         settings={**(settings or {}), **{place: value for place, value in given.items() if value is not None}},
         options={},
     )
-    facts = train_again(folder, own, config, start=start, force=force, events=events)
+    with tracked(events, config, own) as (told, finish):
+        facts = train_again(folder, own, config, start=start, force=force, events=told)
+        finish(facts)
     return TrainResult(own.path, own.path / facts["model"], facts["accuracy"]["test"], facts)

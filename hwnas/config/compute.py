@@ -8,6 +8,7 @@ from hwnas.config.option import Option
 from hwnas.config.section import Section
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+Tracker = Literal["", "tensorboard", "mlflow"]
 
 
 class Compute(Section):
@@ -53,3 +54,11 @@ class Compute(Section):
         bool,
         Option("Train with convolutions in bfloat16: for GPUs, slower on CPUs.", flag="--mixed-precision"),
     ] = False
+    tracker: Annotated[
+        Tracker,
+        Option(
+            "Tracker that hears metrics by stage, and files and results at the end; results are the same.",
+            flag="--tracker",
+            by_default="none",
+        ),
+    ] = ""

@@ -21,7 +21,9 @@ from hwnas.run.measured_runs import Absent, measured_models, measured_runs
 from hwnas.run.plan import Plan, make_plan
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.run_parts import parts_of
+from hwnas.run.tracked import tracked
 from hwnas.run.whole_result import whole_result
+from hwnas.trackers import check_tracker
 from hwnas.train import training_session
 
 
@@ -59,6 +61,7 @@ def run_search(
     folder, told = RunFolder(out), Events.of(on_event)
     events = told.also(folder.on_event)
     folder.check(config, resume=resume, force=force)
+    check_tracker(config.compute.tracker)
     settled = folder.remembered(config) if resume else config
     clock = Clock(settled.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0, began=began)
     asked = _Asked(folder, told, events, clock, resume=resume, force=force, workers=workers, dataset=dataset)
@@ -92,11 +95,15 @@ class _Asked:
 
 def _run(plan: Plan, asked: _Asked) -> dict[str, Any]:
     """The run of one plan."""
-    folder, events, told, dataset, resume = asked.folder, asked.events, asked.told, asked.dataset, asked.resume
+    folder, dataset, resume = asked.folder, asked.dataset, asked.resume
     # Before the folder is claimed, which clears it: a run that is refused leaves what is there.
     plan, expected = foreseen(plan, dataset, asked.clock, resume=resume)
     config, clock = plan.config, Clock(plan.config.train.minutes, earlier_s=asked.clock.spent_s())
-    with folder.claimed(config, resume=resume, force=asked.force):
+    with (
+        folder.claimed(config, resume=resume, force=asked.force),
+        tracked(asked.told, config, folder) as (told, finish),
+    ):
+        events = told.also(folder.on_event)
         if dataset is not None:
             folder.same_data(dataset.digest())
         parts = parts_of(plan, folder)
@@ -112,4 +119,6 @@ def _run(plan: Plan, asked: _Asked) -> dict[str, Any]:
                     models = measured_models(plan, folder, absent, clock)
                 runs = measured_runs(parts, models, dataset, folder, told, clock)
                 results = all_results(parts, runs, folder, events, absent, workers=asked.workers, resume=resume)
-        return whole_result(folder, parts, results, absent.errors)
+        result = whole_result(folder, parts, results, absent.errors)
+        finish(result)
+        return result

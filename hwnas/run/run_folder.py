@@ -289,7 +289,8 @@ class RunFolder:
 
     def _prepare(self, config: Configuration, *, resume: bool, force: bool) -> None:
         before = load_configuration(self.config) if resume and self.config.exists() else None
-        target, compute = {"max_drop": config.target.max_drop}, {"loader_threads": config.compute.loader_threads}
+        target = {"max_drop": config.target.max_drop}
+        compute = {"loader_threads": config.compute.loader_threads, "tracker": config.compute.tracker}
         if before is not None and before.changed(target=target, compute=compute) != config:
             raise InputError(
                 f"{self.path} was started with another configuration: {', '.join(before.differences(config))}",

@@ -84,6 +84,7 @@ def train(
                 left_out = run.shorten(shorten(run.recipe, done, epoch_s))
             if checkpoint is not None:
                 run.save(checkpoint, done)
+            progress.record({"event": "trained", "label": label, "epoch": done, "loss": total / step})
             advance((run.steps - 1) % REPORT_EVERY + 1 + left_out * run.steps, note)
     run.regularizers.remove()
     with torch.no_grad():

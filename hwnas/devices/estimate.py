@@ -174,6 +174,14 @@ def by_name(rounds: Sequence[Round]) -> dict[str, list[Round]]:
     return dict(result)
 
 
+def by_process(rounds: Sequence[Round], fewest: int = 1) -> list[list[Round]]:
+    """The rounds of each process that has at least so many, in the order of the processes."""
+    parts: defaultdict[int, list[Round]] = defaultdict(list)
+    for one in rounds:
+        parts[one.process].append(one)
+    return [parts[process] for process in sorted(parts) if len(parts[process]) >= fewest]
+
+
 def estimates(rounds: Sequence[Round]) -> dict[str, Estimate]:
     """`estimate` of every model, with the reference model's minimum taken over all the rounds."""
     floor_us = reference_floor_us(rounds)

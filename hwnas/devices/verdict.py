@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from hwnas.devices.device import Device
-from hwnas.devices.estimate import accepted, by_name, reference_floor_us
+from hwnas.devices.estimate import accepted, by_name, by_process, reference_floor_us
 from hwnas.devices.input_values import pixel_inputs
 from hwnas.devices.measure import ROUND_MS, Stream, stream_rounds
 from hwnas.devices.rounds import Round
@@ -220,8 +220,8 @@ def _open(one: Verdict) -> bool:
 
 def _verdict(own: Sequence[Round], floor_us: float, budget_ms: float | None, statistic: Statistic) -> Verdict:
     good = accepted(own, floor_us=floor_us)
-    every = _by_process(own)
-    undisturbed = [part for part in _by_process(good, MIN_ACCEPTED) if statistic.told_of(part)]
+    every = by_process(own)
+    undisturbed = [part for part in by_process(good, MIN_ACCEPTED) if statistic.told_of(part)]
     stable = len(undisturbed) >= MIN_PROCESSES
     parts = undisturbed if stable else [part for part in every if statistic.told_of(part)] or every
     used = [one for part in parts for one in part]
@@ -258,14 +258,6 @@ def _state(low_ms: float, high_ms: float, budget_ms: float | None, *, stable: bo
     if budget_ms is None:
         return "no budget"
     return "missed" if low_ms > budget_ms else "too close"
-
-
-def _by_process(rounds: Sequence[Round], fewest: int = 1) -> list[list[Round]]:
-    """The rounds of each process that has at least so many, in the order of the processes."""
-    parts: dict[int, list[Round]] = {}
-    for one in rounds:
-        parts.setdefault(one.process, []).append(one)
-    return [parts[process] for process in sorted(parts) if len(parts[process]) >= fewest]
 
 
 def _has_cold(rounds: Sequence[Round]) -> bool:

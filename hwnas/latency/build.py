@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,15 @@ from hwnas.arch.op import OpSpec
 from hwnas.arch.space import SearchSpace
 from hwnas.backends.model_format import format_of
 from hwnas.devices.device import Device
-from hwnas.devices.estimate import REFERENCE_DRIFT, Estimate, estimate, estimates, loaded, reference_floor_us
+from hwnas.devices.estimate import (
+    REFERENCE_DRIFT,
+    Estimate,
+    accepted,
+    by_process,
+    estimates,
+    loaded,
+    reference_floor_us,
+)
 from hwnas.devices.link import link_to
 from hwnas.devices.measure import measure
 from hwnas.devices.rounds import Round
@@ -238,11 +247,19 @@ def measure_networks(
 
 def measured_network(table: LatencyTable, network: Network, name: str, rounds: Sequence[Round]) -> Measured:
     """A whole network's rows in `table` beside what it took in `rounds`, which come from at least two processes."""
-    own = [one for one in rounds if one.name == name]
-    processes = sorted({one.process for one in own})
-    first = min(one.median_us for one in own if one.process == processes[0])
-    second = min(one.median_us for one in own if one.process == processes[-1])
-    whole = estimate(own, floor_us=reference_floor_us(rounds))
+    floors_us = [min(one.median_us for one in part) for part in by_process([one for one in rounds if one.name == name])]
     rows_us, count = row_sum(table, network)
-    verdict_us = whole.median_us if whole.accepted >= VERDICT_ROUNDS else None
-    return Measured(rows_us, count, whole.floor_us, verdict_us, (first, second))
+    return Measured(rows_us, count, min(floors_us), _verdict_us(name, rounds), (floors_us[0], floors_us[-1]))
+
+
+def _verdict_us(name: str, rounds: Sequence[Round]) -> float | None:
+    """Latency of a network as a verdict sees it: the median over its accepted rounds; None where these are too few.
+
+    Where one process ran faster than all others, few rounds are within 3 % of its reference model. Then a round is
+    accepted that is within 3 % of the minimum of its own process: a verdict takes each process for one value as well.
+    """
+    for parts in ([rounds], by_process(rounds)):
+        used = [one.median_us for part in parts for one in accepted(part) if one.name == name]
+        if len(used) >= VERDICT_ROUNDS:
+            return statistics.median(used)
+    return None

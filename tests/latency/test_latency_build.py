@@ -8,7 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from latency_fakes import HOST, INTERCEPT_US, PER_OP_US, REFERENCE_US, SLOPE, TOY, FakeRounds, network_us, row_us
+from latency_fakes import (
+    HOST,
+    INTERCEPT_US,
+    PER_OP_US,
+    REFERENCE_US,
+    SLOPE,
+    TOY,
+    FakeRounds,
+    network_us,
+    row_us,
+    table_of,
+)
 
 from hwnas.arch import SlotSpace, space_instance
 from hwnas.devices.link import condition_of
@@ -16,7 +27,7 @@ from hwnas.devices.rounds import Round
 from hwnas.display import slower
 from hwnas.errors import InputError
 from hwnas.latency import build, find, journal
-from hwnas.latency.build import complete, drifted
+from hwnas.latency.build import complete, drifted, measured_network
 from hwnas.latency.calibrate import CALIBRATION_NETWORKS
 from hwnas.latency.missing_rows import MissingRows, lacking, open_table
 from hwnas.latency.table import LatencyTable
@@ -77,6 +88,25 @@ def test_calibration_and_validation_share_no_network() -> None:
 
 
 @pytest.mark.parametrize("dies_after", [0, 1, 100, 350, 10 * (len(TOY.ops) + len(NETWORKS)) - 1])
+def test_a_network_is_judged_within_its_processes_where_one_was_the_fastest() -> None:
+    network = next(iter(NETWORKS.values()))
+    made = table_of()
+
+    def rounds(speeds: dict[int, float]) -> list[Round]:
+        """Six rounds in each process, whose speed it is; every third one is disturbed."""
+        return [
+            Round("net", turn, process, 100.0 * slow, 90.0, 110.0, 9, REFERENCE_US * slow)
+            for process, speed in speeds.items()
+            for turn, slow in enumerate([speed, 1.01 * speed, 1.5 * speed] * 2, start=process)
+        ]
+
+    lone = [Round("other", 0, 0, 50.0, 45.0, 55.0, 9, REFERENCE_US)]
+    equal = measured_network(made, network, "net", [*lone, *rounds({10: 1.0, 20: 1.02})])
+    assert (equal.floor_us, equal.median_us) == (100.0, pytest.approx(101.0))
+    slower = measured_network(made, network, "net", [*lone, *rounds({10: 1.05, 20: 1.07})])
+    assert (slower.floor_us, slower.median_us) == (105.0, pytest.approx(106.5, abs=0.6))
+
+
 def test_an_interrupted_measurement_goes_on(
     dies_after: int, whole: LatencyTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,7 @@ def main(
         if name not in found:
             found[name] = _run(command, runs / name.replace(" ", "-").replace("%", "pct"))
             write_json(out, found)
-    text = _page(found, len(each))
+    text = page_of(found, len(each))
     print(text)
     if page is not None:
         write_text(page, text)
@@ -90,14 +90,14 @@ def _network(part: Path) -> dict[str, Any]:
     }
 
 
-def _keeps(model: dict[str, Any], network: dict[str, Any], budget_ms: float) -> bool:
+def keeps(model: dict[str, Any], network: dict[str, Any], budget_ms: float) -> bool:
     """Whether a network is predicted to keep a budget, margin included; from the numbers that a run keeps."""
     raw_ms = sum(costs[choice] for costs, choice in zip(model["costs_ms"], network["choices"], strict=True))
     predicted_ms = model["intercept_ms"] + model["slope"] * (model["fixed_ms"] + raw_ms)
     return bool(predicted_ms <= budget_ms * (1.0 - margin(model["sigma"])))
 
 
-def _page(found: dict[str, dict[str, Any]], pairs: int) -> str:
+def page_of(found: dict[str, dict[str, Any]], pairs: int) -> str:
     """Both tables in Markdown."""
     joint = found["one search"]
     late = [run for name, run in found.items() if name == "late"]
@@ -134,7 +134,7 @@ def _page(found: dict[str, dict[str, Any]], pairs: int) -> str:
 def _best_other(one: dict[str, Any], joint: dict[str, Any]) -> str:
     """The best accuracy among the other networks that keep the budget of this one, and how far this one is above."""
     model = next(model for name, model in joint["latencies"].items() if one["runtime"] in name)
-    others = [other for other in joint["networks"] if other is not one and _keeps(model, other, one["budget_ms"])]
+    others = [other for other in joint["networks"] if other is not one and keeps(model, other, one["budget_ms"])]
     if not others:
         return "none keeps it"
     best = max(other["accuracy"] for other in others)

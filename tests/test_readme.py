@@ -164,6 +164,9 @@ def test_commands_are_right(command: Snippet, tmp_path: Path, monkeypatch: pytes
             assert (ROOT / folder / "index.html").is_file()
         case ["python", "-m", "http.server", "--directory", folder]:
             assert (ROOT / folder / "index.html").is_file()
+        case ["python", tool, *options]:
+            declared = (ROOT / tool).read_text(encoding="utf-8")
+            assert all(f"    {one[2:].replace('-', '_')}: " in declared for one in options if one.startswith("--"))
         case ["adb", verb, *words]:
             assert verb in {"devices", "forward", "push", "shell"}
             assert len(words) >= (1 if verb in ("devices", "shell") else 2)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hwnas.devices.verdict import Verdict
     from hwnas.errors import (
         BudgetMissedError,
+        ClusterError,
         DataError,
         DeviceError,
         DivergedError,
@@ -49,6 +50,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Budget",
     "BudgetMissedError",
+    "ClusterError",
     "Configuration",
     "DataError",
     "DeviceError",

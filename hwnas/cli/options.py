@@ -30,6 +30,15 @@ Precision = Annotated[str, typer.Option(help="Instead of the device's own: fp32 
 Tables = Annotated[
     Path | None, typer.Option(help="Folder of latency tables.", show_default="yours, then ./latency_tables")
 ]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="local:N|ray[://HOST:PORT]",
+        help="Where candidates are trained for scores: N processes of this machine, or a Ray cluster.",
+        show_default="local:1",
+    ),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="The same as --on local:N.", show_default=False)]
 Space = Annotated[str, typer.Option(help="Search space (see `hwnas spaces list`).")]
 Width = Annotated[float, typer.Option(min=0.0, help="Channel multiplier of the search space; 0 follows the budget.")]
 Depth = Annotated[int, typer.Option(min=0, help="Blocks per stage, cells or layers; 0 follows the budget.")]

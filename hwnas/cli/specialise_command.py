@@ -28,7 +28,8 @@ def specialise(
     any_table: Annotated[
         bool, typer.Option("--any-table", help="Search even with a latency table whose error is too large.")
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train for scores.")] = 1,
+    on: options.On = None,
+    workers: options.Workers = None,
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -49,6 +50,7 @@ def specialise(
         resume=resume,
         force=force,
         any_table=any_table,
+        on=on,
         workers=workers,
         on_event=console.callbacks(quiet=quiet),
     )

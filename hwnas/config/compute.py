@@ -49,6 +49,17 @@ class Compute(Section):
             le=1_000_000,
         ),
     ] = 0.0
+    gpus_per_trial: Annotated[
+        float | None,
+        Option(
+            "GPUs that each training for a score takes on a Ray cluster (`--on ray`), such as 0.5; 0 trains on CPUs.",
+            flag="--gpus-per-trial",
+            unit="GPUs",
+            ge=0,
+            le=1,
+            by_default="1 where the accelerator is cuda, else 0",
+        ),
+    ] = None
     mixed_precision: Annotated[
         bool,
         Option("Train with convolutions in bfloat16: for GPUs, slower on CPUs.", flag="--mixed-precision"),

@@ -14,6 +14,7 @@ from hwnas.backends.interface import Interface
 from hwnas.backends.model_format import ModelFormat, format_of
 from hwnas.data import Dataset
 from hwnas.events import Events
+from hwnas.executors.place import HERE, Place
 from hwnas.latency.model import LatencyModel
 from hwnas.nas.feasible_set import FeasibleSet
 from hwnas.run.clock import Clock, ending_s
@@ -95,14 +96,14 @@ class SearchContext:
         folder: what they share lies there; with one budget it is that one's folder too.
         runs: one for each budget, one device after the other, on each the tightest first.
         progress: events, of which the records go to the log of `folder`.
-        workers: processes that train candidates, where scores come from trainings from scratch.
+        place: where candidates are trained, if scores come from trainings from scratch.
         late: whether the search has ended without these budgets, which then inherit its weights and scores.
     """
 
     folder: RunFolder
     runs: Sequence[RunContext]
     progress: Events
-    workers: int = 1
+    place: Place = HERE
     late: bool = False
 
     @property

@@ -12,6 +12,7 @@ from hwnas.config import Configuration
 from hwnas.data import Dataset
 from hwnas.errors import InfeasibleBudgetError
 from hwnas.events import Events, OnEvent
+from hwnas.executors.place import HERE, Place
 from hwnas.run.all_results import all_results, whole_results
 from hwnas.run.clock import Clock
 from hwnas.run.data_stage import foreseen, images, tell_of_images
@@ -34,7 +35,7 @@ def run_search(
     resume: bool = False,
     force: bool = False,
     any_table: bool = False,
-    workers: int = 1,
+    place: Place = HERE,
     dataset: Dataset | None = None,
     began: float | None = None,
 ) -> dict[str, Any]:
@@ -47,21 +48,21 @@ def run_search(
     Args:
         on_event: callbacks for progress, messages and records.
         any_table: search even with a latency table whose error is too large.
-        workers: processes that train candidates, where scores come from training; the result is the same with any.
+        place: where candidates are trained, if scores come from training; the result is the same anywhere.
         dataset: takes the place of `config.data.source`, which becomes its name.
         began: as for `Clock`.
 
     Raises:
         InputError: bad input, or `out` holds another run.
         InfeasibleBudgetError, InfeasibleLimitError: no network of the space is that fast or small; nothing was trained.
-        DeviceError, ExportError, DivergedError, StorageError: as their names say.
+        DeviceError, ExportError, DivergedError, StorageError, ClusterError: as their names say.
     """
     folder, told = RunFolder(out), Events.of(on_event)
     events = told.also(folder.on_event)
     folder.check(config, resume=resume, force=force)
     settled = folder.remembered(config) if resume else config
     clock = Clock(settled.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0, began=began)
-    asked = _Asked(folder, told, events, clock, resume=resume, force=force, workers=workers, dataset=dataset)
+    asked = _Asked(folder, told, events, clock, resume=resume, force=force, place=place, dataset=dataset)
     make = partial(make_plan, tables=tables, dataset=dataset, any_table=any_table, progress=events)
     plan = feasible_plan(make, settled)
     while True:
@@ -86,7 +87,7 @@ class _Asked:
     clock: Clock
     resume: bool
     force: bool
-    workers: int
+    place: Place
     dataset: Dataset | None
 
 
@@ -111,5 +112,5 @@ def _run(plan: Plan, asked: _Asked) -> dict[str, Any]:
                 with events.stage("measure"):
                     models = measured_models(plan, folder, absent, clock)
                 runs = measured_runs(parts, models, dataset, folder, told, clock)
-                results = all_results(parts, runs, folder, events, absent, workers=asked.workers, resume=resume)
+                results = all_results(parts, runs, folder, events, absent, place=asked.place, resume=resume)
         return whole_result(folder, parts, results, absent.errors)

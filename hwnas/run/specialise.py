@@ -9,6 +9,7 @@ from typing import Any
 from hwnas.config import Configuration, load_configuration
 from hwnas.errors import InputError
 from hwnas.events import OnEvent
+from hwnas.executors.place import HERE, Place
 from hwnas.files import write_bytes
 from hwnas.report.run_files import read_result
 from hwnas.run import run_marker
@@ -66,7 +67,7 @@ def specialised(
     resume: bool = False,
     force: bool = False,
     any_table: bool = False,
-    workers: int = 1,
+    place: Place = HERE,
 ) -> dict[str, Any]:
     """A network for each of other targets, from the weights and scores of a finished run, in a run of its own.
 
@@ -89,9 +90,7 @@ def specialised(
     out.check(config, resume=True, force=False)
     if not out.search_settings.is_file():
         _take_over(run, out)
-    return run_search(
-        config, out.path, on_event=on_event, tables=tables, resume=True, any_table=any_table, workers=workers
-    )
+    return run_search(config, out.path, on_event=on_event, tables=tables, resume=True, any_table=any_table, place=place)
 
 
 def _check_kept(run: RunFolder) -> None:

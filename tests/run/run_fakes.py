@@ -31,22 +31,20 @@ from hwnas.backends.model_format import format_of
 from hwnas.config import Configuration
 from hwnas.config.flat import PLACES
 from hwnas.data import encoded_source
-from hwnas.data.saved import load_images
 from hwnas.devices.device import load_device
 from hwnas.devices.link import condition_of
 from hwnas.devices.verdict import MIN_PROCESSES, State, Verdict
+from hwnas.executors import local_executor
+from hwnas.executors.task import Common, Work, answer, function_at
 from hwnas.exporting import quantise_aware
 from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table
-from hwnas.nas import from_scratch, select
-from hwnas.nas.from_scratch_messages import Job, Shared
-from hwnas.nas.from_scratch_worker import score_one
+from hwnas.nas import select
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.report import plots
 from hwnas.run import forecast, latency_stage, measured_check
-from hwnas.schema import read_json_as
 from hwnas.train import Recipe
 
 SPACE: SlotSpace = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)
@@ -170,14 +168,12 @@ class WorkerHere:
 
     lock = threading.Lock()
 
-    def __init__(self, folder: Path) -> None:
-        shared = read_json_as(folder / "shared.json", Shared)
-        self.dataset = load_images(folder, shared.dataset)
-        self.recipe, self.device, self.metric = shared.recipe, torch.device(shared.device), shared.metric
+    def __init__(self, work: Work) -> None:
+        self.function, self.common = function_at(work.function), Common.read(work.folder)
 
-    def ask(self, job: dict[str, Any]) -> None:
+    def ask(self, task: str) -> str:
         with self.lock, torch.random.fork_rng():
-            score_one(Job(**job), self.dataset, self.recipe, self.device, self.metric)
+            return answer(self.function, self.common, task)
 
     def kill(self) -> None:
         """There is no process."""
@@ -189,7 +185,7 @@ class WorkerHere:
 def install_short_scores(put: Callable[[object, str, object], None]) -> None:
     """One candidate and its neighbours, trained for their scores in this process."""
     put(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
-    put(from_scratch, "_Worker", WorkerHere)
+    put(local_executor, "_Worker", WorkerHere)
 
 
 def latencies(salt: str = "") -> LatencyModel:
@@ -223,7 +219,7 @@ if __name__ == "__main__":
     if sys.argv[1] in ("real", "threads"):
         install_short(setattr)
         if sys.argv[1] == "threads":
-            from_scratch._Worker = WorkerHere  # type: ignore[assignment,misc]
+            local_executor._Worker = WorkerHere  # type: ignore[assignment,misc]
         arguments = sys.argv[2:]
     else:
         when, name, nth, *arguments = sys.argv[1:]

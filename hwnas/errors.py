@@ -17,7 +17,7 @@
     ├── DivergedError               7   the loss is not a number
     ├── StorageError                8   the disk is full, read-only, or a file cannot be written
     ├── UndecidedError              9   the exported file is too close to the budget to tell whether it is faster
-    └── ClusterError               10   the cluster cannot be joined, or was lost in the midst of its work
+    └── ClusterError               11   the cluster cannot be joined, or was lost in the midst of its work
 
 A message says the rule and the value that broke it; the hint says what to do next.
 """
@@ -175,7 +175,7 @@ class StorageError(HwnasError):
 class ClusterError(HwnasError):
     """The cluster that tasks are computed on cannot be joined, or was lost: worth another try with what is kept."""
 
-    exit_code = 10
+    exit_code = 11
 
 
 INTERRUPTED_EXIT_CODE = 130

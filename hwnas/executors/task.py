@@ -111,4 +111,4 @@ def result_of(said: str, doing: str) -> JSON:
 def _class(name: str) -> type[HwnasError]:
     """The class of an error that takes a message and a hint, and no more."""
     kind: type[HwnasError] = getattr(errors, name, HwnasError)
-    return next(one for one in kind.__mro__ if one.__init__ is HwnasError.__init__)
+    return next(one for one in kind.__mro__ if one is HwnasError or "__init__" not in vars(one))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -156,7 +158,17 @@ def test_on_leaving_what_runs_is_ended(work: Work, tmp_path: Path) -> None:
 def test_on_leaving_what_a_cluster_computes_is_ended(work: Work, tmp_path: Path) -> None:
     from hwnas.executors.ray_executor import RayExecutor
 
-    left_in_the_midst(RayExecutor(Place.parse("ray"), work), tmp_path)
+    pid = left_in_the_midst(RayExecutor(Place.parse("ray"), work), tmp_path)
+    with suppress(ProcessLookupError):  # it has ended already
+        ended, _, _ = select.select([os.pidfd_open(pid)], [], [], 60.0)
+        assert ended
+
+
+@pytest.mark.parametrize(
+    "script", sorted((HERE.parents[1] / "examples" / "slurm").glob("*.sh")), ids=lambda path: path.name
+)
+def test_the_scripts_for_slurm_are_bash(script: Path) -> None:
+    assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -260,5 +272,5 @@ def test_a_cluster_that_is_not_there_is_an_error_of_its_own(work: Work, monkeypa
     monkeypatch.setattr(places, "find_spec", lambda _: True)
     with pytest.raises(ClusterError, match=r"ray://gone:10001 cannot be joined: ray client .* timeout$") as caught:
         executor_on(Place.parse("ray://gone:10001"), work)
-    assert caught.value.exit_code == 10
+    assert caught.value.exit_code == 11
     assert "--on local:1" in caught.value.hint

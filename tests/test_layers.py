@@ -29,6 +29,7 @@ BASE = {
     "schema",
     "image_size",
     "asked_paths",
+    "torchrun",
 }
 TRAINING = BASE | {"data", "train", "metrics", "metric_names"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
@@ -41,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "locks": {"errors", "files"},
     "whole_folder": {"errors", "files", "locks"},
     "resources": {"errors"},
+    "torchrun": {"errors"},
     "plugins": {"errors"},
     "display": set(),
     "metrics": set(),
@@ -54,8 +56,8 @@ ALLOWED: dict[str, set[str]] = {
     "backends": {"arch", "asked_paths", "errors", "files", "locks", "runtimes", "schema"},
     "devices": BASE | {"backends"},
     "latency": MEASURING - {"latency"},
-    "data": {"asked_paths", "display", "errors", "files", "progress", "image_size"},
-    "train": {"data", "errors", "files", "metrics", "progress", "schema", "image_size"},
+    "data": {"asked_paths", "display", "errors", "files", "progress", "image_size", "torchrun"},
+    "train": {"data", "errors", "files", "metrics", "progress", "schema", "image_size", "torchrun"},
     "nas": MEASURING | TRAINING,
     "parents": MEASURING | TRAINING | {"nas"},
     "meta": MEASURING | TRAINING | {"nas"},
@@ -84,6 +86,7 @@ WITHOUT_TORCH = (
     "metrics",
     "metric_names",
     "asked_paths",
+    "torchrun",
     "config",
     "arch",
     "devices",

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn, ParamSpec, TextIO
@@ -20,8 +21,10 @@ from rich.markup import escape
 
 from hwnas.errors import INTERRUPTED_EXIT_CODE, ArgumentError, HwnasError, StorageError
 from hwnas.events import Events, OnEvent
+from hwnas.torchrun import alone
 
 _P = ParamSpec("_P")
+_TOGETHER = ("search",)  # commands that divide their work among the processes of torchrun
 _PIPE_EXIT_CODE = 141  # what a shell tells of a program that SIGPIPE ends
 _WRONG_PATH = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -73,6 +76,13 @@ def keep_stdout_for_results() -> None:
     sys.stderr = _stream(_Messages, sys.stderr)
     if whole:
         os.dup2(2, 1)
+
+
+def silence() -> None:
+    """From here on, say nothing but defects: another process of the same command says what there is to say."""
+    stderr = sys.stderr
+    sys.stdout, sys.stderr = _stream(_Results, None), _stream(_Messages, None)
+    sys.excepthook = lambda _, error, __: traceback.print_exception(error, file=stderr)
 
 
 def _stream(kind: type[io.TextIOWrapper], standard: TextIO | None) -> io.TextIOWrapper:
@@ -152,6 +162,8 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
     def command(*args: _P.args, **kwargs: _P.kwargs) -> None:
         as_json = bool(kwargs.get("json_"))
         try:
+            if function.__name__ not in _TOGETHER:
+                alone("this command")
             function(*args, **kwargs)
         except HwnasError as error:
             if isinstance(error, ArgumentError):

@@ -11,6 +11,7 @@ from hwnas.asked_paths import check_there, source_path
 from hwnas.cli import console, options
 from hwnas.cli.configured import given
 from hwnas.cli.program import BEGAN
+from hwnas.torchrun import alone
 
 if TYPE_CHECKING:
     from hwnas.config import Configuration
@@ -63,6 +64,7 @@ def search(
     import hwnas
 
     if dry_run:
+        alone("--dry-run")
         plan = hwnas.plan_search(
             config=asked,
             tables=tables,

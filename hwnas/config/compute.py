@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from hwnas.config.option import Option
 from hwnas.config.section import Section
+from hwnas.schema import matching
 
-Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+_ACCELERATORS = "auto, cpu, cuda, cuda:N or mps"
 
 
 class Compute(Section):
@@ -37,7 +38,15 @@ class Compute(Section):
             by_default="the cores that are left, up to 8",
         ),
     ] = None
-    accelerator: Annotated[Accelerator, Option("Accelerator: auto, cpu, cuda or mps.", flag="--accelerator")] = "auto"
+    accelerator: Annotated[
+        str,
+        matching(r"auto|cpu|cuda(:[0-9]{1,3})?|mps", _ACCELERATORS),
+        Option(
+            "Accelerator; cuda:1 is the second GPU. Each process of torchrun takes the GPU of its number.",
+            flag="--accelerator",
+            rule=_ACCELERATORS,
+        ),
+    ] = "auto"
     memory_gb: Annotated[
         float,
         Option(
@@ -50,6 +59,10 @@ class Compute(Section):
         ),
     ] = 0.0
     mixed_precision: Annotated[
-        bool,
-        Option("Train with convolutions in bfloat16: for GPUs, slower on CPUs.", flag="--mixed-precision"),
-    ] = False
+        bool | None,
+        Option(
+            "Train with convolutions in bfloat16: for GPUs, slower on CPUs; false never does.",
+            flag="--mixed-precision",
+            by_default="on GPUs of CUDA that compute in it",
+        ),
+    ] = None

@@ -31,6 +31,7 @@ from hwnas.nas.strategies.warm_start import exported_state
 from hwnas.nas.supernet import Supernet
 from hwnas.nas.supernet_loop import SearchLoop
 from hwnas.progress import Progress
+from hwnas.train.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def search(
     scored: Path | None = None,
     devices: Sequence[int] = (),
     inherited: Path | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[SearchOutcome, ...]:
     """Find the most accurate architecture of `space` within each of several feasible sets, with one supernet.
 
@@ -98,6 +100,7 @@ def search(
         scored: file that keeps scores with the weights of the supernet, for a search that is interrupted.
         devices: a number for each budget, alike for budgets on the same device; empty where there is one device.
         inherited: where weights are inherited from `checkpoint`, the file that notes which scores were.
+        ranks: that train the supernet together, of which this is the first.
 
     Raises:
         InputError: a feasible set is empty, the networks of the space cannot share weights, or the
@@ -107,7 +110,16 @@ def search(
     loop, known = None, list[Scored]()
     if evaluator is None:
         loop = make_loop(
-            space, feasible, strategy, dataset, settings, seed=seed, device=device, reward=reward, start=start
+            space,
+            feasible,
+            strategy,
+            dataset,
+            settings,
+            seed=seed,
+            device=device,
+            reward=reward,
+            start=start,
+            ranks=ranks,
         )
         if settings.all_epochs and inherited is not None:
             inherit(loop, checkpoint)

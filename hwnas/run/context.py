@@ -20,6 +20,7 @@ from hwnas.run.clock import Clock, ending_s
 from hwnas.run.plan import Plan
 from hwnas.run.run_folder import RunFolder
 from hwnas.train import mixed_precision
+from hwnas.train.ranks import ALONE, Ranks
 
 PROBE_SHARE = 0.01
 """Of the minutes: how long one kind of steps is timed, about."""
@@ -39,6 +40,7 @@ class RunContext:
         clock: of the whole run.
         whole: latencies of `plan.whole`; None where nobody asks for them.
         shared: where the budgets of the run keep what they share; None where that is `folder`.
+        ranks: that train together, of which this is the first.
     """
 
     plan: Plan
@@ -53,6 +55,7 @@ class RunContext:
     clock: Clock = field(default_factory=Clock)
     whole: LatencyModel | None = None
     shared: RunFolder | None = None
+    ranks: Ranks = ALONE
 
     @property
     def shared_state(self) -> Path:

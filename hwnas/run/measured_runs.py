@@ -16,6 +16,7 @@ from hwnas.run.latency_stage import kept_table, ready_model
 from hwnas.run.plan import Plan
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.run_parts import RunPart
+from hwnas.train.ranks import ALONE, Ranks
 
 
 @dataclass
@@ -74,11 +75,13 @@ def measured_runs(
     folder: RunFolder,
     told: Events,
     clock: Clock,
+    ranks: Ranks = ALONE,
 ) -> dict[str, RunContext]:
     """The parts of a run whose devices have a latency model, by their names.
 
     Args:
         told: callbacks; the records of a part go to the log of its folder besides.
+        ranks: that train together, of which this is the first.
     """
     found = {}
     for part in parts:
@@ -99,5 +102,6 @@ def measured_runs(
             clock,
             whole,
             folder,
+            ranks,
         )
     return found

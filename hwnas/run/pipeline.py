@@ -17,12 +17,15 @@ from hwnas.run.clock import Clock
 from hwnas.run.data_stage import foreseen, images, tell_of_images
 from hwnas.run.environment import write_environment
 from hwnas.run.feasible_plan import feasible_plan, refusal
+from hwnas.run.followers import followed, tell_run
 from hwnas.run.measured_runs import Absent, measured_models, measured_runs
 from hwnas.run.plan import Plan, make_plan
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.run_parts import parts_of
 from hwnas.run.whole_result import whole_result
-from hwnas.train import training_session
+from hwnas.train import resolve, training_session
+from hwnas.train.joined_ranks import joined
+from hwnas.train.ranks import Ranks
 
 
 def run_search(
@@ -44,6 +47,9 @@ def run_search(
     for each are in a folder of its own in `out`, such as `5ms` or `pi4-5ms`, and the result is the front of all. Of
     several devices, one that cannot be reached or fails is left out; `resume` finishes it.
 
+    Processes that torchrun started train together, each with a part of every batch. All else is done by the first of
+    them, for which the others wait (docs/decisions/0083); all have the result.
+
     Args:
         on_event: callbacks for progress, messages and records.
         any_table: search even with a latency table whose error is too large.
@@ -55,13 +61,48 @@ def run_search(
         InputError: bad input, or `out` holds another run.
         InfeasibleBudgetError, InfeasibleLimitError: no network of the space is that fast or small; nothing was trained.
         DeviceError, ExportError, DivergedError, StorageError: as their names say.
+        LostRankError: one of several processes is gone.
     """
-    folder, told = RunFolder(out), Events.of(on_event)
+    device = resolve(config.compute.accelerator)
+    with joined(device) as ranks:
+        if ranks.index:
+            return followed(ranks, device, dataset)
+        result = _first_rank(
+            config,
+            RunFolder(out),
+            Events.of(on_event),
+            ranks,
+            tables=tables,
+            resume=resume,
+            force=force,
+            any_table=any_table,
+            workers=workers,
+            dataset=dataset,
+            began=began,
+        )
+        ranks.tell({"result": result})
+        return result
+
+
+def _first_rank(
+    config: Configuration,
+    folder: RunFolder,
+    told: Events,
+    ranks: Ranks,
+    *,
+    tables: Path | None,
+    resume: bool,
+    force: bool,
+    any_table: bool,
+    workers: int,
+    dataset: Dataset | None,
+    began: float | None,
+) -> dict[str, Any]:
     events = told.also(folder.on_event)
     folder.check(config, resume=resume, force=force)
     settled = folder.remembered(config) if resume else config
     clock = Clock(settled.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0, began=began)
-    asked = _Asked(folder, told, events, clock, resume=resume, force=force, workers=workers, dataset=dataset)
+    asked = _Asked(folder, told, events, clock, ranks, resume=resume, force=force, workers=workers, dataset=dataset)
     make = partial(make_plan, tables=tables, dataset=dataset, any_table=any_table, progress=events)
     plan = feasible_plan(make, settled)
     while True:
@@ -84,6 +125,7 @@ class _Asked:
     told: Events
     events: Events
     clock: Clock
+    ranks: Ranks
     resume: bool
     force: bool
     workers: int
@@ -110,6 +152,7 @@ def _run(plan: Plan, asked: _Asked) -> dict[str, Any]:
                 tell_of_images(plan, dataset, folder, events, expected)
                 with events.stage("measure"):
                     models = measured_models(plan, folder, absent, clock)
-                runs = measured_runs(parts, models, dataset, folder, told, clock)
+                runs = measured_runs(parts, models, dataset, folder, told, clock, asked.ranks)
+                tell_run(asked.ranks, plan, dataset)
                 results = all_results(parts, runs, folder, events, absent, workers=asked.workers, resume=resume)
         return whole_result(folder, parts, results, absent.errors)

@@ -211,7 +211,7 @@ class RunFolder:
             yield
 
     def remembered(self, config: Configuration) -> Configuration:
-        """`config` with what an interrupted run settled on, where it leaves that open: start, instance, and minutes.
+        """`config` with what an interrupted run settled on, where it leaves that open: start, instance, minutes, types.
 
         Raises:
             InputError: the run's configuration is damaged.
@@ -223,6 +223,8 @@ class RunFolder:
             config = config.changed(search={"init": before.search.init})
         if config.from_parent and not (config.train.minutes or config.train.epochs):
             config = config.changed(train={"minutes": before.train.minutes})
+        if config.compute.mixed_precision is None:  # runs of earlier versions say that it is off
+            config = config.changed(compute={"mixed_precision": before.compute.mixed_precision})
         if config.space.width:
             return config
         names = ("width", "depth", "resolution")

@@ -61,6 +61,7 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
             most_scores=scores_a_budget(context, settings) if config.train.minutes else None,
             devices=[one.plan.index for one in context.runs],
             inherited=context.folder.state / "inherited.json" if context.late else None,
+            ranks=run.ranks,
         )
     for one, outcome in zip(context.runs, outcomes, strict=True):
         write_evaluated(one, outcome)

@@ -75,6 +75,8 @@ def values(one: Declared) -> st.SearchStrategy[Any]:
         return st.integers(1, 10**6).map(str)
     if one.place == "space.resolution":
         return st.just(0) | st.integers(4, 2048)
+    if one.place == "compute.accelerator":
+        return st.sampled_from(["auto", "cpu", "cuda", "cuda:7", "mps"])
     if one.choices:
         return st.sampled_from([choice for choice in one.choices if choice])
     option = one.option

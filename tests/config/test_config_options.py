@@ -36,8 +36,8 @@ def sample(one: Declared) -> Any:
     """A value that differs from the default."""
     if one.place in ("target.budget", "target.targets", "search.share"):
         return {"target.budget": "7", "target.targets": TARGETS, "search.share": 0.25}[one.place]
-    if one.place == "space.resolution":
-        return "96x160"
+    if one.place in ("space.resolution", "compute.accelerator"):
+        return "96x160" if one.section == "space" else "cuda:1"
     if one.choices:
         return next(choice for choice in reversed(one.choices) if choice not in ("", one.default))
     if one.kind == "text":
@@ -200,10 +200,17 @@ def test_every_hyper_parameter_can_be_set(section: str, kind: type) -> None:
     assert own <= {one.name for one in OPTIONS if one.section == section}
 
 
-@pytest.mark.parametrize(("place", "known"), [("compute.accelerator", NAMES), ("search.reward", REWARDS)])
-def test_choices_are_those_that_are_understood(place: str, known: tuple[str, ...]) -> None:
-    (one,) = [one for one in OPTIONS if one.place == place]
-    assert one.choices == known
+def test_choices_are_those_that_are_understood() -> None:
+    rewards, accelerators = (
+        next(one for one in OPTIONS if one.place == place) for place in ("search.reward", "compute.accelerator")
+    )
+    assert rewards.choices == REWARDS
+    assert accelerators.rule == "auto, cpu, cuda, cuda:N or mps"
+    for name in (*NAMES, "cuda:0", "cuda:12"):
+        assert changed(accelerators, name).compute.accelerator == name
+    for name in ("", "gpu", "cuda:", "cuda:-1", "cuda:1x", "cpu:0", "cuda:1\n"):
+        with pytest.raises(InputError, match="--accelerator"):
+            changed(accelerators, name)
 
 
 class WiderSearch(Search):

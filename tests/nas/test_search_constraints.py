@@ -15,12 +15,12 @@ from scipy.stats import chisquare
 from hwnas.arch.choice_costs import AdditiveCosts
 from hwnas.errors import InputError
 from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constrained_relaxation import ConstrainedRelaxation
 from hwnas.nas.constraint import Constraint, latency_constraint
 from hwnas.nas.decode import FeasibleSampler, OptionTable, Second, decode
 from hwnas.nas.objective import ConstraintPenalty
 from hwnas.nas.select import candidates
 from hwnas.nas.strategies.gumbel import Gumbel
-from hwnas.nas.supernet_loop import ConstrainedRelaxation
 
 COSTS = toy_model().costs_ms
 SIZES = random_table(np.random.default_rng(7))  # not aligned with the costs: the two can exclude each other

@@ -22,13 +22,13 @@ from hwnas.arch.spaces.darts_cells import EDGES, OPTIONS
 from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.latency.additive_latency import AdditiveLatency
 from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constrained_relaxation import ConstrainedRelaxation
 from hwnas.nas.constraint import Constraint, latency_constraint
 from hwnas.nas.decode import FeasibleSampler, OptionTable, decode, kept_scores
 from hwnas.nas.objective import ConstraintPenalty, Expected, ExpectedLatency, padded
 from hwnas.nas.select import candidates, costlier
 from hwnas.nas.strategies import strategies
 from hwnas.nas.strategies.gumbel import Gumbel
-from hwnas.nas.supernet_loop import ConstrainedRelaxation
 from hwnas.schema import json_as
 
 # A cell of two nodes with three ops, of which the first is none, and a decision of its own.

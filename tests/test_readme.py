@@ -147,6 +147,9 @@ def test_commands_are_right(command: Snippet, tmp_path: Path, monkeypatch: pytes
             assert set(targets) <= make_targets()
         case ["hwnas", *arguments] if arguments:
             check_hwnas(arguments, tmp_path, whole=command.whole)
+        case ["torchrun", "--standalone", "--nproc-per-node", count, "-m", "hwnas", *arguments] if arguments:
+            assert int(count) > 1
+            check_hwnas(arguments, tmp_path, whole=command.whole)
         case ["pip", "install", *arguments] if arguments:
             check_pip(arguments)
         case ["bash", script]:

@@ -183,7 +183,7 @@ def test_a_name_that_lies_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_are_described_or_refused(suffix: str, data: st.DataObject, tmp_path: Path) -> None:
     if suffix == ".tflite":

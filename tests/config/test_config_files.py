@@ -101,7 +101,7 @@ def configurations(draw: st.DrawFn) -> Configuration:
     return Configuration.model_validate(content)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(config=configurations())
 def test_a_configuration_comes_back(config: Configuration, tmp_path: Path) -> None:
     config.save(tmp_path / "config.toml")
@@ -184,7 +184,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
             load_configuration(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_toml_is_a_configuration_or_refused(data: st.DataObject, tmp_path: Path) -> None:
     leaves = st.one_of(st.booleans(), st.integers(), st.floats(), st.text(max_size=9), st.datetimes(), st.just(10**400))

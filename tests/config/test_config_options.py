@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from hypothesis import settings as trials
 from typer.testing import CliRunner
 
 import hwnas.config
@@ -169,7 +168,6 @@ def test_refusals(words: list[str], message: str, hint: str, tmp_path: Path, mon
     assert hint in content["hint"]
 
 
-@trials(deadline=None, max_examples=300)
 @given(
     st.sampled_from([one.place for one in OPTIONS]) | st.text(max_size=15), st.text(max_size=15) | st.just("9" * 5000)
 )

@@ -312,6 +312,7 @@ train(model, stripes(), FOUR_EPOCHS, seed=0, device=CPU, checkpoint=Path(sys.arg
 """
 
 
+@pytest.mark.dear
 def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
     state = tmp_path / "state"
     batches = ("2", "10")  # in the first and in the third epoch of four

@@ -40,18 +40,22 @@ from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table
-from hwnas.nas import from_scratch, select
+from hwnas.nas import from_scratch, loop_memory, select
 from hwnas.nas.from_scratch_messages import Job, Shared
 from hwnas.nas.from_scratch_worker import score_one
 from hwnas.nas.search_settings import SearchSettings
+from hwnas.parents import ParentWeights, distil
 from hwnas.report import plots
-from hwnas.run import forecast, latency_stage, measured_check
+from hwnas.run import forecast, latency_stage, measured_check, step_limit
 from hwnas.schema import read_json_as
 from hwnas.train import Recipe
+from hwnas.train.step_memory import StepMemory
 
 SPACE: SlotSpace = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)
 SETTINGS = SearchSettings(warmup_epochs=1, epochs=2, batch_size=16, candidates=2)
 RECIPE = Recipe(epochs=2, batch_size=16)
+COUNTS = {module: module._counted for module in (loop_memory, distil, step_limit)}
+COUNTED = dict[tuple[object, ...], StepMemory]()
 COLOURS = {"red": (220, 60, 60), "green": (60, 220, 60), "blue": (60, 60, 220)}
 
 
@@ -114,6 +118,20 @@ def write_table(
     return tables
 
 
+def counted_once(module: Any) -> Callable[..., StepMemory]:
+    """What counts the memory of a step there, once for all plans of a space; hwnas counts anew for every plan."""
+
+    def counted(space: Any, *others: Any) -> StepMemory:
+        parts = [(one.parent.name, one.width, one.classes) if isinstance(one, ParentWeights) else one for one in others]
+        key = (module, space.signature, space.options, space.ops, *parts)
+        if key not in COUNTED:
+            with torch.random.fork_rng(devices=[]):  # so that a run draws the same whether it counts or not
+                COUNTED[key] = COUNTS[module](space, *others)
+        return COUNTED[key]
+
+    return counted
+
+
 class FakeVerdicts:
     """In place of `measure_verdict`: the states in turn, the last one for ever; a miss is a tenth above the budget."""
 
@@ -147,6 +165,8 @@ def install(put: Callable[[object, str, object], None], measure_verdict: FakeVer
     eighth of such a run. Runs with `install_short` alone have these threads.
     """
     put(encoded_source, "loader_threads", lambda _: 0)
+    for module in COUNTS:
+        put(module, "_counted", counted_once(module))
     put(forecast, "_image_s", lambda *_: 0.001)
     put(plots, "svg", lambda *_: Markup("<svg></svg>"))
     put(latency_stage, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0))

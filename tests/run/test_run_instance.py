@@ -331,7 +331,9 @@ def many() -> Dataset:
     return Dataset("photos", ("a", "b", "c"), part, part, part, (0.5,) * 3, (0.5,) * 3, flip=False)
 
 
-@pytest.mark.parametrize("minutes", [3.0, 6.0, 20.0, 60.0, 1000.0])
+@pytest.mark.parametrize(
+    "minutes", [3.0, 20.0, 1000.0, *(pytest.param(each, marks=pytest.mark.dear) for each in (6.0, 60.0))]
+)
 def test_the_minutes_choose_the_largest_instance_that_they_train(
     minutes: float, many: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

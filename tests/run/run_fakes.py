@@ -168,7 +168,8 @@ def install(put: Callable[[object, str, object], None], measure_verdict: FakeVer
     for module in COUNTS:
         put(module, "_counted", counted_once(module))
     put(forecast, "_image_s", lambda *_: 0.001)
-    put(plots, "svg", lambda *_: Markup("<svg></svg>"))
+    for plot in ("candidates_plot", "epochs_plot", "front_plot"):
+        put(plots, plot, lambda *_: Markup("<svg></svg>"))
     put(latency_stage, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0))
     put(measured_check, "measure_verdict", measure_verdict or FakeVerdicts())
     install_short(put)

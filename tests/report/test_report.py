@@ -17,6 +17,7 @@ from hwnas.config import Configuration, Target
 from hwnas.errors import InputError
 from hwnas.events import Events
 from hwnas.metrics import Metrics
+from hwnas.report import plots
 from hwnas.report.page import write_report
 from hwnas.run.run_folder import RunFolder
 
@@ -162,6 +163,13 @@ def folder(tmp_path: Path) -> RunFolder:
     return run
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without the two plots, which take most of their time; for tests of the words on them."""
+    for name in ("candidates_plot", "epochs_plot"):
+        monkeypatch.setattr(plots, name, lambda *_: None)
+
+
 def page_of(run: RunFolder, result: Any) -> Page:
     run.result.write_text(json.dumps(result))
     write_report(run)
@@ -219,6 +227,7 @@ def test_page_of_another_metric_and_of_a_rival_that_is_near(folder: RunFolder) -
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_page_says_which_weights_ship(folder: RunFolder) -> None:
     for own, other, said, how in (
         ("trained", "trained", "Both networks ship the weights that their trainings ended with.", "trained alike"),
@@ -392,6 +401,7 @@ COLD = {
         ({"budget_ms": 1500.0, "file_bytes": 900}, "1,500 ms"),
     ],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_headline_follows_the_result(folder: RunFolder, changes: dict[str, Any], expected: str) -> None:
     assert expected in page_of(folder, a_result(**changes)).text
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hwnas.devices.verdict import Verdict
     from hwnas.errors import (
         BudgetMissedError,
+        ClusterError,
         DataError,
         DeviceError,
         DivergedError,
@@ -43,12 +44,14 @@ if TYPE_CHECKING:
     )
     from hwnas.events import Event
     from hwnas.latency.table import LatencyTable
+    from hwnas.trackers import MLflowTracker, TensorBoardTracker
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Budget",
     "BudgetMissedError",
+    "ClusterError",
     "Configuration",
     "DataError",
     "DeviceError",
@@ -60,6 +63,7 @@ __all__ = [
     "InfeasibleLimitError",
     "InputError",
     "LatencyTable",
+    "MLflowTracker",
     "MissingRowsError",
     "ModelError",
     "SearchPlan",
@@ -67,6 +71,7 @@ __all__ = [
     "StorageError",
     "TableError",
     "Target",
+    "TensorBoardTracker",
     "UnreachableError",
     "Verdict",
     "adapt_device",
@@ -89,9 +94,11 @@ _HOMES = {
     "Configuration": "config",
     "Event": "events",
     "LatencyTable": "latency.table",
+    "MLflowTracker": "trackers",
     "SearchPlan": "api.outcomes",
     "SearchResult": "api.outcomes",
     "Target": "config",
+    "TensorBoardTracker": "trackers",
     "Verdict": "devices.verdict",
     "adapt_device": "api.tables",
     "export": "api.exports",

@@ -16,7 +16,9 @@
     ├── ExportError                 6   the model file could not be written, or differs from the trained network
     ├── DivergedError               7   the loss is not a number
     ├── StorageError                8   the disk is full, read-only, or a file cannot be written
-    └── UndecidedError              9   the exported file is too close to the budget to tell whether it is faster
+    ├── UndecidedError              9   the exported file is too close to the budget to tell whether it is faster
+    ├── LostRankError              10   one of the processes that train together is gone
+    └── ClusterError               11   the cluster cannot be joined, or was lost in the midst of its work
 
 A message says the rule and the value that broke it; the hint says what to do next.
 """
@@ -169,6 +171,18 @@ class StorageError(HwnasError):
     """A file cannot be written: the disk is full, read-only, or the path is not allowed."""
 
     exit_code = 8
+
+
+class LostRankError(HwnasError):
+    """One of the processes that torchrun started is gone, and the others end with it."""
+
+    exit_code = 10
+
+
+class ClusterError(HwnasError):
+    """The cluster that tasks are computed on cannot be joined, or was lost: worth another try with what is kept."""
+
+    exit_code = 11
 
 
 INTERRUPTED_EXIT_CODE = 130

@@ -7,7 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from hwnas.progress import Advance
@@ -50,7 +50,7 @@ class Events:
     """
 
     def __init__(self, *callbacks: OnEvent) -> None:
-        self._callbacks = callbacks
+        self._callbacks, self._about = callbacks, ""
         self._numbers = itertools.count(1)
         self._one_at_a_time = threading.RLock()
 
@@ -62,8 +62,15 @@ class Events:
     def also(self, *callbacks: OnEvent) -> Events:
         """The same, with further callbacks."""
         more = Events(*self._callbacks, *callbacks)
+        more._about = self._about
         more._numbers = self._numbers  # the callbacks that both have see no number twice
         more._one_at_a_time = self._one_at_a_time
+        return more
+
+    def about(self, name: str) -> Events:
+        """The same about one thing of several, whose name tasks and messages begin with; records stay as they are."""
+        more = self.also()
+        more._about = f"{self._about}{name}: "
         return more
 
     @contextlib.contextmanager
@@ -101,6 +108,8 @@ class Events:
         self.record({"event": "end", "stage": name, "seconds": round(time.monotonic() - started, 3)})
 
     def _tell(self, event: Event) -> None:
+        if self._about and event.kind != "record":
+            event = replace(event, label=f"{self._about}{event.label}")
         with self._one_at_a_time:
             for callback in self._callbacks:
                 callback(event)

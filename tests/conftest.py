@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Examples of properties run by sample too, others each time; a busy machine is no failure."""
-    examples = 100 if config.getoption("--all") else 40
+    examples = 300 if config.getoption("--all") else 40
     hypothesis.settings.register_profile("hwnas", deadline=None, max_examples=examples)
     hypothesis.settings.load_profile("hwnas")
 

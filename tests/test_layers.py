@@ -29,6 +29,7 @@ BASE = {
     "schema",
     "image_size",
     "asked_paths",
+    "torchrun",
 }
 TRAINING = BASE | {"data", "train", "metrics", "metric_names"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
@@ -37,10 +38,12 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "events": {"progress"},
+    "trackers": {"errors", "events"},
     "files": {"errors"},
     "locks": {"errors", "files"},
     "whole_folder": {"errors", "files", "locks"},
     "resources": {"errors"},
+    "torchrun": {"errors"},
     "plugins": {"errors"},
     "display": set(),
     "metrics": set(),
@@ -49,21 +52,26 @@ ALLOWED: dict[str, set[str]] = {
     "schema": {"errors", "files"},
     "image_size": {"errors"},
     "asked_paths": {"errors", "files", "runtimes"},
-    "config": {"errors", "files", "metric_names", "schema", "image_size"},
+    "config": {"errors", "files", "metric_names", "runtimes", "schema", "image_size"},
+    "executors": {"errors", "files", "schema"},
     "arch": {"errors", "image_size"},
     "backends": {"arch", "asked_paths", "errors", "files", "locks", "runtimes", "schema"},
     "devices": BASE | {"backends"},
     "latency": MEASURING - {"latency"},
-    "data": {"asked_paths", "display", "errors", "files", "progress", "image_size"},
-    "train": {"data", "errors", "files", "metrics", "progress", "schema", "image_size"},
-    "nas": MEASURING | TRAINING,
+    "data": {"asked_paths", "display", "errors", "files", "progress", "image_size", "torchrun"},
+    "train": {"data", "errors", "files", "metrics", "progress", "schema", "image_size", "torchrun"},
+    "nas": MEASURING | TRAINING | {"executors"},
     "parents": MEASURING | TRAINING | {"nas"},
     "meta": MEASURING | TRAINING | {"nas"},
     "exporting": MEASURING | TRAINING | {"nas", "__init__"},
     "report": MEASURING | TRAINING | {"config", "nas", "exporting", "__init__"},
-    "run": MEASURING | TRAINING | {"config", "nas", "parents", "meta", "exporting", "report", "__init__"},
-    "api": MEASURING | TRAINING | {"config", "nas", "meta", "exporting", "report", "run"},
-    "cli": MEASURING | TRAINING | {"config", "nas", "parents", "meta", "exporting", "report", "run", "api", "__init__"},
+    "run": MEASURING
+    | TRAINING
+    | {"config", "executors", "nas", "parents", "meta", "exporting", "report", "trackers", "__init__"},
+    "api": MEASURING | TRAINING | {"config", "executors", "nas", "meta", "exporting", "report", "run"},
+    "cli": MEASURING
+    | TRAINING
+    | {"config", "executors", "nas", "parents", "meta", "exporting", "report", "run", "api", "__init__"},
     "__main__": {"cli"},
 }
 STRATEGIES = {f"hwnas.nas.{name}" for name in ("strategies", "supernet", "choice_set", "bilevel", "virtual")}
@@ -84,7 +92,9 @@ WITHOUT_TORCH = (
     "metrics",
     "metric_names",
     "asked_paths",
+    "torchrun",
     "config",
+    "executors",
     "arch",
     "devices",
     "latency",

@@ -101,9 +101,9 @@ def test_what_is_imported_is_declared() -> None:
     extras = project["optional-dependencies"]
     requirements = [
         *project["dependencies"],
-        *(one for extra in ("litert", "coreml", "heic", "parquet") for one in extras[extra]),
+        *(one for extra in ("litert", "coreml", "heic", "parquet", "mlflow", "ray") for one in extras[extra]),
     ]
-    declared = {requirement.split(">=")[0] for requirement in requirements}
+    declared = {requirement.split(">=")[0].partition("[")[0] for requirement in requirements}
     modules = {"pillow": "PIL", "protobuf": "google"}
     assert imported_modules() == {modules.get(name, name.replace("-", "_")) for name in declared}
 

@@ -28,6 +28,7 @@ from hwnas.devices.rounds import ANSWER, Round
 from hwnas.devices.runner import facts
 from hwnas.errors import DeviceError, HwnasError, InputError
 from hwnas.events import Events
+from hwnas.executors.task import Answer
 from hwnas.files import sha256, write_json
 from hwnas.latency.journal import _Journal
 from hwnas.latency.space_latency import kept_model, latency_model
@@ -35,7 +36,7 @@ from hwnas.latency.table import Calibration, LatencyTable, Noise, Row, Validatio
 from hwnas.latency.table_files import load_table, save_table
 from hwnas.meta.earlier import from_samplers, from_search, write_sampler_state
 from hwnas.meta.initialisation import load_initialisation
-from hwnas.nas.from_scratch_messages import Answer, Job, Score, Shared
+from hwnas.nas.from_scratch_messages import Job, Score, Shared
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.run.adaptation import Adaptation
 from hwnas.run.latency_stage import _KeptModel
@@ -237,8 +238,8 @@ KINDS = [
     Kind("checkpoint", checkpoint, lambda folder: store.load(folder / "file")),
     Kind("score", as_json(asdict(Score(0.5, [1.0]))), lambda folder: read_json_as(folder / "file.json", Score)),
     Kind("shared", as_json(asdict(SHARED)), lambda folder: read_json_as(folder / "file.json", Shared)),
-    Kind("job", as_json(asdict(Job([], "x", 1))), lambda folder: read_json_as(folder / "file.json", Job)),
-    Kind("answer", as_json(asdict(Answer("a"))), lambda folder: read_json_as(folder / "file.json", Answer)),
+    Kind("job", as_json(asdict(Job([], 1))), lambda folder: read_json_as(folder / "file.json", Job)),
+    Kind("answer", as_json(asdict(Answer(kind="a"))), lambda folder: read_json_as(folder / "file.json", Answer)),
     Kind("journal", journal, read_journal),
     Kind("hello", as_json(facts() | {"event": "hello"}), answered(Facts.from_json)),
     Kind("round", as_json(ROUND.to_json() | {"event": "round"}), answered(Round.from_json)),

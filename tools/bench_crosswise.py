@@ -32,7 +32,7 @@ HEADS = ("network of", "measured on", "budget ms", "median ms, at most", "verdic
 def device_of(run: Path) -> Device:
     """The device that a run searched for."""
     target = load_configuration(run / "config.toml").target
-    return load_device(target.device).with_runtime(target.runtime, target.precision)
+    return load_device(target.device).with_runtime(target.runtime, target.precision, target.provider)
 
 
 def measured(networks: dict[str, Network], device: Device, budget_ms: float) -> dict[str, dict[str, Any]]:

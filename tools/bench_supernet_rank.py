@@ -26,6 +26,7 @@ from hwnas.arch.space import SearchSpace
 from hwnas.arch.spaces import space_instance
 from hwnas.cli import console
 from hwnas.data import Dataset, load_dataset, native_shape
+from hwnas.executors.place import Place
 from hwnas.files import write_json
 from hwnas.latency.space_latency import latency_model
 from hwnas.nas.comparison import OneShotEvaluator
@@ -124,8 +125,9 @@ def main(
     chosen = list(drawn)
 
     shared = shared_scores(searched, dataset, chosen, settings, seed, out)
+    place, scores = Place(workers), out / "scores"
     evaluator = FromScratchEvaluator(
-        searched, dataset, recipe, seed=seed, threads=1, device=resolve("auto"), workers=workers, folder=out / "scores"
+        searched, dataset, recipe, seed=seed, threads=1, device=resolve("auto"), place=place, folder=scores
     )
     truth = trained_scores(evaluator, chosen)
     ours = {

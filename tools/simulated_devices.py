@@ -113,6 +113,7 @@ class Simulated:
         program["RUNTIMES"][job["runtime"]] = lambda threads: SimpleNamespace(load=load, errors=(RuntimeError,))
         program.update(emit=lambda **event: events.append(event), time=self.clock, gc=quiet, os=quiet)
         program["AID"].update(
+            runtime_of=lambda kinds, job: kinds[job["runtime"]](job["threads"]),
             Inputs=lambda *_: None,
             Evict=lambda: None,
             evicting_bytes=lambda: 0,

@@ -13,7 +13,8 @@ from hwnas.config.starts import TrainStart
 from hwnas.display import table_html
 from hwnas.events import Events, OnEvent
 from hwnas.run.run_folder import RunFolder
-from hwnas.run.train_again import configuration_of, train_again
+from hwnas.run.tracked import tracked
+from hwnas.run.train_again import configuration_of, retrained_folder, train_again
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class TrainResult:
 @checked
 def retrain(
     run: PathArgument,
-    out: PathArgument,
+    out: PathArgument | None = None,
     *,
     data: PathArgument | None = None,
     seed: Annotated[int, AtLeast0] | None = None,
@@ -59,7 +60,7 @@ def retrain(
 
     Args:
         run: the folder of a finished run.
-        out: run directory to write.
+        out: run directory to write; beside the old one by default, with `-trained` behind its name.
         data: other images, of the same channels; the classes may be others.
         seed: of weights, order and augmentation, and of the split of images that come without one.
         epochs: of the training.
@@ -73,7 +74,8 @@ def retrain(
         InputError: no finished run, a setting that would be another architecture, or `out` holds a run.
         DataError, DivergedError, ExportError, StorageError: as their names say.
     """
-    events, folder, own = Events.of(on_event), RunFolder(Path(run)), RunFolder(Path(out))
+    events, folder = Events.of(on_event), RunFolder(Path(run))
+    own = RunFolder(retrained_folder(folder) if out is None else Path(out))
     given = {"compute.seed": seed, "train.epochs": epochs}
     config = configuration(
         configuration_of(folder, events),
@@ -83,5 +85,7 @@ def retrain(
         settings={**(settings or {}), **{place: value for place, value in given.items() if value is not None}},
         options={},
     )
-    facts = train_again(folder, own, config, start=start, force=force, events=events)
+    with tracked(events, config, own) as (told, finish):
+        facts = train_again(folder, own, config, start=start, force=force, events=told)
+        finish(facts)
     return TrainResult(own.path, own.path / facts["model"], facts["accuracy"]["test"], facts)

@@ -16,9 +16,10 @@ from hwnas.api.outcomes import SearchPlan, SearchResult
 from hwnas.config import Configuration, Target
 from hwnas.data import Dataset, from_torch
 from hwnas.events import Events, OnEvent
+from hwnas.executors.place import place_of
 from hwnas.run.clock import Clock
 from hwnas.run.feasible_plan import feasible_plan
-from hwnas.run.forecast import limited
+from hwnas.run.forecast import TIMING, limited
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
@@ -39,7 +40,8 @@ def search(
     resume: bool = False,
     force: bool = False,
     any_table: bool = False,
-    workers: Annotated[int, AtLeast1] = 1,
+    on: str | None = None,
+    workers: Annotated[int, AtLeast1] | None = None,
     on_event: OnEvent | Sequence[OnEvent] = (),
     began: float | None = None,
     **options: Any,
@@ -68,7 +70,9 @@ def search(
         resume: continue an interrupted run in `out`.
         force: start anew, replacing the run in `out`.
         any_table: search even with a latency table whose error is too large.
-        workers: processes that train candidates for scores from scratch; results do not depend on it.
+        on: where candidates are trained for scores from scratch: "local:4" for so many processes of this machine,
+            "ray" or "ray://head:10001" for a Ray cluster. It is "local:1" by default; results do not depend on it.
+        workers: the same as `on="local:N"`.
         on_event: a callback or several; each is called with every `hwnas.events.Event`.
         began: `time.monotonic()` of when the minutes began to count; by default they do so now.
         options: any flag of `hwnas search` by its name, such as `minutes=5, space="fbnet", threads=2`.
@@ -76,8 +80,10 @@ def search(
     Raises:
         InputError: bad input, or `out` holds another run.
         InfeasibleBudgetError, InfeasibleLimitError: no network of the space is that fast or small; nothing was trained.
-        DeviceError, ExportError, DivergedError, StorageError: as their names say.
+        DeviceError, ExportError, DivergedError, StorageError, ClusterError: as their names say.
     """
+    place = place_of(on, workers)
+    place.check()
     asked, dataset = _asked(data, budget_ms, target, targets, config, settings, options)
     folder = Path(out) if out is not None else default_folder(asked)
     facts = run_search(
@@ -88,7 +94,7 @@ def search(
         resume=resume,
         force=force,
         any_table=any_table,
-        workers=workers,
+        place=place,
         dataset=dataset,
         began=began,
     )
@@ -126,8 +132,7 @@ def plan_search(
     make = partial(make_plan, tables=folder, dataset=dataset, any_table=any_table, progress=events)
     plan = feasible_plan(make, asked)
     facts = plan_facts(plan)
-    if plan.config.train.minutes:
-        events.say("reading the images, and timing a few steps, to tell what the minutes are enough for")
+    events.say(TIMING)
     plan, expected = limited(plan, dataset, clock)
     facts["minutes"] = expected.to_json()
     more = {"time": expected.table} | ({"advice": expected.advice} if expected.advice else {})

@@ -10,6 +10,7 @@ from hwnas.api.arguments import AtLeast1, PathArgument, checked
 from hwnas.api.asked import Targets, texts_of
 from hwnas.api.outcomes import SearchResult
 from hwnas.events import OnEvent
+from hwnas.executors.place import place_of
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.specialise import specialised, specialised_config, specialised_folder
 
@@ -24,7 +25,8 @@ def specialise(
     resume: bool = False,
     force: bool = False,
     any_table: bool = False,
-    workers: Annotated[int, AtLeast1] = 1,
+    on: str | None = None,
+    workers: Annotated[int, AtLeast1] | None = None,
     on_event: OnEvent | Sequence[OnEvent] = (),
 ) -> SearchResult:
     """Find, train, export and verify networks for other devices or budgets from the search of a finished run.
@@ -42,14 +44,17 @@ def specialise(
         resume: continue an interrupted run in `out`, or finish devices that were left out.
         force: start anew, replacing the run in `out`.
         any_table: search even with a latency table whose error is too large.
-        workers: processes that train candidates for scores from scratch; results do not depend on it.
+        on: where candidates are trained for scores from scratch, as for `hwnas.search`.
+        workers: the same as `on="local:N"`.
         on_event: a callback or several; each is called with every `hwnas.events.Event`.
 
     Raises:
         InputError: no finished run, a target is wrong, the images are others, or `out` holds another run.
         InfeasibleBudgetError: no network of the space of the run is that fast on the device; nothing was trained.
-        DeviceError, ExportError, DivergedError, StorageError: as their names say.
+        DeviceError, ExportError, DivergedError, StorageError, ClusterError: as their names say.
     """
+    place = place_of(on, workers)
+    place.check()
     source = RunFolder(Path(run))
     config = specialised_config(source, texts_of(targets) or ())
     folder = specialised_folder(source, config) if out is None else Path(out)
@@ -62,6 +67,6 @@ def specialise(
         resume=resume,
         force=force,
         any_table=any_table,
-        workers=workers,
+        place=place,
     )
     return SearchResult.of(folder, facts)

@@ -32,6 +32,7 @@ def profile_device(
     classes: int = 10,
     runtime: str = "",
     precision: str = "",
+    provider: str = "",
     out: PathArgument | None = None,
     max_minutes: Annotated[float, AtLeast0] = 0.0,
     again: bool = False,
@@ -46,7 +47,7 @@ def profile_device(
     Args:
         device: id of a device, or the path of its TOML file.
         space, width, depth, resolution, channels, classes: the instance of the space.
-        runtime, precision: in place of the device's own.
+        runtime, precision, provider: in place of the device's own.
         out: folder of latency tables; the user's own by default.
         max_minutes: stop measuring after so long, with a rougher table; 0 measures to the end.
         again: measure rows anew that the table has already.
@@ -59,7 +60,7 @@ def profile_device(
     instance = space_instance(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
-    target = device_to_measure(str(device)).with_runtime(runtime, precision)
+    target = device_to_measure(str(device)).with_runtime(runtime, precision, provider)
     asked = Profiling(instance, None if out is None else Path(out), max_minutes, again=again, seed=seed)
     return asked.of(target, Events.of(on_event))
 
@@ -76,6 +77,7 @@ def profile_devices(
     classes: int = 10,
     runtime: str = "",
     precision: str = "",
+    provider: str = "",
     out: PathArgument | None = None,
     max_minutes: Annotated[float, AtLeast0] = 0.0,
     again: bool = False,
@@ -100,7 +102,7 @@ def profile_devices(
     instance = space_instance(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
-    targets = {name: device_to_measure(name).with_runtime(runtime, precision) for name in names}
+    targets = {name: device_to_measure(name).with_runtime(runtime, precision, provider) for name in names}
     asked = Profiling(instance, None if out is None else Path(out), max_minutes, again=again, seed=seed)
     return FarmResult(on_each(targets, asked.of, Events.of(on_event), label="profiling"))
 
@@ -118,6 +120,7 @@ def adapt_device(
     classes: int = 10,
     runtime: str = "",
     precision: str = "",
+    provider: str = "",
     sources: PathArgument | None = None,
     out: PathArgument | None = None,
     seed: Annotated[int, AtLeast0] = 0,
@@ -128,7 +131,8 @@ def adapt_device(
     Args:
         samples: whole networks to measure, at least 3; the method chooses them.
         sources: folder of tables of known devices, beside those that are always looked in.
-        device, space, width, depth, resolution, channels, classes, runtime, precision, out: as `profile_device`.
+        device, space, width, depth, resolution, channels, classes, runtime, precision, provider, out: as
+            `profile_device`.
 
     Raises:
         InputError: a name or number is wrong.
@@ -139,7 +143,7 @@ def adapt_device(
     instance = space_instance(
         space, width=width, depth=depth, resolution=resolution, channels=channels, classes=classes
     )
-    target = device_to_measure(str(device)).with_runtime(runtime, precision)
+    target = device_to_measure(str(device)).with_runtime(runtime, precision, provider)
     condition, root, started = condition_of(target), None if out is None else Path(out), time.monotonic()
     events = Events.of(on_event)
     known = source_tables(instance, condition, root if sources is None else Path(sources), progress=events)

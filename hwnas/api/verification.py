@@ -33,6 +33,7 @@ def verify(
     budget_ms: Milliseconds = None,
     sustained_s: Annotated[float, AtLeast0] = 0.0,
     runtime: str = "",
+    provider: str = "",
     shapes: Mapping[str, Sequence[int]] | None = None,
     ranges: Mapping[str, tuple[int, int] | tuple[float, float]] | None = None,
     inputs: PathArgument | Mapping[str, Any] | None = None,
@@ -59,6 +60,7 @@ def verify(
             is what the run was to keep, of the file that was searched for.
         sustained_s: seconds to run it without pause after that, to see how it slows down.
         runtime: in place of the one that the file's ending says.
+        provider: execution provider or delegate of the runtime, in place of the device's own.
         shapes: of inputs that the file leaves open, by name.
         ranges: of random values by name of the input, both ends included, such as {"ids": (0, 99)}.
         inputs: arrays by name of the input, or an .npz file that has them, in place of random values.
@@ -90,8 +92,11 @@ def verify(
     if not package and (own := exported_model(path)) is not None:
         path, target, precision = own.path, own.target, own.target.precision
         budget_ms = own.budget_ms if budget_ms is None else budget_ms
+        provider = provider or ("" if device or runtime else target.provider)
         device, runtime, latency = device or target.device, runtime or target.runtime, latency or target.latency
     found = device_to_measure(str(device or "host"))
+    if provider:
+        found = found.with_runtime(runtime, provider=provider)
 
     def measure(path: Path, device: Device, budget_ms: float | None, usual: str = "warm") -> Verification:
         return measure_file(

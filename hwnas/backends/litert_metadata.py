@@ -57,7 +57,8 @@ def metadata_of(model: bytes) -> dict[str, str]:
         ExportError: they are damaged.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(model)) as archive, archive.open(METADATA) as file:
+        tail = model[-2 * _LARGEST_METADATA :]  # of a list of entries that fills the file, so much is read at most
+        with zipfile.ZipFile(io.BytesIO(tail)) as archive, archive.open(METADATA) as file:
             content = file.read(_LARGEST_METADATA)
     except (zipfile.BadZipFile, KeyError):
         return {}

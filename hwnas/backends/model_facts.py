@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from onnx import TensorProto
 
 from hwnas.asked_paths import MODELS, missing_model
 from hwnas.backends.interface import Interface
+from hwnas.backends.tflite_bounds import check_unpacked
 from hwnas.errors import ExportError, InputError
 from hwnas.runtimes import readers
 
@@ -55,6 +56,7 @@ class ModelFile:
         producer: what wrote it.
         precision: 'fp32', 'fp16' or 'int8' when all convolutions and matrix products compute in it, else 'mixed'.
         pixels: whether it says, as files of hwnas do, that its input is pixels from 0 to 255.
+        damage: what is wrong with what it says of itself; empty where nothing is, or it says nothing.
     """
 
     path: Path
@@ -69,6 +71,7 @@ class ModelFile:
     producer: str = ""
     precision: str | None = None
     pixels: bool = False
+    damage: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -158,7 +161,7 @@ def _onnx(path: Path, content: bytes) -> ModelFile:
         ir_version=model.ir_version,
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         precision=_one_of(_onnx_precisions(graph)),
-        pixels=_pixels({one.key: one.value for one in model.metadata_props}),
+        **_said(lambda: {one.key: one.value for one in model.metadata_props}),
     )
 
 
@@ -179,11 +182,12 @@ def _tensors_of(nodes: Iterable[onnx.NodeProto]) -> Iterator[TensorProto]:
             yield from _tensors(graph)
 
 
-def _pixels(metadata: Mapping[str, str]) -> bool:
+def _said(metadata: Callable[[], Mapping[str, str]]) -> dict[str, Any]:
+    """What a file says of its input; it is measured whatever that is."""
     try:
-        return Interface.of_metadata(metadata).pixels
-    except ExportError:  # what it says of itself is unknown here, and not what is measured
-        return False
+        return {"pixels": Interface.of_metadata(metadata()).pixels}
+    except ExportError as error:
+        return {"damage": str(error)}
 
 
 def _value(value: onnx.ValueInfoProto) -> Tensor:
@@ -239,8 +243,8 @@ def _ort(path: Path) -> ModelFile:
     except RUNTIME_ERRORS as error:
         raise _no_model(path, ".ort", error) from error
     inputs, outputs = tensors(session.get_inputs()), tensors(session.get_outputs())
-    pixels = _pixels(session.get_modelmeta().custom_metadata_map)
-    return ModelFile(path, "ort", path.stat().st_size, inputs, outputs, pixels=pixels)
+    said = _said(lambda: session.get_modelmeta().custom_metadata_map)
+    return ModelFile(path, "ort", path.stat().st_size, inputs, outputs, **said)
 
 
 def _tflite(path: Path, content: bytes) -> ModelFile:
@@ -255,6 +259,7 @@ def _tflite(path: Path, content: bytes) -> ModelFile:
         return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
 
     try:
+        check_unpacked(schema.Model.GetRootAs(content), len(content))
         model = schema.ModelT.InitFromPackedBuf(content)
         graph = model.subgraphs[0]
         types = named(schema.TensorType)
@@ -284,10 +289,6 @@ def _tflite(path: Path, content: bytes) -> ModelFile:
         struct.error,
     ) as error:
         raise _no_model(path, ".tflite") from error
-    try:
-        pixels = _pixels(metadata_of(content))
-    except ExportError:
-        pixels = False
     return ModelFile(
         path=path,
         format="tflite",
@@ -298,7 +299,7 @@ def _tflite(path: Path, content: bytes) -> ModelFile:
         ir_version=version,
         producer=producer,
         precision=precision,
-        pixels=pixels,
+        **_said(lambda: metadata_of(content)),
     )
 
 

@@ -23,6 +23,7 @@ from hwnas.cli.specialise_command import specialise
 from hwnas.cli.table_command import table
 from hwnas.cli.train_command import train
 from hwnas.cli.verify_command import verify
+from hwnas.torchrun import launch
 
 app = typer.Typer(
     name="hwnas",
@@ -70,4 +71,6 @@ app.add_typer(table, name="table")
 def main() -> None:
     """Entry point of the console script."""
     console.keep_stdout_for_results()
+    if launch().rank:
+        console.silence()
     console.run(app)

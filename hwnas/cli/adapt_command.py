@@ -24,6 +24,7 @@ def adapt_device(
     classes: options.Classes = 10,
     runtime: options.Runtime = "",
     precision: options.Precision = "",
+    provider: options.Provider = "",
     sources: Annotated[
         Path | None, typer.Option(help="Folder of tables of known devices, beside those that are always looked in.")
     ] = None,
@@ -39,7 +40,7 @@ def adapt_device(
     import hwnas
     from hwnas.latency.noise import load_warning
 
-    named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes)
+    named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes, provider)
     result = hwnas.adapt_device(
         device,
         samples=samples,
@@ -51,6 +52,7 @@ def adapt_device(
         classes=classes,
         runtime=runtime,
         precision=precision,
+        provider=provider,
         sources=sources,
         out=out,
         seed=seed,

@@ -9,8 +9,10 @@ import inspect
 import io
 import json
 import os
+import signal
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn, ParamSpec, TextIO
@@ -20,8 +22,10 @@ from rich.markup import escape
 
 from hwnas.errors import INTERRUPTED_EXIT_CODE, ArgumentError, HwnasError, StorageError
 from hwnas.events import Events, OnEvent
+from hwnas.torchrun import alone
 
 _P = ParamSpec("_P")
+_TOGETHER = ("search",)  # commands that divide their work among the processes of torchrun
 _PIPE_EXIT_CODE = 141  # what a shell tells of a program that SIGPIPE ends
 _WRONG_PATH = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -75,6 +79,13 @@ def keep_stdout_for_results() -> None:
         os.dup2(2, 1)
 
 
+def silence() -> None:
+    """From here on, say nothing but defects: another process of the same command says what there is to say."""
+    stderr = sys.stderr
+    sys.stdout, sys.stderr = _stream(_Results, None), _stream(_Messages, None)
+    sys.excepthook = lambda _, error, __: traceback.print_exception(error, file=stderr)
+
+
 def _stream(kind: type[io.TextIOWrapper], standard: TextIO | None) -> io.TextIOWrapper:
     """Stands for stdout or stderr, of which the caller may have closed one: then nobody listens."""
     if standard is None:
@@ -87,6 +98,7 @@ def _stream(kind: type[io.TextIOWrapper], standard: TextIO | None) -> io.TextIOW
 
 def run(app: Callable[[], object]) -> NoReturn:
     """Run the program to its end, which is when all that it printed is written."""
+    _end_as_by_ctrl_c()
     code: Any = 0
     try:
         try:
@@ -95,8 +107,22 @@ def run(app: Callable[[], object]) -> NoReturn:
             code = end.code
         sys.stdout.flush()
     except HwnasError as error:
-        _fail(str(error), error.hint, error.exit_code, as_json=False)
+        fail(error, as_json=False)
     sys.exit(code)
+
+
+def _end_as_by_ctrl_c() -> None:
+    """From here on, SIGTERM and SIGHUP end a command as Ctrl-C does; a second one, as `timeout` sends, is ignored."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+    def interrupt(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, lambda *_: None)
+        raise KeyboardInterrupt
+
+    for number in numbers:
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has SIGHUP ignored
+            signal.signal(number, interrupt)
 
 
 def out(*, wide: bool = False) -> Console:
@@ -152,13 +178,15 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
     def command(*args: _P.args, **kwargs: _P.kwargs) -> None:
         as_json = bool(kwargs.get("json_"))
         try:
+            if function.__name__ not in _TOGETHER:
+                alone("this command")
             function(*args, **kwargs)
         except HwnasError as error:
             if isinstance(error, ArgumentError):
                 from hwnas.cli.flags import as_option
 
                 error = as_option(error, function)
-            _fail(str(error), error.hint, error.exit_code, as_json=as_json, facts=error.facts())
+            fail(error, as_json=as_json)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 _fail("a path or name is longer than the file system allows", "give a shorter one", 2, as_json=as_json)
@@ -176,7 +204,7 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
             hint = (
                 "what was done is kept: the same command with --resume goes on from there" if "resume" in kwargs else ""
             )
-            _fail("interrupted", hint, INTERRUPTED_EXIT_CODE, as_json=as_json)
+            fail_interrupted(hint, as_json=as_json)
         except Exception as error:
             _tell_defect(error, as_json=as_json)
             raise
@@ -184,6 +212,16 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
     paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
     command.__doc__ = "\n\n".join(" ".join(one.split()) for one in paragraphs)
     return command
+
+
+def fail(error: HwnasError, *, as_json: bool) -> NoReturn:
+    """End with the message and the exit code of an error."""
+    _fail(str(error), error.hint, error.exit_code, as_json=as_json, facts=error.facts())
+
+
+def fail_interrupted(hint: str = "", *, as_json: bool) -> NoReturn:
+    """End after Ctrl-C, or a signal that stands for it."""
+    _fail("interrupted", hint, INTERRUPTED_EXIT_CODE, as_json=as_json)
 
 
 def _tell_defect(error: Exception, *, as_json: bool) -> None:

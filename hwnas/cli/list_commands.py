@@ -110,12 +110,13 @@ def devices_check(
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Reach a device, ask it what it is, and see how steadily the reference model runs there."""
+    """Reach a device, ask it what it is and what its runtime offers, and see how steadily the reference model runs."""
     import tempfile
 
     from rich.markup import escape
 
     from hwnas.devices.device_check import facts_of, remarks, run_reference_model
+    from hwnas.devices.offered_providers import offered_providers
     from hwnas.latency.find import device_to_measure
     from hwnas.latency.measured_models import write_reference_model
 
@@ -123,7 +124,10 @@ def devices_check(
     facts = facts_of(found)
     with tempfile.TemporaryDirectory() as folder:
         model = write_reference_model(Path(folder), found)
-        reference = run_reference_model(found, model, progress=console.progress(quiet=quiet))
+        watch = console.progress(quiet=quiet)
+        reference = run_reference_model(found, model, progress=watch)
+        providers = offered_providers(found, model, progress=watch)
+    facts["providers"] = [asdict(one) for one in providers]
     facts["reference"] = asdict(reference)
     facts["remarks"] = remarks(found, facts["governor"], reference)
     if json_:
@@ -133,6 +137,7 @@ def devices_check(
     pin = "any CPU" if facts["pin"] is None else f"CPU {facts['pin']}"
     free = f"{(facts['free_bytes'] or 0) / 2**30:.1f} GiB"
     shown = facts | {"packages": packages, "free_bytes": free, "pin": pin}
+    shown["providers"] = "\n".join(map(str, providers)) or "none to choose from"
     shown["reference"] = (
         f"{reference.floor_us / 1e3:.3g} ms, noise {reference.noise:.1%}, {reference.rejected:.0%} disturbed"
     )

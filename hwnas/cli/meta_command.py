@@ -60,7 +60,7 @@ def meta_train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted meta-training.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Learn anew, replacing what is at --out.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     seed: options.Seed = 0,
     json_: options.Json = False,
     quiet: options.Quiet = False,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwnas.runtimes import RUNTIMES
+from hwnas.runtimes import RUNTIMES, known_precision, known_provider, known_runtime
 
 if TYPE_CHECKING:
     from hwnas.arch.space import SearchSpace
+    from hwnas.config.targets import DeviceTarget
     from hwnas.devices.device import Device
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -25,11 +27,29 @@ DeviceIds = Annotated[
     str,
     typer.Option("--device", help="Device id (see `hwnas devices list`), or a TOML file; several, by commas, at once."),
 ]
-Runtime = Annotated[str, typer.Option(help=f"Instead of the device's own: {', '.join(RUNTIMES)}.")]
-Precision = Annotated[str, typer.Option(help="Instead of the device's own: fp32 or int8.")]
+Runtime = Annotated[
+    str, typer.Option(help=f"Instead of the device's own: {', '.join(RUNTIMES)}.", callback=known_runtime)
+]
+Provider = Annotated[
+    str,
+    typer.Option(
+        help="Instead of the device's own: an execution provider or delegate, such as openvino.",
+        callback=known_provider,
+    ),
+]
+Precision = Annotated[str, typer.Option(help="Instead of the device's own: fp32 or int8.", callback=known_precision)]
 Tables = Annotated[
     Path | None, typer.Option(help="Folder of latency tables.", show_default="yours, then ./latency_tables")
 ]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="local:N|ray[://HOST:PORT]",
+        help="Where candidates are trained for scores: N processes of this machine, or a Ray cluster.",
+        show_default="local:1",
+    ),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="The same as --on local:N.", show_default=False)]
 Space = Annotated[str, typer.Option(help="Search space (see `hwnas spaces list`).")]
 Width = Annotated[float, typer.Option(min=0.0, help="Channel multiplier of the search space; 0 follows the budget.")]
 Depth = Annotated[int, typer.Option(min=0, help="Blocks per stage, cells or layers; 0 follows the budget.")]
@@ -44,9 +64,22 @@ Channels = Annotated[int, typer.Option(min=1, help="Channels of the input images
 Classes = Annotated[int, typer.Option(min=2, help="Number of classes.")]
 
 
-def where(device: str, runtime: str, precision: str) -> str:
+def check_devices(targets: Iterable[DeviceTarget], tables: Path | None) -> None:
+    """Refuse devices that there are not, and what they have no use for, before anything is loaded that takes time.
+
+    Raises:
+        InputError: there is no such device, runtime, precision or provider, or the file of a device is wrong.
+    """
+    from hwnas.latency.find import device_or_imported
+
+    for one in targets:
+        device_or_imported(one.device, tables).with_runtime(**one.runs_there)
+
+
+def where(device: str, runtime: str, precision: str, provider: str) -> str:
     """The options that name a table in the commands that come next."""
     named = {"--device": "" if device == "host" else device, "--runtime": runtime, "--precision": precision}
+    named["--provider"] = provider
     return "".join(f" {option} {value}" for option, value in named.items() if value)
 
 
@@ -63,6 +96,7 @@ class OnDevice:
     resolution: str
     channels: int
     classes: int
+    provider: str = ""
 
     def instance(self) -> SearchSpace:
         """The instance.
@@ -89,12 +123,12 @@ class OnDevice:
         """
         from hwnas.latency.find import device_to_measure
 
-        return device_to_measure(self.device).with_runtime(self.runtime, self.precision)
+        return device_to_measure(self.device).with_runtime(self.runtime, self.precision, self.provider)
 
     @property
     def where(self) -> str:
         """The options that name the device in the commands that come next."""
-        return where(self.device, self.runtime, self.precision)
+        return where(self.device, self.runtime, self.precision, self.provider)
 
     @property
     def size(self) -> str:

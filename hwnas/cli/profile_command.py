@@ -28,6 +28,7 @@ def profile_device(
     classes: options.Classes = 10,
     runtime: options.Runtime = "",
     precision: options.Precision = "",
+    provider: options.Provider = "",
     out: options.Tables = None,
     max_minutes: Annotated[
         float, typer.Option(min=0.0, help="Stop measuring after so long, with a rougher table; 0 measures to the end.")
@@ -55,13 +56,14 @@ def profile_device(
         "classes": classes,
         "runtime": runtime,
         "precision": precision,
+        "provider": provider,
         "out": out,
         "max_minutes": max_minutes,
         "again": again,
         "seed": seed,
         "on_event": console.callbacks(quiet=quiet),
     }
-    named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes)
+    named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes, provider)
     if "," in device:
         names = [name.strip() for name in device.split(",") if name.strip()]
         _show_all(hwnas.profile_devices(names, **asked), named.instance(), json_=json_)

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from hwnas.cli import console
+from hwnas.errors import HwnasError
 
 BEGAN = f"{__name__}.began"
 """In `ctx.meta`, `time.monotonic()` of when the command line was read, before anything heavy was loaded."""
@@ -45,6 +46,10 @@ class Program(TyperGroup):
         """Run a command."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:  # while a command is loaded and its options are read
+            console.fail_interrupted(as_json=ctx.meta[__name__])
+        except HwnasError as error:  # of a value that an option refuses
+            console.fail(error, as_json=ctx.meta[__name__])
         except _UsageError as error:
             errors = getattr(error.__cause__, "errors", None)
             if callable(errors) and (found := errors()):

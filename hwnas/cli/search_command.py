@@ -11,6 +11,7 @@ from hwnas.asked_paths import check_there, source_path
 from hwnas.cli import console, options
 from hwnas.cli.configured import given
 from hwnas.cli.program import BEGAN
+from hwnas.torchrun import alone
 
 if TYPE_CHECKING:
     from hwnas.config import Configuration
@@ -38,7 +39,8 @@ def search(
     any_table: Annotated[
         bool, typer.Option("--any-table", help="Search even with a latency table whose error is too large.")
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train for scores.")] = 1,
+    on: options.On = None,
+    workers: options.Workers = None,
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -54,15 +56,19 @@ def search(
     hyper-parameter of search and training: docs/configuration.md lists them.
     """
     from hwnas.config import Budget, configure
+    from hwnas.executors.place import place_of
 
     flags = given(ctx)
     if "--budget-ms" in (budget := flags.get("target.budget", {})):
         Budget.parse(budget["--budget-ms"])  # one alone
     asked = configure(config, set_, flags)
     check_paths(asked)
+    options.check_devices(asked.targets, tables)
+    place_of(on, workers)
     import hwnas
 
     if dry_run:
+        alone("--dry-run")
         plan = hwnas.plan_search(
             config=asked,
             tables=tables,
@@ -86,6 +92,7 @@ def search(
         resume=resume,
         force=force,
         any_table=any_table,
+        on=on,
         workers=workers,
         on_event=console.callbacks(quiet=quiet),
         began=ctx.meta[BEGAN],

@@ -28,7 +28,8 @@ def specialise(
     any_table: Annotated[
         bool, typer.Option("--any-table", help="Search even with a latency table whose error is too large.")
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train for scores.")] = 1,
+    on: options.On = None,
+    workers: options.Workers = None,
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -38,6 +39,9 @@ def specialise(
     model file and a verdict, in a run directory of its own.
     """
     check_there(run, hint="name the folder of a finished run")
+    from hwnas.config.targets import parse_targets
+
+    options.check_devices(parse_targets(target), tables)
     import hwnas
     from hwnas.cli.result_view import finish
 
@@ -49,6 +53,7 @@ def specialise(
         resume=resume,
         force=force,
         any_table=any_table,
+        on=on,
         workers=workers,
         on_event=console.callbacks(quiet=quiet),
     )

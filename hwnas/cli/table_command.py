@@ -34,6 +34,7 @@ def table_show(
     device: options.DeviceId = "host",
     runtime: options.Runtime = "",
     precision: options.Precision = "",
+    provider: options.Provider = "",
     tables: options.Tables = None,
     space: Annotated[str, typer.Option(help="Only what belongs to a space or instance, say mobile@w0.25-r32.")] = "",
     rows: Rows = 20,
@@ -48,7 +49,7 @@ def table_show(
     from hwnas.latency.table_files import load_table
     from hwnas.latency.trust import heaviest, instances, trust
 
-    path = _folder_of(device, runtime, precision, tables) if folder is None else only_table(folder)
+    path = _folder_of(device, runtime, precision, provider, tables) if folder is None else only_table(folder)
     found = load_table(path)
     signatures = instances(found, space)
     ordered = heaviest(found, signatures if space else None)
@@ -87,7 +88,7 @@ def table_show(
         screen.print(f"and {counted(len(ordered) - len(shown), 'lighter one')}; --rows 0 prints them all")
     if plot is not None:
         screen.print(f"\npredicted against measured: {plot}")
-    where = options.where(device, runtime, precision)
+    where = options.where(device, runtime, precision, provider)
     screen.print(f"\nNext: hwnas table {'import --help' if found.kind == 'imported' else f'validate{where}'}")
 
 
@@ -103,6 +104,7 @@ def table_validate(
     classes: options.Classes = 10,
     runtime: options.Runtime = "",
     precision: options.Precision = "",
+    provider: options.Provider = "",
     tables: options.Tables = None,
     networks: Annotated[int, typer.Option(min=2, help="Fresh networks to measure.")] = 24,
     update: Annotated[
@@ -119,10 +121,10 @@ def table_validate(
     from hwnas.latency.fresh import keep_fresh, measure_fresh
     from hwnas.latency.missing_rows import table_for
 
-    named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes)
+    named = options.OnDevice(device, runtime, precision, space, width, depth, resolution, channels, classes, provider)
     instance, target = named.instance(), named.target()
     found, place = table_for(target, instance, tables)
-    path, watch = place or _folder_of(device, runtime, precision, tables), console.progress(quiet=quiet)
+    path, watch = place or _folder_of(device, runtime, precision, provider, tables), console.progress(quiet=quiet)
     say_if_here(path, tables, watch)
     fresh = measure_fresh(found, instance, target, networks, seed=seed, progress=watch)
     if update:
@@ -264,7 +266,7 @@ def table_import(
     screen.print(f"\nNext: hwnas table show {folder}")
 
 
-def _folder_of(device: str, runtime: str, precision: str, tables: Path | None) -> Path:
+def _folder_of(device: str, runtime: str, precision: str, provider: str, tables: Path | None) -> Path:
     """Where the table of a device lies.
 
     Raises:
@@ -274,10 +276,10 @@ def _folder_of(device: str, runtime: str, precision: str, tables: Path | None) -
     from hwnas.errors import TableError
     from hwnas.latency.find import any_adapted, device_or_imported, find_folder
 
-    condition = condition_of(device_or_imported(device, tables).with_runtime(runtime, precision))
+    condition = condition_of(device_or_imported(device, tables).with_runtime(runtime, precision, provider))
     folder = find_folder(condition, tables) or next(iter(any_adapted(condition, tables)), None)
     if folder is None:
-        where = options.where(device, runtime, precision)
+        where = options.where(device, runtime, precision, provider)
         raise TableError(
             f"there is no latency table of {condition.folder}{f' in {tables}' if tables else ''}",
             hint=f"make one with hwnas profile-device{where}",

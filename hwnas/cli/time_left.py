@@ -32,10 +32,13 @@ class TimeLeft:
             self._at_s, self._done = now_s, done
 
     def seconds(self, total: int) -> float | None:
-        """Seconds from the last report to the end of `total` steps; None where there are too few reports."""
+        """Seconds from the last report to the end of `total` steps.
+
+        None where there are too few reports, or all steps are done, and nobody knows how long what follows takes.
+        """
         counted = self._steps[1:][-_RECENT:]
-        if len(counted) < _FEWEST:
+        if len(counted) < _FEWEST or self._done >= total:
             return None
         most_s = _CAP * statistics.median(step_s for step_s, _ in counted)
         step_s = sum(min(own_s, most_s) * count for own_s, count in counted) / sum(count for _, count in counted)
-        return step_s * max(0, total - self._done)
+        return step_s * (total - self._done)

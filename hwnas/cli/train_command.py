@@ -19,7 +19,7 @@ from hwnas.errors import InputError
 @console.verb
 def train(
     run: RunPath,
-    out: Annotated[Path, typer.Option(help="Run directory to write.")],
+    out: Annotated[Path | None, typer.Option(help="Run directory to write.", show_default="RUN-trained")] = None,
     data: Annotated[
         str,
         typer.Option(help="Other images of the same channels, as for hwnas search.", show_default="those of the run"),

@@ -15,6 +15,7 @@ from hwnas.asked_paths import is_missing, missing_model
 from hwnas.cli import console, options
 from hwnas.cli.verify_view import failure, is_open, print_verification
 from hwnas.errors import INTERRUPTED_EXIT_CODE, InputError
+from hwnas.runtimes import known_provider, known_runtime
 
 if TYPE_CHECKING:
     from hwnas.devices.measure_file import Verification
@@ -49,7 +50,17 @@ def verify(
     sustained: Annotated[
         str, typer.Option(help="Then run it without pause for so long, such as 10m or 90s, and see how it slows down.")
     ] = "",
-    runtime: Annotated[str, typer.Option(help="What runs the file, instead of what its ending says.")] = "",
+    runtime: Annotated[
+        str, typer.Option(help="What runs the file, instead of what its ending says.", callback=known_runtime)
+    ] = "",
+    provider: Annotated[
+        str,
+        typer.Option(
+            help="Execution provider or delegate that runs it, such as openvino.",
+            show_default="the device's own, or that of the run",
+            callback=known_provider,
+        ),
+    ] = "",
     shape: Annotated[
         list[str] | None,
         typer.Option(help="Shape of an input that the file leaves open, such as input=1,3,224,224; may be repeated."),
@@ -119,6 +130,7 @@ def verify(
         budget_ms=budget_ms,
         sustained_s=sustained_s,
         runtime=runtime,
+        provider=provider,
         shapes=dict(map(_shape, shape or [])),
         ranges=dict(map(_range, range_ or [])),
         inputs=input_,
@@ -155,6 +167,7 @@ def verify(
             raise missed
         if not code:
             asked = ["--runtime", runtime] if runtime else []
+            asked += ["--provider", provider] if provider else []
             asked += [word for text in range_ or [] for word in ("--range", text)]
             asked += [] if input_ is None else ["--input", str(input_)]
             asked += [] if stall_s == 30.0 else ["--stall-s", f"{stall_s:g}"]

@@ -6,8 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 from hwnas.config.option import Option
 from hwnas.config.section import Section
+from hwnas.schema import matching
 
-Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+_ACCELERATORS = "auto, cpu, cuda, cuda:N or mps"
+Tracker = Literal["", "tensorboard", "mlflow"]
 
 
 class Compute(Section):
@@ -37,7 +39,15 @@ class Compute(Section):
             by_default="the cores that are left, up to 8",
         ),
     ] = None
-    accelerator: Annotated[Accelerator, Option("Accelerator: auto, cpu, cuda or mps.", flag="--accelerator")] = "auto"
+    accelerator: Annotated[
+        str,
+        matching(r"auto|cpu|cuda(:[0-9]{1,3})?|mps", _ACCELERATORS),
+        Option(
+            "Accelerator; cuda:1 is the second GPU. Each process of torchrun takes the GPU of its number.",
+            flag="--accelerator",
+            rule=_ACCELERATORS,
+        ),
+    ] = "auto"
     memory_gb: Annotated[
         float,
         Option(
@@ -49,7 +59,30 @@ class Compute(Section):
             le=1_000_000,
         ),
     ] = 0.0
+    gpus_per_trial: Annotated[
+        float | None,
+        Option(
+            "GPUs that each training for a score takes on a Ray cluster (`--on ray`), such as 0.5; 0 trains on CPUs.",
+            flag="--gpus-per-trial",
+            unit="GPUs",
+            ge=0,
+            le=1,
+            by_default="1 where the accelerator is cuda, else 0",
+        ),
+    ] = None
     mixed_precision: Annotated[
-        bool,
-        Option("Train with convolutions in bfloat16: for GPUs, slower on CPUs.", flag="--mixed-precision"),
-    ] = False
+        bool | None,
+        Option(
+            "Train with convolutions in bfloat16: for GPUs, slower on CPUs; false never does.",
+            flag="--mixed-precision",
+            by_default="on GPUs of CUDA that compute in it",
+        ),
+    ] = None
+    tracker: Annotated[
+        Tracker,
+        Option(
+            "Tracker that hears metrics by stage, and files and results at the end; results are the same.",
+            flag="--tracker",
+            by_default="none",
+        ),
+    ] = ""

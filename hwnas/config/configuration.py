@@ -76,7 +76,7 @@ class Configuration(Section):
         one = self.target
         if one.targets:
             return parse_targets(one.targets)
-        return (DeviceTarget(one.device, one.runtime, one.precision, parse_budgets(one.budget)),)
+        return (DeviceTarget(one.device, one.runtime, one.precision, parse_budgets(one.budget), one.provider),)
 
     @cached_property
     def budgets(self) -> tuple[Budget, ...]:

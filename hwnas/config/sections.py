@@ -183,7 +183,12 @@ class Search(Section):
     ] = None
     epochs: Annotated[
         int | None,
-        Option("Epochs in which weights and architecture learn.", ge=1, le=_MOST, by_default="follows the data"),
+        Option(
+            "Epochs in which weights and architecture learn, after those of warm-up.",
+            ge=1,
+            le=_MOST,
+            by_default="follows the data",
+        ),
     ] = None
     epoch_steps: Annotated[
         int | None,

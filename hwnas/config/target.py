@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from hwnas.config.budget import budget_text
 from hwnas.config.option import Option
 from hwnas.config.section import Section
 from hwnas.config.targets import TARGET_EXAMPLES, TARGET_RULE, parse_targets, target_texts
 from hwnas.errors import InputError
+from hwnas.runtimes import known_precision, known_provider, known_runtime
 
 Latency = Literal["warm", "cold"]
 _BUDGETS = "--budget-ms 50% for the middle of the range, --budget-ms 20, --budgets-ms 5,10,20"
@@ -19,8 +21,8 @@ _BUDGETS = "--budget-ms 50% for the middle of the range, --budget-ms 20, --budge
 class Target(Section):
     """The device, and the limits that a network must keep there: `Target(budget="20", device="pi4")`.
 
-    Several devices, each with its budgets, are `targets`, in place of device, runtime, precision and budget. A single
-    one of them is these four.
+    Several devices, each with its budgets, are `targets`, in place of device, runtime, provider, precision and budget.
+    A single one of them is these five.
     """
 
     title: ClassVar[str] = "target"
@@ -47,7 +49,7 @@ class Target(Section):
             flag="--target",
             rule=TARGET_RULE,
             example=TARGET_EXAMPLES,
-            by_default="one device: device, runtime, precision and budget",
+            by_default="one device: device, runtime, provider, precision and budget",
         ),
     ] = ()
     latency: Annotated[
@@ -60,14 +62,26 @@ class Target(Section):
     device: Annotated[str, Option("Device id (see `hwnas devices list`), or a TOML file.", flag="--device")] = "host"
     runtime: Annotated[
         str,
+        AfterValidator(known_runtime),
         Option(
             "Runtime, instead of the device's own: onnxruntime, litert or ort-web.",
             flag="--runtime",
             by_default="the device's own",
         ),
     ] = ""
+    provider: Annotated[
+        str,
+        AfterValidator(known_provider),
+        Option(
+            "Execution provider or delegate of the runtime, instead of the device's own: cpu, openvino, xnnpack, cuda, "
+            "tensorrt, coreml, nnapi, qnn or gpu (see `hwnas devices check`).",
+            flag="--provider",
+            by_default="the device's own",
+        ),
+    ] = ""
     precision: Annotated[
         str,
+        AfterValidator(known_precision),
         Option(
             "Precision, instead of the device's own: fp32 or int8.", flag="--precision", by_default="the device's own"
         ),
@@ -105,31 +119,29 @@ class Target(Section):
         if not isinstance(texts, tuple) or len(texts) != 1:
             return data
         (target,) = parse_targets(texts)
-        _alone(data.get("budget") or "", data.get("device"), data.get("runtime"), data.get("precision"))
+        _alone(data)
         budget = ",".join(one.text.removesuffix("ms") for one in target.budgets)
-        own = {"device": target.device, "runtime": target.runtime, "precision": target.precision, "budget": budget}
-        return data | {"targets": ()} | own
+        return data | {"targets": (), "device": target.device, "budget": budget} | target.runs_there
 
     @model_validator(mode="after")
     def _asked(self) -> Self:
         if self.targets:
-            _alone(self.budget, self.device, self.runtime, self.precision)
+            _alone(self.model_dump())
         elif not self.budget:
             raise InputError("[target] needs budget", hint=f"example: {_BUDGETS}; or {TARGET_EXAMPLES}")
         return self
 
 
-def _alone(budget: object, device: object, runtime: object, precision: object) -> None:
+def _alone(data: Mapping[str, Any]) -> None:
     """Refuse what targets stand for, beside them.
 
     Raises:
         InputError: there is some.
     """
-    given = {"budget": budget, "device": "" if device in (None, "host") else device}
-    given |= {"runtime": runtime, "precision": precision}
-    if named := [name for name, value in given.items() if value]:
+    given = {name: data.get(name) for name in ("budget", "device", "runtime", "provider", "precision")}
+    if named := [name for name, value in given.items() if value and (name, value) != ("device", "host")]:
         raise InputError(
-            f"targets say which devices, runtimes, precisions and budgets, but {' and '.join(named)} "
+            f"targets say which devices, runtimes, providers, precisions and budgets, but {' and '.join(named)} "
             f"{'is' if len(named) == 1 else 'are'} given besides",
             hint=f"leave one of the two out; examples: {TARGET_EXAMPLES}",
         )

@@ -10,11 +10,12 @@ from pathlib import PurePath
 from hwnas.config.budget import Budget, parse_budgets
 from hwnas.config.text import shown
 from hwnas.errors import InputError
+from hwnas.runtimes import known_precision, known_provider, known_runtime
 
-TARGET_RULE = "devices with budgets: DEVICE[@RUNTIME[:PRECISION]]:BUDGET[,BUDGET...]"
+TARGET_RULE = "devices with budgets: DEVICE[@RUNTIME[+PROVIDER][:PRECISION]]:BUDGET[,BUDGET...]"
 TARGET_EXAMPLES = "--target pi4:50ms, --target host@litert:5ms,10ms, --target phone.toml@litert:int8:20%"
 
-_PLACE = re.compile(r"(?P<device>.+?)(?:@(?P<runtime>[\w-]*)(?::(?P<precision>\w+))?)?")
+_PLACE = re.compile(r"(?P<device>.+?)(?:@(?P<runtime>[\w-]*)(?:\+(?P<provider>\w+))?(?::(?P<precision>\w+))?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,42 +26,55 @@ class DeviceTarget:
         device: its id, or the path of its TOML file.
         runtime, precision: of what runs there; empty for the device's own.
         budgets: the tightest first.
+        provider: of the runtime; empty for the device's own.
     """
 
     device: str
     runtime: str
     precision: str
     budgets: tuple[Budget, ...]
+    provider: str = ""
 
     @classmethod
     def parse(cls, text: str) -> DeviceTarget:
         """The target in `text`: `host@litert:int8:5ms,10ms`.
 
         Raises:
-            InputError: the text is none.
+            InputError: the text is none, or names a runtime, a provider or a precision that there is not.
         """
         place, colon, asked = text.strip().rpartition(":")
         match = _PLACE.fullmatch(place)
         if not colon or match is None:
             raise InputError(f"targets are {TARGET_RULE}, not {shown(text)}", hint=f"examples: {TARGET_EXAMPLES}")
         try:
+            runtime, precision = known_runtime(match["runtime"] or ""), known_precision(match["precision"] or "")
+            provider = known_provider(match["provider"] or "")
+        except InputError as error:
+            raise InputError(f"the target {shown(text)}: {error}", hint=error.hint) from error
+        try:
             budgets = parse_budgets(",".join(one.strip().removesuffix("ms") for one in asked.split(",")))
         except InputError as error:
             raise InputError(f"the target {shown(text)}: {error}", hint=f"examples: {TARGET_EXAMPLES}") from error
-        return cls(match["device"], match["runtime"] or "", match["precision"] or "", budgets)
+        return cls(match["device"], runtime, precision, budgets, provider)
+
+    @property
+    def runs_there(self) -> dict[str, str]:
+        """What runs on the device, as `Device.with_runtime` takes it."""
+        return {"runtime": self.runtime, "precision": self.precision, "provider": self.provider}
 
     @property
     def place(self) -> str:
-        """The device with what runs there: `host@litert:int8`."""
-        precision = f":{self.precision}" if self.precision else ""
-        return f"{self.device}@{self.runtime}{precision}" if self.runtime or precision else self.device
+        """The device with what runs there: `host@litert:int8`, `host@onnxruntime+openvino`."""
+        provider, precision = f"+{self.provider}" * bool(self.provider), f":{self.precision}" * bool(self.precision)
+        what = f"{self.runtime}{provider}{precision}"
+        return f"{self.device}@{what}" if what else self.device
 
     @property
     def folder(self) -> str:
         """How the folders of its results begin where there are several devices: `host-litert-int8`."""
         path = PurePath(self.device)
         name = path.stem if path.suffix == ".toml" else path.name
-        return re.sub(r"[^\w.-]", "-", "-".join(filter(None, (name, self.runtime, self.precision))))
+        return re.sub(r"[^\w.-]", "-", "-".join(filter(None, (name, self.runtime, self.provider, self.precision))))
 
     @property
     def names(self) -> tuple[str, ...]:

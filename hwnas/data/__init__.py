@@ -19,6 +19,7 @@ from hwnas.data.labels_csv import TABLE_SUFFIXES, from_csv
 from hwnas.data.normalisation import Normalisation
 from hwnas.data.npz import Archive
 from hwnas.data.reading import ReadOptions
+from hwnas.data.shard import WHOLE, Shard
 from hwnas.data.source import Source
 from hwnas.data.survey import Survey
 from hwnas.errors import DataError
@@ -26,10 +27,12 @@ from hwnas.image_size import Size, SizeLike
 from hwnas.progress import Progress, Silent
 
 __all__ = [
+    "WHOLE",
     "Dataset",
     "Images",
     "Normalisation",
     "ReadOptions",
+    "Shard",
     "Survey",
     "batches",
     "class_names",

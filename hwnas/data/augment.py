@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
+from hwnas.data.shard import EVERY
 from hwnas.image_size import Size
 
 MAX_SHIFT = 0.1
@@ -94,15 +95,18 @@ def warp(x: Tensor, matrices: Tensor, bends: Tensor | None = None) -> Tensor:
     return grid_sample(x, torch.stack([across, down], -1), mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def kept_by_cutout(n: int, size: Size, share: float, generator: torch.Generator) -> Tensor:
+def kept_by_cutout(n: int, size: Size, share: float, generator: torch.Generator, mine: slice = EVERY) -> Tensor:
     """Masks (n, 1, height, width) on the CPU: 0 in a square of `share` of the shorter side (rounded), else 1.
 
     Its centre is any pixel with equal probability, so it may reach over the border. On images of mean 0, times the
     mask, it is the mean. Source: DeVries and Taylor, Cutout, 2017.
+
+    Args:
+        mine: of the n images, those that masks are wanted for.
     """
     side, inside = round(share * size.short), []
     for pixels in size:
-        starts = torch.randint(pixels, (n, 1), generator=generator) - side // 2
+        starts = torch.randint(pixels, (n, 1), generator=generator)[mine] - side // 2
         inside.append((torch.arange(pixels) >= starts) & (torch.arange(pixels) < starts + side))
     rows, columns = inside
     return 1.0 - (rows[:, :, None] & columns[:, None, :])[:, None].float()

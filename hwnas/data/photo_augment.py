@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hwnas.data import augment, color_ops
 from hwnas.data.dataset import Dataset
+from hwnas.data.shard import EVERY
 from hwnas.data.trivial_augment import Changes
 from hwnas.image_size import Size
 
@@ -34,21 +35,26 @@ class Augmentation:
     trivial_augment: bool = False
     random_erasing: float = 0.0
 
-    def __call__(self, x: Tensor, dataset: Dataset, generator: torch.Generator) -> Tensor:
+    def __call__(
+        self, x: Tensor, dataset: Dataset, generator: torch.Generator, *, among: int = 0, mine: slice = EVERY
+    ) -> Tensor:
         """The inputs `x` (B, C, H, W), as `to_input` makes them, changed; channels last in memory.
 
         Args:
             dataset: gives mean and deviation, and whether images may be mirrored.
             generator: on the CPU.
+            among, mine: where `x` are but the images `mine` of a batch of so many, which chance is drawn for.
         """
-        n, size = len(x), Size(*x.shape[2:])
+        n, size = among or len(x), Size(*x.shape[2:])
         maps = (
             draw_crops(n, generator, smallest=self.crop_scale, flip=dataset.flip)
             if self.crop_scale
             else augment.draw(n, generator, flip=dataset.flip, size=size)
-        )
-        factors = 1 + self.color_jitter * (2 * torch.rand(3, n, generator=generator) - 1) if self.color_jitter else None
-        changes = Changes.draw(n, generator) if self.trivial_augment else None
+        )[mine]
+        factors = None
+        if self.color_jitter:
+            factors = 1 + self.color_jitter * (2 * torch.rand(3, n, generator=generator) - 1)[:, mine]
+        changes = Changes.draw(n, generator, mine) if self.trivial_augment else None
         if changes is not None:
             maps = after(maps, changes.moves(size.height / size.width))
         x = augment.warp(x, maps.to(x.device)).to(memory_format=torch.channels_last)
@@ -61,7 +67,7 @@ class Augmentation:
                 x = changes.recolour(x)
             x = ((x - mean) / std).to(memory_format=torch.channels_last)
         if self.random_erasing:
-            x = x * kept_by_erasing(n, size, self.random_erasing, generator).to(x.device)
+            x = x * kept_by_erasing(n, size, self.random_erasing, generator, mine).to(x.device)
         return x
 
 
@@ -97,14 +103,17 @@ def after(first: Tensor, then: Tensor) -> Tensor:
     return torch.cat([turned[:, :, :2], turned[:, :, 2:] + first[:, :, 2:]], 2)
 
 
-def kept_by_erasing(n: int, size: Size, share: float, generator: torch.Generator) -> Tensor:
+def kept_by_erasing(n: int, size: Size, share: float, generator: torch.Generator, mine: slice = EVERY) -> Tensor:
     """Masks (n, 1, height, width) on the CPU: of a `share` of the images 0 in a rectangle, else 1.
 
     Its share of the area is uniform from 0.02 to 1/3, the logarithm of its aspect ratio between those of 1/3.3 and 3.3,
     its sides are rounded and at most the image's, and it lies within it. On images of mean 0, times the mask, it is the
     mean. Source: Zhong et al., Random Erasing, 2017.
+
+    Args:
+        mine: of the n images, those that masks are wanted for.
     """
-    u = torch.rand(5, n, generator=generator)
+    u = torch.rand(5, n, generator=generator)[:, mine]
     low, high = _ERASED_AREA
     area, aspect = (low + (high - low) * u[0]) * size.pixels, torch.exp(_ERASED_LOG_ASPECT * (2 * u[1] - 1))
     inside = []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from hwnas.data.dataset import Dataset, Images
 from hwnas.data.read_ahead import in_small_batches, read_ahead
@@ -42,10 +45,11 @@ class ImageFacts:
     flip: bool
 
 
-def load_images(folder: Path, facts: ImageFacts) -> Dataset:
-    """The train and validation images that `save_images` wrote; the latter stand for the test images as well."""
-    train_part, val = (
-        Images(np.load(folder / f"{part}-pixels.npy", mmap_mode="r"), np.load(folder / f"{part}-labels.npy"))
-        for part in ("train", "val")
-    )
+def saved_images(arrays: Mapping[str, NDArray[Any]], facts: ImageFacts) -> Dataset:
+    """The train and validation images that `save_images` wrote; the latter stand for the test images as well.
+
+    Args:
+        arrays: the content of the files, by their names without .npy.
+    """
+    train_part, val = (Images(arrays[f"{part}-pixels"], arrays[f"{part}-labels"]) for part in ("train", "val"))
     return Dataset(facts.name, facts.classes, train_part, val, val, facts.mean, facts.std, facts.flip)

@@ -16,6 +16,7 @@ from hwnas.data.record_file import RecordFile
 from hwnas.data.resize import fitted
 from hwnas.files import CACHE_VARIABLE
 from hwnas.image_size import Size
+from hwnas.torchrun import launch
 
 Shape = tuple[int, int, int]
 """(channels, height, width)."""
@@ -155,6 +156,9 @@ class FileStore:
 
 
 def loader_threads(threads: int) -> int:
-    """How many threads read ahead by default: the cores that `threads` of training leave, but at least one."""
+    """How many threads read ahead by default: the cores that `threads` of training leave, but at least one.
+
+    Processes of torchrun share the cores of their machine.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(_MOST_THREADS, max(1, cores - threads))
+    return min(_MOST_THREADS, max(1, cores // launch().local_count - threads))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hwnas.data import color_ops
+from hwnas.data.shard import EVERY
 
 _ENHANCED = 0.9
 _COLOUR_OPS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
@@ -44,10 +45,10 @@ class Changes:
     strengths: Tensor
 
     @classmethod
-    def draw(cls, n: int, generator: torch.Generator) -> Changes:
-        """`n` of them on the CPU, uniform."""
+    def draw(cls, n: int, generator: torch.Generator, mine: slice = EVERY) -> Changes:
+        """`n` of them on the CPU, uniform; those for the images `mine` of so many."""
         kinds = torch.randint(CHANGES, (n,), generator=generator)
-        return cls(kinds, 2 * torch.rand(n, generator=generator) - 1)
+        return cls(kinds[mine], 2 * torch.rand(n, generator=generator)[mine] - 1)
 
     def moves(self, aspect: float) -> Tensor:
         """Maps (B, 2, 3) as `warp` takes them, the identity where the change is of colours.

@@ -3,6 +3,9 @@
 It starts once for every round of a model and loads the model anew, which costs time but changes nothing that is timed.
 It tells whole microseconds, and the 5th and 95th percentile where the runner tells the 10th and 90th. Older ones tell
 no percentiles: their mean stands for the median, and the fastest and slowest run for these.
+
+A delegate beside XNNPACK is one more option of it. Where it does not say that the delegate takes a part of the
+reference model, nothing is measured, as it would run the model without.
 """
 
 from __future__ import annotations
@@ -30,12 +33,15 @@ echo "Hardware: $(getprop ro.soc.manufacturer) $(getprop ro.soc.model)"
 echo "cores: $(nproc)"
 echo "governor: $(cat /sys/devices/system/cpu/cpu$1/cpufreq/scaling_governor)"
 echo "platform: Android $(getprop ro.build.version.release), Linux $(uname -r), $(uname -m)"
+echo "providers: xnnpack $(grep -q use_gpu "$0" && echo gpu) $(grep -q use_nnapi "$0" && echo nnapi)"
 echo "disk: $(df -k "${0%/*}" | tail -n 1)"
 echo "checksum: $(sha256sum "$0")"
 """
 _DONE = "nference timings in us"  # older ones begin it with 'Average'
 _COUNT = re.compile(r"\bcount=(\d+)\b")
 _VALUE = re.compile(r"\b(\w+)=(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?![\w.])")
+_APPLIED = re.compile(r"\b(\w+) delegate\b.*model graph will (?:be (completely|partially)|not be) executed")
+_KERNELS = re.compile(r"\b(\d+) delegate kernels")
 _SPREADS = (("p5", "median", "p95"), ("min", "avg", "max"), ("curr", "curr", "curr"))
 """Low, middle and high, the best first; where all runs took as long, they tell but the current one."""
 _MEAN = (
@@ -49,7 +55,8 @@ def benchmark_events(
 ) -> Generator[dict[str, Any], None, None]:
     """The events that `hwnas/devices/runner.py` would write, but 'warm'; without 'load', which is not measured.
 
-    A {"event": "remark", "text"} is for people, once a device.
+    A {"event": "remark", "text"} is for people, once a device. Of a job that asks for offers, they are those of
+    `hwnas/devices/runner_offers.py`, with partitions alone.
 
     Args:
         files: of the job, on the device.
@@ -61,12 +68,18 @@ def benchmark_events(
     assert device.adb is not None
     assert device.adb.runner is not None
     runner = device.adb.runner
-    yield _hello(transport, runner, device.pin)
+    hello = _hello(transport, runner, device.pin)
+    yield hello
     if not job.models:
+        return
+    if job.offers:
+        for provider in hello["providers"]:
+            yield _offer(transport, runner, provider, files[0], job.stall_s)
         return
     reference, where = files[0], dict(zip(job.models, files[1:], strict=True))
     bound = f"taskset {1 << device.pin:x} " if device.pin is not None else ""
     command = f"{bound}{shlex.quote(runner)} --num_threads={device.threads} --use_xnnpack=true --warmup_min_secs=0"
+    command += "" if device.provider is None else f" --use_{device.provider}=true"
     steps = _steps(list(job.models), job)
     seconds = [_WARM_S] + [job.round_ms / 1e3] * (len(steps) - 1)
     calls = [
@@ -78,7 +91,7 @@ def benchmark_events(
     before_us = 0.0
     with contextlib.closing(lines):
         for name, turn in steps:
-            result, middle = _result(lines, name or "reference")
+            result, middle = _result(lines, name or "reference", None if name else device.provider)
             if middle == "avg":
                 yield {"event": "remark", "text": _MEAN.format(device.id)}
             if name is None:
@@ -103,12 +116,44 @@ def _call(command: str, path: str, seconds: float) -> str:
     return f"{command} {options} </dev/null 2>&1"
 
 
-def _result(lines: Iterator[bytes], name: str) -> tuple[dict[str, float], str]:
-    """The statistics of one call, the last that it writes, after those of its warm-up; and what its median is there."""
-    said, found = "nothing", None
+def _offer(transport: Transport, runner: str, provider: str, path: str, stall_s: float) -> dict[str, Any]:
+    """What a delegate takes of a model, as one call of it says."""
+    found: dict[str, Any] = {"partitions": None, "taken": None, "operators": None}
+    trouble = "it says nothing of this delegate"
+    command = f"{_call(f'{shlex.quote(runner)} --use_{provider}=true', path, 0.0)}\n"
+    try:
+        with contextlib.closing(transport.start(["sh"], command.encode(), stall_s=stall_s)) as lines:
+            for line in lines:
+                said = line.decode(errors="replace").strip()
+                if (partitions := _partitions(said, provider)) is not None:
+                    found, trouble = found | {"partitions": partitions}, ""
+    except ProgramError as error:
+        trouble = str(error)
+    return {"event": "offer", "provider": provider, "trouble": trouble} | found
+
+
+def _partitions(line: str, provider: str) -> int | None:
+    """Into how many parts the share of a delegate falls, where a line says that; 0 where it takes nothing."""
+    match = _APPLIED.search(line)
+    if match is None or match[1].lower() != provider:
+        return None
+    kernels = _KERNELS.search(line)
+    return 0 if match[2] is None else int(kernels[1]) if kernels else 1
+
+
+def _result(lines: Iterator[bytes], name: str, provider: str | None) -> tuple[dict[str, float], str]:
+    """The statistics of one call, the last that it writes, after those of its warm-up; and what its median is there.
+
+    Args:
+        provider: a delegate that must take a part of the model.
+    """
+    said, found, delegate = "nothing", None, f"nothing of a delegate {provider}"
+    takes = provider is None
     try:
         for line in lines:
             said = line.decode(errors="replace").strip() or said
+            if provider is not None and (partitions := _partitions(said, provider)) is not None:
+                delegate, takes = said, partitions > 0
             if _DONE in said:
                 break
             found = _statistics(said) or found
@@ -117,6 +162,11 @@ def _result(lines: Iterator[bytes], name: str) -> tuple[dict[str, float], str]:
     except DeviceError as error:
         ended = f", and was ended by {error.signal}" if isinstance(error, ProgramError) and error.signal else ""
         raise DeviceError(f"model {name!r}: benchmark_model says {said!r}{ended}", hint=error.hint) from error
+    if not takes:
+        raise DeviceError(
+            f"the delegate {provider} does not take the reference model: benchmark_model says {delegate!r}",
+            hint="leave the provider out, or put a benchmark_model on the device that was built with it",
+        )
     if found is None:
         raise DeviceError(f"model {name!r}: benchmark_model says {said!r}, but no time", hint="put a newer one there")
     return found
@@ -154,5 +204,6 @@ def _hello(transport: Transport, runner: str, pin: int | None) -> dict[str, Any]
         "python": None,
         "packages": {"benchmark_model": checksum[0][:8]},
         "clock_ns": None,
+        "providers": fields.get("providers", "").split(),
         "free_bytes": int(disk[3]) * 1024 if len(disk) > 3 and disk[3].isdigit() else None,
     }

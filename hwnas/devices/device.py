@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Annotated
 
 from hwnas.devices.transports.adb import AdbAddress
+from hwnas.devices.transports.local import LocalAddress
 from hwnas.devices.transports.ssh_address import SshAddress
 from hwnas.errors import InputError
 from hwnas.resources import resource_folder
-from hwnas.runtimes import DEFAULT, RUNTIMES
+from hwnas.runtimes import DEFAULT, PRECISIONS, PROVIDERS, RUNTIMES, known_precision, known_provider, known_runtime
 from hwnas.schema import NOT_EMPTY, between, matching, one_of, read_file, toml_as
 
 ALLOWED = {
     "transport": ("local", "ssh", "adb"),
     "runtime": tuple(RUNTIMES),
-    "precision": ("fp32", "int8"),
+    "precision": PRECISIONS,
+    "provider": PROVIDERS,
 }
 _ADDRESSES = ("ssh", "adb")
 IMPORTED = "imported"
@@ -35,6 +37,7 @@ class Condition:
         runtime_version: version of the runtime on the device.
         threads: threads that one inference may use.
         precision: of the models, 'fp32' or 'int8'.
+        provider: the runtime's execution provider or delegate that takes what it can of a model; empty for the usual.
     """
 
     device: str
@@ -42,6 +45,7 @@ class Condition:
     runtime_version: str
     threads: int
     precision: str
+    provider: str = ""
 
     @classmethod
     def of_imported_table(cls, device: str) -> Condition:
@@ -50,10 +54,11 @@ class Condition:
 
     @property
     def id(self) -> str:
-        """Such as 'onnxruntime-1.32.0-t1-fp32', or 'imported' where nobody says."""
+        """Such as 'onnxruntime-1.32.0-t1-fp32' or 'onnxruntime-1.32.0-cuda-t1-fp32'; 'imported' where nobody says."""
         if self.runtime == IMPORTED:
             return IMPORTED
-        return f"{self.runtime}-{self.runtime_version}-t{self.threads}-{self.precision}"
+        provider = f"-{self.provider}" if self.provider else ""
+        return f"{self.runtime}-{self.runtime_version}{provider}-t{self.threads}-{self.precision}"
 
     @property
     def folder(self) -> Path:
@@ -74,7 +79,9 @@ class Device:
         precision: of the models measured there.
         pin: index of the CPU that measuring is bound to, where the system can; None leaves the choice to it.
         governor: of the CPU's frequency, set while measuring where the system allows it; None leaves it as it is.
+        provider: execution provider or delegate of the runtime; None, also where its usual one is named, is that.
         ssh, adb: where it is, for the transport of that name.
+        local: another Python of this machine, for the transport of that name.
     """
 
     id: Annotated[str, matching(r"[a-z0-9][a-z0-9._-]*", "lower-case letters, digits, '.', '_' and '-'")]
@@ -87,6 +94,8 @@ class Device:
     governor: Annotated[str, NOT_EMPTY] | None = None
     ssh: SshAddress | None = None
     adb: AdbAddress | None = None
+    local: LocalAddress | None = None
+    provider: Annotated[str, one_of(*ALLOWED["provider"])] | None = None
 
     def __post_init__(self) -> None:
         runtime = RUNTIMES[self.runtime]
@@ -97,6 +106,13 @@ class Device:
                     f"not {getattr(self, name)!r}",
                     hint=runtime.rule,
                 )
+        if self.provider == runtime.usual_provider:
+            object.__setattr__(self, "provider", None)  # so that one condition has one name
+        elif self.provider is not None and self.provider not in runtime.providers:
+            raise InputError(
+                f"device {self.id!r}: hwnas knows no provider {self.provider!r} of {self.runtime}",
+                hint=f"one of {', '.join(runtime.all_providers)}, or another runtime",
+            )
 
     @classmethod
     def of_imported_table(cls, id: str) -> Device:
@@ -111,18 +127,25 @@ class Device:
     @property
     def python(self) -> str | None:
         """The command of the Python that measures there; None where benchmark_model does."""
+        if self.local is not None:
+            return self.local.path
         return self.ssh.python if self.ssh else self.adb.python if self.adb else sys.executable
 
-    def with_runtime(self, runtime: str = "", precision: str = "") -> Device:
-        """The same device with another of its runtimes, or models of another precision; an empty name changes nothing.
+    def with_runtime(self, runtime: str = "", precision: str = "", provider: str = "") -> Device:
+        """The same device with another of its runtimes, models of another precision, or another provider.
+
+        An empty name changes nothing, but that another runtime begins with its usual provider.
 
         Raises:
-            InputError: hwnas knows no such runtime or precision, or this device has no use for it.
+            InputError: hwnas knows no such runtime, precision or provider, or this device has no use for it.
         """
-        for name, value in (("runtime", runtime), ("precision", precision)):
-            if value and value not in ALLOWED[name]:
-                raise InputError(f"unknown {name} {value!r}", hint=f"one of {', '.join(ALLOWED[name])}")
-        return replace(self, runtime=runtime or self.runtime, precision=precision or self.precision)
+        own = self.provider if runtime in ("", self.runtime) else None
+        return replace(
+            self,
+            runtime=known_runtime(runtime) or self.runtime,
+            precision=known_precision(precision) or self.precision,
+            provider=known_provider(provider) or own,
+        )
 
 
 def list_devices() -> list[Device]:
@@ -165,6 +188,8 @@ def parse_device(content: bytes, path: Path) -> Device:
         if (name == device.transport) != (getattr(device, name) is not None):
             rule = "needs" if name == device.transport else "has no use for"
             raise InputError(f"{path}: transport {device.transport!r} {rule} a table [{name}]", hint=_EXAMPLE)
+    if device.local is not None and device.transport != "local":
+        raise InputError(f"{path}: transport {device.transport!r} has no use for a table [local]", hint=_EXAMPLE)
     if device.adb is not None:
         if (device.adb.runner is None) == (device.adb.python is None):
             raise InputError(f"{path}: [adb] needs runner or python, one of both", hint=_EXAMPLE)

@@ -113,6 +113,7 @@ def facts_of(device: Device) -> dict[str, Any]:
         "id": device.id,
         "transport": device.transport,
         "condition": link.condition.folder.as_posix(),
+        **({} if device.provider is None else {"provider": device.provider}),
         "cpu": facts.provenance()["cpu"],
         "logical_cores": facts.logical_cores,
         "pin": device.pin,

@@ -27,6 +27,7 @@ class Facts:
         packages: name to version.
         clock_ns: the smallest step of the clock, in nanoseconds.
         free_bytes: on the disk that models are copied to.
+        providers: names of those that the runtime offers, the usual one first; None where nobody asked.
     """
 
     cpu: Mapping[str, str]
@@ -38,6 +39,7 @@ class Facts:
     packages: Mapping[str, str]
     clock_ns: float | None
     free_bytes: int | None
+    providers: tuple[str, ...] | None = None
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Facts:

@@ -28,6 +28,7 @@ _RUNNER = Path(__file__).with_name("runner.py")
 _AID = Path(__file__).with_name("runner_aid.py")
 _SUSTAINED = Path(__file__).with_name("runner_sustained.py")
 _OUTPUTS = Path(__file__).with_name("runner_outputs.py")
+_OFFERS = Path(__file__).with_name("runner_offers.py")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Job:
         slices: into how many slices these are divided.
         images: instead of rounds, compute what the one model makes of the images in this .npy file; see
             `hwnas/devices/runner_outputs.py`. There is no reference model then.
+        offers: instead of rounds, tell what each provider takes of the one model; alike.
     """
 
     models: Mapping[str, Path] = field(default_factory=dict)
@@ -88,6 +90,7 @@ class Job:
     sustained_s: float = 0.0
     slices: int = 0
     images: Path | None = None
+    offers: bool = False
 
     @property
     def files(self) -> list[Path]:
@@ -98,6 +101,8 @@ class Job:
     @property
     def work(self) -> Path | None:
         """The program that does something else than time rounds."""
+        if self.offers:
+            return _OFFERS
         return _SUSTAINED if self.sustained_s else None if self.images is None else _OUTPUTS
 
 
@@ -117,6 +122,7 @@ def python_events(
     there = dict(zip(job.files, files, strict=True))
     content = {
         "runtime": device.runtime,
+        "provider": device.provider,
         "threads": device.threads,
         "pin": device.pin,
         "governor": device.governor,
@@ -144,6 +150,7 @@ def python_events(
         "sustained_s": job.sustained_s,
         "slices": job.slices,
         "images": None if job.images is None else there[job.images],
+        "offers": job.offers,
     }
     command = [device.python] if device.transport == "local" else shlex.split(device.python)
     stall_s = job.stall_s + _GRACE_S

@@ -75,7 +75,14 @@ class Link:
                 f"device {device.id!r} says that its {device.runtime} is of version {version[:100]!r}, which is none",
                 hint=self._runtime.install_hint(device.python),
             )
-        return Condition(cpu_slug(facts.cpu), device.runtime, version, device.threads, device.precision)
+        provider = device.provider or ""
+        if provider and provider not in (facts.providers or ()):
+            raise DeviceError(
+                f"device {device.id!r} has no provider {provider!r}: its {device.runtime} {version} offers "
+                f"{' and '.join(facts.providers or (self._runtime.usual_provider,))}",
+                hint=self._runtime.providers[provider],
+            )
+        return Condition(cpu_slug(facts.cpu), device.runtime, version, device.threads, device.precision, provider)
 
     def events(self, job: Job, progress: Progress) -> Generator[dict[str, Any], None, None]:
         """Copy the models of `job`, measure them, and give the events but 'hello' as they come.

@@ -96,6 +96,7 @@ class Verification:
             "values": self.values.to_json(),
             "device": self.device.id,
             "runtime": self.device.runtime,
+            **({} if self.device.provider is None else {"provider": self.device.provider}),
             "threads": self.device.threads,
             "pin": self.device.pin,
             "condition": self.condition,

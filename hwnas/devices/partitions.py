@@ -14,6 +14,7 @@ from hwnas.schema import json_as
 
 _PROGRAM = Path(__file__).with_name("partitions_program.py")
 _AID = Path(__file__).with_name("runner_aid.py")
+_OFFERS = Path(__file__).with_name("runner_offers.py")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def partitions_of(path: Path, *, stall_s: float, memory_bytes: int) -> tuple[Par
     """
     if path.suffix not in (".onnx", ".tflite"):
         return ()
-    command = [sys.executable, "-P", str(_PROGRAM), str(path.absolute()), str(_AID), str(memory_bytes), str(stall_s)]
+    limits = [str(memory_bytes), str(stall_s)]
+    command = [sys.executable, "-P", str(_PROGRAM), str(path.absolute()), str(_AID), str(_OFFERS), *limits]
     try:
         with contextlib.closing(lines(command, stall_s=stall_s)) as said:
             answer = next(said, b"")

@@ -1,6 +1,6 @@
 """The program that tells which accelerators take a model's graph; needs onnx and onnxruntime, or ai-edge-litert.
 
-    python -P partitions_program.py MODEL RUNNER_AID MEMORY_BYTES STALL_S
+    python -P partitions_program.py MODEL RUNNER_AID RUNNER_OFFERS MEMORY_BYTES STALL_S
 
 Writes one JSON list of [provider, partitions, operators taken, operators, "yes", "maybe" or "no" where the provider's
 own tool says so, else ""]. The file may be hostile, so it is looked at in a process of its own, with limits.
@@ -36,35 +36,23 @@ def of_onnx(path: Path) -> list[list[Any]]:
     ]
 
 
-def of_tflite(path: Path) -> list[list[Any]]:
+def of_tflite(path: Path, offers: str) -> list[list[Any]]:
     """By LiteRT's interpreter, which has XNNPACK take what it can."""
-    from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.interpreter import Interpreter
 
-    graph = schema.ModelT.InitFromPackedBuf(path.read_bytes()).subgraphs[0]
-    operators = graph.operators or []
-    makers = {int(tensor): index for index, one in enumerate(operators) for tensor in one.outputs}
     loaded = Interpreter(model_path=str(path), num_threads=1)
     loaded.allocate_tensors()
-    delegates = [one for one in loaded._get_ops_details() if one["op_name"] == "DELEGATE"]
-    taken: set[int] = set()
-    for one in delegates:
-        given, left = set(map(int, one["inputs"])), [int(tensor) for tensor in one["outputs"]]
-        while left:
-            tensor = left.pop()
-            if tensor in makers and makers[tensor] not in taken and tensor not in given:
-                taken.add(makers[tensor])
-                left += [int(read) for read in operators[makers[tensor]].inputs]
-    return [["XNNPACK", len(delegates), len(taken), len(operators), ""]]
+    found = runpy.run_path(offers)["delegated"](loaded)
+    return [["XNNPACK", found["partitions"], found["taken"], found["operators"], ""]]
 
 
 def main() -> None:
-    model, aid, memory_bytes, stall_s = sys.argv[1:]
+    model, aid, offers, memory_bytes, stall_s = sys.argv[1:]
     runpy.run_path(aid)["Guard"]({"stall_s": float(stall_s), "memory_bytes": int(memory_bytes)})
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # native code prints as it likes
     path = Path(model)
-    print(json.dumps(of_tflite(path) if path.suffix == ".tflite" else of_onnx(path)), file=answers, flush=True)
+    print(json.dumps(of_tflite(path, offers) if path.suffix == ".tflite" else of_onnx(path)), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,21 +2,22 @@
 
 Reads one job from stdin:
 
-    {"runtime": "onnxruntime", "threads": 1, "pin": null, "governor": null, "session": null, "web": null,
-     "models": [[name, path], ...], "reference": path, "rounds": 7, "first_round": 0, "round_ms": 15.0, "warmup": 2,
-     "group": 8, "seed": 0, "singles": false, "cold": 0, "inputs": {}, "aid": path, "stall_s": 120.0,
-     "memory_bytes": null, "kept_bytes": 134217728, "work": null}
+    {"runtime": "onnxruntime", "provider": null, "threads": 1, "pin": null, "governor": null, "session": null,
+     "web": null, "models": [[name, path], ...], "reference": path, "rounds": 7, "first_round": 0, "round_ms": 15.0,
+     "warmup": 2, "group": 8, "seed": 0, "singles": false, "cold": 0, "inputs": {}, "aid": path, "stall_s": 120.0,
+     "memory_bytes": null, "kept_bytes": 134217728, "work": null, "offers": false}
 
 "web" is null or, on the host only, the Python file that drives onnxruntime-web in Node and the folder that it is in.
-Writes one JSON object a line: {"event": "hello"} with the keys of `facts`, and, where there are models, {"event":
-"loading", "name"} before and {"event": "loaded", "n"} after each, {"event": "warm", "seconds", "stable"}, {"event":
-"running", "names"} before each group, then for every model and round {"event": "round", "name", "round", "process",
-"median_us", "p10_us", "p90_us", "calls", "reference_us", "load"}; {"event": "done"} at the end; or {"event": "error",
-"message", "hint"}, with "model" if that one fails, and exit code 1. Times are microseconds of one call. `process` is
-the job's first round, `reference_us` the worse of the two medians of the reference model around the model's group; for
-`load` see `OtherWork` in runner_aid.py. With `singles`, a round has "singles_us", the times of single calls; with
-`cold` "cold_us", the times of so many calls that each came after work that evicts caches. `aid` is the path of
-runner_aid.py, which says what `inputs` are, by model, and sees to `stall_s` and `memory_bytes`. An open size is 1.
+Writes one JSON object a line: {"event": "hello"} with the keys of `facts` and, where a provider or "offers" is asked
+for, "providers", the names of those that the runtime has; then, where there are models, {"event": "loading", "name"}
+before and {"event": "loaded", "n"} after each, {"event": "warm", "seconds", "stable"}, {"event": "running", "names"}
+before each group, then for every model and round {"event": "round", "name", "round", "process", "median_us", "p10_us",
+"p90_us", "calls", "reference_us", "load"}; {"event": "done"} at the end; or {"event": "error", "message", "hint"}, with
+"model" if that one fails, and exit code 1. Times are microseconds of one call. `process` is the job's first round,
+`reference_us` the worse of the two medians of the reference model around the model's group; for `load` see `OtherWork`
+in runner_aid.py. With `singles`, a round has "singles_us", the times of single calls; with `cold` "cold_us", the times
+of so many calls that each came after work that evicts caches. `aid` is the path of runner_aid.py, which says what
+`inputs` are, by model, and sees to `provider`, `stall_s` and `memory_bytes`. An open size is 1.
 `work` is the path of a program that does something else with the models than time rounds of them, or null.
 
 Every round visits the models in a new order, in groups, with the reference model between them, so that a disturbance
@@ -47,7 +48,7 @@ from typing import Any, Callable, Iterator, NoReturn, Sequence  # noqa: UP035 as
 BATCH_BELOW_US, BATCH_US, PILOT_CALLS, FEWEST_SAMPLES = 300.0, 1000.0, 5, 3
 WARM_MS, WARM_WITHIN, MOST_WARM = 100.0, 0.03, 30
 ORPHAN_S = 10.0
-PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime")
+PACKAGES = ("numpy", "onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu", "ai-edge-litert", "tflite-runtime")
 CPUINFO, BOARD = Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
 CPUS, GOVERNOR, THERMAL = Path("/sys/devices/system/cpu"), "cpufreq/scaling_governor", Path("/sys/class/thermal")
 NAMES = ("model name", "Model", "Hardware")
@@ -64,6 +65,8 @@ class OnnxRuntime:
     loaded and idle must not take a core from the one being timed. With one thread there is nothing that spins.
     """
 
+    provider: Any = None  # its name; see `ort_session` in runner_aid.py
+
     def __init__(self, threads: int) -> None:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as state
@@ -74,7 +77,7 @@ class OnnxRuntime:
 
     def load(self, path: str, values: Values) -> Sampler:
         """What times the model, with inputs that `values` makes."""
-        session = self.module.InferenceSession(path, self.options(), providers=["CPUExecutionProvider"])
+        session = self.session(path)
         binding, feeds = session.io_binding(), {}
         for node in session.get_inputs():
             dtype = {"float": "float32", "double": "float64"}.get(node.type[7:-1], node.type[7:-1])  # of tensor(...)
@@ -87,6 +90,9 @@ class OnnxRuntime:
             bind(node.name, self.aligned(value) if numbers else "cpu")
         run = session.run_with_iobinding
         return functools.partial(sample, lambda: run(binding))
+
+    def session(self, path: str) -> Any:
+        return AID["ort_session"](self, path)
 
     def options(self) -> Any:
         result = self.module.SessionOptions()
@@ -300,13 +306,10 @@ def warm_up(reference: Model, warmup: int) -> dict[str, Any]:
 
 def measure(job: dict[str, Any]) -> None:
     """Load the models, and emit a round of each for every turn."""
-    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    os.environ.update(dict.fromkeys(variables, str(job["threads"])))
+    runtime = AID["runtime_of"](RUNTIMES, job)
     import numpy as np
 
-    program, setting = job.get("web") or (None, job["threads"])
-    kind = runpy.run_path(program)["OrtWeb"] if program else RUNTIMES[job["runtime"]]
-    runtime, generator = kind(setting), np.random.default_rng(job["seed"])
+    generator = np.random.default_rng(job["seed"])
 
     def attempt(name: str, step: Callable[[], Any]) -> Any:
         """Do `step`; what the runtime raises ends the program, with the model's name in the error."""
@@ -315,7 +318,8 @@ def measure(job: dict[str, Any]) -> None:
         except getattr(runtime, "ended", ()) as error:
             fail(f"{error} while it ran model {name!r}", "try another version of the runtime")
         except runtime.errors as error:
-            fail(f"model {name!r}: {str(error).strip() or type(error).__name__}", "check that model file", model=name)
+            hint = getattr(error, "hint", "check that model file")
+            fail(f"model {name!r}: {str(error).strip() or type(error).__name__}", hint, model=name)
 
     def load(name: str, path: str) -> Model:
         emit(event="loading", name=name)
@@ -375,7 +379,7 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(143))  # so that the governor is put back
     held = alone(job["session"]) if job["session"] else None  # on the host, each sees the other's load instead
     with held or contextlib.nullcontext(), settings(job["pin"], job["governor"]):
-        emit(event="hello", **facts(job["pin"]))
+        emit(event="hello", **facts(job["pin"]), **AID["offered"](RUNTIMES, job))
         if job["models"] and job.get("work"):
             runpy.run_path(job["work"])["work"](sys.modules[__name__], job)
         elif job["models"]:

@@ -1,4 +1,6 @@
-"""What runner.py needs beside itself: limits, inputs, load of the machine, cold caches. Python 3.8 and numpy suffice.
+"""What runner.py needs beside itself: limits, inputs, load of the machine, cold caches, execution providers.
+
+Python 3.8 and numpy suffice.
 
 The job says of a model, under "inputs", {"shapes": {input: [size, ...]}, "ranges": {input: [low, high]}, "arrays":
 [input, ...], "file": path or null}; each may be missing. `file` is an .npz file with the arrays of these inputs under
@@ -10,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import runpy
+import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence  # noqa: UP035 as Python 3.8 has them
@@ -18,6 +22,17 @@ FLOATS = ("float16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 LOAD_WINDOW_S = 0.25  # 25 ticks of the kernel's clock, so that one tick more or less does not matter
 STAT, CACHES = Path("/proc/stat"), Path("/sys/devices/system/cpu/cpu0/cache")
+ORT_PROVIDERS = {
+    "openvino": "OpenVINOExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "nnapi": "NnapiExecutionProvider",
+    "qnn": "QNNExecutionProvider",
+}
+ORT_CPU = "CPUExecutionProvider"
+ONE_BY_ONE = ("xnnpack", "cuda")  # take a graph node by node; the others compile each part of it into one node
 
 
 class Guard:
@@ -45,6 +60,84 @@ class Guard:
         if not self.since or now - self.since > 1.0:
             faulthandler.dump_traceback_later(self.stall_s, exit=True)
             self.since = now
+
+
+def runtime_of(kinds: Mapping[str, Any], job: Mapping[str, Any]) -> Any:
+    """What runs the models of a job. Asked before numpy is loaded, as the environment then says how many threads."""
+    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    os.environ.update(dict.fromkeys(variables, str(job["threads"])))
+    if job.get("web"):
+        program, folder = job["web"]
+        return runpy.run_path(program)["OrtWeb"](folder)
+    runtime = kinds[job["runtime"]](job["threads"])
+    runtime.provider = job.get("provider")
+    return runtime
+
+
+def offered(kinds: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What 'hello' tells of providers, where the job is about them; what their native code prints goes to stderr."""
+    if not job.get("provider") and not job.get("offers"):
+        return {}
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    with contextlib.suppress(ImportError):
+        return {"providers": offers(runtime_of(kinds, job))}
+    return {}
+
+
+def offers(runtime: Any) -> list[str]:
+    """Names of the providers that this build of a runtime has, the usual one first. If one starts, a model shows."""
+    if not hasattr(runtime, "module"):  # LiteRT
+        return ["xnnpack"]
+    there = runtime.module.get_available_providers()
+    return ["cpu", *(name for name, own in ORT_PROVIDERS.items() if own in there)]
+
+
+class ProviderError(RuntimeError):
+    """A provider cannot run what it is measured by."""
+
+    hint = "hwnas devices check tells what each provider takes: install what this one needs, or leave it out"
+
+
+def ort_session(runtime: Any, path: str) -> Any:
+    """A session by the runtime's provider, and by the CPU for what that leaves.
+
+    Raises:
+        ProviderError: the provider does not start, or takes nothing of the first model.
+    """
+    provider, options = runtime.provider, runtime.options()
+    if provider is None:
+        return runtime.module.InferenceSession(path, options, providers=[ORT_CPU])
+    own = {
+        "openvino": {"device_type": "CPU", "num_of_threads": str(runtime.threads)},
+        "xnnpack": {"intra_op_num_threads": str(runtime.threads)},
+        "qnn": {"backend_type": "htp"},
+    }
+    listed = [(ORT_PROVIDERS[provider], own.get(provider, {}))]
+    if provider == "tensorrt" and "cuda" in offers(runtime):
+        listed.append((ORT_PROVIDERS["cuda"], {}))
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    session = runtime.module.InferenceSession(path, options, providers=[*listed, ORT_CPU], enable_fallback=0)
+    if not vars(runtime).setdefault("took", ort_share(session, provider)["taken"] != 0):
+        raise ProviderError(f"the provider {provider} does not start here, or takes nothing of it")
+    return session
+
+
+def ort_share(session: Any, provider: str) -> dict[str, Any]:
+    """What a provider takes of the graph, as ONNX Runtime optimises it for all of them, and in how many partitions.
+
+    None for what is not told: versions before 1.24 tell no more than that a provider did not start.
+    """
+    name, told = ORT_PROVIDERS[provider], getattr(session, "get_provider_graph_assignment_info", None)
+    if name not in session.get_providers():
+        return {"partitions": 0, "taken": 0, "operators": None}
+    if told is None:
+        return {"partitions": None, "taken": None, "operators": None}
+    parts = [(one.ep_name, len(one.get_nodes())) for one in told()]
+    own = [count for owner, count in parts if owner == name]
+    taken, operators = sum(own), sum(count for _, count in parts)
+    partitions = len(own) if provider not in ONE_BY_ONE else min(taken, 1) if taken in (0, operators) else None
+    return {"partitions": partitions, "taken": taken, "operators": operators}
 
 
 class Inputs:

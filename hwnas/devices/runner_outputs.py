@@ -9,8 +9,6 @@ base64.
 from __future__ import annotations
 
 import base64
-import os
-import runpy
 import time
 from typing import Any, Callable  # noqa: UP035 as Python 3.8 has it
 
@@ -22,7 +20,7 @@ Compute = Callable[[Any], Any]
 def opened(runtime: Any, path: str) -> Compute:
     """What computes the first output for one image with its batch axis, by the same runtime that times models."""
     if hasattr(runtime, "module"):  # ONNX Runtime
-        session = runtime.module.InferenceSession(path, runtime.options(), providers=["CPUExecutionProvider"])
+        session = runtime.session(path)
         (given,) = session.get_inputs()
         return lambda x: session.run(None, {given.name: x.astype(ONNX_TYPES[given.type])})[0]
     if hasattr(runtime, "interpreter"):  # LiteRT
@@ -43,13 +41,10 @@ def opened(runtime: Any, path: str) -> Compute:
 
 def work(runner: Any, job: dict[str, Any]) -> None:
     """Load the model, and emit its outputs; `runner` is the module runner.py."""
-    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    os.environ.update(dict.fromkeys(variables, str(job["threads"])))
+    runtime = runner.AID["runtime_of"](runner.RUNTIMES, job)
     import numpy as np
 
-    program, setting = job.get("web") or (None, job["threads"])
-    kind = runpy.run_path(program)["OrtWeb"] if program else runner.RUNTIMES[job["runtime"]]
-    runtime, images = kind(setting), np.load(job["images"], allow_pickle=False)
+    images = np.load(job["images"], allow_pickle=False)
     ((name, path),) = job["models"]
 
     def attempt(step: Callable[[], Any]) -> Any:
@@ -59,7 +54,7 @@ def work(runner: Any, job: dict[str, Any]) -> None:
             return runner.fail(f"{error} while it ran model {name!r}", "try another version of the runtime")
         except (*runtime.errors, KeyError, TypeError) as error:
             text = str(error).strip() or type(error).__name__
-            return runner.fail(f"model {name!r}: {text}", "check that model file", model=name)
+            return runner.fail(f"model {name!r}: {text}", getattr(error, "hint", "check that model file"), model=name)
 
     runner.emit(event="loading", name=name)
     compute = attempt(lambda: opened(runtime, path))

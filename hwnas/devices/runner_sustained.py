@@ -9,8 +9,6 @@ is timed alone. The reference model does not run in between: that would cool the
 from __future__ import annotations
 
 import gc
-import os
-import runpy
 import time
 from array import array
 from typing import Any, Callable  # noqa: UP035 as Python 3.8 has it
@@ -40,13 +38,10 @@ def times_us(sampler: Callable[[int, int, float, int], Any], seconds: float) -> 
 
 def work(runner: Any, job: dict[str, Any]) -> None:
     """Load reference model and model, and run the model for `sustained_s`; `runner` is the module runner.py."""
-    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    os.environ.update(dict.fromkeys(variables, str(job["threads"])))
+    runtime = runner.AID["runtime_of"](runner.RUNTIMES, job)
     import numpy as np
 
-    program, setting = job.get("web") or (None, job["threads"])
-    kind = runpy.run_path(program)["OrtWeb"] if program else runner.RUNTIMES[job["runtime"]]
-    runtime, generator = kind(setting), np.random.default_rng(job["seed"])
+    generator = np.random.default_rng(job["seed"])
     ((name, path),) = job["models"]
 
     def load(name: str, path: str) -> Any:
@@ -64,7 +59,7 @@ def work(runner: Any, job: dict[str, Any]) -> None:
             return runner.fail(f"{error} while it ran model {name!r}", "try another version of the runtime")
         except runtime.errors as error:
             text = str(error).strip() or type(error).__name__
-            return runner.fail(f"model {name!r}: {text}", "check that model file", model=name)
+            return runner.fail(f"model {name!r}: {text}", getattr(error, "hint", "check that model file"), model=name)
 
     def reference_time(when: str) -> None:
         windows = [

@@ -67,6 +67,7 @@ class Verdict:
         processes: how many undisturbed processes the verdict rests on; all of them where there are fewer than 5.
         judged_ms: the latency that the budget is about, see `statistic`; the median by default.
         statistic: which latency that is.
+        fast_ms: nine of ten rounds, disturbed ones included, were slower; 0 where it is not known.
     """
 
     median_ms: float
@@ -83,6 +84,7 @@ class Verdict:
     processes: int = 0
     judged_ms: float = math.nan
     statistic: Statistic = WARM_MEDIAN
+    fast_ms: float = 0.0
 
     def __post_init__(self) -> None:
         if math.isnan(self.judged_ms):
@@ -247,6 +249,7 @@ def _verdict(own: Sequence[Round], floor_us: float, budget_ms: float | None, sta
         processes=len(parts),
         judged_ms=statistics.median(values_ms),
         statistic=statistic,
+        fast_ms=float(np.percentile([one.median_us for one in own], 10)) / 1e3,
     )
 
 

@@ -253,6 +253,8 @@ def _model(folder: Path, name: str, own: Manifest, whole: _Description, expected
     file = describe(path)
     if file.external:
         raise _refused(path, "must hold its weights itself, not in other files")
+    if not file.pixels:
+        raise _refused(path, f"must say that it reads pixels from 0 to 255{file.damage and f', but {file.damage}'}")
     for kind, there, told in (("input", file.inputs, said.input), ("output", file.outputs, said.output)):
         if [(one.name, one.dtype, one.shape) for one in there] != [(told.name, told.dtype, told.shape)]:
             raise _refused(path, f"must have one {kind}, the one that {description.NAME} says")

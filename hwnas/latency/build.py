@@ -194,6 +194,7 @@ def _complete(
 def provenance(device: Device) -> dict[str, object]:
     """Facts about the machine, its versions and settings, as they are now."""
     settings = {"threads": device.threads, "precision": device.precision, "pin": device.pin}
+    settings |= {} if device.provider is None else {"provider": device.provider}
     return link_to(device).facts.provenance() | settings
 
 

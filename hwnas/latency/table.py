@@ -190,20 +190,31 @@ class LatencyTable:
 
 
 def missing_rows_error(
-    table: LatencyTable, specs: Sequence[OpSpec], command: str = "hwnas profile-device"
+    table: LatencyTable, specs: Sequence[OpSpec], command: str = "hwnas profile-device", *, space: str = ""
 ) -> MissingRowsError:
-    """The error that names the first of the lacking rows and the command that measures them."""
+    """The error that names the first of the lacking rows and the command that measures them.
+
+    Args:
+        space: name of the instance that lacks them; an imported table may be of another space.
+    """
     return MissingRowsError(
         f"the latency table {table.device}/{table.condition} lacks {counted(len(specs), 'row')} or holds stale ones, "
         f"the first is {specs[0].key}",
         keys=tuple(spec.key for spec in specs),
-        hint=_import_hint(table) if table.kind == "imported" else f"measure them with: {command}",
+        hint=_import_hint(table, space.partition("@")[0])
+        if table.kind == "imported"
+        else f"measure them with: {command}",
     )
 
 
-def _import_hint(table: LatencyTable) -> str:
+def _import_hint(table: LatencyTable, space: str) -> str:
     if not table.calibrations:
         return "import a table that holds them"
+    served = sorted({signature.partition("@")[0] for signature in table.calibrations})
+    if space and space not in served:
+        return (
+            f"the table is of the space {' and '.join(served)} alone, not of {space}: search with --space {served[0]}"
+        )
     return (
         f"the table is of {', '.join(sorted(table.calibrations))} (i: channels, o: classes); import it again with the "
         "--channels and --classes of the data, or another one"

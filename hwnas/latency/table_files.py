@@ -47,6 +47,7 @@ class _Meta:
     precision: Annotated[str, one_of(*ALLOWED["precision"])]
     reference_us: float
     reference_us_before: float = 0.0
+    provider: str = ""
     sha256: str = ""
     sha256_before: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -59,7 +60,7 @@ class _Meta:
 
     @property
     def under(self) -> Condition:
-        return Condition(self.device, self.runtime, self.runtime_version, self.threads, self.precision)
+        return Condition(self.device, self.runtime, self.runtime_version, self.threads, self.precision, self.provider)
 
 
 def save_table(table: LatencyTable, folder: Path) -> None:
@@ -83,6 +84,7 @@ def save_table(table: LatencyTable, folder: Path) -> None:
         "runtime_version": table.under.runtime_version,
         "threads": table.under.threads,
         "precision": table.under.precision,
+        **({"provider": table.under.provider} if table.under.provider else {}),
         "rows": len(table.rows),
         "reference_us": table.reference_us,
         "reference_us_before": before.reference_us if before else 0.0,

@@ -47,13 +47,7 @@ def model_of(table: LatencyTable, space: SearchSpace, *, any_table: bool = False
     if reason:
         raise TableError(
             f"the latency table {table.device}/{table.condition} is too far off for {space.name}: {reason}",
-            hint=(
-                "measure more networks with hwnas adapt-device --samples, or all rows with hwnas profile-device, "
-                "or take it as it is with --any-table"
-                if table.kind == "adapted"
-                else "close other programs and measure it anew with hwnas profile-device --again "
-                f"{instance_options(space)}, or take it as it is with --any-table"
-            ),
+            hint=_when_too_far_off(table, space),
         )
     folded, per_op_ms = folded_keys(table, space), calibration.per_op_us / 1e3
     numbers = {
@@ -68,6 +62,19 @@ def model_of(table: LatencyTable, space: SearchSpace, *, any_table: bool = False
         return 0.0 if spec.key in folded else table.row_ms(spec) + per_op_ms
 
     return latency_model(space, row_ms, **numbers)
+
+
+def _when_too_far_off(table: LatencyTable, space: SearchSpace) -> str:
+    """The next step where a table is too far off."""
+    if table.kind == "adapted":
+        return (
+            "measure more networks with hwnas adapt-device --samples, or all rows with hwnas profile-device, "
+            "or take it as it is with --any-table"
+        )
+    again = f"measure it anew with hwnas profile-device --again {instance_options(space)}"
+    if table.under.provider:
+        again += f" (where it stays so, rows do not add up by {table.under.provider}: take another provider)"
+    return f"close other programs and {again}, or take it as it is with --any-table"
 
 
 def used_sha256(table: LatencyTable, space: SearchSpace, *, cold: bool = False) -> str:

@@ -27,7 +27,7 @@ def problems_of(relaxation: Relaxation, problem: Bilevel, at_once: int, class_we
     Where the gradients of a relaxation do not add up, as those of second order, that is one problem of fewer images.
     """
     if has_own_gradient(relaxation):
-        return [problem.first(at_once)] if at_once else [problem]
+        problem, at_once = problem.first(at_once) if at_once else problem, 0
     return problem.parts(at_once, class_weights)
 
 

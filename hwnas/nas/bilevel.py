@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from hwnas.nas.supernet import Gate
 from hwnas.train.micro_batches import micro_batches
+from hwnas.train.ranks import ALONE, Ranks
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -27,6 +28,7 @@ class Bilevel:
         val_batch: those of this step on α.
         train_criterion: the loss of steps on the weights, of (batch, classes) logits and (batch,) labels.
         val_criterion: that of steps on α.
+        ranks: that have shards of both batches, where several processes compute them together.
     """
 
     supernet: nn.Module
@@ -35,6 +37,7 @@ class Bilevel:
     val_batch: tuple[Tensor, Tensor]
     train_criterion: Criterion
     val_criterion: Criterion
+    ranks: Ranks = ALONE
 
     def train(self, gates: Sequence[Gate], weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """The loss on the train batch, with the shared weights or with `weights` in their place, by name."""
@@ -47,13 +50,14 @@ class Bilevel:
     def parts(self, at_once: int, class_weights: Tensor) -> list[Bilevel]:
         """Problems of at most `at_once` images of each batch, whose losses add up to those of this one; 0 for all.
 
-        Where one batch has fewer parts, they come again, and count for less each time.
+        Where one batch has fewer parts, they come again, and count for less each time. Where ranks have shards of them,
+        the problems of all ranks together add up to that of the whole batches.
 
         Args:
             class_weights: with which both criteria weigh the classes.
         """
         batches = (self.train_batch, self.val_batch)
-        train, val = (list(micro_batches(*batch, at_once, class_weights)) for batch in batches)
+        train, val = (list(micro_batches(*batch, at_once, class_weights, ranks=self.ranks)) for batch in batches)
         count = max(len(train), len(val))
         pairs = zip(_again(train, count), _again(val, count), strict=True)
         return [
@@ -66,6 +70,10 @@ class Bilevel:
             )
             for (train_x, train_y, train_share), (val_x, val_y, val_share) in pairs
         ]
+
+    def joint(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Gradients of the whole batch, from those of the shard that this rank has of it, by name."""
+        return dict(zip(gradients, self.ranks.totals(list(gradients.values())), strict=True))
 
     def first(self, images: int) -> Bilevel:
         """The problem of the first images of both batches, at most so many."""

@@ -31,6 +31,7 @@ from hwnas.nas.strategies.warm_start import exported_state
 from hwnas.nas.supernet import Supernet
 from hwnas.nas.supernet_loop import SearchLoop
 from hwnas.progress import Progress
+from hwnas.train.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def search(
     scored: Path | None = None,
     devices: Sequence[int] = (),
     inherited: Path | None = None,
+    told: Sequence[Progress] = (),
+    ranks: Ranks = ALONE,
 ) -> tuple[SearchOutcome, ...]:
     """Find the most accurate architecture of `space` within each of several feasible sets, with one supernet.
 
@@ -98,6 +101,8 @@ def search(
         scored: file that keeps scores with the weights of the supernet, for a search that is interrupted.
         devices: a number for each budget, alike for budgets on the same device; empty where there is one device.
         inherited: where weights are inherited from `checkpoint`, the file that notes which scores were.
+        told: for each budget, where its comparison of candidates is reported; empty for `progress`.
+        ranks: that train the supernet together, of which this is the first.
 
     Raises:
         InputError: a feasible set is empty, the networks of the space cannot share weights, or the
@@ -107,7 +112,16 @@ def search(
     loop, known = None, list[Scored]()
     if evaluator is None:
         loop = make_loop(
-            space, feasible, strategy, dataset, settings, seed=seed, device=device, reward=reward, start=start
+            space,
+            feasible,
+            strategy,
+            dataset,
+            settings,
+            seed=seed,
+            device=device,
+            reward=reward,
+            start=start,
+            ranks=ranks,
         )
         if settings.all_epochs and inherited is not None:
             inherit(loop, checkpoint)
@@ -123,7 +137,7 @@ def search(
     if loop is None and not samplers:
         raise InputError(f"{strategy.name} is trained with shared weights, so it cannot be told other scores")
     found: list[SearchOutcome] = []
-    for index, within in enumerate(feasible):
+    for index, (within, own) in enumerate(zip(feasible, told or [progress] * len(feasible), strict=True)):
         first = () if start is None else tuple(filter(within.keeps, start.candidates))
         if loop is not None and not ((settings.all_epochs or strategy.replaces) and settings.candidates):
             found.append(_preferred(loop, within, first) if loop.constrained else _proposed(loop, index, within, seed))
@@ -132,7 +146,7 @@ def search(
         before = {one.architecture.choices: one for one in itertools.chain(known, earlier)}
         comparison = Comparison(
             evaluator,
-            progress,
+            own,
             [one for one in before.values() if within.keeps(one.architecture.choices)],
             settings.metric,
             images=images_scored(len(dataset.val), len(dataset.classes), settings.score_images),
@@ -147,7 +161,7 @@ def search(
         supernet = None if loop is None else loop.supernet
         knows = exported_state(bare(samplers[index])) if samplers else None
         if not comparison.told_apart:
-            progress.say(comparison.verdict())
+            own.say(comparison.verdict())
         found.append(
             SearchOutcome(winner, comparison.scored, preferences, unbudgeted, supernet, knows, comparison.told_apart)
         )

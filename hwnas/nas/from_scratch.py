@@ -1,42 +1,36 @@
-"""Scores by short trainings from scratch, in parallel over processes, each kept on disk as soon as it is there."""
+"""Scores by short trainings from scratch, several at once, each kept on disk as soon as it is there."""
 
 from __future__ import annotations
 
 import json
-import queue
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
 
 import numpy as np
 import torch
 
-from hwnas import errors
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.data import Dataset
 from hwnas.data.saved import save_images
-from hwnas.errors import HwnasError, InputError
+from hwnas.executors.executor import Executor, executor_on
+from hwnas.executors.place import Place
+from hwnas.executors.task import SETTINGS, Work
 from hwnas.files import sha256, write_json
 from hwnas.metric_names import Metric
-from hwnas.nas.from_scratch_messages import Answer, Score, Shared
+from hwnas.nas.from_scratch_messages import Score, Shared
 from hwnas.nas.select import Scored
-from hwnas.schema import json_as, read_json_as
+from hwnas.schema import read_json_as
 from hwnas.train import Recipe
 
 
 class FromScratchEvaluator:
     """A `Scorer` that trains every architecture for a few epochs from random weights. Use it as a context manager.
 
-    A score depends on the architecture, the seed, the recipe and the data, and on nothing else: not on the number of
-    workers, nor on what was trained before. Architectures go to the workers as JSON and images as .npy files; the
-    workers end with this process, however it ends.
+    A score depends on the architecture, the seed, the recipe and the data, and on nothing else: neither on where it is
+    trained, nor on what was trained before.
     """
 
     at_once = 8
@@ -50,31 +44,32 @@ class FromScratchEvaluator:
         seed: int,
         threads: int,
         device: torch.device,
-        workers: int,
+        place: Place,
         folder: Path,
         metric: Metric = "accuracy",
+        gpus: float = 0.0,
     ) -> None:
-        """Prepare trainings; processes start with the first of them.
+        """Prepare trainings; nothing is started before the first of them.
 
         Args:
-            threads: of each worker.
+            threads: of each training.
+            device: of each training, where it is computed.
+            place: where that is.
             folder: where scores are kept, and looked for.
             metric: that they are of.
+            gpus: of a cluster that each training takes.
 
         Raises:
-            InputError: the number of workers is not positive.
             StorageError: the images cannot be written.
         """
-        if workers < 1:
-            raise InputError(f"there must be at least 1 worker, not {workers}", hint="example: --workers 2")
-        self._space, self._seed, self._folder, self._workers = space, seed, folder, workers
+        self._space, self._seed, self._folder, self._place = space, seed, folder, place
         shared = Shared(recipe, threads, str(device), save_images(dataset, folder), metric)
-        write_json(folder / "shared.json", asdict(shared))
+        write_json(folder / SETTINGS, asdict(shared))
         identity = [recipe.identity(), threads, seed, space.signature, dataset.digest(), metric]
         self._digest = sha256(json.dumps(identity).encode())[:12]
-        self._pool = ThreadPoolExecutor(workers)
-        self._processes: list[_Worker] = []
-        self._idle: queue.Queue[_Worker] = queue.Queue()
+        doing, function = "an architecture was trained for its score", "hwnas.nas.from_scratch_task:trained_score"
+        self._work = Work(function, folder, doing, threads, gpus)
+        self._executor: Executor | None = None
 
     def __enter__(self) -> FromScratchEvaluator:
         return self
@@ -82,11 +77,8 @@ class FromScratchEvaluator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._processes:
-            process.kill()
-        self._pool.shutdown(cancel_futures=True)
-        for process in self._processes:
-            process.close()
+        if self._executor is not None:
+            self._executor.__exit__(kind, error, trace)
 
     def __call__(self, batch: Sequence[tuple[int, ...]]) -> Iterator[Scored]:
         """The scores of architectures, in their order.
@@ -94,83 +86,25 @@ class FromScratchEvaluator:
         Raises:
             DivergedError, StorageError: of a training.
             InputError: a worker ended before its training did.
+            ClusterError: the cluster cannot be joined, or was lost.
         """
         missing = [choices for choices in batch if not self._file(choices).exists()]
-        while missing and len(self._processes) < self._workers:
-            self._processes.append(_Worker(self._folder))
-            self._idle.put(self._processes[-1])
-        trained = dict(zip(missing, [self._pool.submit(self._train, choices) for choices in missing], strict=True))
+        trained = {choices: self._submitted(choices) for choices in missing}
         for choices in batch:
-            if choices in trained:
-                trained[choices].result()
-            path = self._file(choices)
+            path = trained[choices].result() if choices in trained else self._file(choices)
             score = read_json_as(path, Score, hint=f"delete {path} to train it again")
             told = score.accuracy if score.score is None else score.score
             losses = np.array(score.losses, np.float64)
             yield Scored(Architecture(self._space.name, choices), score.accuracy, told, losses)
 
-    def _train(self, choices: tuple[int, ...]) -> None:
-        worker = self._idle.get()
+    def _submitted(self, choices: tuple[int, ...]) -> Future[Path]:
+        """The training of an architecture, as a `Job`."""
+        if self._executor is None:
+            self._executor = executor_on(self._place, self._work)
         network = self._space.network(Architecture(self._space.name, choices))
         seed = int(sha256(f"score {self._seed} {choices}".encode())[:15], 16)
-        try:
-            worker.ask({"network": network.to_json(), "file": str(self._file(choices).absolute()), "seed": seed})
-        finally:
-            self._idle.put(worker)
+        return self._executor.submit({"network": network.to_json(), "seed": seed}, self._file(choices))
 
     def _file(self, choices: tuple[int, ...]) -> Path:
+        """The file of a score, named by a hash of all that it comes from."""
         return self._folder / f"{self._digest}-{'-'.join(map(str, choices))}.json"
-
-
-class _Worker:
-    """A process with `score_worker`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "hwnas.nas.from_scratch_worker", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for the parent, which ends its workers
-        )
-
-    def ask(self, job: dict[str, Any]) -> None:
-        """Have one architecture trained."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(job) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except (OSError, ValueError):  # it is gone
-            line = ""
-        if not line:
-            raise self._gone()
-        answer = json_as(line, Answer, "the answer of a worker", hint="report it, with the line")
-        if answer.kind:
-            kind = getattr(errors, answer.kind, HwnasError)
-            raise kind(f"while an architecture was trained for its score: {answer.error}", hint=answer.hint)
-
-    def _gone(self) -> InputError:
-        code = self._process.wait()
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").strip().splitlines()
-        last = f": {lines[-1]}" if lines else ""
-        return InputError(
-            f"a worker must live until its training is done, but it ended with exit code {code}{last}",
-            hint="finished scores are kept: go on with --resume, and with fewer --workers if memory is short",
-        )
-
-    def kill(self) -> None:
-        """End it at once; it holds nothing that is not on disk."""
-        self._process.kill()
-        self._process.wait()
-
-    def close(self) -> None:
-        """Close what led to it, once nobody listens any more."""
-        for stream in (self._process.stdin, self._process.stdout, self._said):
-            if stream is not None:
-                with suppress(OSError):  # what was not sent
-                    stream.close()

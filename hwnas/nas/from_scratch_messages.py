@@ -1,4 +1,4 @@
-"""What passes between `hwnas.nas.from_scratch` and its workers, as JSON."""
+"""What `hwnas.nas.from_scratch` asks of trainings, and what they give, as JSON."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ class Shared:
 
 @dataclass(frozen=True)
 class Job:
-    """One training: a network as `Network.to_json` gives it, the file of its score, and the seed of all chance."""
+    """One training: a network as `Network.to_json` gives it, and the seed of all chance."""
 
     network: list[dict[str, Any]]
-    file: str
     seed: int
 
 
@@ -38,12 +37,3 @@ class Score:
     losses: list[float]
     score: float | None = None
     """None in files of earlier versions, whose score was the accuracy."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What went wrong, by the name of the error, its message and its hint; empty where nothing did."""
-
-    kind: str = ""
-    error: str = ""
-    hint: str = ""

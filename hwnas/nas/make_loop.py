@@ -13,6 +13,7 @@ from hwnas.arch.space import SearchSpace
 from hwnas.data import Dataset
 from hwnas.errors import InputError
 from hwnas.metric_names import class_balanced
+from hwnas.nas.constrained_relaxation import ConstrainedRelaxation
 from hwnas.nas.feasible_set import FeasibleSet, proposable
 from hwnas.nas.objective import ConstraintPenalty
 from hwnas.nas.probe import fit_classifier
@@ -23,7 +24,8 @@ from hwnas.nas.strategies import Strategy
 from hwnas.nas.strategies.base import Sampler
 from hwnas.nas.strategies.warm_start import warm_start
 from hwnas.nas.supernet import Gate, Supernet, single_path
-from hwnas.nas.supernet_loop import ConstrainedRelaxation, SearchLoop
+from hwnas.nas.supernet_loop import SearchLoop
+from hwnas.train.ranks import ALONE, Ranks
 
 
 def make_samplers(
@@ -72,6 +74,7 @@ def make_loop(
     device: torch.device,
     reward: str = "filter",
     start: Start | None = None,
+    ranks: Ranks = ALONE,
 ) -> SearchLoop:
     """The loop of a search within several feasible sets, before its first step.
 
@@ -107,9 +110,66 @@ def make_loop(
         guides=strategy.guides,
         seed=seed,
         device=device,
+        ranks=ranks,
     )
 
 
+def following_loop(
+    space: SearchSpace,
+    strategy: Strategy,
+    dataset: Dataset,
+    settings: SearchSettings,
+    *,
+    budgets: int,
+    seed: int,
+    device: torch.device,
+    ranks: Ranks,
+) -> SearchLoop:
+    """The loop of a rank that follows the first one, which alone knows constraints, samplers and what to start from."""
+    make, decisions = strategy.relaxation, len(space.decisions)
+    relaxations = [] if make is None else [make(space.options, device) for _ in range(budgets)]
+    return SearchLoop(
+        Supernet(space),
+        dataset,
+        settings,
+        constrained=[ConstrainedRelaxation(one, ()) for one in relaxations],
+        paths=[partial(_any_path, decisions)] * budgets,
+        samplers=[_Follower(decisions)] * budgets if strategy.guides else (),
+        guides=strategy.guides,
+        seed=seed,
+        device=device,
+        ranks=ranks,
+    )
+
+
+class _Follower:
+    """Stands for the sampler of the first rank, whose proposals take the place of its own."""
+
+    def __init__(self, decisions: int) -> None:
+        self._choices = (0,) * decisions
+
+    def ask(self) -> tuple[int, ...]:
+        return self._choices
+
+    def tell(self, choices: Sequence[int], score: float) -> None:
+        """Nothing is learned."""
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """There is nothing."""
+
+
+def _any_path(decisions: int, generator: torch.Generator) -> list[Gate]:
+    """In the place of a path of the first rank, with as much drawn from the generator."""
+    _drawn_seed(generator)
+    return single_path((0,) * decisions)
+
+
+def _drawn_seed(generator: torch.Generator) -> int:
+    return int(torch.randint(2**62, (1,), generator=generator))
+
+
 def _feasible_path(feasible: FeasibleSet, generator: torch.Generator) -> list[Gate]:
-    seed = int(torch.randint(2**62, (1,), generator=generator))
-    return single_path(feasible.sample(np.random.default_rng(seed)))
+    return single_path(feasible.sample(np.random.default_rng(_drawn_seed(generator))))

@@ -8,22 +8,22 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from hwnas.arch.origin import Origin
-from hwnas.data import Dataset, Images, Normalisation, batches
+from hwnas.data import WHOLE, Dataset, Images, Normalisation, Shard, batches
 from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
 from hwnas.metric_names import class_balanced
 from hwnas.metrics import Tally
 from hwnas.nas.arch_parts import arch_gradient, joint_losses, problems_of
 from hwnas.nas.bilevel import Bilevel
+from hwnas.nas.constrained_relaxation import ConstrainedRelaxation
 from hwnas.nas.guard import beta_decay
-from hwnas.nas.objective import BudgetPenalty, ConstraintPenalty
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies.base import Relaxation, Sampler, mixed_gates
 from hwnas.nas.supernet import Gate, Supernet, single_path
@@ -32,41 +32,16 @@ from hwnas.schema import checked
 from hwnas.train import checkpoint as store
 from hwnas.train import peak_memory_mib
 from hwnas.train.micro_batches import micro_batches
+from hwnas.train.ranks import ALONE, Ranks
+
+if TYPE_CHECKING:
+    from hwnas.nas.objective import BudgetPenalty
 
 _NAMES = {"ms": "ms", "kb": "KiB"}
 _EARLIER = {"BayesianOptimization": "Gaussian"}  # the name in checkpoints, which are as those of earlier versions
 _T = TypeVar("_T")
 
 Paths = Callable[[torch.Generator], list[Gate]]
-
-
-@dataclass(frozen=True)
-class ConstrainedRelaxation:
-    """A relaxation with what holds it to the constraints: the latency first."""
-
-    relaxation: Relaxation
-    penalties: tuple[ConstraintPenalty, ...]
-
-    def expected(self) -> list[Tensor]:
-        """The expectation of each constraint now."""
-        probabilities = torch.softmax(self.relaxation.logits, dim=1)
-        return [one.expected(probabilities) for one in self.penalties]
-
-    def penalty(self) -> Tensor:
-        """The sum of the penalties."""
-        pairs = zip(self.penalties, self.expected(), strict=True)
-        first, *others = (one.penalty(expected) for one, expected in pairs)
-        return sum(others, start=first)
-
-    def pressure(self) -> Tensor:
-        """Gradient of the penalty in the logits."""
-        (gradient,) = torch.autograd.grad(self.penalty(), self.relaxation.logits)
-        return gradient
-
-    def update(self) -> None:
-        """One step of every multiplier."""
-        for one, expected in zip(self.penalties, self.expected(), strict=True):
-            one.penalty.update(expected.item())
 
 
 @dataclass(frozen=True)
@@ -95,6 +70,9 @@ class SearchLoop:
 
     Several budgets share the weights and take turns, step by step (docs/decisions/0024): each has its own α, sampler or
     draws. The gradient of the images reaches the α of every budget, that of a constraint only its own.
+
+    Several ranks take each step together (docs/decisions/0083): all draw the same gates, each computes its shard of the
+    batches, and what the first one decides, the others take from it.
     """
 
     def __init__(
@@ -109,6 +87,7 @@ class SearchLoop:
         guides: bool = False,
         seed: int,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Prepare a search.
 
@@ -121,7 +100,7 @@ class SearchLoop:
         self.supernet, self.dataset, self.settings = supernet.to(device), dataset, settings
         self.constrained, self.paths = tuple(constrained), tuple(paths)
         self.samplers, self.guides = tuple(samplers), guides
-        self.seed, self.device = seed, device
+        self.seed, self.device, self.ranks = seed, device, ranks
         full, rest = divmod(len(dataset.train), settings.batch_size)
         whole = full + (rest > 1)
         self.steps = min(whole, settings.epoch_steps or whole)
@@ -150,8 +129,11 @@ class SearchLoop:
         self.supernet.settled = False
         total = self.settings.all_epochs
         done = self._restore(checkpoint) if checkpoint.exists() else 0
+        self.ranks.tell({"job": "search", "settings": asdict(self.settings), "budgets": len(self.paths)})
+        self.ranks.give(self._state())
         with progress.track("search", total * self.steps, done=done * self.steps) as advance:
             for epoch in range(done, total):
+                self.ranks.tell({"epoch": epoch})
                 note = ""
                 mean = 0.0
                 for step, loss in enumerate(self.epoch(epoch), 1):
@@ -164,17 +146,34 @@ class SearchLoop:
                 told = {"reward": sum(rewards) / len(rewards), "metric": self.settings.metric} if rewards else {}
                 told["peak_memory_mib"] = peak_memory_mib(self.device)
                 log({"event": "epoch", "epoch": epoch + 1, "loss": mean} | self._budget_facts() | told)
+        self.ranks.tell({})
+
+    def follow(self) -> None:
+        """Take part, as another rank, in the steps of the search that the first rank runs.
+
+        Raises:
+            DivergedError: as in the first rank.
+            LostRankError: a rank is gone.
+        """
+        self._take(self.ranks.taken(), Path("the first rank"))
+        while (epoch := self.ranks.heard().get("epoch")) is not None:
+            for _ in self.epoch(epoch):
+                pass
 
     def epoch(self, epoch: int) -> Iterator[float]:
         """Take the steps of one epoch, counted from 0; yield the loss of each batch."""
+        with self.ranks.joint_norms(self.supernet):
+            yield from self._epoch(epoch)
+
+    def _epoch(self, epoch: int) -> Iterator[float]:
         settings = self.settings
         seed = self._seed(epoch)
         generator = torch.Generator().manual_seed(seed)
         searching = bool(self.constrained) and epoch >= settings.warmup_epochs
-        validation = self._validation_batches(seed)
+        validation = self._validation_batches(seed, self.ranks.shard)
         arch_turn = (epoch - settings.warmup_epochs) * math.ceil(self.steps / settings.arch_every)
         self.supernet.train()
-        train = self._batches(self.dataset.train, generator)
+        train = self._batches(self.dataset.train, generator, self.ranks.shard)
         for step, (x, y) in enumerate(itertools.islice(train, self.steps)):
             at = epoch + step / self.steps
             for group in self.optimizer.param_groups:
@@ -186,16 +185,18 @@ class SearchLoop:
                     one.relaxation.anneal(progress)
                 relaxation = _turn(self.constrained, arch_turn).relaxation
                 arch_turn += 1
-                problem = Bilevel(self.supernet, self.optimizer, (x, y), next(validation), self._smooth, self._sharp)
+                val = next(validation)
+                problem = Bilevel(self.supernet, self.optimizer, (x, y), val, self._smooth, self._sharp, self.ranks)
                 problems = problems_of(relaxation, problem, settings.micro_batch, self.class_weights)
                 joint = joint_losses(relaxation, problems, generator)
                 if joint is None:
-                    self._arch_step(relaxation, arch_gradient(relaxation, problems, generator), progress)
+                    gradient = arch_gradient(relaxation, problems, generator)
+                    self._arch_step(relaxation, self.ranks.total(gradient), progress)
             losses = self._losses(x, y, self._gates(at, generator)) if joint is None else joint
             value = self._weight_step(losses, at)
             if joint is not None:
                 assert relaxation.logits.grad is not None
-                self._arch_step(relaxation, relaxation.logits.grad, progress)
+                self._arch_step(relaxation, self.ranks.total(relaxation.logits.grad), progress)
             yield value
         if searching:
             for one in self.constrained:
@@ -206,7 +207,7 @@ class SearchLoop:
         if not self.guides or epoch < self.settings.warmup_epochs:
             return
         self.supernet.train()
-        batches = self._validation_batches(self._seed(epoch))
+        batches = self._validation_batches(self._seed(epoch), WHOLE)
         for x, y in itertools.islice(batches, math.ceil(self.steps / self.settings.arch_every)):
             for sampler in self.samplers:
                 choices = sampler.ask()
@@ -230,12 +231,16 @@ class SearchLoop:
         if self.constrained:
             return _turn(self.constrained, turn).relaxation.weight_gates(generator)
         if self.guides and at >= self.settings.warmup_epochs:
-            return single_path(_turn(self.samplers, turn).ask())
-        return _turn(self.paths, turn)(generator)
+            gates = single_path(_turn(self.samplers, turn).ask())
+        else:
+            gates = _turn(self.paths, turn)(generator)
+        chosen = self.ranks.agreed(torch.tensor([gate.active[0] for gate in gates]))
+        return single_path(chosen.tolist())
 
     def _losses(self, x: Tensor, y: Tensor, gates: Sequence[Gate]) -> Iterator[Tensor]:
         """The loss of a batch in parts, which add up."""
-        for part_x, part_y, share in micro_batches(x, y, self.settings.micro_batch, self.class_weights):
+        parts = micro_batches(x, y, self.settings.micro_batch, self.class_weights, ranks=self.ranks)
+        for part_x, part_y, share in parts:
             yield share * self._smooth(self.supernet(part_x, gates), part_y)
 
     def _weight_step(self, losses: Iterator[Tensor], at: float) -> float:
@@ -244,6 +249,8 @@ class SearchLoop:
         for loss in losses:
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
+        total = self.ranks.total(total)
+        self.ranks.add_gradients(self.parameters)
         norm = nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], self.settings.clip)
         self._check(total.item(), float(norm), at)
         self.optimizer.step()
@@ -252,7 +259,8 @@ class SearchLoop:
     def _arch_step(self, relaxation: Relaxation, from_images: Tensor, progress: float) -> None:
         """A step on every α, with the gradient of the images that one relaxation found."""
         guard = progress * self.settings.beta_decay
-        gradients = [from_images + one.pressure() for one in self.constrained] + [from_images]
+        pressures = self.ranks.agreed(torch.stack([one.pressure() for one in self.constrained]))
+        gradients = [from_images + pressure for pressure in pressures] + [from_images]
         for alpha, gradient in zip(self._alphas, gradients, strict=True):
             (from_guard,) = torch.autograd.grad(guard * beta_decay(alpha), alpha)
             alpha.grad = torch.where(torch.isfinite(alpha), gradient + from_guard, 0.0)
@@ -277,7 +285,7 @@ class SearchLoop:
                 hint="check the images, or search with a smaller learning rate",
             )
 
-    def _batches(self, images: Images, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, images: Images, generator: torch.Generator, shard: Shard) -> Iterator[tuple[Tensor, Tensor]]:
         return batches(
             images,
             self.dataset,
@@ -285,12 +293,13 @@ class SearchLoop:
             device=self.device,
             generator=generator,
             augment=True,
+            shard=shard,
         )
 
-    def _validation_batches(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _validation_batches(self, seed: int, shard: Shard) -> Iterator[tuple[Tensor, Tensor]]:
         generator = torch.Generator().manual_seed(seed + 1)
         for _ in itertools.count():
-            yield from self._batches(self.dataset.val, generator)
+            yield from self._batches(self.dataset.val, generator, shard)
 
     def _expectation(self) -> str:
         note = ""
@@ -332,11 +341,19 @@ class SearchLoop:
         optimizers: list[torch.optim.Optimizer] = [self.optimizer, *self._arch_optimizers]
         return {f"optimizer.{index}.": optimizer for index, optimizer in enumerate(optimizers)}
 
-    def save(self, path: Path, epochs_done: int) -> None:
-        """Write the checkpoint of a search with so many epochs behind it."""
+    def _state(self) -> dict[str, Tensor]:
         tensors = self._tensors()
         for prefix, optimizer in self._optimizers().items():
             tensors |= store.pack_optimizer(optimizer, prefix)
+        return tensors
+
+    def _take(self, stored: dict[str, Tensor], path: Path) -> None:
+        store.copy_into(self._tensors(), stored, path)
+        for prefix, optimizer in self._optimizers().items():
+            store.unpack_optimizer(optimizer, stored, prefix)
+
+    def save(self, path: Path, epochs_done: int) -> None:
+        """Write the checkpoint of a search with so many epochs behind it."""
         info = {
             "run": self._digest(),
             "space": asdict(Origin.of(self.supernet.space)),
@@ -345,7 +362,7 @@ class SearchLoop:
             "multipliers": [penalty.multiplier for penalty in self._penalties],
             "samplers": [one.state() for one in self.samplers],
         }
-        store.save(path, tensors, info)
+        store.save(path, self._state(), info)
 
     def _restore(self, path: Path) -> int:
         stored, info = store.load(path)
@@ -355,9 +372,7 @@ class SearchLoop:
                 hint="use the settings of that run, another --out, or --force to start again",
             )
         kept = checked(info, _Kept, path, largest_integer=store.LARGEST_INTEGER)
-        store.copy_into(self._tensors(), stored, path)
-        for prefix, optimizer in self._optimizers().items():
-            store.unpack_optimizer(optimizer, stored, prefix)
+        self._take(stored, path)
         try:
             for penalty, multiplier in zip(self._penalties, kept.multipliers, strict=True):
                 penalty.multiplier = multiplier

@@ -11,11 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hwnas.report.filters import ms as ms_text
 from hwnas.report.filters import place_of
 from hwnas.report.run_files import number
-from hwnas.report.svg import ACCENT, BUDGET, INK, LINE, plot_style, svg
+from hwnas.report.svg import ACCENT, BUDGET, INK, LINE, SECOND, THIRD, plot_style, svg
 
 _MARKERS = "DosP^v"
+_BUDGET_COLORS, _BUDGET_DASHES = (BUDGET, SECOND, THIRD), ("--", ":", "-.", (0, (1, 3)))
+_LEAST_SPAN = 5.0  # percentage points that an axis of scores shows: less would make a difference of noise look large
 _INCHES = (4.2, 3.2)
 """Of a figure; a page draws it 360 pixels wide on a phone, so that its letters are 12 pixels high there."""
 
@@ -46,6 +49,7 @@ def candidates_plot(
         if budget_ms is not None:
             axes.axvline(budget_ms, color=BUDGET, linestyle="--", linewidth=1.4, label="budget")
         axes.xaxis.set_major_locator(MaxNLocator(5))
+        _show_percent(axes, [100 * score for _, _, score in rows])
         _decorate(figure, [axes])
         return svg(figure, f"Candidates: validation {metric} against predicted latency", "candidates")
 
@@ -87,18 +91,22 @@ def front_plot(front: Sequence[dict[str, Any]], metric: str) -> Markup | None:
         ms, share = number(one, *latency), number(one, _scored(one), "test")
         if ms is not None and share is not None:
             known.setdefault(place_of(one), []).append((ms, 100 * share))
-    budgets_ms = [budget for one in front if (budget := number(one, "budget_ms")) is not None]
+    budgets = {(place_of(one), budget_ms): None for one in front if (budget_ms := number(one, "budget_ms")) is not None}
     if not known:
         return None
     with plot_style():
         figure = Figure(figsize=_INCHES, layout="constrained")
         label = "measured" if measured else "predicted"
         axes = figure.add_subplot(xlabel=f"{label} latency, ms", ylabel=f"test {metric}, %")
-        for index, budget_ms in enumerate(budgets_ms):
-            axes.axvline(budget_ms, color=BUDGET, linestyle="--", linewidth=1.4, label="" if index else "budgets")
+        looks = zip(itertools.cycle(_BUDGET_COLORS), itertools.cycle(_BUDGET_DASHES), strict=False)
+        for (place, budget_ms), (color, dash) in zip(budgets, looks, strict=False):
+            name = f"{place} budget {ms_text(budget_ms)} ms".strip()
+            axes.axvline(budget_ms, color=color, linestyle=dash, linewidth=1.4, label=name)
         for (place, points), marker in zip(known.items(), itertools.cycle(_MARKERS), strict=False):
             xs, ys = [one[0] for one in points], [one[1] for one in points]
             axes.plot(xs, ys, marker=marker, markersize=7, color=ACCENT, label=place)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        _show_percent(axes, [y for points in known.values() for _, y in points])
         _decorate(figure, [axes])
         return svg(figure, f"Test {metric} against latency, one network for each budget", "front")
 
@@ -111,6 +119,15 @@ def _scored(result: dict[str, Any]) -> str:
 def _series(epochs: Iterable[dict[str, Any]], key: str) -> dict[float, float]:
     pairs = ((number(event, "epoch"), number(event, key)) for event in epochs)
     return {epoch: value for epoch, value in pairs if epoch is not None and value is not None}
+
+
+def _show_percent(axes: Axes, values: Sequence[float]) -> None:
+    """An axis of scores around these, 0 to 100, with a few ticks, and no score beyond what there can be."""
+    low, high = min(values), max(values)
+    span = max(high - low, _LEAST_SPAN)
+    bottom = min(max(0.0, (low + high - span) / 2), max(0.0, 100.0 - span))
+    axes.set_ylim(bottom - 0.08 * span, bottom + 1.08 * span)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
 
 
 def _decorate(figure: Figure, panels: list[Axes]) -> None:

@@ -11,6 +11,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 INK, MUTED, LINE, ACCENT, BUDGET = "#010101", "#020202", "#030303", "#040404", "#050505"
+SECOND, THIRD = "#060606", "#070707"
 """Colours to draw with; each stands for a variable of the style sheet."""
 
 _VARIABLES = {
@@ -19,6 +20,8 @@ _VARIABLES = {
     LINE: "var(--line)",
     ACCENT: "var(--accent)",
     BUDGET: "var(--budget)",
+    SECOND: "var(--second)",
+    THIRD: "var(--third)",
 }
 _STYLE = {
     "svg.fonttype": "none",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hwnas.events import Events
+from hwnas.executors.place import Place
 from hwnas.run.context import RunContext, SearchContext
 from hwnas.run.finished import result_if_whole, results_again
 from hwnas.run.late_targets import searched_for
@@ -37,7 +38,7 @@ def all_results(
     events: Events,
     absent: Absent,
     *,
-    workers: int,
+    place: Place,
     resume: bool,
 ) -> Results:
     """The results for all parts that are in reach, and those that others have from before.
@@ -54,7 +55,7 @@ def all_results(
             found[part.name] = result
     begun = searched_for(folder, [part.name for part in parts], list(runs))
     for names, late in _groups(runs, begun):
-        context = SearchContext(folder, [runs[name] for name in names], events, workers, late)
+        context = SearchContext(folder, [runs[name] for name in names], events, place, late)
         before = results_again(context, absent) if resume else None
         results = new_results(context, absent) if before is None else before
         found |= {name: one for name, one in zip(names, results, strict=True) if one is not None}

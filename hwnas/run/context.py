@@ -14,12 +14,14 @@ from hwnas.backends.interface import Interface
 from hwnas.backends.model_format import ModelFormat, format_of
 from hwnas.data import Dataset
 from hwnas.events import Events
+from hwnas.executors.place import HERE, Place
 from hwnas.latency.model import LatencyModel
 from hwnas.nas.feasible_set import FeasibleSet
 from hwnas.run.clock import Clock, ending_s
 from hwnas.run.plan import Plan
 from hwnas.run.run_folder import RunFolder
 from hwnas.train import mixed_precision
+from hwnas.train.ranks import ALONE, Ranks
 
 PROBE_SHARE = 0.01
 """Of the minutes: how long one kind of steps is timed, about."""
@@ -39,6 +41,7 @@ class RunContext:
         clock: of the whole run.
         whole: latencies of `plan.whole`; None where nobody asks for them.
         shared: where the budgets of the run keep what they share; None where that is `folder`.
+        ranks: that train together, of which this is the first.
     """
 
     plan: Plan
@@ -53,6 +56,7 @@ class RunContext:
     clock: Clock = field(default_factory=Clock)
     whole: LatencyModel | None = None
     shared: RunFolder | None = None
+    ranks: Ranks = ALONE
 
     @property
     def shared_state(self) -> Path:
@@ -95,14 +99,14 @@ class SearchContext:
         folder: what they share lies there; with one budget it is that one's folder too.
         runs: one for each budget, one device after the other, on each the tightest first.
         progress: events, of which the records go to the log of `folder`.
-        workers: processes that train candidates, where scores come from trainings from scratch.
+        place: where candidates are trained, if scores come from trainings from scratch.
         late: whether the search has ended without these budgets, which then inherit its weights and scores.
     """
 
     folder: RunFolder
     runs: Sequence[RunContext]
     progress: Events
-    workers: int = 1
+    place: Place = HERE
     late: bool = False
 
     @property

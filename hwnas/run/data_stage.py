@@ -41,7 +41,8 @@ def images(plan: Plan, dataset: Dataset | None, folder: RunFolder, events: Event
 
 def tell_of_images(plan: Plan, dataset: Dataset, folder: RunFolder, events: Events, expected: Forecast | None) -> None:
     """Tell what is searched, and write what the images are like; tell how uneven classes are, and how long it takes."""
-    events.say(f"searching {plan.whole.name} for {plan.device.id}: {plan.reason}")
+    places = ", ".join(one.target.place for one in plan.each)
+    events.say(f"searching {plan.whole.name} for {places}: {plan.reason}")
     if plan.reused is not None or str(plan.automatic or ""):
         events.say(f"starting from {plan.start_text}")
     if plan.survey is not None:

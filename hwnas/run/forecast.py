@@ -21,6 +21,8 @@ from hwnas.train import Recipe, training_session
 from hwnas.train.timing import mean_step_s, timed_batch
 from hwnas.train.training import Training
 
+TIMING = "reading the images, and timing a few steps, to tell how long the run takes"
+"""What is said before a plan is `limited`, for some seconds of silence follow."""
 _LIMIT_S = 1.0  # for the steps that are timed
 _ROOMIER = 1.25  # from one number of minutes that is looked at to the next
 _LONGEST = 100_000.0  # minutes

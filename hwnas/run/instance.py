@@ -22,6 +22,8 @@ from hwnas.latency.measured_models import write_models, write_reference_model
 from hwnas.progress import Progress
 
 SHARE = 0.4
+HOPELESS = 0.9
+"""Of the smallest network's latency as measured in a second: a budget below that is refused without a table."""
 _ROUNDS = 5
 _NETWORK_S = 0.3  # to write a network and to time it, on a machine that does nothing else
 _STEEPEST = 1.25  # times the latency of a smaller input, by its work, that is no sign of a disturbance
@@ -96,7 +98,9 @@ def fit(
                 ranges.append([known[space.name] for space in spaces])
                 continue
             progress.say(announcement(spaces, one.budgets_ms, one.device))
-            ranges.append(measured_ranges(spaces, one.device, progress=progress))
+            ranges.append(spans := measured_ranges(spaces, one.device, progress=progress))
+            if resolution != resolutions[-1] and resolution == resolutions[0] and one.budgets_ms[0] < spans[0][0]:
+                _check_reach(asked, one, instance(*sizes[0], resolutions[-1]), progress)
         smallest_ms = [min(floor, *(low for low, _ in spans)) for floor, spans in zip(smallest_ms, ranges, strict=True)]
         chosen = _loosest(asked, ranges, several=several)
         if chosen is None:
@@ -110,10 +114,28 @@ def fit(
         return tight
     floors = zip(asked, smallest_ms, strict=True)
     worst, floor = min(floors, key=lambda pair: pair[0].budgets_ms[0] / pair[1])
+    raise _out_of_reach(asked, worst, spaces[0], floor)
+
+
+def _check_reach(asked: Sequence[Asked], one: Asked, smallest: SearchSpace, progress: Progress) -> None:
+    """Whether the smallest network of the smallest instance may be as fast as a device is asked for.
+
+    Raises:
+        InfeasibleBudgetError: it is not, by far; then instances between the largest and the smallest need no measuring.
+    """
+    progress.say(f"measuring the smallest network of {smallest.name} on {one.device.id}, for about a second")
+    found = floor_ms(
+        {"smallest": extreme(smallest, min)}, one.device, progress=progress, label="measuring the smallest network"
+    )
+    if one.budgets_ms[0] < HOPELESS * found["smallest"]:
+        raise _out_of_reach(asked, one, smallest, found["smallest"])
+
+
+def _out_of_reach(asked: Sequence[Asked], one: Asked, smallest: SearchSpace, floor: float) -> InfeasibleBudgetError:
     least = f"{floor * 1.1:.2g} ms there" if len(asked) > 1 else f"--budget-ms {floor * 1.1:.2g}"
-    raise InfeasibleBudgetError(
-        f"no network of the smallest space, {spaces[0].name}, runs within {worst.budgets_ms[0]:g} ms on "
-        f"{worst.device.id}: its smallest one was just measured at {floor:.3g} ms",
+    return InfeasibleBudgetError(
+        f"no network of the smallest space, {smallest.name}, runs within {one.budgets_ms[0]:g} ms on "
+        f"{one.device.id}: its smallest one was just measured at {floor:.3g} ms",
         smallest_ms=floor,
         hint=f"ask for at least {least}, or use a smaller --resolution",
     )

@@ -28,6 +28,8 @@ from hwnas.run.input_size import LADDER, Judges, best_size, few_images
 from hwnas.run.instance import Asked, ChosenInstance, fit, measured_ranges, undisturbed_ranges
 from hwnas.train import training_session
 
+AS_ASKED = "as asked for"
+"""Why an instance is taken whose width is given."""
 _SMALLEST_RESOLUTION, _LARGEST_RESOLUTION = 32, 224
 _SMALL_IMAGES = 64  # pixels; images up to this size are never made smaller than they are to meet a budget
 _RESOLUTIONS = (224, 192, 160, 128, 96, 64, 48, 32, 24, 16, 8)
@@ -70,7 +72,7 @@ def chosen_instance(
     asked = [Asked(device, [one.value for one in budgets]) for device, budgets in devices if not budgets[0].relative]
     if not asked or config.space.width or not rungs or not all(device.reachable for device, _ in devices):
         width = config.space.width or (rungs[0][0] if len(rungs) == 1 else default_width(native))
-        reason = "as asked for" if config.space.width else "the default for images of this size"
+        reason = AS_ASKED if config.space.width else "the default for images of this size"
         return ChosenInstance(instance(width, config.space.depth, resolution), width, config.space.depth, reason)
     resolutions = [resolution]
     if not config.space.resolution:

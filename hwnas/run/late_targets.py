@@ -40,7 +40,7 @@ def searched_for(folder: RunFolder, all_names: Sequence[str], present: Sequence[
         note_searched(folder, present)
     if not path.exists():  # a run of an earlier version
         return tuple(all_names)
-    return read_json_as(path, _Searched, hint="start the run anew, with --force").targets
+    return read_json_as(path, _Searched, hint=f"start {folder.path} anew, with --force").targets
 
 
 def note_searched(folder: RunFolder, names: Sequence[str]) -> None:

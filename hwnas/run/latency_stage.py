@@ -22,7 +22,7 @@ from hwnas.latency.table import LatencyTable
 from hwnas.latency.table_files import load_table
 from hwnas.latency.table_model import model_of, used_sha256
 from hwnas.progress import Progress
-from hwnas.run.instance import extreme, floor_ms
+from hwnas.run.instance import HOPELESS, extreme, floor_ms
 from hwnas.run.plan import Plan
 from hwnas.schema import read_json_as
 
@@ -187,7 +187,7 @@ def _refuse_hopeless(plan: Plan, progress: Progress) -> None:
     smallest = {"smallest": extreme(plan.whole, min)}
     smallest_ms = floor_ms(smallest, plan.device, progress=progress, label="measuring the smallest network")["smallest"]
     tightest_ms = plan.budgets[0].value
-    if tightest_ms < 0.9 * smallest_ms:
+    if tightest_ms < HOPELESS * smallest_ms:
         raise InfeasibleBudgetError(
             f"no network of {plan.space.name} runs within {tightest_ms:g} ms on {plan.device.id}: the smallest "
             f"one was just measured at {smallest_ms:.3g} ms",

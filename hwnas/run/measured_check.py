@@ -23,6 +23,9 @@ from hwnas.run.result import read_architecture, write_architecture
 _CHECKS = 6
 _CHECK_PROCESSES = 9
 """Of a candidate at most; one that is still too close then makes way for a faster one."""
+_DRIFTED = 1.1
+"""A runtime may have become so much slower since its table was made; what is beyond that, other work has done. A
+network is too slow, though little was undisturbed, where nine of ten rounds missed the budget, and one by no more."""
 _VERDICT_PROCESSES = MAX_PROCESSES
 
 
@@ -67,10 +70,14 @@ def faster(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], verd
 
     None where it did not miss it, or no network of the space is that fast.
     """
-    if verdict.state not in ("missed", "too close"):
+    predicted_ms = run.model.predict_ms(choices)
+    if verdict.state in ("missed", "too close"):
+        slow_ms = max(verdict.judged_ms, verdict.bounds_ms[1] or 0.0)
+    elif verdict.state == "unstable" and run.budget_ms < verdict.fast_ms <= _DRIFTED * predicted_ms:
+        slow_ms = min(verdict.judged_ms, _DRIFTED * verdict.fast_ms)
+    else:
         return None
-    slow_ms = max(verdict.judged_ms, verdict.bounds_ms[1] or 0.0)
-    target_ms = run.model.predict_ms(choices) * min(1.0, run.budget_ms / slow_ms) * 0.995
+    target_ms = predicted_ms * min(1.0, run.budget_ms / slow_ms) * 0.995
     if target_ms < run.model.smallest_ms:
         return None
     return run.feasible_set(target_ms).decode(found.preferences)

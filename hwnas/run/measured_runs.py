@@ -16,6 +16,7 @@ from hwnas.run.latency_stage import kept_table, ready_model
 from hwnas.run.plan import Plan
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.run_parts import RunPart
+from hwnas.train.ranks import ALONE, Ranks
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Absent:
         self.errors[plan.index] = error
         if len(self.errors) == len(plan.config.targets):
             raise error
-        self.events.say(f"{plan.device.id} is left out: {error}")
+        self.events.say(f"{plan.target.place} is left out: {error}")
 
 
 def measured_models(plan: Plan, folder: RunFolder, absent: Absent, clock: Clock) -> dict[int, LatencyModel]:
@@ -53,7 +54,8 @@ def measured_models(plan: Plan, folder: RunFolder, absent: Absent, clock: Clock)
     for one in plan.each:
         try:
             kept = kept_latencies(folder, one)
-            found[one.index] = ready_model(one, progress=absent.events, kept=kept, left_s=clock.left_s())
+            events = absent.events.about(one.target.place) if one.several else absent.events
+            found[one.index] = ready_model(one, progress=events, kept=kept, left_s=clock.left_s())
         except InfeasibleBudgetError:
             folder.free_unless_started()
             raise
@@ -74,18 +76,21 @@ def measured_runs(
     folder: RunFolder,
     told: Events,
     clock: Clock,
+    ranks: Ranks = ALONE,
 ) -> dict[str, RunContext]:
     """The parts of a run whose devices have a latency model, by their names.
 
     Args:
-        told: callbacks; the records of a part go to the log of its folder besides.
+        told: callbacks; the records of a part go to the log of its folder besides. Where there are several parts,
+            messages and tasks begin with its name.
+        ranks: that train together, of which this is the first.
     """
     found = {}
     for part in parts:
         plan = part.plan
         if plan is None or plan.index not in models:
             continue
-        whole = models[plan.index]
+        whole, own = models[plan.index], told.also(part.folder.on_event)
         found[part.name] = RunContext(
             plan,
             part.folder,
@@ -94,10 +99,11 @@ def measured_runs(
             part.budget.ms(whole),
             dataset,
             plan.accelerator,
-            told.also(part.folder.on_event),
+            own.about(part.name) if len(parts) > 1 else own,
             kept_table(kept_latencies(folder, plan)),
             clock,
             whole,
             folder,
+            ranks,
         )
     return found

@@ -37,7 +37,7 @@ def new_results(context: SearchContext, absent: Absent) -> list[dict[str, Any] |
             results.append(None)
             continue
         if several:
-            run.progress.say(f"within {run.budget_ms:.4g} ms{_on(run)}: {run.folder.path}")
+            run.progress.say(f"a network within {run.budget_ms:.4g} ms, in {run.folder.path}")
         try:
             results.append(produced(run, outcome, choices, recipe))
         except DeviceError as error:
@@ -56,7 +56,3 @@ def _checked(run: RunContext, outcome: SearchOutcome, absent: Absent) -> tuple[i
     except DeviceError as error:
         absent.leave_out(run.plan, error)
         return None
-
-
-def _on(run: RunContext) -> str:
-    return f" on {run.plan.target.place}" if run.plan.several else ""

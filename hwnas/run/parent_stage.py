@@ -48,7 +48,7 @@ def _adapt(context: SearchContext, parent: ParentWeights, kept: Path) -> None:
     """Write an initialisation of the space with the parent's weights as they fit the images."""
     run, space = context.first, context.first.plan.space
     settings = settled_adaptation(context, parent, lambda: ParentBlocks(_supernet(context), parent, device=run.device))
-    classifier = parent_head(run, parent, settings.head_images)
+    classifier = parent_head(replace(run, progress=context.progress), parent, settings.head_images)
     supernet = _supernet(context)
     blocks = ParentBlocks(supernet, parent, device=run.device)
     asked = DistilSettings(steps=settings.steps, batch_size=settings.batch_size)

@@ -229,6 +229,7 @@ def _planned(
         )
 
     channels, classes = seen.channels, len(seen.classes)
+    asked = config
     for one in found.found:
         config = config if one.device.reachable else of_table(config, one.table, channels, classes)
     parent = init if isinstance(init, ParentWeights) else None
@@ -256,7 +257,7 @@ def _planned(
     first, *others = (
         Plan(
             config=resolved,
-            reason=chosen_size.reason,
+            reason=chosen_size.reason if config is asked else "the one that the imported table is of",
             strategy=chosen,
             whole=whole,
             constrained=within,

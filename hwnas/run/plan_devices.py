@@ -67,7 +67,7 @@ class PlannedDevice:
         say_if_here(place, tables, progress)
         missing = lacking(table, space)
         if missing and not self.device.reachable:
-            raise missing_rows_error(table, missing.rows)
+            raise missing_rows_error(table, missing.rows, space=space.name)
         say_if_held(table, space, progress)
         return table, missing
 
@@ -88,11 +88,11 @@ def devices_of(config: Configuration, tables: Path | None) -> tuple[Device, ...]
     """The devices that a configuration names, with what runs there; none is asked for anything.
 
     Raises:
-        InputError: there is no such device, runtime or precision, or it cannot tell the latency that is asked for.
+        InputError: there is no such device, runtime, provider or precision, or it cannot tell the latency that is
+            asked for.
     """
     devices = tuple(
-        device_or_imported(target.device, tables).with_runtime(target.runtime, target.precision)
-        for target in config.targets
+        device_or_imported(target.device, tables).with_runtime(**target.runs_there) for target in config.targets
     )
     for device in devices:
         check_latency(config, device)
@@ -115,7 +115,7 @@ def reached(devices: Sequence[Device], tables: Path | None, progress: Progress) 
     if not found:
         raise left_out[0].error
     for one in left_out:
-        progress.say(f"{devices[one.index].id} is left out: {one.error}")
+        progress.say(f"{devices[one.index].id} with {devices[one.index].runtime} is left out: {one.error}")
     return Devices(tuple(found), tuple(left_out))
 
 

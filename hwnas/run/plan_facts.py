@@ -110,15 +110,21 @@ def plan_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
 def _device_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:
     """The lines of the device, its table and its budgets; of several devices each has a line under each of these."""
     if not plan.several:
-        return {"device": f"{plan.device.id}, {facts['condition']}"} | _table_lines(plan, facts)
+        return {"device": f"{plan.device.id}, {_condition(plan)}"} | _table_lines(plan, facts)
     found: dict[str, list[str]] = {"device": [], "table": [], "budget": []}
     for one, own in zip(plan.each, facts["devices"], strict=True):
         place = one.target.place
-        lines = {"device": own["condition"]} | _table_lines(one, own)
+        lines = {"device": _condition(one)} | _table_lines(one, own)
         for label, line in lines.items():
             found[label].append(f"{place}: {line}")
     found["device"] += [f"{plan.config.targets[one.index].place}: left out, {one.error}" for one in plan.left_out]
     return {label: "\n".join(lines) for label, lines in found.items()}
+
+
+def _condition(plan: Plan) -> str:
+    """What latencies hold under, and whether the file will be measured there."""
+    unmeasured = "" if plan.device.reachable else "; nothing is measured there, and the verdict is 'not measured'"
+    return f"{plan.condition.folder}{unmeasured}"
 
 
 def _table_lines(plan: Plan, facts: dict[str, Any]) -> dict[str, str]:

@@ -66,6 +66,7 @@ def result_of(
         "condition": str(run.plan.condition.folder),
         "runtime": run.plan.device.runtime,
         "precision": run.plan.device.precision,
+        **({} if run.plan.device.provider is None else {"provider": run.plan.device.provider}),
         "model": exported.path.name,
         "metric": metric,
         "score": {"test": found_metrics.value(metric), "val": val.metrics.value(metric)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,9 +25,10 @@ _LONGEST = 100  # letters of a folder's name that targets make
 
 @dataclass(frozen=True)
 class _Data:
-    """The images and labels that a run works with, by their checksum."""
+    """The images and labels that a run works with, by their checksum, and the run whose search was on them."""
 
     sha256: str
+    searched_in: str = ""
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ class RunFolder:
             yield
 
     def remembered(self, config: Configuration) -> Configuration:
-        """`config` with what an interrupted run settled on, where it leaves that open: start, instance, and minutes.
+        """`config` with what an interrupted run settled on, where it leaves that open: start, instance, minutes, types.
 
         Raises:
             InputError: the run's configuration is damaged.
@@ -223,6 +225,8 @@ class RunFolder:
             config = config.changed(search={"init": before.search.init})
         if config.from_parent and not (config.train.minutes or config.train.epochs):
             config = config.changed(train={"minutes": before.train.minutes})
+        if config.compute.mixed_precision is None:  # runs of earlier versions say that it is off
+            config = config.changed(compute={"mixed_precision": before.compute.mixed_precision})
         if config.space.width:
             return config
         names = ("width", "depth", "resolution")
@@ -234,14 +238,28 @@ class RunFolder:
         Raises:
             InputError: it began with others.
         """
-        kept = self.data_digest()
-        if kept is None:
+        if (kept := self._noted_data()) is None:
             write_json(self._data, {"sha256": digest})
-        elif kept != digest:
+        elif kept.sha256 != digest:
+            if kept.searched_in:
+                raise InputError(
+                    f"{kept.searched_in}, whose search {self.path} takes over, was on other images or labels",
+                    hint=f"bring the data back as they were for {kept.searched_in}, or search anew",
+                )
             raise InputError(
                 f"{self.path} was started with other images or labels than it is resumed with",
                 hint="bring the data back as it was, or choose another --out for this run",
             )
+
+    def same_data_as(self, run: RunFolder) -> None:
+        """Note that this run works with the images of another one, whose search it takes over.
+
+        Raises:
+            InputError: what that noted is damaged.
+            StorageError: it cannot be written.
+        """
+        if (digest := run.data_digest()) is not None:
+            write_json(self._data, {"sha256": digest, "searched_in": str(run.path)})
 
     def data_digest(self) -> str | None:
         """What `same_data` noted; None where nothing is.
@@ -249,9 +267,12 @@ class RunFolder:
         Raises:
             InputError: it is damaged.
         """
+        return None if (kept := self._noted_data()) is None else kept.sha256
+
+    def _noted_data(self) -> _Data | None:
         if not self._data.exists():
             return None
-        return read_json_as(self._data, _Data, hint="start the run anew, with --force").sha256
+        return read_json_as(self._data, _Data, hint=f"start {self.path} anew, with --force")
 
     @property
     def _data(self) -> Path:
@@ -289,7 +310,8 @@ class RunFolder:
 
     def _prepare(self, config: Configuration, *, resume: bool, force: bool) -> None:
         before = load_configuration(self.config) if resume and self.config.exists() else None
-        target, compute = {"max_drop": config.target.max_drop}, {"loader_threads": config.compute.loader_threads}
+        target = {"max_drop": config.target.max_drop}
+        compute = {"loader_threads": config.compute.loader_threads, "tracker": config.compute.tracker}
         if before is not None and before.changed(target=target, compute=compute) != config:
             raise InputError(
                 f"{self.path} was started with another configuration: {', '.join(before.differences(config))}",
@@ -338,6 +360,17 @@ class RunFolder:
                     remove_folder(path)
 
 
+def plain(folder: Path) -> Path:
+    """The whole path of a folder, without `.` and `..`; links stay."""
+    return Path(os.path.abspath(folder))  # noqa: PTH100
+
+
+def beside(folder: Path, name: str) -> Path:
+    """A folder of that name beside another one, which may be `.`; by a short path where there is one."""
+    made = plain(folder).with_name(name)
+    return made.relative_to(Path.cwd()) if made.is_relative_to(Path.cwd()) else made
+
+
 def default_folder(config: Configuration) -> Path:
     """The run directory when none is named, for example `runs/digits-50pct-s0`, or `runs/digits-50pct-litert-s0`.
 
@@ -345,7 +378,7 @@ def default_folder(config: Configuration) -> Path:
     """
     target = config.target
     cold = "cold" if target.latency == "cold" else ""
-    variants = (target.runtime, target.precision, cold, "init" if config.started else "")
+    variants = (target.runtime, target.provider, target.precision, cold, "init" if config.started else "")
     asked = "-".join(target.targets)[:_LONGEST] if target.targets else target.budget
     data, budget = Path(config.data.source).name or "data", asked.replace("%", "pct")
     name = "-".join([data, budget, *filter(None, variants), f"s{config.compute.seed}"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
+import torch
+
 from hwnas.errors import HwnasError
 from hwnas.meta.earlier import write_sampler_state
 from hwnas.nas.engine import SearchOutcome, search
@@ -61,6 +63,8 @@ def searched(context: SearchContext) -> tuple[SearchOutcome, ...]:
             most_scores=scores_a_budget(context, settings) if config.train.minutes else None,
             devices=[one.plan.index for one in context.runs],
             inherited=context.folder.state / "inherited.json" if context.late else None,
+            told=[one.progress for one in context.runs],
+            ranks=run.ranks,
         )
     for one, outcome in zip(context.runs, outcomes, strict=True):
         write_evaluated(one, outcome)
@@ -87,11 +91,17 @@ def _evaluator(context: SearchContext) -> AbstractContextManager[FromScratchEval
     """The evaluator of candidates, if that is not the supernet."""
     run, config, state = context.first, context.first.plan.config, context.folder.state
     if config.search.evaluator != "from-scratch":
+        if context.place.cluster:
+            context.progress.say(
+                "nothing is done on the cluster: only with --evaluator from-scratch candidates are trained"
+            )
         return nullcontext()
+    gpus = _gpus(context)
+    device = torch.device("cuda" if gpus else "cpu") if context.place.cluster else run.device
 
     def recipe() -> Recipe:
         found = score_recipe(config, len(run.dataset.train))
-        at_once = training_micro_batch(run.plan, found, context.progress, processes=context.workers)
+        at_once = training_micro_batch(run.plan, found, context.progress, processes=context.place.processes or 1)
         return replace(found, micro_batch=at_once)
 
     return FromScratchEvaluator(
@@ -100,8 +110,17 @@ def _evaluator(context: SearchContext) -> AbstractContextManager[FromScratchEval
         kept_recipe(state / "score-recipe.json", recipe),
         seed=config.compute.seed,
         threads=config.compute.threads,
-        device=run.device,
-        workers=context.workers,
+        device=device,
+        place=context.place,
         folder=state / "scores",
         metric=config.search.metric,
+        gpus=gpus,
     )
+
+
+def _gpus(context: SearchContext) -> float:
+    """Of a cluster, that each training for a score takes; processes of this machine share its accelerator."""
+    asked = context.first.plan.config.compute.gpus_per_trial
+    if not context.place.cluster:
+        return 0.0
+    return float(context.first.device.type == "cuda") if asked is None else asked

@@ -9,17 +9,18 @@ from typing import Any
 from hwnas.config import Configuration, load_configuration
 from hwnas.errors import InputError
 from hwnas.events import OnEvent
+from hwnas.executors.place import HERE, Place
 from hwnas.files import write_bytes
 from hwnas.report.run_files import read_result
 from hwnas.run import run_marker
 from hwnas.run.late_targets import note_searched, searched_for
 from hwnas.run.pipeline import run_search
-from hwnas.run.run_folder import RunFolder
+from hwnas.run.run_folder import RunFolder, beside, plain
 from hwnas.schema import read_json
 from hwnas.train import checkpoint
 
 _TAKEN = (
-    *("data.json", "search.json", "search.safetensors", "scored.safetensors", "scores.json", "recipe.json"),
+    *("search.json", "search.safetensors", "scored.safetensors", "scores.json", "recipe.json"),
     *("parent.safetensors", "adaptation.json", "head.json", "head.safetensors", "sampler.json", "learned.json"),
     "score-recipe.json",
 )
@@ -52,7 +53,7 @@ def specialised_config(run: RunFolder, targets: Sequence[str]) -> Configuration:
             hint=_SEARCH_ANEW,
         )
     _check_kept(run)
-    own = {"targets": tuple(targets), "budget": "", "device": "host", "runtime": "", "precision": ""}
+    own = {"targets": tuple(targets), "budget": "", "device": "host", "runtime": "", "precision": "", "provider": ""}
     return load_configuration(run.config).changed(target=own)
 
 
@@ -66,7 +67,7 @@ def specialised(
     resume: bool = False,
     force: bool = False,
     any_table: bool = False,
-    workers: int = 1,
+    place: Place = HERE,
 ) -> dict[str, Any]:
     """A network for each of other targets, from the weights and scores of a finished run, in a run of its own.
 
@@ -90,7 +91,14 @@ def specialised(
     if not out.search_settings.is_file():
         _take_over(run, out)
     return run_search(
-        config, out.path, on_event=on_event, tables=tables, resume=True, any_table=any_table, workers=workers
+        config,
+        out.path,
+        on_event=on_event,
+        tables=tables,
+        resume=True,
+        any_table=any_table,
+        place=place,
+        instance_of=str(run.path),
     )
 
 
@@ -98,6 +106,8 @@ def _check_kept(run: RunFolder) -> None:
     """Refuse a run whose search is not whole, before anything of it is copied."""
     if not any((run.state / name).exists() for name in _WEIGHTS):
         raise InputError(f"the weights of the search are gone from {run.state}", hint=_SEARCH_ANEW)
+    run.data_digest()
+    searched_for(run, (), ())
     for path in (run.state / name for name in _TAKEN):
         if path.is_file() and path.suffix == ".safetensors":
             checkpoint.load(path, hint=_SEARCH_ANEW)
@@ -108,7 +118,7 @@ def _check_kept(run: RunFolder) -> None:
 def specialised_folder(run: RunFolder, config: Configuration) -> Path:
     """The folder when none is named: beside the run, such as `runs/photos-20-s0-pi4-50ms`."""
     names = [f"{one.folder}-{budget.folder}" for one in config.targets for budget in one.budgets]
-    return run.path.with_name("-".join([run.path.resolve().name, *names])[:200])
+    return beside(run.path, "-".join([plain(run.path).name, *names])[:200])
 
 
 def _take_over(run: RunFolder, out: RunFolder) -> None:
@@ -120,6 +130,7 @@ def _take_over(run: RunFolder, out: RunFolder) -> None:
     config = load_configuration(run.config)
     names = [name for target in config.targets for name in target.names]
     note_searched(out, searched_for(run, names, names))
+    out.same_data_as(run)
     scores = [f"scores/{path.name}" for path in sorted((run.state / "scores").glob("*.json"))]
     for name in sorted([*_TAKEN, *scores], key=lambda name: name == out.search_settings.name):
         if (run.state / name).is_file():

@@ -53,6 +53,7 @@ class Stage:
     Attributes:
         trains: whether it is that of the final networks.
         steps: of all epochs.
+        warmup: epochs of warm-up among them.
         rough: whether the minutes decide on the epochs, so that a run on a busier machine has fewer.
     """
 
@@ -65,6 +66,7 @@ class Stage:
     trains: bool = False
     steps: float | None = None
     rough: bool = False
+    warmup: float = 0.0
 
     @property
     def time(self) -> str:
@@ -82,6 +84,8 @@ class Stage:
             else:
                 epochs, steps = f"{epochs_text(self.epochs, 0.0)} {epochs}", f"steps {steps}"
             epochs = f"about {epochs}" if self.rough else epochs
+            if self.warmup and self.epochs >= 1.0:
+                epochs += f", {self.warmup:.3g} of them warm-up"
         memory = "" if self.memory_mib is None else f"process {self.memory_mib:,} MiB"
         return ", ".join(filter(None, (epochs, steps, memory)))
 
@@ -197,7 +201,17 @@ class Guesser:
             steps = searched_epochs * images / settings.batch_size
             rough = bool(minutes) and config.search.epochs is None
             stages.append(
-                Stage("search", search_s / 60, searched_epochs, memory, step, batch_s, steps=steps, rough=rough)
+                Stage(
+                    "search",
+                    search_s / 60,
+                    searched_epochs,
+                    memory,
+                    step,
+                    batch_s,
+                    steps=steps,
+                    rough=rough,
+                    warmup=part * settings.warmup_epochs,
+                )
             )
         scratch = config.search.evaluator == "from-scratch"
         memory = self._training_mib(score_recipe(config, images).batch_size) if scratch else None

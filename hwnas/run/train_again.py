@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,7 +25,7 @@ from hwnas.report.run_files import read_result
 from hwnas.run import run_marker
 from hwnas.run.export_run import TrainedRun, check_finished
 from hwnas.run.images import images_of
-from hwnas.run.run_folder import RunFolder
+from hwnas.run.run_folder import RunFolder, beside, plain
 from hwnas.run.train_start import Start, origin_of, recipe_from, settled_start
 from hwnas.schema import read_json
 from hwnas.train import checkpoint, evaluate, mixed_precision, resolve, train, training_session
@@ -51,6 +52,14 @@ def configuration_of(folder: RunFolder, events: Events) -> Configuration:
     """
     check_finished(folder)
     return TrainedRun(folder, events).config
+
+
+def retrained_folder(folder: RunFolder) -> Path:
+    """The folder when none is named, such as `runs/photos-20-s0-trained`; for a part of a run it is beside the run."""
+    path = plain(folder.path)
+    if run_marker.is_run(path.parent):
+        path = path.parent.with_name(f"{path.parent.name}-{path.name}")
+    return beside(path, f"{path.name}-trained")
 
 
 def train_again(

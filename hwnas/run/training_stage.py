@@ -17,6 +17,7 @@ from hwnas.nas.engine import SearchOutcome
 from hwnas.progress import Progress, Silent
 from hwnas.run.clock import verdict_s
 from hwnas.run.context import PROBE_SHARE, RunContext, SearchContext
+from hwnas.run.followers import tell_training
 from hwnas.run.kept_weights import better, compared_images, start_of_training
 from hwnas.run.parent_head import fit_own_head, teacher_of
 from hwnas.run.schedule import FORWARD_SHARE, final_recipe, hurried, kept_recipe, own_head_images, starts
@@ -177,7 +178,7 @@ def trained(
     start = None
     if found.supernet is not None and not config.train.epochs:
         start = start_of_training(run, module, recipe, settled=settled)
-    recipe = _to_the_end(run, module, kept_training(run, choices, winner), recipe, label, shorten)
+    recipe = _to_the_end(run, choices, module, kept_training(run, choices, winner), recipe, label, shorten)
     if start is not None:
         module = better(run, start, module, recipe, label)
     return Final(module, "start" if module is start else "trained", recipe)
@@ -204,14 +205,22 @@ def trained_before(run: RunContext, choices: tuple[int, ...], recipe: Recipe) ->
         InputError: the checkpoint is damaged, or of another run.
     """
     module = network_module(run.network(choices))
-    _to_the_end(run, module, kept_training(run, choices), recipe, "train")
+    _to_the_end(run, choices, module, kept_training(run, choices), recipe, "train")
     return module
 
 
 def _to_the_end(
-    run: RunContext, module: nn.Module, kept: Path, recipe: Recipe, label: str, shorten: Shorten | None = None
+    run: RunContext,
+    choices: tuple[int, ...],
+    module: nn.Module,
+    kept: Path,
+    recipe: Recipe,
+    label: str,
+    shorten: Shorten | None = None,
 ) -> Recipe:
     """Train the module in place; the recipe as it was followed."""
+    teacher = teacher_of(run, recipe)
+    tell_training(run, choices, recipe, teacher)
     return train(
         module,
         run.dataset,
@@ -221,6 +230,7 @@ def _to_the_end(
         checkpoint=kept,
         progress=run.progress,
         label=label,
-        teacher=teacher_of(run, recipe),
+        teacher=teacher,
         shorten=shorten,
+        ranks=run.ranks,
     )

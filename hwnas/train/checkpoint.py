@@ -30,13 +30,16 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
     Raises:
         StorageError: the file cannot be written.
     """
-    # Cloned, because safetensors refuses tensors that share memory or are not contiguous.
-    plain = {
+    stored, text = plain(tensors), json.dumps(info, sort_keys=True, allow_nan=False)
+    # One entry: several would come in an order of their own each time.
+    write_bytes(path, safetensors.torch.save(stored, {"hwnas": f"{digest(stored, text)} {text}"}))
+
+
+def plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU, because safetensors refuses tensors that share memory or are not contiguous."""
+    return {
         name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    text = json.dumps(info, sort_keys=True, allow_nan=False)
-    # One entry: several would come in an order of their own each time.
-    write_bytes(path, safetensors.torch.save(plain, {"hwnas": f"{digest(plain, text)} {text}"}))
 
 
 def load(path: Path, *, hint: str = _START_AGAIN) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from hwnas.torchrun import launch
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # numbers of glibc's parameters, see malloc.h
 _LARGEST_BLOCK = 1 << 30
 _DEFAULT_THRESHOLD = 128 << 10  # of both, see `man mallopt`
@@ -81,10 +83,12 @@ def taken_bytes(device: torch.device) -> float:
 def step_limit_bytes(memory_gb: float, device: torch.device) -> float:
     """Bytes that a step may take: what the process leaves of `memory_gb` GiB; with 0, half of what is free.
 
-    What the process has freed is given back first: it is there for the step.
+    What the process has freed is given back first: it is there for the step. Processes that torchrun started on this
+    machine share its memory; each has a GPU of its own.
     """
     _trim()
-    return memory_gb * 2**30 - taken_bytes(device) if memory_gb else free_bytes(device) / 2
+    share = 1 if device.type == "cuda" else launch().local_count
+    return memory_gb * 2**30 / share - taken_bytes(device) if memory_gb else free_bytes(device) / 2 / share
 
 
 def _first_number(path: Path, pattern: str) -> float:

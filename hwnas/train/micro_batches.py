@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from hwnas.train.ranks import ALONE, Ranks
+
 
 def micro_batches(
-    x: Tensor, y: Tensor, at_once: int, class_weights: Tensor, *, parts: int = 0
+    x: Tensor, y: Tensor, at_once: int, class_weights: Tensor, *, parts: int = 0, ranks: Ranks = ALONE
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Images, labels and share of the loss of each part of a batch: of about equal parts of at least two images.
 
@@ -17,13 +19,18 @@ def micro_batches(
     times their shares add up to the loss of the whole, and so do gradients. A whole has the share 1. Batch norm sees
     the statistics of its part alone.
 
+    Where ranks compute a batch together, it has as many parts on each, and the parts of all of them make up the whole.
+
     Args:
         y: labels (B,), or mixed ones (B, K).
         at_once: images of a part, at most, but no fewer than two; 0 for all.
         parts: so many at least, as far as there are images.
+        ranks: that have the batch, each its shard of it, which `x` and `y` are.
     """
     count = max(1, min(len(y) // 2, max(parts, part_count(len(y), at_once))))
-    whole = _weight(y, class_weights)
+    if at_once or parts:
+        count = ranks.least(count)
+    whole = ranks.total(_weight(y, class_weights))
     for part_x, part_y in zip(x.tensor_split(count), y.tensor_split(count), strict=True):
         yield part_x, part_y, _weight(part_y, class_weights) / whole
 

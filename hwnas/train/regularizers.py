@@ -58,9 +58,13 @@ class Regularizers:
                 torch.manual_seed(seed)
                 self._head = AuxiliaryHead(model.get_submodule(name), channels, classes).to(device)
 
+    def modules(self) -> list[nn.Module]:
+        """What is trained beside the network: the auxiliary head, if there is one."""
+        return [] if self._head is None else [self._head]
+
     def parameters(self) -> list[nn.Parameter]:
         """Those of the auxiliary head, which are trained with the network's."""
-        return [] if self._head is None else list(self._head.parameters())
+        return [one for module in self.modules() for one in module.parameters()]
 
     def tensors(self) -> dict[str, Tensor]:
         """The live state of the auxiliary head, by the names that it has in a checkpoint."""

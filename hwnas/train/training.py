@@ -6,7 +6,8 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from hwnas.train.ema import ModelEma
 from hwnas.train.micro_batches import image_shares, micro_batches
 from hwnas.train.mixing import Mixing
 from hwnas.train.norms import train_with_kept_statistics
+from hwnas.train.ranks import ALONE, Ranks
 from hwnas.train.rates import rate_groups
 from hwnas.train.recipe import Recipe
 from hwnas.train.regularizers import Regularizers
@@ -46,6 +48,7 @@ def train(
     label: str = "train",
     teacher: nn.Module | None = None,
     shorten: Shorten | None = None,
+    ranks: Ranks = ALONE,
 ) -> Recipe:
     """Train `model` in place, on `device`; it stays there, in eval mode, with its averaged weights and buffers.
 
@@ -58,6 +61,7 @@ def train(
         teacher: whose predictions are learned as well, as far as the recipe weighs them (`distil_weight`).
         shorten: asked after every epoch from the second one of this process on, before its checkpoint is stored; what
             a first one takes, which fills caches, does not count.
+        ranks: that train it together, of which this is the first; the others call `follow`.
 
     Returns:
         The recipe as it was followed.
@@ -68,11 +72,13 @@ def train(
             stage, and there is none, or no stages.
         StorageError: the checkpoint cannot be written.
     """
-    run = Training(model, dataset, recipe, seed, device, teacher)
+    run = Training(model, dataset, recipe, seed, device, teacher, ranks)
     done = run.restore(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
+    ranks.give(run.state())
     pace = _Pace(done)
     with progress.track(label, recipe.epochs * run.steps, done=done * run.steps) as advance:
         while (epoch := done) < run.recipe.epochs:
+            ranks.tell({"epoch": epoch, "recipe": asdict(run.recipe)})
             total = 0.0
             for step, loss in enumerate(run.epoch(epoch), 1):
                 total += loss
@@ -84,13 +90,39 @@ def train(
                 left_out = run.shorten(shorten(run.recipe, done, epoch_s))
             if checkpoint is not None:
                 run.save(checkpoint, done)
+            progress.record({"event": "trained", "label": label, "epoch": done, "loss": total / step})
             advance((run.steps - 1) % REPORT_EVERY + 1 + left_out * run.steps, note)
+    ranks.tell({})
     run.regularizers.remove()
     with torch.no_grad():
         for name, value in model.state_dict().items():
             value.copy_(run.average.values[name])
     model.eval()
     return run.recipe
+
+
+def follow(
+    model: nn.Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+    ranks: Ranks,
+    teacher: nn.Module | None = None,
+) -> None:
+    """Take part, as another rank, in the steps of the training that the first rank runs, with its weights.
+
+    Raises:
+        DivergedError: as in the first rank.
+        LostRankError: a rank is gone.
+    """
+    run = Training(model, dataset, recipe, seed, device, teacher, ranks)
+    run.take(ranks.taken())
+    while "epoch" in (told := ranks.heard()):
+        run.shorten(Recipe(**told["recipe"]))
+        for _ in run.epoch(told["epoch"]):
+            pass
 
 
 class _Pace:
@@ -118,12 +150,14 @@ class Training:
         seed: int,
         device: torch.device,
         teacher: nn.Module | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         if recipe.distil_weight and teacher is None:
             raise InputError("a recipe with distil_weight needs a teacher, but there is none", hint="set it to 0")
         model.to(device)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model, self.dataset, self.recipe, self.seed, self.device = model, dataset, recipe, seed, device
+        self.ranks = ranks
         full, rest = divmod(len(dataset.train), recipe.batch_size)
         whole = full + (rest > 1)
         self.steps = min(whole, recipe.epoch_steps or whole)
@@ -150,10 +184,11 @@ class Training:
             augment=self.recipe.augment,
             cutout=self.recipe.cutout,
             how=self.recipe.augmentation,
+            shard=self.ranks.shard,
         )
         mixing = Mixing(self.recipe.mixup, self.recipe.cutmix, len(self.dataset.classes), seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # what dropout draws from
+        with torch.random.fork_rng(devices=[]), self.ranks.joint_norms(self.model, *self.regularizers.modules()):
+            torch.manual_seed(seed + self.ranks.index)  # what dropout draws from
             for step, (x, y) in enumerate(map(mixing, itertools.islice(stream, self.steps))):
                 yield self._step(epoch, step, x, y)
 
@@ -170,10 +205,13 @@ class Training:
             group["lr"] = rate * group["share"]
         self.optimizer.zero_grad()
         loss = torch.zeros((), device=self.device)
-        for part_x, part_y, share in micro_batches(x, y, self.recipe.micro_batch, self.class_weights):
+        parts = micro_batches(x, y, self.recipe.micro_batch, self.class_weights, ranks=self.ranks)
+        for part_x, part_y, share in parts:
             part = share * self._part_loss(part_x, part_y)
             part.backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
+        loss = self.ranks.total(loss)
+        self.ranks.add_gradients(self.parameters)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
         if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
             raise DivergedError(
@@ -216,9 +254,19 @@ class Training:
         network |= self.regularizers.tensors()
         return network | {f"average.{name}": value for name, value in self.average.values.items()}
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """All that the next epoch depends on."""
+        return self.tensors() | store.pack_optimizer(self.optimizer, "optimizer.")
+
+    def take(self, stored: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a state."""
+        with torch.no_grad():
+            for name, value in self.tensors().items():
+                value.copy_(stored[name])
+        store.unpack_optimizer(self.optimizer, stored, "optimizer.")
+
     def save(self, path: Path, epochs_done: int) -> None:
-        tensors = self.tensors() | store.pack_optimizer(self.optimizer, "optimizer.")
-        store.save(path, tensors, {"run": self.digest(), "epochs_done": epochs_done})
+        store.save(path, self.state(), {"run": self.digest(), "epochs_done": epochs_done})
 
     def restore(self, path: Path) -> int:
         """Take the state from `path`; returns the number of epochs that it has behind it."""
@@ -231,8 +279,5 @@ class Training:
                 f"a checkpoint must come from the same recipe, seed, data and network, but {path} does not",
                 hint="delete it to train from the start, or choose another folder",
             )
-        with torch.no_grad():
-            for name, value in live.items():
-                value.copy_(stored[name])
-        store.unpack_optimizer(self.optimizer, stored, "optimizer.")
+        self.take(stored)
         return int(done)

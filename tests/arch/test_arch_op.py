@@ -179,28 +179,13 @@ def test_a_damaged_key_is_refused_or_the_key_of_another_op(spec: OpSpec, data: s
         assert OpSpec.parse(text).key == text
 
 
-@pytest.mark.parametrize(
-    ("kind", "field", "value"),
-    [
-        (kind, field, value)
-        for kind in BUILT_IN
-        for field, value in {
-            "kernel": 3,
-            "stride": 2,
-            "expand": 2,
-            "groups": 2,
-            "dilation": 2,
-            "se": 4,
-            "act": "relu",
-            "mid": 20,
-            "start": 3,
-        }.items()
-        if field not in _kinds[kind].uses
-    ],
-)
-def test_a_field_that_the_kind_does_not_use_cannot_be_set(kind: str, field: str, value: Any) -> None:
-    with pytest.raises(InputError, match=f"does not use {field}"):
-        OpSpec(kind, 8, 8, 8, 8, **{field: value})
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_a_field_that_the_kind_does_not_use_cannot_be_set(kind: str) -> None:
+    values = {"kernel": 3, "stride": 2, "expand": 2, "groups": 2, "dilation": 2, "se": 4, "act": "relu", "mid": 20}
+    for field, value in (values | {"start": 3}).items():
+        if field not in _kinds[kind].uses:
+            with pytest.raises(InputError, match=f"does not use {field}"):
+                OpSpec(kind, 8, 8, 8, 8, **{field: value})
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,7 @@ def macs_of(module: nn.Module, size: int) -> int:
     return sum(counted)
 
 
+@pytest.mark.sample("c")
 @pytest.mark.parametrize("genotype", [DARTS_V1, DARTS_V2], ids=["first order", "second order"])
 @pytest.mark.parametrize(("c", "layers", "size"), [(36, 20, 32), (16, 8, 32), (4, 3, 64), (48, 14, 224)])
 def test_costs_are_those_of_the_paper_s_network(genotype: dict[str, str], c: int, layers: int, size: int) -> None:

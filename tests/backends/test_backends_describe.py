@@ -174,6 +174,42 @@ def test_other_bytes_are_no_model(content: bytes, suffix: str, tmp_path: Path) -
         describe(path)
 
 
+@pytest.mark.parametrize("used", ["tables", "texts"])
+def test_a_file_that_would_unpack_to_any_size_is_refused(used: str, tmp_path: Path) -> None:
+    """3,000 subgraphs that are one, with 3,000 tensors that are one; or 3,000 names that are one of 100 kB."""
+    flatbuffers: Any = pytest.importorskip("flatbuffers")
+    pytest.importorskip("ai_edge_litert")
+    builder = flatbuffers.Builder()
+
+    def table(field: int = 0, place: int = 0) -> int:
+        builder.StartObject(9)
+        if place:
+            builder.PrependUOffsetTRelativeSlot(field, place, 0)
+        return int(builder.EndObject())
+
+    def vector(place: int) -> int:
+        builder.StartVector(4, 3000, 4)
+        for _ in range(3000):
+            builder.PrependUOffsetTRelative(place)
+        return int(builder.EndVector())
+
+    one = table(3, builder.CreateString("n" * 100_000)) if used == "texts" else table()
+    graph = table(0, vector(one))
+    if used == "tables":
+        graph = vector(graph)
+    else:
+        builder.StartVector(4, 1, 4)
+        builder.PrependUOffsetTRelative(graph)
+        graph = builder.EndVector()
+    builder.Finish(table(2, graph), b"TFL3")
+    path = tmp_path / "model.tflite"
+    path.write_bytes(bytes(builder.Output()))
+    assert path.stat().st_size < 200_000
+    with pytest.raises(InputError, match="is not a LiteRT model") as caught:
+        describe(path)
+    assert "used again and again" in str(caught.value.__cause__)
+
+
 def test_a_name_that_lies_is_told(tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
     path = own(tmp_path / "model.onnx", "litert")
@@ -183,7 +219,7 @@ def test_a_name_that_lies_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_are_described_or_refused(suffix: str, data: st.DataObject, tmp_path: Path) -> None:
     if suffix == ".tflite":

@@ -22,11 +22,12 @@ def macro(resolution: int, depth: int) -> SlotSpace:
     return space_instance("macro", width=0.25, depth=depth, resolution=resolution, channels=3, classes=10)
 
 
+@pytest.mark.sample("resolution", "runtime")
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("resolution", [8, 9, 66])
-def test_random_networks_agree(resolution: int, runtime: str) -> None:
-    for seed in range(3):
-        assert parity(random_network(macro(resolution, 5), seed), runtime, seed).ok
+@pytest.mark.parametrize("seed", range(3))
+def test_random_networks_agree(seed: int, resolution: int, runtime: str) -> None:
+    assert parity(random_network(macro(resolution, 5), seed), runtime, seed).ok
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -31,6 +31,7 @@ def test_every_kind_agrees(spec: OpSpec, runtime: str) -> None:
     assert result.deviation >= (0.2 if spec.act == "hsigmoid" else SMALLEST.get(spec.kind, 0.5))
 
 
+@pytest.mark.sample("resolution", "runtime")
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("width", [0.25, 1.0])
 @pytest.mark.parametrize("resolution", [8, 33, 48])
@@ -124,12 +125,13 @@ def test_a_model_of_another_shape_or_no_model_is_refused() -> None:
         compare(network, weights, b"not a model", inputs, run_litert)
 
 
+@pytest.mark.sample("resolution", "runtime")
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("resolution", [8, 9, 66])
-def test_random_networks_of_darts_agree(resolution: int, runtime: str) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_random_networks_of_darts_agree(seed: int, resolution: int, runtime: str) -> None:
     instance = space_instance("darts", width=0.25, depth=5, resolution=resolution, channels=3, classes=10)
-    for seed in range(3):
-        assert parity(random_network(instance, seed), runtime, seed).ok
+    assert parity(random_network(instance, seed), runtime, seed).ok
 
 
 # Mutants: every single wrong node must be caught.

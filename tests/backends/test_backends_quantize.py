@@ -44,6 +44,7 @@ def whole(runtime: str, network: Network, samples: int = 32) -> tuple[bytes, byt
     return model, model_format.quantize(model, random_inputs(network, samples, 1))
 
 
+@pytest.mark.sample("runtime")
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_an_int8_model_computes_nearly_what_the_float_model_computes(network: Network, runtime: str) -> None:

@@ -17,7 +17,7 @@ from hwnas.backends.onnx import fingerprint
 from hwnas.backends.parity import random_inputs
 from hwnas.backends.torch import Convolution, GraphModule, load_weights, network_module
 
-CASES = list(itertools.product((1, 3, 5, 7), (1, 2, 3), (1, 2), [(6, 7), (8, 8), (9, 5)]))
+CASES = list(itertools.product((1, 3, 5, 7), (1, 2, 3), (1, 2)))
 
 
 def zeros_around(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -27,19 +27,18 @@ def zeros_around(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
     return total // 2, total - total // 2
 
 
-@pytest.mark.parametrize(("kernel", "stride", "dilation", "size"), CASES)
-def test_a_convolution_reads_the_zeros_that_tensorflow_puts_there(
-    kernel: int, stride: int, dilation: int, size: tuple[int, int]
-) -> None:
-    spec = OpSpec("conv", 3, 4, *size, kernel, stride, dilation=dilation, pad="same")
-    module = GraphModule(spec.graph).eval()
-    conv = module.get_submodule("conv")
-    assert isinstance(conv, Convolution)
-    conv.norm = torch.nn.Identity()
-    x = torch.randn(2, *spec.input_shape)
-    top, left = (zeros_around(one, kernel, stride, dilation) for one in size)
-    expected = F.conv2d(F.pad(x, (*left, *top)), conv.weight, None, stride, 0, dilation)
-    torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), CASES)
+def test_a_convolution_reads_the_zeros_that_tensorflow_puts_there(kernel: int, stride: int, dilation: int) -> None:
+    for size in ((6, 7), (8, 8), (9, 5)):
+        spec = OpSpec("conv", 3, 4, *size, kernel, stride, dilation=dilation, pad="same")
+        module = GraphModule(spec.graph).eval()
+        conv = module.get_submodule("conv")
+        assert isinstance(conv, Convolution)
+        conv.norm = torch.nn.Identity()
+        x = torch.randn(2, *spec.input_shape)
+        top, left = (zeros_around(one, kernel, stride, dilation) for one in size)
+        expected = F.conv2d(F.pad(x, (*left, *top)), conv.weight, None, stride, 0, dilation)
+        torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
-from hwnas.cli import console, progress_bars
+import hwnas
+from hwnas.cli import app, configured, console, progress_bars
 from hwnas.cli.result_view import print_result
 from hwnas.cli.time_left import TimeLeft
 from hwnas.display import counted
@@ -100,6 +103,75 @@ def test_interrupt_is_130_and_names_resume_where_there_is_one(
     assert json.loads(out)["exit_code"] == 130
     assert "error: interrupted" in err
     assert ("--resume" in err) is hinted
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_ends_as_ctrl_c_does(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`timeout` sends it twice."""
+    number = getattr(signal, name)
+    before = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGTERM, signal.SIGHUP)}
+    done = []
+
+    @console.verb
+    def command(json_: bool = False, resume: bool = False) -> None:
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            os.kill(os.getpid(), number)
+            done.append("cleaned up")
+
+    try:
+        with pytest.raises(SystemExit) as left:
+            console.run(lambda: command(json_=True, resume=False))
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert (left.value.code, done) == (130, ["cleaned up"])
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert (told["error"], told["exit_code"]) == ("interrupted", 130)
+    assert "--resume" in told["hint"]
+    assert err.count("error: interrupted") == 1
+
+
+def test_ctrl_c_while_options_are_read_is_an_object_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(configured, "_declared", interrupted)
+    done = CliRunner().invoke(app, ["search", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["error"]) == (130, "interrupted")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["search", "--budget-ms", "5", "--runtime", "tflite"],
+        ["search", "--target", "host@tflite:5ms"],
+        ["specialise", ".", "--target", "host@tflite:int8:5ms"],
+        ["profile-device", "--runtime", "tflite"],
+        ["verify", ".", "--runtime", "tflite"],
+    ],
+)
+def test_an_unknown_runtime_is_refused_before_torch_is_loaded(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("search", "specialise", "profile_device", "verify"):
+        monkeypatch.setitem(vars(hwnas), name, None)
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert done.exit_code == 2, done.output
+    told = json.loads(done.stdout)
+    assert "unknown runtime 'tflite'" in told["error"]
+    assert told["hint"] == "did you mean litert? one of onnxruntime, litert, ort-web"
+
+
+def test_the_file_of_a_device_is_read_before_torch_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "phone.toml"
+    path.write_text('id = "phone"\nruntime = "tvm"\n')
+    monkeypatch.setitem(vars(hwnas), "search", None)
+    done = CliRunner().invoke(app, ["search", "--target", f"{path}:5ms"])
+    assert done.exit_code == 2, done.output
+    assert "phone.toml" in done.stderr
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EFBIG, errno.EDQUOT])
@@ -203,6 +275,7 @@ def test_one_long_wait_does_not_count_for_hours() -> None:
     for done, now in enumerate((100.0, 101.0, 102.0, 103.0, 1103.0, 1104.0), 1):
         left.add(now, done)
     assert left.seconds(106) == pytest.approx(100 * (1 + 1 + 1 + 5 + 1) / 5)
+    assert left.seconds(6) is None, "how long it takes beyond its steps, nobody knows"
 
 
 def test_a_silence_is_broken(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

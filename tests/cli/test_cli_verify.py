@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from hwnas.cli import app
 from hwnas.config import Configuration, Target
 from hwnas.devices import measure_file as module
 from hwnas.devices.device import load_device
+from hwnas.devices.measure import stream_rounds
+from hwnas.devices.rounds import Round
 from hwnas.devices.statistic import Statistic
 from hwnas.devices.sustained import LoadSlice, assess
 from hwnas.devices.verdict import Verdict
@@ -348,7 +351,21 @@ def test_a_real_ctrl_c_tells_what_there_is() -> None:
     assert content["measured_ms"]["median"] > 0
 
 
-def test_really(tmp_path: Path) -> None:
+class FirstProcess:
+    """The rounds of one real process, in which others find the same."""
+
+    def __init__(self) -> None:
+        self.rounds: list[Round] = []
+
+    def __call__(self, *values: Any, first_round: int, **named: Any) -> Iterator[Round]:
+        if not self.rounds:
+            self.rounds += stream_rounds(*values, first_round=0, **named)
+        for one in self.rounds:
+            yield replace(one, round=first_round + one.round, process=first_round)
+
+
+def test_really(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "stream_rounds", FirstProcess())
     done = hwnas(made(), "--budget-ms", 1000, "--json", "--quiet")
     assert (done.exit_code, done.stderr) == (0, "")
     content = json.loads(done.stdout)

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from hwnas.config import Configuration, Declared, Target, configure, load_configuration
 from hwnas.errors import InputError
+from hwnas.runtimes import PRECISIONS, PROVIDERS, RUNTIMES
 
 PLAIN = Configuration(target=Target(budget="20"))
 OPTIONS = [one for one in Configuration.options() if one.option.settable]
@@ -75,6 +76,11 @@ def values(one: Declared) -> st.SearchStrategy[Any]:
         return st.integers(1, 10**6).map(str)
     if one.place == "space.resolution":
         return st.just(0) | st.integers(4, 2048)
+    if one.place == "compute.accelerator":
+        return st.sampled_from(["auto", "cpu", "cuda", "cuda:7", "mps"])
+    if one.place in ("target.runtime", "target.provider", "target.precision"):
+        known = {"runtime": tuple(RUNTIMES), "provider": PROVIDERS, "precision": PRECISIONS}
+        return st.sampled_from(known[one.name])
     if one.choices:
         return st.sampled_from([choice for choice in one.choices if choice])
     option = one.option
@@ -101,7 +107,7 @@ def configurations(draw: st.DrawFn) -> Configuration:
     return Configuration.model_validate(content)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(config=configurations())
 def test_a_configuration_comes_back(config: Configuration, tmp_path: Path) -> None:
     config.save(tmp_path / "config.toml")
@@ -184,7 +190,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
             load_configuration(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_toml_is_a_configuration_or_refused(data: st.DataObject, tmp_path: Path) -> None:
     leaves = st.one_of(st.booleans(), st.integers(), st.floats(), st.text(max_size=9), st.datetimes(), st.just(10**400))

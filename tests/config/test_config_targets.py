@@ -43,7 +43,8 @@ def test_targets_are_read_as_written(
     [
         (
             ["pi4"],
-            r"targets are devices with budgets: DEVICE\[@RUNTIME\[:PRECISION\]\]:BUDGET\[,BUDGET...\], not 'pi4'",
+            r"targets are devices with budgets: DEVICE\[@RUNTIME\[\+PROVIDER\]\[:PRECISION\]\]:BUDGET\[,BUDGET...\], "
+            "not 'pi4'",
         ),
         ([""], "not ''"),
         ([":5"], "not ':5'"),
@@ -68,6 +69,25 @@ def test_any_text_is_a_target_or_refused(text: str) -> None:
     except InputError:
         return
     assert DeviceTarget.parse(str(target)) == target
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "kept", "folder"),
+    [
+        ("host@onnxruntime+openvino:5", ("onnxruntime", "", "openvino"), None, "host-onnxruntime-openvino"),
+        ("host@+cuda:int8:5", ("", "int8", "cuda"), "host@+cuda:int8:5ms", "host-cuda-int8"),
+    ],
+)
+def test_a_target_names_its_provider(text: str, what: tuple[str, str, str], kept: str | None, folder: str) -> None:
+    target = DeviceTarget.parse(text)
+    assert tuple(target.runs_there.values()) == what
+    assert str(target) == (kept or f"{text}ms")
+    assert DeviceTarget.parse(str(target)) == target
+    assert target.folder == folder
+    config = Configuration.model_validate({"target": {"targets": [text]}})
+    assert (config.target.provider, config.targets) == (what[2], (target,))
+    with pytest.raises(InputError, match="but provider is given besides"):
+        Configuration.model_validate({"target": {"targets": [text], "provider": "cpu"}})
 
 
 SEVERAL = ("pi4:50ms", "host@litert:5ms,10ms")

@@ -37,7 +37,7 @@ def save(path: Path, **arrays: Any) -> Path:
     return path
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(2, 4),
     st.integers(4, 9),
@@ -262,7 +262,7 @@ def test_files_that_are_no_zip_are_refused(tmp_path: Path) -> None:
     assert "cannot be read as .npz: File is not a zip file" in complaint(path)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_files_are_refused_or_read_whole(tmp_path: Path, data: st.DataObject) -> None:
     """A byte changed, or the end cut off: a `DataError`, or the original where the byte did not matter."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hwnas.data import Dataset, Images, batches, to_input
+from hwnas.data import WHOLE, Dataset, Images, Shard, batches, to_input
 from hwnas.data.augment import draw, kept_by_cutout, warp
 from hwnas.data.photo_augment import Augmentation, after, crop, draw_crops, kept_by_erasing
 from hwnas.data.trivial_augment import CHANGES, Changes
@@ -171,3 +171,36 @@ def test_colour_jitter_of_strength_zero_is_the_crop_alone() -> None:
     plain = first_batch(data, Augmentation(0.5))
     barely = first_batch(data, Augmentation(0.5, color_jitter=1e-9))
     torch.testing.assert_close(barely, plain, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("how", [Augmentation(), FULL], ids=["small", "full"])
+def test_shards_of_batches_are_parts_of_the_whole_ones(how: Augmentation) -> None:
+    """Of 40 images: 19, 19, and two, which three processes have whole. What is drawn afterwards is the same."""
+    data, after_all = dataset(), []
+
+    def read(shard: Shard) -> list[tuple[Tensor, Tensor]]:
+        generator = seeded(3)
+        stream = batches(
+            data.train,
+            data,
+            batch_size=19,
+            device=CPU,
+            generator=generator,
+            augment=True,
+            cutout=0.5,
+            how=how,
+            shard=shard,
+        )
+        found = list(stream)
+        after_all.append(torch.rand(1, generator=generator))
+        return found
+
+    whole, shards = read(WHOLE), [read(Shard(index, 3)) for index in range(3)]
+    assert [[len(y) for _, y in shard] for shard in shards] == [[6, 6, 2], [6, 6, 2], [7, 7, 2]]
+    for batch in range(2):
+        x, y = (torch.cat([shard[batch][part] for shard in shards]) for part in range(2))
+        torch.testing.assert_close(x, whole[batch][0], atol=1e-5, rtol=1e-5)
+        assert torch.equal(y, whole[batch][1])
+    for shard in shards:
+        torch.testing.assert_close(shard[2], whole[2], atol=1e-5, rtol=1e-5)
+    assert len(set(map(float, after_all))) == 1

@@ -48,6 +48,7 @@ FILES = [
 ]
 
 
+@pytest.mark.sample("name", "runtime", "precision")
 @pytest.mark.parametrize("classes", [("a", "b"), tuple(f"Klasse «{index}» 猫" for index in range(100))])
 @pytest.mark.parametrize(("name", "width", "resolution", "channels", "runtime", "precision", "slack_kb"), FILES)
 def test_no_file_is_above_the_bound_and_all_are_close(

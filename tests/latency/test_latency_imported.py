@@ -275,7 +275,7 @@ specs = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.dictionaries(specs.map(lambda spec: spec.key), st.integers(1, 10**9), min_size=1, max_size=6),
     column=st.sampled_from(["latency_us", "median_us", "latency_ms"]),
@@ -413,7 +413,7 @@ def test_files_that_cannot_be_read_are_refused(form: str, tmp_path: Path) -> Non
         import_table(path, form, "board")
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(form=st.sampled_from(FORMATS), content=st.binary(max_size=120), at=st.integers(0, 600))
 def test_random_damage_is_a_table_error_or_harmless(form: str, content: bytes, at: int, tmp_path: Path) -> None:
     sound = {"fbnet": json.dumps(lut()), "ofa": OFA, "csv": csv_of("latency_us", {KEY: 50.0})}[form].encode()

@@ -82,6 +82,15 @@ def test_the_condition_of_a_table_is_kept_in_fields_and_read_from_its_id_in_old_
     assert load_table(tmp_path) == table
 
 
+def test_a_table_says_its_provider_where_it_has_one(tmp_path: Path) -> None:
+    table = LatencyTable(replace(CONDITIONS[0], provider="cuda"))
+    assert table.condition == "onnxruntime-1.32.0-cuda-t1-fp32"
+    save_table(table, tmp_path / "cuda")
+    assert load_table(tmp_path / "cuda") == table
+    save_table(LatencyTable(CONDITIONS[0]), tmp_path / "usual")
+    assert "provider" not in tomllib.loads((tmp_path / "usual" / "meta.toml").read_text())
+
+
 @pytest.mark.parametrize("condition", ["tvm-0.1-t1-fp32", "onnxruntime", "onnxruntime-1.0", "litert2.0-t1-fp32"])
 def test_an_old_table_of_no_known_runtime_is_refused(condition: str, tmp_path: Path) -> None:
     save_table(LatencyTable(CONDITIONS[0]), tmp_path)

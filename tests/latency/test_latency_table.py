@@ -91,7 +91,7 @@ def rewrite(folder: Path, content: bytes, **meta: Any) -> None:
     (folder / "meta.toml").write_text(tomli_w.dumps(before | {"sha256": sha256(content)} | meta))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=tables)
 def test_what_is_saved_comes_back(table: LatencyTable, tmp_path: Path) -> None:
     save_table(table, tmp_path)
@@ -255,7 +255,7 @@ def test_a_file_that_is_not_there_or_no_file_or_huge_is_a_table_error(folder: Pa
         load_table(folder)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200), name=st.sampled_from(["meta.toml", "table.csv"]), at=st.integers(0, 900))
 def test_random_damage_is_a_table_error_or_harmless(folder: Path, content: bytes, name: str, at: int) -> None:
     sound = {path: path.read_bytes() for path in folder.iterdir()}

@@ -59,6 +59,10 @@ def test_a_table_that_is_too_far_off_is_refused_unless_it_is_asked_for() -> None
     assert "profile-device --again" in caught.value.hint
     assert "--any-table" in caught.value.hint
     assert model_of(table, TOY, any_table=True) == sound
+    table.under = replace(table.under, provider="cuda")
+    with pytest.raises(TableError, match="too far off") as caught:
+        model_of(table, TOY)
+    assert "take another provider" in caught.value.hint
 
 
 def drawn(space: SlotSpace, count: int, seed: int) -> dict[str, Network]:

@@ -32,7 +32,6 @@ POOL = a_pool(classes=11, images=7, groups=2)
     rotate=st.booleans(),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=60, deadline=None)
 def test_a_task_is_n_ways_k_shots_and_disjoint(
     ways: int, shots: int, queries: int, within: bool, rotate: bool, seed: int
 ) -> None:
@@ -71,7 +70,7 @@ def test_images_are_moved_and_keep_their_labels(how: str) -> None:
 
 
 @given(st.integers(0, 2**32), st.sets(st.integers(0, 10), min_size=2, max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_held_out_classes_are_never_drawn(seed: int, chosen: set[int]) -> None:
     names = {POOL.classes[index] for index in chosen}
     train, held = POOL.hold_out(sorted(names))
@@ -137,7 +136,7 @@ def models() -> list[LatencyModel]:
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_devices_that_are_made_up_are_like_known_ones(seed: int) -> None:
     """Within four times, and 4.5 deviations of its own noise, of what the options cost on the two."""
     cheap, dear = models()

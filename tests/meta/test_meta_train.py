@@ -178,7 +178,7 @@ def hwnas(images: Path, out: Path, *more: str) -> Result:
 
 def test_the_same_seed_gives_the_same_bytes(images: Path, tmp_path: Path) -> None:
     for name, seed in (("one", "0"), ("two", "0"), ("other", "1")):
-        done = hwnas(images, tmp_path / name, "--seed", seed, "--json")
+        done = hwnas(images, tmp_path / name, "--seed", seed, "--steps", "2", "--json")
         assert done.exit_code == 0, done.stderr
     one, two, other = ((tmp_path / name).read_bytes() for name in ("one", "two", "other"))
     assert one == two != other
@@ -275,15 +275,16 @@ def test_nothing_of_somebody_else_is_replaced(option: tuple[str, ...], images: P
 
 def test_what_somebody_else_keeps_beside_the_state_stays(images: Path, tmp_path: Path) -> None:
     out, notes = tmp_path / "out.safetensors", tmp_path / "out.safetensors.state" / "notes.txt"
+    short = ("--steps", "1")
     refused = hwnas(images, out, "--resume")
     assert refused.exit_code == 2
     assert "no interrupted meta-training" in refused.stderr
     assert not list(tmp_path.iterdir())
     notes.parent.mkdir()
     notes.write_text("mine")
-    assert hwnas(images, out).exit_code == 0
+    assert hwnas(images, out, *short).exit_code == 0
     assert [path.name for path in notes.parent.iterdir()] == ["notes.txt"]
-    assert hwnas(images, out, "--force").exit_code == 0
+    assert hwnas(images, out, "--force", *short).exit_code == 0
     out.write_bytes(b"mine")
     assert hwnas(images, out, "--force").exit_code == 2
     assert out.read_bytes() == b"mine"

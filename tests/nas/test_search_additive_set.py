@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from problems import OPTIONS, all_choices, random_table, total, toy_model
 from scipy.stats import chisquare
@@ -54,7 +54,6 @@ cost = st.sampled_from([-0.3, -0.1, 0.0, 0.1, 0.2, 0.3, 0.7, 1.0, 1.1, 2.2])
 tables = st.lists(st.lists(st.tuples(cost, cost), min_size=1, max_size=4), min_size=1, max_size=4)
 
 
-@settings(max_examples=150, deadline=None)
 @given(tables, st.data())
 def test_under_one_limit_exactly_what_can_be_completed_is_allowed(
     table: list[list[tuple[float, float]]], data: st.DataObject
@@ -64,7 +63,6 @@ def test_under_one_limit_exactly_what_can_be_completed_is_allowed(
     check_every_prefix(limits(costs, data.draw(st.sampled_from([sums[0] - 1.0, *sums, math.inf]))))
 
 
-@settings(max_examples=150, deadline=None)
 @given(tables, st.data())
 def test_under_two_limits_exactly_what_can_be_completed_is_allowed(
     table: list[list[tuple[float, float]]], data: st.DataObject
@@ -84,7 +82,6 @@ def test_every_prefix_of_the_toy_space(share: float) -> None:
     check_every_prefix(limits(COSTS, budget, SIZES, size + 0.5))
 
 
-@settings(max_examples=100, deadline=None)
 @given(tables, st.data())
 def test_no_walk_along_what_is_allowed_ends_nowhere(
     table: list[list[tuple[float, float]]], data: st.DataObject

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from problems import OPTIONS, all_choices, random_table, total, toy_model
 from scipy.stats import chisquare
@@ -62,7 +62,6 @@ def test_between_equal_scores_the_cheaper_architecture_wins() -> None:
         assert total(COSTS, choices) == TOTALS[0]
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(-4, 4), st.integers(-5, 9)), min_size=1, max_size=4), min_size=1, max_size=4
@@ -83,7 +82,6 @@ def test_without_a_budget_each_decision_takes_its_best() -> None:
 positive = st.floats(0.0, 10.0).map(lambda value: round(value, 3))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(positive, min_size=1, max_size=4), min_size=1, max_size=5), st.floats(0.0, 1.0))
 def test_every_draw_is_feasible_and_the_count_is_close(costs: list[list[float]], share: float) -> None:
     low, high = (sum(pick(row) for row in costs) for pick in (min, max))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from hwnas.arch import Architecture, space_instance
 from hwnas.backends.torch import network_module
 from hwnas.data import Dataset, Images
 from hwnas.errors import DivergedError, InputError
+from hwnas.executors import local_executor
+from hwnas.executors.local_executor import LocalExecutor
+from hwnas.executors.place import Place
 from hwnas.files import sha256
-from hwnas.nas import from_scratch
 from hwnas.nas.from_scratch import FromScratchEvaluator
 from hwnas.train import Recipe, evaluate, train
 
@@ -39,8 +42,14 @@ def bright() -> Dataset:
     return Dataset("bright", ("a", "b", "c"), drawn(48), drawn(24), drawn(9), (0.5,) * 3, (0.25,) * 3, flip=False)
 
 
-def scores(folder: Path, *, workers: int = 1, recipe: Recipe = RECIPE, seed: int = 3) -> FromScratchEvaluator:
-    return FromScratchEvaluator(TOY, bright(), recipe, seed=seed, threads=1, device=CPU, workers=workers, folder=folder)
+def scores(folder: Path, *, on: str = "local:1", recipe: Recipe = RECIPE, seed: int = 3) -> FromScratchEvaluator:
+    place = Place.parse(on)
+    return FromScratchEvaluator(TOY, bright(), recipe, seed=seed, threads=1, device=CPU, place=place, folder=folder)
+
+
+def workers(evaluator: FromScratchEvaluator) -> list[subprocess.Popen[str]]:
+    assert isinstance(evaluator._executor, LocalExecutor)
+    return [worker._process for worker in evaluator._executor._workers]
 
 
 @dataclass(frozen=True)
@@ -55,9 +64,9 @@ class Kept:
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     folder = tmp_path_factory.mktemp("scores")
-    with scores(folder, workers=2) as evaluator:
+    with scores(folder, on="local:2") as evaluator:
         found = list(evaluator(CHOICES))
-        worker = evaluator._processes[0]._process
+        worker, _ = workers(evaluator)
         assert worker.poll() is None
         assert worker.stdin is not None
         worker.stdin.close()
@@ -81,7 +90,7 @@ def test_scores_are_those_of_a_training_in_this_process(kept: Kept) -> None:
 
 
 def test_finished_scores_are_not_made_again(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(from_scratch.subprocess, "Popen", forbidden)
+    monkeypatch.setattr(local_executor, "_Worker", forbidden)
     with scores(kept.folder) as evaluator:
         for ours, theirs in zip(evaluator(CHOICES), kept.scored, strict=True):
             assert (ours.accuracy, ours.loss) == (theirs.accuracy, theirs.loss)
@@ -94,7 +103,7 @@ def test_one_worker_gives_what_two_give_in_another_order_and_what_it_did_stays_w
 ) -> None:
     with scores(tmp_path) as evaluator:
         again = {one.architecture.choices: one for one in evaluator(CHOICES[::-1])}
-        os.kill(evaluator._processes[0]._process.pid, signal.SIGKILL)
+        os.kill(workers(evaluator)[0].pid, signal.SIGKILL)
         with pytest.raises(InputError, match="exit code -9") as caught:
             list(evaluator([*CHOICES, (2, 2, 2, 2)]))
     assert "--resume" in caught.value.hint
@@ -111,18 +120,28 @@ def test_a_training_that_diverges_is_the_error_that_it_is_and_an_interrupt_ends_
         with evaluator:
             with pytest.raises(DivergedError, match="while an architecture was trained"):
                 list(evaluator(CHOICES))
-            assert evaluator._processes[0]._process.poll() is None, "it takes the next one"
+            assert workers(evaluator)[0].poll() is None, "it takes the next one"
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert evaluator._processes[0]._process.returncode == -signal.SIGKILL
+    assert workers(evaluator)[0].returncode == -signal.SIGKILL
 
 
 def test_a_worker_ends_when_nobody_asks_any_more(kept: Kept) -> None:
     assert kept.exit_code == 0
 
 
-def test_no_workers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="at least 1 worker, not 0"):
-        scores(tmp_path, workers=0)
+@pytest.mark.dear
+def test_a_cluster_gives_the_same_files(kept: Kept, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        with scores(tmp_path, on="ray") as evaluator:
+            again = list(evaluator(CHOICES))
+    finally:
+        ray.shutdown()
+    assert [one.accuracy for one in again] == [one.accuracy for one in kept.scored]
+    files = {path.name: path.read_bytes() for path in kept.folder.glob("*-?-?-?-?.json")}
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*-?-?-?-?.json")} == files
+    assert len(files) == len(CHOICES)

@@ -22,13 +22,13 @@ from hwnas.arch.spaces.darts_cells import EDGES, OPTIONS
 from hwnas.errors import InfeasibleBudgetError, InputError
 from hwnas.latency.additive_latency import AdditiveLatency
 from hwnas.nas.additive_set import AdditiveSet
+from hwnas.nas.constrained_relaxation import ConstrainedRelaxation
 from hwnas.nas.constraint import Constraint, latency_constraint
 from hwnas.nas.decode import FeasibleSampler, OptionTable, decode, kept_scores
 from hwnas.nas.objective import ConstraintPenalty, Expected, ExpectedLatency, padded
 from hwnas.nas.select import candidates, costlier
 from hwnas.nas.strategies import strategies
 from hwnas.nas.strategies.gumbel import Gumbel
-from hwnas.nas.supernet_loop import ConstrainedRelaxation
 from hwnas.schema import json_as
 
 # A cell of two nodes with three ops, of which the first is none, and a decision of its own.
@@ -91,7 +91,6 @@ def problems(draw: st.DrawFn) -> tuple[Groups, list[OptionTable]]:
     return tuple(groups), [[draw(st.lists(number, min_size=n, max_size=n)) for n in sizes] for _ in range(3)]
 
 
-@settings(max_examples=100, deadline=None)
 @given(problems(), st.integers(-10, 30), st.integers(-10, 30))
 def test_decode_is_exact_under_one_limit_and_under_two(
     problem: tuple[Groups, list[OptionTable]], budget: int, size: int
@@ -152,7 +151,7 @@ def test_no_draw_where_only_choices_that_break_a_group_are_within_the_limit() ->
 
 
 @given(st.integers(0, 1000), st.floats(0.0, 1.0), st.none() | st.floats(0.3, 1.0))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_costlier_neighbours_swap_an_op_or_an_edge(index: int, share: float, share_of_size: float | None) -> None:
     within, choices = limits(share, share_of_size), EVERYTHING[index % len(EVERYTHING)]
     preferences = random_table(np.random.default_rng(index), SIZES)

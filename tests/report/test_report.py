@@ -17,6 +17,7 @@ from hwnas.config import Configuration, Target
 from hwnas.errors import InputError
 from hwnas.events import Events
 from hwnas.metrics import Metrics
+from hwnas.report import plots
 from hwnas.report.page import write_report
 from hwnas.run.run_folder import RunFolder
 
@@ -162,6 +163,13 @@ def folder(tmp_path: Path) -> RunFolder:
     return run
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without the two plots, which take most of their time; for tests of the words on them."""
+    for name in ("candidates_plot", "epochs_plot"):
+        monkeypatch.setattr(plots, name, lambda *_: None)
+
+
 def page_of(run: RunFolder, result: Any) -> Page:
     run.result.write_text(json.dumps(result))
     write_report(run)
@@ -219,6 +227,7 @@ def test_page_of_another_metric_and_of_a_rival_that_is_near(folder: RunFolder) -
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_page_says_which_weights_ship(folder: RunFolder) -> None:
     for own, other, said, how in (
         ("trained", "trained", "Both networks ship the weights that their trainings ended with.", "trained alike"),
@@ -392,6 +401,7 @@ COLD = {
         ({"budget_ms": 1500.0, "file_bytes": 900}, "1,500 ms"),
     ],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_headline_follows_the_result(folder: RunFolder, changes: dict[str, Any], expected: str) -> None:
     assert expected in page_of(folder, a_result(**changes)).text
 
@@ -416,6 +426,22 @@ def test_wide_tables_scroll_in_a_narrow_window(folder: RunFolder) -> None:
     page_of(folder, a_result())
     text = folder.report.read_text()
     assert text.count("<table") == text.count('<div class="scroll"><table') > 1
+
+
+def test_budgets_of_a_front_are_told_apart_and_noise_fills_no_axis() -> None:
+    front = [
+        {"budget_ms": budget_ms, "measured_ms": {"median": budget_ms - 1}, "accuracy": {"test": share}}
+        for budget_ms, share in ((5, 0.998), (10, 1.0))
+    ]
+    drawn = str(plots.front_plot(front, "accuracy"))
+    assert "budget 5.000 ms" in drawn
+    assert "budget 10.00 ms" in drawn
+    lines = [line for line in re.findall(r'style="([^"]*)"', drawn) if "stroke-dasharray" in line]
+    assert len({re.findall(r"stroke: (var\(--\w+\))", line)[0] for line in lines}) == 2
+    for values, (low, high) in (([99.8, 100.0], (94.6, 100.4)), ([0.0], (-0.4, 5.4)), ([10.0, 90.0], (3.6, 96.4))):
+        axes = plots.Figure().add_subplot()
+        plots._show_percent(axes, values)
+        assert axes.get_ylim() == pytest.approx((low, high))
 
 
 def test_letters_of_plots_can_be_read_on_a_phone(folder: RunFolder) -> None:

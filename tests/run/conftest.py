@@ -30,12 +30,17 @@ def packed_run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def packed(packed_run: Path) -> Path:
-    """Its package, from which the run is not at hand; nobody writes to it."""
-    out = packed_run.parent / "elsewhere" / "app"
-    kinds = {"formats": ["onnx", "tflite"], "precisions": ["fp32", "int8"]}
-    hwnas.export(packed_run, **kinds, max_drop=100.0, package=True, out=out)
-    return out
+def packed_here(packed_run: Path) -> Path:
+    """A copy of it that holds its package; nobody writes to it."""
+    own = Path(shutil.copytree(packed_run, packed_run.parent / "own"))
+    hwnas.export(own, formats=["onnx", "tflite"], precisions=["fp32", "int8"], max_drop=100.0, package=True)
+    return own
+
+
+@pytest.fixture(scope="session")
+def packed(packed_here: Path) -> Path:
+    """The package, from which the run is not at hand; nobody writes to it."""
+    return Path(shutil.copytree(packed_here / "app", packed_here.parent / "elsewhere" / "app"))
 
 
 @pytest.fixture

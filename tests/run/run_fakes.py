@@ -31,27 +31,29 @@ from hwnas.backends.model_format import format_of
 from hwnas.config import Configuration
 from hwnas.config.flat import PLACES
 from hwnas.data import encoded_source
-from hwnas.data.saved import load_images
 from hwnas.devices.device import load_device
 from hwnas.devices.link import condition_of
 from hwnas.devices.verdict import MIN_PROCESSES, State, Verdict
+from hwnas.executors import local_executor
+from hwnas.executors.task import Common, Work, answer, function_at
 from hwnas.exporting import quantise_aware
 from hwnas.latency.missing_rows import MissingRows
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import Calibration, LatencyTable, Row, Validation
 from hwnas.latency.table_files import save_table
-from hwnas.nas import from_scratch, select
-from hwnas.nas.from_scratch_messages import Job, Shared
-from hwnas.nas.from_scratch_worker import score_one
+from hwnas.nas import loop_memory, select
 from hwnas.nas.search_settings import SearchSettings
+from hwnas.parents import ParentWeights, distil
 from hwnas.report import plots
-from hwnas.run import forecast, latency_stage, measured_check
-from hwnas.schema import read_json_as
+from hwnas.run import forecast, latency_stage, measured_check, step_limit
 from hwnas.train import Recipe
+from hwnas.train.step_memory import StepMemory
 
 SPACE: SlotSpace = space_instance("toy", width=1.0, resolution=8, channels=3, classes=3)
 SETTINGS = SearchSettings(warmup_epochs=1, epochs=2, batch_size=16, candidates=2)
 RECIPE = Recipe(epochs=2, batch_size=16)
+COUNTS = {module: module._counted for module in (loop_memory, distil, step_limit)}
+COUNTED = dict[tuple[object, ...], StepMemory]()
 COLOURS = {"red": (220, 60, 60), "green": (60, 220, 60), "blue": (60, 60, 220)}
 
 
@@ -114,6 +116,20 @@ def write_table(
     return tables
 
 
+def counted_once(module: Any) -> Callable[..., StepMemory]:
+    """What counts the memory of a step there, once for all plans of a space; hwnas counts anew for every plan."""
+
+    def counted(space: Any, *others: Any) -> StepMemory:
+        parts = [(one.parent.name, one.width, one.classes) if isinstance(one, ParentWeights) else one for one in others]
+        key = (module, space.signature, space.options, space.ops, *parts)
+        if key not in COUNTED:
+            with torch.random.fork_rng(devices=[]):  # so that a run draws the same whether it counts or not
+                COUNTED[key] = COUNTS[module](space, *others)
+        return COUNTED[key]
+
+    return counted
+
+
 class FakeVerdicts:
     """In place of `measure_verdict`: the states in turn, the last one for ever; a miss is a tenth above the budget."""
 
@@ -147,8 +163,11 @@ def install(put: Callable[[object, str, object], None], measure_verdict: FakeVer
     eighth of such a run. Runs with `install_short` alone have these threads.
     """
     put(encoded_source, "loader_threads", lambda _: 0)
+    for module in COUNTS:
+        put(module, "_counted", counted_once(module))
     put(forecast, "_image_s", lambda *_: 0.001)
-    put(plots, "svg", lambda *_: Markup("<svg></svg>"))
+    for plot in ("candidates_plot", "epochs_plot", "front_plot"):
+        put(plots, plot, lambda *_: Markup("<svg></svg>"))
     put(latency_stage, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0))
     put(measured_check, "measure_verdict", measure_verdict or FakeVerdicts())
     install_short(put)
@@ -170,14 +189,12 @@ class WorkerHere:
 
     lock = threading.Lock()
 
-    def __init__(self, folder: Path) -> None:
-        shared = read_json_as(folder / "shared.json", Shared)
-        self.dataset = load_images(folder, shared.dataset)
-        self.recipe, self.device, self.metric = shared.recipe, torch.device(shared.device), shared.metric
+    def __init__(self, work: Work) -> None:
+        self.function, self.common = function_at(work.function), Common.read(work.folder)
 
-    def ask(self, job: dict[str, Any]) -> None:
+    def ask(self, task: str) -> str:
         with self.lock, torch.random.fork_rng():
-            score_one(Job(**job), self.dataset, self.recipe, self.device, self.metric)
+            return answer(self.function, self.common, task)
 
     def kill(self) -> None:
         """There is no process."""
@@ -189,7 +206,7 @@ class WorkerHere:
 def install_short_scores(put: Callable[[object, str, object], None]) -> None:
     """One candidate and its neighbours, trained for their scores in this process."""
     put(SearchSettings, "for_images", classmethod(lambda cls, images: cls(candidates=1)))
-    put(from_scratch, "_Worker", WorkerHere)
+    put(local_executor, "_Worker", WorkerHere)
 
 
 def latencies(salt: str = "") -> LatencyModel:
@@ -223,7 +240,7 @@ if __name__ == "__main__":
     if sys.argv[1] in ("real", "threads"):
         install_short(setattr)
         if sys.argv[1] == "threads":
-            from_scratch._Worker = WorkerHere  # type: ignore[assignment,misc]
+            local_executor._Worker = WorkerHere  # type: ignore[assignment,misc]
         arguments = sys.argv[2:]
     else:
         when, name, nth, *arguments = sys.argv[1:]

@@ -25,7 +25,7 @@ from hwnas.arch import space_instance
 from hwnas.cli import app
 from hwnas.config import Configuration, load_configuration
 from hwnas.errors import InputError
-from hwnas.latency import journal
+from hwnas.latency import build, journal
 from hwnas.nas.supernet_loop import SearchLoop
 from hwnas.run import forecast
 from hwnas.run.result import failure
@@ -304,6 +304,8 @@ def test_a_table_is_profiled_and_adapted_from_python(
     space = {"space": "toy", "width": 1.0, "resolution": 8}
     monkeypatch.setattr(journal, "_ROUNDS_PER_PROCESS", 2)
     monkeypatch.setattr(journal, "_MOST_PASSES", 0)
+    monkeypatch.setattr(build, "CALIBRATION_NETWORKS", 6)
+    monkeypatch.setattr(build, "VALIDATION_NETWORKS", 6)
     made = hwnas.profile_device(out=tmp_path / "tables", max_minutes=5, **space)
     assert made.rows == made.measured == len(space_instance("toy", width=1.0, resolution=8, channels=3, classes=10).ops)
     assert (made.folder / "table.csv").is_file()

@@ -221,7 +221,7 @@ def runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
     monkeypatch.setattr(automatic, "FEWEST_PIXELS", 12)
     monkeypatch.setenv("HWNAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(adaptation, "_USUAL_STEPS", 1)
-    monkeypatch.setattr(adaptation, "_MOST_AT_ONCE", 4)
+    monkeypatch.setattr(adaptation, "_MOST_AT_ONCE", 16)
     install(monkeypatch.setattr)
     weights = made_up()
     info = {"version": VERSION, "parent": LITE0, "width": WIDTH, "classes": weights.classes}

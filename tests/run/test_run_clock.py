@@ -25,7 +25,7 @@ from hwnas.run.images import images_of
 from hwnas.run.latency_stage import measuring_s, ready_model
 from hwnas.run.plan import make_plan
 from hwnas.run.run_folder import RunFolder
-from hwnas.run.stage_guess import Guesser
+from hwnas.run.stage_guess import Guesser, Stage
 from hwnas.run.step_limit import largest_training
 
 
@@ -99,6 +99,9 @@ def test_a_plan_says_whether_its_minutes_are_enough(
     assert sum(one["minutes"] for one in many["stages"]) <= 60.0
     assert stages["2 trainings"]["epochs"] == 300
     assert stages["search"]["memory_mib"] > 0
+    searched = stages["search"]
+    assert 0 < searched["warmup"] < searched["epochs"]
+    assert f", {searched['warmup']:.3g} of them warm-up, " in Stage(**searched).details
     training = stages["2 trainings"]
     assert training["epoch_s"] == pytest.approx(42 * 0.05)  # of 60 images, 42 train
     assert training["step_s"] == pytest.approx(16 * 0.05)

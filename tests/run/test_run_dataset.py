@@ -20,6 +20,8 @@ from hwnas.run import search_stage
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 
+ALONE = {"baseline": False}
+
 
 class Stopped(BaseException):
     """Stands for an interruption in the middle of a run."""
@@ -47,8 +49,8 @@ def changed(dataset: Dataset, part: str) -> Dataset:
 
 def test_a_data_set_is_searched_like_the_source_that_it_came_from(images: Path, tables: Path, tmp_path: Path) -> None:
     dataset = load_dataset(str(images), resolution=8, seed=0)
-    given = run_search(a_config(Path("nowhere")), tmp_path / "a", tables=tables, dataset=dataset)
-    run_search(a_config(images), tmp_path / "b", tables=tables)
+    given = run_search(a_config(Path("nowhere"), **ALONE), tmp_path / "a", tables=tables, dataset=dataset)
+    run_search(a_config(images, **ALONE), tmp_path / "b", tables=tables)
     assert files(tmp_path / "a") == files(tmp_path / "b")
     assert given["data"] == tomllib.loads((tmp_path / "a" / "config.toml").read_text())["data"]["source"] == "images"
     state = [json.loads((tmp_path / name / "state" / "data.json").read_text()) for name in "ab"]
@@ -59,7 +61,7 @@ def test_a_data_set_is_resized_to_what_the_plan_says(images: Path, tables: Path,
     dataset = load_dataset(str(images), resolution=12, seed=0)
     plan = make_plan(a_config(images, resolution=0), tables, dataset)
     assert (plan.space.input_shape, plan.space.classes) == ((3, 32, 32), 3)
-    run_search(a_config(images), tmp_path / "a", tables=tables, dataset=dataset)
+    run_search(a_config(images, **ALONE), tmp_path / "a", tables=tables, dataset=dataset)
     assert (tmp_path / "a" / "result.json").exists()
     small = resized(dataset, 6)
     assert small.train.pixels.shape == (len(dataset.train), 3, 6, 6)
@@ -83,7 +85,7 @@ def test_another_data_set_is_refused_by_resume(
     dataset, out = load_dataset(str(images), resolution=8, seed=0), tmp_path / "run"
 
     def run(data: Dataset, **options: Any) -> Any:
-        return run_search(a_config(images, baseline=False), out, tables=tables, dataset=data, **options)
+        return run_search(a_config(images, **ALONE), out, tables=tables, dataset=data, **options)
 
     def stop(*_: Any, **__: Any) -> None:
         raise Stopped

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 from run_fakes import SPACE, a_config, install, write_table
+from typer.testing import CliRunner
 
+from hwnas.cli import app
 from hwnas.devices.device import load_device
 from hwnas.devices.rounds import Round
 from hwnas.errors import StorageError
@@ -41,21 +43,22 @@ def no_file_above(size_bytes: int) -> Iterator[None]:
 def test_a_disk_that_is_enlarged_again_and_again(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At every size the run gets further, and in the end it is the run that always had room."""
     install(monkeypatch.setattr)
+    config = a_config(images, baseline=False)
     tables, out, reference = write_table(tmp_path / "tables"), tmp_path / "run", tmp_path / "reference"
-    run_search(a_config(images), reference, tables=tables)
+    run_search(config, reference, tables=tables)
     stages = {50: "config.toml", 20_000: "search.safetensors", 400_000: "reference.onnx"}
     for size_bytes, name in stages.items():
         with no_file_above(size_bytes), pytest.raises(StorageError, match=rf"cannot write .*{name}"):
-            run_search(a_config(images), out, tables=tables, resume=out.exists())
-    run_search(a_config(images), out, tables=tables, resume=True)
+            run_search(config, out, tables=tables, resume=out.exists())
+    run_search(config, out, tables=tables, resume=True)
     assert [name for name in SAME if (out / name).read_bytes() != (reference / name).read_bytes()] == []
     (out / "result.json").unlink()
     for gone, size_bytes, name in (("train-*", 10_000, "train-"), ("none", 10_000, "weights.safetensors")):
         for path in (*out.glob(f"state/{gone}"), out / "log.jsonl"):
             path.unlink()
         with no_file_above(size_bytes), pytest.raises(StorageError, match=rf"cannot write .*{name}"):
-            run_search(a_config(images), out, tables=tables, resume=True)
-        run_search(a_config(images), out, tables=tables, resume=True)
+            run_search(config, out, tables=tables, resume=True)
+        run_search(config, out, tables=tables, resume=True)
         (out / "result.json").unlink()
     assert [name for name in SAME if (out / name).read_bytes() != (reference / name).read_bytes()] == []
     assert not list(tmp_path.rglob("*.hwnas-part"))
@@ -84,13 +87,13 @@ def test_no_room_to_measure_or_for_what_was_measured(
 
 
 def test_a_log_that_was_cut_short_is_read_on(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables, out = write_table(tmp_path / "tables"), tmp_path / "run"
+    tables, out, config = write_table(tmp_path / "tables"), tmp_path / "run", a_config(images, baseline=False)
     install(monkeypatch.setattr)
-    run_search(a_config(images), out, tables=tables)
+    run_search(config, out, tables=tables)
     log = (out / "log.jsonl").read_text()
     (out / "log.jsonl").write_text(log[:-20])
     (out / "result.json").unlink()
-    assert run_search(a_config(images), out, tables=tables, resume=True)["seconds"] >= 0
+    assert run_search(config, out, tables=tables, resume=True)["seconds"] >= 0
 
 
 @pytest.fixture
@@ -117,20 +120,38 @@ print(json.dumps([[one.exit_code, one.stderr] for one in done]))
 """
 
 
-def test_a_read_only_folder(read_only: tuple[Path, list[str]], images: Path, tmp_path: Path) -> None:
-    """For two commands, in one process that loads torch once."""
-    folder, before = read_only
-    tables = write_table(tmp_path / "tables")
+def writing_into(folder: Path, images: Path, tables: Path) -> list[list[str]]:
+    """Two commands."""
     toy = ["--space", "toy", "--width", "1", "--resolution", "8"]
     search = ["search", "--budget-ms", "60%", *toy, "--data", str(images), "--tables", str(tables), "--out"]
-    both = [[*search, str(folder / "run")], ["profile-device", *toy, "--out", str(folder)]]
+    return [[*search, str(folder / "run")], ["profile-device", *toy, "--out", str(folder)]]
+
+
+def assert_told(exit_code: int, stderr: str, folder: Path) -> None:
+    assert exit_code == 8, stderr
+    assert "Traceback" not in stderr
+    (error,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    assert error.startswith(f"error: cannot write {folder}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no folder there that nobody can write")
+def test_a_folder_that_nobody_can_write(images: Path, tmp_path: Path) -> None:
+    """/sys takes no files, not even root's, as a read-only disk does not."""
+    folder = Path("/sys")
+    for words in writing_into(folder, images, write_table(tmp_path / "tables")):
+        done = CliRunner().invoke(app, words)
+        assert_told(done.exit_code, done.stderr, folder)
+
+
+@pytest.mark.dear
+def test_a_read_only_folder(read_only: tuple[Path, list[str]], images: Path, tmp_path: Path) -> None:
+    """For both commands, in one process that loads torch once."""
+    folder, before = read_only
+    both = writing_into(folder, images, write_table(tmp_path / "tables"))
     program = [*before, sys.executable, "-c", EACH, json.dumps(both)]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert len(told) == 2
     for exit_code, stderr in told:
-        assert exit_code == 8, stderr
-        assert "Traceback" not in stderr
-        (error,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
-        assert error.startswith(f"error: cannot write {folder}")
+        assert_told(exit_code, stderr, folder)

@@ -10,7 +10,8 @@ import pytest
 from run_fakes import a_config, install, install_short_scores, latencies, write_table
 
 from hwnas.errors import InputError
-from hwnas.nas import from_scratch
+from hwnas.executors import local_executor
+from hwnas.executors.place import Place
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 
@@ -22,7 +23,7 @@ def test_candidates_are_trained_and_no_supernet_is(
     install_short_scores(monkeypatch.setattr)
     config = a_config(images, strategy="random", scores="training", score_epochs=1, baseline=False)
     tables, out = write_table(tmp_path / "tables"), tmp_path / "run"
-    result = run_search(config, out, tables=tables, workers=2)
+    result = run_search(config, out, tables=tables, place=Place(2))
     assert result["budget_met"] is True
     assert not (out / "state" / "search.safetensors").exists()
     kept = {
@@ -35,7 +36,7 @@ def test_candidates_are_trained_and_no_supernet_is(
     def forbidden(*_: Any, **__: Any) -> Any:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(from_scratch._Worker, "ask", forbidden)
+    monkeypatch.setattr(local_executor._Worker, "ask", forbidden)
     (out / "result.json").unlink()
     again = run_search(config, out, tables=tables, resume=True)
     assert again["architecture"] == result["architecture"]

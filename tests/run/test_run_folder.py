@@ -58,6 +58,7 @@ def test_only_the_same_configuration_goes_on(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"another configuration: compute.seed was 0 and is 1$"):
         claim(tmp_path, Configuration(target=Target(budget="20"), compute=Compute(seed=1)), resume=True)
     assert load_configuration(tmp_path / "config.toml") == CONFIG
+    claim(tmp_path, CONFIG.changed(compute={"tracker": "mlflow", "loader_threads": 2}), resume=True)
     (tmp_path / "config.toml").write_text("nonsense")
     with pytest.raises(InputError, match="TOML"):
         claim(tmp_path, resume=True)

@@ -31,7 +31,7 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(images: Path, out: Path, *, resume: bool = False, force: bool = False, **changes: Any) -> dict[str, Any]:
-    config = a_config(images, **{"budget": BUDGETS, "epochs": 1} | changes)
+    config = a_config(images, **{"budget": BUDGETS, "epochs": 1, "baseline": False} | changes)
     return run_search(config, out, tables=out.parent / "tables", resume=resume, force=force)
 
 
@@ -51,7 +51,7 @@ def test_each_budget_gets_its_own_network_from_one_supernet(
     images: Path, tables: Path, tmp_path: Path, strategy: str
 ) -> None:
     out = tmp_path / "run"
-    result = run(images, out, strategy=strategy)
+    result = run(images, out, strategy=strategy, baseline=True)
     assert result == json.loads((out / "result.json").read_text())
     assert result["budget_met"] is True
     assert [one["folder"] for one in result["front"]] == list(PARTS)
@@ -78,6 +78,14 @@ def test_each_budget_gets_its_own_network_from_one_supernet(
     assert all(f'href="{part}/report.html"' in page for part in PARTS)
     assert all((out / part / "report.html").is_file() for part in PARTS)
     assert page.count("<svg") == 1
+    folders = (out, *(out / part for part in PARTS))
+    logged = [json.loads(line) for folder in folders for line in (folder / "log.jsonl").read_text().splitlines()]
+    stages = [(one["stage"], one["seconds"]) for one in logged if one["event"] == "end"]
+    assert stages[0][0] == "plan"
+    assert result["seconds"] == pytest.approx(sum(seconds for _, seconds in stages), abs=0.3)
+    own = (out / PARTS[0] / "report.html").read_text()
+    assert "Own stages" in own
+    assert "Whole run" not in own
 
 
 def test_one_budget_of_a_list_is_a_run_as_ever(images: Path, tables: Path, tmp_path: Path) -> None:
@@ -127,7 +135,7 @@ def test_cut_off_again_and_again_it_ends_with_the_same_bytes(
         raise Killed
 
     monkeypatch.setattr(produce, "write_report", lambda folder: write_text(folder.report, "drawn elsewhere"))
-    settings = {"budget": "20%,80%", "baseline": False}
+    settings = {"budget": "20%,80%"}
     whole = run(images, tmp_path / "whole", **settings)
     cuts = 0
     for attempt in range(40):
@@ -151,14 +159,14 @@ def test_cut_off_again_and_again_it_ends_with_the_same_bytes(
 
 
 def test_force_leaves_nothing_of_the_budgets_before(images: Path, tables: Path, tmp_path: Path) -> None:
-    run(images, tmp_path / "run", train=False, baseline=False)
+    run(images, tmp_path / "run", train=False)
     (tmp_path / "run" / "80pct" / "mine.txt").write_text("not of the run")
-    run(images, tmp_path / "run", train=False, baseline=False, budget="30%,50%", force=True)
+    run(images, tmp_path / "run", train=False, budget="30%,50%", force=True)
     folders = {path.name for path in (tmp_path / "run").iterdir() if path.is_dir()}
     assert folders == {"30pct", "50pct", "80pct", "state"}
     assert [path.name for path in (tmp_path / "run" / "80pct").iterdir()] == ["mine.txt"]
     with pytest.raises(InputError, match="another configuration"):
-        run(images, tmp_path / "run", train=False, baseline=False, resume=True)
+        run(images, tmp_path / "run", train=False, resume=True)
 
 
 def test_a_budget_that_cannot_be_met_is_named_before_any_training(
@@ -173,7 +181,7 @@ def test_a_budget_that_cannot_be_met_is_named_before_any_training(
 
 
 def test_the_page_can_be_written_again(images: Path, tables: Path, tmp_path: Path) -> None:
-    run(images, tmp_path / "run", train=False, baseline=False, budget="30%,50%")
+    run(images, tmp_path / "run", train=False, budget="30%,50%")
     folder = RunFolder(tmp_path / "run")
     before = folder.report.read_bytes()
     folder.report.unlink()

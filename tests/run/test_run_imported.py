@@ -16,6 +16,7 @@ from hwnas.errors import InputError, MissingRowsError, UnreachableError
 from hwnas.latency.imported import import_table, save_imported
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
+from hwnas.run.plan_facts import plan_facts, plan_lines
 from hwnas.schema import read_json
 
 
@@ -108,10 +109,15 @@ def test_the_instance_is_the_one_that_the_table_is_of(tmp_path: Path, images: Pa
     found = import_table(source, "fbnet", "phone", width=0.5, resolution=32, classes=3)
     save_imported(found.table, tmp_path / "tables" / "phone" / "imported")
     config = a_config(images, device="phone", space="fbnet", width=0.0, resolution=0)
-    assert make_plan(config, tmp_path / "tables").space.name == "fbnet@w0.5-r32"
+    plan = make_plan(config, tmp_path / "tables")
+    assert (plan.space.name, plan.reason) == ("fbnet@w0.5-r32", "the one that the imported table is of")
+    assert "the verdict is 'not measured'" in plan_lines(plan, plan_facts(plan))["device"]
     with pytest.raises(MissingRowsError) as caught:
         make_plan(config.changed(data={"source": "digits"}), tmp_path / "tables")
     assert "fbnet@w0.5-r32-i3-o3" in str(caught.value.hint)
+    with pytest.raises(MissingRowsError) as caught:
+        make_plan(config.changed(space={"name": "mobile"}), tmp_path / "tables")
+    assert caught.value.hint == "the table is of the space fbnet alone, not of mobile: search with --space fbnet"
 
 
 def test_a_phone_that_nobody_has_is_planned_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,10 @@ def test_nothing_is_measured_before_it_is_said(photos: Path, monkeypatch: pytest
     assert told.events == []  # nothing is to be chosen by measuring
     plan = make_plan(changed(config, budget="2.5"), None, progress=told)
     passes = list(zip(told.events[::2], told.events[1::2], strict=True))
+    said, done = passes.pop(1)  # after the first, whether any size at all can do
+    smallest = mobile(*space_rungs("mobile")[0], resolution=64)
+    assert said == f"measuring the smallest network of {smallest.name} on host, for about a second"
+    assert done == "1 networks"
     resolutions = (200, 192, 160, 128, 96, 64)  # from the largest on, until one leaves room
     assert len(passes) == 1 + resolutions.index(plan.space.input_shape[1]) > 1
     for (said, done), resolution in zip(passes, resolutions, strict=False):
@@ -116,6 +120,11 @@ def test_nothing_is_measured_before_it_is_said(photos: Path, monkeypatch: pytest
         expected = f"smallest and the largest network of 9 sizes of the space mobile at {resolution} pixels on host"
         assert expected in said
         assert "for about 5 s, to choose a size for 2.5 ms" in said
+    told.events.clear()
+    with pytest.raises(InfeasibleBudgetError) as caught:
+        make_plan(changed(config, budget="0.001"), None, progress=told)
+    assert told.events[1::2] == ["18 networks", "1 networks"], "the sizes between are not measured"
+    assert caught.value.smallest_ms == pytest.approx(range_ms(smallest)[0])
 
 
 def test_one_size_is_not_called_several(small: Path) -> None:
@@ -331,7 +340,9 @@ def many() -> Dataset:
     return Dataset("photos", ("a", "b", "c"), part, part, part, (0.5,) * 3, (0.5,) * 3, flip=False)
 
 
-@pytest.mark.parametrize("minutes", [3.0, 6.0, 20.0, 60.0, 1000.0])
+@pytest.mark.parametrize(
+    "minutes", [3.0, 20.0, 1000.0, *(pytest.param(each, marks=pytest.mark.dear) for each in (6.0, 60.0))]
+)
 def test_the_minutes_choose_the_largest_instance_that_they_train(
     minutes: float, many: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,23 @@ def outside_weights(folder: Path) -> None:
     entry = one.external_data.add()
     entry.key, entry.value = "location", "../secret.bin"
     model.graph.node.insert(0, constant)
+    onnx.save(model, folder / "model.onnx")
+    resealed(folder)
+
+
+def metadata_bomb(folder: Path) -> None:
+    """Metadata of 40 MB behind a model, in 40 KB."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("metadata.json", bytes(40_000_000))
+    with (folder / "model.tflite").open("ab") as file:
+        file.write(buffer.getvalue())
+    resealed(folder)
+
+
+def without_metadata(folder: Path) -> None:
+    model = onnx.load(folder / "model.onnx")
+    del model.metadata_props[:]
     onnx.save(model, folder / "model.onnx")
     resealed(folder)
 
@@ -228,6 +246,11 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
         ),
         "at most 2048",
     ),
+    "a bomb of metadata": (
+        metadata_bomb,
+        "model.tflite: must say that it reads pixels from 0 to 255, but the metadata of",
+    ),
+    "no metadata": (without_metadata, "model.onnx: must say that it reads pixels from 0 to 255 "),
     "weights outside": (outside_weights, "must hold its weights itself"),
     "no model": (sealed(lambda folder: (folder / "model.onnx").write_bytes(b"no model")), "is not an ONNX model"),
 }

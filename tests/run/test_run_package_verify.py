@@ -16,18 +16,23 @@ from package_files import MODELS, command, onnx_scores, resealed
 import hwnas
 from hwnas.api import verification
 from hwnas.backends.model_facts import describe
+from hwnas.devices import partitions
 from hwnas.devices.measure_file import Verification
+from hwnas.devices.partitions import Partitions
 from hwnas.devices.verdict import Verdict
 from hwnas.errors import InputError
 from hwnas.exporting.manifest import NAME
-from hwnas.run import run_marker
+from hwnas.run import run_marker, verify_package
 from hwnas.run.verify_package import PackageVerification
 from hwnas.train import checkpoint
+
+TAKEN: dict[tuple[str, bytes], tuple[Partitions, ...]] = {}
+"""What accelerators take of files that were asked about: a process for each."""
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, float | None]]:
-    """Files are not timed; runtime, name and budget of each that would be."""
+    """Files are not timed: runtime, name and budget of each that would be. What accelerators take is asked once."""
     asked: list[tuple[str, str, float | None]] = []
 
     def measure_file(path: Path, device: Any, reference: Any, **more: Any) -> Verification:
@@ -37,7 +42,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, float | None]
         verdict = Verdict(ms, 1.1 * ms, (0.99 * ms, 1.01 * ms), 60, 0.0, ms, state, processes=5)
         return Verification(describe(path), device, "cpu", {}, (), more["budget_ms"], verdict, None)
 
+    def partitions_of(path: Path, **limits: Any) -> tuple[Partitions, ...]:
+        content = path.suffix, path.read_bytes()
+        if not TAKEN.get(content):
+            TAKEN[content] = partitions.partitions_of(path, **limits | {"stall_s": 200.0})  # on any machine
+        return TAKEN[content]
+
     monkeypatch.setattr(verification, "measure_file", measure_file)
+    monkeypatch.setattr(verify_package, "partitions_of", partitions_of)
     return asked
 
 

@@ -68,7 +68,7 @@ def prepare(patch: pytest.MonkeyPatch, root: Path) -> None:
     """Short runs on the made-up machine, with a cache of their own."""
     patch.setenv("HWNAS_CACHE", str(root / "cache"))
     patch.setattr(adaptation, "_USUAL_STEPS", 2)
-    patch.setattr(adaptation, "_MOST_AT_ONCE", 4)
+    patch.setattr(adaptation, "_MOST_AT_ONCE", 16)
     patch.setattr(adaptation, "_CANDIDATES", 6)
     install(patch.setattr)
 
@@ -269,10 +269,11 @@ def test_what_is_kept_of_candidates_is_checked(runs: Runs) -> None:
         kept_candidates({"candidates": "all"}, SPACE, path)
 
 
-def test_a_run_that_starts_from_what_is_left_of_a_parent_sees_images_as_the_parent_does(runs: Runs) -> None:
+def test_a_run_that_starts_from_what_is_left_of_a_parent_sees_images_as_the_parent_does(
+    runs: Runs, whole: Whole
+) -> None:
     """From blocks that were replaced, and from a supernet that was trained; of others the images' own are taken."""
-    runs("replaced")
-    kept = load_initialisation(runs.root / "replaced" / "state" / "parent.safetensors")
+    kept = load_initialisation(whole.folder / "state" / "parent.safetensors")
     assert kept.alpha is not None
     own = images_of(runs.config(), Size.square(SIZE))
     seen = made_up().parent.prepared(own)
@@ -280,10 +281,11 @@ def test_a_run_that_starts_from_what_is_left_of_a_parent_sees_images_as_the_pare
     trained = {f"supernet.{name}": value for name, value in kept.weights.items()} | {"alpha.0": kept.alpha}
     spaces = {"space": asdict(Origin.of(SPACE))}
     told = {"normalisation": {"mean": seen.mean, "std": seen.std}}
-    for name, info, expected in (("replaced", {}, seen), ("gumbel", told, seen), ("earlier", {}, own)):
-        if name != "replaced":
-            checkpoint.save(runs.root / name / "state" / "search.safetensors", trained, spaces | info)
-        plan = make_plan(runs.config(init=str(runs.root / name), strategy="gumbel"), runs.tables)
+    gumbel, earlier = runs.root / "gumbel", runs.root / "earlier"
+    for folder, info in ((gumbel, told), (earlier, {})):
+        checkpoint.save(folder / "state" / "search.safetensors", trained, spaces | info)
+    for folder, expected in ((whole.folder, seen), (gumbel, seen), (earlier, own)):
+        plan = make_plan(runs.config(init=str(folder), strategy="gumbel"), runs.tables)
         assert plan.start is not None
         assert all(torch.equal(plan.start.weights[key], value) for key, value in kept.weights.items())
         prepared = plan.prepared(own)

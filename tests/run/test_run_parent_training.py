@@ -35,7 +35,7 @@ def prepare(patch: pytest.MonkeyPatch, root: Path) -> None:
     """Short runs on the made-up machine, with a cache of their own."""
     patch.setenv("HWNAS_CACHE", str(root / "cache"))
     patch.setattr(adaptation, "_USUAL_STEPS", 2)
-    patch.setattr(adaptation, "_MOST_AT_ONCE", 4)
+    patch.setattr(adaptation, "_MOST_AT_ONCE", 16)
     patch.setattr(schedule, "_FEWEST_TAUGHT", 1)
     install(patch.setattr)
 

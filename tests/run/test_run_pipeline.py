@@ -50,7 +50,7 @@ MODEL = latencies()
 
 
 class Runs:
-    """Runs with shared data and tables, each in a folder of its own."""
+    """Runs with shared data and tables, each in a folder of its own, and without a baseline unless one is asked for."""
 
     def __init__(self, images: Path, root: Path, put: Callable[..., None]) -> None:
         self.images, self.root, self.put = images, root, put
@@ -59,7 +59,7 @@ class Runs:
         install(put, self.measure_verdict)
 
     def __call__(self, name: str = "run", *, resume: bool = False, force: bool = False, **changes: Any) -> Any:
-        config = a_config(self.images, **changes)
+        config = a_config(self.images, **{"baseline": False} | changes)
         return run_search(config, self.root / name, tables=self.tables, resume=resume, force=force)
 
     def measured_verdicts(self, *states: Any) -> FakeVerdicts:
@@ -115,7 +115,7 @@ def test_mixed_precision_is_for_searching_and_training(runs: Runs, on: bool, mon
 
 
 def test_a_run_leaves_everything_it_promises(runs: Runs) -> None:
-    result = runs(budget="60%")
+    result = runs(budget="60%", baseline=True)
     assert result == runs.result()
     files = {
         "config.toml",
@@ -141,7 +141,7 @@ def test_a_run_leaves_everything_it_promises(runs: Runs) -> None:
     _, kept = checkpoint.load(runs.root / "run" / "state" / "search.safetensors")
     assert kept["normalisation"] == json.loads(metadata["hwnas.normalised_inside"])
     assert [event["stage"] for event in runs.events("end")] == [
-        "data", "measure", "search", "check", "train baseline", "train", "export and verify"
+        "plan", "data", "measure", "search", "check", "train baseline", "train", "export and verify"
     ]  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(runs: Runs) -> 
 
 def test_a_missed_verdict_is_repaired_with_a_faster_architecture(runs: Runs) -> None:
     measure_verdict = runs.measured_verdicts("met", "missed", "met")
-    result = runs(budget="70%")
+    result = runs(budget="70%", baseline=True)
     checked = tuple(runs.events("check")[0]["choices"])
     assert result["budget_met"] is True
     assert MODEL.predict_ms(runs.choices()) <= MODEL.predict_ms(checked) / 1.1
@@ -205,7 +205,7 @@ def test_the_check_swaps_before_anything_is_trained(runs: Runs) -> None:
 
 def test_a_verdict_that_stays_too_close_is_neither_met_nor_missed(runs: Runs) -> None:
     measure_verdict = runs.measured_verdicts("met", "too close")
-    assert (runs()["budget_met"], runs.result()["verdict"]) == (None, "too close")
+    assert (runs(baseline=True)["budget_met"], runs.result()["verdict"]) == (None, "too close")
     assert [names for names, _ in measure_verdict.asked if "baseline" in names] == [("model", "baseline")] * 3, (
         "repaired twice"
     )
@@ -213,7 +213,7 @@ def test_a_verdict_that_stays_too_close_is_neither_met_nor_missed(runs: Runs) ->
     assert error is not None
     assert error.exit_code == 9
     asked = len(measure_verdict.asked)
-    assert runs(resume=True)["verdict"] == "too close"
+    assert runs(resume=True, baseline=True)["verdict"] == "too close"
     assert len(measure_verdict.asked) == asked, "to look again and again would decide it by chance"
 
 
@@ -261,7 +261,7 @@ def test_after_an_infeasible_budget_the_folder_takes_another_but_a_begun_search_
 
 
 def test_whether_the_budget_binds(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    loose = runs("loose", budget="1000")
+    loose = runs("loose", budget="1000", train=False)
     assert loose["budget_binds"] is False
     assert loose["unbudgeted_ms"] <= loose["range_ms"][1] < loose["budget_ms"]
 
@@ -274,18 +274,18 @@ def test_whether_the_budget_binds(runs: Runs, monkeypatch: pytest.MonkeyPatch) -
 
     search = search_stage.search
     monkeypatch.setattr(search_stage, "search", wants_the_slowest)
-    tight = runs("tight", budget="30%")
+    tight = runs("tight", budget="30%", train=False)
     assert tight["budget_binds"] is True
     assert tight["unbudgeted_ms"] == pytest.approx(tight["range_ms"][1])
-    assert runs("wide", budget="100%")["budget_binds"] is False
+    assert runs("wide", budget="100%", train=False)["budget_binds"] is False
 
     def alike(*args: Any, **kwargs: Any) -> Any:
         return tuple(dataclasses.replace(one, told_apart=False) for one in wants_the_slowest(*args, **kwargs))
 
     monkeypatch.setattr(search_stage, "search", alike)
-    unknown = runs("alike", budget="30%")
+    unknown = runs("alike", budget="30%", train=False)
     assert (unknown["budget_binds"], unknown["candidates_told_apart"]) == (None, False)
-    assert runs("roomy", budget="1000")["budget_binds"] is False
+    assert runs("roomy", budget="1000", train=False)["budget_binds"] is False
 
 
 def test_without_training_the_winner_keeps_what_it_inherits(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,9 +346,10 @@ def test_a_run_on_litert_leaves_a_file_for_litert(runs: Runs) -> None:
 
 def test_a_limit_on_the_size_is_one_on_the_file_for_litert(runs: Runs) -> None:
     write_table(runs.tables, runtime="litert")
-    largest_kb = runs("whole", runtime="litert", budget="100%")["file_bytes"] / 1024
+    asked = {"runtime": "litert", "budget": "100%", "train": False}
+    largest_kb = runs("whole", **asked)["file_bytes"] / 1024
     limit_kb = round(0.8 * largest_kb)
-    result = runs("less", runtime="litert", budget="100%", max_size_kb=limit_kb)
+    result = runs("less", **asked, max_size_kb=limit_kb)
     assert result["file_bytes"] <= limit_kb * 1024
 
 
@@ -364,7 +365,7 @@ def float_probabilities(folder: RunFolder, data: Dataset) -> np.ndarray:
 @pytest.mark.parametrize(("runtime", "suffix"), [("onnxruntime", "onnx"), ("litert", "tflite")])
 def test_an_int8_run_tells_what_its_file_can(runs: Runs, runtime: str, suffix: str) -> None:
     write_table(runs.tables, runtime=runtime, precision="int8")
-    result = runs(runtime=runtime, precision="int8", max_drop=100.0, epochs=1)
+    result = runs(runtime=runtime, precision="int8", max_drop=100.0, epochs=1, baseline=True)
     folder = RunFolder(runs.root / "run")
     assert (result["precision"], result["model"]) == ("int8", f"model.{suffix}")
     assert result["condition"].endswith("-int8")
@@ -433,20 +434,21 @@ threads = 1
 accelerator = "cpu"
 max_size_kb = 0.0
 max_peak_kb = 0.0
-train = true
+train = false
 epochs = 0
 minutes = 0.0
-baseline = true
+baseline = false
 """
 
 
 def test_a_run_of_before_there_were_runtimes_goes_on(runs: Runs) -> None:
-    runs()
+    runs(train=False)
     path = runs.root / "run" / "config.toml"
     path.write_text(FLAT.format(images=runs.images))
-    assert runs(resume=True, recipe="default") == runs.result()
+    again = {"resume": True, "recipe": "default", "train": False}
+    assert runs(**again) == runs.result()
     with pytest.raises(InputError, match=r"compute\.seed was 0 and is 1$"):
-        runs(resume=True, recipe="default", seed=1)
+        runs(**again, seed=1)
 
 
 def test_force_starts_anew(runs: Runs) -> None:
@@ -459,7 +461,7 @@ def test_force_starts_anew(runs: Runs) -> None:
 
 
 def test_a_run_without_a_baseline_trains_and_measures_one_network(runs: Runs) -> None:
-    result = runs(baseline=False)
+    result = runs()
     assert result["baseline_random"] is None
     assert {models for models, _ in runs.measure_verdict.asked} == {("model",)}
     assert "train baseline" not in [event["stage"] for event in runs.events("end")]
@@ -471,13 +473,14 @@ def test_epochs_and_minutes_are_settled_once_a_run(runs: Runs, monkeypatch: pyte
     assert runs("untrained", epochs=3, train=False)["epochs"] == 0
     slow_epochs(monkeypatch, 10.0)
     monkeypatch.setattr(training._Pace, "epoch_s", lambda _, done: 20.0 if done == 2 else 0.0)
-    assert runs("timed", minutes=2.0)["epochs"] == 3  # of five that were planned, as they take twice as long
+    timed = {"minutes": 2.0, "baseline": True}
+    assert runs("timed", **timed)["epochs"] == 3  # of five that were planned, as they take twice as long
     state = runs.root / "timed" / "state"
     assert json.loads((state / "recipe.json").read_text())["shortened"] == [[2, 5]]
     assert {checkpoint.load(one)[1]["epochs_done"] for one in state.glob("train-*")} == {3}
     monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 1.0)
     (runs.root / "timed" / "result.json").unlink()
-    assert runs("timed", minutes=2.0, resume=True)["epochs"] == 3
+    assert runs("timed", **timed, resume=True)["epochs"] == 3
 
 
 @pytest.mark.parametrize(
@@ -504,7 +507,7 @@ def test_weights_that_training_made_worse_do_not_ship(
 
     monkeypatch.setattr(training_stage, "train", spoilt)
     monkeypatch.setattr(kept_weights, "_judged", sharp)
-    result = runs(**changes, baseline=False)
+    result = runs(**changes)
     assert result["weights"] == ("start" if kept else "trained")
     weights, _ = checkpoint.load(runs.root / "run" / "weights.safetensors")
     assert any(bool(value.any()) for name, value in weights.items() if name.endswith(".weight")) is kept
@@ -517,18 +520,18 @@ def test_a_repaired_network_is_trained_in_what_is_left_and_resumed_the_same_way(
 ) -> None:
     slow_epochs(monkeypatch, 4.0)
     runs.measured_verdicts("met", "missed", "met")
-    first = runs(minutes=1.0, baseline=False)
+    first = runs(minutes=1.0)
     (own,) = (runs.root / "run" / "state").glob("recipe-*.json")
     assert own.name == f"recipe-{'-'.join(map(str, runs.choices()))}.json"
     weights = (runs.root / "run" / "weights.safetensors").read_bytes()
     (runs.root / "run" / "result.json").unlink()
     monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: 100.0)
     runs.measured_verdicts("met")
-    again = runs(minutes=1.0, baseline=False, resume=True)
+    again = runs(minutes=1.0, resume=True)
     assert again["epochs"] == first["epochs"]
     assert (runs.root / "run" / "weights.safetensors").read_bytes() == weights
     (runs.root / "run" / "weights.safetensors").unlink()
-    runs(minutes=1.0, baseline=False, resume=True)
+    runs(minutes=1.0, resume=True)
     assert (runs.root / "run" / "weights.safetensors").read_bytes() == weights
 
 
@@ -536,16 +539,16 @@ def test_weights_that_training_began_with_are_not_made_up_from_its_end(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training_stage, "better", lambda run, start, *_: start)
-    first = runs()
+    first = runs(baseline=True)
     assert first["weights"] == first["baseline_random"]["weights"] == "start"
     path = runs.root / "run" / "weights.safetensors"
     weights = path.read_bytes()
     path.unlink()
     with pytest.raises(InputError, match=r"weights\.safetensors is missing") as caught:
-        runs(resume=True)
+        runs(resume=True, baseline=True)
     assert "delete it and result.json" in caught.value.hint
     (runs.root / "run" / "result.json").unlink()
-    again = runs(resume=True)
+    again = runs(resume=True, baseline=True)
     assert again["weights"] == again["baseline_random"]["weights"] == "start"
     assert path.read_bytes() == weights
 
@@ -558,7 +561,7 @@ def test_a_rival_that_stays_is_trained_again_beside_a_repaired_network(
     monkeypatch.setattr(training_stage, "seconds_an_epoch", lambda *_, **__: seconds.pop())
     monkeypatch.setattr(produce, "rival_of", lambda *_: Rival((0,) * len(SPACE.decisions), 0.0))
     runs.measured_verdicts("met", "missed", "met")
-    runs(minutes=1.0)
+    runs(minutes=1.0, baseline=True)
     state = runs.root / "run" / "state"
     (own,) = state.glob("recipe-*.json")
     assert own.read_bytes() != (state / "recipe.json").read_bytes()
@@ -604,7 +607,7 @@ def test_budgets_may_be_about_cold_calls(runs: Runs) -> None:
 
     warm = runs("warm", train=False)
     runs.put(latency_stage, "calibrate_cold", calibrate)
-    config = a_config(runs.images, train=False).changed(target={"latency": "cold"})
+    config = a_config(runs.images, train=False, baseline=False).changed(target={"latency": "cold"})
     cold = run_search(config, runs.root / "cold", tables=runs.tables)
     plan = make_plan(config, runs.tables)
     assert measuring_s(plan) > 0

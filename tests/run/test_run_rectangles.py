@@ -58,7 +58,7 @@ def test_a_run_from_arrays_to_predictions(arrays: Path, tmp_path: Path, monkeypa
     space = space_instance("toy", width=1.0, resolution=size, channels=channels, classes=3)
     assert space.signature == f"toy@w1-r{height}x{width}-i{channels}-o3"
     tables = write_table(tmp_path / "tables", spaces=[space], runtime=runtime)
-    config = a_config(arrays, resolution=0, runtime=runtime, epochs=8)
+    config = a_config(arrays, resolution=0, runtime=runtime, epochs=8, baseline=False)
     plan = make_plan(config, tables)
     assert (plan.space.signature, plan.config.space.resolution) == (space.signature, str(size))
     lines = plan_lines(plan, plan_facts(plan))
@@ -96,7 +96,8 @@ def test_photographs_at_a_rectangle_are_read_so_again(
     install(monkeypatch.setattr)
     space = space_instance("toy", width=1.0, resolution="8x20", channels=3, classes=3)
     tables = write_table(tmp_path / "tables", spaces=[space])
-    result = run_search(a_config(images, resolution="8x20", epochs=8), tmp_path / "run", tables=tables)
+    config = a_config(images, resolution="8x20", epochs=8, baseline=False)
+    result = run_search(config, tmp_path / "run", tables=tables)
     model = tmp_path / "run" / result["model"]
     metadata = format_of("onnxruntime", "fp32").metadata(model.read_bytes())
     assert (metadata["imgsz"], metadata["hwnas.color"], metadata["hwnas.fit"]) == ("[8, 20]", "rgb", "pad")
@@ -114,7 +115,8 @@ def test_what_a_model_of_other_channels_needs_is_said(tmp_path: Path, monkeypatc
     np.savez(tmp_path / "two.npz", x=pixels, y=labels)
     space = space_instance("toy", width=1.0, resolution="8x12", channels=2, classes=3)
     tables = write_table(tmp_path / "tables", spaces=[space])
-    result = run_search(a_config(tmp_path / "two.npz", resolution=0), tmp_path / "run", tables=tables)
+    config = a_config(tmp_path / "two.npz", resolution=0, train=False, baseline=False)
+    result = run_search(config, tmp_path / "run", tables=tables)
     model = tmp_path / "run" / result["model"]
     Image.new("RGB", (12, 8)).save(tmp_path / "a.png")
     np.save(tmp_path / "three.npy", pixels[:, :1].repeat(3, 1))

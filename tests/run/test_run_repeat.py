@@ -13,8 +13,8 @@ from run_fakes import SPACE, WorkerHere, draw_images, install_short, row_ms
 from typer.testing import CliRunner
 
 from hwnas.cli import app
+from hwnas.executors import local_executor
 from hwnas.latency.imported import import_table, save_imported
-from hwnas.nas import from_scratch
 from hwnas.schema import read_json
 
 SEARCH = (
@@ -36,7 +36,7 @@ def test_hash_seed_and_workers_change_no_byte(tmp_path: Path, monkeypatch: pytes
     save_imported(import_table(rows, "csv", "board", unit="ms").table, tmp_path / "tables" / "board" / "imported")
     words = [*SEARCH.split(), "--out"]
     done = subprocess.run(
-        [sys.executable, run_fakes.__file__, "threads", *words, "second", "--workers", "2"],
+        [sys.executable, run_fakes.__file__, "threads", *words, "second", "--on", "local:2"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONHASHSEED": "2"},
         capture_output=True,
@@ -44,7 +44,7 @@ def test_hash_seed_and_workers_change_no_byte(tmp_path: Path, monkeypatch: pytes
     )
     assert done.returncode == 0, done.stderr
     install_short(monkeypatch.setattr)
-    monkeypatch.setattr(from_scratch, "_Worker", WorkerHere)
+    monkeypatch.setattr(local_executor, "_Worker", WorkerHere)
     monkeypatch.chdir(tmp_path)
     here = CliRunner().invoke(app, [*words, "first"])
     assert here.exit_code == 0, here.output

@@ -19,6 +19,7 @@ from hwnas.config import Configuration, Target
 from hwnas.devices.device import Device
 from hwnas.devices.verdict import Verdict
 from hwnas.errors import DeviceError, InfeasibleBudgetError, InputError, UnreachableError
+from hwnas.events import Event, OnEvent
 from hwnas.exporting.predict import predict
 from hwnas.run import measured_check, plan_devices, search_stage
 from hwnas.run.exported import exported_model
@@ -51,8 +52,10 @@ def config_of(images: Path, targets: Sequence[str] = TARGETS, **changes: Any) ->
     return config.changed(target={"targets": targets, "budget": ""})
 
 
-def run(images: Path, out: Path, *, resume: bool = False, **changes: Any) -> dict[str, Any]:
-    return run_search(config_of(images, **changes), out, tables=out.parent / "tables", resume=resume)
+def run(
+    images: Path, out: Path, *, resume: bool = False, told: Sequence[OnEvent] = (), **changes: Any
+) -> dict[str, Any]:
+    return run_search(config_of(images, **changes), out, tables=out.parent / "tables", resume=resume, on_event=told)
 
 
 def events(folder: Path, kind: str) -> list[dict[str, Any]]:
@@ -91,12 +94,17 @@ class Phone:
         return self.asked(device, lambda _: self._verdicts(device, *args, **options))
 
 
-@pytest.mark.parametrize("strategy", ["gumbel", "random"])
+@pytest.mark.parametrize("strategy", ["gumbel", pytest.param("random", marks=pytest.mark.dear)])
 def test_each_device_gets_its_own_networks_from_one_supernet(
     images: Path, tables: Path, tmp_path: Path, strategy: str
 ) -> None:
-    out = tmp_path / "run"
-    result = run(images, out, strategy=strategy)
+    out, seen = tmp_path / "run", list[Event]()
+    result = run(images, out, strategy=strategy, told=[seen.append])
+    tasks = {event.label for event in seen if event.kind == "begin"}
+    assert "search" in tasks
+    assert {name for name in tasks if name.endswith(("train", "score candidates"))} == {
+        f"{one['target']}: {task}" for one in result["front"] for task in ("train", "score candidates")
+    }
     assert result == json.loads((out / "result.json").read_text())
     assert (result["budget_met"], failure(result)) == (True, None)
     assert [one["folder"] for one in result["front"]] == list(PARTS)
@@ -216,7 +224,9 @@ def test_other_targets_from_a_finished_run(
     again = hwnas.search(config=out / "config.toml", out=out, tables=tables, resume=True)
     assert again.to_json() == result, "it needs the folder of the other run no more"
     phone.here = False
-    some = hwnas.specialise(out, ["host:30%,70%", "host@litert:70%"], tables=tables, out=tmp_path / "both")
+    seen, both_targets = list[Event](), ["host:30%,70%", "host@litert:70%"]
+    some = hwnas.specialise(out, both_targets, tables=tables, out=tmp_path / "both", on_event=seen.append)
+    assert f"searching {SPACE.name} for host: the one that {out} began with" in {event.label for event in seen}
     assert [one.facts["target"] for one in some.front] == ["host:30%", "host:70%"]
     phone.here = True
     first = bytes_of(tmp_path / "both", ("host-30pct", "host-70pct"))
@@ -229,7 +239,19 @@ def test_other_targets_from_a_finished_run(
     for place, message in ((out, "is the run itself"), (out / "state" / "new", "is inside of")):
         with pytest.raises(InputError, match=message):
             hwnas.specialise(out, "host:40%", tables=tables, out=place)
-    weights, new = out / "state" / "search.safetensors", tmp_path / "new"
+    new, noted = tmp_path / "new", out / "state" / "searched-for.json"
+    for path in (noted, out / "state" / "data.json"):
+        kept = path.read_bytes()
+        path.write_bytes(b"{")
+        with pytest.raises(InputError, match=path.name) as caught:
+            hwnas.specialise(out, "host:40%", tables=tables, out=new)
+        assert caught.value.hint == f"start {out} anew, with --force"
+        path.write_bytes(kept)
+    RunFolder(new).same_data_as(RunFolder(out))
+    with pytest.raises(InputError, match=f"{out}, whose search {new} takes over, was on other images"):
+        RunFolder(new).same_data("0" * 64)
+    shutil.rmtree(new)
+    weights = out / "state" / "search.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(InputError, match=rf"{out}/state/search.safetensors is damaged"):
         hwnas.specialise(out, "host:40%", tables=tables, out=new)

@@ -41,7 +41,7 @@ def two_classes(root: Path, channels: int = 3) -> Path:
 
 
 def test_another_seed_gives_another_network_of_the_same_architecture(
-    packed_run: Path, images: Path, tmp_path: Path
+    packed_run: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = command("train", packed_run, "--out", tmp_path / "a", "--seed", 5, "--epochs", 3, "--json")
     assert done.exit_code == 0, done.output
@@ -67,6 +67,11 @@ def test_another_seed_gives_another_network_of_the_same_architecture(
         *("model.tflite", "labels.txt", "model.json")
     }
     assert len(hwnas.predict(tmp_path / "a", images / "red")) == 20
+    monkeypatch.chdir(tmp_path / "a")
+    assert train_again.retrained_folder(RunFolder(Path())) == tmp_path / "a-trained"
+    monkeypatch.chdir(tmp_path)
+    assert train_again.retrained_folder(RunFolder(Path("a"))) == Path("a-trained")
+    assert train_again.retrained_folder(RunFolder(Path("a/5ms"))) == Path("a-5ms-trained")
 
 
 def test_other_images_may_have_other_classes(packed_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,11 @@ def test_an_initialisation_may_hold_what_samplers_learned(runs: Runs, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("name", "when", "file"), [("enas", "after", "search.safetensors"), ("bayesian", "before", "sampler.json")]
+    ("name", "when", "file"),
+    [
+        pytest.param("enas", "after", "search.safetensors", marks=pytest.mark.dear),
+        ("bayesian", "before", "sampler.json"),
+    ],
 )
 def test_resumed_it_ends_with_the_same_bytes(
     runs: Runs, name: str, when: str, file: str, monkeypatch: pytest.MonkeyPatch

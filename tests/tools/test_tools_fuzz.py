@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,45 @@ import pytest
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 sys.path.insert(0, str(TOOLS))
 
+import fuzz_cases  # noqa: E402
 import fuzz_commands  # noqa: E402
 import fuzz_damage  # noqa: E402
 from fuzz_lab import MOST_BYTES, Ended, fresh, wrong  # noqa: E402
 
 
+def test_what_is_found_is_told_and_a_stopped_fuzzer_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    base: Any = object()
+    fine, refused = Ended(0, "", "", 1.0, 1 << 20), Ended(2, "", "error: no such file", 1.0, 3 << 20)
+    broken = Ended(1, "", "Traceback (most recent call last):\nKeyError", 2.0, 2 << 20)
+    ends = {3: broken, 5: refused}
+    tried: list[tuple[int, bool]] = []
+
+    def attempt(index: int, name: str, seed: int, where: Any, *, real: bool) -> tuple[list[str], Ended]:
+        assert (seed, where) == (7, base)
+        tried.append((index, real))
+        return ["verify", "a model.onnx"], ends.get(index, fine)
+
+    monkeypatch.setattr(fuzz_commands, "attempt", attempt)
+
+    def fuzz(known: dict[str, Any]) -> Any:
+        return fuzz_commands.fuzz(13, 7, base, real=2, known=known)
+
+    names, states = fuzz_commands.plan(13, 7), [json.dumps(one) for one in fuzz({})]
+    assert set(names) == set(fuzz_cases.GROUPS), "every group has a command"
+    assert [index for index, _ in tried] == list(range(len(names)))
+    assert sum(real for _, real in tried) == 2
+    found = json.loads(states[-1])
+    assert found["done"] == found["planned"] == sum(one["commands"] for one in found["groups"].values()) == len(names)
+    assert +Counter({name: one["refused"] for name, one in found["groups"].items()}) == Counter((names[3], names[5]))
+    (told,) = found["findings"]
+    assert (told["index"], told["group"], told["sort"], told["code"]) == (3, names[3], "traceback", 1)
+    assert (told["command"], told["said"]) == ("verify 'a model.onnx'", broken.err)
+    assert json.dumps(list(fuzz(json.loads(states[6])))[-1]) == states[-1], "it goes on where it was stopped"
+    assert tried[len(names)] == (7, tried[7][1])
+    assert list(fuzz(found)) == []
+
+
+@pytest.mark.dear
 def test_some_commands_end_as_commands_may(tmp_path: Path) -> None:
     words = ["--runs", "13", "--real", "0", "--out", "found.json", "--work", "work"]
     program = [sys.executable, str(TOOLS / "fuzz_commands.py"), *words]

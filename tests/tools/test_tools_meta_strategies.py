@@ -78,11 +78,11 @@ def test_it_carries_over_and_goes_on_from_its_runs(data: Path, tmp_path: Path, m
     runs, out = tmp_path / "runs.csv", tmp_path / "out.json"
 
     def bench(seeds: int) -> None:
-        main(data, seeds, 1, 3, "0.5,0.9", "metaqnn", "a", "b", runs, out, float("inf"))
+        main(data, seeds, 1, 3, "0.5", "metaqnn", "a", "b", runs, out, float("inf"))
 
     bench(2)
     curves = read_curves(runs)
-    assert len(curves) == 2 * 2 * 2
+    assert len(curves) == 2 * 2
     assert all(len(one.regrets.split()) == 100 for one in curves)
     assert out.with_suffix(".svg").stat().st_size > 1000
     scratch, carried = json.loads(out.read_text())

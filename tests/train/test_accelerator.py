@@ -31,6 +31,38 @@ def test_names(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve("tpu")
 
 
+def test_gpus_by_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three, of which each process that torchrun starts takes its own."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert resolve("cuda:2") == torch.device("cuda", 2)
+    with pytest.raises(InputError, match="torch finds 3 here"):
+        resolve("cuda:3")
+    for name, value in {"TORCHELASTIC_RUN_ID": "a", "RANK": "9", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert resolve("auto") == resolve("cuda") == torch.device("cuda", 1)
+    assert resolve("cpu") == torch.device("cpu")
+    for name in ("cuda:0", "cuda:1"):
+        with pytest.raises(InputError, match="a GPU of its own"):
+            resolve(name)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    with pytest.raises(InputError, match="cuda:3"):
+        resolve("auto")
+
+
+@pytest.mark.parametrize(("capability", "on"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_bfloat16_is_for_gpus_that_have_it(
+    capability: tuple[int, int], on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    contexts = []
+    monkeypatch.setattr(torch, "autocast", lambda kind, type_, **options: contexts.append((kind, options["enabled"])))
+    for device in ("cuda:1", "cpu"):
+        mixed_precision(torch.device(device), on=None)
+    assert contexts == [("cuda", on), ("cpu", False)]
+
+
 @pytest.mark.usefixtures("restored")
 def test_deterministic() -> None:
     deterministic(5, 1)

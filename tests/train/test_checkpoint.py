@@ -30,7 +30,7 @@ def tensors(draw: st.DrawFn) -> Tensor:
     return values.transpose(0, -1) if values.ndim and draw(st.booleans()) else values
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(NAMES, tensors(), max_size=4), st.dictionaries(st.text(), JSON, max_size=3))
 def test_what_is_saved_is_loaded(tmp_path: Path, content: dict[str, Tensor], info: dict[str, Any]) -> None:
     save(tmp_path / "a.safetensors", content, info)
@@ -56,7 +56,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_damage_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
     """Cut the file anywhere, or change any bit: it is refused, or means the same (white space in the header)."""

@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +61,7 @@ class Recorder:
         self.stages: list[tuple[str, int, int]] = []
         self.steps: list[int] = []
         self.notes: list[str] = []
+        self.records: list[dict[str, Any]] = []
 
     @contextlib.contextmanager
     def track(self, label: str, total: int, *, done: int = 0) -> Iterator[Advance]:
@@ -73,6 +75,9 @@ class Recorder:
 
     def say(self, message: str) -> None:
         raise AssertionError(message)
+
+    def record(self, entry: Mapping[str, Any]) -> None:
+        self.records.append(dict(entry))
 
 
 def test_it_learns_digits() -> None:
@@ -108,6 +113,8 @@ def test_progress_counts_every_batch(n: int, per_epoch: list[int]) -> None:
     assert recorder.steps == per_epoch * recipe.epochs
     assert recorder.stages == [("final", sum(recorder.steps), 0)]
     assert recorder.notes[-1].startswith(f"epoch {recipe.epochs} of {recipe.epochs}, loss ")
+    assert [one["epoch"] for one in recorder.records] == list(range(1, recipe.epochs + 1))
+    assert recorder.notes[-1].endswith(f"loss {recorder.records[-1]['loss']:.3f}")
 
 
 def test_one_step_is_adamw_without_decay_on_norms() -> None:
@@ -312,6 +319,7 @@ train(model, stripes(), FOUR_EPOCHS, seed=0, device=CPU, checkpoint=Path(sys.arg
 """
 
 
+@pytest.mark.dear
 def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
     state = tmp_path / "state"
     batches = ("2", "10")  # in the first and in the third epoch of four

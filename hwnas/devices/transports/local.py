@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from hwnas.devices.transports.address_rules import PATH
 from hwnas.devices.transports.process import lines
 from hwnas.progress import Advance
+
+
+@dataclass(frozen=True)
+class LocalAddress:
+    """What measures on this machine in place of the Python that hwnas runs in.
+
+    Attributes:
+        python: of another environment, such as ~/openvino/bin/python.
+    """
+
+    python: Annotated[str, PATH]
+
+    @property
+    def path(self) -> str:
+        """The Python, with ~ as the user's home."""
+        try:
+            return str(Path(self.python).expanduser())
+        except RuntimeError:  # the home of a user who is not there
+            return self.python
 
 
 class Local:

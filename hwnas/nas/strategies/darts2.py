@@ -34,12 +34,14 @@ class SecondOrderDARTS(DARTS):
         weights = dict(problem.supernet.named_parameters())
         loss = problem.train(self.weight_gates(generator))
         found = zip(weights, torch.autograd.grad(loss, list(weights.values()), allow_unused=True), strict=True)
-        moved, slopes = virtual_step(problem.optimizer, weights, {name: g for name, g in found if g is not None})
+        gradients = problem.joint({name: g for name, g in found if g is not None})
+        moved, slopes = virtual_step(problem.optimizer, weights, gradients)
         at_moved = problem.val(self.arch_gates(generator), {**_fixed(weights), **moved})
         direct, *v = torch.autograd.grad(
             at_moved, [self.logits, *moved.values()], allow_unused=True, materialize_grads=True
         )
-        d = {name: slopes[name] * gradient for name, gradient in zip(moved, v, strict=True)}
+        v_joint = problem.joint(dict(zip(moved, v, strict=True)))
+        d = {name: slopes[name] * gradient for name, gradient in v_joint.items()}
         length = float(torch.stack([part.norm() for part in d.values()]).norm())
         if length == 0.0:
             return direct

@@ -1,0 +1,1 @@
+"""Tasks that are computed elsewhere: in processes of this machine, or on a Ray cluster."""

@@ -60,6 +60,19 @@ def check_there(path: Path, *, hint: str) -> None:
         raise InputError(f"cannot read {path}: {os.strerror(errno.ENOENT)}", hint=hint)
 
 
+def run_folder(path: Path, *, hint: str = "name the folder of a finished run") -> Path:
+    """A folder that is there, for a run to be read from.
+
+    Raises:
+        InputError: nothing is there, or a file is.
+    """
+    if is_missing(path):
+        raise InputError(f"there is no folder {path}", hint=hint)
+    if path.is_file():
+        raise InputError(f"{path} is a file, but a run is a folder", hint=hint)
+    return path
+
+
 def missing_model(path: Path) -> InputError:
     """The error of a model file that is not there."""
     return InputError(f"there is no file {path}", hint=MODELS)

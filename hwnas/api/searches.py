@@ -18,12 +18,14 @@ from hwnas.data import Dataset, from_torch
 from hwnas.events import Events, OnEvent
 from hwnas.executors.place import place_of
 from hwnas.run.clock import Clock
+from hwnas.run.data_stage import foreseen
 from hwnas.run.feasible_plan import feasible_plan
-from hwnas.run.forecast import TIMING, limited
-from hwnas.run.pipeline import run_search
+from hwnas.run.forecast import TIMING
+from hwnas.run.pipeline import checked_start, run_search
 from hwnas.run.plan import make_plan
+from hwnas.run.plan_checks import check_gpus
 from hwnas.run.plan_facts import plan_facts, plan_lines
-from hwnas.run.run_folder import default_folder
+from hwnas.run.run_folder import RunFolder, default_folder
 
 
 @checked
@@ -85,6 +87,7 @@ def search(
     place = place_of(on, workers)
     place.check()
     asked, dataset = _asked(data, budget_ms, target, targets, config, settings, options)
+    check_gpus(asked, place)
     folder = Path(out) if out is not None else default_folder(asked)
     facts = run_search(
         asked,
@@ -110,13 +113,20 @@ def plan_search(
     targets: Targets | None = None,
     config: InstanceOf[Configuration] | PathArgument | None = None,
     settings: Mapping[str, Any] | None = None,
+    out: PathArgument | None = None,
     tables: PathArgument | None = None,
+    resume: bool = False,
+    force: bool = False,
     any_table: bool = False,
+    on: str | None = None,
+    workers: Annotated[int, AtLeast1] | None = None,
     on_event: OnEvent | Sequence[OnEvent] = (),
     began: float | None = None,
     **options: Any,
 ) -> SearchPlan:
     """The plan of `search` with the same arguments; nothing is trained, and nothing is written but caches.
+
+    What the search refuses at its start, the plan refuses.
 
     A budget in milliseconds without a width has the ends of a few instances measured, for some seconds; a message says
     so before. Images are read and a few steps timed, and the plan says how long the run takes, or what its minutes are
@@ -126,17 +136,28 @@ def plan_search(
         InputError, InfeasibleBudgetError, InfeasibleLimitError, TableError: as `search`, as far as is known already.
         DeviceError: the device cannot measure.
     """
+    place = place_of(on, workers)
+    place.check()
     asked, dataset = _asked(data, budget_ms, target, targets, config, settings, options)
-    events, clock = Events.of(on_event), Clock(asked.train.minutes, began=began)
-    folder = None if tables is None else Path(tables)
-    make = partial(make_plan, tables=folder, dataset=dataset, any_table=any_table, progress=events)
+    check_gpus(asked, place)
+    folder = RunFolder(Path(out) if out is not None else default_folder(asked))
+    asked = checked_start(asked, folder, resume=resume, force=force)
+    earlier_s = folder.all_seconds(asked) if resume else 0.0
+    events, clock = Events.of(on_event), Clock(asked.train.minutes, earlier_s=earlier_s, began=began)
+    root = None if tables is None else Path(tables)
+    make = partial(make_plan, tables=root, dataset=dataset, any_table=any_table, progress=events)
     plan = feasible_plan(make, asked)
     facts = plan_facts(plan)
-    events.say(TIMING)
-    plan, expected = limited(plan, dataset, clock)
-    facts["minutes"] = expected.to_json()
-    more = {"time": expected.table} | ({"advice": expected.advice} if expected.advice else {})
-    return SearchPlan(plan_lines(plan, facts) | more, facts | {"config": plan.config.to_json()})
+    if resume:
+        folder.check_same(plan.config)
+    else:
+        events.say(TIMING)
+    plan, expected = foreseen(plan, dataset, clock, resume=resume)
+    lines = plan_lines(plan, facts)
+    if expected is not None:
+        facts["minutes"] = expected.to_json()
+        lines |= {"time": expected.table} | ({"advice": expected.advice} if expected.advice else {})
+    return SearchPlan(lines, facts | {"config": plan.config.to_json()})
 
 
 def _asked(

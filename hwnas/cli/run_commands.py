@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from hwnas.asked_paths import check_there, is_missing, missing_image
+from hwnas.asked_paths import check_there, is_missing, missing_image, run_folder
 from hwnas.cli import console, options
 from hwnas.errors import DataError
 
@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 
     from hwnas.exporting.predict import Prediction
 
-RunPath = Annotated[Path, typer.Argument(help="Run directory, for example runs/digits-50pct-s0.")]
+_RUN = "Run directory, for example runs/digits-50pct-s0."
+
+
+def _there(path: Path) -> Path:
+    return run_folder(path)
+
+
+RunPath = Annotated[Path, typer.Argument(help=_RUN, callback=_there)]
 
 
 @console.verb
 def predict(
-    run: RunPath,
+    run: Annotated[Path, typer.Argument(help=_RUN)],
     images: Annotated[
         list[Path], typer.Argument(help="Image files, or folders of them; also .npy and .npz files of arrays.")
     ],
@@ -90,7 +97,6 @@ def _table(predictions: Sequence[Prediction]) -> Table:
 @console.verb
 def report(run: RunPath, json_: options.Json = False, quiet: options.Quiet = False) -> None:
     """Write report.html of a finished run again."""
-    check_there(run, hint="name the folder of a finished run")
     import hwnas
 
     page = hwnas.write_report(run)

@@ -127,10 +127,7 @@ def check_finished(folder: RunFolder) -> None:
     Raises:
         InputError: it is that.
     """
-    if not run_marker.is_run(folder.path):
-        raise InputError(
-            f"{folder.path} is no run of hwnas: it has no {run_marker.NAME}", hint="name the folder of a finished run"
-        )
+    run_marker.check_run(folder.path)
     result = read_result(folder)
     if isinstance(front := result.get("front"), list):
         names = [str(one.get("folder")) for one in front if isinstance(one, dict)]

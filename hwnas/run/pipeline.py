@@ -85,6 +85,17 @@ def run_search(
         return result
 
 
+def checked_start(config: Configuration, folder: RunFolder, *, resume: bool, force: bool) -> Configuration:
+    """The configuration that a run goes on with, which is `config` where it is new; nothing is written.
+
+    Raises:
+        InputError: the folder or the tracker is refused, for a plan as for a run.
+    """
+    folder.check(config, resume=resume, force=force)
+    check_tracker(config.compute.tracker)
+    return folder.remembered(config) if resume else config
+
+
 def _first_rank(
     config: Configuration,
     folder: RunFolder,
@@ -101,9 +112,7 @@ def _first_rank(
     instance_of: str,
 ) -> dict[str, Any]:
     events = told.also(folder.on_event)
-    folder.check(config, resume=resume, force=force)
-    check_tracker(config.compute.tracker)
-    settled = folder.remembered(config) if resume else config
+    settled = checked_start(config, folder, resume=resume, force=force)
     clock = Clock(settled.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0, began=began)
     asked = Asked(folder, told, events, clock, ranks, resume=resume, force=force, place=place, dataset=dataset)
     make = partial(make_plan, tables=tables, dataset=dataset, any_table=any_table, progress=events)

@@ -12,6 +12,7 @@ from hwnas.data import Dataset
 from hwnas.devices.device import Device
 from hwnas.devices.statistic import Statistic
 from hwnas.errors import InputError
+from hwnas.executors.place import Place
 from hwnas.latency.held_instance import held_as
 from hwnas.latency.table import LatencyTable
 from hwnas.metric_names import class_balanced
@@ -109,6 +110,31 @@ def _check_settings(config: Configuration) -> None:
     if unused:
         why = "with scores by training there is no supernet" if scratch else "with a share of 0 nothing is searched"
         raise InputError(f"{why}, so nothing follows from {', '.join(unused)}", hint="leave that out")
+
+
+def check_gpus(config: Configuration, place: Place) -> None:
+    """Whether trainings for scores can take the GPUs that they are given.
+
+    Raises:
+        InputError: they cannot.
+    """
+    compute, rule = config.compute, "--gpus-per-trial is a share of a Ray cluster's GPUs for each training for a score"
+    if compute.gpus_per_trial is None:
+        return
+    if config.search.evaluator != "from-scratch":
+        raise InputError(
+            f"{rule}, but shared weights score the candidates", hint="leave it out, or add --evaluator from-scratch"
+        )
+    if not place.cluster:
+        raise InputError(
+            f"{rule}, but candidates are trained by processes of this machine, which share its accelerator",
+            hint="leave it out, or add --on ray",
+        )
+    if compute.gpus_per_trial and compute.accelerator in ("cpu", "mps"):
+        raise InputError(
+            f"{rule}, but the accelerator is {compute.accelerator}",
+            hint="give --gpus-per-trial 0, or leave out --accelerator",
+        )
 
 
 def check_latency(config: Configuration, device: Device) -> None:

@@ -20,6 +20,7 @@ from hwnas.run import run_marker
 from hwnas.run.export_folder import EXPORT, PACKAGE, remove_exported, remove_package
 from hwnas.schema import json_as, lines_of, one_of, read_json_as
 
+_CHANGEABLE = ("loader_threads", "tracker", "gpus_per_trial")  # of what a run is computed on, when it goes on
 _LONGEST = 100  # letters of a folder's name that targets make
 
 
@@ -308,15 +309,25 @@ class RunFolder:
         folders = [self, *self._parts(config)]
         return sum(one.seconds() + interrupted_s(one.log_file) for one in folders)
 
-    def _prepare(self, config: Configuration, *, resume: bool, force: bool) -> None:
-        before = load_configuration(self.config) if resume and self.config.exists() else None
-        target = {"max_drop": config.target.max_drop}
-        compute = {"loader_threads": config.compute.loader_threads, "tracker": config.compute.tracker}
-        if before is not None and before.changed(target=target, compute=compute) != config:
+    def check_same(self, config: Configuration) -> Configuration | None:
+        """Refuse to go on with another configuration than that of the run, which comes back; None where it has none.
+
+        Raises:
+            InputError: it is another one, or that of the run is damaged.
+        """
+        if not self.config.exists():
+            return None
+        before = load_configuration(self.config)
+        compute = {name: getattr(config.compute, name) for name in _CHANGEABLE}
+        if before.changed(target={"max_drop": config.target.max_drop}, compute=compute) != config:
             raise InputError(
                 f"{self.path} was started with another configuration: {', '.join(before.differences(config))}",
                 hint="--resume continues only the same run; choose another --out for this one",
             )
+        return before
+
+    def _prepare(self, config: Configuration, *, resume: bool, force: bool) -> None:
+        before = self.check_same(config) if resume else None
         if force:
             self._clear()
         for part in self._parts(config):

@@ -37,10 +37,7 @@ def specialised_config(run: RunFolder, targets: Sequence[str]) -> Configuration:
         InputError: it is no finished run, is for one budget of a run for several, a file of its search is missing or
             damaged, or a target is wrong.
     """
-    if not run_marker.is_run(run.path):
-        raise InputError(
-            f"{run.path} is no run of hwnas: it has no {run_marker.NAME}", hint="name the folder of a finished run"
-        )
+    run_marker.check_run(run.path)
     if not run.config.is_file() and (whole := RunFolder(run.path.resolve().parent)).config.is_file():
         raise InputError(
             f"{run.path} is one part of a run, whose targets share its search", hint=f"name the run: {whole.path}"

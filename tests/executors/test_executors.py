@@ -204,9 +204,10 @@ def test_workers_are_the_older_name_of_processes() -> None:
 def test_without_ray_the_command_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(places, "find_spec", lambda name: None if name == "ray" else find_spec(name))
-    done = CliRunner().invoke(app, ["search", "--budget-ms", "5", "--on", "ray"])
-    assert done.exit_code == InputError.exit_code
-    assert "pip install 'hwnas[ray]'" in done.output
+    for more in ([], ["--dry-run"]):
+        done = CliRunner().invoke(app, ["search", "--budget-ms", "5", "--on", "ray", *more])
+        assert done.exit_code == InputError.exit_code
+        assert "pip install 'hwnas[ray]'" in done.output
     assert list(tmp_path.iterdir()) == []
 
 

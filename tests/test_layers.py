@@ -30,12 +30,14 @@ BASE = {
     "image_size",
     "asked_paths",
     "torchrun",
+    "near_names",
 }
 TRAINING = BASE | {"data", "train", "metrics", "metric_names"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
+    "near_names": set(),
     "progress": set(),
     "events": {"progress"},
     "trackers": {"errors", "events"},
@@ -48,13 +50,13 @@ ALLOWED: dict[str, set[str]] = {
     "display": set(),
     "metrics": set(),
     "metric_names": set(),
-    "runtimes": {"errors"},
-    "schema": {"errors", "files"},
+    "runtimes": {"errors", "near_names"},
+    "schema": {"errors", "files", "near_names"},
     "image_size": {"errors"},
     "asked_paths": {"errors", "files", "runtimes"},
-    "config": {"errors", "files", "metric_names", "runtimes", "schema", "image_size"},
+    "config": {"errors", "files", "near_names", "metric_names", "runtimes", "schema", "image_size"},
     "executors": {"errors", "files", "schema"},
-    "arch": {"errors", "image_size"},
+    "arch": {"errors", "image_size", "near_names"},
     "backends": {"arch", "asked_paths", "errors", "files", "locks", "runtimes", "schema"},
     "devices": BASE | {"backends"},
     "latency": MEASURING - {"latency"},
@@ -75,7 +77,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 STRATEGIES = {f"hwnas.nas.{name}" for name in ("strategies", "supernet", "choice_set", "bilevel", "virtual")}
-# and errors, plugins
+# and errors, near_names, plugins
 WITHOUT_TORCH = (
     "errors",
     "files",
@@ -93,6 +95,7 @@ WITHOUT_TORCH = (
     "metric_names",
     "asked_paths",
     "torchrun",
+    "near_names",
     "config",
     "executors",
     "arch",
@@ -205,7 +208,7 @@ def test_strategies_see_numbers_only() -> None:
     for path in paths:
         for name in imported(imports(path)):
             if name.startswith("hwnas."):
-                assert name in ("hwnas.errors", "hwnas.plugins") or any(
+                assert name in ("hwnas.errors", "hwnas.near_names", "hwnas.plugins") or any(
                     name.startswith(allowed) for allowed in STRATEGIES
                 ), f"{path} imports {name}"
 

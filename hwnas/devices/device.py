@@ -11,6 +11,7 @@ from hwnas.devices.transports.adb import AdbAddress
 from hwnas.devices.transports.local import LocalAddress
 from hwnas.devices.transports.ssh_address import SshAddress
 from hwnas.errors import InputError
+from hwnas.near_names import did_you_mean
 from hwnas.resources import resource_folder
 from hwnas.runtimes import DEFAULT, PRECISIONS, PROVIDERS, RUNTIMES, known_precision, known_provider, known_runtime
 from hwnas.schema import NOT_EMPTY, between, matching, one_of, read_file, toml_as
@@ -167,7 +168,8 @@ def load_device(id_or_path: str) -> Device:
         return _parse(Path(id_or_path))
     known = {path.stem: path for path in resource_folder("devices").glob("*.toml")}
     if id_or_path not in known:
-        hint = f"one of {', '.join(sorted(known))}, or the path of a TOML file, as hwnas devices new writes them"
+        near = did_you_mean(id_or_path, known)
+        hint = f"{near}one of {', '.join(sorted(known))}, or the path of a TOML file, as hwnas devices new writes them"
         raise InputError(f"there is no device {id_or_path!r}", hint=hint)
     return _parse(known[id_or_path])
 

@@ -21,6 +21,7 @@ from hwnas.nas.strategies.metaqnn import MetaQNN
 from hwnas.nas.strategies.proxyless import Proxyless
 from hwnas.nas.strategies.random import Random
 from hwnas.nas.strategies.single_level import SingleLevel
+from hwnas.near_names import did_you_mean
 from hwnas.plugins import plugins
 
 ALIASES = {"gaussian": "bayesian"}
@@ -172,7 +173,9 @@ def strategy(name: str) -> Strategy:
     known = {entry.name: entry for entry in strategies()}
     if (current := ALIASES.get(name, name)) in known:
         return known[current]
-    raise InputError(f"unknown search strategy {name!r}", hint=f"known strategies: {', '.join(known)}")
+    raise InputError(
+        f"unknown search strategy {name!r}", hint=f"{did_you_mean(name, known)}known strategies: {', '.join(known)}"
+    )
 
 
 def plugin_of(chosen: Strategy) -> str:

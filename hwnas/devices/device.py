@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -83,6 +83,7 @@ class Device:
         provider: execution provider or delegate of the runtime; None, also where its usual one is named, is that.
         ssh, adb: where it is, for the transport of that name.
         local: another Python of this machine, for the transport of that name.
+        file: that describes it, for messages; empty where none does.
     """
 
     id: Annotated[str, matching(r"[a-z0-9][a-z0-9._-]*", "lower-case letters, digits, '.', '_' and '-'")]
@@ -97,6 +98,7 @@ class Device:
     adb: AdbAddress | None = None
     local: LocalAddress | None = None
     provider: Annotated[str, one_of(*ALLOWED["provider"])] | None = None
+    file: str = field(default="", init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         runtime = RUNTIMES[self.runtime]
@@ -132,6 +134,22 @@ class Device:
             return self.local.path
         return self.ssh.python if self.ssh else self.adb.python if self.adb else sys.executable
 
+    @property
+    def python_hint(self) -> str:
+        """The next step where what measures there gives no answer; empty for the Python that hwnas runs in."""
+        at = next((name for name in ("local", *_ADDRESSES) if getattr(self, name) is not None), "")
+        if not at:
+            return ""
+        key, value = ("runner", self.adb.runner) if self.adb and self.adb.runner else ("python", self.python)
+        needed = "benchmark_model" if key == "runner" else f"the Python that has {self.runtime}"
+        return f"correct [{at}] {key} in {self.file or f'the file of {self.id}'}: it must be {needed}, and is {value!r}"
+
+    def described_by(self, file: str) -> Device:
+        """The same device, of which messages say what file describes it."""
+        found = replace(self)
+        object.__setattr__(found, "file", file)
+        return found
+
     def with_runtime(self, runtime: str = "", precision: str = "", provider: str = "") -> Device:
         """The same device with another of its runtimes, models of another precision, or another provider.
 
@@ -146,7 +164,7 @@ class Device:
             runtime=known_runtime(runtime) or self.runtime,
             precision=known_precision(precision) or self.precision,
             provider=known_provider(provider) or own,
-        )
+        ).described_by(self.file)
 
 
 def list_devices() -> list[Device]:
@@ -198,4 +216,4 @@ def parse_device(content: bytes, path: Path) -> Device:
         if device.adb.runner is not None and not RUNTIMES[device.runtime].has_benchmark_model:
             able = " or ".join(repr(one.name) for one in RUNTIMES.values() if one.has_benchmark_model)
             raise InputError(f"{path}: [adb] runner is LiteRT's benchmark_model, so runtime must be {able}")
-    return device
+    return device.described_by(str(path))

@@ -400,7 +400,7 @@ class Useless:
         self._own = own.calibrate(content, samples)
         self.settings = self._own.settings[:1]
 
-    def quantised(self, setting: Setting, floats: Collection[str] = ()) -> bytes:
+    def quantised(self, setting: Setting, floats: Collection[str] = (), *_: Any) -> bytes:
         return self._own.quantised(setting)
 
 

@@ -19,9 +19,8 @@ from hwnas.events import Events, OnEvent
 from hwnas.executors.place import place_of
 from hwnas.run.clock import Clock
 from hwnas.run.data_stage import foreseen
-from hwnas.run.feasible_plan import feasible_plan
 from hwnas.run.forecast import TIMING
-from hwnas.run.pipeline import checked_start, run_search
+from hwnas.run.pipeline import checked_start, run_search, settled_plan
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_checks import check_gpus
 from hwnas.run.plan_facts import plan_facts, plan_lines
@@ -141,12 +140,12 @@ def plan_search(
     asked, dataset = _asked(data, budget_ms, target, targets, config, settings, options)
     check_gpus(asked, place)
     folder = RunFolder(Path(out) if out is not None else default_folder(asked))
-    asked = checked_start(asked, folder, resume=resume, force=force)
+    settled = checked_start(asked, folder, resume=resume, force=force)
     earlier_s = folder.all_seconds(asked) if resume else 0.0
-    events, clock = Events.of(on_event), Clock(asked.train.minutes, earlier_s=earlier_s, began=began)
+    events, clock = Events.of(on_event), Clock(settled.train.minutes, earlier_s=earlier_s, began=began)
     root = None if tables is None else Path(tables)
     make = partial(make_plan, tables=root, dataset=dataset, any_table=any_table, progress=events)
-    plan = feasible_plan(make, asked)
+    plan = settled_plan(make, asked, settled)
     facts = plan_facts(plan)
     if resume:
         folder.check_same(plan.config)

@@ -70,10 +70,9 @@ def _empty(args: Sequence[str]) -> InputError | None:
         if value and not (equals and not given and option.startswith("--")):
             continue
         named = before if before.startswith("-") and not value else option
-        return InputError(
-            f"{named} is given an empty value" if named else "an argument is empty",
-            hint="leave it out for what --help says of it, or give a value",
-        )
+        if named:
+            return InputError(f"{named} is given an empty value", hint="leave it out for its default, or give a value")
+        return InputError("an argument is empty", hint="give it a value; --help says of what")
     return None
 
 

@@ -128,6 +128,12 @@ class Device:
         return self.transport != "table"
 
     @property
+    def place(self) -> str:
+        """The device with what runs there, for messages about several, such as `host@onnxruntime+openvino:int8`."""
+        provider = f"+{self.provider}" if self.provider else ""
+        return f"{self.id}@{self.runtime}{provider}{'' if self.precision == 'fp32' else f':{self.precision}'}"
+
+    @property
     def python(self) -> str | None:
         """The command of the Python that measures there; None where benchmark_model does."""
         if self.local is not None:

@@ -14,10 +14,10 @@ from hwnas.errors import InfeasibleBudgetError
 from hwnas.events import Events, OnEvent
 from hwnas.executors.place import HERE, Place
 from hwnas.run.clock import Clock
-from hwnas.run.feasible_plan import feasible_plan, refusal
+from hwnas.run.feasible_plan import Make, feasible_plan, refusal
 from hwnas.run.followers import followed
 from hwnas.run.instance_choice import AS_ASKED
-from hwnas.run.plan import make_plan
+from hwnas.run.plan import Plan, make_plan
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.run_of_plan import Asked, run_of_plan
 from hwnas.trackers import check_tracker
@@ -96,6 +96,18 @@ def checked_start(config: Configuration, folder: RunFolder, *, resume: bool, for
     return folder.remembered(config) if resume else config
 
 
+def settled_plan(make: Make, config: Configuration, settled: Configuration, instance_of: str = "") -> Plan:
+    """The plan of a run that goes on with `settled`, where `config` is asked for; it says whose instance it takes.
+
+    Raises:
+        HwnasError: as `make`.
+    """
+    plan = feasible_plan(make, settled)
+    if plan.reason == AS_ASKED and (instance_of or settled.space != config.space):
+        return replace(plan, reason=f"the one that {instance_of or 'the run'} began with")
+    return plan
+
+
 def _first_rank(
     config: Configuration,
     folder: RunFolder,
@@ -116,9 +128,7 @@ def _first_rank(
     clock = Clock(settled.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0, began=began)
     asked = Asked(folder, told, events, clock, ranks, resume=resume, force=force, place=place, dataset=dataset)
     make = partial(make_plan, tables=tables, dataset=dataset, any_table=any_table, progress=events)
-    plan = feasible_plan(make, settled)
-    if plan.reason == AS_ASKED and (instance_of or settled.space != config.space):
-        plan = replace(plan, reason=f"the one that {instance_of or 'the run'} began with")
+    plan = settled_plan(make, config, settled, instance_of)
     while True:
         try:
             return run_of_plan(plan, asked)

@@ -202,7 +202,9 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
             )
         except KeyboardInterrupt:
             hint = (
-                "what was done is kept: the same command with --resume goes on from there" if "resume" in kwargs else ""
+                "what was done is kept: the same command with --resume goes on from there"
+                if "resume" in kwargs and not kwargs.get("dry_run")
+                else ""
             )
             fail_interrupted(hint, as_json=as_json)
         except Exception as error:

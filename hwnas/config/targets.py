@@ -87,11 +87,20 @@ class DeviceTarget:
 
 
 def _check_named(text: str, place: re.Match[str]) -> None:
-    """Refuse signs that nothing follows: `host@:5ms`, `host@onnxruntime+:5ms`, `host@litert::5ms`.
+    """Refuse signs that nothing follows, as in `host@:5ms`, `host@onnxruntime+:5ms` or `host@litert::5ms`, and names
+    that no @ goes before, as in `host+openvino:5ms`.
 
     Raises:
         InputError: there is one.
     """
+    device = place["device"]
+    if re.search(r"[+:]", device) and not re.search(r"[/\\]|\.toml$", device):
+        name, sign, what = re.split(r"([+:])", device, maxsplit=1)
+        raise InputError(
+            f"the target {shown(text)}: what runs on a device goes behind @, but {shown(sign + what)} goes without",
+            hint=f"{name}@{what}, {name}@+{what} or {name}@:{what} names a runtime, a provider or a precision; "
+            f"examples: {TARGET_EXAMPLES}",
+        )
     several = place["provider"] is not None or place["precision"] is not None
     for what, sign, needed in (("runtime", "@", not several), ("provider", "+", True), ("precision", ":", True)):
         if place[what] == "" and needed:

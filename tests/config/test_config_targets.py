@@ -52,6 +52,8 @@ def test_targets_are_read_as_written(
         (["pi4:5msms"], "not '5ms'"),
         (["pi4:5,20%"], "all in milliseconds or all shares"),
         (["pi4:5", "pi4:5ms"], "all different, but 5 ms comes twice"),
+        (["host+openvino:5"], r"goes behind @, but '\+openvino' goes without"),
+        (["host:litert:5"], "goes behind @, but ':litert' goes without"),
         (["host@:5"], "the target 'host@:5': the runtime after @ is missing"),
         (["host@+:5"], r"the provider after \+ is missing"),
         (["host@onnxruntime+:int8:5"], r"the provider after \+ is missing"),

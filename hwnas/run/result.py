@@ -20,6 +20,7 @@ from hwnas.metric_names import METRICS
 from hwnas.nas.engine import SearchOutcome
 from hwnas.report.earlier_results import current, judged_ms
 from hwnas.run.context import RunContext
+from hwnas.run.mistakes import Mistakes
 from hwnas.run.parent_facts import parent_result
 from hwnas.run.rival import Rival
 from hwnas.run.schedule import starts
@@ -45,8 +46,10 @@ def result_of(
     """
     config, verdict, metric = run.plan.config, verdicts.get("model"), run.plan.config.search.metric
     started = starts(config, final.recipe, len(run.dataset.train))
-    test = evaluate(final.module, run.dataset.test, run.dataset, device=run.device)
+    mistakes = Mistakes()
+    test = evaluate(final.module, run.dataset.test, run.dataset, device=run.device, watch=mistakes.add)
     val = evaluate(final.module, run.dataset.val, run.dataset, device=run.device)
+    mistakes.write(run.folder, run.dataset)
     found_metrics, quantised = test.metrics, {}
     if exported.int8 is not None and exported.int8.test is not None:
         found_metrics = exported.int8.test

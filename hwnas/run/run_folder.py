@@ -118,6 +118,11 @@ class RunFolder:
         return RunFolder(self.path / name)
 
     @property
+    def mistakes(self) -> Path:
+        """The worst mistakes on the test images, as pictures for the report."""
+        return self.state / "mistakes.json"
+
+    @property
     def search_state(self) -> Path:
         """The checkpoint of the search; it exists once a search has begun."""
         return self.state / "search.safetensors"

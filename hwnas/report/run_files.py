@@ -28,6 +28,12 @@ class RunFiles(Protocol):
     architecture: Path
     result: Path
     report: Path
+    images: Path
+    description: Path
+    state: Path
+
+    @property
+    def mistakes(self) -> Path: ...
 
 
 def read_result(files: RunFiles) -> dict[str, Any]:

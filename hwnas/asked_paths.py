@@ -10,7 +10,7 @@ from hwnas.errors import DataError, InputError
 from hwnas.files import user_path
 from hwnas.runtimes import readers
 
-BUILT_IN = ("digits", "mnist", "cifar10", "omniglot")
+BUILT_IN = ("digits", "shapes", "mnist", "cifar10", "omniglot")
 """Names of data sets that are no paths."""
 
 MODELS = f"name a file that ends in {', '.join(readers())}, or the folder of a run or of a package"

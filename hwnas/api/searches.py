@@ -55,9 +55,9 @@ def search(
     cannot be reached is none either: `facts["left_out"]` names it, and `resume` finishes it.
 
     Args:
-        data: `digits`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, also inside of
-            train, val and test, a CSV, .npz or Parquet file, a `Dataset`, or a map-style `torch.utils.data.Dataset` of
-            (image, label). None is that of `config`, which is `digits` by default.
+        data: `digits`, `shapes`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, also
+            inside of train, val and test, a CSV, .npz or Parquet file, a `Dataset`, or a map-style
+            `torch.utils.data.Dataset` of (image, label). None is that of `config`, which is `digits` by default.
         budget_ms: milliseconds of one call, or a share of the space's latency range such as `"50%"`; several of one
             kind give one network each, from one search.
         target: device, runtime, precision and limits, in place of single options.

@@ -35,8 +35,8 @@ class Data(Section):
     source: Annotated[
         str,
         Option(
-            "`digits`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, also inside of "
-            "train, val and test, or a CSV, .npz or Parquet file.",
+            "`digits`, `shapes`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, also "
+            "inside of train, val and test, or a CSV, .npz or Parquet file.",
             flag="--data",
         ),
     ] = "digits"

@@ -19,6 +19,7 @@ from hwnas.data.labels_csv import TABLE_SUFFIXES, from_csv
 from hwnas.data.normalisation import Normalisation
 from hwnas.data.npz import Archive
 from hwnas.data.reading import ReadOptions
+from hwnas.data.shapes import Shapes
 from hwnas.data.shard import WHOLE, Shard
 from hwnas.data.source import Source
 from hwnas.data.survey import Survey
@@ -45,7 +46,8 @@ __all__ = [
     "to_input",
 ]
 
-_BUILT_IN: Mapping[str, Callable[[], Source]] = dict(zip(BUILT_IN, (Digits, mnist, cifar10, omniglot), strict=True))
+_SOURCES = (Digits, Shapes, mnist, cifar10, omniglot)
+_BUILT_IN: Mapping[str, Callable[[], Source]] = dict(zip(BUILT_IN, _SOURCES, strict=True))
 
 
 _ASKED = ReadOptions()
@@ -63,8 +65,8 @@ def load_dataset(
     """Load images at a size, split by `seed` where they come without a split.
 
     Args:
-        source: `digits`, `mnist`, `cifar10`, `omniglot`, a folder of class folders or of train, val and test, or a CSV,
-            .npz or Parquet file.
+        source: `digits`, `shapes`, `mnist`, `cifar10`, `omniglot`, a folder of class folders or of train, val and test,
+            or a CSV, .npz or Parquet file.
         options: how files are read.
         tell: where messages go while images are read, which those of files are when they are used.
 

@@ -28,7 +28,7 @@ from hwnas.errors import InputError
 from hwnas.latency import build, journal
 from hwnas.nas.supernet_loop import SearchLoop
 from hwnas.run import forecast
-from hwnas.run.result import failure
+from hwnas.run.failures import failure
 
 ROOT = Path(__file__).parents[2]
 MOBILE = space_instance("mobile", width=0.25, resolution=32, channels=3, classes=3)

@@ -16,8 +16,8 @@ from hwnas.exporting.predict import predict
 from hwnas.files import write_text
 from hwnas.report.page import is_front, write_front
 from hwnas.run import measured_check, produce, search_stage
+from hwnas.run.failures import failure
 from hwnas.run.pipeline import run_search
-from hwnas.run.result import failure
 from hwnas.run.run_folder import RunFolder
 
 MODEL = latencies()

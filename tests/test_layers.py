@@ -68,10 +68,11 @@ ALLOWED: dict[str, set[str]] = {
     "run": MEASURING
     | TRAINING
     | {"config", "executors", "nas", "parents", "meta", "exporting", "report", "trackers", "__init__"},
-    "api": MEASURING | TRAINING | {"config", "executors", "nas", "meta", "exporting", "report", "run"},
+    "kept_runs": MEASURING | BASE | {"config", "metric_names", "report", "run"},
+    "api": MEASURING | TRAINING | {"config", "executors", "nas", "meta", "exporting", "report", "run", "kept_runs"},
     "cli": MEASURING
     | TRAINING
-    | {"config", "executors", "nas", "parents", "meta", "exporting", "report", "run", "api", "__init__"},
+    | {"config", "executors", "nas", "parents", "meta", "exporting", "report", "run", "kept_runs", "api", "__init__"},
     "__main__": {"cli"},
 }
 STRATEGIES = {f"hwnas.nas.{name}" for name in ("strategies", "supernet", "choice_set", "bilevel", "virtual")}
@@ -98,6 +99,7 @@ WITHOUT_TORCH = (
     "arch",
     "devices",
     "latency",
+    "kept_runs",
 )
 SLOW_TO_LOAD = {"matplotlib", "scipy.optimize", "scipy.stats"}
 
@@ -242,6 +244,8 @@ def test_configurations_are_light() -> None:
     [
         ("api/tables.py", SLOW_TO_LOAD | {"torch", "onnxruntime"}),
         ("api/verification.py", SLOW_TO_LOAD | {"torch", "onnxruntime"}),
+        ("api/runs.py", SLOW_TO_LOAD | {"torch", "onnxruntime"}),
+        ("api/suggesting.py", SLOW_TO_LOAD | {"torch", "onnxruntime"}),
         ("api/searches.py", SLOW_TO_LOAD),
     ],
 )

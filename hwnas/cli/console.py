@@ -20,7 +20,7 @@ from typing import Any, NoReturn, ParamSpec, TextIO
 from rich.console import Console
 from rich.markup import escape
 
-from hwnas.errors import INTERRUPTED_EXIT_CODE, ArgumentError, HwnasError, StorageError
+from hwnas.errors import INTERRUPTED_EXIT_CODE, ArgumentError, HwnasError, InputError, StorageError
 from hwnas.events import Events, OnEvent
 from hwnas.torchrun import alone
 
@@ -149,6 +149,25 @@ def write(console: Console, markup: str) -> None:
         wrap = functools.partial(textwrap.fill, width=console.width, break_long_words=False, break_on_hyphens=False)
         markup = "\n".join(map(wrap, markup.splitlines()))
     console.print(markup, soft_wrap=True, markup=True)
+
+
+def can_ask() -> bool:
+    """Whether somebody sits at a terminal who can answer."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def ask(question: str) -> str:
+    """One line that the user types; the question goes to stderr, so that stdout holds results alone.
+
+    Raises:
+        InputError: stdin ended before an answer.
+    """
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        raise InputError("stdin ended before the answer", hint="give the options instead: --help describes them")
+    return line.strip()
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:

@@ -220,7 +220,12 @@ def check_hwnas(arguments: list[str], folder: Path, *, whole: bool) -> None:
     elif arguments[:2] in (["table", "show"], ["table", "diff"], ["table", "import"]) and whole:
         make_tables(arguments)
         succeed(arguments)
-    elif "--help" in arguments or RUN_AS_THEY_ARE & set(arguments):
+    elif arguments[0] in (
+        "--install-completion",
+        "--show-completion",
+    ):  # test_cli_init.py runs them
+        assert len(arguments) == 1
+    elif "--help" in arguments or (RUN_AS_THEY_ARE & set(arguments) and arguments[0] != "runs"):  # there are no runs
         succeed(arguments)
     elif whole:
         command: Any = typer.main.get_command(app)

@@ -160,7 +160,7 @@ def test_check_tells_what_the_device_is() -> None:
         (["spaces", "show", "efficientnet-lite1"], {"space", "size", "rows", "decisions"}),
         (["spaces", "show", "chain", "--resolution", "8"], {"space", "size", "rows", "decisions"}),
         (["strategies", "list"], {"strategies"}),
-        (["strategies", "show", "enas"], {"strategy", "kind", "guides", "summary", "cost"}),
+        (["strategies", "show", "enas"], {"strategy", "kind", "summary", "cost", "guards", "presets"}),
         (["search", "--budget-ms", "50%", "--space", "toy", "--dry-run"], {"space", "rows_to_measure", "config"}),
         (["search", "--budgets-ms", "50%,20%", "--space", "toy", "--dry-run"], {"space", "rows_to_measure", "config"}),
         (["search", "--budget-ms", "50%", *CHAIN, "--dry-run"], {"space", "rows_to_measure", "config"}),

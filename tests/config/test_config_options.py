@@ -187,7 +187,8 @@ def test_defaults_that_are_told_are_those_of_search_and_training() -> None:
     """What follows nothing is told as a number; the numbers are declared where they are used."""
     for section, kind in (("search", SearchSettings), ("train", Recipe)):
         told = {one.name: one.option.by_default for one in OPTIONS if one.section == section and one.default is None}
-        told.pop("share", None)
+        for of_length in ("share", "warmup_share"):
+            told.pop(of_length, None)
         assert told.keys() <= vars(kind)["__dataclass_fields__"].keys()
         for name, text in told.items():
             if not text.startswith(("follows", "as ")):

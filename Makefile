@@ -7,13 +7,14 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.t
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint clean
+.PHONY: help demo test test-all lint docs clean
 
 help:
 	@echo "make demo      search, train and verify a digit classifier within half of the latency range, into runs/demo"
 	@echo "make test      run the tests, the large parametrisations by sample"
 	@echo "make test-all  run every test"
 	@echo "make lint      check style and types"
+	@echo "make docs      build the documentation site into site/, and check its links"
 	@echo "make clean     remove what make and the tests made, but no runs"
 
 demo: $(VENV)/.installed
@@ -30,8 +31,11 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find hwnas tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch goes first and pinned; see constraints.txt.
@@ -47,4 +51,8 @@ $(VENV)/.installed: $(VENV)/.torch $(INPUTS)
 
 $(VENV)/.installed-dev: $(VENV)/.installed $(INPUTS)
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed $(INPUTS)
+	$(PIP) -e '.[docs]'
 	@touch $@

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from hwnas.api.model_files import predict, write_report
     from hwnas.api.outcomes import SearchPlan, SearchResult
     from hwnas.api.retraining import retrain
+    from hwnas.api.runs import compare_runs, list_runs, remove_runs, show_run, where
     from hwnas.api.searches import plan_search, search
     from hwnas.api.specialising import specialise
+    from hwnas.api.suggesting import suggest_search
     from hwnas.api.tables import adapt_device, profile_device, profile_devices
     from hwnas.api.verification import verify
     from hwnas.config import Budget, Configuration, Target
@@ -75,17 +77,23 @@ __all__ = [
     "UnreachableError",
     "Verdict",
     "adapt_device",
+    "compare_runs",
     "export",
+    "list_runs",
     "load_dataset",
     "meta_train",
     "plan_search",
     "predict",
     "profile_device",
     "profile_devices",
+    "remove_runs",
     "retrain",
     "search",
+    "show_run",
     "specialise",
+    "suggest_search",
     "verify",
+    "where",
     "write_report",
 ]
 
@@ -101,17 +109,23 @@ _HOMES = {
     "TensorBoardTracker": "trackers",
     "Verdict": "devices.verdict",
     "adapt_device": "api.tables",
+    "compare_runs": "api.runs",
     "export": "api.exports",
+    "list_runs": "api.runs",
     "load_dataset": "data",
     "meta_train": "api.learning",
     "plan_search": "api.searches",
     "predict": "api.model_files",
     "profile_device": "api.tables",
     "profile_devices": "api.tables",
+    "remove_runs": "api.runs",
     "retrain": "api.retraining",
     "search": "api.searches",
+    "show_run": "api.runs",
     "specialise": "api.specialising",
+    "suggest_search": "api.suggesting",
     "verify": "api.verification",
+    "where": "api.runs",
     "write_report": "api.model_files",
 }
 

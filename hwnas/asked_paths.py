@@ -10,7 +10,7 @@ from hwnas.errors import DataError, InputError
 from hwnas.files import user_path
 from hwnas.runtimes import readers
 
-BUILT_IN = ("digits", "mnist", "cifar10", "omniglot")
+BUILT_IN = ("digits", "shapes", "mnist", "cifar10", "omniglot")
 """Names of data sets that are no paths."""
 
 MODELS = f"name a file that ends in {', '.join(readers())}, or the folder of a run or of a package"
@@ -58,6 +58,19 @@ def check_there(path: Path, *, hint: str) -> None:
     """
     if is_missing(path):
         raise InputError(f"cannot read {path}: {os.strerror(errno.ENOENT)}", hint=hint)
+
+
+def run_folder(path: Path, *, hint: str = "name the folder of a finished run") -> Path:
+    """A folder that is there, for a run to be read from.
+
+    Raises:
+        InputError: nothing is there, or a file is.
+    """
+    if is_missing(path):
+        raise InputError(f"there is no folder {path}", hint=hint)
+    if path.is_file():
+        raise InputError(f"{path} is a file, but a run is a folder", hint=hint)
+    return path
 
 
 def missing_model(path: Path) -> InputError:

@@ -67,3 +67,9 @@ def few(items: list[str]) -> str:
     """The first few of the items, and how many more there are."""
     more = f", and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     return ", ".join(items[:_SHOWN]) + more
+
+
+def printable(text: str, longest: int = 1000) -> str:
+    """A text of others as a terminal can show it: what is not printable is escaped, and the end of a long one cut."""
+    cut = text if len(text) <= longest else f"{text[:longest]}…"
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in cut)

@@ -25,6 +25,11 @@ _PART = ".hwnas-part"
 _LEFTOVER = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(_PART)}")
 
 
+def real_path(path: Path) -> Path:
+    """A path without symbolic links and dots; a circle of links stays as it is, where `Path.resolve` raises."""
+    return Path(os.path.realpath(path))
+
+
 def cache_folder() -> Path:
     """Where what can be made or fetched again is kept."""
     chosen = os.environ.get(CACHE_VARIABLE)

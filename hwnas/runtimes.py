@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from hwnas.errors import InputError
+from hwnas.near_names import did_you_mean
 
 BENCHMARK_MODEL = "benchmark_model"
 """LiteRT's own program that measures, which stands for Python on an Android phone."""
@@ -159,7 +160,9 @@ def known_precision(name: str) -> str:
         InputError: there is no such precision.
     """
     if name and name not in PRECISIONS:
-        raise InputError(f"unknown precision {name!r}", hint=f"one of {', '.join(PRECISIONS)}")
+        raise InputError(
+            f"unknown precision {name!r}", hint=f"{did_you_mean(name, PRECISIONS)}one of {', '.join(PRECISIONS)}"
+        )
     return name
 
 
@@ -170,7 +173,9 @@ def known_provider(name: str) -> str:
         InputError: no runtime has such a provider.
     """
     if name and name not in PROVIDERS:
-        raise InputError(f"unknown provider {name!r}", hint=f"one of {', '.join(PROVIDERS)}")
+        raise InputError(
+            f"unknown provider {name!r}", hint=f"{did_you_mean(name, PROVIDERS)}one of {', '.join(PROVIDERS)}"
+        )
     return name
 
 

@@ -32,6 +32,8 @@ LARGEST_INTEGER = 2**63 - 1
 
 T = TypeVar("T")
 Extra = Literal["ignore", "forbid"]
+_MOST_MISSING = 9
+"""Keys that a message names as missing."""
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 _TYPES = {
     "string_type": "a string",
@@ -218,10 +220,13 @@ def checked(
     except ValidationError as cause:
         found = cause.errors(include_url=False)
         first = min(found, key=lambda one: one["type"] not in _UNKNOWN)
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        missing = [one["loc"][1:] for one in found if one["type"] == first["type"] == "missing"][:_MOST_MISSING]
+        told = max(1, len(missing))
+        more = f" (and {len(found) - told} more)" if len(found) > told else ""
         where = tuple(first["loc"][1:])
         nearest = _nearest(read, where) if first["type"] in _UNKNOWN else ""
-        raise error(_refusal(source, where, first) + more, hint=nearest or hint) from None
+        said = _all_missing(source, missing) if told > 1 else _refusal(source, where, first)
+        raise error(said + more, hint=nearest or hint) from None
     except HwnasError as cause:  # of a dataclass, which checks itself
         raise error(f"{source}: {cause}", hint=cause.hint or hint) from cause
     return value
@@ -323,9 +328,17 @@ def _refusal(source: Path | str, where: Sequence[str | int], found: Mapping[str,
     return f"{place} must be {rule}, not {_shown(found['input'])}"
 
 
+def _all_missing(source: Path | str, places: Sequence[Sequence[str | int]]) -> str:
+    *names, last = map(_key, places)
+    return f"{source}: {', '.join(names)} and {last} are missing"
+
+
 def _place(source: Path | str, where: Sequence[str | int]) -> str:
-    parts = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:60]}" for part in where).removeprefix(".")
-    return f"{source}: {parts}" if parts else str(source)
+    return f"{source}: {_key(where)}" if where else str(source)
+
+
+def _key(where: Sequence[str | int]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part[:60]}" for part in where).removeprefix(".")
 
 
 def _shown(value: Any) -> str:

@@ -30,12 +30,14 @@ BASE = {
     "image_size",
     "asked_paths",
     "torchrun",
+    "near_names",
 }
 TRAINING = BASE | {"data", "train", "metrics", "metric_names"}
 MEASURING = BASE | {"arch", "backends", "devices", "latency"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
+    "near_names": set(),
     "progress": set(),
     "events": {"progress"},
     "trackers": {"errors", "events"},
@@ -48,13 +50,13 @@ ALLOWED: dict[str, set[str]] = {
     "display": set(),
     "metrics": set(),
     "metric_names": set(),
-    "runtimes": {"errors"},
-    "schema": {"errors", "files"},
+    "runtimes": {"errors", "near_names"},
+    "schema": {"errors", "files", "near_names"},
     "image_size": {"errors"},
     "asked_paths": {"errors", "files", "runtimes"},
-    "config": {"errors", "files", "metric_names", "runtimes", "schema", "image_size"},
+    "config": {"errors", "files", "near_names", "metric_names", "runtimes", "schema", "image_size"},
     "executors": {"errors", "files", "schema"},
-    "arch": {"errors", "image_size"},
+    "arch": {"errors", "image_size", "near_names"},
     "backends": {"arch", "asked_paths", "errors", "files", "locks", "runtimes", "schema"},
     "devices": BASE | {"backends"},
     "latency": MEASURING - {"latency"},
@@ -68,14 +70,15 @@ ALLOWED: dict[str, set[str]] = {
     "run": MEASURING
     | TRAINING
     | {"config", "executors", "nas", "parents", "meta", "exporting", "report", "trackers", "__init__"},
-    "api": MEASURING | TRAINING | {"config", "executors", "nas", "meta", "exporting", "report", "run"},
+    "kept_runs": MEASURING | BASE | {"config", "metric_names", "report", "run"},
+    "api": MEASURING | TRAINING | {"config", "executors", "nas", "meta", "exporting", "report", "run", "kept_runs"},
     "cli": MEASURING
     | TRAINING
-    | {"config", "executors", "nas", "parents", "meta", "exporting", "report", "run", "api", "__init__"},
+    | {"config", "executors", "nas", "parents", "meta", "exporting", "report", "run", "kept_runs", "api", "__init__"},
     "__main__": {"cli"},
 }
 STRATEGIES = {f"hwnas.nas.{name}" for name in ("strategies", "supernet", "choice_set", "bilevel", "virtual")}
-# and errors, plugins
+# and errors, near_names, plugins
 WITHOUT_TORCH = (
     "errors",
     "files",
@@ -93,11 +96,13 @@ WITHOUT_TORCH = (
     "metric_names",
     "asked_paths",
     "torchrun",
+    "near_names",
     "config",
     "executors",
     "arch",
     "devices",
     "latency",
+    "kept_runs",
 )
 SLOW_TO_LOAD = {"matplotlib", "scipy.optimize", "scipy.stats"}
 
@@ -205,7 +210,7 @@ def test_strategies_see_numbers_only() -> None:
     for path in paths:
         for name in imported(imports(path)):
             if name.startswith("hwnas."):
-                assert name in ("hwnas.errors", "hwnas.plugins") or any(
+                assert name in ("hwnas.errors", "hwnas.near_names", "hwnas.plugins") or any(
                     name.startswith(allowed) for allowed in STRATEGIES
                 ), f"{path} imports {name}"
 
@@ -242,6 +247,8 @@ def test_configurations_are_light() -> None:
     [
         ("api/tables.py", SLOW_TO_LOAD | {"torch", "onnxruntime"}),
         ("api/verification.py", SLOW_TO_LOAD | {"torch", "onnxruntime"}),
+        ("api/runs.py", SLOW_TO_LOAD | {"torch", "onnxruntime"}),
+        ("api/suggesting.py", SLOW_TO_LOAD | {"torch", "onnxruntime"}),
         ("api/searches.py", SLOW_TO_LOAD),
     ],
 )
@@ -260,3 +267,11 @@ def test_no_file_imports_more_than_twenty_others() -> None:
     """The walk from images to verdict is a list of small stages."""
     found = {str(path.relative_to(ROOT)): len(files_loaded_by(path)) for path in FILES}
     assert {name: count for name, count in found.items() if count > 20} == {}
+
+
+def test_paths_of_users_are_resolved_without_an_exception() -> None:
+    """`Path.resolve` raises RuntimeError where links form a circle; `files.real_path` does not."""
+    for path in FILES:
+        calls = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
+        raising = [ast.unparse(call) for call in calls if ast.unparse(call.func).endswith(".resolve")]
+        assert [one for one in raising if one != "Path(__file__).resolve()"] == [], path

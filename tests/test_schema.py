@@ -361,7 +361,7 @@ class Sample:
         ('{"name": "a", "rate": 1, "more": ["x", 1]}', "F: more[1] must be a string, not 1"),
         ('{"name": "a", "rate": 1, "inner": {"sice": 1}}', "F: inner.sice is an unknown key"),
         ('{"name": "a"}', "F: rate is missing"),
-        ("{}", "F: name is missing (and 1 more)"),
+        ("{}", "F: name and rate are missing"),
         ("[]", "F must be a table, not []"),
         ('{"name": "a", "rate": 1, "name": "b"}', "F is not valid JSON: the key 'name' is there twice"),
         ('{"name": "\\ud800", "rate": 1}', "F: name must be Unicode text, not '\\ud800'"),

@@ -96,6 +96,7 @@ def test_without_its_package_nothing_begins(name: Any, tmp_path: Path, monkeypat
     config = Configuration(target=Target(budget="20"), compute=Compute(tracker=name))
     for begin in (
         lambda: run_search(config, tmp_path / "run"),
+        lambda: hwnas.plan_search(config=config, out=tmp_path / "run"),
         lambda: hwnas.TensorBoardTracker("logs") if name == "tensorboard" else hwnas.MLflowTracker("photos"),
     ):
         with pytest.raises(InputError, match=f"the tracker {name} needs the package {name}") as caught:

@@ -148,7 +148,7 @@ def one_seed(
 
 
 def main(
-    data: Annotated[str, typer.Option(help="digits, cifar10, a folder or an .npz file.")] = "cifar10",
+    data: Annotated[str, typer.Option(help="As for hwnas search.")] = "cifar10",
     images: Annotated[int, typer.Option(help="Of the train images, so many by chance; 0 takes all.")] = 0,
     width: float = 0.15,
     share: Annotated[float, typer.Option(help="Budget as a share of the range.")] = 0.6,

@@ -96,7 +96,7 @@ def trained_scores(evaluator: FromScratchEvaluator, chosen: list[tuple[int, ...]
 
 
 def main(
-    data: Annotated[str, typer.Option(help="digits, cifar10, a folder or an .npz file.")] = "digits",
+    data: Annotated[str, typer.Option(help="As for hwnas search.")] = "digits",
     space: Annotated[str, typer.Option(help="Search space.")] = "mobile",
     networks: Annotated[int, typer.Option(min=3, help="Networks to train.")] = 24,
     epochs: Annotated[int, typer.Option(min=0, help="Of each training; 0 follows the data.")] = 0,

@@ -1,20 +1,23 @@
-"""Write docs/configuration.md from the declaration of the options.
+"""Write the pages of the reference that follow from the program: docs/configuration.md from the declaration of the
+options, and docs/reference/commands.md from the command line.
 
 python tools/write_reference.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
+import reference_commands
 import typer
 
 from hwnas.config import Configuration, Declared, Section
 from hwnas.files import write_text
 
-PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
+_DOCS = Path(__file__).parents[1] / "docs"
+PAGE = _DOCS / "configuration.md"
 _INTRODUCTION = """\
 # Configuration
 
@@ -50,7 +53,7 @@ def page(sections: Iterable[type[Section]] = Configuration.sections().values()) 
 
 def _section(section: type[Section]) -> str:
     lines = ["", f"## [{section.title}]", "", section.about, ""]
-    lines += ["| Option | Flag | Default | Value | What it is |", "|---|---|---|---|---|"]
+    lines += ["| Option | Flag | Default | Value | Meaning |", "|---|---|---|---|---|"]
     lines += [_row(one) for one in section.options()]
     return "\n".join(lines) + "\n"
 
@@ -72,14 +75,23 @@ def _default(one: Declared) -> str:
     return f"`{str(one.default).lower() if one.kind == 'switch' else one.default}`"
 
 
+PAGES: Mapping[Path, Callable[[], str]] = {PAGE: page, _DOCS / "reference/commands.md": reference_commands.page}
+
+
+def stale() -> list[Path]:
+    """Pages that are not as the program would have them."""
+    return [path for path, text in PAGES.items() if not path.is_file() or path.read_text(encoding="utf-8") != text()]
+
+
 def main(
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 where the page is stale.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 where a page is stale.")] = False,
 ) -> None:
-    """Write the page."""
-    if not check:
-        write_text(PAGE, page())
-    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page():
-        raise SystemExit(1)
+    """Write the pages."""
+    found = stale()
+    if check and found:
+        raise SystemExit(f"run tools/write_reference.py: {', '.join(path.name for path in found)} is stale")
+    for path in found:
+        write_text(path, PAGES[path]())
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from hwnas.config import Configuration, Declared, Target, load_configuration
 from hwnas.errors import InputError
+from hwnas.near_names import did_you_mean
 
 Targets = str | Sequence[str]
 """Devices with their budgets, such as 'pi4:50ms' and 'host@litert:5ms,10ms'."""
@@ -96,8 +96,7 @@ def _place(name: str) -> str:
     known = _by_name()
     if name in known:
         return known[name].place
-    near = get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}?" if near else "docs/configuration.md lists all options"
+    hint = did_you_mean(name, known).rstrip() or "docs/configuration.md lists all options"
     raise InputError(f"hwnas.search has no option {name!r}", hint=hint)
 
 

@@ -18,12 +18,13 @@ from hwnas.data import Dataset, from_torch
 from hwnas.events import Events, OnEvent
 from hwnas.executors.place import place_of
 from hwnas.run.clock import Clock
-from hwnas.run.feasible_plan import feasible_plan
-from hwnas.run.forecast import TIMING, limited
-from hwnas.run.pipeline import run_search
+from hwnas.run.data_stage import foreseen
+from hwnas.run.forecast import TIMING
+from hwnas.run.pipeline import checked_start, run_search, settled_plan
 from hwnas.run.plan import make_plan
+from hwnas.run.plan_checks import check_gpus
 from hwnas.run.plan_facts import plan_facts, plan_lines
-from hwnas.run.run_folder import default_folder
+from hwnas.run.run_folder import RunFolder, default_folder
 
 
 @checked
@@ -55,9 +56,9 @@ def search(
     cannot be reached is none either: `facts["left_out"]` names it, and `resume` finishes it.
 
     Args:
-        data: `digits`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, also inside of
-            train, val and test, a CSV, .npz or Parquet file, a `Dataset`, or a map-style `torch.utils.data.Dataset` of
-            (image, label). None is that of `config`, which is `digits` by default.
+        data: `digits`, `shapes`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, also
+            inside of train, val and test, a CSV, .npz or Parquet file, a `Dataset`, or a map-style
+            `torch.utils.data.Dataset` of (image, label). None is that of `config`, which is `digits` by default.
         budget_ms: milliseconds of one call, or a share of the space's latency range such as `"50%"`; several of one
             kind give one network each, from one search.
         target: device, runtime, precision and limits, in place of single options.
@@ -85,6 +86,7 @@ def search(
     place = place_of(on, workers)
     place.check()
     asked, dataset = _asked(data, budget_ms, target, targets, config, settings, options)
+    check_gpus(asked, place)
     folder = Path(out) if out is not None else default_folder(asked)
     facts = run_search(
         asked,
@@ -110,13 +112,20 @@ def plan_search(
     targets: Targets | None = None,
     config: InstanceOf[Configuration] | PathArgument | None = None,
     settings: Mapping[str, Any] | None = None,
+    out: PathArgument | None = None,
     tables: PathArgument | None = None,
+    resume: bool = False,
+    force: bool = False,
     any_table: bool = False,
+    on: str | None = None,
+    workers: Annotated[int, AtLeast1] | None = None,
     on_event: OnEvent | Sequence[OnEvent] = (),
     began: float | None = None,
     **options: Any,
 ) -> SearchPlan:
     """The plan of `search` with the same arguments; nothing is trained, and nothing is written but caches.
+
+    What the search refuses at its start, the plan refuses.
 
     A budget in milliseconds without a width has the ends of a few instances measured, for some seconds; a message says
     so before. Images are read and a few steps timed, and the plan says how long the run takes, or what its minutes are
@@ -126,17 +135,28 @@ def plan_search(
         InputError, InfeasibleBudgetError, InfeasibleLimitError, TableError: as `search`, as far as is known already.
         DeviceError: the device cannot measure.
     """
+    place = place_of(on, workers)
+    place.check()
     asked, dataset = _asked(data, budget_ms, target, targets, config, settings, options)
-    events, clock = Events.of(on_event), Clock(asked.train.minutes, began=began)
-    folder = None if tables is None else Path(tables)
-    make = partial(make_plan, tables=folder, dataset=dataset, any_table=any_table, progress=events)
-    plan = feasible_plan(make, asked)
+    check_gpus(asked, place)
+    folder = RunFolder(Path(out) if out is not None else default_folder(asked))
+    settled = checked_start(asked, folder, resume=resume, force=force)
+    earlier_s = folder.all_seconds(asked) if resume else 0.0
+    events, clock = Events.of(on_event), Clock(settled.train.minutes, earlier_s=earlier_s, began=began)
+    root = None if tables is None else Path(tables)
+    make = partial(make_plan, tables=root, dataset=dataset, any_table=any_table, progress=events)
+    plan = settled_plan(make, asked, settled)
     facts = plan_facts(plan)
-    events.say(TIMING)
-    plan, expected = limited(plan, dataset, clock)
-    facts["minutes"] = expected.to_json()
-    more = {"time": expected.table} | ({"advice": expected.advice} if expected.advice else {})
-    return SearchPlan(plan_lines(plan, facts) | more, facts | {"config": plan.config.to_json()})
+    if resume:
+        folder.check_same(plan.config)
+    else:
+        events.say(TIMING)
+    plan, expected = foreseen(plan, dataset, clock, resume=resume)
+    lines = plan_lines(plan, facts)
+    if expected is not None:
+        facts["minutes"] = expected.to_json()
+        lines |= {"time": expected.table} | ({"advice": expected.advice} if expected.advice else {})
+    return SearchPlan(lines, facts | {"config": plan.config.to_json()})
 
 
 def _asked(

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from hwnas.arch.primitives import ACTIVATIONS, PADDINGS, Builder, Graph, Shape, Value
 from hwnas.errors import InputError
 from hwnas.image_size import Size
+from hwnas.near_names import did_you_mean
 
 _CODES = {
     "cin": "i",
@@ -126,7 +127,9 @@ class OpSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in _kinds:
-            raise InputError(f"unknown op {self.kind!r}", hint=f"known ops: {', '.join(kinds())}")
+            raise InputError(
+                f"unknown op {self.kind!r}", hint=f"{did_you_mean(self.kind, kinds())}known ops: {', '.join(kinds())}"
+            )
         uses = _kinds[self.kind].uses
         for name, default, _, least in _PARTS:
             value = getattr(self, name)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import onnxruntime
 
 from hwnas.backends.silence import nothing_printed
 from hwnas.runtimes import Runtime
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,21 @@ class Setting:
         return f"{self.weights}, {self.calibration}"
 
 
+Tell = Callable[[int], None]
+"""Hears how many more are done."""
+
+
+def ignore(count: int) -> None:
+    """Hear nothing."""
+
+
+def told(samples: Iterable[T], tell: Tell) -> Iterator[T]:
+    """The samples, each of which is told once the next one is asked for."""
+    for one in samples:
+        yield one
+        tell(1)
+
+
 class Calibrated(Protocol):
     """A float model with samples of its inputs, to be quantised in several ways.
 
@@ -47,11 +64,12 @@ class Calibrated(Protocol):
     settings: tuple[Setting, ...]
     layers: tuple[str, ...]
 
-    def quantised(self, setting: Setting, floats: Collection[str] = ()) -> bytes:
+    def quantised(self, setting: Setting, floats: Collection[str] = (), tell: Tell = ignore) -> bytes:
         """The model in int8, but for what the file computes around the network.
 
         Args:
             floats: layers that stay float.
+            tell: is called with each number of samples more that ranges were taken from, as often as that is done.
 
         Raises:
             ExportError: the quantiser refuses the model.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,7 +14,7 @@ from hwnas.backends.interface import Interface
 from hwnas.backends.litert import INPUT, SIGNATURE
 from hwnas.backends.litert_metadata import archived, metadata_of
 from hwnas.backends.litert_runtime import interpreter
-from hwnas.backends.quantize import Setting, layers_of, quiet, settings_of
+from hwnas.backends.quantize import Setting, Tell, ignore, layers_of, quiet, settings_of, told
 from hwnas.backends.tflite_tables import packed, schema, unpacked, with_named_output, with_uint8_input
 from hwnas.errors import ExportError, InputError
 
@@ -61,13 +61,12 @@ class CalibratedLitert:
         self._pixels = Interface.of_metadata(self._metadata).pixels
         names = sorted(interpreter(model).get_signature_runner(SIGNATURE).get_input_details())
         maps = np.split(np.ascontiguousarray(samples.transpose(0, 2, 3, 1), np.float32), len(names), axis=3)
-        feeds = [{name: one[[k]] for name, one in zip(names, maps, strict=True)} for k in range(len(samples))]
-        self._data = {SIGNATURE: feeds}
+        self._feeds = [{name: one[[k]] for name, one in zip(names, maps, strict=True)} for k in range(len(samples))]
         self._nodes = layers_of(_operators(model))
         self.layers = tuple(self._nodes)
         self._ranges: dict[str, _Ranges] = {}
 
-    def quantised(self, setting: Setting, floats: Collection[str] = ()) -> bytes:
+    def quantised(self, setting: Setting, floats: Collection[str] = (), tell: Tell = ignore) -> bytes:
         """The model in int8; see `Calibrated`.
 
         Raises:
@@ -80,7 +79,7 @@ class CalibratedLitert:
             try:
                 own = quantizer.Quantizer(bytearray(self._model))
                 own.load_quantization_recipe([*self._recipe(setting), *self._left_out(floats)])
-                ranges = copy.deepcopy(self._calibrated(setting.calibration))
+                ranges = copy.deepcopy(self._calibrated(setting.calibration, tell))
                 small = unpacked(bytes(own.quantize(ranges).quantized_model))
             except (RuntimeError, ValueError, TypeError, KeyError) as error:
                 raise ExportError(f"LiteRT's quantiser refuses the model: {error}") from error
@@ -108,26 +107,26 @@ class CalibratedLitert:
             return []
         return [{"regex": f"^({'|'.join(names)});$", "operation": "*", "algorithm_key": "no_quantize"}]
 
-    def _calibrated(self, calibration: str) -> _Ranges:
+    def _calibrated(self, calibration: str, tell: Tell) -> _Ranges:
         """Ranges of all activations, whatever stays float."""
         if calibration not in self._ranges:
-            self._calibrate(averaged=calibration == _AVERAGE)
+            self._calibrate(tell, averaged=calibration == _AVERAGE)
         return self._ranges[calibration]
 
-    def _calibrate(self, *, averaged: bool) -> None:
+    def _calibrate(self, tell: Tell, *, averaged: bool) -> None:
         """Run the samples; the extremes of each give both of the other calibrations."""
         from ai_edge_quantizer import calibrator, quantizer, recipe_manager
 
-        recipe = self._recipe(self.settings[0])
+        recipe, data = self._recipe(self.settings[0]), {SIGNATURE: _Feeds(self._feeds, tell)}
         if averaged:
             own = quantizer.Quantizer(bytearray(self._model))
             own.load_quantization_recipe(recipe)
-            found = {_AVERAGE: own.calibrate(self._data)}
+            found = {_AVERAGE: own.calibrate(data)}
         else:
             manager = recipe_manager.RecipeManager()
             manager.load_quantization_recipe(recipe)
             every = calibrator.Calibrator(self._model, num_threads=1, qsv_update_func=_collected)
-            every.calibrate(self._data, manager)
+            every.calibrate(data, manager)
             seen = every.get_model_qsvs()
             outside = (100.0 - _KEPT_SHARE) / 2
             found = {
@@ -141,6 +140,16 @@ class CalibratedLitert:
                     key: np.full_like(ranges[INPUT][key], value) for key, value in (("min", 0.0), ("max", 255.0))
                 }
             self._ranges[name] = ranges
+
+
+class _Feeds:
+    """Samples that are told as they are read; the quantiser counts them first, which is no reading."""
+
+    def __init__(self, feeds: Sequence[Mapping[str, Any]], tell: Tell) -> None:
+        self._feeds, self._passes = feeds, iter((ignore, tell))
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return told(self._feeds, next(self._passes, ignore))
 
 
 def _operators(model: bytes) -> list[tuple[str, bool]]:

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from hwnas.backends.onnx import around
 from hwnas.backends.onnx_runtime import fed
-from hwnas.backends.quantize import Setting, layers_of, quiet, settings_of
+from hwnas.backends.quantize import Setting, Tell, ignore, layers_of, quiet, settings_of, told
 from hwnas.errors import ExportError
 
 _WEIGHTED = ("Conv", "Gemm")
@@ -50,7 +50,7 @@ class CalibratedOnnx:
         self.layers = tuple(self._nodes)
         self._ranges: dict[str, bytes] = {}  # by calibration, as ONNX Runtime keeps them
 
-    def quantised(self, setting: Setting, floats: Collection[str] = ()) -> bytes:
+    def quantised(self, setting: Setting, floats: Collection[str] = (), tell: Tell = ignore) -> bytes:
         """The model in int8; see `Calibrated`.
 
         Raises:
@@ -70,7 +70,7 @@ class CalibratedOnnx:
                 return len(self._samples)
 
             def set_range(self, start_index: int, end_index: int) -> None:
-                self._left = map(self._form, self._samples[start_index:end_index])
+                self._left = told(map(self._form, self._samples[start_index:end_index]), tell)
 
             def get_next(self) -> dict[str, NDArray[Any]] | None:
                 return next(self._left, None)

@@ -12,12 +12,14 @@ from hwnas.cli.adapt_command import adapt_device
 from hwnas.cli.configured import ConfiguredCommand
 from hwnas.cli.doctor import doctor
 from hwnas.cli.export_command import export
+from hwnas.cli.init_command import init
 from hwnas.cli.list_commands import devices, spaces, strategies
 from hwnas.cli.meta_command import meta_train
 from hwnas.cli.parents_commands import parents
 from hwnas.cli.profile_command import profile_device
 from hwnas.cli.program import Program
-from hwnas.cli.run_commands import predict, report
+from hwnas.cli.run_commands import predict, report, where
+from hwnas.cli.runs_command import runs
 from hwnas.cli.search_command import search
 from hwnas.cli.specialise_command import specialise
 from hwnas.cli.table_command import table
@@ -31,7 +33,6 @@ app = typer.Typer(
     help="Hardware-aware neural architecture search: from images, a device and a budget in milliseconds to a model "
     "file that was measured on that device.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -60,7 +61,10 @@ app.command("predict")(predict)
 app.command("export")(export)
 app.command("train")(train)
 app.command("report")(report)
+app.command("where")(where)
+app.command("init")(init)
 app.command("doctor")(doctor)
+app.add_typer(runs, name="runs")
 app.add_typer(devices, name="devices")
 app.add_typer(spaces, name="spaces")
 app.add_typer(parents, name="parents")

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, ParamSpec, TextIO
 from rich.console import Console
 from rich.markup import escape
 
-from hwnas.errors import INTERRUPTED_EXIT_CODE, ArgumentError, HwnasError, StorageError
+from hwnas.errors import INTERRUPTED_EXIT_CODE, ArgumentError, HwnasError, InputError, StorageError
 from hwnas.events import Events, OnEvent
 from hwnas.torchrun import alone
 
@@ -151,6 +151,25 @@ def write(console: Console, markup: str) -> None:
     console.print(markup, soft_wrap=True, markup=True)
 
 
+def can_ask() -> bool:
+    """Whether somebody sits at a terminal who can answer."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def ask(question: str) -> str:
+    """One line that the user types; the question goes to stderr, so that stdout holds results alone.
+
+    Raises:
+        InputError: stdin ended before an answer.
+    """
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        raise InputError("stdin ended before the answer", hint="give the options instead: --help describes them")
+    return line.strip()
+
+
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     """On stdout, each fact in a paragraph after its label; further lines of it are below its first."""
     for label, text in facts:
@@ -202,7 +221,9 @@ def verb(function: Callable[_P, None]) -> Callable[_P, None]:
             )
         except KeyboardInterrupt:
             hint = (
-                "what was done is kept: the same command with --resume goes on from there" if "resume" in kwargs else ""
+                "what was done is kept: the same command with --resume goes on from there"
+                if "resume" in kwargs and not kwargs.get("dry_run")
+                else ""
             )
             fail_interrupted(hint, as_json=as_json)
         except Exception as error:

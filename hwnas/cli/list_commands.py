@@ -247,13 +247,35 @@ def strategies_show(
     json_: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show what a strategy is and what it costs."""
+    """Show what a strategy is, what it costs, which guards it takes, and what its paper does otherwise.
+
+    Of each preset of the strategy there are the paper's values with their sources, the defaults beside them, and why
+    these differ.
+    """
+    from rich.markup import escape
+
+    from hwnas.config.default_profile import preset_facts
+    from hwnas.config.presets import presets_of
     from hwnas.nas.strategies import strategy as find
 
     entry = find(strategy)
     kind = "relaxation" if entry.relaxation is not None else "sampler"
     facts = {"strategy": entry.name, "kind": kind, "guides": entry.guides, "summary": entry.summary, "cost": entry.cost}
+    presets = [preset_facts(one) for one in presets_of(entry.name)]
     if json_:
-        console.print_json(facts)
-    else:
-        print_rows([{"": name, "value": str(value)} for name, value in facts.items() if value is not False])
+        console.print_json(facts | {"guards": list(entry.guards), "presets": presets})
+        return
+    shown = facts | {"guards": ", ".join(entry.guards)}
+    print_rows([{"": name, "value": str(value)} for name, value in shown.items() if value is not False])
+    for one in presets:
+        code = f", {one['code']}" * bool(one["code"])
+        console.out().print(f"\n--preset {one['preset']}: {one['paper']}{code}", markup=False, soft_wrap=True)
+        columns = ("option", "value", "default", "source")
+        print_rows([{name: escape(str(row[name])) for name in columns} for row in one["values"]], wide=True)
+        console.out().print("\nWhy the default is another one:")
+        for reason in dict.fromkeys(row["why"] for row in one["values"] if row["why"]):
+            about = ", ".join(row["option"].partition(".")[2] for row in one["values"] if row["why"] == reason)
+            console.out().print(f"- {about}: {reason}", markup=False)
+        console.out().print("\nNot as in the paper:")
+        for sentence in one["differs"]:
+            console.out().print(f"- {sentence}", markup=False)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import reprlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from hwnas.cli import console
-from hwnas.errors import HwnasError
+from hwnas.errors import HwnasError, InputError
 
 BEGAN = f"{__name__}.began"
 """In `ctx.meta`, `time.monotonic()` of when the command line was read, before anything heavy was loaded."""
@@ -40,6 +41,8 @@ class Program(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Note when it began, and whether an object is asked for, as options are told apart by each command later."""
         ctx.meta[__name__], ctx.meta[BEGAN] = "--json" in args, time.monotonic()
+        if (error := _empty(args)) is not None:
+            console.fail(error, as_json=ctx.meta[__name__])
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
@@ -58,6 +61,19 @@ class Program(TyperGroup):
                 hint = "--help describes every option"
                 console.print_json({"error": error.format_message(), "hint": hint, "exit_code": error.exit_code})
             raise
+
+
+def _empty(args: Sequence[str]) -> InputError | None:
+    """Why a command line is refused that holds an empty value, which a variable of a shell is that is not set."""
+    for before, value in pairwise(["", *args]):
+        option, equals, given = value.partition("=")
+        if value and not (equals and not given and option.startswith("--")):
+            continue
+        named = before if before.startswith("-") and not value else option
+        if named:
+            return InputError(f"{named} is given an empty value", hint="leave it out for its default, or give a value")
+        return InputError("an argument is empty", hint="give it a value; --help says of what")
+    return None
 
 
 def _in_words(found: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ def finish(result: dict[str, Any], folder: Path, *, json_: bool) -> None:
         HwnasError: a budget is missed or undecided, or a device is left out.
         SystemExit: likewise, where the result is printed as JSON.
     """
-    from hwnas.run.result import failure
+    from hwnas.run.failures import failure
 
     error = failure(result)
     if json_:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from hwnas.asked_paths import check_there, is_missing, missing_image
+from hwnas.asked_paths import check_there, is_missing, missing_image, run_folder
 from hwnas.cli import console, options
+from hwnas.display import counted, ms, printable
 from hwnas.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,13 +19,21 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hwnas.exporting.predict import Prediction
+    from hwnas.kept_runs.latencies import TableLatency
 
-RunPath = Annotated[Path, typer.Argument(help="Run directory, for example runs/digits-50pct-s0.")]
+_RUN = "Run directory, for example runs/digits-50pct-s0."
+
+
+def _there(path: Path) -> Path:
+    return run_folder(path)
+
+
+RunPath = Annotated[Path, typer.Argument(help=_RUN, callback=_there)]
 
 
 @console.verb
 def predict(
-    run: RunPath,
+    run: Annotated[Path, typer.Argument(help=_RUN)],
     images: Annotated[
         list[Path], typer.Argument(help="Image files, or folders of them; also .npy and .npz files of arrays.")
     ],
@@ -90,7 +99,6 @@ def _table(predictions: Sequence[Prediction]) -> Table:
 @console.verb
 def report(run: RunPath, json_: options.Json = False, quiet: options.Quiet = False) -> None:
     """Write report.html of a finished run again."""
-    check_there(run, hint="name the folder of a finished run")
     import hwnas
 
     page = hwnas.write_report(run)
@@ -98,3 +106,66 @@ def report(run: RunPath, json_: options.Json = False, quiet: options.Quiet = Fal
         console.print_json({"report": str(page)})
     else:
         console.out().print(f"{page}")
+
+
+@console.verb
+def where(
+    run: RunPath, tables: options.Tables = None, json_: options.Json = False, quiet: options.Quiet = False
+) -> None:
+    """Predict where else the network of a run would be fast enough: its latency by every table that is known.
+
+    Tables are those of --tables, of your data folder, of the package and of ./latency_tables. One that lacks a row of
+    the network, or holds a stale one, gives no number. Searches leave the margin of a budget for a table's error.
+    """
+    check_there(run, hint="hwnas runs list tells what runs there are")
+    import hwnas
+
+    found = hwnas.where(run, tables=tables)
+    if json_:
+        console.print_json(found.to_json())
+        return
+    told = [one for one in found.tables if one.predicted_ms is not None]
+    silent = [one for one in found.tables if one.predicted_ms is None]
+    screen = console.out(wide=True)
+    if told:
+        screen.print(_by_table(told))
+    if found.measured_ms is not None:
+        on = f" on {found.measured_on}" if found.measured_on else ""
+        screen.print(f"\nmeasured{on}: {ms(found.measured_ms)} ms")
+    if silent:
+        tables_ = counted(len(silent), "latency table")
+        screen.print(f"\nno prediction by {tables_}:")
+    for one in silent:
+        console.write(console.out(), f"{escape(_name(one))}: {escape(printable(one.note))}")
+        if one.next:
+            console.write(console.out(), f"  {escape(printable(one.next))}")
+    if not found.tables:
+        screen.print("there is no latency table: hwnas profile-device makes one")
+    next_ = "hwnas verify FILE --device DEVICE measures the file of the run there"
+    screen.print(f"\nNext: {next_}")
+
+
+def _by_table(told: list[TableLatency]) -> Table:
+    """A row for each table that tells."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("device")
+    table.add_column("condition")
+    for name in ("predicted, ms", "margin", "error"):
+        table.add_column(name, justify="right")
+    table.add_column("table")
+    table.add_column("")
+    for one in told:
+        assert one.predicted_ms is not None
+        unknown = "not known"
+        margin = unknown if one.margin is None else f"{one.margin:.1%}"
+        error = unknown if one.mape is None else f"{one.mape:.1%}"
+        kind = f"{one.kind} {one.measured_at[:10]}".strip()
+        note = f"too far off to search with: {one.note}" if one.note else ""
+        table.add_row(one.device, one.condition, ms(one.predicted_ms), margin, error, printable(kind), printable(note))
+    return table
+
+
+def _name(one: TableLatency) -> str:
+    return printable(f"{one.device}/{one.condition}" if one.device else str(one.folder))

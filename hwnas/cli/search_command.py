@@ -64,15 +64,20 @@ def search(
     asked = configure(config, set_, flags)
     check_paths(asked)
     options.check_devices(asked.targets, tables)
-    place_of(on, workers)
+    place_of(on, workers).check()
     import hwnas
 
     if dry_run:
         alone("--dry-run")
         plan = hwnas.plan_search(
             config=asked,
+            out=out,
             tables=tables,
+            resume=resume,
+            force=force,
             any_table=any_table,
+            on=on,
+            workers=workers,
             on_event=console.callbacks(quiet=quiet),
             began=ctx.meta[BEGAN],
         )

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from hwnas.asked_paths import check_there
 from hwnas.cli import console, options
 from hwnas.cli.run_commands import RunPath
 
@@ -38,7 +37,6 @@ def specialise(
     Each gets its table, an exact choice from the weights and scores of the run, a check on its device, a training, a
     model file and a verdict, in a run directory of its own.
     """
-    check_there(run, hint="name the folder of a finished run")
     from hwnas.config.targets import parse_targets
 
     options.check_devices(parse_targets(target), tables)

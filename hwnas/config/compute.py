@@ -46,6 +46,7 @@ class Compute(Section):
             "Accelerator; cuda:1 is the second GPU. Each process of torchrun takes the GPU of its number.",
             flag="--accelerator",
             rule=_ACCELERATORS,
+            example="--accelerator cuda for an NVIDIA GPU, cuda:1 for the second one, mps for a Mac's",
         ),
     ] = "auto"
     memory_gb: Annotated[

@@ -14,6 +14,7 @@ from hwnas.config.budget import Budget, parse_budgets
 from hwnas.config.compute import Compute
 from hwnas.config.nearest import unknown_option, unknown_section
 from hwnas.config.option import Declared
+from hwnas.config.presets import preset
 from hwnas.config.section import Section
 from hwnas.config.sections import Data, Search, Space, Train
 from hwnas.config.starts import AUTO
@@ -43,10 +44,10 @@ Content = dict[str, Any]
 class Configuration(Section):
     """Everything that decides the outcome of a run. Equal configurations give equal results on one machine.
 
-    Space, strategy and evaluator follow the start where they are empty. From a parent, the space is the parent's, and
-    the strategy is replace. Else the space is mobile, and the strategy gumbel on a supernet, or metaqnn on trainings
-    from scratch for chains, which share no weights. With `auto`, what is empty stays empty until a plan says what the
-    search starts from.
+    A preset fills in what is empty. Then space, strategy and evaluator follow the start where they are. From a parent,
+    the space is the parent's, and the strategy is replace. Else the space is mobile, and the strategy gumbel on a
+    supernet, or metaqnn on trainings from scratch for chains, which share no weights. With `auto`, what is empty stays
+    empty until a plan says what the search starts from.
     """
 
     title: ClassVar[str] = "configuration"
@@ -155,6 +156,7 @@ class Configuration(Section):
 
     @model_validator(mode="after")
     def _settled(self) -> Self:
+        self._follow()
         search = self.search
         if search.init == AUTO:
             return self
@@ -166,6 +168,18 @@ class Configuration(Section):
         object.__setattr__(self, "space", self.space.model_copy(update={"name": space}))
         object.__setattr__(self, "search", search.model_copy(update=settled))
         return self
+
+    def _follow(self) -> None:
+        """Fill in what the preset says where nothing else is set."""
+        followed = preset(self.search.preset)
+        if followed is None:
+            return
+        values, minutes = {one.place: one.default for one in self.options()}, bool(self.train.minutes)
+        for place, value in followed.resolved(minutes=minutes).items():
+            section, _, name = place.partition(".")
+            own = getattr(self, section)
+            if getattr(own, name) == values[place]:
+                object.__setattr__(self, section, own.model_copy(update={name: value}))
 
     @classmethod
     def _refusal(cls, error: ValidationError) -> InputError:

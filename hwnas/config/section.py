@@ -11,6 +11,7 @@ from hwnas.config.nearest import unknown_option
 from hwnas.config.option import Declared, declared
 from hwnas.config.text import REFERENCE, shown
 from hwnas.errors import InputError
+from hwnas.near_names import did_you_mean
 
 
 class Section(BaseModel):
@@ -68,7 +69,9 @@ class Section(BaseModel):
         flag = f" ({one.option.flag})" if one.option.flag else ""
         if first["type"] == "missing":
             return InputError(f"[{cls.title}] needs {one.name}{flag}, which is {one.rule}", hint=_example(one))
-        return InputError(f"[{cls.title}] {name}{flag} is {one.rule}, not {shown(first['input'])}", hint=_example(one))
+        given = first["input"]
+        near = did_you_mean(given, one.choices) if isinstance(given, str) else ""
+        return InputError(f"[{cls.title}] {name}{flag} is {one.rule}, not {shown(given)}", hint=near + _example(one))
 
 
 def _example(one: Declared) -> str:

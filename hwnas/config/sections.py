@@ -11,6 +11,7 @@ from pydantic import BeforeValidator
 
 from hwnas.config import renamed
 from hwnas.config.augmentation import TrainAugmentation
+from hwnas.config.method import SearchMethod
 from hwnas.config.micro_batch import MicroBatch
 from hwnas.config.option import Option
 from hwnas.config.section import Section
@@ -35,8 +36,8 @@ class Data(Section):
     source: Annotated[
         str,
         Option(
-            "`digits`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, also inside of "
-            "train, val and test, or a CSV, .npz or Parquet file.",
+            "`digits`, `shapes`, `mnist`, `cifar10`, `omniglot`, a folder with one sub-folder of images a class, also "
+            "inside of train, val and test, or a CSV, .npz or Parquet file.",
             flag="--data",
         ),
     ] = "digits"
@@ -104,7 +105,7 @@ class Space(Section):
         return Size.of(self.resolution) if self.resolution else None
 
 
-class Search(Section):
+class Search(SearchMethod):
     title: ClassVar[str] = "search"
     about: ClassVar[str] = "How the space is searched."
 
@@ -199,14 +200,18 @@ class Search(Section):
     ] = None
     lr: Annotated[
         float | None,
-        Option("Learning rate of AdamW on the shared weights, at its peak.", gt=0, by_default="0.004"),
+        Option(
+            "Learning rate of the shared weights, at its peak; of trainings for a score where there are none.",
+            gt=0,
+            by_default="0.004",
+        ),
     ] = None
     weight_decay: Annotated[float | None, Option("Weight decay of the shared weights.", ge=0, by_default="0.02")] = None
     arch_lr: Annotated[
         float | None, Option("Architecture learning rate: of Adam on α, at most.", gt=0, by_default="0.05")
     ] = None
     arch_travel: Annotated[
-        float | None, Option("Architecture travel: how far α can move in all.", gt=0, by_default="8")
+        float | None, Option("Architecture travel: how far α can move in all; 0 is no bound.", ge=0, by_default="8")
     ] = None
     arch_every: Annotated[
         int | None, Option("Weight steps per step on α.", ge=1, le=_MOST, by_default="follows the data")
@@ -219,7 +224,7 @@ class Search(Section):
     ] = None
     clip: Annotated[
         float | None,
-        Option("Gradient clipping: largest L2 norm, of the shared weights.", gt=0, by_default="5"),
+        Option("Gradient clipping: largest L2 norm, of the shared weights; 0 never clips.", ge=0, by_default="5"),
     ] = None
     candidates: Annotated[
         int | None,

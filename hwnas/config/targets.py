@@ -15,7 +15,7 @@ from hwnas.runtimes import known_precision, known_provider, known_runtime
 TARGET_RULE = "devices with budgets: DEVICE[@RUNTIME[+PROVIDER][:PRECISION]]:BUDGET[,BUDGET...]"
 TARGET_EXAMPLES = "--target pi4:50ms, --target host@litert:5ms,10ms, --target phone.toml@litert:int8:20%"
 
-_PLACE = re.compile(r"(?P<device>.+?)(?:@(?P<runtime>[\w-]*)(?:\+(?P<provider>\w+))?(?::(?P<precision>\w+))?)?")
+_PLACE = re.compile(r"(?P<device>.+?)(?:@(?P<runtime>[\w-]*)(?:\+(?P<provider>[\w-]*))?(?::(?P<precision>[\w-]*))?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class DeviceTarget:
         match = _PLACE.fullmatch(place)
         if not colon or match is None:
             raise InputError(f"targets are {TARGET_RULE}, not {shown(text)}", hint=f"examples: {TARGET_EXAMPLES}")
+        _check_named(text, match)
         try:
             runtime, precision = known_runtime(match["runtime"] or ""), known_precision(match["precision"] or "")
             provider = known_provider(match["provider"] or "")
@@ -83,6 +84,30 @@ class DeviceTarget:
 
     def __str__(self) -> str:
         return f"{self.place}:{','.join(budget.text for budget in self.budgets)}"
+
+
+def _check_named(text: str, place: re.Match[str]) -> None:
+    """Refuse signs that nothing follows, as in `host@:5ms`, `host@onnxruntime+:5ms` or `host@litert::5ms`, and names
+    that no @ goes before, as in `host+openvino:5ms`.
+
+    Raises:
+        InputError: there is one.
+    """
+    device = place["device"]
+    if re.search(r"[+:]", device) and not re.search(r"[/\\]|\.toml$", device):
+        name, sign, what = re.split(r"([+:])", device, maxsplit=1)
+        raise InputError(
+            f"the target {shown(text)}: what runs on a device goes behind @, but {shown(sign + what)} goes without",
+            hint=f"{name}@{what}, {name}@+{what} or {name}@:{what} names a runtime, a provider or a precision; "
+            f"examples: {TARGET_EXAMPLES}",
+        )
+    several = place["provider"] is not None or place["precision"] is not None
+    for what, sign, needed in (("runtime", "@", not several), ("provider", "+", True), ("precision", ":", True)):
+        if place[what] == "" and needed:
+            raise InputError(
+                f"the target {shown(text)}: the {what} after {sign} is missing",
+                hint=f"leave out {sign} for the device's own {what}; examples: {TARGET_EXAMPLES}",
+            )
 
 
 def parse_targets(texts: Iterable[str]) -> tuple[DeviceTarget, ...]:

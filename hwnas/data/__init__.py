@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
-from hwnas.asked_paths import BUILT_IN, source_path
+from hwnas.asked_paths import source_path
 from hwnas.data.array_npz import ArrayNpz
 from hwnas.data.batches import batches, to_input
+from hwnas.data.built_in import SOURCES
 from hwnas.data.dataset import Dataset, Images, resized, split
-from hwnas.data.digits import Digits
 from hwnas.data.encoded_source import EncodedSource
 from hwnas.data.from_torch import from_torch
 from hwnas.data.image_folder import find
 from hwnas.data.jpeg_npz import found_in
-from hwnas.data.known import cifar10, mnist, omniglot
 from hwnas.data.labels_csv import TABLE_SUFFIXES, from_csv
 from hwnas.data.normalisation import Normalisation
 from hwnas.data.npz import Archive
@@ -45,9 +44,6 @@ __all__ = [
     "to_input",
 ]
 
-_BUILT_IN: Mapping[str, Callable[[], Source]] = dict(zip(BUILT_IN, (Digits, mnist, cifar10, omniglot), strict=True))
-
-
 _ASKED = ReadOptions()
 _SILENT = Silent()
 
@@ -63,8 +59,8 @@ def load_dataset(
     """Load images at a size, split by `seed` where they come without a split.
 
     Args:
-        source: `digits`, `mnist`, `cifar10`, `omniglot`, a folder of class folders or of train, val and test, or a CSV,
-            .npz or Parquet file.
+        source: `digits`, `shapes`, `mnist`, `cifar10`, `omniglot`, a folder of class folders or of train, val and test,
+            or a CSV, .npz or Parquet file.
         options: how files are read.
         tell: where messages go while images are read, which those of files are when they are used.
 
@@ -110,7 +106,7 @@ def survey(source: str, *, seed: int, options: ReadOptions = _ASKED, progress: P
 
 def _source(source: str, options: ReadOptions, tell: Callable[[str], None] = _SILENT.say) -> Source:
     if (path := source_path(source)) is None:
-        return _without_labels(_BUILT_IN[source](), source, options)
+        return _without_labels(SOURCES[source](), source, options)
     suffix = "" if path.is_dir() else path.suffix.lower()
     if suffix in TABLE_SUFFIXES:
         return EncodedSource(lambda: from_csv(path, path.parent), options, tell)

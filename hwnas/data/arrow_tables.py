@@ -19,6 +19,7 @@ from hwnas.data.labels import class_labels
 from hwnas.data.path_table import chained
 from hwnas.data.row_groups import ParquetColumn, RowGroups
 from hwnas.errors import DataError
+from hwnas.files import real_path
 
 TABLES = frozenset({".parquet", ".arrow"})
 LAYOUT = (
@@ -57,7 +58,7 @@ def from_arrow(where: Path, tables: Sequence[Path]) -> Found:
         )
     counts = list(map(len, loaded))
     return Found(
-        name=where.resolve().stem or str(where),
+        name=real_path(where).stem or str(where),
         where=where,
         classes=classes,
         names=chained(counts, lambda number, row: f"row {row} of {loaded[number].path.name}"),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hwnas.data.reading import Reading
 from hwnas.data.record_file import RecordFile, remove_unused, size_bytes
 from hwnas.errors import StorageError
-from hwnas.files import cache_folder, private_folder
+from hwnas.files import cache_folder, private_folder, real_path
 
 SHARE = 0.5
 """Of the disk that is free, or would be without the cache, as much as the cache may hold in all."""
@@ -91,7 +91,7 @@ def stats_key(files: Sequence[Path], more: str, *, whole: bool = True) -> str | 
         try:
             facts = file.stat()
             if file.parent not in folders:
-                folders[file.parent] = file.parent.resolve()
+                folders[file.parent] = real_path(file.parent)
             seen = f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns} {folders[file.parent] / file.name}"
         except (OSError, RuntimeError, ValueError):  # gone, a loop of links, no name: whoever reads it says so
             if whole:

@@ -15,7 +15,7 @@ from hwnas.data.labels_csv import COLUMNS, TABLE_SUFFIXES, from_csv, labels_file
 from hwnas.data.survey import ignored_text
 from hwnas.display import few
 from hwnas.errors import DataError
-from hwnas.files import user_path
+from hwnas.files import real_path, user_path
 
 BY_FILE_NAME = "filename"
 """What to give as labels for classes in the names of files."""
@@ -64,7 +64,7 @@ def find(folder: Path, *, labels: str = "") -> Found:
 
 def folder_name(folder: Path) -> str:
     """What a data set is called after its folder."""
-    return folder.resolve().name or str(folder)
+    return real_path(folder).name or str(folder)
 
 
 def _part_folders(root: Path, folders: list[Path]) -> dict[Part, Path]:

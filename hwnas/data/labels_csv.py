@@ -13,6 +13,7 @@ from pathlib import Path
 from hwnas.data import image, walk
 from hwnas.data.found import Found, Ignored, Labelled, Part, found_files, part_of
 from hwnas.errors import DataError
+from hwnas.files import real_path
 
 TABLE_SUFFIXES = (".csv", ".tsv")
 LARGEST_BYTES = 256 << 20
@@ -102,7 +103,7 @@ def from_csv(path: Path, folder: Path, *, by_itself: bool = False) -> Found:
 
     others = [Labelled(*beside[file], file) for file in sorted(beside, key=lambda file: file.parts)]
     return found_files(
-        folder.resolve().name or str(folder),
+        real_path(folder).name or str(folder),
         folder,
         heapq.merge(images(), others, key=lambda one: one.path.parts),
         ignored=ignored,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hwnas.display import few
 from hwnas.errors import StorageError, UnreadableError
-from hwnas.files import cache_folder, sha256, write_text
+from hwnas.files import cache_folder, real_path, sha256, write_text
 
 
 def list_file(where: Path, unreadable: Sequence[str]) -> Path | None:
@@ -17,7 +17,7 @@ def list_file(where: Path, unreadable: Sequence[str]) -> Path | None:
         where: what holds the images; each has one file.
         unreadable: the name of each image with the reason.
     """
-    key = sha256(str(where.resolve()).encode(errors="surrogateescape"))[:12]
+    key = sha256(str(real_path(where)).encode(errors="surrogateescape"))[:12]
     path = cache_folder() / "unreadable" / f"{key}.txt"
     try:
         write_text(path, "\n".join(unreadable).encode(errors="backslashreplace").decode() + "\n")

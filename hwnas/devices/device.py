@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from hwnas.devices.transports.adb import AdbAddress
 from hwnas.devices.transports.local import LocalAddress
 from hwnas.devices.transports.ssh_address import SshAddress
 from hwnas.errors import InputError
+from hwnas.near_names import did_you_mean
 from hwnas.resources import resource_folder
 from hwnas.runtimes import DEFAULT, PRECISIONS, PROVIDERS, RUNTIMES, known_precision, known_provider, known_runtime
 from hwnas.schema import NOT_EMPTY, between, matching, one_of, read_file, toml_as
@@ -82,6 +83,7 @@ class Device:
         provider: execution provider or delegate of the runtime; None, also where its usual one is named, is that.
         ssh, adb: where it is, for the transport of that name.
         local: another Python of this machine, for the transport of that name.
+        file: that describes it, for messages; empty where none does.
     """
 
     id: Annotated[str, matching(r"[a-z0-9][a-z0-9._-]*", "lower-case letters, digits, '.', '_' and '-'")]
@@ -96,6 +98,7 @@ class Device:
     adb: AdbAddress | None = None
     local: LocalAddress | None = None
     provider: Annotated[str, one_of(*ALLOWED["provider"])] | None = None
+    file: str = field(default="", init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         runtime = RUNTIMES[self.runtime]
@@ -125,11 +128,33 @@ class Device:
         return self.transport != "table"
 
     @property
+    def place(self) -> str:
+        """The device with what runs there, for messages about several, such as `host@onnxruntime+openvino:int8`."""
+        provider = f"+{self.provider}" if self.provider else ""
+        return f"{self.id}@{self.runtime}{provider}{'' if self.precision == 'fp32' else f':{self.precision}'}"
+
+    @property
     def python(self) -> str | None:
         """The command of the Python that measures there; None where benchmark_model does."""
         if self.local is not None:
             return self.local.path
         return self.ssh.python if self.ssh else self.adb.python if self.adb else sys.executable
+
+    @property
+    def python_hint(self) -> str:
+        """The next step where what measures there gives no answer; empty for the Python that hwnas runs in."""
+        at = next((name for name in ("local", *_ADDRESSES) if getattr(self, name) is not None), "")
+        if not at:
+            return ""
+        key, value = ("runner", self.adb.runner) if self.adb and self.adb.runner else ("python", self.python)
+        needed = "benchmark_model" if key == "runner" else f"the Python that has {self.runtime}"
+        return f"correct [{at}] {key} in {self.file or f'the file of {self.id}'}: it must be {needed}, and is {value!r}"
+
+    def described_by(self, file: str) -> Device:
+        """The same device, of which messages say what file describes it."""
+        found = replace(self)
+        object.__setattr__(found, "file", file)
+        return found
 
     def with_runtime(self, runtime: str = "", precision: str = "", provider: str = "") -> Device:
         """The same device with another of its runtimes, models of another precision, or another provider.
@@ -145,7 +170,7 @@ class Device:
             runtime=known_runtime(runtime) or self.runtime,
             precision=known_precision(precision) or self.precision,
             provider=known_provider(provider) or own,
-        )
+        ).described_by(self.file)
 
 
 def list_devices() -> list[Device]:
@@ -167,7 +192,8 @@ def load_device(id_or_path: str) -> Device:
         return _parse(Path(id_or_path))
     known = {path.stem: path for path in resource_folder("devices").glob("*.toml")}
     if id_or_path not in known:
-        hint = f"one of {', '.join(sorted(known))}, or the path of a TOML file, as hwnas devices new writes them"
+        near = did_you_mean(id_or_path, known)
+        hint = f"{near}one of {', '.join(sorted(known))}, or the path of a TOML file, as hwnas devices new writes them"
         raise InputError(f"there is no device {id_or_path!r}", hint=hint)
     return _parse(known[id_or_path])
 
@@ -196,4 +222,4 @@ def parse_device(content: bytes, path: Path) -> Device:
         if device.adb.runner is not None and not RUNTIMES[device.runtime].has_benchmark_model:
             able = " or ".join(repr(one.name) for one in RUNTIMES.values() if one.has_benchmark_model)
             raise InputError(f"{path}: [adb] runner is LiteRT's benchmark_model, so runtime must be {able}")
-    return device
+    return device.described_by(str(path))

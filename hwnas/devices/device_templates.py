@@ -14,6 +14,7 @@ from hwnas.devices.device import Device, parse_device
 from hwnas.devices.link import condition_of
 from hwnas.errors import DeviceError, InputError
 from hwnas.files import write_text
+from hwnas.near_names import did_you_mean
 from hwnas.resources import resource_folder
 from hwnas.schema import read_file
 
@@ -90,7 +91,7 @@ def new_device(name: str, like: str, values: Mapping[str, str], folder: Path) ->
     """
     known = templates()
     if like not in known:
-        raise InputError(f"there is no template {like!r}", hint=f"one of {', '.join(known)}")
+        raise InputError(f"there is no template {like!r}", hint=f"{did_you_mean(like, known)}one of {', '.join(known)}")
     if not re.fullmatch(_NAME, name):
         raise InputError(
             "a device's name must be 1 to 64 lower-case letters, digits, '.', '_' and '-', "

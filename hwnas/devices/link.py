@@ -21,6 +21,7 @@ from hwnas.devices.job import Job, python_events
 from hwnas.devices.transports import Transport
 from hwnas.devices.transports.adb import Adb
 from hwnas.devices.transports.local import Local
+from hwnas.devices.transports.process import HINT
 from hwnas.devices.transports.ssh import Ssh
 from hwnas.errors import DeviceError, UnreachableError
 from hwnas.progress import Progress, Silent
@@ -54,6 +55,11 @@ class Link:
                 npm.install()
             with contextlib.closing(self._events(Job(), [])) as stream:
                 self.facts = self._hello(stream)
+        except DeviceError as error:  # there are no models yet that could be at fault
+            self._transport.close()
+            if isinstance(error, UnreachableError) or error.hint not in ("", HINT) or not device.python_hint:
+                raise
+            raise DeviceError(f"device {device.id!r} gives no answer: {error}", hint=device.python_hint) from error
         except BaseException:
             self._transport.close()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,9 @@ from typing import Self
 from hwnas.executors.place import Place
 from hwnas.executors.task import JSON, Work
 from hwnas.files import write_json
+
+Tell = Callable[[str], None]
+"""Hears what the user is to know, in one line."""
 
 
 class Executor(ABC):
@@ -63,8 +67,11 @@ class Executor(ABC):
         self._threads.shutdown()
 
 
-def executor_on(place: Place, work: Work) -> Executor:
+def executor_on(place: Place, work: Work, tell: Tell = lambda _: None) -> Executor:
     """The executor of a place.
+
+    Args:
+        tell: is told where a cluster has no room for a task.
 
     Raises:
         InputError: it is a cluster, and Ray is not installed.
@@ -73,7 +80,7 @@ def executor_on(place: Place, work: Work) -> Executor:
     if place.cluster:
         from hwnas.executors.ray_executor import RayExecutor
 
-        return RayExecutor(place, work)
+        return RayExecutor(place, work, tell=tell)
     from hwnas.executors.local_executor import LocalExecutor
 
     return LocalExecutor(place.processes, work)

@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import time
+from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from importlib.metadata import version
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from hwnas.errors import ClusterError, InputError
-from hwnas.executors.executor import Executor
+from hwnas.executors.executor import Executor, Tell
 from hwnas.executors.place import Place
 from hwnas.executors.task import JSON, Common, Work, answer, function_at, result_of
 
@@ -34,8 +35,11 @@ class RayExecutor(Executor):
     address that is Ray's own choice: RAY_ADDRESS, else the one that runs on this machine, else a new one of it.
     """
 
-    def __init__(self, place: Place, work: Work, *, at_once: int = _AT_ONCE) -> None:
+    def __init__(self, place: Place, work: Work, *, at_once: int = _AT_ONCE, tell: Tell = lambda _: None) -> None:
         """Join the cluster, and give it what all tasks share.
+
+        Args:
+            tell: is told where no node has room for a task, for which Ray itself waits in silence.
 
         Raises:
             InputError: Ray is not installed.
@@ -55,6 +59,12 @@ class RayExecutor(Executor):
                 ray.init(address=place.address or None, log_to_driver=False, logging_level=logging.ERROR)
             self._head = _Head("" if place.address else ray.get_runtime_context().gcs_address)
             self._common = ray.put(Common.read(work.folder))
+            if not any(_has_room(node, work) for node in ray.nodes()):
+                cpus, gpus = "CPU" + "s" * (work.threads > 1), f" and {work.gpus:g} GPU" if work.gpus else ""
+                tell(
+                    f"no node of the Ray cluster has {work.threads} {cpus}{gpus}, which each task takes, so tasks wait "
+                    f"for one that has: fewer --threads{' and --gpus-per-trial' * bool(gpus)} need no other node"
+                )
         except Exception as error:
             raise ClusterError(
                 f"the Ray cluster{f' {place.address}' if place.address else ''} cannot be joined: {_line(error)}",
@@ -113,6 +123,12 @@ class RayExecutor(Executor):
         if self._joins:
             with suppress(Exception):  # the cluster is gone
                 self._ray.shutdown()
+
+
+def _has_room(node: Mapping[str, Any], work: Work) -> bool:
+    """Whether a node, as `ray.nodes` tells it, can compute a task once it is idle."""
+    has = node.get("Resources", {})
+    return bool(node.get("Alive")) and has.get("CPU", 0) >= work.threads and has.get("GPU", 0) >= work.gpus
 
 
 class _Head:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from hwnas.backends.model_format import ModelFormat, format_of
 from hwnas.backends.ort_format import ort_model
 from hwnas.backends.parity import HALF_TOLERANCE, TOLERANCE
 from hwnas.errors import ExportError, InputError
+from hwnas.near_names import did_you_mean
 
 FORMATS: Mapping[str, str] = {"onnx": "onnxruntime", "tflite": "litert", "ort": "onnxruntime"}
 """The runtime that reads each."""
@@ -72,12 +72,11 @@ class FileKind:
             *(("provider", one, PROVIDERS) for one in self.providers),
         ):
             if value not in known:
-                near = get_close_matches(value.lower(), filter(None, known), 1)
                 beside = (COREML,) if name == "format" else ()
                 raise InputError(
                     f"the {name} of an exported file must be one of {', '.join(filter(None, (*known, *beside)))}, not "
                     f"{value!r}",
-                    hint=_HINTS.get(name) or (f"did you mean {near[0]}?" if near else ""),
+                    hint=_HINTS.get(name) or did_you_mean(value, known).rstrip(),
                 )
         if self.format == "tflite" and self.layout == "nchw":
             raise InputError("a .tflite file reads nhwc, not nchw", hint="leave out --layout, or ask for --format onnx")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from hwnas.arch.network import Network
 from hwnas.backends.interface import Interface
 from hwnas.backends.model_format import ModelFormat
-from hwnas.backends.quantize import Setting
+from hwnas.backends.quantize import Calibrated, Setting
 from hwnas.backends.weights import Weights
 from hwnas.data import Dataset, Images
 from hwnas.display import counted
@@ -174,25 +175,32 @@ class _Judge:
 
     def __init__(self, source: Source, how: Quantising) -> None:
         self._source, self._how, self._images = source, how, how.dataset.val
-        self._before = self._outcome(source.content, lambda images: None)
+        with how.progress.track(f"judging the float file of {how.label}", len(self._images)) as advance:
+            self._before = self._outcome(source.content, advance)
 
-    def drop(self, content: bytes, tell: Callable[[str], None]) -> Drop:
-        """Of a file.
+    def judged(
+        self, calibrated: Calibrated, samples: int, setting: Setting, floats: Collection[str]
+    ) -> tuple[bytes, Drop]:
+        """A file with what it costs, which is infinite where the quantiser or the runtime refuse it.
 
         Args:
-            tell: is told now and then how far it is.
-
-        Raises:
-            ExportError: the runtime refuses it.
+            samples: that ranges are taken from, as far as no file before had the same ones.
         """
-        done = 0
+        made, lost, left = b"", Drop(math.inf), samples
+        with self._how.progress.track(f"judging {self._how.label}", samples + len(self._images)) as advance:
 
-        def count(images: int) -> None:
-            nonlocal done
-            done += images
-            tell(f", {done:,} of {len(self._images):,} images")
+            def calibrating(count: int) -> None:
+                nonlocal left
+                count = min(count, left)  # some calibrations read the samples twice
+                left -= count
+                advance(count, "calibrating")
 
-        return drop_of(self._before, self._outcome(content, count), self._images, self._how.allowed.metric)
+            with contextlib.suppress(ExportError):
+                made = calibrated.quantised(setting, floats, calibrating)
+                advance(left, "classifying")
+                after = self._outcome(made, advance)
+                lost = drop_of(self._before, after, self._images, self._how.allowed.metric)
+        return made, lost
 
     def _outcome(self, content: bytes, tell: Callable[[int], None]) -> FileOutcome:
         return file_outcome(self._source.model_format, content, self._how.dataset, self._images, tell)
@@ -209,7 +217,10 @@ def drop_of(before: FileOutcome, after: FileOutcome, images: Images, metric: Met
 def with_test_images(source: Source, content: bytes, how: Quantising, found: Int8) -> Int8:
     """The same, with what the chosen file makes of the test images."""
     images = how.dataset.test
-    before, after = (file_outcome(source.model_format, one, how.dataset, images) for one in (source.content, content))
+    with how.progress.track(f"classifying the test images by {how.label}", 2 * len(images)) as advance:
+        before, after = (
+            file_outcome(source.model_format, one, how.dataset, images, advance) for one in (source.content, content)
+        )
     drop = drop_of(before, after, images, how.allowed.metric)
     return replace(found, test=after.metrics, test_drop=drop.value, test_drop_error=drop.error)
 
@@ -251,13 +262,8 @@ def _ways(
 
     total, label = ways(calibrated), f"quantising {how.label}{', fine-tuned' * tuned}"
     with how.progress.track(label, total) as advance:
-        number = 1
-
-        def tell(more: str = "", finished: int = 0) -> None:
-            advance(finished, f"attempt {number} of {total}{more}")
-
-        tell()
-        for made in attempts(calibrated, lambda made: judge.drop(made, tell), rank, tuned=tuned):
+        advance(0, f"attempt 1 of {total}")
+        judged = partial(judge.judged, calibrated, len(samples))
+        for number, made in enumerate(attempts(calibrated, judged, rank, tuned=tuned), 2):
             yield made
-            number = min(number + 1, total)
-            tell(finished=1)
+            advance(1, f"attempt {min(number, total)} of {total}")

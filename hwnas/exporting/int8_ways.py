@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -81,7 +81,7 @@ class Attempt:
 
 def attempts(
     calibrated: Calibrated,
-    drop: Callable[[bytes], Drop],
+    judged: Callable[[Setting, Collection[str]], tuple[bytes, Drop]],
     rank: Callable[[Setting], Sequence[str]],
     *,
     tuned: bool = False,
@@ -89,7 +89,8 @@ def attempts(
     """Every way with its file, made as it is asked for: the settings, then the best of them with layers in float.
 
     Args:
-        drop: what a file costs; raises ExportError where the runtime refuses it.
+        judged: the file of a setting with layers in float, and what it costs, which is infinite where quantiser or
+            runtime refuse it.
         rank: the layers, those that cost most with this setting first.
         tuned: whether the weights were trained for it.
     """
@@ -97,10 +98,7 @@ def attempts(
     layers = len(calibrated.layers)
 
     def attempt(setting: Setting, floats: tuple[str, ...]) -> tuple[Attempt, bytes]:
-        made, lost = b"", Drop(math.inf)
-        with contextlib.suppress(ExportError):
-            made = calibrated.quantised(setting, floats)
-            lost = drop(made)
+        made, lost = judged(setting, floats)
         return Attempt(setting, floats, layers, tuned, lost.value, len(made), lost.error), made
 
     whole: list[Attempt] = []

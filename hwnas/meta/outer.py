@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hwnas.errors import InputError
 from hwnas.meta.inner_loop import Inner, Loss, Params, adapt
+from hwnas.near_names import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,10 @@ def outer_gradient(method: str) -> OuterGradient:
         InputError: there is none.
     """
     if method not in METHODS:
-        raise InputError(f"unknown method of meta-learning {method!r}", hint=f"known methods: {', '.join(METHODS)}")
+        raise InputError(
+            f"unknown method of meta-learning {method!r}",
+            hint=f"{did_you_mean(method, METHODS)}known methods: {', '.join(METHODS)}",
+        )
     return METHODS[method]
 
 

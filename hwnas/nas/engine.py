@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class SearchOutcome:
         supernet: its shared weights, for the winner to inherit; None where each was trained for itself.
         sampler_state: what the sampler learned, for another search to start from; None where that is nothing.
         told_apart: whether the accuracies of what was scored differ by more than the error of the validation images.
+        sampled: whether a sampler proposed it, whose preferences are means over few scores.
     """
 
     best: Scored
@@ -55,6 +56,17 @@ class SearchOutcome:
     supernet: Supernet | None = None
     sampler_state: Mapping[str, Any] | None = None
     told_apart: bool = True
+    sampled: bool = False
+
+    def within(self, feasible: FeasibleSet) -> tuple[int, ...] | None:
+        """The choices for other constraints: of a sampler the best that it scored, else what is preferred, decoded.
+
+        None where nothing keeps the constraints.
+        """
+        known = self.evaluated if self.sampled else ()
+        if kept := [one for one in known if feasible.keeps(one.architecture.choices)]:
+            return best(kept, feasible.latency).architecture.choices
+        return feasible.decode(self.preferences)
 
 
 def search(
@@ -109,7 +121,7 @@ def search(
             strategy is a relaxation, which needs shared weights, and scores come from elsewhere.
         DivergedError: the loss is not a number.
     """
-    loop, known = None, list[Scored]()
+    loop, known, strategy = None, list[Scored](), strategy.tuned(asdict(settings))
     if evaluator is None:
         loop = make_loop(
             space,
@@ -163,7 +175,16 @@ def search(
         if not comparison.told_apart:
             own.say(comparison.verdict())
         found.append(
-            SearchOutcome(winner, comparison.scored, preferences, unbudgeted, supernet, knows, comparison.told_apart)
+            SearchOutcome(
+                winner,
+                comparison.scored,
+                preferences,
+                unbudgeted,
+                supernet,
+                knows,
+                comparison.told_apart,
+                sampled=bool(samplers),
+            )
         )
     return _shared(found, feasible, devices)
 

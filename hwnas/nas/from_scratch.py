@@ -15,7 +15,7 @@ import torch
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.data import Dataset
 from hwnas.data.saved import save_images
-from hwnas.executors.executor import Executor, executor_on
+from hwnas.executors.executor import Executor, Tell, executor_on
 from hwnas.executors.place import Place
 from hwnas.executors.task import SETTINGS, Work
 from hwnas.files import sha256, write_json
@@ -48,6 +48,7 @@ class FromScratchEvaluator:
         folder: Path,
         metric: Metric = "accuracy",
         gpus: float = 0.0,
+        tell: Tell = lambda _: None,
     ) -> None:
         """Prepare trainings; nothing is started before the first of them.
 
@@ -58,6 +59,7 @@ class FromScratchEvaluator:
             folder: where scores are kept, and looked for.
             metric: that they are of.
             gpus: of a cluster that each training takes.
+            tell: is told where the cluster has no room for one.
 
         Raises:
             StorageError: the images cannot be written.
@@ -70,6 +72,7 @@ class FromScratchEvaluator:
         doing, function = "an architecture was trained for its score", "hwnas.nas.from_scratch_task:trained_score"
         self._work = Work(function, folder, doing, threads, gpus)
         self._executor: Executor | None = None
+        self._tell = tell
 
     def __enter__(self) -> FromScratchEvaluator:
         return self
@@ -100,7 +103,7 @@ class FromScratchEvaluator:
     def _submitted(self, choices: tuple[int, ...]) -> Future[Path]:
         """The training of an architecture, as a `Job`."""
         if self._executor is None:
-            self._executor = executor_on(self._place, self._work)
+            self._executor = executor_on(self._place, self._work, self._tell)
         network = self._space.network(Architecture(self._space.name, choices))
         seed = int(sha256(f"score {self._seed} {choices}".encode())[:15], 16)
         return self._executor.submit({"network": network.to_json(), "seed": seed}, self._file(choices))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hwnas.arch.space import SearchSpace
 from hwnas.data import Dataset
@@ -87,10 +89,12 @@ def make_loop(
             hint="--evaluator from-scratch, with a sampler such as --strategy metaqnn",
         )
     torch.manual_seed(seed)
+    strategy = strategy.tuned(asdict(settings))
     constrained: list[ConstrainedRelaxation] = []
     if strategy.relaxation is not None:
         for within in feasible:
             relaxation = strategy.relaxation(space.options, device)
+            draw_logits(relaxation.logits, settings.arch_init, seed)
             penalties = tuple(ConstraintPenalty(one, device) for one in within.constraints)
             constrained.append(ConstrainedRelaxation(relaxation, penalties))
     supernet = Supernet(space)
@@ -114,6 +118,14 @@ def make_loop(
     )
 
 
+def draw_logits(logits: Tensor, deviation: float, seed: int) -> None:
+    """Draw in place from a normal distribution with mean 0 and this standard deviation, alike for every budget."""
+    if deviation:
+        noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(seed)).to(logits.device)
+        with torch.no_grad():
+            logits.add_(deviation * noise)  # -inf stays, where there is no option
+
+
 def following_loop(
     space: SearchSpace,
     strategy: Strategy,
@@ -126,7 +138,7 @@ def following_loop(
     ranks: Ranks,
 ) -> SearchLoop:
     """The loop of a rank that follows the first one, which alone knows constraints, samplers and what to start from."""
-    make, decisions = strategy.relaxation, len(space.decisions)
+    make, decisions = strategy.tuned(asdict(settings)).relaxation, len(space.decisions)
     relaxations = [] if make is None else [make(space.options, device) for _ in range(budgets)]
     return SearchLoop(
         Supernet(space),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwnas.nas.constraint import Constraint
-from hwnas.nas.strategies.base import Sampler
+from hwnas.nas.strategies.base import Guiding, Sampler
 
 REWARDS = ("filter", "absolute")
 """`filter`: accuracies, of feasible architectures only. `absolute`: `absolute_reward`, of any."""
@@ -44,6 +44,10 @@ class Rewarded:
 
     def restore(self, state: dict[str, Any]) -> None:
         self.sampler.restore(state)
+
+    def guide(self, guides: bool) -> None:
+        if isinstance(self.sampler, Guiding):
+            self.sampler.guide(guides)
 
 
 def bare(sampler: Sampler) -> Sampler:

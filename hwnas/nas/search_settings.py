@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Annotated, Any, Literal
 
-from hwnas.metric_names import Metric
+from hwnas.metric_names import Metric, class_balanced
 from hwnas.schema import at_least
 
 _ARCH_STEPS = 400  # on α, at most about so many
+_PERIODS = 5  # of warm restarts: 10, 20, 40, 80 and 160 epochs of ENAS's 310
+_LATER = (  # than the first; where they change nothing, the search is that of earlier versions
+    *("micro_batch", "guard", "skip_share", "optimizer", "momentum", "schedule", "lr_end", "arch_beta1"),
+    *("arch_weight_decay", "arch_init", "temperature", "temperature_end", "entropy_weight", "controller_lr"),
+    *("controller_batch", "q_rate", "q_models"),
+)
 
 
 @dataclass(frozen=True)
@@ -22,19 +28,27 @@ class SearchSettings:
         epoch_steps: weight steps of an epoch, which then sees so many batches of another random part of the train
             images; 0, or more than there are batches, for all of them.
         batch_size: images per step.
-        lr: peak learning rate of AdamW on the shared weights; cosine to zero over all epochs.
+        lr: peak learning rate of the shared weights; see `learning_rate`.
         weight_decay: of the shared weights.
         arch_lr: largest learning rate of Adam on α; betas (0.5, 0.999) as in DARTS.
-        arch_travel: how far α can move in all; see `arch_rate`.
+        arch_travel: how far α can move in all, 0 for no bound; see `arch_rate`.
         arch_every: weight steps per step on α, or per accuracy that a sampler which guides is told.
-        beta_decay: weight of β-decay at the end, risen linearly from 0; 0 switches this guard off.
+        beta_decay: weight of β-decay at the end, risen linearly from 0, where that is the guard.
         label_smoothing: share of the target spread evenly over the classes, in steps on the shared weights.
-        clip: largest L2 norm of the gradient of the shared weights.
+        clip: largest L2 norm of the gradient of the shared weights; 0 for any.
         candidates: feasible architectures that are scored with the shared weights at the end; with 0 the one that the
             search prefers is taken as it is.
         metric: what scores are; losses weigh classes as it does.
         score_images: of each part that a score reads, at most so many; 0 for as many as scores usually read.
         micro_batch: images of a batch that are computed at once, at most, in steps on weights and on α; 0 for all.
+        guard: of relaxations, against collapse to skips (`hwnas.nas.guard`).
+        skip_share: of what α prefers, from which on an early stop ends the search.
+        optimizer: of the shared weights; momentum is that of SGD, or Nesterov's.
+        schedule, lr_end: of their learning rate; see `learning_rate`.
+        arch_beta1, arch_weight_decay: of Adam on α.
+        arch_init: standard deviation of α at the start.
+        temperature, temperature_end, entropy_weight, controller_lr, controller_batch, q_rate, q_models: of strategies
+            that take them (`Strategy.tunes`); None for their own.
     """
 
     warmup_epochs: Annotated[int, at_least(0)] = 10
@@ -53,6 +67,22 @@ class SearchSettings:
     metric: Metric = "accuracy"
     score_images: Annotated[int, at_least(0)] = 0
     micro_batch: Annotated[int, at_least(0)] = 0
+    guard: Literal["none", "beta-decay", "auxiliary-skip", "early-stop"] = "beta-decay"
+    skip_share: float = 0.25
+    optimizer: Literal["adamw", "sgd", "nesterov"] = "adamw"
+    momentum: float = 0.9
+    schedule: Literal["warm-cosine", "cosine", "restarts"] = "warm-cosine"
+    lr_end: float = 0.0
+    arch_beta1: float = 0.5
+    arch_weight_decay: float = 0.0
+    arch_init: float = 0.0
+    temperature: float | None = None
+    temperature_end: float | None = None
+    entropy_weight: float | None = None
+    controller_lr: float | None = None
+    controller_batch: int | None = None
+    q_rate: float | None = None
+    q_models: int | None = None
 
     @classmethod
     def for_images(cls, train_images: int) -> SearchSettings:
@@ -91,17 +121,28 @@ class SearchSettings:
     def all_epochs(self) -> int:
         return self.warmup_epochs + self.epochs
 
+    @property
+    def class_balanced(self) -> bool:
+        """Whether losses count every class the same, rather than every image."""
+        return class_balanced(self.metric)
+
     def identity(self) -> dict[str, Any]:
         """The settings, ready for JSON; without those of later versions that change nothing in the weights."""
-        settings = asdict(self)
+        settings, usual = asdict(self), {one.name: one.default for one in fields(self)}
         del settings["score_images"]
-        if not self.micro_batch:
-            del settings["micro_batch"]
-        return settings
+        return {name: value for name, value in settings.items() if name not in _LATER or value != usual[name]}
 
     def learning_rate(self, epoch: float) -> float:
-        """Cosine from `lr` to zero (Loshchilov and Hutter, 2017), after a linear first epoch."""
-        return self.lr * min(1.0, epoch + 0.1) * 0.5 * (1.0 + math.cos(math.pi * epoch / self.all_epochs))
+        """Cosine from `lr` to `lr_end` (Loshchilov and Hutter, SGDR, ICLR 2017), after a linear first epoch or at once.
+
+        With restarts there are five periods, each twice as long as the one before it.
+        """
+        ramp, share = min(1.0, epoch + 0.1) if self.schedule == "warm-cosine" else 1.0, epoch / self.all_epochs
+        if self.schedule == "restarts":
+            lengths = share * (2**_PERIODS - 1) + 1.0  # in those of the first period, and one more
+            period = min(_PERIODS - 1, int(math.log2(lengths)))
+            share = lengths / 2**period - 1.0
+        return self.lr_end + (self.lr - self.lr_end) * ramp * 0.5 * (1.0 + math.cos(math.pi * share))
 
     def arch_rate(self, steps: int) -> float:
         """Learning rate on α in a search of so many weight steps an epoch.
@@ -110,4 +151,6 @@ class SearchSettings:
         the choice can become before the weights of the other options are trained. That product is held at
         `arch_travel`, near the 5.9 of DARTS (3e-4 over 50 epochs of 391 steps); see docs/decisions/0014.
         """
+        if not self.arch_travel:
+            return self.arch_lr
         return min(self.arch_lr, self.arch_travel / max(1, self.epochs * math.ceil(steps / self.arch_every)))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.arch.op import OpSpec
-from hwnas.arch.space import Architecture, SearchSpace
+from hwnas.arch.space import Architecture, SearchSpace, Slot
 from hwnas.backends.torch import GraphModule, NetworkModule, Shared, initialise, network_module
 
 
@@ -42,11 +42,12 @@ class Supernet(nn.Module):
     Attributes:
         settled: whether the statistics of norms hold for every network, so that none are estimated anew for one; a step
             on the shared weights ends that.
+        auxiliary_skip: what is added to the weight of the skip wherever a slot mixes its options (`AuxiliarySkip`).
     """
 
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()
-        self.space, self.settled = space, False
+        self.space, self.settled, self.auxiliary_skip = space, False, 0.0
         norms: dict[tuple[OpSpec, tuple[int, ...]], nn.BatchNorm2d] = {}
         for slot, places in zip(space.slots, space.sources, strict=True):
             # What joins the kept edges of a group joins all of them here.
@@ -69,6 +70,8 @@ class Supernet(nn.Module):
         for options, slot, places in self._slots:
             maps = [made[place] if place >= 0 else x for place in places]
             gate = _FIXED if slot.decision is None else gates[slot.decision]
+            if self.auxiliary_skip:
+                gate = with_skip(gate, skip_of(slot), self.auxiliary_skip)
             made.append(_mixed(options, maps, gate, shared, weighted=slot.weighted))
         return made[-1]
 
@@ -91,6 +94,20 @@ _FIXED = Gate((0,))
 def single_path(choices: Sequence[int]) -> list[Gate]:
     """The gates of one architecture."""
     return [Gate((int(choice),)) for choice in choices]
+
+
+def skip_of(slot: Slot) -> int:
+    """The option of a slot that is a skip, or a factorised reduction in its place; -1 where there is none."""
+    options = slot.ops if slot.weighted else ()
+    return next((k for k, spec in enumerate(options) if spec.kind in ("skip", "reduce")), -1)
+
+
+def with_skip(gate: Gate, skip: int, weight: float) -> Gate:
+    """The gate with so much added to the weight of option `skip`; as it is where that is not mixed with others."""
+    if gate.weights is None or skip not in gate.active:
+        return gate
+    one_hot = torch.tensor([float(option == skip) for option in gate.active]).to(gate.weights)
+    return replace(gate, weights=gate.weights + weight * one_hot)
 
 
 class _Normed(GraphModule):

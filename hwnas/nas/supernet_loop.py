@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from hwnas.arch.origin import Origin
 from hwnas.data import WHOLE, Dataset, Images, Normalisation, Shard, batches
 from hwnas.errors import DivergedError, InputError
 from hwnas.files import sha256
-from hwnas.metric_names import class_balanced
 from hwnas.metrics import Tally
 from hwnas.nas.arch_parts import arch_gradient, joint_losses, problems_of
 from hwnas.nas.bilevel import Bilevel
 from hwnas.nas.constrained_relaxation import ConstrainedRelaxation
-from hwnas.nas.guard import beta_decay
+from hwnas.nas.guard import Guard, guard_of
+from hwnas.nas.search_optimizers import arch_optimizer, clipped, weights_optimizer
 from hwnas.nas.search_settings import SearchSettings
-from hwnas.nas.strategies.base import Relaxation, Sampler, mixed_gates
+from hwnas.nas.strategies.base import Relaxation, Sampler, guiding, mixed_gates
 from hwnas.nas.supernet import Gate, Supernet, single_path
 from hwnas.progress import Progress
 from hwnas.schema import checked
@@ -104,14 +104,13 @@ class SearchLoop:
         full, rest = divmod(len(dataset.train), settings.batch_size)
         whole = full + (rest > 1)
         self.steps = min(whole, settings.epoch_steps or whole)
-        balanced = class_balanced(settings.metric)
-        self.class_weights = torch.tensor(dataset.class_weights(balanced=balanced), device=device)
+        self.class_weights = torch.tensor(dataset.class_weights(balanced=settings.class_balanced), device=device)
         self.parameters = list(supernet.parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+        self.optimizer = weights_optimizer(self.parameters, settings)
         self._alphas = [one.relaxation.logits for one in self.constrained]
         self._alphas += [logits.detach().clone().requires_grad_() for logits in self._alphas[:1]]
-        rate = settings.arch_rate(self.steps)
-        self._arch_optimizers = [torch.optim.Adam([logits], lr=rate, betas=(0.5, 0.999)) for logits in self._alphas]
+        self._arch_optimizers = [arch_optimizer(logits, settings, self.steps) for logits in self._alphas]
+        self._guard = guard_of(settings, supernet.space) if constrained else Guard()
 
     @property
     def unbudgeted(self) -> Tensor:
@@ -131,7 +130,8 @@ class SearchLoop:
         done = self._restore(checkpoint) if checkpoint.exists() else 0
         self.ranks.tell({"job": "search", "settings": asdict(self.settings), "budgets": len(self.paths)})
         self.ranks.give(self._state())
-        with progress.track("search", total * self.steps, done=done * self.steps) as advance:
+        tracked = progress.track("search", total * self.steps, done=done * self.steps)
+        with guiding(self.samplers if self.guides else ()), tracked as advance:
             for epoch in range(done, total):
                 self.ranks.tell({"epoch": epoch})
                 note = ""
@@ -142,10 +142,17 @@ class SearchLoop:
                     note = f"{warm}epoch {epoch + 1} of {total}, loss {mean:.3f}{self._expectation()}"
                     advance(1, note)
                 rewards = list(self.guidance(epoch))
-                self.save(checkpoint, epoch + 1)
+                searched = bool(self.constrained) and epoch >= self.settings.warmup_epochs
+                stops = searched and self._guard.stops(self.unbudgeted)
+                self.save(checkpoint, total if stops else epoch + 1)
                 told = {"reward": sum(rewards) / len(rewards), "metric": self.settings.metric} if rewards else {}
                 told["peak_memory_mib"] = peak_memory_mib(self.device)
-                log({"event": "epoch", "epoch": epoch + 1, "loss": mean} | self._budget_facts() | told)
+                ended = {"stopped": self.settings.guard} if stops else {}
+                log({"event": "epoch", "epoch": epoch + 1, "loss": mean} | self._budget_facts() | told | ended)
+                if stops:
+                    advance((total - epoch - 1) * self.steps, f"stopped after epoch {epoch + 1}: too many skips")
+                    break
+        self.supernet.auxiliary_skip = 0.0
         self.ranks.tell({})
 
     def follow(self) -> None:
@@ -180,6 +187,7 @@ class SearchLoop:
                 group["lr"] = settings.learning_rate(at)
             joint = None
             progress = (at - settings.warmup_epochs) / settings.epochs
+            self._guard.begin(self.supernet, progress)
             if searching and step % settings.arch_every == 0:
                 for one in self.constrained:
                     one.relaxation.anneal(progress)
@@ -251,19 +259,17 @@ class SearchLoop:
             total += loss.detach()
         total = self.ranks.total(total)
         self.ranks.add_gradients(self.parameters)
-        norm = nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], self.settings.clip)
-        self._check(total.item(), float(norm), at)
+        self._check(total.item(), clipped(self.parameters, self.settings.clip), at)
         self.optimizer.step()
         return total.item()
 
     def _arch_step(self, relaxation: Relaxation, from_images: Tensor, progress: float) -> None:
         """A step on every α, with the gradient of the images that one relaxation found."""
-        guard = progress * self.settings.beta_decay
         pressures = self.ranks.agreed(torch.stack([one.pressure() for one in self.constrained]))
         gradients = [from_images + pressure for pressure in pressures] + [from_images]
         for alpha, gradient in zip(self._alphas, gradients, strict=True):
-            (from_guard,) = torch.autograd.grad(guard * beta_decay(alpha), alpha)
-            alpha.grad = torch.where(torch.isfinite(alpha), gradient + from_guard, 0.0)
+            own = self._guard.gradient(alpha, progress) + self.settings.arch_weight_decay * alpha.detach()
+            alpha.grad = torch.where(torch.isfinite(alpha), gradient + own, 0.0)
         for alpha, optimizer in zip(self._alphas, self._arch_optimizers, strict=True):
             before = alpha.detach().clone()
             optimizer.step()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hwnas.arch.spaces import parent_names
 from hwnas.arch.spaces.efficientnet_lite import MODELS
 from hwnas.errors import InputError
+from hwnas.near_names import did_you_mean
 from hwnas.parents.checkpoint_names import (
     ONCE_FOR_ALL,
     TENSORFLOW_PORT,
@@ -133,5 +134,8 @@ def find_parent(name: str) -> Parent:
         InputError: there is none.
     """
     if name not in PARENTS:
-        raise InputError(f"there is no parent named {name!r}", hint=f"known parents: {', '.join(PARENTS)}")
+        raise InputError(
+            f"there is no parent named {name!r}",
+            hint=f"{did_you_mean(name, PARENTS)}known parents: {', '.join(PARENTS)}",
+        )
     return PARENTS[name]

@@ -24,12 +24,21 @@ def asked_words(options: Mapping[str, Any]) -> dict[str, Any]:
         if one.kind == "texts" and isinstance(value, list):
             value = f" {one.option.flag} ".join(map(str, value)) or one.default
         if (one.place in _ALWAYS and value) or value != one.default:
-            found[_word(one, value)] = True if one.kind == "switch" else "none" if value == "" else value
+            found[_word(one, value)] = (
+                "none" if value == "" else True if one.kind == "switch" and _turned(one, value) else value
+            )
     return found
 
 
 def _word(one: Declared, value: Any) -> str:
     """The flag that sets an option; of budgets there are two."""
+    if one.kind == "switch" and not _turned(one, value):
+        return f"--set {one.place}"
     if one.place == "target.budget" and isinstance(value, str) and "," in value:
         return "--budgets-ms"
     return one.option.flag or f"--set {one.place}"
+
+
+def _turned(one: Declared, value: Any) -> bool:
+    """Whether the flag of a switch sets this value: one that begins with `--no-` sets it off."""
+    return value is not one.option.flag.startswith("--no-")

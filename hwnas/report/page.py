@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import shlex
 from functools import cache
+from importlib.resources import files as package_files
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from hwnas.errors import InputError
-from hwnas.files import write_bytes
-from hwnas.report.asked_for import asked_words
-from hwnas.report.classes import class_table, metric_name
-from hwnas.report.disturbed import in_spite_text
-from hwnas.report.filters import FILTERS, place_of
-from hwnas.report.parent_section import parent_of, read_blocks
-from hwnas.report.run_files import (
-    RunFiles,
-    asked,
-    number,
-    optional,
-    read_candidates,
-    read_events,
-    read_result,
-    seconds_of_stages,
-    winner,
-)
-from hwnas.report.shipped_weights import weights_text
-from hwnas.report.slots import read_slots
-from hwnas.report.untrained import is_untrained, never_predicted_text
+from hwnas.files import real_path, write_bytes
+from hwnas.report import front_page, run_page
+from hwnas.report.filters import FILTERS
+from hwnas.report.run_files import RunFiles
 from hwnas.schema import read_json
 
 
@@ -38,33 +27,7 @@ def write_report(files: RunFiles) -> None:
         InputError: `result.json` is missing or damaged.
         StorageError: the page cannot be written.
     """
-    from hwnas.report.plots import candidates_plot, epochs_plot  # matplotlib, which only a page needs
-
-    result = read_result(files)
-    architecture = optional(read_json, files.architecture)
-    events = read_events(files.log_file)
-    budget_ms = number(result, "budget_ms")
-    config = optional(asked, files.config)
-    _write(
-        files,
-        "report.html.j2",
-        result=result,
-        metric=metric_name(result),
-        classes=class_table(result),
-        never_predicted=never_predicted_text(result),
-        weights=weights_text(result),
-        untrained=is_untrained(result),
-        in_spite=in_spite_text(number(result, "measured_ms", "rejected")),
-        parent=parent_of(result),
-        blocks=read_blocks(parent_of(result)),
-        config=config,
-        asked=asked_words(config),
-        machine=optional(read_json, files.environment),
-        layers=read_slots(architecture),
-        stages=seconds_of_stages(events),
-        candidates=candidates_plot(*read_candidates(files.evaluated), winner(architecture), budget_ms),
-        epochs=epochs_plot(events, budget_ms),
-    )
+    _write(files, "report.html.j2", run_page.content(files))
 
 
 def write_front(files: RunFiles) -> None:
@@ -74,20 +37,7 @@ def write_front(files: RunFiles) -> None:
         InputError: `result.json` is missing or damaged.
         StorageError: the page cannot be written.
     """
-    from hwnas.report.plots import front_plot
-
-    result = read_result(files)
-    parts = [one for one in result["front"] if isinstance(one, dict)]
-    _write(
-        files,
-        "front.html.j2",
-        result=result,
-        metric=metric_name(result),
-        plot=front_plot(result["front"], metric_name(result)),
-        never_predicted=[(one.get("folder"), never_predicted_text(one)) for one in parts],
-        untrained=any(map(is_untrained, parts)),
-        places=list(dict.fromkeys(filter(None, map(place_of, parts)))),
-    )
+    _write(files, "front.html.j2", front_page.content(files))
 
 
 def is_front(files: RunFiles) -> bool:
@@ -101,7 +51,10 @@ def is_front(files: RunFiles) -> bool:
 
 @cache
 def environment() -> jinja2.Environment:
-    """Of the templates, with the filters that turn file contents into text; it keeps what it compiled of them."""
+    """Of the templates, with the filters that turn file contents into text; it keeps what it compiled of them.
+
+    The policy of a page lets nothing run but the one script that is in it, by its checksum.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hwnas.report", ""),
         autoescape=True,
@@ -109,10 +62,13 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= FILTERS
+    script = package_files("hwnas.report").joinpath("page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals |= {"script": Markup(script), "script_hash": f"sha256-{digest}"}
+    environment.filters |= FILTERS | {"quoted": lambda text: shlex.quote(str(text))}
     return environment
 
 
-def _write(files: RunFiles, template: str, **content: Any) -> None:
-    page = environment().get_template(template).render(name=files.path.resolve().name, **content)
+def _write(files: RunFiles, template: str, content: dict[str, Any]) -> None:
+    page = environment().get_template(template).render(name=real_path(files.path).name, **content)
     write_bytes(files.report, page.encode("utf-8", "replace"))

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from hwnas.asked_paths import run_folder
 from hwnas.config.read import sections_of
 from hwnas.errors import InputError
 from hwnas.metric_names import NAMES
@@ -28,14 +29,21 @@ class RunFiles(Protocol):
     architecture: Path
     result: Path
     report: Path
+    images: Path
+    description: Path
+    state: Path
+
+    @property
+    def mistakes(self) -> Path: ...
 
 
 def read_result(files: RunFiles) -> dict[str, Any]:
     """`result.json`.
 
     Raises:
-        InputError: it is missing or damaged.
+        InputError: it is missing or damaged, or there is no such folder.
     """
+    run_folder(files.path)
     try:
         result = read_json(files.result)
     except InputError as error:

@@ -25,7 +25,7 @@ from hwnas.exporting.int8 import Allowed, Int8, Quantising
 from hwnas.exporting.model_file import written
 from hwnas.exporting.model_metadata import with_interface
 from hwnas.exporting.predict import ModelReader
-from hwnas.files import sha256_of, write_bytes, write_json, write_text
+from hwnas.files import real_path, sha256_of, write_bytes, write_json, write_text
 from hwnas.report.run_files import optional, read_result
 from hwnas.run import run_marker
 from hwnas.run.images import images_of
@@ -127,10 +127,7 @@ def check_finished(folder: RunFolder) -> None:
     Raises:
         InputError: it is that.
     """
-    if not run_marker.is_run(folder.path):
-        raise InputError(
-            f"{folder.path} is no run of hwnas: it has no {run_marker.NAME}", hint="name the folder of a finished run"
-        )
+    run_marker.check_run(folder.path)
     result = read_result(folder)
     if isinstance(front := result.get("front"), list):
         names = [str(one.get("folder")) for one in front if isinstance(one, dict)]
@@ -152,8 +149,8 @@ def check_place(out: Path, name: str) -> None:
     """
     if run_marker.is_run(out):
         raise InputError(f"{out} is the folder of a run, whose files are kept as they are", hint="choose another --out")
-    run = next(filter(run_marker.is_run, out.resolve().parents), None)
-    if run is not None and out.resolve() != run / name:
+    run = next(filter(run_marker.is_run, real_path(out).parents), None)
+    if run is not None and real_path(out) != run / name:
         raise InputError(
             f"{out} is in the folder of a run, {run}, where exported files go into {name} alone",
             hint="leave out --out for that folder, or choose one outside of the run's",
@@ -220,7 +217,7 @@ class TrainedRun:
     def config(self) -> Configuration:
         """Of a run for several budgets it lies in the folder above."""
         own = self.folder.config
-        return load_configuration(own if own.is_file() else RunFolder(self.folder.path.resolve().parent).config)
+        return load_configuration(own if own.is_file() else RunFolder(real_path(self.folder.path).parent).config)
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hwnas.config import Target, load_configuration
 from hwnas.errors import InputError
+from hwnas.files import real_path
 from hwnas.report.run_files import number, read_result
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.run_marker import is_run
@@ -42,7 +43,7 @@ def exported_model(path: Path) -> ExportedModel | None:
             f"{path} has a model for each of {len(front)} budgets or devices", hint=f"name the folder of one{first}"
         )
     own = next((one for one in (folder.config, path.parent / folder.config.name) if one.is_file()), folder.config)
-    config, part = load_configuration(own), path.resolve().name
+    config, part = load_configuration(own), real_path(path).name
     target = config.at(part) if config.target.targets and part in config.parts else config.target
     return ExportedModel(folder.exported, number(result, "budget_ms"), target)
 

@@ -9,7 +9,7 @@ from hwnas.config import Configuration
 from hwnas.data import Dataset, ReadOptions, Survey, class_names, load_dataset, native_shape, survey
 from hwnas.data.reading import COUNTED
 from hwnas.events import Events
-from hwnas.files import user_path, write_json
+from hwnas.files import real_path, user_path, write_json
 from hwnas.image_size import Size
 from hwnas.progress import Progress, Silent
 from hwnas.run.run_folder import RunFolder
@@ -143,4 +143,4 @@ def note_images(found: Survey, folder: RunFolder, events: Events) -> None:
 def data_texts(config: Configuration, found: Survey | None) -> tuple[str, ...]:
     """What the metadata of a model says of the images, where that may be long."""
     own = () if found is None else (found.reading.key,)
-    return (user_path(config.data.source).resolve().name, *own)
+    return (real_path(user_path(config.data.source)).name, *own)

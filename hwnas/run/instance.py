@@ -97,7 +97,8 @@ def fit(
             if known is not None:
                 ranges.append([known[space.name] for space in spaces])
                 continue
-            progress.say(announcement(spaces, one.budgets_ms, one.device))
+            name = one.device.place if len(asked) > 1 else one.device.id
+            progress.say(announcement(spaces, one.budgets_ms, name))
             ranges.append(spans := measured_ranges(spaces, one.device, progress=progress))
             if resolution != resolutions[-1] and resolution == resolutions[0] and one.budgets_ms[0] < spans[0][0]:
                 _check_reach(asked, one, instance(*sizes[0], resolutions[-1]), progress)
@@ -171,14 +172,14 @@ def _fast_enough(tightest_ms: float, spans: Ranges) -> int:
     return len(list(takewhile(lambda span: _MARGIN * span[0] <= tightest_ms, spans)))
 
 
-def announcement(spaces: Sequence[SearchSpace], budgets_ms: Sequence[float], device: Device) -> str:
+def announcement(spaces: Sequence[SearchSpace], budgets_ms: Sequence[float], device: str) -> str:
     """One line that says, before instances are measured, which ones, on which device, about how long and why."""
     family, resolution = spaces[0].name.partition("@")[0], Size(*spaces[0].input_shape[1:])
     asked = " to ".join(f"{value:g}" for value in dict.fromkeys((budgets_ms[0], budgets_ms[-1])))
     sizes, aim = (f"{len(spaces)} sizes of ", "choose a size for") if len(spaces) > 1 else ("", "see whether it fits")
     return (
         f"measuring the smallest and the largest network of {sizes}the space {family} at {resolution} pixels on "
-        f"{device.id}, for {_time(len(_ENDS) * len(spaces))}, to {aim} {asked} ms"
+        f"{device}, for {_time(len(_ENDS) * len(spaces))}, to {aim} {asked} ms"
     )
 
 

@@ -19,6 +19,7 @@ from hwnas.latency.model import LatencyModel
 from hwnas.latency.noise import load_warning
 from hwnas.latency.space_latency import kept_model
 from hwnas.latency.table import LatencyTable
+from hwnas.latency.table_facts import table_facts
 from hwnas.latency.table_files import load_table
 from hwnas.latency.table_model import model_of, used_sha256
 from hwnas.progress import Progress
@@ -32,11 +33,12 @@ _MACS_A_MS = 1e7  # multiply-adds; what a core of a common machine does, about
 
 @dataclass(frozen=True)
 class _KeptModel:
-    """A latency model on disk, and what it is of."""
+    """A latency model on disk, its origin, and the facts of its table; runs of earlier versions lack the last two."""
 
     origin: dict[str, str]
     model: dict[str, Any]
     table_sha256: str | None = None
+    table: dict[str, Any] | None = None
 
 
 def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None, left_s: float = 0.0) -> LatencyModel:
@@ -64,7 +66,8 @@ def ready_model(plan: Plan, *, progress: Progress, kept: Path | None = None, lef
     check_budget(plan, model)
     if kept is not None:
         checksum = used_sha256(table, plan.whole, cold=plan.cold)
-        write_json(kept, {"origin": origin, "model": model.to_json(), "table_sha256": checksum})
+        facts = {"table_sha256": checksum, "table": table_facts(table, plan.whole)}
+        write_json(kept, {"origin": origin, "model": model.to_json(), **facts})
     return model
 
 

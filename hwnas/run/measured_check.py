@@ -66,7 +66,7 @@ def checked(run: RunContext, found: SearchOutcome) -> tuple[int, ...]:
 
 
 def faster(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], verdict: Verdict) -> tuple[int, ...] | None:
-    """The most preferred architecture whose prediction is lower by the share that this one missed the budget.
+    """The best architecture whose prediction is lower by the share that this one missed the budget.
 
     None where it did not miss it, or no network of the space is that fast.
     """
@@ -80,7 +80,7 @@ def faster(run: RunContext, found: SearchOutcome, choices: tuple[int, ...], verd
     target_ms = predicted_ms * min(1.0, run.budget_ms / slow_ms) * 0.995
     if target_ms < run.model.smallest_ms:
         return None
-    return run.feasible_set(target_ms).decode(found.preferences)
+    return found.within(run.feasible_set(target_ms))
 
 
 def measured_verdicts(

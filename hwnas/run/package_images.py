@@ -20,7 +20,7 @@ from hwnas.errors import InputError
 from hwnas.events import Events
 from hwnas.exporting.file_images import input_values
 from hwnas.exporting.package_reader import Package
-from hwnas.files import sha256_of
+from hwnas.files import real_path, sha256_of
 from hwnas.run import run_marker
 from hwnas.run.export_run import TrainedRun, check_finished
 from hwnas.run.run_folder import RunFolder
@@ -53,7 +53,7 @@ def run_of(package: Package, run: Path | None) -> RunFolder | None:
     Raises:
         InputError: the run that is named is none, or another.
     """
-    folder = RunFolder(run or package.folder.resolve().parent)
+    folder = RunFolder(run or real_path(package.folder).parent)
     there = run_marker.is_run(folder.path) and folder.weights.is_file()
     if there and sha256_of(folder.weights) == package.manifest.weights:
         return folder

@@ -14,10 +14,10 @@ from hwnas.errors import InfeasibleBudgetError
 from hwnas.events import Events, OnEvent
 from hwnas.executors.place import HERE, Place
 from hwnas.run.clock import Clock
-from hwnas.run.feasible_plan import feasible_plan, refusal
+from hwnas.run.feasible_plan import Make, feasible_plan, refusal
 from hwnas.run.followers import followed
 from hwnas.run.instance_choice import AS_ASKED
-from hwnas.run.plan import make_plan
+from hwnas.run.plan import Plan, make_plan
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.run_of_plan import Asked, run_of_plan
 from hwnas.trackers import check_tracker
@@ -85,6 +85,29 @@ def run_search(
         return result
 
 
+def checked_start(config: Configuration, folder: RunFolder, *, resume: bool, force: bool) -> Configuration:
+    """The configuration that a run goes on with, which is `config` where it is new; nothing is written.
+
+    Raises:
+        InputError: the folder or the tracker is refused, for a plan as for a run.
+    """
+    folder.check(config, resume=resume, force=force)
+    check_tracker(config.compute.tracker)
+    return folder.remembered(config) if resume else config
+
+
+def settled_plan(make: Make, config: Configuration, settled: Configuration, instance_of: str = "") -> Plan:
+    """The plan of a run that goes on with `settled`, where `config` is asked for; it says whose instance it takes.
+
+    Raises:
+        HwnasError: as `make`.
+    """
+    plan = feasible_plan(make, settled)
+    if plan.reason == AS_ASKED and (instance_of or settled.space != config.space):
+        return replace(plan, reason=f"the one that {instance_of or 'the run'} began with")
+    return plan
+
+
 def _first_rank(
     config: Configuration,
     folder: RunFolder,
@@ -101,15 +124,11 @@ def _first_rank(
     instance_of: str,
 ) -> dict[str, Any]:
     events = told.also(folder.on_event)
-    folder.check(config, resume=resume, force=force)
-    check_tracker(config.compute.tracker)
-    settled = folder.remembered(config) if resume else config
+    settled = checked_start(config, folder, resume=resume, force=force)
     clock = Clock(settled.train.minutes, earlier_s=folder.all_seconds(config) if resume else 0.0, began=began)
     asked = Asked(folder, told, events, clock, ranks, resume=resume, force=force, place=place, dataset=dataset)
     make = partial(make_plan, tables=tables, dataset=dataset, any_table=any_table, progress=events)
-    plan = feasible_plan(make, settled)
-    if plan.reason == AS_ASKED and (instance_of or settled.space != config.space):
-        plan = replace(plan, reason=f"the one that {instance_of or 'the run'} began with")
+    plan = settled_plan(make, config, settled, instance_of)
     while True:
         try:
             return run_of_plan(plan, asked)

@@ -8,15 +8,18 @@ import numpy as np
 
 from hwnas.arch.space import SearchSpace
 from hwnas.config import PARENTS, WITHOUT_SUPERNET, Configuration
+from hwnas.config.method import OF_SCORES
+from hwnas.config.presets import preset
 from hwnas.data import Dataset
 from hwnas.devices.device import Device
 from hwnas.devices.statistic import Statistic
 from hwnas.errors import InputError
+from hwnas.executors.place import Place
 from hwnas.latency.held_instance import held_as
 from hwnas.latency.table import LatencyTable
 from hwnas.metric_names import class_balanced
 from hwnas.nas.search_settings import SearchSettings
-from hwnas.nas.strategies import Strategy
+from hwnas.nas.strategies import Strategy, strategies
 from hwnas.progress import Progress
 
 _UNEVEN = 3  # times as many images of one class as of another
@@ -30,7 +33,8 @@ def check_strategy(config: Configuration, chosen: Strategy) -> None:
     """
     _check_scores(config, chosen)
     _check_reward(config, chosen)
-    _check_settings(config)
+    _check_method(config, chosen)
+    _check_settings(config, chosen)
     if config.train.distil_weight and not config.from_parent:
         raise InputError(
             "train.distil_weight is that of a parent's predictions, but the search starts from no parent",
@@ -93,7 +97,35 @@ def _check_reward(config: Configuration, chosen: Strategy) -> None:
         )
 
 
-def _check_settings(config: Configuration) -> None:
+def _check_method(config: Configuration, chosen: Strategy) -> None:
+    """Whether the strategy is the preset's, and knows the guard and what is set of a method.
+
+    Raises:
+        InputError: it does not.
+    """
+    followed, guard = preset(config.search.preset), config.search.guard
+    if followed is not None and chosen.name != followed.strategy:
+        raise InputError(
+            f"the preset {followed.name} is of the strategy {followed.strategy}, but the strategy is {chosen.name}",
+            hint="leave out --strategy, or --preset",
+        )
+    if guard and guard not in chosen.guards:
+        instead = ", ".join(one for one in chosen.guards if one != "none")
+        why = "mixes no options in its steps" if instead else "has no α that steps could guard"
+        raise InputError(
+            f"the guard {guard} makes no sense with the strategy {chosen.name}, which {why}",
+            hint=f"leave out --guard, or take one of {instead}" if instead else "leave out --guard",
+        )
+    known = {name for one in strategies() for name in one.tunes}
+    if unknown := sorted((known & config.search.chosen().keys()) - chosen.tunes.keys()):
+        owners = ", ".join(one.name for one in strategies() if unknown[0] in one.tunes)
+        raise InputError(
+            f"search.{unknown[0]} is of the strategies {owners}, but the strategy is {chosen.name}",
+            hint="leave that out, or choose one of them with --strategy",
+        )
+
+
+def _check_settings(config: Configuration, chosen: Strategy) -> None:
     """Whether what is set for the training of a supernet has one to set it for.
 
     Raises:
@@ -102,13 +134,38 @@ def _check_settings(config: Configuration) -> None:
     scratch, idle = config.search.evaluator == "from-scratch", config.search.share == 0
     if not scratch and not idle:
         return
-    used = {"metric", "candidates"} if scratch and not idle else {"metric"}
+    used = {"metric", "candidates", "guard", *OF_SCORES, *chosen.tunes} if scratch and not idle else {"metric"}
     unused = [
         f"search.{one.name}" for one in fields(SearchSettings) if one.name in config.search.chosen().keys() - used
     ]
     if unused:
         why = "with scores by training there is no supernet" if scratch else "with a share of 0 nothing is searched"
         raise InputError(f"{why}, so nothing follows from {', '.join(unused)}", hint="leave that out")
+
+
+def check_gpus(config: Configuration, place: Place) -> None:
+    """Whether trainings for scores can take the GPUs that they are given.
+
+    Raises:
+        InputError: they cannot.
+    """
+    compute, rule = config.compute, "--gpus-per-trial is a share of a Ray cluster's GPUs for each training for a score"
+    if compute.gpus_per_trial is None:
+        return
+    if config.search.evaluator != "from-scratch":
+        raise InputError(
+            f"{rule}, but shared weights score the candidates", hint="leave it out, or add --evaluator from-scratch"
+        )
+    if not place.cluster:
+        raise InputError(
+            f"{rule}, but candidates are trained by processes of this machine, which share its accelerator",
+            hint="leave it out, or add --on ray",
+        )
+    if compute.gpus_per_trial and compute.accelerator in ("cpu", "mps"):
+        raise InputError(
+            f"{rule}, but the accelerator is {compute.accelerator}",
+            hint="give --gpus-per-trial 0, or leave out --accelerator",
+        )
 
 
 def check_latency(config: Configuration, device: Device) -> None:

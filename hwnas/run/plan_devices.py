@@ -115,7 +115,7 @@ def reached(devices: Sequence[Device], tables: Path | None, progress: Progress) 
     if not found:
         raise left_out[0].error
     for one in left_out:
-        progress.say(f"{devices[one.index].id} with {devices[one.index].runtime} is left out: {one.error}")
+        progress.say(f"{devices[one.index].place} is left out: {one.error}")
     return Devices(tuple(found), tuple(left_out))
 
 

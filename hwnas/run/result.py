@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,15 @@ from typing import Any
 from hwnas.arch.costs import costs
 from hwnas.arch.space import Architecture, SearchSpace
 from hwnas.devices.verdict import Verdict
-from hwnas.errors import BudgetMissedError, DeviceError, InputError, UndecidedError
+from hwnas.errors import InputError
 from hwnas.exporting.file_images import file_metrics
 from hwnas.exporting.model_file import Exported
 from hwnas.files import write_json, write_text
 from hwnas.metric_names import METRICS
 from hwnas.nas.engine import SearchOutcome
-from hwnas.report.earlier_results import current, judged_ms
+from hwnas.report.earlier_results import current
 from hwnas.run.context import RunContext
+from hwnas.run.mistakes import Mistakes
 from hwnas.run.parent_facts import parent_result
 from hwnas.run.rival import Rival
 from hwnas.run.schedule import starts
@@ -45,8 +46,10 @@ def result_of(
     """
     config, verdict, metric = run.plan.config, verdicts.get("model"), run.plan.config.search.metric
     started = starts(config, final.recipe, len(run.dataset.train))
-    test = evaluate(final.module, run.dataset.test, run.dataset, device=run.device)
+    mistakes = Mistakes()
+    test = evaluate(final.module, run.dataset.test, run.dataset, device=run.device, watch=mistakes.add)
     val = evaluate(final.module, run.dataset.val, run.dataset, device=run.device)
+    mistakes.write(run.folder, run.dataset)
     found_metrics, quantised = test.metrics, {}
     if exported.int8 is not None and exported.int8.test is not None:
         found_metrics = exported.int8.test
@@ -155,55 +158,6 @@ def _milliseconds(verdict: Verdict | None) -> dict[str, Any] | None:
         "rejected": verdict.rejected,
         "all_rounds_median": verdict.all_rounds_median_ms,
     }
-
-
-def failure(result: dict[str, Any]) -> BudgetMissedError | DeviceError | UndecidedError | None:
-    """The error of a run with files that are too slow, devices that were left out, or files that are too close to their
-    budget to tell; None without any."""
-    runs = result.get("front", [result])
-    if any(one["budget_met"] is False for one in runs):
-        return _missed(runs)
-    if left_out := result.get("left_out"):
-        return DeviceError(
-            "; ".join(f"{one['target']} is left out: {one['error']}" for one in left_out),
-            hint="the same command with --resume finishes what was left out, once the device is in reach",
-        )
-    close = [one for one in runs if one["verdict"] == "too close"]
-    if not close:
-        return None
-    return UndecidedError(
-        "; ".join(
-            f"{_name(one)} runs in {judged_ms(one['measured_ms']):.4g} ms, too close to the budget of "
-            f"{one['budget_ms']:.4g} ms to tell{_processes(one['measured_ms'])}"
-            for one in close
-        ),
-        hint="ask for a slightly larger budget, or search again for a slightly smaller one",
-    )
-
-
-def _name(one: dict[str, Any]) -> str:
-    return f"{one['folder']}/{one['model']}" if "folder" in one else "the exported model"
-
-
-def _processes(measured: dict[str, Any]) -> str:
-    """What results of earlier versions do not tell."""
-    return f", after {measured['processes']} processes" if "processes" in measured else ""
-
-
-def _missed(runs: Sequence[dict[str, Any]]) -> BudgetMissedError:
-    said = []
-    for one in runs:
-        if one["budget_met"] is False:
-            measured = one["measured_ms"]
-            said.append(
-                f"{_name(one)} runs in {judged_ms(measured):.4g} ms, at least "
-                f"{measured['bounds'][0]:.4g} ms with 95 % confidence, above the budget of {one['budget_ms']:.4g} ms"
-            )
-    return BudgetMissedError(
-        "; ".join(said),
-        hint="the device is slower than when its table was made: run hwnas profile-device --again with the --width and "
-        "--resolution of this space, then search with --force",
-    )
 
 
 def write_architecture(run: RunContext, choices: tuple[int, ...]) -> None:

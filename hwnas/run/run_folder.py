@@ -14,12 +14,13 @@ from typing import Annotated, NoReturn
 from hwnas.config import AUTO, Configuration, load_configuration
 from hwnas.errors import InputError
 from hwnas.events import Event
-from hwnas.files import open_to_append, remove_folder, remove_leftovers, storage_errors, write_json
+from hwnas.files import open_to_append, real_path, remove_folder, remove_leftovers, storage_errors, write_json
 from hwnas.locks import held
 from hwnas.run import run_marker
 from hwnas.run.export_folder import EXPORT, PACKAGE, remove_exported, remove_package
 from hwnas.schema import json_as, lines_of, one_of, read_json_as
 
+_CHANGEABLE = ("loader_threads", "tracker", "gpus_per_trial")  # of what a run is computed on, when it goes on
 _LONGEST = 100  # letters of a folder's name that targets make
 
 
@@ -118,6 +119,11 @@ class RunFolder:
         return RunFolder(self.path / name)
 
     @property
+    def mistakes(self) -> Path:
+        """The worst mistakes on the test images, as pictures for the report."""
+        return self.state / "mistakes.json"
+
+    @property
     def search_state(self) -> Path:
         """The checkpoint of the search; it exists once a search has begun."""
         return self.state / "search.safetensors"
@@ -149,7 +155,7 @@ class RunFolder:
                 and neither `resume` nor `force` is asked for.
         """
         named = config.started and not config.from_parent
-        if named and Path(config.search.init).resolve() == self.path.resolve():
+        if named and real_path(Path(config.search.init)) == real_path(self.path):
             raise InputError(
                 f"a run cannot start from itself, but --init is {config.search.init}", hint="choose another --out"
             )
@@ -162,7 +168,7 @@ class RunFolder:
         if force and self.path.is_symlink():
             raise InputError(
                 f"{self.path} is a symbolic link, which --force does not follow",
-                hint=f"give --out {self.path.resolve()} to start anew there",
+                hint=f"give --out {real_path(self.path)} to start anew there",
             )
         if resume and not run_marker.is_run(self.path):
             raise InputError(
@@ -308,15 +314,25 @@ class RunFolder:
         folders = [self, *self._parts(config)]
         return sum(one.seconds() + interrupted_s(one.log_file) for one in folders)
 
-    def _prepare(self, config: Configuration, *, resume: bool, force: bool) -> None:
-        before = load_configuration(self.config) if resume and self.config.exists() else None
-        target = {"max_drop": config.target.max_drop}
-        compute = {"loader_threads": config.compute.loader_threads, "tracker": config.compute.tracker}
-        if before is not None and before.changed(target=target, compute=compute) != config:
+    def check_same(self, config: Configuration) -> Configuration | None:
+        """Refuse to go on with another configuration than that of the run, which comes back; None where it has none.
+
+        Raises:
+            InputError: it is another one, or that of the run is damaged.
+        """
+        if not self.config.exists():
+            return None
+        before = load_configuration(self.config)
+        compute = {name: getattr(config.compute, name) for name in _CHANGEABLE}
+        if before.changed(target={"max_drop": config.target.max_drop}, compute=compute) != config:
             raise InputError(
                 f"{self.path} was started with another configuration: {', '.join(before.differences(config))}",
                 hint="--resume continues only the same run; choose another --out for this one",
             )
+        return before
+
+    def _prepare(self, config: Configuration, *, resume: bool, force: bool) -> None:
+        before = self.check_same(config) if resume else None
         if force:
             self._clear()
         for part in self._parts(config):

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from hwnas.asked_paths import run_folder
 from hwnas.config.read import sections_of
-from hwnas.errors import InputError
-from hwnas.files import is_leftover, sha256_of, write_json
+from hwnas.errors import InputError, StorageError
+from hwnas.files import is_leftover, real_path, sha256_of, write_json
 from hwnas.schema import one_of, read_json_as
 
 NAME = ".hwnas-run"
@@ -52,13 +53,26 @@ def is_free(folder: Path) -> bool:
     return all(is_leftover(path) or _only_lock(path) for path in folder.iterdir())
 
 
+def check_run(folder: Path) -> None:
+    """Refuse what is no run.
+
+    Raises:
+        InputError: there is no such folder, or hwnas did not make it.
+    """
+    if not is_run(run_folder(folder)):
+        raise InputError(f"{folder} is no run of hwnas: it has no {NAME}", hint="name the folder of a finished run")
+
+
 def check_own(folder: Path, what: str = "run of hwnas") -> None:
     """Refuse a folder with other people's files, or whose `state` is a link to elsewhere.
 
     Raises:
         InputError: it is one.
+        StorageError: a file is where the folder should be.
     """
     another = "choose another --out; nothing was changed"
+    if folder.is_file():
+        raise StorageError(f"cannot write {folder}: it is a file, but a run is a folder", hint=another)
     if not (is_free(folder) or is_run(folder)) and folder.is_dir():
         raise InputError(f"{folder} holds files and is no {what}: it has no {NAME}", hint=another)
     if (folder / "state").is_symlink():
@@ -71,7 +85,7 @@ def check_replaceable(folder: Path, path: Path) -> None:
     Raises:
         InputError: the file is there, and the folder is somebody else's.
     """
-    if path.exists() and not (is_run(folder) or is_run(folder.resolve().parent)):
+    if path.exists() and not (is_run(folder) or is_run(real_path(folder).parent)):
         raise InputError(
             f"{folder} is no run of hwnas: it has no {NAME}, so {path.name} is not replaced",
             hint="name the folder of a run, or move the file away",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from hwnas.config import Configuration, Section
+from hwnas.config.method import OF_SCORES
 from hwnas.display import counted, steps_text
 from hwnas.errors import InputError
 from hwnas.files import write_json
@@ -185,12 +186,14 @@ def _derived_settings(
     weights = searching - scoring
     weights_s = (available_s - scoring_s) * weights / (weights + training)
     warmup_share = _STARTED_WARMUP_SHARE if config.started else _WARMUP_SHARE
+    if config.search.warmup_share is not None:
+        warmup_share = config.search.warmup_share
     mean_s = warmup_share * warm_s + (1.0 - warmup_share) * both_s
     fit = weights_s / mean_s
     all_steps = int(fit * train_images / settings.batch_size)
     fewest = _FEWEST_EPOCHS if all_steps >= _FEWEST_EPOCHS * _FEWEST_STEPS else 2
     epochs = min(MOST_EPOCHS, max(fewest, int(fit)))
-    warmup = max(1, round(warmup_share * epochs))
+    warmup = max(1, round(warmup_share * epochs)) if warmup_share else 0
     steps = max(1, all_steps // epochs) if fit < epochs else 0
     return replace(settings, warmup_epochs=warmup, epochs=epochs - warmup, epoch_steps=steps)
 
@@ -347,10 +350,14 @@ def hurried(config: Configuration, recipe: Recipe, train_images: int) -> str:
 
 
 def score_recipe(config: Configuration, train_images: int) -> Recipe:
-    """Recipe of the short trainings that give scores: a fifth of the epochs of a final one, but at least two."""
+    """Recipe of the short trainings that give scores: a fifth of the epochs of a final one, but at least two.
+
+    There is no supernet then, so rate, batch size and the like of section `search` are those of these trainings.
+    """
     chosen = Recipe.for_images(train_images)
     epochs = config.search.evaluator_epochs or max(2, round(chosen.epochs / 5))
-    return replace(chosen, epochs=epochs, class_balanced=_balanced(config))
+    own = {name: value for name, value in config.search.chosen().items() if name in OF_SCORES}
+    return replace(chosen, epochs=epochs, class_balanced=_balanced(config), **own)
 
 
 def _balanced(config: Configuration) -> bool:

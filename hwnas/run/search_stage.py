@@ -115,6 +115,7 @@ def _evaluator(context: SearchContext) -> AbstractContextManager[FromScratchEval
         folder=state / "scores",
         metric=config.search.metric,
         gpus=gpus,
+        tell=context.progress.say,
     )
 
 

@@ -10,7 +10,7 @@ from hwnas.config import Configuration, load_configuration
 from hwnas.errors import InputError
 from hwnas.events import OnEvent
 from hwnas.executors.place import HERE, Place
-from hwnas.files import write_bytes
+from hwnas.files import real_path, write_bytes
 from hwnas.report.run_files import read_result
 from hwnas.run import run_marker
 from hwnas.run.late_targets import note_searched, searched_for
@@ -37,11 +37,8 @@ def specialised_config(run: RunFolder, targets: Sequence[str]) -> Configuration:
         InputError: it is no finished run, is for one budget of a run for several, a file of its search is missing or
             damaged, or a target is wrong.
     """
-    if not run_marker.is_run(run.path):
-        raise InputError(
-            f"{run.path} is no run of hwnas: it has no {run_marker.NAME}", hint="name the folder of a finished run"
-        )
-    if not run.config.is_file() and (whole := RunFolder(run.path.resolve().parent)).config.is_file():
+    run_marker.check_run(run.path)
+    if not run.config.is_file() and (whole := RunFolder(real_path(run.path).parent)).config.is_file():
         raise InputError(
             f"{run.path} is one part of a run, whose targets share its search", hint=f"name the run: {whole.path}"
         )
@@ -81,8 +78,8 @@ def specialised(
     Raises:
         HwnasError: as `run_search`, and where the images are not those of the run any more.
     """
-    if out.path.resolve().is_relative_to(run.path.resolve()):
-        where = "is the run itself" if out.path.resolve() == run.path.resolve() else f"is inside of {run.path}"
+    if real_path(out.path).is_relative_to(real_path(run.path)):
+        where = "is the run itself" if real_path(out.path) == real_path(run.path) else f"is inside of {run.path}"
         raise InputError(f"{out.path} {where}, which is kept as it is", hint="choose another --out")
     if not resume:
         with out.claimed(config, resume=False, force=force):

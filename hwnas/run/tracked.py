@@ -11,6 +11,7 @@ from typing import Any
 from hwnas.config import Configuration
 from hwnas.errors import InputError
 from hwnas.events import Event, Events
+from hwnas.files import real_path
 from hwnas.run.run_folder import RunFolder
 from hwnas.trackers import MLflowTracker, TensorBoardTracker, Tracker
 
@@ -77,4 +78,4 @@ def _tracker(config: Configuration, folder: RunFolder) -> Tracker:
         for name, value in values.items()
         if value not in ("", [], ())
     }
-    return MLflowTracker(folder.path.resolve().name, chosen)
+    return MLflowTracker(real_path(folder.path).name, chosen)

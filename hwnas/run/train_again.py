@@ -20,7 +20,7 @@ from hwnas.errors import InputError
 from hwnas.exporting.description import description
 from hwnas.exporting.int8 import Allowed, Quantising
 from hwnas.exporting.model_file import Exported, export_model
-from hwnas.files import write_json
+from hwnas.files import real_path, write_json
 from hwnas.report.run_files import read_result
 from hwnas.run import run_marker
 from hwnas.run.export_run import TrainedRun, check_finished
@@ -80,7 +80,7 @@ def train_again(
         DivergedError, ExportError, StorageError: as their names say.
     """
     check_finished(folder)
-    if out.path.resolve() == folder.path.resolve():
+    if real_path(out.path) == real_path(folder.path):
         raise InputError(f"{folder.path} is the run itself, which is kept as it is", hint="choose another --out")
     if out.config.exists() and not force:
         raise InputError(

@@ -11,6 +11,7 @@ from hwnas.config import Configuration
 from hwnas.config.starts import TrainStart
 from hwnas.data import Dataset
 from hwnas.events import Events
+from hwnas.files import real_path
 from hwnas.run.run_folder import RunFolder
 from hwnas.run.schedule import final_recipe
 from hwnas.train import Recipe
@@ -83,7 +84,7 @@ def _seen(folder: RunFolder, earlier: Configuration, config: Configuration, data
     """Whether the run had these images, divided otherwise; a run for several budgets notes them in the folder above."""
     if _place(earlier) != _place(config):
         return False
-    kept = folder.data_digest() or RunFolder(folder.path.resolve().parent).data_digest()
+    kept = folder.data_digest() or RunFolder(real_path(folder.path).parent).data_digest()
     if kept is None:
         return (earlier.data, earlier.compute.seed) != (config.data, config.compute.seed)
     return kept != dataset.digest()
@@ -92,4 +93,4 @@ def _seen(folder: RunFolder, earlier: Configuration, config: Configuration, data
 def _place(config: Configuration) -> str:
     """The source of the images, one text for one folder."""
     path = Path(config.data.source)
-    return str(path.resolve()) if path.exists() else config.data.source
+    return str(real_path(path)) if path.exists() else config.data.source

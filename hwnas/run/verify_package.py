@@ -21,6 +21,7 @@ from hwnas.errors import ExportError, InputError
 from hwnas.events import Events
 from hwnas.exporting.manifest import Manifest, strangers
 from hwnas.exporting.package_reader import Package, PackagedModel, open_package
+from hwnas.files import real_path
 from hwnas.metrics import Tally, share_error
 from hwnas.runtimes import RUNTIMES
 
@@ -296,7 +297,7 @@ def _precise(device: Device, one: PackagedModel, runtime: str) -> Device:
 
 def _images(package: Package, run: Path | None, data: str | None, events: Events) -> PackageImages | None:
     """None where neither the run nor other images are at hand, so that torch is not loaded."""
-    if run is None and data is None and not (package.folder.resolve().parent / "weights.safetensors").is_file():
+    if run is None and data is None and not (real_path(package.folder).parent / "weights.safetensors").is_file():
         return None
     from hwnas.run.package_images import PackageImages, run_of
 

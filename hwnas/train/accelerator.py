@@ -35,7 +35,7 @@ def resolve(name: str) -> torch.device:
         kind = next(candidate for candidate, there in present.items() if there)
     if not present[kind]:
         raise InputError(
-            f"the accelerator {kind!r} was asked for, but torch {torch.__version__} finds none on this machine",
+            f"the accelerator {name!r} was asked for, but torch {torch.__version__} finds none on this machine",
             hint="use auto or cpu, or install the build of torch for it",
         )
     if launched.count > 1 and (number or kind == "mps"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -15,6 +16,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from hwnas.data import Dataset, Images, batches
 from hwnas.errors import DataError
 from hwnas.metrics import Metrics, Tally
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
 
 _BATCH, _FEWEST, _SIDE = 64, 8, 96
 
@@ -51,12 +55,19 @@ def evaluated_at_once(resolution: int) -> int:
 
 
 def evaluate(
-    model: nn.Module, images: Images, dataset: Dataset, *, device: torch.device, batch_size: int = 0
+    model: nn.Module,
+    images: Images,
+    dataset: Dataset,
+    *,
+    device: torch.device,
+    batch_size: int = 0,
+    watch: Callable[[FloatArray, IntArray], None] | None = None,
 ) -> Evaluation:
     """Evaluate `model` on `images`, in eval mode; its modules' modes are left as they were found.
 
     Args:
         batch_size: images at once; 0 for as many as `evaluated_at_once` says.
+        watch: takes the logits (B, K) and the labels (B,) of every batch, in the order of the images.
 
     Raises:
         DataError: there are no images.
@@ -71,7 +82,10 @@ def evaluate(
         model.eval()
         for x, y in stream:
             logits = model(x)
-            tally.add(logits.float().cpu().numpy(), y.cpu().numpy())
+            outcome = logits.float().cpu().numpy(), y.cpu().numpy()
+            tally.add(*outcome)
+            if watch is not None:
+                watch(*outcome)
             loss += float(cross_entropy(logits, y, reduction="sum"))
     return Evaluation(tally.metrics(), loss / len(images))
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from hwnas.cli import app
 from hwnas.run.forecast import TIMING
+from hwnas.run.run_marker import mark
 
 ROOT = typer.main.get_command(app)
 CHAIN = ["--space", "chain", "--width", "0.05", "--depth", "3", "--resolution", "8"]  # at its own size a plan takes 9 s
@@ -160,7 +161,7 @@ def test_check_tells_what_the_device_is() -> None:
         (["spaces", "show", "efficientnet-lite1"], {"space", "size", "rows", "decisions"}),
         (["spaces", "show", "chain", "--resolution", "8"], {"space", "size", "rows", "decisions"}),
         (["strategies", "list"], {"strategies"}),
-        (["strategies", "show", "enas"], {"strategy", "kind", "guides", "summary", "cost"}),
+        (["strategies", "show", "enas"], {"strategy", "kind", "summary", "cost", "guards", "presets"}),
         (["search", "--budget-ms", "50%", "--space", "toy", "--dry-run"], {"space", "rows_to_measure", "config"}),
         (["search", "--budgets-ms", "50%,20%", "--space", "toy", "--dry-run"], {"space", "rows_to_measure", "config"}),
         (["search", "--budget-ms", "50%", *CHAIN, "--dry-run"], {"space", "rows_to_measure", "config"}),
@@ -300,19 +301,50 @@ def test_a_dry_run_names_every_image_that_cannot_be_read(images: Path) -> None:
 
 def test_a_dry_run_does_nothing(images: Path, tmp_path: Path) -> None:
     done = hwnas(*SEARCH, "--data", str(images), "--out", "run", "--dry-run")
-    assert done.exit_code == 0
+    assert done.exit_code == 0, done.stderr
     assert "2 classes" in done.stdout
     assert "--dry-run" in done.stdout.splitlines()[-1]
     assert not list(Path.cwd().iterdir())
     assert not (tmp_path / "user").exists()
 
 
-def test_a_file_where_the_run_should_be_is_exit_code_8() -> None:
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_file_where_the_run_should_be_is_exit_code_8(more: list[str]) -> None:
     Path("run").write_text("a file")
-    done = hwnas(*SEARCH, "--out", "run")
+    done = hwnas(*SEARCH, "--out", "run", *more)
     assert done.exit_code == 8
     assert "cannot write run" in done.stderr
     assert Path("run").read_text() == "a file"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--out", "run"], "run holds a run already"),
+        (["--out", "run", "--resume", "--force"], "both --resume and --force are given"),
+        (["--out", "other"], "other holds files and is no run of hwnas"),
+        (["--out", "new", "--resume"], "there is no run in new to continue"),
+        (["--gpus-per-trial", "0.5"], "--gpus-per-trial is a share of a Ray cluster's GPUs"),
+        (["--gpus-per-trial", "0", "--scores", "training", "--strategy", "random"], "by processes of this machine"),
+    ],
+)
+def test_a_plan_refuses_what_the_run_refuses_at_its_start(more: list[str], said: str) -> None:
+    for folder in ("run", "other"):
+        Path(folder).mkdir()
+        (Path(folder) / "config.toml").write_text("")
+    mark(Path("run"))
+    for done in (hwnas(*SEARCH, *more), hwnas(*SEARCH, *more, "--dry-run")):
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert said in done.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "export", "report", "specialise"])
+def test_a_run_that_is_not_there_is_told_as_that(command: str) -> None:
+    Path("file").touch()
+    for path, said in (("nowhere", "there is no folder nowhere"), ("file", "file is a file, but a run is a folder")):
+        done = hwnas(command, path, *(["--target", "host:5"] if command == "specialise" else []))
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert said in done.stderr
 
 
 def test_the_version_is_that_of_the_package() -> None:

@@ -57,7 +57,7 @@ ERRORS = [
 
 def raising(error: BaseException) -> Callable[..., None]:
     @console.verb
-    def command(json_: bool = False, resume: bool = False) -> None:
+    def command(json_: bool = False, resume: bool = False, dry_run: bool = False) -> None:
         raise error
 
     return command
@@ -92,7 +92,10 @@ def test_error_is_one_json_object_on_stdout(error: HwnasError, code: int, capsys
     assert "error: rule" in err
 
 
-@pytest.mark.parametrize(("resume", "hinted"), [({"resume": False}, True), ({}, False)])
+@pytest.mark.parametrize(
+    ("resume", "hinted"),
+    [({"resume": False}, True), ({"resume": False, "dry_run": True}, False), ({}, False)],
+)
 def test_interrupt_is_130_and_names_resume_where_there_is_one(
     resume: dict[str, bool], hinted: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:

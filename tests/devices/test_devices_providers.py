@@ -182,6 +182,18 @@ def test_another_python_is_of_this_machine_alone(tmp_path: Path) -> None:
     head = 'id = "x"\ndescription = "d"\nruntime = "onnxruntime"\nthreads = 1\nprecision = "fp32"\n'
     path.write_text(f'{head}transport = "local"\n[local]\npython = "~/own/bin/python"\n')
     assert load_device(str(path)).python == str(Path("~/own/bin/python").expanduser())
+    for python, said in (
+        ("/no/python", "cannot start /no/python"),
+        ("true", "ended before it was done"),
+        ("false", "1"),
+    ):
+        path.write_text(f'{head}transport = "local"\n[local]\npython = "{python}"\n')
+        with pytest.raises(DeviceError, match=f"device 'x' gives no answer: .*{said}") as caught:
+            condition_of(load_device(str(path)).with_runtime("litert"))
+        assert caught.value.hint.startswith(f"correct [local] python in {path}: ")
+    path.write_text(f'{head}transport = "local"\nfile = "y.toml"\n')
+    with pytest.raises(InputError, match="file is an unknown key"):
+        load_device(str(path))
     path.write_text(f'{head}transport = "ssh"\n[local]\npython = "x"\n[ssh]\nhost = "pi.local"\n')
     with pytest.raises(InputError, match=r"transport 'ssh' has no use for a table \[local\]"):
         load_device(str(path))

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -204,9 +205,10 @@ def test_workers_are_the_older_name_of_processes() -> None:
 def test_without_ray_the_command_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(places, "find_spec", lambda name: None if name == "ray" else find_spec(name))
-    done = CliRunner().invoke(app, ["search", "--budget-ms", "5", "--on", "ray"])
-    assert done.exit_code == InputError.exit_code
-    assert "pip install 'hwnas[ray]'" in done.output
+    for more in ([], ["--dry-run"]):
+        done = CliRunner().invoke(app, ["search", "--budget-ms", "5", "--on", "ray", *more])
+        assert done.exit_code == InputError.exit_code
+        assert "pip install 'hwnas[ray]'" in done.output
     assert list(tmp_path.iterdir()) == []
 
 
@@ -274,3 +276,26 @@ def test_a_cluster_that_is_not_there_is_an_error_of_its_own(work: Work, monkeypa
         executor_on(Place.parse("ray://gone:10001"), work)
     assert caught.value.exit_code == 11
     assert "--on local:1" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("has", "gpus", "said"),
+    [
+        ([{"CPU": 1.0}, {"CPU": 8.0}], 0.0, ""),
+        ([{"CPU": 8.0, "GPU": 1.0}], 0.5, ""),
+        ([{"CPU": 1.0}], 0.0, "no node of the Ray cluster has 2 CPUs, which"),
+        ([{"CPU": 8.0}, {"CPU": 1.0, "GPU": 4.0}], 0.5, "no node of the Ray cluster has 2 CPUs and 0.5 GPU, which"),
+    ],
+)
+def test_a_cluster_without_room_for_a_task_is_told(
+    has: list[dict[str, float]], gpus: float, said: str, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = MagicMock()
+    ray.nodes.return_value = [{"Alive": True, "Resources": one} for one in has] + [
+        {"Alive": False, "Resources": {"CPU": 8.0, "GPU": 8.0}}
+    ]
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(places, "find_spec", lambda _: True)
+    told: list[str] = []
+    with executor_on(Place.parse("ray://head:10001"), replace(work, threads=2, gpus=gpus), told.append):
+        assert [one[: len(said)] for one in told] == [said] * bool(said)

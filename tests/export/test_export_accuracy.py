@@ -14,7 +14,7 @@ import torch
 from hwnas.arch import Network, space_instance
 from hwnas.backends.interface import BARE
 from hwnas.backends.model_format import ModelFormat, format_of
-from hwnas.backends.quantize import Setting
+from hwnas.backends.quantize import Setting, Tell, ignore
 from hwnas.backends.torch import export_weights, network_module
 from hwnas.backends.weights import random_weights
 from hwnas.data import Dataset, Images
@@ -94,7 +94,7 @@ class Fixed:
     settings = (Setting(True, "min-max"),)
     layers = ()
 
-    def quantised(self, setting: Setting, floats: Collection[str] = ()) -> bytes:
+    def quantised(self, setting: Setting, floats: Collection[str] = (), tell: Tell = ignore) -> bytes:
         return b"int8"
 
 

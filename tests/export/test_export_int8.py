@@ -22,7 +22,7 @@ from hwnas.backends.weights import Weights
 from hwnas.data import Dataset, Images, to_input
 from hwnas.errors import ExportError
 from hwnas.exporting import int8, quantise_aware
-from hwnas.exporting.file_images import FileOutcome
+from hwnas.exporting.file_images import FileOutcome, calibration_inputs
 from hwnas.exporting.int8 import Allowed, Quantising, Source, int8_file, with_test_images
 from hwnas.exporting.int8_ways import Attempt, Drop, attempts, divergence, most_floats, ranking
 from hwnas.exporting.int8_ways import ways as number_of_ways
@@ -50,7 +50,7 @@ class Known:
     def __init__(self, layers: int) -> None:
         self.layers = tuple(f"layer{k}" for k in range(layers))
 
-    def quantised(self, setting: Setting, floats: Collection[str] = ()) -> bytes:
+    def quantised(self, setting: Setting, floats: Collection[str] = (), *_: Any) -> bytes:
         return f"{setting}|{','.join(floats)}".encode()
 
 
@@ -61,15 +61,14 @@ def test_the_ways_go_from_cheap_to_dear(layers: int, best: int) -> None:
     costs[best] = 0.4
     asked: list[Setting] = []
 
-    def drop(made: bytes) -> Drop:
-        name, floats = made.decode().split("|")
-        return Drop(0.3 if floats else costs[[str(one) for one in known.settings].index(name)])
+    def judged(setting: Setting, floats: Collection[str]) -> tuple[bytes, Drop]:
+        return known.quantised(setting, floats), Drop(0.3 if floats else costs[known.settings.index(setting)])
 
     def rank(setting: Setting) -> list[str]:
         asked.append(setting)
         return [*reversed(known.layers)]
 
-    every = attempts(known, drop, rank)
+    every = attempts(known, judged, rank)
     whole = [next(every)[0] for _ in known.settings]
     assert [one.setting for one in whole] == [*known.settings]
     assert [one.setting.per_channel for one in whole] == [True, True, False, False]
@@ -211,9 +210,12 @@ def test_a_sound_network_is_quantised_at_once(runtime: str) -> None:
     (said,) = heard.said
     assert said == f"model-int8.onnx, int8: {found.taken}"
     task, ways = "quantising model-int8.onnx", {"onnxruntime": 4, "litert": 6}[runtime] + most_floats(4)
+    read = len(calibration_inputs(data))
     assert heard.noted == [
-        (task, 0, ways, f"attempt 1 of {ways}{done}")
-        for done in ("", *(f", {count} of 80 images" for count in (32, 64, 80)))
+        *(("judging the float file of model-int8.onnx", count, 80, "") for count in (32, 64, 80)),
+        (task, 0, ways, f"attempt 1 of {ways}"),
+        *(("judging model-int8.onnx", count, read + 80, "calibrating") for count in range(1, read + 1)),
+        *(("judging model-int8.onnx", read + count, read + 80, "classifying") for count in (0, 32, 64, 80)),
     ]
     assert heard.open == 0
 
@@ -237,7 +239,8 @@ def test_the_one_layer_that_eight_bits_cannot_hold_stays_float(
     assert heard.said == [f"model-int8.onnx, int8: {last}"]
     assert str(last) == f"{last.setting}, 1 of 4 layers in float: drop {last.points} points"
     assert {label for label, *_ in heard.noted} == {
-        *("quantising model-int8.onnx", "ranking the layers of model-int8.onnx")
+        *("quantising model-int8.onnx", "ranking the layers of model-int8.onnx"),
+        *("judging model-int8.onnx", "judging the float file of model-int8.onnx"),
     }
     assert heard.open == 0
     model_format = format_of(runtime, "int8")

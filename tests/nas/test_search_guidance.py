@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from problems import TOY, toy_model
+from problems import TOY, all_choices, toy_model
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from torch import Tensor
 
@@ -23,8 +23,10 @@ from hwnas.metric_names import METRICS, Metric
 from hwnas.metrics import Tally
 from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.constraint import latency_constraint
+from hwnas.nas.engine import SearchOutcome
 from hwnas.nas.make_loop import make_loop
 from hwnas.nas.search_settings import SearchSettings
+from hwnas.nas.select import Scored
 from hwnas.nas.strategies import Strategy, strategy
 from hwnas.nas.strategies.random import Random
 from hwnas.nas.supernet import Gate, Supernet
@@ -202,3 +204,20 @@ def test_the_checkpoint_of_another_strategy_is_refused(dataset: Dataset, tmp_pat
     run(loop_of(strategy("random"), dataset), tmp_path / "search")
     with pytest.raises(InputError, match="belongs to a search with other settings"):
         run(loop_of(strategy("evolution"), dataset), tmp_path / "search")
+
+
+def test_repairs_of_a_sampler_choose_among_what_was_scored() -> None:
+    """Where something of it keeps the constraints; a relaxation's preferences are decoded."""
+
+    def scored(choices: tuple[int, ...], loss: float) -> Scored:
+        return Scored(TOY.architecture(choices), 0.5, 0.5, np.array([loss, loss]))
+
+    costs = {choices: LIMITS.latency.value(choices) for choices in all_choices(MODEL.costs_ms)}
+    slow, middle, other, fast = (sorted(costs, key=costs.__getitem__)[at] for at in (60, 30, 20, 0))
+    evaluated = (scored(slow, 0.1), scored(middle, 0.2), scored(other, 0.9))
+    preferences = [[float(option == choice) for option in range(3)] for choice in fast]
+    found = SearchOutcome(evaluated[0], evaluated, preferences, slow, sampled=True)
+    tight, tightest = (AdditiveSet(latency_constraint(MODEL, costs[one])) for one in (middle, fast))
+    assert found.within(tight) == middle
+    assert found.within(tightest) == fast
+    assert replace(found, sampled=False).within(tight) == tight.decode(preferences) != middle

@@ -16,6 +16,7 @@ from scipy.stats import chisquare
 from hwnas.arch.choice_costs import AdditiveCosts
 from hwnas.nas.additive_set import AdditiveSet
 from hwnas.nas.constraint import Constraint
+from hwnas.nas.strategies.base import guiding
 from hwnas.nas.strategies.enas import ENAS, reinforce
 from hwnas.nas.strategies.evolution import Evolution, mutated
 from hwnas.nas.strategies.metaqnn import MetaQNN
@@ -128,6 +129,21 @@ class TestENAS:
         assert all(torch.equal(a, b) for a, b in zip(before, found.controller.parameters(), strict=True))
         found.tell(INSIDE[1], 0.5)
         assert not all(torch.equal(a, b) for a, b in zip(before, found.controller.parameters(), strict=True))
+
+    def test_while_it_guides_it_asks_for_what_its_policy_prefers_again(self) -> None:
+        """As often as its policy says; and afterwards what it was told then is not held for known."""
+        guided, unguided, good = ENAS(TIGHT, 0), ENAS(TIGHT, 0), INSIDE[5]
+        with guiding([guided]):
+            for found in (guided, unguided):
+                for _ in range(250):
+                    for choices in (good, INSIDE[len(INSIDE) // 2], INSIDE[-1]):
+                        found.tell(choices, float(choices == good))
+            policy = float(guided.controller([good], TIGHT)[0].exp().detach())
+            asked = [guided.ask() for _ in range(200)]
+        assert policy > 0.4
+        assert asked.count(good) / 200 == pytest.approx(policy, abs=0.12)
+        assert [unguided.ask() for _ in range(200)].count(good) / 200 < policy**3
+        assert good in [guided.ask() for _ in range(8)]
 
     def test_a_batch_is_one_step(self) -> None:
         found = ENAS(TIGHT, 0, batch=3)

@@ -16,7 +16,9 @@ from hwnas.nas.constraint import latency_constraint
 from hwnas.nas.make_loop import make_loop
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.nas.strategies import strategy
+from hwnas.nas.strategies.base import soft_gates
 from hwnas.nas.strategies.single_level import SingleLevel
+from hwnas.nas.strategies.snas import SNAS
 from hwnas.nas.supernet import Supernet
 
 CPU = torch.device("cpu")
@@ -39,6 +41,26 @@ def test_its_loss_is_the_weighted_mean_of_both(val_weight: float) -> None:
     parameters = [found.logits, *supernet.parameters()]
     for ours, truth in zip(
         torch.autograd.grad(joint, parameters), torch.autograd.grad(expected, parameters), strict=True
+    ):
+        torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-6)
+
+
+def test_the_loss_of_snas_is_that_of_one_draw_on_train_images() -> None:
+    """Of `softmax((α + Gumbel noise) / λ)`, the concrete distribution; no validation image is read."""
+    torch.manual_seed(0)
+    found, supernet = SNAS(TOY.options, CPU, start=2.0, end=0.5), Supernet(TOY)
+    found.anneal(0.5)  # λ = 1
+    train = (torch.randn(8, *TOY.input_shape), torch.randint(10, (8,)))
+    nothing = (torch.full((8, *TOY.input_shape), torch.nan), train[1])
+    optimizer = torch.optim.SGD(supernet.parameters(), lr=0.1)
+    problem = Bilevel(supernet, optimizer, train, nothing, cross_entropy, cross_entropy)
+    joint = found.joint_loss(problem, torch.Generator().manual_seed(3))
+    uniform = torch.rand(found.logits.shape, generator=torch.Generator().manual_seed(3)).clamp_(1e-10, 1.0 - 1e-7)
+    z = torch.softmax(found.logits - torch.log(-torch.log(uniform)), dim=1)
+    expected = cross_entropy(supernet(train[0], soft_gates(z, TOY.options)), train[1])
+    torch.testing.assert_close(joint, expected)
+    for ours, truth in zip(
+        *(torch.autograd.grad(loss, [found.logits, *supernet.parameters()]) for loss in (joint, expected)), strict=True
     ):
         torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-6)
 

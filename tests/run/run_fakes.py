@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from markupsafe import Markup
 from PIL import Image
 
 from hwnas.arch import OpSpec, SlotSpace, space_instance
@@ -44,7 +43,6 @@ from hwnas.latency.table_files import save_table
 from hwnas.nas import loop_memory, select
 from hwnas.nas.search_settings import SearchSettings
 from hwnas.parents import ParentWeights, distil
-from hwnas.report import plots
 from hwnas.run import forecast, latency_stage, measured_check, step_limit
 from hwnas.train import Recipe
 from hwnas.train.step_memory import StepMemory
@@ -157,7 +155,7 @@ class FakeVerdicts:
 
 
 def install(put: Callable[[object, str, object], None], measure_verdict: FakeVerdicts | None = None) -> None:
-    """Replace the clock by the made-up machine, long trainings by short ones, and the drawings of reports by none.
+    """Replace the clock by the made-up machine, and long trainings by short ones.
 
     An image takes a millisecond in a training there, and no thread reads ahead: to start one at every epoch is an
     eighth of such a run. Runs with `install_short` alone have these threads.
@@ -166,8 +164,6 @@ def install(put: Callable[[object, str, object], None], measure_verdict: FakeVer
     for module in COUNTS:
         put(module, "_counted", counted_once(module))
     put(forecast, "_image_s", lambda *_: 0.001)
-    for plot in ("candidates_plot", "epochs_plot", "front_plot"):
-        put(plots, plot, lambda *_: Markup("<svg></svg>"))
     put(latency_stage, "drifted", lambda table, space, device: (MissingRows((), calibration=False), 0.0))
     put(measured_check, "measure_verdict", measure_verdict or FakeVerdicts())
     install_short(put)

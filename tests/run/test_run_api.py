@@ -28,7 +28,7 @@ from hwnas.errors import InputError
 from hwnas.latency import build, journal
 from hwnas.nas.supernet_loop import SearchLoop
 from hwnas.run import forecast
-from hwnas.run.result import failure
+from hwnas.run.failures import failure
 
 ROOT = Path(__file__).parents[2]
 MOBILE = space_instance("mobile", width=0.25, resolution=32, channels=3, classes=3)
@@ -74,10 +74,11 @@ def test_the_front_door_is_quick_typed_and_complete() -> None:
         _ = hwnas.serach  # type: ignore[attr-defined]
 
 
-def test_the_program_of_the_readme(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_program_of_the_documentation(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Ten lines from a folder of photos to a verdict; the machine and the trainings are made up."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    program = blocks[0]
+    page = (ROOT / "docs/reference/python.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (program,) = [block for block in blocks if 'hwnas.search("photos"' in block]
     assert len(program.splitlines()) <= 10
     exec(program, {})
     facts = json.loads((here / "runs/photos/result.json").read_text())

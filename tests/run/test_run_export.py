@@ -347,8 +347,8 @@ def test_what_is_no_finished_run_is_one_message(run: Path, tmp_path: Path) -> No
     for path, said in (
         (unfinished, "holds no finished run"),
         (tmp_path / "empty", "is no run of hwnas"),
-        (tmp_path / "file", "is no run of hwnas"),
-        (tmp_path / "missing", "is no run of hwnas"),
+        (tmp_path / "file", "is a file, but a run is a folder"),
+        (tmp_path / "missing", "there is no folder"),
     ):
         done = command(path, "--out", tmp_path / "out")
         assert done.exit_code == 2, done.output

@@ -17,8 +17,8 @@ from hwnas.errors import InputError, UndecidedError
 from hwnas.exporting.predict import predict
 from hwnas.report.earlier_results import current
 from hwnas.run import measured_check, search_stage
+from hwnas.run.failures import failure
 from hwnas.run.pipeline import run_search
-from hwnas.run.result import failure
 from hwnas.run.run_folder import RunFolder
 
 CHECKED = ("architecture.json", "evaluated.csv", "labels.txt", "model.onnx", "result.json", "weights.safetensors")

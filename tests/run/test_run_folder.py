@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hwnas.config import Compute, Configuration, Target, load_configuration
+from hwnas.config import Compute, Configuration, Search, Target, load_configuration
 from hwnas.errors import InputError, StorageError
 from hwnas.events import Event
+from hwnas.files import real_path
 from hwnas.run.run_folder import RunFolder
 
 CONFIG = Configuration(target=Target(budget="20"))
@@ -105,6 +106,14 @@ def test_what_a_kill_leaves_before_the_marker_is_no_folder_of_somebody_else(tmp_
     (tmp_path / "..hwnas-run.0123abcd.hwnas-part").touch()
     claim(tmp_path)
     assert not list(tmp_path.glob("*.hwnas-part"))
+
+
+def test_links_in_a_circle_raise_nothing(tmp_path: Path) -> None:
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    assert real_path(circle) == circle
+    config = Configuration(target=Target(budget="20"), search=Search(init=str(circle)))
+    RunFolder(tmp_path / "run").check(config, resume=False, force=False)  # its weights are refused where they are read
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:

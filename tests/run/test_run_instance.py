@@ -137,7 +137,7 @@ def test_one_size_is_not_called_several(small: Path) -> None:
         return dict.fromkeys(networks, 1.0)
 
     space, device = mobile(0.5, 2), load_device("host")
-    said = instance.announcement([space], [2.0], device)
+    said = instance.announcement([space], [2.0], device.id)
     assert said.startswith("measuring the smallest and the largest network of the space mobile at 32 pixels on host")
     assert said.endswith("to see whether it fits 2 ms")
     with pytest.MonkeyPatch.context() as patch:

@@ -17,10 +17,12 @@ def swapped_ms(state: State, *, judged_ms: float, at_most_ms: float | None, fast
     run: Any = SimpleNamespace(
         model=model,
         budget_ms=1.02,
-        feasible_set=lambda target_ms: SimpleNamespace(decode=lambda _: target_ms),
+        feasible_set=lambda target_ms: target_ms,
     )
     verdict = Verdict(judged_ms, 2.0, (None, at_most_ms), 4, 0.9, judged_ms, state, fast_ms=fast_ms)
-    return cast(float | None, faster(run, cast(Any, SimpleNamespace(preferences=None)), (0,), verdict))
+    return cast(
+        float | None, faster(run, cast(Any, SimpleNamespace(within=lambda target_ms: target_ms)), (0,), verdict)
+    )
 
 
 @pytest.mark.parametrize("fast_ms", [1.0, 1.019, 1.11, 1.5])

@@ -145,7 +145,7 @@ def test_folders_of_others_stay(packed_run: Path, tmp_path: Path) -> None:
         ("mine", "is no package of hwnas"),
         ("link", "not a symbolic link"),
         ("file", "is no package of hwnas"),
-        ("forged", "is missing"),
+        ("forged", "are missing"),
     ):
         with pytest.raises(InputError, match=said):
             hwnas.export(packed_run, package=True, out=tmp_path / name, force=True)

@@ -37,11 +37,11 @@ from hwnas.run import (
     search_stage,
     training_stage,
 )
+from hwnas.run.failures import failure
 from hwnas.run.latency_stage import measuring_s
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts
-from hwnas.run.result import failure
 from hwnas.run.rival import Rival
 from hwnas.run.run_folder import RunFolder, default_folder
 from hwnas.train import Recipe, checkpoint, training
@@ -400,7 +400,7 @@ class Useless:
         self._own = own.calibrate(content, samples)
         self.settings = self._own.settings[:1]
 
-    def quantised(self, setting: Setting, floats: Collection[str] = ()) -> bytes:
+    def quantised(self, setting: Setting, floats: Collection[str] = (), *_: Any) -> bytes:
         return self._own.quantised(setting)
 
 

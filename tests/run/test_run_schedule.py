@@ -260,8 +260,49 @@ def test_what_the_configuration_sets_of_the_training_is_taken() -> None:
 
 @pytest.mark.parametrize("changes", [{"scores": "training", "strategy": "random"}, {"init": "x", "search_share": "0"}])
 def test_settings_of_a_supernet_that_there_is_not_are_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"nothing follows from search\.epochs, search\.lr"):
-        make_plan(changed(CONFIG, **changes).changed(search={"lr": 0.1, "epochs": 2}), None)
+    with pytest.raises(InputError, match=r"nothing follows from search\.epochs, search\.clip"):
+        make_plan(changed(CONFIG, **changes).changed(search={"clip": 0.1, "epochs": 2}), None)
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        (
+            {"strategy": "random", "guard": "early-stop"},
+            "early-stop makes no sense with the strategy random",
+        ),
+        ({"strategy": "gdas", "guard": "auxiliary-skip"}, "no sense with the strategy gdas, which mixes no options"),
+        (
+            {"strategy": "darts", "temperature": 2.0},
+            "search.temperature is of the strategies gumbel, gumbel-soft",
+        ),
+        ({"strategy": "gdas", "preset": "enas"}, "the preset enas is of the strategy enas, but the strategy is gdas"),
+    ],
+)
+def test_what_a_strategy_does_not_know_is_refused(search: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_plan(CONFIG.changed(search=search), None)
+
+
+def test_a_preset_shares_the_minutes_as_its_paper_shares_the_epochs() -> None:
+    for name, share in (("darts-v1", 0.0), ("proxylessnas", 0.25)):
+        config = changed(CONFIG, strategy="", space="", minutes=30.0).changed(search={"preset": name})
+        settings = search_settings(
+            config,
+            IMAGES,
+            strategy(config.search.strategy),
+            val_images=VAL,
+            left_s=lambda _: 1800.0,
+            epoch_s=lambda _: (3.0, 6.0),
+        )
+        assert settings.warmup_epochs == round(share * settings.all_epochs)
+        assert settings.guard == "none"
+
+
+def test_trainings_for_a_score_follow_the_preset() -> None:
+    config = changed(CONFIG, strategy="", space="", scores="").changed(search={"preset": "metaqnn"})
+    recipe = score_recipe(config, IMAGES)
+    assert (recipe.epochs, recipe.batch_size, recipe.lr, recipe.weight_decay) == (20, 128, 1e-3, 0.0)
 
 
 def test_learned_weights_are_trained_gently_for_few_epochs() -> None:

@@ -23,11 +23,11 @@ from hwnas.events import Event, OnEvent
 from hwnas.exporting.predict import predict
 from hwnas.run import measured_check, plan_devices, search_stage
 from hwnas.run.exported import exported_model
+from hwnas.run.failures import failure
 from hwnas.run.feasible_plan import feasible_plan
 from hwnas.run.pipeline import run_search
 from hwnas.run.plan import make_plan
 from hwnas.run.plan_facts import plan_facts, plan_lines
-from hwnas.run.result import failure
 from hwnas.run.run_folder import RunFolder, default_folder
 
 pytest.importorskip("ai_edge_litert")

@@ -16,7 +16,7 @@ from hwnas.cli import app
 
 FAKES = Path(__file__).parent / "torchrun_fakes.py"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-WORDS = "search --budget-ms 60% --space toy --width 1 --resolution 8 --accelerator cpu --init= --quiet"
+WORDS = "search --budget-ms 60% --space toy --width 1 --resolution 8 --accelerator cpu --init none --quiet"
 
 
 def searched(folder: Path, name: str = "none", nth: int = 1, *more: str) -> subprocess.CompletedProcess[str]:

@@ -28,6 +28,7 @@ from hwnas.arch.spaces.nasbench201 import nasbench201
 from hwnas.arch.spaces.toy import toy
 from hwnas.errors import InputError
 from hwnas.image_size import SMALLEST_SIDE, Size, SizeLike
+from hwnas.near_names import did_you_mean
 
 __all__ = [
     "chain",
@@ -257,5 +258,8 @@ def instance_options(space: SearchSpace) -> str:
 
 def _family(name: str) -> _Family:
     if name not in _FAMILIES:
-        raise InputError(f"unknown search space {name!r}", hint=f"known spaces: {', '.join(space_names())}")
+        raise InputError(
+            f"unknown search space {name!r}",
+            hint=f"{did_you_mean(name, space_names())}known spaces: {', '.join(space_names())}",
+        )
     return _FAMILIES[name]

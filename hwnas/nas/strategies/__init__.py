@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -21,6 +23,8 @@ from hwnas.nas.strategies.metaqnn import MetaQNN
 from hwnas.nas.strategies.proxyless import Proxyless
 from hwnas.nas.strategies.random import Random
 from hwnas.nas.strategies.single_level import SingleLevel
+from hwnas.nas.strategies.snas import SNAS
+from hwnas.near_names import did_you_mean
 from hwnas.plugins import plugins
 
 ALIASES = {"gaussian": "bayesian"}
@@ -40,6 +44,8 @@ class Strategy:
             accuracies of small batches; else the weights see uniform paths, and it begins when they are done.
         replaces: of a relaxation, whether its α begins as the scores of options in the place of a parent's blocks, and
             no epochs follow unless they are asked for.
+        mixes: of a relaxation, whether every step computes all options, each with a weight.
+        tunes: settings of a search that the maker takes, each with the name of its keyword.
     """
 
     name: str
@@ -49,6 +55,8 @@ class Strategy:
     sampler: Callable[[ChoiceSet, int], Sampler] | None = None
     guides: bool = False
     replaces: bool = False
+    mixes: bool = False
+    tunes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if (self.relaxation is None) == (self.sampler is None):
@@ -56,45 +64,76 @@ class Strategy:
         if self.guides and self.sampler is None:
             raise InputError(f"the strategy {self.name!r} guides the weights, so it must have a sampler")
 
+    @property
+    def guards(self) -> tuple[str, ...]:
+        """Guards that make sense with it."""
+        if self.relaxation is None or self.replaces:
+            return ("none",)
+        return ("none", "beta-decay", "early-stop", *(("auxiliary-skip",) if self.mixes else ()))
+
+    def tuned(self, settings: Mapping[str, Any]) -> Strategy:
+        """The same with what it takes of the settings of a search; those that are None stay its own."""
+        given = {word: value for name, word in self.tunes.items() if (value := settings.get(name)) is not None}
+        if not given:
+            return self
+        relaxation = self.relaxation and partial(self.relaxation, **given)
+        return replace(self, relaxation=relaxation, sampler=self.sampler and partial(self.sampler, **given))
+
 
 _ALL_OPTIONS = "all options in every step: several times slower, with several times the memory"
 _AFTER_UNIFORM_PATHS = "one path a weight step, uniform; then several times as many candidates as a relaxation scores"
+_TEMPERATURES = {"temperature": "start", "temperature_end": "end"}
 _STRATEGIES = (
     Strategy(
         "gumbel",
         "hard Gumbel relaxation, one path a weight step and two an architecture step; the default",
         "one path a weight step, two an architecture step",
-        relaxation=lambda options, device: Gumbel(options, hard=True, device=device),
+        relaxation=lambda options, device, **more: Gumbel(options, hard=True, device=device, **more),
+        tunes=_TEMPERATURES,
     ),
     Strategy(
         "gumbel-soft",
-        "soft Gumbel relaxation as in SNAS and FBNet; computes every option in every step: several times slower",
+        "soft Gumbel relaxation as in FBNet; computes every option in every step: several times slower",
         _ALL_OPTIONS,
-        relaxation=lambda options, device: Gumbel(options, hard=False, device=device),
+        relaxation=lambda options, device, **more: Gumbel(options, hard=False, device=device, **more),
+        mixes=True,
+        tunes=_TEMPERATURES,
+    ),
+    Strategy(
+        "snas",
+        "SNAS: as gumbel-soft, but weights and α take one step together, on the train images",
+        "all options in every step, but one pass where α is stepped as well",
+        relaxation=SNAS,
+        mixes=True,
+        tunes=_TEMPERATURES,
     ),
     Strategy(
         "darts",
         "DARTS, first order: every option counts with its softmax, and α is trained on the validation images",
         _ALL_OPTIONS,
         relaxation=DARTS,
+        mixes=True,
     ),
     Strategy(
         "darts2",
         "DARTS, second order: α is judged at the weights after the step that it causes",
         "all options in every step, with four passes an architecture step: the slowest",
         relaxation=SecondOrderDARTS,
+        mixes=True,
     ),
     Strategy(
         "single_level",
         "as darts, with one objective for weights and α: the losses on train and validation images, together",
         "all options in every step, but two passes and no more where α is stepped",
         relaxation=SingleLevel,
+        mixes=True,
     ),
     Strategy(
         "gdas",
         "GDAS: hard Gumbel relaxation, straight through; one path in every step",
         "one path a weight step, one an architecture step",
         relaxation=GDAS,
+        tunes=_TEMPERATURES,
     ),
     Strategy(
         "proxyless",
@@ -120,12 +159,14 @@ _STRATEGIES = (
         "one path a weight step, and a forward pass in place of each architecture step of a relaxation",
         sampler=ENAS,
         guides=True,
+        tunes={"entropy_weight": "entropy_weight", "controller_lr": "lr", "controller_batch": "batch"},
     ),
     Strategy(
         "metaqnn",
         "tabular Q-learning over the sequence of decisions; explores for half of its first 50; the default for chains",
         _AFTER_UNIFORM_PATHS,
         sampler=MetaQNN,
+        tunes={"q_rate": "rate", "q_models": "models"},
     ),
     Strategy(
         "bayesian",
@@ -172,7 +213,9 @@ def strategy(name: str) -> Strategy:
     known = {entry.name: entry for entry in strategies()}
     if (current := ALIASES.get(name, name)) in known:
         return known[current]
-    raise InputError(f"unknown search strategy {name!r}", hint=f"known strategies: {', '.join(known)}")
+    raise InputError(
+        f"unknown search strategy {name!r}", hint=f"{did_you_mean(name, known)}known strategies: {', '.join(known)}"
+    )
 
 
 def plugin_of(chosen: Strategy) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -93,6 +94,28 @@ class WarmStartable(Protocol):
             InputError: it is of another sort, or of a space with other decisions (`warm_start.check_fit`).
         """
         ...
+
+
+@runtime_checkable
+class Guiding(Protocol):
+    """The optional part of a sampler that guides shared weights, which give known architectures other scores."""
+
+    def guide(self, guides: bool) -> None:
+        """Whether it guides from now on: what is known may then be asked for again, and is not noted as known."""
+        ...
+
+
+@contextlib.contextmanager
+def guiding(samplers: Iterable[Sampler]) -> Iterator[None]:
+    """Samplers that know the difference guide while it lasts."""
+    able = [one for one in samplers if isinstance(one, Guiding)]
+    for one in able:
+        one.guide(True)
+    try:
+        yield
+    finally:
+        for one in able:
+            one.guide(False)
 
 
 def uniform_logits(options: Sequence[int], device: torch.device | None = None) -> Tensor:

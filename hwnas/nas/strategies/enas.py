@@ -31,8 +31,8 @@ class ENAS:
     step of its own with a larger rate.
 
     What was scored already is drawn again, up to `redraws` times: where scores are dear, one that is known teaches
-    little. The paper's controller may draw it, as its shared weights give it another score each time; so may this one,
-    once it is nearly sure.
+    little. While it guides, shared weights train on what it draws and give a known one another score each time; then
+    nothing is drawn again, as in the paper, so weights and candidates at the end are those that its policy prefers.
 
     To another task it carries the parameters over and nothing else. The baseline starts from the new task's first
     reward, whatever the scale; Adam's moments are of the old task's gradients; and what is known there is new here.
@@ -74,17 +74,22 @@ class ENAS:
         self._known: dict[tuple[int, ...], None] = {}  # in the order of their scores
         self._told: list[tuple[tuple[int, ...], float]] = []
         self._baseline, self._rewards = 0.0, 0
+        self._guides = False
+
+    def guide(self, guides: bool) -> None:
+        self._guides = guides
 
     def ask(self) -> tuple[int, ...]:
         choices = self.controller.draw(self._feasible, self._rng)
-        for _ in range(self._redraws):
+        for _ in range(0 if self._guides else self._redraws):
             if choices not in self._known:
                 break
             choices = self.controller.draw(self._feasible, self._rng)
         return choices
 
     def tell(self, choices: Sequence[int], score: float) -> None:
-        self._known[tuple(choices)] = None
+        if not self._guides:
+            self._known[tuple(choices)] = None
         self._told.append((tuple(choices), score))
         if len(self._told) < self._batch:
             return

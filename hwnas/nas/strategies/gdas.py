@@ -19,13 +19,21 @@ class GDAS(Relaxation):
     of g = softmax((α + noise) / τ) at the option, so α learns of no other option than by the sum of g being one
     (section 3.2 of the paper). Cost: one option in every step.
 
-    τ falls linearly from 10 to 0.1.
+    τ falls linearly from `start` to `end`.
     """
 
-    def __init__(self, options: Sequence[int], device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        options: Sequence[int],
+        device: torch.device | None = None,
+        *,
+        start: float = _TEMPERATURES[0],
+        end: float = _TEMPERATURES[1],
+    ) -> None:
         self.logits = uniform_logits(options, device).requires_grad_()
         self._options = tuple(options)
-        self._temperature = _TEMPERATURES[0]
+        self._temperatures = start, end
+        self._temperature = start
 
     def __repr__(self) -> str:
         return f"GDAS(options={self._options})"
@@ -41,5 +49,5 @@ class GDAS(Relaxation):
         return [Gate((option,), weight) for option, weight in zip(drawn[:, 0].tolist(), weights, strict=True)]
 
     def anneal(self, progress: float) -> None:
-        start, end = _TEMPERATURES
+        start, end = self._temperatures
         self._temperature = start + (end - start) * progress

@@ -20,14 +20,23 @@ class Gumbel(Relaxation):
     forward value is the first alone, and the gradient reaches α straight through the softmax over the pair, so it
     compares what the rival would have computed with what was computed. Cost: soft all options, hard one and two.
 
-    τ falls geometrically from 5 to 0.5.
+    τ falls geometrically from `start` to `end`.
     """
 
-    def __init__(self, options: Sequence[int], *, hard: bool, device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        options: Sequence[int],
+        *,
+        hard: bool,
+        device: torch.device | None = None,
+        start: float = _TEMPERATURES[0],
+        end: float = _TEMPERATURES[1],
+    ) -> None:
         self.logits = uniform_logits(options, device).requires_grad_()
         self._options = tuple(options)
         self._hard = hard
-        self._temperature = _TEMPERATURES[0]
+        self._temperatures = start, end
+        self._temperature = start
 
     def __repr__(self) -> str:
         return f"Gumbel(options={self._options}, hard={self._hard})"
@@ -46,5 +55,5 @@ class Gumbel(Relaxation):
         return pair_gates(perturbed, self._temperature, self._options)
 
     def anneal(self, progress: float) -> None:
-        start, end = _TEMPERATURES
+        start, end = self._temperatures
         self._temperature = start * (end / start) ** progress
